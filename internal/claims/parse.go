@@ -1,0 +1,191 @@
+package claims
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"unicode/utf8"
+)
+
+// The reasons for which [Parse] refuses a text. None of them quotes the text:
+// it may be an ID Token's payload, and errors end in logs.
+var (
+	errSyntax     = errors.New("claims: not one JSON value")
+	errNotObject  = errors.New("claims: not a JSON object")
+	errUTF8       = errors.New("claims: text is not UTF-8")
+	errSurrogate  = errors.New("claims: lone surrogate in a string")
+	errDuplicate  = errors.New("claims: two members of one object have the same name")
+	errTooDeep    = errors.New("claims: nested too deeply")
+	errTokenOrder = errors.New("claims: unexpected token")
+)
+
+// Parse reads one JSON object and nothing after it. It refuses text that is not
+// UTF-8, strings with half a surrogate pair, two equal member names in one
+// object at any depth, and nesting deeper than 32. Names that differ in case
+// are different names. Numbers keep their text.
+//
+// The caller bounds the length of the text.
+func Parse(text []byte) (Object, error) {
+	v, err := parse(text, 1)
+	if err != nil {
+		return "", err
+	}
+	o, ok := v.Object()
+	if !ok {
+		return "", errNotObject
+	}
+	return o, nil
+}
+
+// parseValue is Parse for any value. It counts the object around it that the
+// value will go into.
+func parseValue(text []byte) (Value, error) {
+	return parse(text, 2)
+}
+
+func parse(text []byte, depth int) (Value, error) {
+	if !utf8.Valid(text) {
+		return "", errUTF8
+	}
+	// The decoder below checks the grammar token by token and leaves what
+	// follows the value unread; this checks the text as a whole.
+	if !json.Valid(text) {
+		return "", errSyntax
+	}
+	if hasLoneSurrogate(text) {
+		return "", errSurrogate
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	p := parser{dec}
+	v, err := p.value(depth)
+	return Value(v), err
+}
+
+// hasLoneSurrogate reports whether valid JSON text holds an escape like \ud800
+// without its other half. encoding/json replaces it with U+FFFD, which makes
+// one subject out of many.
+func hasLoneSurrogate(text []byte) bool {
+	for {
+		i := bytes.IndexByte(text, '\\')
+		if i < 0 {
+			return false
+		}
+		text = text[i:]
+		unit, escaped := unicodeEscape(text)
+		switch {
+		case !escaped:
+			text = text[2:]
+		case unit < 0xd800 || unit > 0xdfff:
+			text = text[6:]
+		case unit > 0xdbff:
+			return true
+		default:
+			low, ok := unicodeEscape(text[6:])
+			if !ok || low < 0xdc00 || low > 0xdfff {
+				return true
+			}
+			text = text[12:]
+		}
+	}
+}
+
+// unicodeEscape returns the code unit of the \uXXXX that text begins with.
+func unicodeEscape(text []byte) (unit uint64, ok bool) {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0, false
+	}
+	unit, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	return unit, err == nil
+}
+
+// parser turns the decoder's tokens into frames.
+type parser struct{ dec *json.Decoder }
+
+func (p parser) value(depth int) ([]byte, error) {
+	token, err := p.dec.Token()
+	if err != nil {
+		return nil, errSyntax
+	}
+	switch t := token.(type) {
+	case nil:
+		return []byte{byte(Null)}, nil
+	case bool:
+		if t {
+			return []byte{byte(Bool), '1'}, nil
+		}
+		return []byte{byte(Bool), '0'}, nil
+	case json.Number:
+		return append([]byte{byte(Number)}, t...), nil
+	case string:
+		return append([]byte{byte(String)}, t...), nil
+	case json.Delim:
+		return p.nested(t, depth)
+	default:
+		return nil, errTokenOrder
+	}
+}
+
+func (p parser) nested(open json.Delim, depth int) ([]byte, error) {
+	if depth > maxDepth {
+		return nil, errTooDeep
+	}
+	if open == '[' {
+		return p.array(depth)
+	}
+	return p.object(depth)
+}
+
+func (p parser) array(depth int) ([]byte, error) {
+	out := []byte{byte(Array)}
+	for p.dec.More() {
+		element, err := p.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		out = appendPiece(out, element)
+	}
+	return out, p.end()
+}
+
+func (p parser) object(depth int) ([]byte, error) {
+	out := []byte{byte(Members)}
+	seen := make(map[string]bool)
+	for p.dec.More() {
+		name, err := p.name()
+		if err != nil {
+			return nil, err
+		}
+		if seen[name] {
+			return nil, errDuplicate
+		}
+		seen[name] = true
+		value, err := p.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		out = appendPiece(appendPiece(out, name), value)
+	}
+	return out, p.end()
+}
+
+func (p parser) name() (string, error) {
+	token, err := p.dec.Token()
+	if err != nil {
+		return "", errSyntax
+	}
+	name, ok := token.(string)
+	if !ok {
+		return "", errTokenOrder
+	}
+	return name, nil
+}
+
+// end takes the closing delimiter.
+func (p parser) end() error {
+	if _, err := p.dec.Token(); err != nil {
+		return errSyntax
+	}
+	return nil
+}
