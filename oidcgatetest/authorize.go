@@ -1,0 +1,186 @@
+package oidcgatetest
+
+import (
+	"crypto/rand"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Login is an authorization request that waits for somebody to log in. It belongs to
+// one call of Config.LoginPage.
+type Login struct {
+	// ClientID is the client that asks.
+	ClientID string
+
+	// Params are the parameters of the authorization request, login_hint among them.
+	Params url.Values
+
+	provider *Provider
+	w        http.ResponseWriter
+}
+
+// Proceed logs a user in and answers the request: the browser goes back to the client
+// with a code. A user without a Subject is refused.
+func (l *Login) Proceed(u User) {
+	if u.Subject == "" {
+		l.Refuse("access_denied", "nobody is logged in")
+		return
+	}
+	l.redirect(url.Values{"code": {l.provider.newCode(l.Params, u)}})
+}
+
+// Refuse answers the request with an error, such as "access_denied" (RFC 6749, 4.1.2.1;
+// OpenID Connect Core, 3.1.2.6). An empty description is left out.
+func (l *Login) Refuse(code, description string) {
+	response := url.Values{"error": {code}}
+	if description != "" {
+		response.Set("error_description", description)
+	}
+	l.redirect(response)
+}
+
+// redirect sends the authorization response, with iss against mix-up (RFC 9207). It is a
+// 303, because after a 307 the browser would post the login form to the client (RFC 9700,
+// 4.12).
+func (l *Login) redirect(response url.Values) {
+	response.Set("iss", l.provider.Issuer())
+	if state := l.Params.Get("state"); state != "" {
+		response.Set("state", state)
+	}
+	redirectTo(l.w, l.Params.Get("redirect_uri"), response)
+}
+
+// redirectTo sends the browser to a registered URL, whose own query stays.
+func redirectTo(w http.ResponseWriter, registered string, query url.Values) {
+	separator := "?"
+	if strings.Contains(registered, "?") {
+		separator = "&"
+	}
+	if len(query) > 0 {
+		registered += separator + query.Encode()
+	}
+	noStore(w)
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("Location", registered)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// serveAuthorization serves the authorization endpoint (OpenID Connect Core, 3.1.2).
+// Until client and redirect_uri are known to belong together, errors are shown and not
+// redirected: else the provider would be an open redirector (RFC 9700, 4.11.2).
+func (p *Provider) serveAuthorization(w http.ResponseWriter, r *http.Request) {
+	params := authorizationParams(r)
+	client, ok := p.client(params.Get("client_id"))
+	if !ok || len(params["client_id"]) > 1 {
+		http.Error(w, "unknown client_id", http.StatusBadRequest)
+		return
+	}
+	if !slices.Contains(client.RedirectURLs, params.Get("redirect_uri")) || len(params["redirect_uri"]) > 1 {
+		http.Error(w, "redirect_uri is not registered for this client", http.StatusBadRequest)
+		return
+	}
+	login := &Login{ClientID: client.ID, Params: params, provider: p, w: w}
+	if e := checkAuthorization(params); e != nil {
+		login.Refuse(e.code, e.description)
+		return
+	}
+	p.logIn(w, r, login)
+}
+
+// authorizationParams finds the request in the query, or in the body of a POST (OpenID
+// Connect Core, 3.1.2.1). A login form posts its fields in the body while the request
+// stays in the query.
+func authorizationParams(r *http.Request) url.Values {
+	if query := r.URL.Query(); r.Method == http.MethodGet || query.Has("client_id") {
+		return query
+	}
+	return r.PostForm
+}
+
+func checkAuthorization(params url.Values) *oauthError {
+	if name := repeated(params); name != "" {
+		return &oauthError{"invalid_request", "a parameter appears twice: " + name}
+	}
+	switch {
+	case params.Has("request"):
+		return &oauthError{"request_not_supported", ""}
+	case params.Has("request_uri"):
+		return &oauthError{"request_uri_not_supported", ""}
+	case params.Get("response_type") != "code":
+		return &oauthError{"unsupported_response_type", "response_type must be code"}
+	case params.Has("response_mode") && params.Get("response_mode") != "query":
+		return &oauthError{"invalid_request", "response_mode must be query"}
+	case !slices.Contains(strings.Fields(params.Get("scope")), "openid"):
+		return &oauthError{"invalid_scope", "scope must contain openid"}
+	case params.Get("code_challenge_method") != "S256" || len(params.Get("code_challenge")) != 43:
+		return &oauthError{"invalid_request", "PKCE with S256 is required"}
+	}
+	return nil
+}
+
+// logIn asks the login page, or takes the current user. With prompt=none nobody may be
+// asked (OpenID Connect Core, 3.1.2.1).
+func (p *Provider) logIn(w http.ResponseWriter, r *http.Request, login *Login) {
+	p.mu.Lock()
+	user := p.user
+	p.mu.Unlock()
+	asks := p.config.LoginPage != nil
+	switch {
+	case login.Params.Get("prompt") == "none" && (asks || user.Subject == ""):
+		login.Refuse("login_required", "")
+	case asks:
+		p.config.LoginPage(w, r, login)
+	default:
+		login.Proceed(user)
+	}
+}
+
+// A grant is one login at one client, and all that was issued for it.
+type grant struct {
+	clientID    string
+	redirectURL string
+	challenge   string
+	nonce       string
+	scopes      []string
+	subject     string
+	sessionID   string
+	authTime    time.Time
+
+	codeExpires time.Time
+	redeemed    bool // the code was used
+	ended       bool // the user logged out, or the code was used twice
+}
+
+func (p *Provider) newCode(params url.Values, u User) string {
+	now := time.Now()
+	g := &grant{
+		clientID:    params.Get("client_id"),
+		redirectURL: params.Get("redirect_uri"),
+		challenge:   params.Get("code_challenge"),
+		nonce:       params.Get("nonce"),
+		scopes:      strings.Fields(params.Get("scope")),
+		subject:     u.Subject,
+		sessionID:   rand.Text(),
+		authTime:    now,
+		codeExpires: now.Add(p.config.CodeLifetime),
+	}
+	code := rand.Text()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.remember(u)
+	p.sweep(now)
+	p.codes[code] = g
+	return code
+}
+
+// sweep forgets what has expired, so that a provider which runs for long stays small.
+// p.mu is held.
+func (p *Provider) sweep(now time.Time) {
+	maps.DeleteFunc(p.codes, func(_ string, g *grant) bool { return now.After(g.codeExpires) })
+	maps.DeleteFunc(p.accessTokens, func(_ string, t accessToken) bool { return now.After(t.expires) })
+	maps.DeleteFunc(p.refreshTokens, func(_ string, g *grant) bool { return g.ended })
+}

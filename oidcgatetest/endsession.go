@@ -1,0 +1,95 @@
+package oidcgatetest
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// serveEndSession serves RP-initiated logout (OpenID Connect RP-Initiated Logout, 2). It
+// ends the tokens of the session that id_token_hint names. The browser goes nowhere that
+// the client has not registered.
+func (p *Provider) serveEndSession(w http.ResponseWriter, r *http.Request) {
+	noStore(w)
+	clientID, err := p.endSession(r.Form)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	target := r.Form.Get("post_logout_redirect_uri")
+	if target == "" {
+		_, _ = w.Write([]byte("You are logged out.\n")) // a browser that left is logged out too
+		return
+	}
+	client, _ := p.client(clientID)
+	if !slices.Contains(client.PostLogoutRedirectURLs, target) {
+		http.Error(w, "post_logout_redirect_uri is not registered for this client", http.StatusBadRequest)
+		return
+	}
+	query := url.Values{}
+	if state := r.Form.Get("state"); state != "" {
+		query.Set("state", state)
+	}
+	redirectTo(w, target, query)
+}
+
+// endSession ends the session of the hint, if there is one, and returns the client.
+func (p *Provider) endSession(form url.Values) (clientID string, err error) {
+	if repeated(form) != "" {
+		return "", errors.New("a parameter appears twice")
+	}
+	hint := form.Get("id_token_hint")
+	if hint == "" {
+		return form.Get("client_id"), nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	audience, sessionID, err := p.parseHint(hint)
+	if err != nil {
+		return "", err
+	}
+	if form.Has("client_id") && form.Get("client_id") != audience {
+		return "", errors.New("client_id is not the audience of id_token_hint")
+	}
+	p.endGrants(sessionID)
+	return audience, nil
+}
+
+// parseHint accepts ID Tokens that this provider signed, expired ones included
+// (OpenID Connect RP-Initiated Logout, 4). p.mu is held.
+func (p *Provider) parseHint(hint string) (audience, sessionID string, err error) {
+	token, err := jose.ParseSignedCompact(hint, []jose.SignatureAlgorithm{jose.RS256, jose.ES256})
+	if err != nil {
+		return "", "", errors.New("id_token_hint is not a signed token")
+	}
+	var claims struct {
+		Issuer    string `json:"iss"`
+		Audience  string `json:"aud"`
+		SessionID string `json:"sid"`
+	}
+	for _, k := range p.verifiers {
+		payload, err := token.Verify(k.private.Public())
+		if err != nil {
+			continue
+		}
+		if json.Unmarshal(payload, &claims) != nil || claims.Issuer != p.issuer {
+			break
+		}
+		return claims.Audience, claims.SessionID, nil
+	}
+	return "", "", errors.New("id_token_hint was not issued here")
+}
+
+// endGrants ends the grants of a session. p.mu is held.
+func (p *Provider) endGrants(sessionID string) {
+	for _, g := range p.refreshTokens {
+		g.ended = g.ended || g.sessionID == sessionID
+	}
+	for _, t := range p.accessTokens {
+		t.grant.ended = t.grant.ended || t.grant.sessionID == sessionID
+	}
+}

@@ -1,0 +1,168 @@
+package oidcgatetest
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	_ "crypto/sha256" // for crypto.SHA256
+	_ "crypto/sha512" // for crypto.SHA384 and crypto.SHA512
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+)
+
+// A JWT is a token about to be signed. Whatever it holds is signed, sensible or not.
+type JWT struct {
+	// Header is the JOSE header. A token of the provider has alg, kid and typ.
+	Header map[string]any
+
+	// Claims is the payload.
+	Claims map[string]any
+
+	// Payload, if not nil, is signed as it is, in the place of Claims: for members that
+	// appear twice, or for what is no JSON at all.
+	Payload []byte
+
+	// Key signs: an *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey, or a []byte
+	// for an HMAC. The header's alg does not choose the kind of key, but the hash, and PS
+	// or RS for RSA; it may say something else altogether. If nil, the signature is empty.
+	Key any
+
+	// Finish, if not nil, has the last word on the compact serialization.
+	Finish func(compact string) string
+}
+
+// NewJWT returns a token that the provider's newest key is to sign: an ID Token, when
+// the claims say so, or a signed userinfo response, or a logout token.
+func (p *Provider) NewJWT(claims map[string]any) *JWT {
+	k := p.signingKey()
+	return &JWT{
+		Header: map[string]any{"alg": k.algorithm, "kid": k.id, "typ": "JWT"},
+		Claims: maps.Clone(claims),
+		Key:    k.private,
+	}
+}
+
+// Unsigned makes the token say "alg": "none" and carry no signature (RFC 7519, 6).
+func (t *JWT) Unsigned() {
+	t.SignWith("none", nil)
+}
+
+// SignWith signs with another key and sets alg.
+func (t *JWT) SignWith(alg string, key any) {
+	t.Header["alg"] = alg
+	t.Key = key
+}
+
+// SignForeign signs with a key of the same kind that no provider publishes. The header
+// stays as it is, kid included.
+func (t *JWT) SignForeign() {
+	var err error
+	switch t.Key.(type) {
+	case *ecdsa.PrivateKey:
+		t.Key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	default:
+		t.Key, err = rsaKeys.at(0)
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+// CorruptSignature flips a bit of the signature.
+func (t *JWT) CorruptSignature() {
+	t.Finish = func(compact string) string {
+		i := strings.LastIndexByte(compact, '.') + 1
+		signature, err := base64.RawURLEncoding.DecodeString(compact[i:])
+		if err != nil || len(signature) == 0 {
+			return compact
+		}
+		signature[0] ^= 1
+		return compact[:i] + base64.RawURLEncoding.EncodeToString(signature)
+	}
+}
+
+// Compact signs the token and returns its compact serialization (RFC 7515, 7.1). It
+// panics when Header or Claims have no JSON or Key is of a kind that cannot sign: that
+// is a mistake in the test.
+func (t *JWT) Compact() string {
+	payload := t.Payload
+	if payload == nil {
+		payload = mustMarshal(t.Claims)
+	}
+	input := base64.RawURLEncoding.EncodeToString(mustMarshal(t.Header)) + "." +
+		base64.RawURLEncoding.EncodeToString(payload)
+	alg, _ := t.Header["alg"].(string)
+	signature, err := sign(t.Key, alg, []byte(input))
+	if err != nil {
+		panic(fmt.Sprintf("oidcgatetest: signing a token: %v", err))
+	}
+	compact := input + "." + base64.RawURLEncoding.EncodeToString(signature)
+	if t.Finish != nil {
+		compact = t.Finish(compact)
+	}
+	return compact
+}
+
+func mustMarshal(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("oidcgatetest: encoding a token: %v", err))
+	}
+	return b
+}
+
+// sign is written out because a signing library would refuse most of what a JWT may say.
+func sign(key any, alg string, input []byte) ([]byte, error) {
+	hash := hashOf(alg)
+	h := hash.New()
+	h.Write(input)
+	digest := h.Sum(nil)
+	switch key := key.(type) {
+	case nil:
+		return nil, nil
+	case []byte:
+		mac := hmac.New(hash.New, key)
+		mac.Write(input)
+		return mac.Sum(nil), nil
+	case *rsa.PrivateKey:
+		if strings.HasPrefix(alg, "PS") {
+			return rsa.SignPSS(rand.Reader, key, hash, digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+		}
+		return rsa.SignPKCS1v15(nil, key, hash, digest)
+	case *ecdsa.PrivateKey:
+		return signECDSA(key, digest)
+	case ed25519.PrivateKey:
+		return ed25519.Sign(key, input), nil
+	}
+	return nil, fmt.Errorf("a key of type %T cannot sign", key)
+}
+
+// signECDSA returns r and s side by side, each as long as the curve's order (RFC 7518, 3.4).
+func signECDSA(key *ecdsa.PrivateKey, digest []byte) ([]byte, error) {
+	r, s, err := ecdsa.Sign(rand.Reader, key, digest)
+	if err != nil {
+		return nil, err
+	}
+	size := (key.Curve.Params().N.BitLen() + 7) / 8
+	signature := make([]byte, 2*size)
+	r.FillBytes(signature[:size])
+	s.FillBytes(signature[size:])
+	return signature, nil
+}
+
+func hashOf(alg string) crypto.Hash {
+	switch {
+	case strings.HasSuffix(alg, "384"):
+		return crypto.SHA384
+	case strings.HasSuffix(alg, "512"):
+		return crypto.SHA512
+	}
+	return crypto.SHA256
+}

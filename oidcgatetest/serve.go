@@ -1,0 +1,202 @@
+package oidcgatetest
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// An Endpoint is one of the provider's addresses.
+type Endpoint string
+
+// The endpoints. Other stands for every address that is none of them.
+const (
+	Discovery     Endpoint = "discovery"
+	JWKS          Endpoint = "jwks"
+	Authorization Endpoint = "authorization"
+	Token         Endpoint = "token"
+	Userinfo      Endpoint = "userinfo"
+	EndSession    Endpoint = "end_session"
+	Other         Endpoint = "other"
+)
+
+// paths has the endpoints' places below the issuer.
+var paths = map[Endpoint]string{
+	Discovery:     "/.well-known/openid-configuration",
+	JWKS:          "/jwks",
+	Authorization: "/authorize",
+	Token:         "/token",
+	Userinfo:      "/userinfo",
+	EndSession:    "/logout",
+}
+
+// maxRequestBody is far above any request of the protocol.
+const maxRequestBody = 1 << 20
+
+// A Request is what an endpoint received.
+type Request struct {
+	Method string
+	URL    *url.URL
+	Host   string
+	Header http.Header
+	Form   url.Values // of the query and the body, as in http.Request
+}
+
+// A record is what happened at one endpoint and what is to happen there.
+type record struct {
+	count  int
+	last   *Request
+	next   [][]Fault // one element for each coming request
+	always []Fault   // when next is empty
+}
+
+// ServeHTTP serves the provider's endpoints below the path of its issuer.
+func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(p.closing, cancel)()
+	r = r.WithContext(ctx)
+
+	// The body is read before any fault strikes, so that a reset comes after the request
+	// was taken in, as it does when a provider crashes.
+	r.Body = http.MaxBytesReader(w, r.Body, maxRequestBody)
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, "malformed request", http.StatusBadRequest)
+		return
+	}
+	endpoint := p.endpoint(r.URL.Path)
+	h := p.handler(endpoint)
+	for _, fault := range slices.Backward(p.arrive(endpoint, r)) {
+		h = fault(h)
+	}
+	h.ServeHTTP(w, r)
+}
+
+// endpoint finds the endpoint at a path.
+func (p *Provider) endpoint(path string) Endpoint {
+	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(pathOf(p.Issuer()), "/"))
+	if !ok {
+		return Other
+	}
+	for e, at := range paths {
+		if rest == at {
+			return e
+		}
+	}
+	return Other
+}
+
+func (p *Provider) handler(e Endpoint) http.Handler {
+	switch e {
+	case Discovery:
+		return allow(p.serveDiscovery, http.MethodGet, http.MethodHead)
+	case JWKS:
+		return allow(p.serveJWKS, http.MethodGet, http.MethodHead)
+	case Authorization:
+		return allow(p.serveAuthorization, http.MethodGet, http.MethodPost)
+	case Token:
+		return allow(p.serveToken, http.MethodPost)
+	case Userinfo:
+		return allow(p.serveUserinfo, http.MethodGet, http.MethodPost)
+	case EndSession:
+		return allow(p.serveEndSession, http.MethodGet, http.MethodPost)
+	}
+	return http.NotFoundHandler()
+}
+
+// allow answers 405 to every other method.
+func allow(h http.HandlerFunc, methods ...string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !slices.Contains(methods, r.Method) {
+			w.Header().Set("Allow", strings.Join(methods, ", "))
+			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		h(w, r)
+	})
+}
+
+// arrive records a request and returns the faults that are to strike it.
+func (p *Provider) arrive(e Endpoint, r *http.Request) []Fault {
+	u := *r.URL
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rec := p.record(e)
+	rec.count++
+	rec.last = &Request{Method: r.Method, URL: &u, Host: r.Host, Header: r.Header.Clone(), Form: cloneValues(r.Form)}
+	if len(rec.next) == 0 {
+		return rec.always
+	}
+	faults := rec.next[0]
+	rec.next = rec.next[1:]
+	return faults
+}
+
+// record returns the record of an endpoint. p.mu is held.
+func (p *Provider) record(e Endpoint) *record {
+	if p.seen[e] == nil {
+		p.seen[e] = new(record)
+	}
+	return p.seen[e]
+}
+
+// Count returns how many requests reached an endpoint, those that a fault struck
+// included.
+func (p *Provider) Count(e Endpoint) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.record(e).count
+}
+
+// LastRequest returns the newest request that reached an endpoint, or nil when there
+// was none. It is the caller's to read, and shared with other callers.
+func (p *Provider) LastRequest(e Endpoint) *Request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.record(e).last
+}
+
+func cloneValues(v url.Values) url.Values {
+	c := maps.Clone(v)
+	for name, values := range c {
+		c[name] = slices.Clone(values)
+	}
+	return c
+}
+
+// repeated returns a parameter that appears more than once, which RFC 6749, 3.1 and 3.2
+// forbid, or "".
+func repeated(v url.Values) string {
+	for name, values := range v {
+		if len(values) > 1 {
+			return name
+		}
+	}
+	return ""
+}
+
+// noStore keeps what is secret out of caches (RFC 6749, 5.1).
+func noStore(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, "oidcgatetest: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that left wants no answer
+}
+
+// An oauthError is an error of the protocol (RFC 6749, 4.1.2.1 and 5.2).
+type oauthError struct {
+	code        string
+	description string
+}

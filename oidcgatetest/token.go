@@ -1,0 +1,304 @@
+package oidcgatetest
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// An accessToken lets a client read userinfo.
+type accessToken struct {
+	grant   *grant
+	expires time.Time
+}
+
+// serveToken serves the token endpoint (RFC 6749, 3.2; OpenID Connect Core, 3.1.3).
+func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) {
+	noStore(w)
+	client, e := p.authenticate(r)
+	if e != nil {
+		writeTokenError(w, r, e)
+		return
+	}
+	answer, e := p.answerToken(client, r.PostForm)
+	if e != nil {
+		writeTokenError(w, r, e)
+		return
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+func (p *Provider) answerToken(c Client, form url.Values) (map[string]any, *oauthError) {
+	switch form.Get("grant_type") {
+	case "authorization_code":
+		g, e := p.redeem(c, form)
+		if e != nil {
+			return nil, e
+		}
+		return p.issue(g, g.nonce, p.newRefreshToken(g)), nil
+	case "refresh_token":
+		g, next, e := p.refresh(c, form)
+		if e != nil {
+			return nil, e
+		}
+		return p.issue(g, "", next), nil // no nonce: OpenID Connect Core, 12.2
+	}
+	return nil, &oauthError{"unsupported_grant_type", ""}
+}
+
+// writeTokenError answers as RFC 6749, 5.2 says.
+func writeTokenError(w http.ResponseWriter, r *http.Request, e *oauthError) {
+	status := http.StatusBadRequest
+	if e.code == "invalid_client" {
+		status = http.StatusUnauthorized
+	}
+	if status == http.StatusUnauthorized && r.Header.Get("Authorization") != "" {
+		w.Header().Set("WWW-Authenticate", `Basic realm="token"`)
+	}
+	body := map[string]string{"error": e.code}
+	if e.description != "" {
+		body["error_description"] = e.description
+	}
+	writeJSON(w, status, body)
+}
+
+// authenticate returns the client that sent a token request, by the one method that is
+// registered for it (RFC 6749, 2.3).
+func (p *Provider) authenticate(r *http.Request) (Client, *oauthError) {
+	if e := checkTokenRequest(r); e != nil {
+		return Client{}, e
+	}
+	id, secret, method, e := credentials(r)
+	if e != nil {
+		return Client{}, e
+	}
+	client, ok := p.client(id)
+	if !ok {
+		return Client{}, &oauthError{"invalid_client", "unknown client"}
+	}
+	if method != client.AuthMethod {
+		return Client{}, &oauthError{"invalid_client", "the client is registered for " + string(client.AuthMethod)}
+	}
+	if method != NoClientSecret && subtle.ConstantTimeCompare([]byte(secret), []byte(client.Secret)) != 1 {
+		return Client{}, &oauthError{"invalid_client", "wrong secret"}
+	}
+	return client, nil
+}
+
+func checkTokenRequest(r *http.Request) *oauthError {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+		return &oauthError{"invalid_request", "the body must be application/x-www-form-urlencoded"}
+	}
+	if r.URL.RawQuery != "" {
+		return &oauthError{"invalid_request", "parameters belong in the body"}
+	}
+	if name := repeated(r.PostForm); name != "" {
+		return &oauthError{"invalid_request", "a parameter appears twice: " + name}
+	}
+	return nil
+}
+
+// credentials finds who a request says it is from, and by which method it says so. Two
+// methods at once are refused (RFC 6749, 2.3).
+func credentials(r *http.Request) (id, secret string, method AuthMethod, e *oauthError) {
+	form := r.PostForm
+	switch {
+	case r.Header.Get("Authorization") == "" && form.Has("client_secret"):
+		return form.Get("client_id"), form.Get("client_secret"), ClientSecretPost, nil
+	case r.Header.Get("Authorization") == "":
+		return form.Get("client_id"), "", NoClientSecret, nil
+	case form.Has("client_secret"):
+		return "", "", "", &oauthError{"invalid_request", "two ways of client authentication at once"}
+	}
+	id, secret, ok := basicCredentials(r)
+	if !ok {
+		return "", "", "", &oauthError{"invalid_client", "malformed Authorization header"}
+	}
+	if form.Has("client_id") && form.Get("client_id") != id {
+		return "", "", "", &oauthError{"invalid_request", "two different clients in one request"}
+	}
+	return id, secret, ClientSecretBasic, nil
+}
+
+// basicCredentials decodes id and secret twice: they are form-encoded before they go
+// into the header (RFC 6749, 2.3.1).
+func basicCredentials(r *http.Request) (id, secret string, ok bool) {
+	id, secret, ok = r.BasicAuth()
+	if !ok {
+		return "", "", false
+	}
+	id, errID := url.QueryUnescape(id)
+	secret, errSecret := url.QueryUnescape(secret)
+	return id, secret, errID == nil && errSecret == nil
+}
+
+// redeem exchanges a code. A code presented a second time has been stolen at one end or
+// the other, and takes what was issued for it along (RFC 6749, 4.1.2).
+func (p *Provider) redeem(c Client, form url.Values) (*grant, *oauthError) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.codes[form.Get("code")]
+	if g == nil || g.clientID != c.ID || time.Now().After(g.codeExpires) {
+		return nil, &oauthError{"invalid_grant", "unknown or expired code"}
+	}
+	if g.redeemed {
+		g.ended = true
+		return nil, &oauthError{"invalid_grant", "the code was used before"}
+	}
+	g.redeemed = true
+	if form.Get("redirect_uri") != g.redirectURL {
+		return nil, &oauthError{"invalid_grant", "redirect_uri is not that of the authorization request"}
+	}
+	if !verifies(form.Get("code_verifier"), g.challenge) {
+		return nil, &oauthError{"invalid_grant", "code_verifier does not fit the code_challenge"}
+	}
+	return g, nil
+}
+
+// codeVerifier is the grammar of RFC 7636, 4.1.
+var codeVerifier = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
+
+// verifies checks S256 (RFC 7636, 4.6).
+func verifies(verifier, challenge string) bool {
+	sum := sha256.Sum256([]byte(verifier))
+	return codeVerifier.MatchString(verifier) && base64.RawURLEncoding.EncodeToString(sum[:]) == challenge
+}
+
+// refresh finds the grant of a refresh token, and the token that takes its place when
+// tokens rotate.
+func (p *Provider) refresh(c Client, form url.Values) (g *grant, next string, e *oauthError) {
+	old := form.Get("refresh_token")
+	g, e = p.refreshable(c, form)
+	if e != nil || !p.config.RotateRefreshTokens {
+		return g, "", e
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refreshTokens[old] == nil { // another request was faster
+		return nil, "", &oauthError{"invalid_grant", "the refresh token was used before"}
+	}
+	delete(p.refreshTokens, old)
+	next = rand.Text()
+	p.refreshTokens[next] = g
+	return g, next, nil
+}
+
+func (p *Provider) refreshable(c Client, form url.Values) (*grant, *oauthError) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.refreshTokens[form.Get("refresh_token")]
+	if g == nil || g.ended || g.clientID != c.ID {
+		return nil, &oauthError{"invalid_grant", "unknown refresh token"}
+	}
+	for _, scope := range strings.Fields(form.Get("scope")) {
+		if !slices.Contains(g.scopes, scope) {
+			return nil, &oauthError{"invalid_scope", "more than was granted"}
+		}
+	}
+	return g, nil
+}
+
+func (p *Provider) newRefreshToken(g *grant) string {
+	token := rand.Text()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refreshTokens[token] = g
+	return token
+}
+
+// issue makes a token response. An empty refresh token is left out.
+func (p *Provider) issue(g *grant, nonce, refreshToken string) map[string]any {
+	access := rand.Text()
+	answer := map[string]any{
+		"access_token": access,
+		"token_type":   "Bearer",
+		"expires_in":   int64(p.config.AccessTokenLifetime / time.Second),
+		"scope":        strings.Join(g.scopes, " "),
+	}
+	if refreshToken != "" {
+		answer["refresh_token"] = refreshToken
+	}
+	p.mu.Lock()
+	p.accessTokens[access] = accessToken{grant: g, expires: time.Now().Add(p.config.AccessTokenLifetime)}
+	p.mu.Unlock()
+
+	// Tests change ID Tokens here, and may call the provider while they do: no lock is held.
+	idToken := p.NewJWT(p.idTokenClaims(g, nonce, access))
+	for _, change := range p.idTokenChanges() {
+		change(idToken)
+	}
+	answer["id_token"] = idToken.Compact()
+	return answer
+}
+
+// idTokenClaims has the claims of OpenID Connect Core, 2, and the user's.
+func (p *Provider) idTokenClaims(g *grant, nonce, access string) map[string]any {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	claims := granted(p.users[g.subject].Claims, g.scopes)
+	maps.Copy(claims, map[string]any{
+		"iss":       p.issuer,
+		"sub":       g.subject,
+		"aud":       g.clientID,
+		"exp":       now.Add(p.config.IDTokenLifetime).Unix(),
+		"iat":       now.Unix(),
+		"auth_time": g.authTime.Unix(),
+		"sid":       g.sessionID,
+		"at_hash":   halfHash(access),
+	})
+	if nonce != "" {
+		claims["nonce"] = nonce
+	}
+	return claims
+}
+
+// halfHash is at_hash for algorithms with SHA-256 (OpenID Connect Core, 3.1.3.6).
+func halfHash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+}
+
+// NextIDToken keeps a change for the next ID Token, which it gets just before the token
+// is signed. Each call is for one more ID Token. A change may sign with another key, take
+// claims away or replace the whole:
+//
+//	p.NextIDToken(func(t *oidcgatetest.JWT) { t.Claims["aud"] = "another client" })
+//	p.NextIDToken((*oidcgatetest.JWT).CorruptSignature)
+func (p *Provider) NextIDToken(change func(*JWT)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.nextIDTokens = append(p.nextIDTokens, change)
+}
+
+// EveryIDToken makes a change to every ID Token from now on, before that of NextIDToken.
+// It takes the place of the one before; nil ends it.
+func (p *Provider) EveryIDToken(change func(*JWT)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.everyIDToken = change
+}
+
+func (p *Provider) idTokenChanges() []func(*JWT) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var changes []func(*JWT)
+	if p.everyIDToken != nil {
+		changes = append(changes, p.everyIDToken)
+	}
+	if len(p.nextIDTokens) > 0 {
+		changes = append(changes, p.nextIDTokens[0])
+		p.nextIDTokens = p.nextIDTokens[1:]
+	}
+	return changes
+}

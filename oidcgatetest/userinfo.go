@@ -1,0 +1,65 @@
+package oidcgatetest
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// scopeOf has the scope that a standard claim needs (OpenID Connect Core, 5.4).
+var scopeOf = map[string]string{
+	"name": "profile", "family_name": "profile", "given_name": "profile", "middle_name": "profile",
+	"nickname": "profile", "preferred_username": "profile", "profile": "profile", "picture": "profile",
+	"website": "profile", "gender": "profile", "birthdate": "profile", "zoneinfo": "profile",
+	"locale": "profile", "updated_at": "profile",
+	"email": "email", "email_verified": "email",
+	"address":      "address",
+	"phone_number": "phone", "phone_number_verified": "phone",
+}
+
+// granted returns a copy of the claims that the scopes allow.
+func granted(claims map[string]any, scopes []string) map[string]any {
+	allowed := make(map[string]any, len(claims))
+	for name, value := range claims {
+		if scope, ok := scopeOf[name]; !ok || slices.Contains(scopes, scope) {
+			allowed[name] = value
+		}
+	}
+	return allowed
+}
+
+// serveUserinfo serves the userinfo endpoint (OpenID Connect Core, 5.3). The token is
+// taken from the Authorization header alone: in a query it would end in logs (RFC 9700,
+// 4.3.2).
+func (p *Provider) serveUserinfo(w http.ResponseWriter, r *http.Request) {
+	noStore(w)
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="userinfo"`)
+		http.Error(w, "an access token is needed", http.StatusUnauthorized)
+		return
+	}
+	claims, ok := p.userinfo(token)
+	if !ok {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="userinfo", error="invalid_token"`)
+		http.Error(w, "unknown or expired access token", http.StatusUnauthorized)
+		return
+	}
+	writeJSON(w, http.StatusOK, claims)
+}
+
+func (p *Provider) userinfo(token string) (map[string]any, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t, ok := p.accessTokens[token]
+	if !ok || t.grant.ended || time.Now().After(t.expires) {
+		return nil, false
+	}
+	user := p.users[t.grant.subject]
+	claims := granted(user.Claims, t.grant.scopes)
+	maps.Copy(claims, granted(user.UserinfoClaims, t.grant.scopes))
+	claims["sub"] = t.grant.subject
+	return claims, true
+}
