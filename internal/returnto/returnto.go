@@ -133,7 +133,7 @@ func checkDecoded(path, ownPrefix string) error {
 			return DotSegment
 		}
 	}
-	if ownPrefix != "" && isUnder(path, ownPrefix) {
+	if isUnder(path, ownPrefix) {
 		return OwnRoute
 	}
 	return nil
@@ -155,7 +155,8 @@ func checkCharacters(path string) error {
 	return nil
 }
 
-// isUnder reports whether path is prefix, in any letter case, or lies below it: "/authx" is not under "/auth".
+// isUnder reports whether path is prefix, in any letter case, or lies below it: "/authx" is not under "/auth", and
+// nothing is under "".
 func isUnder(path, prefix string) bool {
 	for end := 1; end <= len(path); end++ {
 		atBoundary := end == len(path) || path[end] == '/'
