@@ -114,9 +114,9 @@ type Provider struct {
 	clients       map[string]Client
 	user          User
 	users         map[string]User // by Subject: what refreshing and userinfo tell
-	keys          []*signingKey // the published ones
-	signer        *signingKey   // published or not
-	verifiers     []*signingKey // every key there ever was, for id_token_hint
+	keys          []*signingKey   // the published ones
+	signer        *signingKey     // published or not
+	verifiers     []*signingKey   // every key there ever was, for id_token_hint
 	codes         map[string]*grant
 	accessTokens  map[string]accessToken
 	refreshTokens map[string]*grant
