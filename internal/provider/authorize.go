@@ -1,0 +1,100 @@
+package provider
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// AuthorizationRequest is what differs from one login to the next.
+type AuthorizationRequest struct {
+	State        string
+	Nonce        string
+	CodeVerifier string         // only its S256 hash is sent
+	MaxAge       *time.Duration // in whole seconds; nil asks for nothing, zero for a new login at the provider
+	ACRValues    []string       // in the order of preference
+	Prompt       string         // sent only when it is not empty
+}
+
+// AuthorizationURL returns where to send the browser (OpenID Connect Core,
+// 3.1.2.1). It discovers the provider first if need be. Each parameter is there
+// once; what the request asks for wins over the configured extra parameters.
+func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (string, error) {
+	meta, err := c.Metadata(ctx)
+	if err != nil {
+		return "", err
+	}
+	var options []oauth2.AuthCodeOption
+	set := func(name, value string) {
+		if value != "" {
+			options = append(options, oauth2.SetAuthURLParam(name, value))
+		}
+	}
+	for _, p := range c.cfg.AuthParams {
+		set(p[0], p[1])
+	}
+	set("response_mode", c.cfg.ResponseMode)
+	set("nonce", r.Nonce)
+	set("prompt", r.Prompt)
+	set("acr_values", strings.Join(r.ACRValues, " "))
+	if r.MaxAge != nil {
+		set("max_age", strconv.FormatInt(int64(*r.MaxAge/time.Second), 10))
+	}
+	options = append(options, oauth2.S256ChallengeOption(r.CodeVerifier))
+	return c.oauth2Config(meta, "").AuthCodeURL(r.State, options...), nil
+}
+
+func (c *Client) oauth2Config(meta Metadata, secret string) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID:     c.cfg.ClientID,
+		ClientSecret: secret,
+		RedirectURL:  c.cfg.RedirectURL,
+		Scopes:       c.cfg.Scopes,
+		Endpoint: oauth2.Endpoint{
+			AuthURL:   meta.Authorization,
+			TokenURL:  meta.Token,
+			AuthStyle: c.cfg.Auth.style(),
+		},
+	}
+}
+
+// AuthorizationOrigin returns the origin that logins lead to, or "" while it is
+// not known.
+func (c *Client) AuthorizationOrigin() string {
+	meta, _ := c.Known()
+	return originOf(meta.Authorization)
+}
+
+// CheckResponseIssuer checks the iss parameter of an authorization response,
+// good news or bad (RFC 9207, 2.4). It keeps a provider that an attacker runs
+// from having the code of another redeemed by us, or ours by it: the mix-up
+// attack. Metadata must be known, because it says whether iss may be absent;
+// call [Client.Metadata] first.
+func (c *Client) CheckResponseIssuer(iss string, present bool) error {
+	if present && iss != c.cfg.Issuer {
+		return fromBrowser(ReasonIssMismatch)
+	}
+	if present {
+		return nil
+	}
+	meta, known := c.Known()
+	if !known {
+		return &Error{
+			Reason: ReasonProviderUnreachable,
+			Status: http.StatusServiceUnavailable,
+			Err:    refused("nothing says whether the response may lack iss"),
+		}
+	}
+	if meta.IssParameter {
+		return fromBrowser(ReasonIssMissing)
+	}
+	return nil
+}
+
+func fromBrowser(reason string) *Error {
+	return &Error{Reason: reason, Status: http.StatusBadRequest}
+}

@@ -1,0 +1,185 @@
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+)
+
+// Between two attempts at discovery that fail lies this much, doubling from the
+// first to the last, less up to half of it so that replicas do not march in step.
+const (
+	firstBackoff = time.Second
+	lastBackoff  = 15 * time.Second
+)
+
+// discovery is what we know of the provider and when to ask again.
+type discovery struct {
+	flight flight
+
+	mu       sync.Mutex
+	static   bool      // known comes from the configuration and is never asked for
+	known    *Metadata // the last good; never changed in place
+	settled  time.Time // when known was last confirmed, replaced or defended
+	failed   error     // of the last attempt
+	failures int       // in a row
+	retry    time.Time // not before this
+}
+
+// Known returns the metadata we have, without asking anybody.
+func (c *Client) Known() (Metadata, bool) {
+	c.discovery.mu.Lock()
+	defer c.discovery.mu.Unlock()
+	if c.discovery.known == nil {
+		return Metadata{}, false
+	}
+	return *c.discovery.known, true
+}
+
+// Metadata returns what is known of the provider. The first call discovers it,
+// all who call meanwhile wait for the same attempt, and an attempt goes on when
+// its caller leaves. After a failure calls fail at once with the same *Error
+// until the back-off is over. Metadata older than DiscoveryRefresh is returned
+// as it is while one attempt to replace it runs beside; nothing is asked when
+// nobody calls.
+func (c *Client) Metadata(ctx context.Context) (Metadata, error) {
+	known, due, failed := c.discovery.look(c.cfg.DiscoveryRefresh)
+	if !due {
+		return known, failed
+	}
+	attempt := c.discovery.flight.start(ctx, c.cfg.Timeout, c.discover)
+	if known.Issuer != "" {
+		return known, nil
+	}
+	if err := attempt.wait(ctx); err != nil {
+		return Metadata{}, unreachable(err)
+	}
+	known, _, failed = c.discovery.look(c.cfg.DiscoveryRefresh)
+	return known, failed
+}
+
+// look returns the last good metadata, or the last failure if there is none,
+// and whether it is time for an attempt.
+func (d *discovery) look(refresh time.Duration) (known Metadata, due bool, failed error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	backingOff := now.Before(d.retry)
+	if d.known == nil {
+		return Metadata{}, !backingOff, d.failed
+	}
+	stale := !d.static && now.Sub(d.settled) >= refresh
+	return *d.known, stale && !backingOff, nil
+}
+
+// discover makes one attempt, unless another has just been made.
+func (c *Client) discover(ctx context.Context) error {
+	if _, due, failed := c.discovery.look(c.cfg.DiscoveryRefresh); !due {
+		return failed
+	}
+	next, err := c.fetchMetadata(ctx)
+	notice, err := c.discovery.settle(next, err)
+	if notice.Event != "" {
+		c.cfg.Notify(notice)
+	}
+	return err
+}
+
+// fetchMetadata gets the document through go-oidc, which knows the URL and
+// compares the issuer, and then reads it strictly itself: go-oidc takes
+// "ISSUER" for "issuer".
+func (c *Client) fetchMetadata(ctx context.Context) (*Metadata, error) {
+	ctx = oidc.ClientContext(ctx, c.client(metadataLimit, onlyOK))
+	p, err := oidc.NewProvider(ctx, c.cfg.Issuer)
+	if _, ok := errors.AsType[*oidc.IssuerMismatchError](err); ok {
+		return nil, reject(ReasonIssuerMismatch, "the metadata is that of another issuer")
+	}
+	if err != nil {
+		return nil, unreachable(err)
+	}
+	var document json.RawMessage
+	if err := p.Claims(&document); err != nil {
+		return nil, unreachable(err)
+	}
+	doc, err := claims.Parse(document)
+	if err != nil {
+		return nil, reject(ReasonMetadataInvalid, err.Error())
+	}
+	return newMetadata(doc, &c.cfg)
+}
+
+// onlyOK takes an answer with status 200 as it is.
+func onlyOK(a answer) ([]byte, error) {
+	if a.status != http.StatusOK {
+		return nil, statusFault(a.status)
+	}
+	return a.body, nil
+}
+
+// unreachable is the Error for a discovery that brought no document.
+func unreachable(err error) *Error {
+	e := failure(err, ReasonProviderUnreachable, ReasonMetadataInvalid)
+	if e.Status == http.StatusBadGateway {
+		e.Status = http.StatusServiceUnavailable
+	}
+	if e.Hint == "" {
+		e.Hint = "check the issuer and whether this host reaches it"
+	}
+	return e
+}
+
+// settle records the outcome of an attempt and says what to tell.
+func (d *discovery) settle(next *Metadata, err error) (Notice, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil && d.known != nil {
+		err = d.known.refuse(next)
+	}
+	if err != nil {
+		return d.fail(err), err
+	}
+	notice := Notice{}
+	if d.known == nil {
+		notice.Event = EventReady
+	}
+	d.known, d.settled = next, time.Now()
+	d.failed, d.failures, d.retry = nil, 0, time.Time{}
+	return notice, nil
+}
+
+func (d *discovery) fail(err error) Notice {
+	now := time.Now()
+	d.failed = err
+	d.retry = now.Add(backoff(d.failures))
+	d.failures++
+	notice := Notice{Event: EventRejected, Reason: ReasonProviderUnreachable, Err: err}
+	if e, ok := errors.AsType[*Error](err); ok {
+		notice.Reason = e.Reason
+	}
+	switch {
+	case notice.Reason == ReasonProviderUnreachable:
+		notice.Event = EventUnreachable
+	case d.known != nil:
+		// The answer was understood and refused. To ask again soon would
+		// only tell the same again.
+		d.settled = now
+		notice.Event = EventDowngradeRefused
+	}
+	return notice
+}
+
+func backoff(failures int) time.Duration {
+	d := lastBackoff
+	if failures < 4 {
+		d = firstBackoff << failures
+	}
+	return d - rand.N(d/2)
+}

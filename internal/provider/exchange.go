@@ -1,0 +1,200 @@
+package provider
+
+import (
+	"context"
+	"math"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+)
+
+// Tokens is a good answer of the token endpoint (OpenID Connect Core, 3.1.3.3).
+type Tokens struct {
+	AccessToken  string    // visible ASCII: safe in a header
+	TokenType    string    // "Bearer"
+	RefreshToken string    // empty if there is none
+	IDToken      string    // not verified yet
+	Expiry       time.Time // of the access token; zero if the provider did not say
+	Scope        string    // as granted; empty if it is what was asked for
+}
+
+// Exchange redeems a code (RFC 6749, 4.1.3). The code is sent once: a provider
+// must take a second time for a replay and revoke what it gave (4.1.2), so
+// neither a refusal nor a broken connection is followed by another attempt.
+func (c *Client) Exchange(ctx context.Context, code, codeVerifier string) (*Tokens, error) {
+	return c.requestTokens(ctx, true, func(ctx context.Context, conf *oauth2.Config) error {
+		_, err := conf.Exchange(ctx, code, oauth2.VerifierOption(codeVerifier))
+		return err
+	})
+}
+
+// Refresh gets new tokens for a refresh token (RFC 6749, 6). RefreshToken of
+// the result is empty when the old one stays valid, and IDToken when there is
+// no new one. A refused token is an *Error with the Code "invalid_grant".
+func (c *Client) Refresh(ctx context.Context, refreshToken string) (*Tokens, error) {
+	return c.requestTokens(ctx, false, func(ctx context.Context, conf *oauth2.Config) error {
+		_, err := conf.TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
+		return err
+	})
+}
+
+// requestTokens has x/oauth2 make one request to the token endpoint and reads
+// the answer itself.
+func (c *Client) requestTokens(ctx context.Context, needIDToken bool, request func(context.Context, *oauth2.Config) error) (*Tokens, error) {
+	meta, err := c.Metadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := c.cfg.Auth.secret(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	var tokens *Tokens
+	client := c.client(tokenLimit, func(a answer) (body []byte, err error) {
+		tokens, body, err = readTokens(a, needIDToken)
+		return body, err
+	})
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, client)
+	if err := request(ctx, c.oauth2Config(meta, secret)); err != nil {
+		return nil, failure(err, ReasonTokenEndpointUnreachable, ReasonTokenResponseInvalid)
+	}
+	return tokens, nil
+}
+
+// readTokens reads an answer of the token endpoint. The body it returns holds
+// what x/oauth2 may see: the members that were checked, by their exact names.
+func readTokens(a answer, needIDToken bool) (*Tokens, []byte, error) {
+	doc, err := claims.Parse(a.body)
+	isJSON := err == nil && hasMediaType(a.header, "application/json")
+	if code, ok := doc.Get("error"); ok || a.status >= 400 {
+		oauthCode, _ := code.Str()
+		return nil, nil, tokenEndpointError(a.status, oauthCode)
+	}
+	if a.status != http.StatusOK {
+		return nil, nil, statusFault(a.status)
+	}
+	if !isJSON {
+		return nil, nil, refused("the answer is not one JSON object with the type application/json")
+	}
+	tokens, err := newTokens(doc, needIDToken)
+	if err != nil {
+		return nil, nil, err
+	}
+	return tokens, doc.Filter(isTokenMember).AppendJSON(nil), nil
+}
+
+func isTokenMember(name string) bool {
+	switch name {
+	case "access_token", "token_type", "refresh_token":
+		return true
+	}
+	return false
+}
+
+func newTokens(doc claims.Object, needIDToken bool) (*Tokens, error) {
+	r := memberReader{doc: doc}
+	t := &Tokens{
+		AccessToken:  r.text("access_token"),
+		TokenType:    "Bearer",
+		RefreshToken: r.text("refresh_token"),
+		IDToken:      r.text("id_token"),
+		Scope:        r.text("scope"),
+	}
+	tokenType := r.text("token_type")
+	if r.wrong != "" {
+		return nil, refused(r.wrong + " is not a string")
+	}
+	if !isHeaderSafe(t.AccessToken) {
+		return nil, refused("access_token is missing or has characters that no header may have")
+	}
+	if !strings.EqualFold(tokenType, "Bearer") {
+		return nil, invalid(ReasonTokenType, "token_type is not Bearer")
+	}
+	if needIDToken && t.IDToken == "" {
+		e := invalid(ReasonIDTokenMissing, "the answer has no ID Token")
+		e.Hint = "check that the client is one for OpenID Connect and may use the scope openid"
+		return nil, e
+	}
+	var err error
+	t.Expiry, err = expiry(doc, time.Now())
+	return t, err
+}
+
+// expiry returns when the access token expires. expires_in is a number of
+// seconds (RFC 6749, 5.1); some providers write it as a string. x/oauth2 takes
+// zero for "never" and lets large values overflow.
+func expiry(doc claims.Object, now time.Time) (time.Time, error) {
+	v, ok := doc.Get("expires_in")
+	if !ok || v.Kind() == claims.Null {
+		return time.Time{}, nil
+	}
+	digits, ok := v.Number()
+	if !ok {
+		digits, _ = v.Str()
+	}
+	seconds, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		return time.Time{}, refused("expires_in is not a number of seconds")
+	}
+	return now.Add(time.Duration(min(seconds, math.MaxInt32)) * time.Second), nil
+}
+
+// isHeaderSafe reports whether a token can stand in an Authorization header:
+// visible ASCII, at least one character (RFC 6749, A.12).
+func isHeaderSafe(token string) bool {
+	for i := range len(token) {
+		if token[i] <= ' ' || token[i] > '~' {
+			return false
+		}
+	}
+	return token != ""
+}
+
+func hasMediaType(h http.Header, want ...string) bool {
+	got, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil {
+		return false
+	}
+	for _, w := range want {
+		if got == w {
+			return true
+		}
+	}
+	return false
+}
+
+// tokenEndpointError is the Error for a refusal (RFC 6749, 5.2). Of what the
+// provider says only a registered code gets through: the rest may quote the
+// request.
+func tokenEndpointError(status int, code string) *Error {
+	e := &Error{
+		Reason: ReasonTokenEndpointError,
+		Status: statusFault(status).status,
+		Err:    statusFault(status),
+	}
+	switch code {
+	case "invalid_client", "unauthorized_client":
+		e.Code, e.Hint = code, hintClient
+	case "invalid_grant":
+		e.Code, e.Hint = code, "the code or refresh token was used before, has expired, or belongs to another client or redirect URL"
+	case "invalid_request", "unsupported_grant_type", "invalid_scope":
+		e.Code, e.Hint = code, "the provider does not take the request: check the grant types and scopes the client may use"
+	case "":
+		if status == http.StatusUnauthorized {
+			e.Hint = hintClient
+		}
+	default:
+		e.Code = "other"
+	}
+	return e
+}
+
+const hintClient = "the provider refused the client: check client id, secret and authentication method"

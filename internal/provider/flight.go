@@ -1,0 +1,65 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// flight runs one function at a time and lets everybody who asks meanwhile wait
+// for that run. The run does not end when the caller who started it gives up:
+// a browser that leaves must not fail the others. The zero value is ready.
+type flight struct {
+	mu  sync.Mutex
+	now *run
+}
+
+type run struct {
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// start begins a run of fn, or returns the one under way. fn gets ctx's values
+// and a deadline of its own.
+func (f *flight) start(ctx context.Context, timeout time.Duration, fn func(context.Context) error) *run {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.now != nil {
+		return f.now
+	}
+	r := &run{done: make(chan struct{})}
+	f.now = r
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	go func() {
+		defer cancel()
+		r.err = recovered(ctx, fn)
+		f.mu.Lock()
+		f.now = nil
+		f.mu.Unlock()
+		close(r.done)
+	}()
+	return r
+}
+
+// wait returns the result of the run, or fails when ctx ends first.
+func (r *run) wait(ctx context.Context) error {
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return networkFault(ctx.Err())
+	}
+}
+
+// recovered calls fn and makes an error of its panic. In a handler a panic ends
+// one request; in a goroutine of ours it would end the process, and what runs
+// here parses what a stranger sent. The panic's value may quote that.
+func recovered(ctx context.Context, fn func(context.Context) error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = refused(fmt.Sprintf("panic of type %T", v))
+		}
+	}()
+	return fn(ctx)
+}

@@ -1,0 +1,239 @@
+package provider
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+)
+
+// freshness is how long ago the ID Token of a login may have been issued. It
+// comes straight from the token endpoint.
+const freshness = 10 * time.Minute
+
+// Expectation is what the ID Token of one login must agree with.
+type Expectation struct {
+	Nonce       string         // never empty: no ID Token matches without
+	MaxAge      *time.Duration // the max_age that was asked for, if any
+	ACRValues   []string       // the acr must be one of them, if there are any
+	AccessToken string         // what at_hash must be of, if the token has one
+	Start       time.Time      // when the login began; max_age counts from here. If zero, from now.
+}
+
+// VerifyIDToken returns the claims of an ID Token that is the answer to this
+// login (OpenID Connect Core, 3.1.3.7). The signature is checked first and
+// nothing of an unsigned payload is looked at; then our own rules in the order
+// of the specification; then go-oidc's once more. Every failure is an *Error
+// whose Reason names the rule.
+func (c *Client) VerifyIDToken(ctx context.Context, raw string, want Expectation) (claims.Object, error) {
+	token, err := parseCompact(raw, c.cfg.SigningAlgs)
+	if err != nil {
+		return "", err
+	}
+	payload, err := c.verify(ctx, token)
+	if err != nil {
+		return "", err
+	}
+	id, err := claims.Parse(payload)
+	if err != nil {
+		return "", &Error{Reason: ReasonIDTokenMalformed, Status: 502, Err: err}
+	}
+	if err := c.checkIDToken(id, token.alg, want); err != nil {
+		return "", err
+	}
+	if err := c.verifyAgain(ctx, raw, payload); err != nil {
+		return "", err
+	}
+	return id, nil
+}
+
+// verifyAgain lets go-oidc judge the token by its own rules. They are weaker
+// than ours; this is for the fault that ours may have.
+func (c *Client) verifyAgain(ctx context.Context, raw string, payload []byte) error {
+	verifier := oidc.NewVerifier(c.cfg.Issuer, verifiedPayload{raw, payload}, &oidc.Config{
+		ClientID:             c.cfg.ClientID,
+		SupportedSigningAlgs: c.cfg.SigningAlgs,
+		Now:                  func() time.Time { return time.Now().Add(-c.cfg.Leeway) },
+	})
+	if _, err := verifier.Verify(ctx, raw); err != nil {
+		return invalid(ReasonIDTokenMalformed, "go-oidc refuses what our own rules accept")
+	}
+	return nil
+}
+
+// verifiedPayload is an oidc.KeySet that knows one token, whose signature is
+// already checked.
+type verifiedPayload struct {
+	raw     string
+	payload []byte
+}
+
+func (v verifiedPayload) VerifySignature(_ context.Context, raw string) ([]byte, error) {
+	if raw != v.raw {
+		return nil, errors.New("provider: not the token that was verified")
+	}
+	return v.payload, nil
+}
+
+func (c *Client) checkIDToken(id claims.Object, alg string, want Expectation) error {
+	now := time.Now()
+	if err := c.checkParties(id); err != nil {
+		return err
+	}
+	if err := c.checkTimes(id, now); err != nil {
+		return err
+	}
+	// go-oidc leaves the nonce to its caller. Without it an ID Token stolen
+	// from another login opens a session here (Core, 3.1.3.7, step 11).
+	if nonce := text(id, "nonce"); want.Nonce == "" || !equal(nonce, want.Nonce) {
+		return invalid(ReasonNonce, "the nonce is not the one of this login")
+	}
+	if !validSubject(text(id, "sub")) {
+		return invalid(ReasonSubject, "sub is not a string of 1 to 255 ASCII characters")
+	}
+	if len(want.ACRValues) > 0 && !slices.Contains(want.ACRValues, text(id, "acr")) {
+		return invalid(ReasonACR, "acr is none of those that were asked for")
+	}
+	if err := c.checkAuthTime(id, now, want); err != nil {
+		return err
+	}
+	if err := checkAccessTokenHash(id, alg, want.AccessToken); err != nil {
+		return err
+	}
+	// A logout token has iss, aud, iat and exp like an ID Token and is signed
+	// by the same key (Back-Channel Logout, 2.4).
+	if _, ok := id.Get("events"); ok {
+		return invalid(ReasonType, "the token has an events claim: it is not an ID Token")
+	}
+	return nil
+}
+
+// checkParties checks who issued the token, for whom, and who asked for it.
+func (c *Client) checkParties(id claims.Object) error {
+	if text(id, "iss") != c.cfg.Issuer {
+		return invalid(ReasonIssuerClaim, "iss is another issuer")
+	}
+	if !c.isAudience(id) {
+		return invalid(ReasonAudience, "aud is not this client alone")
+	}
+	if _, ok := id.Get("azp"); ok && text(id, "azp") != c.cfg.ClientID {
+		return invalid(ReasonAuthorizedParty, "azp is another client")
+	}
+	return nil
+}
+
+// isAudience reports whether aud is this client and nobody else: another
+// audience could present the token here as well (Core, 3.1.3.7, step 3).
+func (c *Client) isAudience(id claims.Object) bool {
+	aud, _ := id.Get("aud")
+	if one, ok := aud.Str(); ok {
+		return one == c.cfg.ClientID
+	}
+	list, ok := textList(aud)
+	return ok && len(list) == 1 && list[0] == c.cfg.ClientID
+}
+
+// checkTimes checks exp, iat and nbf, with the leeway for clocks that differ.
+func (c *Client) checkTimes(id claims.Object, now time.Time) error {
+	leeway := c.cfg.Leeway
+	exp, ok := date(id, "exp")
+	if !ok || !now.Before(exp.Add(leeway)) {
+		return invalid(ReasonExpiry, "exp is missing, no number, or past")
+	}
+	iat, ok := date(id, "iat")
+	if !ok || iat.After(now.Add(leeway)) || iat.Before(now.Add(-freshness-leeway)) {
+		return invalid(ReasonIssuedAt, "iat is missing, no number, in the future, or long ago")
+	}
+	if _, ok := id.Get("nbf"); !ok {
+		return nil
+	}
+	if nbf, ok := date(id, "nbf"); !ok || nbf.After(now.Add(leeway)) {
+		return invalid(ReasonNotBefore, "nbf is no number, or in the future")
+	}
+	return nil
+}
+
+// checkAuthTime checks that the user logged in at the provider as recently as
+// was asked for. The age counts from the start of the login, when the provider
+// was asked; how long the user then took is not its concern.
+func (c *Client) checkAuthTime(id claims.Object, now time.Time, want Expectation) error {
+	if want.MaxAge == nil {
+		return nil
+	}
+	start := want.Start
+	if start.IsZero() {
+		start = now
+	}
+	at, ok := date(id, "auth_time")
+	if !ok || at.After(now.Add(c.cfg.Leeway)) || at.Before(start.Add(-*want.MaxAge-c.cfg.Leeway)) {
+		return invalid(ReasonAuthTime, "auth_time is missing, no number, in the future, or too long ago")
+	}
+	return nil
+}
+
+// checkAccessTokenHash checks that the access token came with this ID Token, if
+// the ID Token says so: at_hash is the left half of its hash (Core, 3.1.3.6).
+func checkAccessTokenHash(id claims.Object, alg, accessToken string) error {
+	if _, ok := id.Get("at_hash"); !ok {
+		return nil
+	}
+	if got := text(id, "at_hash"); accessToken == "" || !equal(got, leftHalfHash(alg, accessToken)) {
+		return invalid(ReasonAccessTokenHash, "at_hash is that of another access token")
+	}
+	return nil
+}
+
+// leftHalfHash hashes with the hash of alg; that of EdDSA with Ed25519 is
+// SHA-512.
+func leftHalfHash(alg, s string) string {
+	var sum []byte
+	switch alg {
+	case "RS256", "ES256", "PS256":
+		h := sha256.Sum256([]byte(s))
+		sum = h[:]
+	case "RS384", "ES384", "PS384":
+		h := sha512.Sum384([]byte(s))
+		sum = h[:]
+	default:
+		h := sha512.Sum512([]byte(s))
+		sum = h[:]
+	}
+	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+}
+
+// validSubject reports whether sub is what Core, 2 allows. Control characters,
+// which are ASCII too, would only serve to forge log lines.
+func validSubject(sub string) bool {
+	if sub == "" || len(sub) > 255 {
+		return false
+	}
+	for i := range len(sub) {
+		if sub[i] < ' ' || sub[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func text(o claims.Object, name string) string {
+	v, _ := o.Get(name)
+	s, _ := v.Str()
+	return s
+}
+
+func date(o claims.Object, name string) (time.Time, bool) {
+	v, _ := o.Get(name)
+	return v.Time()
+}
+
+func equal(a, b string) bool {
+	return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
+}

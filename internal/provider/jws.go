@@ -1,0 +1,101 @@
+package provider
+
+import (
+	"encoding/base64"
+	"slices"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+)
+
+// maxTokenSize is the longest signed token that is read. A login whose ID Token
+// is longer would not fit a session either.
+const maxTokenSize = 64 << 10
+
+// compactToken is a signed token whose shape and header are in order. Its
+// signature is not checked yet.
+type compactToken struct {
+	jws      *jose.JSONWebSignature
+	alg      string
+	keyID    string
+	hasKeyID bool
+}
+
+// parseCompact reads a token in JWS compact serialization (RFC 7515, 7.1) whose
+// alg is one of algs. Size and shape are checked before anything is decoded,
+// and the header before any key is looked for.
+func parseCompact(raw string, algs []string) (*compactToken, error) {
+	header, err := headerOf(raw)
+	if err != nil {
+		return nil, err
+	}
+	t := &compactToken{}
+	if t.alg, err = checkHeader(header, algs); err != nil {
+		return nil, err
+	}
+	if kid, ok := header.Get("kid"); ok {
+		if t.keyID, t.hasKeyID = kid.Str(); !t.hasKeyID {
+			return nil, invalid(ReasonIDTokenMalformed, "the header's kid is not a string")
+		}
+	}
+	t.jws, err = jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(t.alg)})
+	if err != nil {
+		return nil, invalid(ReasonIDTokenMalformed, "the token is not a JWS in compact serialization")
+	}
+	return t, nil
+}
+
+// headerOf returns the JOSE header of a token of three parts, each in base64url
+// without padding, line breaks or stray bits. A token can thus be written in
+// one way only.
+func headerOf(raw string) (claims.Object, error) {
+	if len(raw) > maxTokenSize {
+		return "", invalid(ReasonIDTokenMalformed, "the token is too long")
+	}
+	parts := strings.Split(raw, ".")
+	if len(parts) != 3 {
+		return "", invalid(ReasonIDTokenMalformed, "the token does not have three parts")
+	}
+	var header []byte
+	for i, part := range parts {
+		// The decoder skips line breaks, strict or not.
+		decoded, err := base64.RawURLEncoding.Strict().DecodeString(part)
+		if err != nil || strings.ContainsAny(part, "\r\n") {
+			return "", invalid(ReasonIDTokenMalformed, "a part of the token is not base64url")
+		}
+		if i == 0 {
+			header = decoded
+		}
+	}
+	h, err := claims.Parse(header)
+	if err != nil {
+		return "", invalid(ReasonIDTokenMalformed, "the header is not a strict JSON object")
+	}
+	return h, nil
+}
+
+// checkHeader returns the alg of a header that asks for nothing beyond a plain
+// signature. Keys that a header brings or points to (jwk, jku, x5c, x5u) are
+// not looked at: whoever forges a token would bring a key along.
+func checkHeader(header claims.Object, algs []string) (alg string, err error) {
+	for _, name := range []string{"crit", "b64", "zip"} {
+		if _, ok := header.Get(name); ok {
+			return "", invalid(ReasonIDTokenMalformed, "the header has a "+name+" parameter")
+		}
+	}
+	v, _ := header.Get("alg")
+	alg, _ = v.Str()
+	if !slices.Contains(algs, alg) {
+		return "", invalid(ReasonAlg, "the token's alg is not one of those that were agreed on")
+	}
+	// Logout tokens, access tokens and request objects are signed with the
+	// same keys and say what they are (RFC 8725, 3.11).
+	if v, ok := header.Get("typ"); ok {
+		if typ, ok := v.Str(); !ok || !strings.EqualFold(typ, "JWT") {
+			return "", invalid(ReasonType, "the header says that the token is of another type")
+		}
+	}
+	return alg, nil
+}
