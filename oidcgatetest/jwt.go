@@ -64,10 +64,9 @@ func (t *JWT) SignWith(alg string, key any) {
 // stays as it is, kid included.
 func (t *JWT) SignForeign() {
 	var err error
-	switch t.Key.(type) {
-	case *ecdsa.PrivateKey:
+	if _, ok := t.Key.(*ecdsa.PrivateKey); ok {
 		t.Key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	default:
+	} else {
 		t.Key, err = rsaKeys.at(0)
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -129,6 +130,46 @@ func TestConfigRefused(t *testing.T) {
 		if _, err := oidcgatetest.New(config); err == nil {
 			t.Errorf("New(%+v) gave no error", config)
 		}
+	}
+}
+
+// tb is a test that fails without ending.
+type tb struct {
+	*testing.T
+	failed []string
+}
+
+func (t *tb) Fatalf(format string, args ...any) {
+	t.failed = append(t.failed, fmt.Sprintf(format, args...))
+	panic(t)
+}
+
+func TestNewProviderEndsTheTest(t *testing.T) {
+	for name, config := range map[string][]oidcgatetest.Config{
+		"when the Config is refused": {{Issuer: "id.test"}},
+		"when there are two Configs": {{}, {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := &tb{T: t}
+			defer func() {
+				if recover() != fake || len(fake.failed) != 1 {
+					t.Errorf("failures %q, want one", fake.failed)
+				}
+			}()
+			oidcgatetest.NewProvider(fake, config...)
+		})
+	}
+}
+
+// TestImports keeps package testing, which adds its flags to every program that links it,
+// out of programs that embed a provider.
+func TestImports(t *testing.T) {
+	deps, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list := strings.Fields(string(deps)); slices.Contains(list, "testing") || !slices.Contains(list, "net/http") {
+		t.Errorf("the package links testing, or the list is wrong:\n%s", deps)
 	}
 }
 
@@ -505,6 +546,16 @@ func TestKeys(t *testing.T) {
 	if header := headerOf(t, tokens["id_token"].(string)); !strings.Contains(header, `"alg":"ES256"`) {
 		t.Errorf("header %s, want ES256", header)
 	}
+}
+
+func TestAddKeyPanicsOnAnUnknownAlgorithm(t *testing.T) {
+	p := oidcgatetest.NewProvider(t)
+	defer func() {
+		if recover() == nil || len(p.PublicKeys().Keys) != 1 {
+			t.Error("no panic, or a key was added")
+		}
+	}()
+	p.AddKey("none")
 }
 
 func TestKeysOfTwoProviders(t *testing.T) {

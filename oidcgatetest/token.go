@@ -177,25 +177,20 @@ func verifies(verifier, challenge string) bool {
 // refresh finds the grant of a refresh token, and the token that takes its place when
 // tokens rotate.
 func (p *Provider) refresh(c Client, form url.Values) (g *grant, next string, e *oauthError) {
-	old := form.Get("refresh_token")
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	g, e = p.refreshable(c, form)
 	if e != nil || !p.config.RotateRefreshTokens {
 		return g, "", e
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.refreshTokens[old] == nil { // another request was faster
-		return nil, "", &oauthError{"invalid_grant", "the refresh token was used before"}
-	}
-	delete(p.refreshTokens, old)
+	delete(p.refreshTokens, form.Get("refresh_token"))
 	next = rand.Text()
 	p.refreshTokens[next] = g
 	return g, next, nil
 }
 
+// refreshable finds the grant of a refresh token. p.mu is held.
 func (p *Provider) refreshable(c Client, form url.Values) (*grant, *oauthError) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	g := p.refreshTokens[form.Get("refresh_token")]
 	if g == nil || g.ended || g.clientID != c.ID {
 		return nil, &oauthError{"invalid_grant", "unknown refresh token"}
