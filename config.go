@@ -1,0 +1,460 @@
+package oidcgate
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/returnto"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// Config configures a [Gate]. It is read once, by [New], which copies it, checks every field and
+// reports all faults together; changing it later changes nothing. BaseURL is always required; Store
+// and Keys are, unless BaseURL is on a loopback host.
+type Config struct {
+	// BaseURL is what the browser has in front of every path the gate sees: "https://shop.example", or
+	// "https://example.com/shop" behind a proxy that strips "/shop". Redirects, the redirect URI and the
+	// cookies' security come from it and never from the Host or X-Forwarded-* headers of a request.
+	BaseURL string
+
+	// Prefix is the path below which the gate serves its own routes. If empty, it is "/auth".
+	Prefix string
+
+	// Store keeps sessions. If nil, sessions are kept in memory when BaseURL is on a loopback host; any
+	// other BaseURL requires a store, so that no replica forgets a session by accident.
+	Store store.Store `json:"-"`
+
+	// Keys seal cookies and records: the first seals, all open. If empty, a random key is made when
+	// BaseURL is on a loopback host; any other BaseURL requires keys.
+	Keys Keys
+
+	// IdleTimeout ends a session that no request used for so long. If zero, it is one hour. Use is
+	// noted only every twentieth of it (at least a minute, at most a quarter), so a session may end
+	// that much earlier.
+	IdleTimeout time.Duration
+
+	// SessionLifetime ends every session this long after login, however busy it is. If zero, it is 24
+	// hours.
+	SessionLifetime time.Duration
+
+	// AttemptTTL is the time a visitor has to log in at the provider. If zero, it is ten minutes.
+	AttemptTTL time.Duration
+
+	// MaxSessionBytes bounds what a session may take in the store, tokens aside. A login above it is
+	// refused as [ReasonSessionTooLarge], unless OnLogin drops claims first. If zero, it is 16 KiB.
+	MaxSessionBytes int
+
+	// CookieName names the session cookie. If empty, it is "__Host-oidcgate", or "oidcgate" where BaseURL
+	// is http. On https the name must begin with "__Host-", which makes browsers refuse the cookie from
+	// sibling domains and plain http (draft-ietf-httpbis-rfc6265bis, section 4.1.3).
+	CookieName string
+
+	// Leeway is how far the clocks of gate and provider may differ. If zero, it is 60 seconds; at most
+	// five minutes.
+	Leeway time.Duration
+
+	// DefaultPath is where a login leads that began nowhere in particular, and where a visitor goes whose
+	// return path was refused. If empty, it is "/".
+	DefaultPath string
+
+	// Values gives signed-in visitors a place for the application's own values; see [Gate.Values]. It
+	// costs one more read per request with a session.
+	Values bool
+
+	// Logger gets every event and every cause that the browser is not told. If nil, it is
+	// [slog.Default].
+	Logger *slog.Logger `json:"-"`
+
+	// OnLogin runs after every check of a login and before the session exists. It may create the local
+	// user, drop or add claims, or refuse: an error made by [Deny] answers 403, any other error or a
+	// panic 500, and no session begins. It runs concurrently for concurrent logins.
+	OnLogin func(ctx context.Context, login *Login) error `json:"-"`
+
+	// OnEvent gets every [Event], one at a time, from a bounded queue: a slow OnEvent delays no request;
+	// what does not fit into the queue is dropped and counted.
+	OnEvent func(Event) `json:"-"`
+
+	// ErrorPage replaces the built-in page. The status and the headers that keep the page out of caches
+	// are set already; ErrorPage writes the status (p.Status) and the body. It must escape nothing of p
+	// by itself when it uses html/template.
+	ErrorPage func(w http.ResponseWriter, r *http.Request, p Page) `json:"-"`
+
+	// InsecureAllowHTTP accepts http where https is demanded: in BaseURL, Issuer and endpoints off the
+	// loopback hosts. Codes, tokens and cookies then cross the network in the clear.
+	InsecureAllowHTTP bool
+
+	// Transport carries the gate's own requests to the providers. Deadlines, size limits and the refusal
+	// of redirects apply whatever it is. If nil, it is a transport with TLS 1.2 or newer that refuses
+	// link-local addresses. Set it for a private certificate authority, a proxy, or tests.
+	Transport http.RoundTripper `json:"-"`
+
+	// ProviderTimeout bounds each single request to a provider. If zero, it is ten seconds.
+	ProviderTimeout time.Duration
+}
+
+// Provider is an OpenID Provider to log in with. Issuer, ClientID and Auth are required.
+type Provider struct {
+	// Name tells several providers apart, in /auth/callback/NAME, which is registered at the provider and
+	// should then never change. One provider of a gate may leave it empty; its callback is /auth/callback.
+	// Letters, digits, "-" and "_".
+	Name string
+
+	// Issuer is the provider's identifier, byte for byte as the provider writes it in "iss" (OpenID
+	// Connect Core, section 2).
+	Issuer string
+
+	// ClientID is the id the provider gave this application.
+	ClientID string
+
+	// Auth is how this application authenticates at the token endpoint. It must be what is registered
+	// there: it is never guessed, because a guess sends a code twice.
+	Auth ClientAuth
+
+	// AuthorizationEndpoint, TokenEndpoint, UserinfoEndpoint, JWKSURI and EndSessionEndpoint each override
+	// the one the provider announces. Where all that are needed are set, nothing is discovered.
+	AuthorizationEndpoint string
+	TokenEndpoint         string
+	UserinfoEndpoint      string
+	JWKSURI               string
+	EndSessionEndpoint    string
+
+	// Scopes are requested besides "openid", which is always sent.
+	Scopes []string
+
+	// AuthParams are sent with every authorization request, "prompt" or "ui_locales" for example. The
+	// protocol's own parameters are refused.
+	AuthParams map[string]string
+
+	// ResponseMode is sent only when set. "query" is the one mode served.
+	ResponseMode string
+
+	// Userinfo says whether the userinfo endpoint is asked after the ID Token is verified. If zero, it is
+	// [UserinfoOff].
+	Userinfo UserinfoMode
+
+	// UserinfoSigned says that the provider was asked to sign its userinfo answers
+	// (userinfo_signed_response_alg): an unsigned one is then refused.
+	UserinfoSigned bool
+
+	// SigningAlgs are the algorithms an ID Token may be signed with. If empty, it is RS256 alone, the
+	// default of OpenID Connect Dynamic Client Registration, section 2. Only asymmetric ones are accepted.
+	SigningAlgs []string
+
+	// DiscoveryRefresh and JWKSRefresh are the ages at which metadata and keys are fetched anew, on their
+	// next use. If zero, each is one hour.
+	DiscoveryRefresh time.Duration
+	JWKSRefresh      time.Duration
+}
+
+// UserinfoMode says whether and how strictly the userinfo endpoint is asked (OpenID Connect Core, section
+// 5.3). An answer about another subject refuses the login in every mode.
+type UserinfoMode int
+
+// The userinfo modes.
+const (
+	UserinfoOff      = UserinfoMode(provider.UserinfoOff)      // never ask
+	UserinfoOn       = UserinfoMode(provider.UserinfoOn)       // ask; a failing endpoint costs its claims, not the login
+	UserinfoRequired = UserinfoMode(provider.UserinfoRequired) // ask; without an answer there is no login
+)
+
+// config is the compiled form: every default filled in, everything checked.
+type config struct {
+	Config
+	origin      string // scheme://host[:port] of BaseURL
+	basePath    string // path of BaseURL, without a slash at its end
+	secure      bool   // BaseURL is https
+	touchAfter  time.Duration
+	cookieStem  string // CookieName, before the suffixes of attempt and logout cookies
+	logoutState string // name of the cookie that awaits the return from the provider's logout
+}
+
+// compile checks c and fills in its defaults. All faults are reported together.
+func compile(c Config, providers []Provider) (config, []Provider, error) {
+	var f faults
+	out := config{Config: c}
+	out.compileBaseURL(&f)
+	out.compileDurations(&f)
+	out.compilePaths(&f)
+	out.compileCookie(&f)
+	out.compileStorage(&f)
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+	compiled := compileProviders(&f, providers, c.InsecureAllowHTTP)
+	return out, compiled, f.err()
+}
+
+func (c *config) compileBaseURL(f *faults) {
+	u, err := url.Parse(c.BaseURL)
+	switch {
+	case c.BaseURL == "":
+		f.add("BaseURL", "is empty; write the address browsers use, such as \"https://shop.example\"")
+		return
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+		f.add("BaseURL", "%q is not an absolute URL; write \"https://shop.example\"", redactURL(c.BaseURL))
+		return
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		f.add("BaseURL", "%q has user information, a query or a fragment; leave them out", redactURL(c.BaseURL))
+		return
+	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !c.InsecureAllowHTTP:
+		f.add("BaseURL", "%q is http; use https, or set InsecureAllowHTTP for a network you trust", c.BaseURL)
+	}
+	c.secure = u.Scheme == "https"
+	c.origin = u.Scheme + "://" + strings.ToLower(u.Host)
+	c.basePath = strings.TrimRight(u.EscapedPath(), "/")
+	if c.basePath != "" {
+		if _, err := returnto.Check(c.basePath, ""); err != nil {
+			f.add("BaseURL", "path %q is not plain (%v); write it without dots, doubled slashes and escapes", c.basePath, err)
+		}
+	}
+}
+
+func (c *config) compileDurations(f *faults) {
+	f.duration("IdleTimeout", &c.IdleTimeout, time.Hour)
+	f.duration("SessionLifetime", &c.SessionLifetime, 24*time.Hour)
+	f.duration("AttemptTTL", &c.AttemptTTL, 10*time.Minute)
+	f.duration("Leeway", &c.Leeway, time.Minute)
+	f.duration("ProviderTimeout", &c.ProviderTimeout, 10*time.Second)
+	if c.IdleTimeout > c.SessionLifetime {
+		c.IdleTimeout = c.SessionLifetime
+	}
+	if c.Leeway > 5*time.Minute {
+		f.add("Leeway", "%v is more than five minutes; set the clocks right instead", c.Leeway)
+	}
+	if c.AttemptTTL > time.Hour {
+		f.add("AttemptTTL", "%v is more than an hour; a login begun and forgotten should not stay open", c.AttemptTTL)
+	}
+	switch {
+	case c.MaxSessionBytes < 0:
+		f.add("MaxSessionBytes", "%d is negative; use 0 for 16 KiB", c.MaxSessionBytes)
+	case c.MaxSessionBytes == 0:
+		c.MaxSessionBytes = 16 << 10
+	}
+	c.touchAfter = min(max(c.IdleTimeout/20, time.Minute), c.IdleTimeout/4)
+}
+
+var plainPrefix = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
+
+func (c *config) compilePaths(f *faults) {
+	if c.Prefix == "" {
+		c.Prefix = "/auth"
+	}
+	if !plainPrefix.MatchString(c.Prefix) || strings.Contains(c.Prefix, "/.") {
+		f.add("Prefix", "%q is not a plain path; write one such as \"/auth\"", c.Prefix)
+	}
+	if c.DefaultPath == "" {
+		c.DefaultPath = "/"
+	}
+	if _, err := returnto.Check(c.DefaultPath, c.Prefix); err != nil {
+		f.add("DefaultPath", "%q cannot be returned to (%v); write a path of this site such as \"/\"", c.DefaultPath, err)
+	}
+}
+
+// cookieToken is what RFC 6265, section 4.1.1 allows in a cookie's name.
+var cookieToken = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
+func (c *config) compileCookie(f *faults) {
+	if c.CookieName == "" {
+		c.CookieName = "oidcgate"
+		if c.secure {
+			c.CookieName = "__Host-oidcgate"
+		}
+	}
+	switch {
+	case !cookieToken.MatchString(c.CookieName):
+		f.add("CookieName", "%q is not a cookie name; use letters, digits, \"-\" and \"_\"", c.CookieName)
+	case c.secure && !strings.HasPrefix(c.CookieName, "__Host-"):
+		f.add("CookieName", "%q lacks the prefix that keeps other hosts from setting it; write \"__Host-%s\"", c.CookieName, c.CookieName)
+	case !c.secure && strings.HasPrefix(c.CookieName, "__"):
+		f.add("CookieName", "%q has a prefix that browsers refuse on http; leave it out", c.CookieName)
+	}
+	c.cookieStem = c.CookieName
+	c.logoutState = c.CookieName + "-logout"
+}
+
+func (c *config) compileStorage(f *faults) {
+	u, err := url.Parse(c.BaseURL)
+	local := err == nil && isLoopback(u.Hostname())
+	if c.Store == nil {
+		if !local {
+			f.add("Store", "is nil; use redisstore.New, or store.Memory for a single process")
+		}
+		c.Store = &store.Memory{}
+	}
+	if c.Keys.empty() {
+		if !local {
+			f.add("Keys", "is empty; make one with \"openssl rand -base64 32\" and read it with ParseKeys")
+		}
+		c.Keys = randomKeys()
+	}
+}
+
+// isLoopback reports whether host names this machine: plain http is safe to it.
+func isLoopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+var providerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
+
+func compileProviders(f *faults, in []Provider, allowHTTP bool) []Provider {
+	if len(in) == 0 {
+		f.add("Provider", "is missing; give New at least one")
+	}
+	seen := map[string]bool{}
+	out := slices.Clone(in)
+	for i := range out {
+		p := &out[i]
+		pf := f.within(providerLabel(*p, len(in)))
+		if p.Name != "" && !providerName.MatchString(p.Name) {
+			pf.add("Name", "%q does not fit into a path; use up to 32 letters, digits, \"-\" and \"_\"", p.Name)
+		}
+		if seen[strings.ToLower(p.Name)] {
+			pf.add("Name", "%q is used twice; every provider of a gate needs a name of its own", p.Name)
+		}
+		seen[strings.ToLower(p.Name)] = true
+		p.compile(pf, allowHTTP)
+	}
+	return out
+}
+
+func providerLabel(p Provider, of int) string {
+	if p.Name == "" || of == 1 {
+		return "Provider"
+	}
+	return fmt.Sprintf("Provider[%s]", p.Name)
+}
+
+func (p *Provider) compile(f *faults, allowHTTP bool) {
+	f.url("Issuer", p.Issuer, allowHTTP)
+	if p.Issuer == "" {
+		f.add("Issuer", "is empty; use the \"issuer\" of the provider's discovery document")
+	} else if u, err := url.Parse(p.Issuer); err == nil && u.RawQuery != "" {
+		f.add("Issuer", "%q has a query; an issuer has none (OpenID Connect Discovery, section 4.1)", redactURL(p.Issuer))
+	}
+	if p.ClientID == "" {
+		f.add("ClientID", "is empty; use the id the provider gave this application")
+	}
+	p.Auth.check(f)
+	for _, e := range []struct{ field, value string }{
+		{"AuthorizationEndpoint", p.AuthorizationEndpoint},
+		{"TokenEndpoint", p.TokenEndpoint},
+		{"UserinfoEndpoint", p.UserinfoEndpoint},
+		{"JWKSURI", p.JWKSURI},
+		{"EndSessionEndpoint", p.EndSessionEndpoint},
+	} {
+		f.url(e.field, e.value, allowHTTP)
+	}
+	p.compileRequest(f)
+	p.compileVerification(f)
+}
+
+// ownParams are the authorization parameters that are the gate's to set. One of them among AuthParams
+// would be sent twice or replace the gate's, and leave the provider to pick.
+var ownParams = []string{
+	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce",
+	"code_challenge", "code_challenge_method", "request", "request_uri", "max_age", "acr_values",
+	"client_secret", "client_assertion", "client_assertion_type", "code", "code_verifier", "grant_type",
+	"id_token_hint", "dpop_jkt", "registration",
+}
+
+func (p *Provider) compileRequest(f *faults) {
+	scopes := []string{"openid"}
+	for _, s := range p.Scopes {
+		switch {
+		case s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }):
+			f.add("Scopes", "%q is not one scope; give each its own element", s)
+		case !slices.Contains(scopes, s):
+			scopes = append(scopes, s)
+		}
+	}
+	p.Scopes = scopes
+	for name := range p.AuthParams {
+		if name == "" || slices.Contains(ownParams, strings.ToLower(name)) {
+			f.add("AuthParams", "%q is the gate's own parameter; leave it out", name)
+		}
+	}
+	if p.ResponseMode != "" && p.ResponseMode != "query" {
+		f.add("ResponseMode", "%q is not served; use \"query\", or leave it empty", p.ResponseMode)
+	}
+}
+
+// asymmetricAlgs are the signature algorithms an ID Token may have. "none" and the HMAC family are not
+// among them: the first is no signature, and the second lets whoever holds a public key, or the client
+// secret, sign (RFC 8725, section 3.1).
+var asymmetricAlgs = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+
+func (p *Provider) compileVerification(f *faults) {
+	p.SigningAlgs = slices.Clone(p.SigningAlgs)
+	if len(p.SigningAlgs) == 0 {
+		p.SigningAlgs = []string{"RS256"}
+	}
+	for _, alg := range p.SigningAlgs {
+		if !slices.Contains(asymmetricAlgs, alg) {
+			f.add("SigningAlgs", "%q is not accepted; use some of %s", alg, strings.Join(asymmetricAlgs, ", "))
+		}
+	}
+	if p.Userinfo < UserinfoOff || p.Userinfo > UserinfoRequired {
+		f.add("Userinfo", "%d is not a mode; use UserinfoOff, UserinfoOn or UserinfoRequired", p.Userinfo)
+	}
+	f.duration("DiscoveryRefresh", &p.DiscoveryRefresh, time.Hour)
+	f.duration("JWKSRefresh", &p.JWKSRefresh, time.Hour)
+}
+
+// client is the provider's side of p, for internal/provider.
+func (p Provider) client(c *config, notify func(provider.Notice)) *provider.Client {
+	return provider.New(provider.Config{
+		Issuer:      p.Issuer,
+		ClientID:    p.ClientID,
+		RedirectURL: c.origin + c.basePath + c.callbackPath(p.Name),
+		Auth:        p.Auth.compiled(),
+		Endpoints: provider.Endpoints{
+			Authorization: p.AuthorizationEndpoint,
+			Token:         p.TokenEndpoint,
+			Userinfo:      p.UserinfoEndpoint,
+			JWKS:          p.JWKSURI,
+			EndSession:    p.EndSessionEndpoint,
+		},
+		Scopes:           p.Scopes,
+		AuthParams:       p.authParams(),
+		ResponseMode:     p.ResponseMode,
+		SigningAlgs:      p.SigningAlgs,
+		Userinfo:         provider.UserinfoMode(p.Userinfo),
+		UserinfoSigned:   p.UserinfoSigned,
+		Leeway:           c.Leeway,
+		DiscoveryRefresh: p.DiscoveryRefresh,
+		JWKSRefresh:      p.JWKSRefresh,
+		Timeout:          c.ProviderTimeout,
+		AllowHTTP:        c.InsecureAllowHTTP,
+		Transport:        c.Transport,
+		Notify:           notify,
+	})
+}
+
+func (p Provider) authParams() [][2]string {
+	var pairs [][2]string
+	for _, name := range slices.Sorted(maps.Keys(p.AuthParams)) {
+		pairs = append(pairs, [2]string{name, p.AuthParams[name]})
+	}
+	return pairs
+}
+
+func (c *config) callbackPath(name string) string {
+	if name == "" {
+		return c.Prefix + "/callback"
+	}
+	return c.Prefix + "/callback/" + name
+}

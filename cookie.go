@@ -1,0 +1,81 @@
+package oidcgate
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// tokenSize is the length of a session id: 32 random bytes in base64url, as scs makes them.
+const tokenSize = 43
+
+// sessionCookie returns the session id a request brings. A cookie that cannot be an id is forgotten without
+// asking the store. Two different ones are no session at all: one of them is somebody else's doing (a
+// neighbour's cookie tossed onto this site), and the first is not a better guess than the second.
+func (g *Gate) sessionCookie(w http.ResponseWriter, r *http.Request) (token string, ok bool) {
+	if r.Header["Cookie"] == nil {
+		return "", false
+	}
+	for _, c := range r.CookiesNamed(g.config.CookieName) {
+		switch {
+		case c.Quoted || !isToken(c.Value):
+			g.events.emit(Event{Type: EventCookieMalformed})
+			g.clearCookie(w, g.config.CookieName)
+			return "", false
+		case token != "" && token != c.Value:
+			g.events.emit(Event{Type: EventCookieDuplicate})
+			g.clearCookie(w, g.config.CookieName)
+			return "", false
+		}
+		token = c.Value
+	}
+	return token, token != ""
+}
+
+// isToken reports whether s can be a session id.
+func isToken(s string) bool {
+	if len(s) != tokenSize {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// forget takes the cookie of a session that is over out of the browser, when the visitor navigates. The
+// answer to anything else may arrive late, after a new login in another tab, and would clear its cookie.
+func (g *Gate) forget(w http.ResponseWriter, r *http.Request) {
+	if isNavigation(r) {
+		g.clearCookie(w, g.config.CookieName)
+	}
+}
+
+func (g *Gate) setCookie(w http.ResponseWriter, name, value string, maxAge time.Duration) {
+	http.SetCookie(w, &http.Cookie{
+		Name:     name,
+		Value:    value,
+		Path:     "/",
+		MaxAge:   int(maxAge.Seconds()),
+		Secure:   g.config.secure,
+		HttpOnly: true,
+		SameSite: http.SameSiteLaxMode,
+	})
+}
+
+func (g *Gate) clearCookie(w http.ResponseWriter, name string) {
+	g.setCookie(w, name, "", -time.Second)
+}
+
+func unixMillis(ms int64) time.Time { return time.UnixMilli(ms) }
+
+func parseMillis(text string) time.Time {
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}

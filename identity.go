@@ -1,0 +1,238 @@
+package oidcgate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+)
+
+// Identity is who is signed in: the verified claims of the ID Token, those of userinfo beside them, and the
+// times of the session. It is immutable and safe for concurrent use. The key of a user is Issuer and
+// Subject together (OpenID Connect Core, section 5.7), never an e-mail address, which changes hands.
+type Identity struct {
+	provider    string
+	idToken     claims.Object // verified, from the ID Token
+	userinfo    claims.Object // from the userinfo endpoint, without the protocol's claims
+	application claims.Object // set by OnLogin
+	attempt     string        // reference of the login attempt that began the session
+	created     time.Time
+	expires     time.Time
+	idleExpires time.Time
+}
+
+// FromContext returns the identity of the visitor, and false when nobody is signed in. With nested gates it
+// is the innermost one's. Behind gin, pass c.Request.Context().
+func FromContext(ctx context.Context) (*Identity, bool) {
+	st, _ := ctx.Value(stateKey{}).(*state)
+	if st == nil || st.identity == nil {
+		return nil, false
+	}
+	return st.identity, true
+}
+
+// NewIdentity makes an identity for tests and for other ways of logging in, with a session that began now
+// and has the lifetime of an hour. The claims may hold anything encoding/json can write; "iss" and "sub"
+// in them are replaced.
+func NewIdentity(issuer, subject string, other map[string]any) (*Identity, error) {
+	if issuer == "" || subject == "" {
+		return nil, errors.New("oidcgate: an identity needs an issuer and a subject")
+	}
+	v, err := claims.Of(other)
+	if err != nil {
+		return nil, fmt.Errorf("oidcgate: making an identity: %w", err)
+	}
+	o, _ := v.Object()
+	o = o.With("iss", claims.Text(issuer)).With("sub", claims.Text(subject))
+	now := time.Now()
+	return &Identity{idToken: o, created: now, expires: now.Add(time.Hour), idleExpires: now.Add(time.Hour)}, nil
+}
+
+// claim finds a claim by name. What OnLogin set comes first, then the ID Token, then userinfo, which can
+// therefore never replace what the ID Token says (OpenID Connect Core, section 5.3.2).
+func (id *Identity) claim(name string) (claims.Value, bool) {
+	for _, o := range [...]claims.Object{id.application, id.idToken, id.userinfo} {
+		if v, ok := o.Get(name); ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+func (id *Identity) pointer(p string) (claims.Value, bool) {
+	for _, o := range [...]claims.Object{id.application, id.idToken, id.userinfo} {
+		if v, ok := o.Pointer(p); ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+func (id *Identity) text(name string) string {
+	v, _ := id.claim(name)
+	s, _ := v.Str()
+	return s
+}
+
+// protocol reads a claim that only the ID Token can make.
+func (id *Identity) protocol(name string) string {
+	v, _ := id.idToken.Get(name)
+	s, _ := v.Str()
+	return s
+}
+
+// Issuer returns the provider's identifier, "iss".
+func (id *Identity) Issuer() string { return id.protocol("iss") }
+
+// Subject returns the user's identifier at the issuer, "sub".
+func (id *Identity) Subject() string { return id.protocol("sub") }
+
+// SessionID returns the provider's identifier of its session, "sid", or "" when it sent none. It is not the
+// gate's session id, which nobody gets to see.
+func (id *Identity) SessionID() string { return id.protocol("sid") }
+
+// Provider returns the Name of the provider the visitor logged in with.
+func (id *Identity) Provider() string { return id.provider }
+
+// AuthTime returns when the user last authenticated at the provider, "auth_time", or the zero time when
+// the provider did not say.
+func (id *Identity) AuthTime() time.Time {
+	v, _ := id.idToken.Get("auth_time")
+	t, _ := v.Time()
+	return t
+}
+
+// ACR returns the authentication context class, "acr", or "".
+func (id *Identity) ACR() string { return id.protocol("acr") }
+
+// AMR returns the authentication methods, "amr", or nil.
+func (id *Identity) AMR() []string {
+	v, _ := id.idToken.Get("amr")
+	return texts(v)
+}
+
+// Created returns when the session began.
+func (id *Identity) Created() time.Time { return id.created }
+
+// Expires returns when the session ends at the latest, however busy it is.
+func (id *Identity) Expires() time.Time { return id.expires }
+
+// IdleExpires returns when the session ends unless it is used before.
+func (id *Identity) IdleExpires() time.Time { return id.idleExpires }
+
+// Name returns what to call the user: the first there is of "name", "preferred_username", "nickname" and
+// "given_name", or else the subject. It identifies nobody.
+func (id *Identity) Name() string {
+	for _, claim := range [...]string{"name", "preferred_username", "nickname", "given_name"} {
+		if s := id.text(claim); s != "" {
+			return s
+		}
+	}
+	return id.Subject()
+}
+
+// Email returns the claim "email" and whether the provider says that it is verified: "email_verified" is
+// the boolean true, not a string, from the same source as the address, and the address has one "@". It is
+// no key for a user: addresses change hands.
+func (id *Identity) Email() (address string, verified bool) {
+	for _, o := range [...]claims.Object{id.application, id.idToken, id.userinfo} {
+		v, ok := o.Get("email")
+		if !ok {
+			continue
+		}
+		address, _ := v.Str()
+		flag, _ := o.Get("email_verified")
+		isTrue, _ := flag.Bool()
+		return address, isTrue && wellFormed(address)
+	}
+	return "", false
+}
+
+// wellFormed refuses the addresses in which two readers see two domains: "a@evil.example@shop.example".
+func wellFormed(address string) bool {
+	local, domain, ok := strings.Cut(address, "@")
+	if !ok || local == "" || domain == "" || strings.Contains(domain, "@") {
+		return false
+	}
+	return !strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// Decode stores the claims in v as encoding/json would: a struct with the claims an application knows, or
+// a map. It builds and parses JSON each time; keep the result when it is needed often. A claim that
+// several sources have is the one the application set, else the ID Token's, else userinfo's.
+func (id *Identity) Decode(v any) error {
+	all := id.userinfo
+	for _, o := range [...]claims.Object{id.idToken, id.application} {
+		for name, value := range o.All() {
+			all = all.With(name, value)
+		}
+	}
+	return json.Unmarshal(all.AppendJSON(nil), v)
+}
+
+// FromUserinfo reports whether the claim comes from the userinfo endpoint: from the provider over TLS, but
+// not signed into the ID Token.
+func (id *Identity) FromUserinfo(claim string) bool {
+	_, set := id.application.Get(claim)
+	_, signed := id.idToken.Get(claim)
+	_, there := id.userinfo.Get(claim)
+	return there && !signed && !set
+}
+
+func texts(v claims.Value) []string {
+	var out []string
+	for e := range v.Elements() {
+		if s, ok := e.Str(); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Login is a login that passed every check, as [Config.OnLogin] sees it before the session exists. It must
+// not be kept after OnLogin returns.
+type Login struct {
+	// Identity is who logs in, as the session will show it.
+	Identity *Identity
+	// ReturnTo is the path the visitor goes back to.
+	ReturnTo string
+}
+
+// protocolClaims are the ID Token's alone: the gate reads them, and no one may write or drop them.
+var protocolClaims = []string{
+	"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "auth_time", "acr", "amr", "sid", "at_hash", "c_hash",
+}
+
+// Drop removes claims the application has no use for, so that they take no room in the session. Those the
+// protocol needs stay.
+func (l *Login) Drop(names ...string) {
+	keep := func(name string) bool {
+		return !slices.Contains(names, name) || slices.Contains(protocolClaims, name)
+	}
+	id := *l.Identity
+	id.idToken, id.userinfo, id.application = id.idToken.Filter(keep), id.userinfo.Filter(keep), id.application.Filter(keep)
+	l.Identity = &id
+}
+
+// Set gives the identity a claim of the application's own, or its own value of a provider's claim: the
+// groups that matter out of three thousand, say. The provider's value is dropped. Set fails for claims of
+// the protocol and for values that encoding/json cannot write.
+func (l *Login) Set(name string, value any) error {
+	if slices.Contains(protocolClaims, name) {
+		return fmt.Errorf("oidcgate: claim %q is the protocol's and cannot be set", name)
+	}
+	v, err := claims.Of(value)
+	if err != nil {
+		return fmt.Errorf("oidcgate: claim %q: %w", name, err)
+	}
+	l.Drop(name)
+	id := *l.Identity
+	id.application = id.application.With(name, v)
+	l.Identity = &id
+	return nil
+}

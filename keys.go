@@ -1,0 +1,97 @@
+package oidcgate
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+)
+
+const (
+	keySize  = 32
+	redacted = "REDACTED"
+)
+
+// Keys seal what the gate keeps in cookies and in the store. The first key seals and all open, so a key is
+// rotated without a logout: deploy the new one everywhere as second, then make it first, then remove the
+// old one after the absolute lifetime of sessions. The zero value has no key. However it is printed, it
+// shows none.
+type Keys struct {
+	ring *[][]byte // behind a pointer: fmt does not follow it inside a struct
+}
+
+// ParseKeys reads keys separated by commas, each 32 random bytes in base64 (either alphabet, padded or not)
+// as "openssl rand -base64 32" writes them. An empty text is no keys and no error. Errors name the place of
+// the faulty key and never the key.
+func ParseKeys(text string) (Keys, error) {
+	if strings.TrimSpace(text) == "" {
+		return Keys{}, nil
+	}
+	var ring [][]byte
+	for i, field := range strings.Split(text, ",") {
+		key, err := parseKey(strings.TrimSpace(field))
+		if err != nil {
+			return Keys{}, fmt.Errorf("oidcgate: key %d of %d: %w", i+1, strings.Count(text, ",")+1, err)
+		}
+		ring = append(ring, key)
+	}
+	return Keys{&ring}, nil
+}
+
+func parseKey(field string) ([]byte, error) {
+	field = strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(field), "=")
+	key, err := base64.RawURLEncoding.Strict().DecodeString(field)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("is not base64; make one with \"openssl rand -base64 32\"")
+	case len(key) != keySize:
+		return nil, fmt.Errorf("has %d bytes in place of %d; make one with \"openssl rand -base64 32\"", len(key), keySize)
+	case distinctBytes(key) < 8:
+		return nil, fmt.Errorf("is not random; make one with \"openssl rand -base64 32\"")
+	}
+	return key, nil
+}
+
+// distinctBytes finds placeholders: 32 random bytes have fewer than eight different values once in 10^30.
+func distinctBytes(key []byte) int {
+	seen := map[byte]bool{}
+	for _, b := range key {
+		seen[b] = true
+	}
+	return len(seen)
+}
+
+func randomKeys() Keys {
+	key := make([]byte, keySize)
+	_, _ = rand.Read(key) // never fails: crypto/rand ends the process instead
+	return Keys{&[][]byte{key}}
+}
+
+func (k Keys) empty() bool { return k.ring == nil || len(*k.ring) == 0 }
+
+// String shows a fingerprint of each key, which tells whether two replicas have the same ones.
+func (k Keys) String() string {
+	if k.empty() {
+		return "no keys"
+	}
+	prints := make([]string, 0, len(*k.ring))
+	for _, key := range *k.ring {
+		sum := sha256.Sum256(append([]byte("oidcgate key fingerprint\x00"), key...))
+		prints = append(prints, redacted+":"+hex.EncodeToString(sum[:3]))
+	}
+	return strings.Join(prints, ",")
+}
+
+// Format keeps %+v and %#v from printing fields.
+func (k Keys) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }
+
+// MarshalJSON implements [json.Marshaler].
+func (k Keys) MarshalJSON() ([]byte, error) { return json.Marshal(k.String()) }
+
+// LogValue implements [slog.LogValuer].
+func (k Keys) LogValue() slog.Value { return slog.StringValue(k.String()) }

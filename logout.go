@@ -1,0 +1,251 @@
+package oidcgate
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/returnto"
+	"github.com/oidcgate/oidcgate/internal/seal"
+)
+
+// logout is POST /auth/logout, from this site only: a page elsewhere cannot sign a visitor out. A GET, which
+// any link can make, asks first.
+func (g *Gate) logout(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		g.confirmLogout(w, r)
+	case http.MethodPost:
+		if err := g.origins.Check(r); err != nil {
+			g.showPage(w, r, Page{Status: http.StatusForbidden, Title: "Not from here", Text: "Another site tried to sign you out. You are still signed in."})
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxResponse)
+		if err := r.ParseForm(); err != nil {
+			g.showPage(w, r, Page{Status: http.StatusBadRequest, Title: "Not understood", Text: "The form could not be read. You are still signed in."})
+			return
+		}
+		returnTo := r.PostForm.Get("return_to")
+		if returnTo == "" {
+			returnTo = r.URL.Query().Get("return_to")
+		}
+		g.signOut(w, r, returnTo)
+	default:
+		g.methodNotAllowed(w, r, "GET, POST")
+	}
+}
+
+func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
+	st := g.load(w, r)
+	if st.identity == nil && st.err == nil {
+		g.showSignedOut(w, r)
+		return
+	}
+	var origin string
+	if up := g.upstreamOf(st); up != nil {
+		origin = up.client.EndSessionOrigin()
+	}
+	g.showPage(w, r, Page{
+		Status: http.StatusOK,
+		Title:  "Log out?",
+		Text:   "You are signed in. Do you want to log out?",
+		Links:  []Link{{g.siteURL(g.config.DefaultPath), "Stay"}},
+		form: &form{
+			Action: g.LogoutURL(""), Label: "Log out", FormAction: origin,
+			ReturnTo: g.afterLogout(r.URL.Query().Get("return_to")),
+		},
+	})
+}
+
+// Logout signs the visitor out, as POST /auth/logout does, from a handler of the application: it ends the
+// session here, then sends the browser to the provider's logout, which leads back to returnTo, a path of this
+// site, or to a page that says "signed out". The handler returns after it. It is the application's to make
+// sure that the request is the visitor's wish: a POST, behind [http.CrossOriginProtection].
+func (g *Gate) Logout(w http.ResponseWriter, r *http.Request, returnTo ...string) {
+	to := ""
+	if len(returnTo) > 0 {
+		to = returnTo[0]
+	}
+	g.signOut(w, r, to)
+}
+
+// signOut ends the session here first: whatever the provider does then, this site is signed out (OpenID
+// Connect RP-Initiated Logout, section 2). When the store cannot end it, nothing is done and said to be done.
+func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) {
+	returnTo = g.afterLogout(returnTo)
+	st := stateFrom(r.Context(), g)
+	if st == nil {
+		st = g.load(w, r)
+	}
+	noStore(w)
+	if st.err != nil {
+		g.notSignedOut(w, r)
+		return
+	}
+	if st.token == "" {
+		g.afterSignOut(w, r, returnTo)
+		return
+	}
+	g.events.emit(Event{Type: EventLogoutStarted, Provider: st.identity.provider, SessionRef: g.sessionRef(st.token)})
+	hint := g.idTokenHint(r.Context(), st)
+	ctx, cancel := detached(r.Context())
+	defer cancel()
+	if err := g.end(ctx, st.token); err != nil {
+		g.events.storeIll(err)
+		g.notSignedOut(w, r)
+		return
+	}
+	g.clearCookie(w, g.config.CookieName)
+	g.events.emit(Event{Type: EventSessionRevoked, Reason: "user", SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
+	if location, ok := g.endSession(w, r, st, hint, returnTo); ok {
+		redirect(w, location)
+		return
+	}
+	g.afterSignOut(w, r, returnTo)
+}
+
+func (g *Gate) notSignedOut(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Retry-After", retryAfter)
+	g.showPage(w, r, Page{
+		Status: http.StatusServiceUnavailable,
+		Title:  "Still signed in",
+		Text:   "We cannot sign you out at the moment. Try again shortly, or close the browser.",
+	})
+}
+
+func (g *Gate) upstreamOf(st *state) *upstream {
+	if st.identity == nil {
+		return nil
+	}
+	return g.provider(st.identity.provider)
+}
+
+// idTokenHint returns the ID Token of the session. Without one the provider may ask whom to sign out.
+func (g *Gate) idTokenHint(ctx context.Context, st *state) string {
+	t, err := g.loadTokens(ctx, st.token)
+	if err != nil {
+		return ""
+	}
+	return t.IDToken
+}
+
+// endSession returns the provider's logout address. A provider that has none, is not known any more or does
+// not answer is no obstacle: the visitor is signed out here.
+func (g *Gate) endSession(w http.ResponseWriter, r *http.Request, st *state, hint, returnTo string) (string, bool) {
+	up := g.upstreamOf(st)
+	if up == nil {
+		return "", false
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	if _, err := up.client.Metadata(ctx); err != nil {
+		return "", false
+	}
+	back := logoutReturn{State: rand.Text(), ReturnTo: returnTo}
+	location, ok := up.client.EndSessionURL(hint, back.State, g.config.origin+g.config.basePath+g.config.Prefix+"/logout/done")
+	if !ok || g.keepLogout(w, back) != nil {
+		return "", false
+	}
+	return location, true
+}
+
+// logoutReturn waits, sealed in a cookie, for the browser to come back from the provider's logout.
+type logoutReturn struct {
+	State    string `json:"s"`
+	ReturnTo string `json:"r,omitempty"`
+}
+
+const logoutTTL = 10 * time.Minute
+
+func (g *Gate) logoutBinding() seal.Binding {
+	return seal.Binding{Purpose: "logout", Name: g.config.logoutState}
+}
+
+func (g *Gate) keepLogout(w http.ResponseWriter, back logoutReturn) error {
+	text, err := json.Marshal(back)
+	if err != nil {
+		return err
+	}
+	sealed, err := g.ring.Seal(g.logoutBinding(), nil, text)
+	if err != nil {
+		return err
+	}
+	g.setCookie(w, g.config.logoutState, base64.RawURLEncoding.EncodeToString(sealed), logoutTTL)
+	return nil
+}
+
+// logoutDone is where the provider sends the browser after its logout. Only the state that this browser took
+// there, once, leads on to another page; anything else gets the plain page.
+func (g *Gate) logoutDone(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		g.methodNotAllowed(w, r, "GET")
+		return
+	}
+	back, err := g.openLogout(r)
+	if err != nil {
+		g.events.emit(Event{Type: EventLogoutCompleted, Reason: "state_mismatch"})
+		g.showSignedOut(w, r)
+		return
+	}
+	g.clearCookie(w, g.config.logoutState)
+	g.events.emit(Event{Type: EventLogoutCompleted})
+	g.afterSignOut(w, r, g.afterLogout(back.ReturnTo))
+}
+
+func (g *Gate) openLogout(r *http.Request) (logoutReturn, error) {
+	var back logoutReturn
+	c, err := r.Cookie(g.config.logoutState)
+	if err != nil {
+		return back, err
+	}
+	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
+	if err != nil {
+		return back, err
+	}
+	_, text, err := g.ring.Open(g.logoutBinding(), 0, sealed)
+	if err != nil {
+		return back, err
+	}
+	if err := json.Unmarshal(text, &back); err != nil {
+		return back, err
+	}
+	if subtle.ConstantTimeCompare([]byte(r.URL.Query().Get("state")), []byte(back.State)) != 1 {
+		return back, errors.New("another logout's state")
+	}
+	return back, nil
+}
+
+// afterLogout checks the path to go to after a logout; "" is the page that says "signed out".
+func (g *Gate) afterLogout(value string) string {
+	if value == "" {
+		return ""
+	}
+	path, err := returnto.Check(value, g.config.Prefix)
+	if err != nil {
+		g.rejectReturnTo(value, err)
+		return ""
+	}
+	return path
+}
+
+func (g *Gate) afterSignOut(w http.ResponseWriter, r *http.Request, returnTo string) {
+	if returnTo != "" {
+		redirect(w, g.siteURL(returnTo))
+		return
+	}
+	g.showSignedOut(w, r)
+}
+
+func (g *Gate) showSignedOut(w http.ResponseWriter, r *http.Request) {
+	g.showPage(w, r, Page{
+		Status: http.StatusOK,
+		Title:  "Signed out",
+		Text:   "You are signed out of this site.",
+		Links:  []Link{{g.siteURL(g.config.DefaultPath), "Continue"}},
+	})
+}
