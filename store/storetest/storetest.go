@@ -47,7 +47,7 @@ func Run(t *testing.T, newStore func(t *testing.T) store.Store) {
 		{"a swap sent twice succeeds twice", swapTwice},
 		{"a swap to the same value only renews the ttl", swapRenews},
 		{"a swap may shorten the ttl", swapShortens},
-		{"a delete wins against a late swap", deleteWins},
+		{"C107 a delete wins against a late swap", deleteWins},
 		{"an unconditional delete removes any value and may be sent twice", deleteAny},
 		{"a conditional delete removes its own value only", deleteOwn},
 		{"an empty old value is not an absent one", emptyOld},
@@ -62,8 +62,8 @@ func Run(t *testing.T, newStore func(t *testing.T) store.Store) {
 		{"members expire singly", membersExpireSingly},
 		{"of two expiries of a member the later counts", laterExpiryCounts},
 		{"a context that has ended writes nothing", endedContext},
-		{"C029 of fifty that claim one key exactly one wins", oneClaimWins},
-		{"C107 no update is lost under swap", noLostUpdate},
+		{"F28 of fifty that claim one key exactly one wins", oneClaimWins},
+		{"no update is lost under swap", noLostUpdate},
 		{"fifty that add to one set all succeed", concurrentAdds},
 	}
 	for _, tt := range tests {

@@ -1,0 +1,65 @@
+package redistest_test
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/oidcgate/oidcgate/internal/redistest"
+)
+
+// once makes a client that neither retries nor waits long.
+func once(o *redis.Options) {
+	o.MaxRetries = -1
+	o.DialerRetries = 1
+	o.ReadTimeout = 200 * time.Millisecond
+}
+
+func TestServer(t *testing.T) {
+	s := redistest.Start(t)
+	rdb := s.Client(once)
+	ping := func() error { return rdb.Ping(t.Context()).Err() }
+
+	if err := rdb.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+		t.Fatalf("SET on a new server: %v", err)
+	}
+	s.Pause()
+	if err := ping(); err == nil {
+		t.Error("PING of a paused server was answered")
+	}
+	s.Resume()
+	if err := ping(); err != nil {
+		t.Errorf("PING of a resumed server: %v", err)
+	}
+	s.Stop()
+	if err := ping(); err == nil {
+		t.Error("PING of a stopped server was answered")
+	}
+	s.Restart()
+	if err := ping(); err != nil {
+		t.Errorf("PING of a restarted server: %v", err)
+	}
+	if got, err := rdb.Get(t.Context(), "k").Result(); !errors.Is(err, redis.Nil) {
+		t.Errorf("GET after a restart: got %q, error %v; want nothing", got, err)
+	}
+}
+
+func TestProxyCutsOneReply(t *testing.T) {
+	s := redistest.Start(t)
+	p := redistest.NewProxy(t, s.Addr)
+	rdb := s.Client(func(o *redis.Options) { once(o); o.Addr = p.Addr })
+
+	p.CutReply("counter")
+	if err := rdb.Incr(t.Context(), "counter").Err(); !errors.Is(err, io.EOF) {
+		t.Errorf("INCR with its reply cut: got error %v, want EOF", err)
+	}
+	if got, err := rdb.Incr(t.Context(), "counter").Result(); got != 2 || err != nil {
+		t.Errorf("second INCR: got %d, error %v; want 2", got, err)
+	}
+	if got := p.Cuts(); got != 1 {
+		t.Errorf("replies cut: got %d, want 1", got)
+	}
+}

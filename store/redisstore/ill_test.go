@@ -1,0 +1,385 @@
+package redisstore_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/oidcgate/oidcgate/internal/redistest"
+	"github.com/oidcgate/oidcgate/store"
+	"github.com/oidcgate/oidcgate/store/redisstore"
+)
+
+// An operation on a store where "k" holds "value-0" and "set" holds "m".
+type operation struct {
+	name string
+	do   func(ctx context.Context, s store.Store) error
+}
+
+var (
+	reads = []operation{
+		{"Get", func(ctx context.Context, s store.Store) error { _, err := s.Get(ctx, "k"); return err }},
+		{"Members", func(ctx context.Context, s store.Store) error { _, err := s.Members(ctx, "set"); return err }},
+	}
+	writes = []operation{
+		{"Create", func(ctx context.Context, s store.Store) error {
+			return s.Create(ctx, "new", []byte("value-1"), time.Minute)
+		}},
+		{"Swap", func(ctx context.Context, s store.Store) error {
+			return s.Swap(ctx, "k", []byte("value-0"), []byte("value-1"), time.Minute)
+		}},
+		{"Add", func(ctx context.Context, s store.Store) error { return s.Add(ctx, "set", "value-1", time.Minute) }},
+	}
+	removals = []operation{
+		{"Delete", func(ctx context.Context, s store.Store) error { return s.Delete(ctx, "k", nil) }},
+		{"Delete of a value", func(ctx context.Context, s store.Store) error {
+			return s.Delete(ctx, "k", []byte("value-0"))
+		}},
+		{"Remove", func(ctx context.Context, s store.Store) error { return s.Remove(ctx, "set", "m") }},
+	}
+)
+
+func all(operations ...[]operation) (all []operation) {
+	for _, o := range operations {
+		all = append(all, o...)
+	}
+	return all
+}
+
+// fill makes the store that operations expect.
+func fill(t *testing.T, s store.Store) {
+	t.Helper()
+	if err := s.Create(t.Context(), "k", []byte("value-0"), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Add(t.Context(), "set", "m", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantIll wants an error that says no more than that the store is ill.
+func wantIll(t *testing.T, what string, err error) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("%s on an ill store: got no error", what)
+	}
+	for _, sentinel := range []error{store.ErrNotFound, store.ErrExists, store.ErrConflict, store.ErrFull, store.ErrTTL} {
+		if errors.Is(err, sentinel) {
+			t.Errorf("%s on an ill store: got %v, which the caller would take for an answer", what, err)
+		}
+	}
+}
+
+func TestRedisThatAnswersWithErrors(t *testing.T) {
+	config := func(pairs ...string) func(*testing.T, *redis.Client) {
+		return func(t *testing.T, rdb *redis.Client) {
+			for i := 0; i < len(pairs); i += 2 {
+				if err := rdb.ConfigSet(t.Context(), pairs[i], pairs[i+1]).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	replicate := func(t *testing.T, rdb *redis.Client) {
+		if err := rdb.ReplicaOf(t.Context(), "127.0.0.1", "1").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := []struct {
+		name      string
+		sicken    func(*testing.T, *redis.Client)
+		goOn, ill []operation
+	}{
+		{"F18 READONLY: reads go on", replicate, reads, all(writes, removals)},
+		{"F18 MASTERDOWN: nothing goes on", func(t *testing.T, rdb *redis.Client) {
+			config("replica-serve-stale-data", "no")(t, rdb)
+			replicate(t, rdb)
+		}, nil, all(reads, writes, removals)},
+		{"F18 NOREPLICAS: reads go on", config("min-replicas-to-write", "1"), reads, all(writes, removals)},
+		{"F18 NOAUTH: nothing goes on", config("requirepass", "secret"), nil, all(reads, writes, removals)},
+		{"F19 OOM: reads and removals go on", config("maxmemory", "1", "maxmemory-policy", "noeviction"), all(reads, removals), writes},
+		{"F18 MISCONF: reads go on", failToSave, reads, all(writes, removals)},
+		{"F18 WRONGTYPE: nothing goes on but an unconditional delete", func(t *testing.T, rdb *redis.Client) {
+			for _, key := range []string{"k", "new", "set"} {
+				key = "ill:" + key
+				rdb.Del(t.Context(), key)
+				if err := rdb.HSet(t.Context(), key, "field", "v").Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, removals[:1], all(reads, writes, removals[2:])},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Chdir(dir)
+			server := redistest.Start(t, "--dir", dir)
+			newIll := func() store.Store {
+				rdb := server.Client(func(o *redis.Options) { heedContext(o); o.MaxRetries = 1 })
+				return redisstore.NewWith(rdb, redisstore.Config{Prefix: "ill:", Timeout: time.Minute})
+			}
+			fill(t, newIll())
+			tt.sicken(t, server.Client(nil))
+			s := newIll() // with connections that know nothing of better days
+			for _, op := range tt.ill {
+				wantIll(t, op.name, op.do(t.Context(), s))
+			}
+			for _, op := range tt.goOn {
+				if err := op.do(t.Context(), s); err != nil {
+					t.Errorf("%s: got error %v, want it to go on", op.name, err)
+				}
+			}
+		})
+	}
+}
+
+// failToSave takes away the directory that snapshots go to, which is the working
+// directory of test and server.
+func failToSave(t *testing.T, rdb *redis.Client) {
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(dir), rdb.ConfigSet(t.Context(), "save", "3600 1000000").Err(), rdb.BgSave(t.Context()).Err()); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		info, err := rdb.Info(t.Context(), "persistence").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(info, "rdb_last_bgsave_status:err") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// TestErrorRepliesAreIllness scripts the replies that a real server gives only in
+// passing.
+func TestErrorRepliesAreIllness(t *testing.T) {
+	replies := []string{
+		"LOADING Redis is loading the dataset in memory",
+		"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+		"CLUSTERDOWN Hash slot not served",
+		"TRYAGAIN Multiple keys request during rehashing of slot",
+		"MOVED 1234 127.0.0.1:1",
+		"ASK 1234 127.0.0.1:1",
+		"READONLY You can't write against a read only replica.",
+		"BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+		"ERR max number of clients reached",
+		"NOPERM this user has no permissions to run the 'get' command",
+	}
+	for _, reply := range replies {
+		t.Run("F18 "+reply, func(t *testing.T) {
+			rdb := redis.NewClient(&redis.Options{Addr: answerAlways(t, reply), ContextTimeoutEnabled: true, MaxRetries: 1})
+			t.Cleanup(func() { _ = rdb.Close() })
+			s := newStore(rdb, redisstore.Config{Timeout: time.Minute})
+			for _, op := range all(reads, writes, removals) {
+				wantIll(t, op.name, op.do(t.Context(), s))
+			}
+		})
+	}
+}
+
+// answerAlways serves a handshake of protocol 2 and answers every other command
+// with an error.
+func answerAlways(t *testing.T, reply string) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go answerConn(conn, reply)
+		}
+	}()
+	return l.Addr().String()
+}
+
+func answerConn(conn net.Conn, reply string) {
+	defer func() { _ = conn.Close() }()
+	for in := bufio.NewReader(conn); ; {
+		args, err := readCommand(in)
+		if err != nil {
+			return
+		}
+		switch strings.ToLower(args[0]) {
+		case "hello":
+			_, err = fmt.Fprint(conn, "-ERR unknown command 'HELLO'\r\n")
+		case "client":
+			_, err = fmt.Fprint(conn, "+OK\r\n")
+		default:
+			_, err = fmt.Fprintf(conn, "-%s\r\n", reply)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// readCommand reads an array of bulk strings without line breaks in them.
+func readCommand(in *bufio.Reader) ([]string, error) {
+	var n int
+	if _, err := fmt.Fscanf(in, "*%d\r\n", &n); err != nil {
+		return nil, err
+	}
+	args := make([]string, n)
+	for i := range args {
+		for range 2 { // the length, then the string
+			line, err := in.ReadString('\n')
+			if err != nil {
+				return nil, err
+			}
+			args[i] = strings.TrimSpace(line)
+		}
+	}
+	return args, nil
+}
+
+func TestLostReplies(t *testing.T) {
+	server := redistest.Start(t)
+	for _, op := range all(writes, removals) {
+		t.Run(op.name+" succeeds when its reply is lost and go-redis sends it again", func(t *testing.T) {
+			proxy := redistest.NewProxy(t, server.Addr)
+			rdb := server.Client(func(o *redis.Options) { heedContext(o); o.Addr = proxy.Addr })
+			s := newStore(rdb, redisstore.Config{Timeout: time.Minute})
+			fill(t, s)
+			proxy.CutReply("oidcgate:") // any key
+			if err := op.do(t.Context(), s); err != nil {
+				t.Errorf("got error %v", err)
+			}
+			if got := proxy.Cuts(); got != 1 {
+				t.Errorf("replies lost: got %d, want 1", got)
+			}
+		})
+	}
+}
+
+// TestHungRedis gives the client timeouts so long that a call which ends has ended
+// by the store's doing.
+func TestHungRedis(t *testing.T) {
+	patient := func(o *redis.Options) {
+		o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = time.Hour, time.Hour, time.Hour
+	}
+	clients := map[string]func(*redis.Options){
+		"a client that ignores contexts": patient,
+		"a client that heeds contexts":   func(o *redis.Options) { patient(o); heedContext(o) },
+		"a client with one connection":   func(o *redis.Options) { patient(o); heedContext(o); o.PoolSize = 1 },
+	}
+	soon := func(ctx context.Context) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(ctx, 100*time.Millisecond)
+	}
+	for name, configure := range clients {
+		server := redistest.Start(t)
+		tests := []struct {
+			name    string
+			timeout time.Duration
+			bound   func(context.Context) (context.Context, context.CancelFunc)
+		}{
+			{"F17 every call ends by the timeout", 100 * time.Millisecond, context.WithCancel},
+			{"F17 every call ends by the deadline of its context", time.Hour, soon},
+		}
+		for _, tt := range tests {
+			t.Run(tt.name+" with "+name, func(t *testing.T) {
+				s := newStore(server.Client(configure), redisstore.Config{Timeout: time.Minute})
+				fill(t, s)
+				hasty := newStore(server.Client(configure), redisstore.Config{Timeout: tt.timeout})
+				server.Pause()
+				defer server.Resume()
+				var calls sync.WaitGroup
+				for _, op := range all(reads, writes, removals) {
+					calls.Go(func() {
+						ctx, cancel := tt.bound(t.Context())
+						defer cancel()
+						wantIll(t, op.name, op.do(ctx, hasty))
+					})
+				}
+				calls.Wait()
+			})
+		}
+	}
+}
+
+func TestCancelledCall(t *testing.T) {
+	server := redistest.Start(t)
+	s := newStore(server.Client(func(o *redis.Options) { o.ReadTimeout = time.Hour }), redisstore.Config{Timeout: time.Hour})
+	fill(t, s)
+	server.Pause()
+	defer server.Resume()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := s.Get(ctx, "k"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Get cancelled while a goroutine of its own waits: got error %v, want context.Canceled", err)
+	}
+}
+
+func TestRedisThatComesBack(t *testing.T) {
+	server := redistest.Start(t)
+	s := newStore(server.Client(func(o *redis.Options) {
+		heedContext(o)
+		o.MaxRetries, o.DialerRetries = -1, 1
+	}), redisstore.Config{Timeout: time.Minute})
+	fill(t, s)
+	server.Stop()
+	for _, op := range all(reads, writes, removals) {
+		wantIll(t, "F16 "+op.name, op.do(t.Context(), s))
+	}
+	server.Restart()
+	awaitRecovery(t, s)
+	if _, err := s.Get(t.Context(), "k"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("F20 Get after a restart without persistence: got error %v, want ErrNotFound", err)
+	}
+	if err := everyOperation(t.Context(), s); err != nil {
+		t.Errorf("every operation after a restart that forgot the scripts: %v", err)
+	}
+}
+
+// awaitRecovery waits for go-redis, which after many refused connections tries
+// again only once a second.
+func awaitRecovery(t *testing.T, s store.Store) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		_, err := s.Get(t.Context(), "k")
+		if ignoreNotFound(err) == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("Get of a Redis that came back: still error %v", err)
+		}
+	}
+}
+
+func TestErrorsRepeatNoArguments(t *testing.T) {
+	server := redistest.Start(t, "--rename-command", "EVALSHA", "", "--rename-command", "GET", "", "--rename-command", "ZREM", "")
+	s := newStore(server.Client(heedContext), redisstore.Config{Timeout: time.Minute})
+	_, err := s.Get(t.Context(), "secret-key")
+	errs := []error{
+		err,
+		s.Create(t.Context(), "secret-key", []byte("secret-value"), time.Minute),
+		s.Remove(t.Context(), "secret-key", "secret-member"),
+	}
+	for _, err := range errs {
+		wantIll(t, "a call of an unknown command", err)
+		for e := err; e != nil; e = errors.Unwrap(e) {
+			if strings.Contains(e.Error(), "secret") || !strings.Contains(e.Error(), "unknown command") {
+				t.Errorf("error: got %q, want the unknown command without its arguments", e)
+			}
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package redisstore
+
+import "github.com/redis/go-redis/v9"
+
+// What a script answers.
+const (
+	done    = 0
+	absent  = 1
+	exists  = 2
+	changed = 3
+)
+
+// Each script touches the one key it is given, and does all or nothing. Redis
+// resends nothing by itself, but go-redis does after a lost reply; therefore a
+// script that finds its work done answers "done". SET .. IFEQ and SET .. NX GET
+// would need no script and Redis 8.4 and 7.0.
+var (
+	// createScript: value, ttl in ms.
+	createScript = redis.NewScript(`
+local there = redis.call('GET', KEYS[1])
+if there and there ~= ARGV[1] then return 2 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 0`)
+
+	// swapScript: old, value, ttl in ms.
+	swapScript = redis.NewScript(`
+local there = redis.call('GET', KEYS[1])
+if not there then return 1 end
+if there ~= ARGV[1] and there ~= ARGV[2] then return 3 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 0`)
+
+	// deleteScript: old.
+	deleteScript = redis.NewScript(`
+local there = redis.call('GET', KEYS[1])
+if not there then return 0 end
+if there ~= ARGV[1] then return 3 end
+redis.call('DEL', KEYS[1])
+return 0`)
+
+	// addScript: member, ttl in ms. As with a key, the last millisecond of a
+	// member is its own: it is dead when the clock has gone past its score.
+	//
+	// ZADD is the first write, because a full Redis refuses only the first of a
+	// script. Reads come before it, and where PEXPIREAT is refused (to a user
+	// without the right) the member goes again: no set may live for ever.
+	addScript = redis.NewScript(`
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local expires = now + ARGV[2]
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+local ends = math.max(expires, tonumber(last[2] or 0))
+redis.call('ZADD', KEYS[1], 'GT', string.format('%.0f', expires), ARGV[1])
+local reply = redis.pcall('PEXPIREAT', KEYS[1], string.format('%.0f', ends))
+if type(reply) == 'table' then
+	redis.call('ZREM', KEYS[1], ARGV[1])
+	return reply
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', now))
+return 0`)
+
+	// membersScript only reads, so that it works where writing does not.
+	membersScript = redis.NewScript(`
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+return redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now), '+inf')`)
+)
