@@ -1,0 +1,23 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo setup test interop bench fuzz
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## a shop and a provider in one process; needs nothing but Go
+	@cd examples && go run ./demo
+
+setup: ## install what the tests need and this machine lacks
+	@scripts/setup
+
+test: setup ## setup, then gofmt, vet, staticcheck and every test of every module
+	@scripts/test
+
+interop: ## log in at Keycloak, fetched through Maven (exits 75 when Maven is not reachable)
+	@scripts/interop
+
+bench: setup ## the cost of an authenticated request beside its peers
+	@cd bench && go test -run='^$$' -bench=. -benchmem ./...
+
+fuzz: ## every fuzz target for FUZZTIME each (10s)
+	@scripts/fuzz
