@@ -145,7 +145,7 @@ func NewProvider(t TB, config ...Config) *Provider {
 
 // New is [NewProvider] for programs that are not tests. The caller closes the provider.
 func New(config Config) (*Provider, error) {
-	config.Issuer = cmp.Or(config.Issuer, "https://id.test")
+	config.Issuer = cmp.Or(config.Issuer, defaultIssuer)
 	config.Algorithm = cmp.Or(config.Algorithm, "RS256")
 	config.CodeLifetime = cmp.Or(config.CodeLifetime, time.Minute)
 	config.AccessTokenLifetime = cmp.Or(config.AccessTokenLifetime, 5*time.Minute)
