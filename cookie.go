@@ -20,11 +20,11 @@ func (g *Gate) sessionCookie(w http.ResponseWriter, r *http.Request) (token stri
 		switch {
 		case c.Quoted || !isToken(c.Value):
 			g.events.emit(Event{Type: EventCookieMalformed})
-			g.clearCookie(w, g.config.CookieName)
+			g.clearSession(w)
 			return "", false
 		case token != "" && token != c.Value:
 			g.events.emit(Event{Type: EventCookieDuplicate})
-			g.clearCookie(w, g.config.CookieName)
+			g.clearSession(w)
 			return "", false
 		}
 		token = c.Value
@@ -50,8 +50,15 @@ func isToken(s string) bool {
 // answer to anything else may arrive late, after a new login in another tab, and would clear its cookie.
 func (g *Gate) forget(w http.ResponseWriter, r *http.Request) {
 	if isNavigation(r) {
-		g.clearCookie(w, g.config.CookieName)
+		g.clearSession(w)
 	}
+}
+
+// clearSession takes the session's cookie out of the browser, and the answer out of shared caches, which
+// would hand the deletion to others.
+func (g *Gate) clearSession(w http.ResponseWriter) {
+	g.clearCookie(w, g.config.CookieName)
+	w.Header().Set("Cache-Control", "private, no-cache")
 }
 
 func (g *Gate) setCookie(w http.ResponseWriter, name, value string, maxAge time.Duration) {

@@ -129,6 +129,13 @@ const (
 
 // startLogin sends the browser to the provider (OpenID Connect Core, section 3.1.2.1; RFC 7636, section 4).
 func (g *Gate) startLogin(w http.ResponseWriter, r *http.Request, up *upstream, a attempt) {
+	// Who is sent to type a password should not come back to a store that cannot keep the session.
+	if err := g.storeAnswers(r.Context()); err != nil {
+		refused := g.storeFailure(err)
+		refused.retry = a.ReturnTo
+		g.fail(w, r, up, refused)
+		return
+	}
 	a.Provider, a.Start, a.Seed = up.name, time.Now().UTC().Truncate(time.Second), make([]byte, seedSize)
 	if _, err := io.ReadFull(rand.Reader, a.Seed); err != nil {
 		g.fail(w, r, up, &LoginError{Status: http.StatusInternalServerError, Reason: ReasonRandom, Err: err, retry: a.ReturnTo})

@@ -217,7 +217,7 @@ func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 // metadata has been had at some time. A provider that is down for the moment is no reason to take a replica
 // out of service.
 func (g *Gate) Ready(ctx context.Context) error {
-	if _, err := g.config.Store.Get(ctx, "ready"); err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err := g.storeAnswers(ctx); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	var causes []error
@@ -229,6 +229,15 @@ func (g *Gate) Ready(ctx context.Context) error {
 		causes = append(causes, fmt.Errorf("oidcgate: provider %s: %w", up.label, err))
 	}
 	return errors.Join(causes...)
+}
+
+// storeAnswers asks the store for what nobody keeps.
+func (g *Gate) storeAnswers(ctx context.Context) error {
+	_, err := g.config.Store.Get(ctx, "ready")
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // Close waits until all events are handed to the log and to OnEvent, or the context ends. The gate may be
