@@ -1,0 +1,204 @@
+// An OpenID Provider for black-box tests: oidc-provider with users, a login page, a consent page and a logout page
+// of its own, so that a scripted visitor and a browser meet what people meet. Everything lives in memory.
+//
+//     node provider.mjs config.json
+//
+// The configuration:
+//
+//     issuer               what the browser has in front of every path, such as "http://127.0.0.1:4000"
+//     port                 the loopback port to listen on
+//     tls                  {"cert": file, "key": file}; without it plain http
+//     clients              client metadata as RFC 7591 names it
+//     users                [{"login", "password", "claims": {"sub", ...}}]
+//     claimsInIDToken      true: claims of scopes stand in the ID Token too, not only in userinfo
+//     alwaysRefreshToken   true: a refresh token also without offline_access
+//     rotateRefreshToken   true: every refresh token serves once
+//     ttl                  seconds by token, such as {"AccessToken": 60}
+//
+// It prints "ready ISSUER" once it listens and ends on SIGTERM.
+
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import https from 'node:https';
+
+import { Provider } from 'oidc-provider';
+
+const config = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const users = new Map(config.users.map((user) => [user.login, user]));
+const provider = new Provider(config.issuer, providerConfiguration());
+
+const serve = provider.callback();
+const handler = (req, res) => {
+  const step = /^\/interaction\/[^/?]+(?:\/(login|consent|abort))?$/.exec(req.url);
+  if (!step) {
+    serve(req, res);
+    return;
+  }
+  interact(req, res, step[1]).catch((err) => {
+    page(res, 400, 'That did not work', `<p>${escape(err.message)}</p>`);
+  });
+};
+
+const server = config.tls
+  ? https.createServer({ cert: readFileSync(config.tls.cert), key: readFileSync(config.tls.key) }, handler)
+  : http.createServer(handler);
+server.listen(config.port, '127.0.0.1', () => console.log(`ready ${config.issuer}`));
+process.on('SIGTERM', () => process.exit(0));
+
+function providerConfiguration() {
+  return {
+    clients: config.clients,
+    jwks: { keys: [signingKey()] },
+    cookies: { keys: [randomBytes(32).toString('base64url')] },
+    findAccount,
+    claims: {
+      openid: ['sub'],
+      profile: ['name', 'preferred_username'],
+      email: ['email', 'email_verified'],
+      groups: ['groups'],
+    },
+    conformIdTokenClaims: !config.claimsInIDToken,
+    interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
+    features: {
+      devInteractions: { enabled: false },
+      rpInitiatedLogout: { enabled: true, logoutSource, postLogoutSuccessSource },
+      backchannelLogout: { enabled: true },
+      revocation: { enabled: true },
+    },
+    pkce: { required: () => true },
+    rotateRefreshToken: Boolean(config.rotateRefreshToken),
+    ...(config.alwaysRefreshToken && {
+      issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
+    }),
+    ttl: {
+      AccessToken: 3600, AuthorizationCode: 60, Grant: 86400, IdToken: 3600,
+      Interaction: 3600, RefreshToken: 86400, Session: 86400, ...config.ttl,
+    },
+    renderError: (ctx, out) => {
+      ctx.type = 'html';
+      ctx.body = html('Something went wrong', `<p>${escape(out.error)}: ${escape(out.error_description ?? '')}</p>`);
+    },
+  };
+}
+
+function signingKey() {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return { ...privateKey.export({ format: 'jwk' }), kid: randomBytes(8).toString('hex'), alg: 'RS256', use: 'sig' };
+}
+
+async function findAccount(ctx, sub) {
+  const user = config.users.find(({ claims }) => claims.sub === sub);
+  return user && { accountId: sub, claims: async () => user.claims };
+}
+
+// interact shows the page that the login under way waits for, or takes what was sent from it.
+async function interact(req, res, step) {
+  const interaction = await provider.interactionDetails(req, res);
+  if (req.method === 'GET') {
+    const show = interaction.prompt.name === 'login' ? loginPage : consentPage;
+    show(res, interaction);
+    return;
+  }
+  if (step === 'abort') {
+    await provider.interactionFinished(req, res, { error: 'access_denied', error_description: 'the user said no' });
+  } else if (step === 'login') {
+    await login(req, res, interaction);
+  } else {
+    await consent(req, res, interaction);
+  }
+}
+
+async function login(req, res, interaction) {
+  const form = new URLSearchParams(await body(req));
+  const user = users.get(form.get('login'));
+  if (!user || user.password !== form.get('password')) {
+    loginPage(res, interaction, 'No such login and password.');
+    return;
+  }
+  await provider.interactionFinished(req, res, { login: { accountId: user.claims.sub } });
+}
+
+async function consent(req, res, interaction) {
+  const { params, session, prompt: { details }, grantId } = interaction;
+  const grant = grantId
+    ? await provider.Grant.find(grantId)
+    : new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+  if (details.missingOIDCScope) {
+    grant.addOIDCScope(details.missingOIDCScope.join(' '));
+  }
+  if (details.missingOIDCClaims) {
+    grant.addOIDCClaims(details.missingOIDCClaims);
+  }
+  await provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } }, { mergeWithLastSubmission: true });
+}
+
+async function body(req) {
+  const chunks = [];
+  for await (const chunk of req) {
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function loginPage(res, { uid, params }, fault = '') {
+  page(res, fault ? 401 : 200, 'Log in', `
+    <p>${escape(fault)}</p>
+    <form id="login" method="post" action="/interaction/${uid}/login">
+      <label>Login <input name="login" autocomplete="username" required value="${escape(params.login_hint ?? '')}"></label>
+      <label>Password <input name="password" type="password" autocomplete="current-password" required></label>
+      <button type="submit">Log in</button>
+    </form>${abortForm(uid)}`);
+}
+
+function consentPage(res, { uid, params }) {
+  page(res, 200, 'Allow', `
+    <p>${escape(params.client_id)} asks for: ${escape(params.scope)}</p>
+    <form id="consent" method="post" action="/interaction/${uid}/consent">
+      <button type="submit">Continue</button>
+    </form>${abortForm(uid)}`);
+}
+
+function abortForm(uid) {
+  return `
+    <form id="abort" method="post" action="/interaction/${uid}/abort">
+      <button type="submit">No, go back</button>
+    </form>`;
+}
+
+// logoutSource is the question "log out?"; form is oidc-provider's own, which carries its secret.
+async function logoutSource(ctx, form) {
+  ctx.body = html('Log out?', `
+    ${form}
+    <button type="submit" form="op.logoutForm" name="logout" value="yes">Yes, log me out</button>
+    <button type="submit" form="op.logoutForm">No, stay logged in</button>`);
+}
+
+async function postLogoutSuccessSource(ctx) {
+  ctx.body = html('Logged out', '<p>You are logged out.</p>');
+}
+
+function page(res, status, title, content) {
+  res.writeHead(status, { 'Content-Type': 'text/html; charset=utf-8', 'Cache-Control': 'no-store' });
+  res.end(html(title, content));
+}
+
+function html(title, content) {
+  return `<!DOCTYPE html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <link rel="icon" href="data:,">
+    <title>${escape(title)}</title>
+  </head>
+  <body>
+    <h1>${escape(title)}</h1>${content}
+  </body>
+</html>
+`;
+}
+
+function escape(text) {
+  return String(text).replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
+}
