@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/oidcgate/oidcgate"
+)
+
+// The handlers of this file do what handlers do in real life and middlewares break: they take long, send
+// early, send in pieces, take the connection over, and panic. All but the guarded two are open to all and
+// tell who is signed in. With SESSION_VALUES they also store the value k=v of the query.
+
+// who tells who is signed in.
+func (s *service) who(r *http.Request) string {
+	if id, ok := oidcgate.FromContext(r.Context()); ok {
+		return "signed in as " + id.Subject()
+	}
+	if s.gate.Err(r.Context()) != nil {
+		return "nobody can tell at the moment whether you are signed in"
+	}
+	return "not signed in"
+}
+
+// remember stores the value of the query and reports whether there is one to be saved.
+func (s *service) remember(r *http.Request) bool {
+	_, signedIn := oidcgate.FromContext(r.Context())
+	key := r.URL.Query().Get("k")
+	if !s.options.config.Values || !signedIn || key == "" {
+		return false
+	}
+	s.gate.Values().Put(r.Context(), key, r.URL.Query().Get("v"))
+	return true
+}
+
+// withoutValues answers where the page makes sense only with SESSION_VALUES.
+func (s *service) withoutValues(w http.ResponseWriter) bool {
+	if s.options.config.Values {
+		return false
+	}
+	http.Error(w, "SESSION_VALUES is off: this service keeps no values", http.StatusNotImplemented)
+	return true
+}
+
+func (s *service) put(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case s.withoutValues(w):
+	case s.remember(r):
+		fmt.Fprintln(w, "saved")
+	default:
+		http.Error(w, "the query needs k=KEY and v=VALUE", http.StatusBadRequest)
+	}
+}
+
+func (s *service) get(w http.ResponseWriter, r *http.Request) {
+	if s.withoutValues(w) {
+		return
+	}
+	key := r.URL.Query().Get("k")
+	if !s.gate.Values().Exists(r.Context(), key) {
+		http.NotFound(w, r)
+		return
+	}
+	writeText(w, s.gate.Values().GetString(r.Context(), key))
+}
+
+// writeText answers with text that came from a stranger: never as HTML, whatever it looks like.
+func writeText(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = io.WriteString(w, text)
+}
+
+const maxSlow = time.Minute
+
+// slow answers after ms milliseconds, a minute at most.
+func (s *service) slow(w http.ResponseWriter, r *http.Request) {
+	ms, err := strconv.Atoi(r.URL.Query().Get("ms"))
+	if err != nil || ms < 0 {
+		http.Error(w, "the query needs ms=MILLISECONDS", http.StatusBadRequest)
+		return
+	}
+	if !wait(r.Context(), min(time.Duration(ms)*time.Millisecond, maxSlow)) {
+		return
+	}
+	s.remember(r)
+	writeText(w, s.who(r)+"\n")
+}
+
+// wait reports whether the time passed before the context ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// hint103 tells the browser what to fetch before it knows what to answer (RFC 8297).
+func (s *service) hint103(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Link", "</file>; rel=preload; as=fetch")
+	w.WriteHeader(http.StatusEarlyHints)
+	s.remember(r)
+	w.WriteHeader(http.StatusOK)
+	writeText(w, s.who(r)+"\n")
+}
+
+// flushFirst sends its headers before it has anything to say, and so before it has a value to save. Commit
+// tells whether that was saved, since the status is gone.
+func (s *service) flushFirst(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		return
+	}
+	fmt.Fprintln(w, s.who(r))
+	if s.remember(r) {
+		if _, _, err := s.gate.Values().Commit(r.Context()); err != nil {
+			fmt.Fprintln(w, "error")
+			return
+		}
+		fmt.Fprintln(w, "saved")
+	}
+	fmt.Fprintln(w, "done")
+}
+
+// hijack takes the connection over: for a websocket that echoes, or for an answer written by hand.
+func (s *service) hijack(w http.ResponseWriter, r *http.Request) {
+	s.remember(r)
+	if r.Header.Get("Upgrade") != "" {
+		s.echo(w, r)
+		return
+	}
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, "this connection cannot be taken over", http.StatusHTTPVersionNotSupported)
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	body := s.who(r) + "\n"
+	// What the gate set, cookies among it, is sent by hand too.
+	header := w.Header().Clone()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	header.Set("Connection", "close")
+	fmt.Fprint(buffered, "HTTP/1.1 200 OK\r\n")
+	_ = header.Write(buffered)
+	fmt.Fprint(buffered, "\r\n"+body)
+	_ = buffered.Flush() // a client that left wants no answer
+}
+
+// echo first tells who is signed in, then sends every message back. A websocket is no navigation and not
+// behind CORS: Accept compares its Origin with the host, or any site could open one with a visitor's cookie.
+func (s *service) echo(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return // Accept has answered
+	}
+	defer func() { _ = conn.CloseNow() }()
+	// A connection taken over is not the server's any more, which neither waits for it nor ends it.
+	if conn.Write(s.streams, websocket.MessageText, []byte(s.who(r))) != nil {
+		return
+	}
+	for {
+		kind, message, err := conn.Read(s.streams)
+		if err != nil || conn.Write(s.streams, kind, message) != nil {
+			return
+		}
+	}
+}
+
+func (s *service) panics(_ http.ResponseWriter, r *http.Request) {
+	s.remember(r)
+	panic("rp: as asked for")
+}
+
+// The stream of /sse.
+const (
+	sseEvents   = 5
+	sseInterval = 200 * time.Millisecond
+)
+
+// sse flushes its headers first, so that the browser knows it is connected.
+func (s *service) sse(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	control := http.NewResponseController(w)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.streams, cancel)()
+	for i := range sseEvents {
+		if control.Flush() != nil || !wait(ctx, sseInterval) {
+			return
+		}
+		fmt.Fprintf(w, "id: %d\ndata: %s\n\n", i+1, s.who(r))
+	}
+}
+
+//go:embed file.txt
+var fileText []byte
+
+// fileModified is the same on every replica.
+var fileModified = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// file serves ranges and conditional requests.
+func (s *service) file(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Signed-In", s.who(r))
+	http.ServeContent(w, r, "file.txt", fileModified, bytes.NewReader(fileText))
+}

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/oidcgate/oidcgate"
+)
+
+// options are what the flags and the environment say. What they do not say stays zero in config and
+// provider, and so keeps the library's default.
+type options struct {
+	config   oidcgate.Config
+	provider oidcgate.Provider
+
+	addr, router    string
+	tlsCert, tlsKey string
+	redisURL        string
+	clientAuth      string
+	clientSecret    string
+	caFile          string
+	adminGroup      string
+	emailDomain     string
+	groupsPrefix    string
+	logLevel        slog.Level
+}
+
+// option is a flag and an environment variable in one. The flag is the variable's name in lower case with
+// dashes: -base-url is BASE_URL. A flag wins, and what is empty is not set.
+type option struct {
+	env   string
+	usage string
+	set   func(string) error
+
+	value string // as given
+}
+
+func (o *options) all() []*option {
+	c, p := &o.config, &o.provider
+	return []*option{
+		{env: "ADDR", usage: "address to listen on; 127.0.0.1:8080 if not set", set: text(&o.addr)},
+		{env: "BASE_URL", usage: "what browsers have in front of every path; http://localhost:PORT if not set", set: text(&c.BaseURL)},
+		{env: "ROUTER", usage: "mux, chi or gin; mux if not set", set: oneOf(&o.router, "mux", "chi", "gin")},
+		{env: "TLS_CERT", usage: "file with the certificate to serve https with", set: text(&o.tlsCert)},
+		{env: "TLS_KEY", usage: "file with the key of TLS_CERT", set: text(&o.tlsKey)},
+		{env: "LOG_LEVEL", usage: "debug, info, warn or error; info if not set", set: level(&o.logLevel)},
+
+		{env: "OIDC_ISSUER", usage: "the provider's issuer identifier", set: text(&p.Issuer)},
+		{env: "OIDC_CLIENT_ID", usage: "the id the provider gave this application", set: text(&p.ClientID)},
+		{env: "OIDC_CLIENT_SECRET", usage: "the secret that goes with it", set: text(&o.clientSecret)},
+		{env: "OIDC_CLIENT_AUTH", usage: "how to authenticate at the token endpoint: basic, post or none; basic if not set", set: oneOf(&o.clientAuth, "basic", "post", "none")},
+		{env: "OIDC_NAME", usage: "name of the provider, last in the path of the callback", set: text(&p.Name)},
+		{env: "OIDC_SCOPES", usage: "scopes besides openid, separated by spaces or commas", set: list(&p.Scopes)},
+		{env: "OIDC_AUTH_PARAMS", usage: "more parameters of the authorization request, as in \"prompt=consent&ui_locales=de\"", set: params(&p.AuthParams)},
+		{env: "OIDC_RESPONSE_MODE", usage: "response_mode of the authorization request", set: text(&p.ResponseMode)},
+		{env: "OIDC_USERINFO", usage: "ask the userinfo endpoint: off, on or required", set: userinfo(&p.Userinfo)},
+		{env: "OIDC_USERINFO_SIGNED", usage: "true: refuse userinfo answers that are not signed", set: boolean(&p.UserinfoSigned)},
+		{env: "OIDC_SIGNING_ALGS", usage: "algorithms an ID Token may be signed with, separated by spaces or commas", set: list(&p.SigningAlgs)},
+		{env: "OIDC_AUTHORIZATION_ENDPOINT", usage: "overrides the announced one", set: text(&p.AuthorizationEndpoint)},
+		{env: "OIDC_TOKEN_ENDPOINT", usage: "overrides the announced one", set: text(&p.TokenEndpoint)},
+		{env: "OIDC_USERINFO_ENDPOINT", usage: "overrides the announced one", set: text(&p.UserinfoEndpoint)},
+		{env: "OIDC_JWKS_URI", usage: "overrides the announced one", set: text(&p.JWKSURI)},
+		{env: "OIDC_END_SESSION_ENDPOINT", usage: "overrides the announced one", set: text(&p.EndSessionEndpoint)},
+		{env: "DISCOVERY_REFRESH", usage: "age at which the provider's metadata is fetched anew", set: duration(&p.DiscoveryRefresh)},
+		{env: "JWKS_REFRESH", usage: "age at which the provider's keys are fetched anew", set: duration(&p.JWKSRefresh)},
+		{env: "PROVIDER_TIMEOUT", usage: "bound on each request to the provider", set: duration(&c.ProviderTimeout)},
+		{env: "CA_FILE", usage: "PEM file of certificate authorities to trust besides the system's, at the provider", set: text(&o.caFile)},
+
+		{env: "REDIS_URL", usage: "where sessions are kept, as in redis://localhost:6379/0; in memory if not set", set: text(&o.redisURL)},
+		{env: "SESSION_KEYS", usage: "keys that seal cookies and sessions, separated by commas, each 32 bytes in base64", set: keys(&c.Keys)},
+		{env: "SESSION_VALUES", usage: "true: keep the application's own values (/put and /get)", set: boolean(&c.Values)},
+		{env: "SESSION_LIFETIME", usage: "time after which every session ends", set: duration(&c.SessionLifetime)},
+		{env: "IDLE_TIMEOUT", usage: "time after which a session ends that nobody uses", set: duration(&c.IdleTimeout)},
+		{env: "ATTEMPT_TTL", usage: "time a visitor has to log in", set: duration(&c.AttemptTTL)},
+		{env: "LEEWAY", usage: "how far the clocks of service and provider may differ", set: duration(&c.Leeway)},
+		{env: "MAX_SESSION_BYTES", usage: "what a session may take in the store", set: number(&c.MaxSessionBytes)},
+		{env: "COOKIE_NAME", usage: "name of the session cookie", set: text(&c.CookieName)},
+		{env: "ROUTE_PREFIX", usage: "path of the gate's own routes", set: text(&c.Prefix)},
+		{env: "DEFAULT_PATH", usage: "where a login leads that began nowhere in particular", set: text(&c.DefaultPath)},
+		{env: "INSECURE_ALLOW_HTTP", usage: "true: accept http off the loopback hosts", set: boolean(&c.InsecureAllowHTTP)},
+
+		{env: "ADMIN_GROUP", usage: "who may see /admin, by the claim groups; admin if not set", set: text(&o.adminGroup)},
+		{env: "EMAIL_DOMAIN", usage: "who may see /domain, by verified e-mail address; example.com if not set", set: domain(&o.emailDomain)},
+		{env: "GROUPS_PREFIX", usage: "keep only the groups that begin with it in the session; all if not set", set: text(&o.groupsPrefix)},
+	}
+}
+
+// readOptions returns what could be read beside an error that names all that could not, so that the rest can
+// be checked too. It returns no options where the command line is not understood, or asks for help, which is
+// flag.ErrHelp.
+func readOptions(args []string, getenv func(string) string, help io.Writer) (*options, error) {
+	o := &options{addr: "127.0.0.1:8080", router: "mux", clientAuth: "basic", adminGroup: "admin", emailDomain: "example.com"}
+	all := o.all()
+	flags := flag.NewFlagSet("rp", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the error says it, in the form of all others
+	for _, opt := range all {
+		opt.value = getenv(opt.env)
+		flags.Var(opt, opt.flag(), opt.usage)
+	}
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			writeHelp(help, all)
+			return nil, err
+		}
+		return nil, fmt.Errorf("rp: %w; -help lists the options", err)
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("rp: %q is not an option; -help lists them", flags.Arg(0))
+	}
+	return o, o.apply(all)
+}
+
+func (o *options) apply(all []*option) error {
+	var faults []error
+	for _, opt := range all {
+		if opt.value == "" {
+			continue
+		}
+		if err := opt.set(opt.value); err != nil {
+			faults = append(faults, fmt.Errorf("rp: %s: %w", opt.env, err))
+		}
+	}
+	if (o.tlsCert == "") != (o.tlsKey == "") {
+		faults = append(faults, errors.New("rp: TLS_CERT, TLS_KEY: one is set without the other; set both or none"))
+	}
+	if err := o.completeBaseURL(); err != nil {
+		faults = append(faults, err)
+	}
+	o.provider.Auth = o.auth()
+	return errors.Join(faults...)
+}
+
+// completeBaseURL makes up for a BASE_URL that is not set. It says localhost and no address, because
+// providers and browsers know localhost.
+func (o *options) completeBaseURL() error {
+	_, port, err := net.SplitHostPort(o.addr)
+	if err != nil {
+		return fmt.Errorf("rp: ADDR: %q is not an address; write one such as 127.0.0.1:8080", o.addr)
+	}
+	if o.config.BaseURL != "" {
+		return nil
+	}
+	scheme := "http"
+	if o.tlsCert != "" {
+		scheme = "https"
+	}
+	o.config.BaseURL = scheme + "://localhost:" + port
+	return nil
+}
+
+func (o *options) auth() oidcgate.ClientAuth {
+	switch o.clientAuth {
+	case "none":
+		return oidcgate.NoClientSecret()
+	case "post":
+		return oidcgate.ClientSecretPost(o.clientSecret)
+	default:
+		return oidcgate.ClientSecretBasic(o.clientSecret)
+	}
+}
+
+func writeHelp(w io.Writer, all []*option) {
+	fmt.Fprint(w, "rp is a relying party for trying providers with oidcgate.\n\n"+
+		"Each option is a flag or an environment variable; the flag wins. What is not set keeps the\n"+
+		"library's default.\n\n")
+	for _, opt := range all {
+		fmt.Fprintf(w, "  -%s, %s\n        %s\n", opt.flag(), opt.env, opt.usage)
+	}
+}
+
+func (opt *option) flag() string { return strings.ReplaceAll(strings.ToLower(opt.env), "_", "-") }
+
+// String implements flag.Value.
+func (opt *option) String() string { return opt.value }
+
+// Set implements flag.Value. It only keeps the text: package flag stops at the first error, and options
+// are to be reported together.
+func (opt *option) Set(value string) error {
+	opt.value = value
+	return nil
+}
+
+func text(p *string) func(string) error {
+	return func(s string) error {
+		*p = s
+		return nil
+	}
+}
+
+func oneOf(p *string, allowed ...string) func(string) error {
+	return func(s string) error {
+		for _, a := range allowed {
+			if s == a {
+				*p = s
+				return nil
+			}
+		}
+		return fmt.Errorf("%q is none of %s", s, strings.Join(allowed, ", "))
+	}
+}
+
+func boolean(p *bool) func(string) error {
+	return func(s string) (err error) {
+		if *p, err = strconv.ParseBool(s); err != nil {
+			return fmt.Errorf("%q is not true or false", s)
+		}
+		return nil
+	}
+}
+
+func number(p *int) func(string) error {
+	return func(s string) (err error) {
+		if *p, err = strconv.Atoi(s); err != nil {
+			return fmt.Errorf("%q is not a whole number", s)
+		}
+		return nil
+	}
+}
+
+func duration(p *time.Duration) func(string) error {
+	return func(s string) (err error) {
+		if *p, err = time.ParseDuration(s); err != nil {
+			return fmt.Errorf("%q is not a duration; write one such as 90s or 1h30m", s)
+		}
+		return nil
+	}
+}
+
+func list(p *[]string) func(string) error {
+	return func(s string) error {
+		*p = strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' })
+		return nil
+	}
+}
+
+func params(p *map[string]string) func(string) error {
+	return func(s string) error {
+		values, err := url.ParseQuery(s)
+		if err != nil {
+			return fmt.Errorf("%q is not of the form \"prompt=consent&ui_locales=de\"", s)
+		}
+		*p = make(map[string]string, len(values))
+		for name, v := range values {
+			if len(v) > 1 {
+				return fmt.Errorf("%q is given twice", name)
+			}
+			(*p)[name] = v[0]
+		}
+		return nil
+	}
+}
+
+func keys(p *oidcgate.Keys) func(string) error {
+	return func(s string) (err error) {
+		*p, err = oidcgate.ParseKeys(s)
+		return err
+	}
+}
+
+func level(p *slog.Level) func(string) error {
+	return func(s string) error {
+		if p.UnmarshalText([]byte(s)) != nil {
+			return fmt.Errorf("%q is none of debug, info, warn, error", s)
+		}
+		return nil
+	}
+}
+
+func userinfo(p *oidcgate.UserinfoMode) func(string) error {
+	modes := map[string]oidcgate.UserinfoMode{
+		"off":      oidcgate.UserinfoOff,
+		"on":       oidcgate.UserinfoOn,
+		"required": oidcgate.UserinfoRequired,
+	}
+	return func(s string) error {
+		mode, ok := modes[s]
+		if !ok {
+			return fmt.Errorf("%q is none of off, on, required", s)
+		}
+		*p = mode
+		return nil
+	}
+}
+
+var domainName = regexp.MustCompile(`^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$`)
+
+func domain(p *string) func(string) error {
+	return func(s string) error {
+		if !domainName.MatchString(s) {
+			return fmt.Errorf("%q is not a domain; write one such as example.com", s)
+		}
+		*p = s
+		return nil
+	}
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/oidcgate/oidcgate"
+)
+
+func (s *service) pages() []page {
+	admin := []oidcgate.Rule{oidcgate.Claim("groups", s.options.adminGroup)}
+	domain := []oidcgate.Rule{oidcgate.EmailDomain(s.options.emailDomain)}
+	return []page{
+		{path: "/", serve: s.home},
+		{path: "/public", serve: s.public},
+		{path: "/app", serve: s.app, guarded: true},
+		{path: "/admin", serve: s.app, guarded: true, rules: admin},
+		{path: "/domain", serve: s.app, guarded: true, rules: domain},
+		{path: "/me", serve: s.whoami},
+		{path: "/whoami", serve: s.whoami},
+		{path: "/token", serve: s.token},
+		{path: "/put", serve: s.put, guarded: true},
+		{path: "/get", serve: s.get, guarded: true},
+		{path: "/slow", serve: s.slow},
+		{path: "/hint103", serve: s.hint103},
+		{path: "/flushfirst", serve: s.flushFirst},
+		{path: "/hijack", serve: s.hijack},
+		{path: "/panic", serve: s.panics},
+		{path: "/sse", serve: s.sse},
+		{path: "/file", serve: s.file},
+	}
+}
+
+// mountedPages stand below /mounted in a router of their own, whose handlers see another path than the
+// browser does.
+func (s *service) mountedPages() []page {
+	return []page{
+		{path: "/app", serve: s.app, guarded: true},
+		{path: "/whoami", serve: s.whoami},
+	}
+}
+
+//go:embed page.html
+var pageText string
+
+var pageTemplate = template.Must(template.New("page").Parse(pageText))
+
+// view is what page.html shows.
+type view struct {
+	Title     string
+	Name      string // of who is signed in
+	Home      string
+	LoginURL  string
+	LogoutURL string
+	Links     []string
+}
+
+func (s *service) show(w http.ResponseWriter, r *http.Request, v view) {
+	v.Home = strings.TrimRight(s.options.config.BaseURL, "/")
+	if id, ok := oidcgate.FromContext(r.Context()); ok {
+		v.Name, v.LogoutURL = id.Name(), s.gate.LogoutURL("/public")
+	} else {
+		v.LoginURL = s.gate.LoginURL("/app")
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if err := pageTemplate.Execute(w, v); err != nil {
+		s.logger.Debug("rp: writing a page", "err", err)
+	}
+}
+
+func (s *service) home(w http.ResponseWriter, r *http.Request) {
+	v := view{Title: "Relying party"}
+	for _, p := range s.pages() {
+		if p.path != "/" && p.path != "/panic" {
+			v.Links = append(v.Links, p.path)
+		}
+	}
+	s.show(w, r, v)
+}
+
+func (s *service) public(w http.ResponseWriter, r *http.Request) {
+	s.show(w, r, view{Title: "Public page"})
+}
+
+// app serves /app, /admin and /domain: who gets here was let in by the guard.
+func (s *service) app(w http.ResponseWriter, r *http.Request) {
+	s.show(w, r, view{Title: "Guarded page"})
+}
+
+// whoamiAnswer is the identity in JSON.
+type whoamiAnswer struct {
+	Issuer        string    `json:"iss"`
+	Subject       string    `json:"sub"`
+	SessionID     string    `json:"sid"`
+	AuthTime      *int64    `json:"auth_time"` // null: the provider did not say
+	ACR           string    `json:"acr"`
+	Name          string    `json:"name"`
+	Email         string    `json:"email"`
+	EmailVerified bool      `json:"email_verified"`
+	Groups        []string  `json:"groups"`
+	Provider      string    `json:"provider"`
+	Created       time.Time `json:"created"`
+	Expires       time.Time `json:"expires"`
+	IdleExpires   time.Time `json:"idle_expires"`
+}
+
+// whoami is open to all and answers for itself, as an API does.
+func (s *service) whoami(w http.ResponseWriter, r *http.Request) {
+	if s.storeIll(w, r) {
+		return
+	}
+	id, ok := oidcgate.FromContext(r.Context())
+	if !ok {
+		s.writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "not signed in"})
+		return
+	}
+	answer := whoamiAnswer{
+		Issuer: id.Issuer(), Subject: id.Subject(), SessionID: id.SessionID(), ACR: id.ACR(),
+		Name: id.Name(), Groups: groupsOf(id), Provider: id.Provider(),
+		Created: id.Created(), Expires: id.Expires(), IdleExpires: id.IdleExpires(),
+	}
+	answer.Email, answer.EmailVerified = id.Email()
+	if t := id.AuthTime(); !t.IsZero() {
+		seconds := t.Unix()
+		answer.AuthTime = &seconds
+	}
+	s.writeJSON(w, http.StatusOK, answer)
+}
+
+// storeIll answers 503 when the session could not be looked up: the visitor may well be signed in.
+func (s *service) storeIll(w http.ResponseWriter, r *http.Request) bool {
+	if s.gate.Err(r.Context()) == nil {
+		return false
+	}
+	s.unavailable(w)
+	return true
+}
+
+func (s *service) unavailable(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "5")
+	s.writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "the session store is unavailable"})
+}
+
+// groupsOf returns the claim groups, which some providers send as one string. It is never nil.
+func groupsOf(id *oidcgate.Identity) []string {
+	var claims struct {
+		Groups any `json:"groups"`
+	}
+	groups := []string{}
+	if id.Decode(&claims) != nil {
+		return groups
+	}
+	switch v := claims.Groups.(type) {
+	case string:
+		return append(groups, v)
+	case []any:
+		for _, e := range v {
+			if group, ok := e.(string); ok {
+				groups = append(groups, group)
+			}
+		}
+	}
+	return groups
+}
+
+// token tells the access token apart from others without giving it away.
+func (s *service) token(w http.ResponseWriter, r *http.Request) {
+	token, err := s.gate.Token(r.Context())
+	switch {
+	case errors.Is(err, oidcgate.ErrUnavailable):
+		s.unavailable(w)
+	case err != nil:
+		s.writeJSON(w, http.StatusUnauthorized, map[string]string{"error": err.Error()})
+	default:
+		sum := sha256.Sum256([]byte(token.AccessToken))
+		s.writeJSON(w, http.StatusOK, map[string]string{"sha256": hex.EncodeToString(sum[:])})
+	}
+}
+
+func (s *service) healthz(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
+
+// readyTimeout is below what those who probe usually wait.
+const readyTimeout = 5 * time.Second
+
+func (s *service) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	if err := s.gate.Ready(ctx); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
+
+func (s *service) writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		s.logger.Debug("rp: writing an answer", "err", err)
+	}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/store/redisstore"
+)
+
+// service is the relying party: the gate and the pages behind it.
+type service struct {
+	options *options
+	gate    *oidcgate.Gate
+	logger  *slog.Logger
+	redis   *redis.Client // nil: sessions are in memory
+
+	streams    context.Context // ends when the service does
+	endStreams context.CancelFunc
+}
+
+// newService reports all that is wrong together: what it checks itself and what oidcgate.New does.
+func newService(o *options, logger *slog.Logger, events io.Writer) (*service, error) {
+	s := &service{options: o, logger: logger}
+	s.streams, s.endStreams = context.WithCancel(context.Background())
+	config := o.config
+	config.Logger = logger
+	lines := json.NewEncoder(events)
+	config.OnEvent = func(e oidcgate.Event) {
+		_ = lines.Encode(eventLine{Event: e, Reason: e.Reason}) // nobody may be reading
+	}
+	if o.groupsPrefix != "" {
+		config.OnLogin = keepGroups(o.groupsPrefix)
+	}
+	redisErr := s.openRedis(&config)
+	transportErr := trust(&config, o.caFile)
+	var newErr error
+	s.gate, newErr = oidcgate.New(config, o.provider)
+	if err := errors.Join(redisErr, transportErr, newErr); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// openRedis makes a client and waits for nothing: a Redis that is down is found again by itself.
+func (s *service) openRedis(config *oidcgate.Config) error {
+	if s.options.redisURL == "" {
+		return nil
+	}
+	opts, err := redis.ParseURL(s.options.redisURL)
+	if err != nil {
+		return errors.New("rp: REDIS_URL: is not a Redis URL; write one such as redis://localhost:6379/0") // the text may hold a password
+	}
+	// Without it go-redis waits for its own timeouts whatever the request's deadline is, and the store would
+	// have to bound each call by a goroutine of its own.
+	opts.ContextTimeoutEnabled = true
+	s.redis = redis.NewClient(opts)
+	config.Store = redisstore.NewWith(s.redis, redisstore.Config{Logger: s.logger})
+	return nil
+}
+
+func (s *service) close() {
+	s.endStreams()
+	if s.redis != nil {
+		_ = s.redis.Close() // the process ends
+	}
+}
+
+// trust adds certificate authorities to those of the system. The transport replaces the gate's own, so it is
+// as strict: no proxy from the environment, nothing below TLS 1.2, no decompression behind the size limits.
+func trust(config *oidcgate.Config, file string) error {
+	if file == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("rp: CA_FILE: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("rp: CA_FILE: %s holds no certificate in PEM form", file)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil
+	transport.DisableCompression = true
+	transport.MaxResponseHeaderBytes = 64 << 10
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	config.Transport = transport
+	return nil
+}
+
+// keepGroups makes an OnLogin that trims the claim groups to what this service knows, so that somebody in
+// three thousand groups has a small session too.
+func keepGroups(prefix string) func(context.Context, *oidcgate.Login) error {
+	return func(_ context.Context, login *oidcgate.Login) error {
+		kept := []string{}
+		for _, group := range groupsOf(login.Identity) {
+			if strings.HasPrefix(group, prefix) {
+				kept = append(kept, group)
+			}
+		}
+		return login.Set("groups", kept)
+	}
+}
