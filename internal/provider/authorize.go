@@ -17,7 +17,7 @@ type AuthorizationRequest struct {
 	CodeVerifier string         // only its S256 hash is sent
 	MaxAge       *time.Duration // in whole seconds; nil asks for nothing, zero for a new login at the provider
 	ACRValues    []string       // in the order of preference
-	Prompt       string         // sent only when it is not empty
+	Interactive  bool           // a configured prompt=none is left out: the provider may ask the user
 }
 
 // AuthorizationURL returns where to send the browser (OpenID Connect Core,
@@ -35,11 +35,13 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 		}
 	}
 	for _, p := range c.cfg.AuthParams {
+		if r.Interactive && p == [2]string{"prompt", "none"} {
+			continue
+		}
 		set(p[0], p[1])
 	}
 	set("response_mode", c.cfg.ResponseMode)
 	set("nonce", r.Nonce)
-	set("prompt", r.Prompt)
 	set("acr_values", strings.Join(r.ACRValues, " "))
 	if r.MaxAge != nil {
 		set("max_age", strconv.FormatInt(int64(*r.MaxAge/time.Second), 10))

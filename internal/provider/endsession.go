@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// maxEndSessionURL is the longest logout URL that browsers and the proxies
-// before providers carry without complaint.
-const maxEndSessionURL = 4096
+// MaxEndSessionURL is the longest logout URL that browsers and the proxies
+// before providers carry without complaint, in bytes.
+const MaxEndSessionURL = 4096
 
 // EndSessionURL returns where to send the browser so that the user is logged
 // out at the provider too (OpenID Connect RP-Initiated Logout, 2), or false
@@ -30,7 +30,7 @@ func (c *Client) EndSessionURL(hint, state, postLogoutRedirectURL string) (strin
 		}
 	}
 	full := withQuery(meta.EndSession, query)
-	if len(full) > maxEndSessionURL {
+	if len(full) > MaxEndSessionURL {
 		query.Del("id_token_hint")
 		full = withQuery(meta.EndSession, query)
 	}

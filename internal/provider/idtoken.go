@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
@@ -26,6 +27,15 @@ type Expectation struct {
 	ACRValues   []string       // the acr must be one of them, if there are any
 	AccessToken string         // what at_hash must be of, if the token has one
 	Start       time.Time      // when the login began; max_age counts from here. If zero, from now.
+	Original    *Original      // set for the ID Token of a refresh, nil for that of a login
+}
+
+// Original is what a refreshed ID Token must repeat of the one of the login
+// (OpenID Connect Core, 12.2). Its nonce, which a refreshed one may lack, is
+// the Nonce of the [Expectation].
+type Original struct {
+	Subject  string
+	AuthTime time.Time // zero if the first token had none
 }
 
 // VerifyIDToken returns the claims of an ID Token that is the answer to this
@@ -44,7 +54,7 @@ func (c *Client) VerifyIDToken(ctx context.Context, raw string, want Expectation
 	}
 	id, err := claims.Parse(payload)
 	if err != nil {
-		return "", &Error{Reason: ReasonIDTokenMalformed, Status: 502, Err: err}
+		return "", &Error{Reason: ReasonIDTokenMalformed, Status: http.StatusBadGateway, Err: err}
 	}
 	if err := c.checkIDToken(id, token.alg, want); err != nil {
 		return "", err
@@ -91,13 +101,14 @@ func (c *Client) checkIDToken(id claims.Object, alg string, want Expectation) er
 	if err := c.checkTimes(id, now); err != nil {
 		return err
 	}
-	// go-oidc leaves the nonce to its caller. Without it an ID Token stolen
-	// from another login opens a session here (Core, 3.1.3.7, step 11).
-	if nonce := text(id, "nonce"); want.Nonce == "" || !equal(nonce, want.Nonce) {
+	if !nonceMatches(id, want) {
 		return invalid(ReasonNonce, "the nonce is not the one of this login")
 	}
 	if !validSubject(text(id, "sub")) {
 		return invalid(ReasonSubject, "sub is not a string of 1 to 255 ASCII characters")
+	}
+	if err := checkOriginal(id, want.Original); err != nil {
+		return err
 	}
 	if len(want.ACRValues) > 0 && !slices.Contains(want.ACRValues, text(id, "acr")) {
 		return invalid(ReasonACR, "acr is none of those that were asked for")
@@ -112,6 +123,33 @@ func (c *Client) checkIDToken(id claims.Object, alg string, want Expectation) er
 	// by the same key (Back-Channel Logout, 2.4).
 	if _, ok := id.Get("events"); ok {
 		return invalid(ReasonType, "the token has an events claim: it is not an ID Token")
+	}
+	return nil
+}
+
+// nonceMatches compares the nonce, which go-oidc leaves to its caller. Without it
+// an ID Token stolen from another login opens a session here (Core, 3.1.3.7,
+// step 11).
+func nonceMatches(id claims.Object, want Expectation) bool {
+	if _, ok := id.Get("nonce"); !ok && want.Original != nil {
+		return true
+	}
+	return want.Nonce != "" && equal(text(id, "nonce"), want.Nonce)
+}
+
+// checkOriginal keeps a refresh from changing who is logged in, and since when.
+func checkOriginal(id claims.Object, original *Original) error {
+	if original == nil {
+		return nil
+	}
+	if text(id, "sub") != original.Subject {
+		return invalid(ReasonSubject, "a refresh names another user")
+	}
+	if _, ok := id.Get("auth_time"); !ok || original.AuthTime.IsZero() {
+		return nil
+	}
+	if at, ok := date(id, "auth_time"); !ok || !at.Equal(original.AuthTime) {
+		return invalid(ReasonAuthTime, "a refresh changes auth_time")
 	}
 	return nil
 }

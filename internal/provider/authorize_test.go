@@ -1,0 +1,185 @@
+package provider_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/provider"
+)
+
+func TestAuthorizationURL(t *testing.T) {
+	sum := sha256.Sum256([]byte("verifier"))
+	base := map[string]string{
+		"response_type":         "code",
+		"client_id":             clientID,
+		"redirect_uri":          "https://app.example/auth/callback",
+		"scope":                 "openid email",
+		"state":                 "st",
+		"nonce":                 "no",
+		"code_challenge":        base64.RawURLEncoding.EncodeToString(sum[:]),
+		"code_challenge_method": "S256",
+	}
+	extra := func(cfg *provider.Config) { cfg.AuthParams = [][2]string{{"kc_idp_hint", "a b&c"}, {"prompt", "none"}} }
+	zero, minute := time.Duration(0), 90*time.Second
+	tests := []struct {
+		name    string
+		change  func(*provider.Config)
+		request provider.AuthorizationRequest
+		more    map[string]string
+	}{
+		{"C018 C019 C021 a plain login", nil, provider.AuthorizationRequest{}, nil},
+		{"C025 max_age 0", nil, provider.AuthorizationRequest{MaxAge: &zero}, map[string]string{"max_age": "0"}},
+		{"C025 step-up", nil, provider.AuthorizationRequest{MaxAge: &minute, ACRValues: []string{"gold", "silver"}},
+			map[string]string{"max_age": "90", "acr_values": "gold silver"}},
+		{"a response mode", func(cfg *provider.Config) { cfg.ResponseMode = "form_post" }, provider.AuthorizationRequest{},
+			map[string]string{"response_mode": "form_post"}},
+		{"C024 extra parameters", extra, provider.AuthorizationRequest{}, map[string]string{"kc_idp_hint": "a b&c", "prompt": "none"}},
+		{"C036 a login that may ask the user", extra, provider.AuthorizationRequest{Interactive: true}, map[string]string{"kc_idp_hint": "a b&c"}},
+		{"another prompt stays", func(cfg *provider.Config) { cfg.AuthParams = [][2]string{{"prompt", "consent"}} },
+			provider.AuthorizationRequest{Interactive: true}, map[string]string{"prompt": "consent"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newOP()
+			o.set("discovery", answerJSON(metadata(map[string]any{"authorization_endpoint": "https://id.example/authorize?p=b2c"})))
+			var changes []func(*provider.Config)
+			if tt.change != nil {
+				changes = append(changes, tt.change)
+			}
+			tt.request.State, tt.request.Nonce, tt.request.CodeVerifier = "st", "no", "verifier"
+			raw, err := o.client(changes...).AuthorizationURL(t.Context(), tt.request)
+			wantReason(t, err, "")
+			u, err := url.Parse(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := u.Scheme + "://" + u.Host + u.Path; got != "https://id.example/authorize" {
+				t.Errorf("leads to %s", got)
+			}
+			want := url.Values{"p": {"b2c"}}
+			for _, values := range []map[string]string{base, tt.more} {
+				for name, value := range values {
+					want.Set(name, value)
+				}
+			}
+			if got := u.Query(); !maps.EqualFunc(got, want, slices.Equal) {
+				t.Errorf("parameters %v, want %v", got, want)
+			}
+			if strings.Contains(raw, "verifier") {
+				t.Error("C019 the verifier is in the URL")
+			}
+		})
+	}
+}
+
+func TestCheckResponseIssuer(t *testing.T) {
+	tests := []struct {
+		name       string
+		advertised bool
+		iss        string
+		present    bool
+		reason     string
+	}{
+		{"C031 the issuer, as advertised", true, issuer, true, ""},
+		{"C031 the issuer, though not advertised", false, issuer, true, ""},
+		{"C031 absent, as not advertised", false, "", false, ""},
+		{"C031 absent, though advertised", true, "", false, "iss_missing"},
+		{"C031 another issuer", true, "https://evil.example", true, "iss_mismatch"},
+		{"C031 another issuer, not advertised", false, "https://evil.example", true, "iss_mismatch"},
+		{"C031 present and empty", false, "", true, "iss_mismatch"},
+		{"C031 a slash more", true, issuer + "/", true, "iss_mismatch"},
+		{"C031 another case", true, strings.ToUpper(issuer), true, "iss_mismatch"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newOP()
+			o.set("discovery", answerJSON(metadata(map[string]any{"authorization_response_iss_parameter_supported": tt.advertised})))
+			c := o.client()
+			_, err := c.Metadata(t.Context())
+			wantReason(t, err, "")
+			if e := wantReason(t, c.CheckResponseIssuer(tt.iss, tt.present), tt.reason); e != nil && e.Status != 400 {
+				t.Errorf("status %d, want 400", e.Status)
+			}
+		})
+	}
+	t.Run("C031 absent while nothing is known of the provider", func(t *testing.T) {
+		wantReason(t, newOP().client().CheckResponseIssuer("", false), "provider_unreachable")
+	})
+}
+
+func TestAcquire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newOP().client()
+		var releases []func()
+		for range 64 {
+			release, err := c.Acquire(t.Context())
+			wantReason(t, err, "")
+			releases = append(releases, release)
+		}
+		start := time.Now()
+		_, err := c.Acquire(t.Context())
+		if e := wantReason(t, err, "provider_busy"); e.Status != 503 || time.Since(start) != time.Second {
+			t.Errorf("F04 status %d after %v, want 503 after a second", e.Status, time.Since(start))
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = c.Acquire(gone)
+		wantReason(t, err, "provider_busy")
+
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			release, err := c.Acquire(t.Context())
+			wantReason(t, err, "")
+			release()
+		})
+		synctest.Wait()
+		releases[0]()
+		releases[0]() // frees nobody else's place
+		wg.Wait()
+		release, err := c.Acquire(t.Context())
+		wantReason(t, err, "")
+		_, err = c.Acquire(t.Context())
+		wantReason(t, err, "provider_busy")
+		release()
+	})
+}
+
+func TestEndSessionURL(t *testing.T) {
+	o := newOP()
+	o.set("discovery", answerJSON(metadata(map[string]any{"end_session_endpoint": "https://id.example/logout?tenant=1"})))
+	c := o.client()
+	if got, ok := c.EndSessionURL("hint", "st", "https://app.example/bye"); ok || o.total() != 0 {
+		t.Errorf("C117 got %q after %d calls while nothing was known", got, o.total())
+	}
+	if c.EndSessionOrigin() != "" || c.AuthorizationOrigin() != "" {
+		t.Error("there is an origin while nothing is known")
+	}
+	_, err := c.Metadata(t.Context())
+	wantReason(t, err, "")
+	const bye = "&post_logout_redirect_uri=https%3A%2F%2Fapp.example%2Fbye"
+	for _, tt := range []struct{ name, hint, state, after, want string }{
+		{"C117 everything", "h+1", "st", "https://app.example/bye", "?tenant=1&client_id=shop&id_token_hint=h%2B1" + bye + "&state=st"},
+		{"nothing", "", "", "", "?tenant=1&client_id=shop"},
+		{"C119 a long hint", strings.Repeat("h", 4096), "st", "https://app.example/bye", "?tenant=1&client_id=shop" + bye + "&state=st"},
+	} {
+		got, ok := c.EndSessionURL(tt.hint, tt.state, tt.after)
+		if want := "https://id.example/logout" + tt.want; !ok || got != want {
+			t.Errorf("%s: got %q, %v, want %q", tt.name, got, ok, want)
+		}
+	}
+	if got, ok := c.EndSessionURL(strings.Repeat("h", 3900), "", ""); !ok || len(got) > 4096 || !strings.Contains(got, "hhhh") {
+		t.Errorf("C119 a hint that fits is left out: %d bytes", len(got))
+	}
+	if c.EndSessionOrigin() != "https://id.example" || c.AuthorizationOrigin() != "https://id.example" {
+		t.Errorf("origins %q and %q", c.EndSessionOrigin(), c.AuthorizationOrigin())
+	}
+}

@@ -1,0 +1,366 @@
+package provider_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/provider"
+)
+
+func TestDiscoveryDocument(t *testing.T) {
+	const evil = "https://evil.example/x"
+	tests := []struct {
+		name    string
+		changes map[string]any
+		reason  string
+	}{
+		{"a good document", nil, ""},
+		{"C006 null is absent", map[string]any{"end_session_endpoint": json.RawMessage("null")}, ""},
+		{"C006 an endpoint is an object", map[string]any{"end_session_endpoint": struct{}{}}, "metadata_invalid"},
+		{"C003 endpoints at other hosts", map[string]any{"token_endpoint": evil, "jwks_uri": evil}, ""},
+		{"a query in the authorization endpoint", map[string]any{"authorization_endpoint": "https://id.example/authorize?p=b2c"}, ""},
+		{"C019 no list of challenge methods", map[string]any{"code_challenge_methods_supported": nil}, ""},
+		{"C019 S256 among the methods", map[string]any{"code_challenge_methods_supported": []string{"plain", "S256"}}, ""},
+		{"C019 plain alone", map[string]any{"code_challenge_methods_supported": []string{"plain"}}, "pkce_unsupported"},
+		{"C019 no method at all", map[string]any{"code_challenge_methods_supported": []string{}}, "pkce_unsupported"},
+		{"C019 s256 in lower case", map[string]any{"code_challenge_methods_supported": []string{"s256"}}, "pkce_unsupported"},
+		{"C006 methods are a string", map[string]any{"code_challenge_methods_supported": "S256"}, "metadata_invalid"},
+		{"C006 methods are numbers", map[string]any{"code_challenge_methods_supported": []int{256}}, "metadata_invalid"},
+		{"C006 the iss flag is a string", map[string]any{"authorization_response_iss_parameter_supported": "true"}, "metadata_invalid"},
+		{"C006 the iss flag is a number", map[string]any{"authorization_response_iss_parameter_supported": 1}, "metadata_invalid"},
+		{"C006 algs are a string", map[string]any{"id_token_signing_alg_values_supported": "RS256"}, "metadata_invalid"},
+		{"C006 auth methods are a string", map[string]any{"token_endpoint_auth_methods_supported": "none"}, "metadata_invalid"},
+		{"C006 an endpoint is a number", map[string]any{"end_session_endpoint": 1}, "metadata_invalid"},
+		{"C001 issuer with a slash", map[string]any{"issuer": issuer + "/"}, "issuer_mismatch"},
+		{"C001 issuer with a port", map[string]any{"issuer": strings.Replace(issuer, "id.example", "id.example:443", 1)}, "issuer_mismatch"},
+		{"C001 issuer with a host in capitals", map[string]any{"issuer": strings.Replace(issuer, "id.example", "ID.example", 1)}, "issuer_mismatch"},
+		{"C001 issuer of another realm", map[string]any{"issuer": "https://id.example/realms/other"}, "issuer_mismatch"},
+		{"C001 issuer on http", map[string]any{"issuer": strings.Replace(issuer, "https", "http", 1)}, "issuer_mismatch"},
+		{"C001 issuer missing", map[string]any{"issuer": nil}, "issuer_mismatch"},
+		{"C069 ISSUER in place of issuer", map[string]any{"issuer": nil, "ISSUER": issuer}, "issuer_mismatch"},
+		{"C003 authorization endpoint on http", map[string]any{"authorization_endpoint": "http://id.example/authorize"}, "endpoint_invalid"},
+		{"C003 token endpoint on our loopback", map[string]any{"token_endpoint": "http://127.0.0.1/token"}, "endpoint_invalid"},
+		{"C003 token endpoint without scheme", map[string]any{"token_endpoint": "//id.example/token"}, "endpoint_invalid"},
+		{"C003 token endpoint relative", map[string]any{"token_endpoint": "/token"}, "endpoint_invalid"},
+		{"C003 token endpoint missing", map[string]any{"token_endpoint": nil}, "endpoint_invalid"},
+		{"C003 a file for keys", map[string]any{"jwks_uri": "file:///etc/passwd"}, "endpoint_invalid"},
+		{"C003 keys with user information", map[string]any{"jwks_uri": "https://id.example@evil.example/jwks"}, "endpoint_invalid"},
+		{"C003 keys with a fragment", map[string]any{"jwks_uri": "https://id.example/jwks#"}, "endpoint_invalid"},
+		{"C003 keys without host", map[string]any{"jwks_uri": "https:///jwks"}, "endpoint_invalid"},
+		{"C003 logout in script", map[string]any{"end_session_endpoint": "javascript:alert(1)"}, "endpoint_invalid"},
+		{"C003 userinfo on http", map[string]any{"userinfo_endpoint": "http://id.example/userinfo"}, "endpoint_invalid"},
+		{"C024 a protocol parameter in the authorization endpoint", map[string]any{"authorization_endpoint": "https://id.example/a?redirect_uri=https://evil.example"}, "endpoint_invalid"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newOP()
+			o.set("discovery", answerJSON(metadata(tt.changes)))
+			c := o.client(func(cfg *provider.Config) { cfg.Userinfo = provider.UserinfoOn })
+			_, err := c.AuthorizationURL(t.Context(), provider.AuthorizationRequest{State: "s"})
+			event := "provider.ready"
+			if e := wantReason(t, err, tt.reason); e != nil {
+				event = "provider.rejected " + tt.reason
+				if e.Status != 503 {
+					t.Errorf("status %d, want 503", e.Status)
+				}
+			}
+			if got := o.events(); !slices.Equal(got, []string{event}) {
+				t.Errorf("events %q, want %q", got, event)
+			}
+			if o.total() != 1 {
+				t.Errorf("C003 %d calls, want the discovery alone", o.total())
+			}
+			if _, known := c.Known(); known != (tt.reason == "") {
+				t.Errorf("Known says %v", known)
+			}
+		})
+	}
+}
+
+func TestDiscoveryAnswer(t *testing.T) {
+	good := encode(metadata(nil))
+	tests := []struct {
+		name   string
+		h      http.HandlerFunc
+		reason string
+		status int
+		event  string
+	}{
+		{"F10 status 500", answerText(500, "text/plain", "hush"), "provider_unreachable", 503, "provider.unreachable"},
+		{"F10 status 404", answerText(404, "text/html", "hush"), "metadata_invalid", 503, "provider.rejected"},
+		{"status 201", answerText(201, "application/json", good), "metadata_invalid", 503, "provider.rejected"},
+		{"HTML", answerText(200, "text/html", "<p>hush</p>"), "metadata_invalid", 503, "provider.rejected"},
+		{"no object", answerText(200, "application/json", "[]"), "metadata_invalid", 503, "provider.rejected"},
+		{"C069 duplicate members", answerText(200, "application/json", strings.Replace(good, "{", `{"issuer":"`+issuer+`",`, 1)), "metadata_invalid", 503, "provider.rejected"},
+		{"something after the object", answerText(200, "application/json", good+"{}"), "metadata_invalid", 503, "provider.rejected"},
+		{"F08 too long", answerText(200, "application/json", good+strings.Repeat(" ", 256<<10)), "metadata_invalid", 503, "provider.rejected"},
+		{"F03 hangs", hang, "provider_unreachable", 504, "provider.unreachable"},
+		{"F11 breaks", abort, "provider_unreachable", 503, "provider.unreachable"},
+		{"C052 redirects", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://evil.example/userinfo", http.StatusTemporaryRedirect)
+		}, "metadata_invalid", 503, "provider.rejected"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOP()
+				o.set("discovery", tt.h)
+				_, err := o.client().Metadata(t.Context())
+				if e := wantReason(t, err, tt.reason); e.Status != tt.status {
+					t.Errorf("status %d, want %d", e.Status, tt.status)
+				}
+				if got := o.events(); len(got) != 1 || got[0] != tt.event+" "+tt.reason {
+					t.Errorf("events %q, want %s", got, tt.event)
+				}
+				if o.total() != 1 {
+					t.Errorf("%d calls, want 1", o.total())
+				}
+			})
+		})
+	}
+}
+
+func TestDiscoveryURL(t *testing.T) {
+	for issuer, want := range map[string]string{
+		"https://op.example":         "https://op.example/.well-known/openid-configuration",
+		"https://op.example/":        "https://op.example/.well-known/openid-configuration",
+		"https://op.example/t1":      "https://op.example/t1/.well-known/openid-configuration",
+		"https://op.example/a/test/": "https://op.example/a/test/.well-known/openid-configuration",
+	} {
+		t.Run("C002 "+issuer, func(t *testing.T) {
+			var asked []string
+			c := newOP().client(func(cfg *provider.Config) {
+				cfg.Issuer = issuer
+				cfg.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+					asked = append(asked, r.URL.String())
+					return nil, errDown
+				})
+			})
+			_, err := c.Metadata(t.Context())
+			wantReason(t, err, "provider_unreachable")
+			if !slices.Equal(asked, []string{want}) {
+				t.Errorf("asked %q, want %q", asked, want)
+			}
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestExplicitEndpoints(t *testing.T) {
+	explicit := provider.Endpoints{
+		Authorization: "https://id.example/authorize",
+		Token:         "https://id.example/token",
+		JWKS:          "https://id.example/jwks",
+		EndSession:    "https://id.example/logout",
+	}
+	t.Run("C005 all are given and nothing is discovered", func(t *testing.T) {
+		o := newOP()
+		o.set("discovery", nil)
+		c := o.client(func(cfg *provider.Config) { cfg.Endpoints = explicit })
+		if meta, known := c.Known(); !known || meta.Endpoints != explicit || meta.Issuer != issuer {
+			t.Errorf("Known = %+v, %v", meta, known)
+		}
+		_, err := c.VerifyIDToken(t.Context(), goodToken(), provider.Expectation{Nonce: nonce})
+		wantReason(t, err, "")
+		_, err = c.VerifyIDToken(t.Context(), signed(goodHeader, encode(identity(map[string]any{"iss": "x"}))), provider.Expectation{Nonce: nonce})
+		wantReason(t, err, "iss_claim")
+		if o.count("discovery") != 0 {
+			t.Error("the provider was discovered")
+		}
+	})
+	t.Run("C005 userinfo is missing and is discovered", func(t *testing.T) {
+		o := newOP()
+		o.set("discovery", answerJSON(metadata(map[string]any{"token_endpoint": "http://evil.example"})))
+		c := o.client(func(cfg *provider.Config) {
+			cfg.Endpoints = explicit
+			cfg.Userinfo = provider.UserinfoOn
+		})
+		meta, err := c.Metadata(t.Context())
+		wantReason(t, err, "")
+		if meta.Token != explicit.Token || meta.Userinfo != "https://id.example/userinfo" {
+			t.Errorf("endpoints %+v", meta.Endpoints)
+		}
+	})
+	t.Run("one is given and overrides the discovered one", func(t *testing.T) {
+		c := newOP().client(func(cfg *provider.Config) { cfg.Endpoints.Token = "https://other.example/token" })
+		meta, err := c.Metadata(t.Context())
+		wantReason(t, err, "")
+		if meta.Token != "https://other.example/token" || meta.JWKS != "https://id.example/jwks" {
+			t.Errorf("endpoints %+v", meta.Endpoints)
+		}
+	})
+	t.Run("C003 http off loopback when that is allowed", func(t *testing.T) {
+		o := newOP()
+		o.set("discovery", answerJSON(metadata(map[string]any{"token_endpoint": "http://id.example/token"})))
+		_, err := o.client(func(cfg *provider.Config) { cfg.AllowHTTP = true }).Metadata(t.Context())
+		wantReason(t, err, "")
+	})
+}
+
+// The back-off is seen from outside: how often the provider is asked while
+// somebody asks for it ten times a second.
+func TestDiscoveryBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOP()
+		o.set("discovery", abort)
+		c := o.client()
+		var asked []time.Duration
+		start := time.Now()
+		for time.Since(start) < 2*time.Minute {
+			before := o.count("discovery")
+			_, err := c.Metadata(t.Context())
+			wantReason(t, err, "provider_unreachable")
+			if o.count("discovery") != before {
+				asked = append(asked, time.Since(start))
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		for i := 1; i < len(asked); i++ {
+			longest := min(time.Second<<(i-1), 15*time.Second) + 100*time.Millisecond
+			if pause := asked[i] - asked[i-1]; pause < longest/3 || pause > longest {
+				t.Errorf("F01 pause %d is %v, want up to %v", i, pause, longest)
+			}
+		}
+		if len(asked) < 10 || len(asked) > 20 {
+			t.Errorf("F01 asked %d times in two minutes", len(asked))
+		}
+
+		o.set("discovery", answerJSON(metadata(nil)))
+		time.Sleep(15 * time.Second)
+		_, err := c.Metadata(t.Context())
+		wantReason(t, err, "")
+	})
+}
+
+func TestDiscoveryIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOP()
+		o.set("discovery", func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(3 * time.Second)
+			answerJSON(metadata(nil))(w, r)
+		})
+		c := o.client()
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := c.Metadata(impatient)
+			wantReason(t, err, "provider_unreachable")
+		})
+		synctest.Wait()
+		for range 100 {
+			wg.Go(func() {
+				_, err := c.Metadata(t.Context())
+				wantReason(t, err, "")
+			})
+		}
+		wg.Wait()
+		if n := o.count("discovery"); n != 1 {
+			t.Errorf("F04 %d calls for 101 logins, the first of which left", n)
+		}
+	})
+}
+
+func TestDiscoveryRefresh(t *testing.T) {
+	full := metadata(map[string]any{
+		"authorization_response_iss_parameter_supported": true,
+		"code_challenge_methods_supported":               []string{"S256"},
+		"end_session_endpoint":                           nil,
+	})
+	const refused = "provider.downgrade_refused "
+	tests := []struct {
+		name    string
+		h       http.HandlerFunc
+		event   string // besides provider.ready
+		adopted bool
+	}{
+		{"F13 a new path is adopted", answerJSON(changed(full, map[string]any{"token_endpoint": "https://id.example/new"})), "", true},
+		{"F13 a new end of session at the issuer is adopted", answerJSON(changed(full, map[string]any{"end_session_endpoint": "https://id.example/out"})), "", true},
+		{"F13 the default port is the same origin", answerJSON(changed(full, map[string]any{"token_endpoint": "https://ID.example:443/new"})), "", true},
+		{"F13 another origin", answerJSON(changed(full, map[string]any{"token_endpoint": "https://evil.example/token"})), refused + "downgrade", false},
+		{"F13 another port", answerJSON(changed(full, map[string]any{"authorization_endpoint": "https://id.example:8443/authorize"})), refused + "downgrade", false},
+		{"F13 keys at another origin", answerJSON(changed(full, map[string]any{"jwks_uri": "https://evil.example/jwks"})), refused + "downgrade", false},
+		{"F13 a new end of session elsewhere", answerJSON(changed(full, map[string]any{"end_session_endpoint": "https://evil.example/out"})), refused + "downgrade", false},
+		{"F13 http", answerJSON(changed(full, map[string]any{"token_endpoint": "http://id.example/token"})), refused + "endpoint_invalid", false},
+		{"F13 another issuer", answerJSON(changed(full, map[string]any{"issuer": issuer + "/"})), refused + "issuer_mismatch", false},
+		{"F13 no iss flag", answerJSON(changed(full, map[string]any{"authorization_response_iss_parameter_supported": nil})), refused + "downgrade", false},
+		{"F13 the iss flag false", answerJSON(changed(full, map[string]any{"authorization_response_iss_parameter_supported": false})), refused + "downgrade", false},
+		{"F13 S256 no longer listed", answerJSON(changed(full, map[string]any{"code_challenge_methods_supported": nil})), refused + "downgrade", false},
+		{"F13 plain in place of S256", answerJSON(changed(full, map[string]any{"code_challenge_methods_supported": []string{"plain"}})), refused + "pkce_unsupported", false},
+		{"C007 no JSON", answerText(200, "text/html", "maintenance"), refused + "metadata_invalid", false},
+		{"C007 gone", answerText(404, "text/html", ""), refused + "metadata_invalid", false},
+		{"F02 down", abort, "provider.unreachable provider_unreachable", false},
+		{"F03 hanging", hang, "provider.unreachable provider_unreachable", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOP()
+				o.set("discovery", answerJSON(full))
+				c := o.client()
+				first, err := c.Metadata(t.Context())
+				wantReason(t, err, "")
+
+				time.Sleep(59 * time.Minute)
+				c.Metadata(t.Context())
+				synctest.Wait()
+				if n := o.count("discovery"); n != 1 {
+					t.Fatalf("%d discoveries within the hour", n)
+				}
+
+				o.set("discovery", tt.h)
+				time.Sleep(time.Minute)
+				stale, err := c.Metadata(t.Context())
+				wantReason(t, err, "")
+				if stale.Endpoints != first.Endpoints {
+					t.Errorf("the stale answer is %+v", stale)
+				}
+				time.Sleep(11 * time.Second) // for the provider that hangs
+				now, _ := c.Known()
+				if adopted := now.Endpoints != first.Endpoints; adopted != tt.adopted {
+					t.Errorf("adopted is %v: %+v", adopted, now)
+				}
+				if !now.IssParameter {
+					t.Error("the iss flag is lost")
+				}
+				want := []string{"provider.ready"}
+				if tt.event != "" {
+					want = append(want, tt.event)
+				}
+				if got := o.events(); !slices.Equal(got, want) {
+					t.Errorf("events %q, want %q", got, want)
+				}
+			})
+		})
+	}
+}
+
+func TestDiscoveryIsNotPolled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOP()
+		c := o.client()
+		c.Metadata(t.Context())
+		time.Sleep(48 * time.Hour)
+		if n := o.count("discovery"); n != 1 {
+			t.Errorf("%d discoveries with nobody there", n)
+		}
+	})
+}
+
+func TestPanicInTransport(t *testing.T) {
+	c := newOP().client(func(cfg *provider.Config) {
+		cfg.Transport = roundTripper(func(*http.Request) (*http.Response, error) { panic("hush") })
+	})
+	_, err := c.Metadata(t.Context())
+	wantReason(t, err, "metadata_invalid")
+}

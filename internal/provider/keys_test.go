@@ -1,0 +1,311 @@
+package provider_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/provider"
+)
+
+func verify(t *testing.T, c *provider.Client, raw string) error {
+	t.Helper()
+	_, err := c.VerifyIDToken(t.Context(), raw, provider.Expectation{Nonce: nonce})
+	if err != nil {
+		checkSilent(t, err)
+	}
+	return err
+}
+
+func TestKeySets(t *testing.T) {
+	good := jwk(rsaKey().Public(), "k1")
+	with := func(changes map[string]any) map[string]any { return changed(good, changes) }
+	other := jwk(otherRSA().Public(), "k1")
+	noKid := `{"alg":"RS256"}`
+	many := []any{}
+	for i := range 100 {
+		many = append(many, with(map[string]any{"kid": fmt.Sprint(i)}))
+	}
+	tests := []struct {
+		name   string
+		set    any
+		header string
+		reason string
+	}{
+		{"one good key", keySet(good), goodHeader, ""},
+		{"C011 null beside it", keySet(nil, good), goodHeader, ""},
+		{"C011 an empty object beside it", keySet(map[string]any{}, good), goodHeader, ""},
+		{"C011 a string beside it", keySet("key", good), goodHeader, ""},
+		{"C011 an unknown kty beside it", keySet(map[string]any{"kty": "XXX", "kid": "x"}, good), goodHeader, ""},
+		{"C011 secp256k1 beside it", keySet(map[string]any{"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"}, good), goodHeader, ""},
+		{"C011 X25519 beside it", keySet(map[string]any{"kty": "OKP", "crv": "X25519", "x": "AA"}, good), goodHeader, ""},
+		{"C011 a bad modulus beside it", keySet(map[string]any{"kty": "RSA", "n": "!!", "e": "AQAB"}, good), goodHeader, ""},
+		{"C011 a point off the curve beside it", keySet(changed(jwk(ecKey().Public(), "e"), map[string]any{"x": "AAAA"}), good), goodHeader, ""},
+		{"C011 a bad certificate in it", keySet(with(map[string]any{"x5c": []string{"junk"}, "x5t": "junk"})), goodHeader, ""},
+		{"C011 an unknown alg beside it", keySet(with(map[string]any{"kid": "x", "alg": "XX1"}), good), goodHeader, ""},
+		{"C012 encryption keys beside it", keySet(with(map[string]any{"use": "enc"}), good), goodHeader, ""},
+		{"C012 a symmetric key beside it", keySet(map[string]any{"kty": "oct", "k": "c2VjcmV0", "kid": "k1"}, good), goodHeader, ""},
+		{"C012 key_ops that verify", keySet(with(map[string]any{"key_ops": []string{"verify"}})), goodHeader, ""},
+		{"C012 no use", keySet(with(map[string]any{"use": nil})), goodHeader, ""},
+		{"C013 no kid and one key", keySet(good), noKid, ""},
+		{"C013 no kid and two keys", keySet(jwk(otherRSA().Public(), "k0"), good), noKid, ""},
+		{"C013 no kid in token or keys", keySet(with(map[string]any{"kid": nil})), noKid, ""},
+		{"C013 two keys with one kid", keySet(other, good), goodHeader, ""},
+		{"C013 one kid for two types", keySet(jwk(ecKey().Public(), "k1"), good), goodHeader, ""},
+		{"C013 no kid and another's key", keySet(jwk(otherRSA().Public(), "k0")), noKid, "sig"},
+		{"C013 no kid and no key of the type", keySet(jwk(ecKey().Public(), "e"), with(map[string]any{"alg": "RS512"})), noKid, "jwks_unavailable"},
+		{"kid in another case", keySet(with(map[string]any{"kid": "K1"})), goodHeader, "key_unknown"},
+		{"a key without kid for a token with one", keySet(with(map[string]any{"kid": nil})), goodHeader, "key_unknown"},
+		{"another's key", keySet(other), goodHeader, "sig"},
+		{"C012 use is enc", keySet(with(map[string]any{"use": "enc"})), goodHeader, "jwks_unavailable"},
+		{"C012 key_ops that encrypt", keySet(with(map[string]any{"key_ops": []string{"encrypt"}})), goodHeader, "jwks_unavailable"},
+		{"C012 key_ops that are a string", keySet(with(map[string]any{"key_ops": "verify"})), goodHeader, "jwks_unavailable"},
+		{"C012 alg of the key is another", keySet(with(map[string]any{"alg": "RS512"}), jwk(otherRSA().Public(), "x")), goodHeader, "key_unknown"},
+		{"C012 a private key for all to read", keySet(with(map[string]any{"d": "AQAB"})), goodHeader, "jwks_unavailable"},
+		{"C012 RSA with 1024 bits", keySet(jwk(smallRSA().Public(), "k1")), goodHeader, "jwks_unavailable"},
+		{"C014 a symmetric key alone", keySet(map[string]any{"kty": "oct", "k": "c2VjcmV0", "kid": "k1"}), goodHeader, "jwks_unavailable"},
+		{"F07 a hundred and one keys", keySet(append(many, good)...), goodHeader, "jwks_unavailable"},
+		{"F07 no keys", keySet(), goodHeader, "jwks_unavailable"},
+		{"F07 keys null", map[string]any{"keys": nil}, goodHeader, "jwks_unavailable"},
+		{"F07 keys an object", map[string]any{"keys": good}, goodHeader, "jwks_unavailable"},
+		{"C069 KEYS in place of keys", map[string]any{"KEYS": []any{good}}, goodHeader, "jwks_unavailable"},
+		{"F07 an empty object", map[string]any{}, goodHeader, "jwks_unavailable"},
+		{"F07 a list", []any{good}, goodHeader, "jwks_unavailable"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newOP()
+			o.set("jwks", answerJSON(tt.set))
+			raw := signed(tt.header, encode(identity(nil)))
+			if strings.Contains(tt.name, "1024") {
+				raw = signedBy(smallRSA(), tt.header, encode(identity(nil)))
+			}
+			_, err := o.client().VerifyIDToken(t.Context(), raw, provider.Expectation{Nonce: nonce})
+			wantReason(t, err, tt.reason)
+		})
+	}
+}
+
+// junk is what a key endpoint may answer in place of keys.
+func junk() map[string]http.HandlerFunc {
+	good := jwk(rsaKey().Public(), "k1")
+	text := encode(keySet(good))
+	return map[string]http.HandlerFunc{
+		"HTML with status 200":     answerText(200, "text/html", "<p>hush</p>"),
+		"nothing":                  answerText(200, "application/json", ""),
+		"an empty object":          answerText(200, "application/json", "{}"),
+		"keys null":                answerText(200, "application/json", `{"keys":null}`),
+		"no keys":                  answerText(200, "application/json", `{"keys":[]}`),
+		"status 500":               answerText(500, "application/json", text),
+		"status 404":               answerText(404, "application/json", text),
+		"status 204":               answerText(204, "application/json", ""),
+		"a redirect":               func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/userinfo", 302) },
+		"a cut document":           answerText(200, "application/json", text[:len(text)-2]),
+		"keys twice":               answerText(200, "application/json", `{"keys":[],`+text[1:]),
+		"ten thousand keys":        answerText(200, "application/json", `{"keys":[`+strings.Repeat("{},", 9999)+encode(good)+`]}`),
+		"F08 a long document":      answerText(200, "application/json", text+strings.Repeat(" ", 256<<10)),
+		"F09 deep JSON":            answerText(200, "application/json", `{"keys":`+strings.Repeat("[", 100_000)),
+		"keys of which none works": answerJSON(keySet(jwk(smallRSA().Public(), "k1"))),
+		"a broken connection":      abort,
+		"F03 nothing, for ever":    hang,
+	}
+}
+
+func TestJunkNeverReplacesKeys(t *testing.T) {
+	for name, h := range junk() {
+		t.Run("F07 "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOP()
+				c := o.client()
+				wantReason(t, verify(t, c, goodToken()), "")
+				o.set("jwks", h)
+				time.Sleep(2 * time.Hour)
+				wantReason(t, verify(t, c, goodToken()), "")
+				if n := o.count("jwks"); n != 2 {
+					t.Errorf("%d loads, want 2", n)
+				}
+				want := []string{"provider.ready", "jwks.refreshed", "jwks.refresh_failed jwks_unavailable"}
+				if got := o.events(); !slices.Equal(got, want) {
+					t.Errorf("events %q, want %q", got, want)
+				}
+			})
+		})
+	}
+}
+
+func TestJunkInPlaceOfTheFirstKeys(t *testing.T) {
+	for name, h := range junk() {
+		t.Run("F07 "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOP()
+				o.set("jwks", h)
+				c := o.client()
+				for range 10 {
+					wantReason(t, verify(t, c, goodToken()), "jwks_unavailable")
+				}
+				if n := o.count("jwks"); n != 2 {
+					t.Errorf("C010 %d loads for ten logins, want 2", n)
+				}
+				o.set("jwks", answerJSON(keySet(jwk(rsaKey().Public(), "k1"))))
+				time.Sleep(30 * time.Second)
+				wantReason(t, verify(t, c, goodToken()), "")
+			})
+		})
+	}
+}
+
+func TestKeyRotation(t *testing.T) {
+	rotated := func() string { return signedBy(otherRSA(), `{"alg":"RS256","kid":"k2"}`, encode(identity(nil))) }
+	newKeys := answerJSON(keySet(jwk(otherRSA().Public(), "k2")))
+
+	t.Run("C009 a new kid is accepted the first time", func(t *testing.T) {
+		o := newOP()
+		c := o.client()
+		wantReason(t, verify(t, c, goodToken()), "")
+		o.set("jwks", newKeys)
+		wantReason(t, verify(t, c, rotated()), "")
+		wantReason(t, verify(t, c, rotated()), "")
+		if n := o.count("jwks"); n != 2 {
+			t.Errorf("%d loads, want 2", n)
+		}
+	})
+	t.Run("C009 a new key under the old kid is accepted too", func(t *testing.T) {
+		o := newOP()
+		c := o.client()
+		wantReason(t, verify(t, c, goodToken()), "")
+		o.set("jwks", answerJSON(keySet(jwk(otherRSA().Public(), "k1"))))
+		wantReason(t, verify(t, c, signedBy(otherRSA(), goodHeader, encode(identity(nil)))), "")
+	})
+	t.Run("F05 keys that lag are found after the pause", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOP()
+			c := o.client()
+			wantReason(t, verify(t, c, rotated()), "key_unknown")
+			o.set("jwks", newKeys)
+			wantReason(t, verify(t, c, rotated()), "key_unknown")
+			if got := o.events(); got[len(got)-1] != "jwks.refresh_throttled key_unknown" {
+				t.Errorf("events %q", got)
+			}
+			time.Sleep(30 * time.Second)
+			wantReason(t, verify(t, c, rotated()), "")
+			if n := o.count("jwks"); n != 3 {
+				t.Errorf("%d loads, want 3", n)
+			}
+		})
+	})
+	t.Run("F06 a withdrawn key is refused once the keys are too old", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOP()
+			c := o.client()
+			wantReason(t, verify(t, c, goodToken()), "")
+			o.set("jwks", newKeys)
+			time.Sleep(time.Hour)
+			wantReason(t, verify(t, c, goodToken()), "key_unknown")
+		})
+	})
+}
+
+func TestKeyAge(t *testing.T) {
+	tests := []struct {
+		name, cacheControl string
+		configured, want   time.Duration
+	}{
+		{"F06 as configured", "", time.Hour, time.Hour},
+		{"F06 the provider's shorter max-age", "public, max-age=600", time.Hour, 10 * time.Minute},
+		{"F06 in capitals and with must-revalidate", "must-revalidate, Max-Age=600", time.Hour, 10 * time.Minute},
+		{"F06 a longer max-age changes nothing", "max-age=86400", time.Hour, time.Hour},
+		{"C010 not shorter than half a minute", "max-age=0", time.Hour, 30 * time.Second},
+		{"F06 unless that is configured", "max-age=0", 10 * time.Second, 10 * time.Second},
+		{"a max-age that is no number", "max-age=soon", time.Hour, time.Hour},
+		{"a negative max-age", "max-age=-1", time.Hour, time.Hour},
+		{"a max-age beyond bounds", "max-age=99999999999999999999", time.Hour, time.Hour},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOP()
+				o.set("jwks", func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Cache-Control", tt.cacheControl)
+					answerJSON(keySet(jwk(rsaKey().Public(), "k1")))(w, r)
+				})
+				c := o.client(func(cfg *provider.Config) { cfg.JWKSRefresh = tt.configured })
+				wantReason(t, verify(t, c, goodToken()), "")
+				time.Sleep(tt.want - time.Second)
+				wantReason(t, verify(t, c, goodToken()), "")
+				if n := o.count("jwks"); n != 1 {
+					t.Errorf("%d loads before the keys were too old", n)
+				}
+				time.Sleep(time.Second)
+				wantReason(t, verify(t, c, goodToken()), "")
+				if n := o.count("jwks"); n != 2 {
+					t.Errorf("%d loads after the keys were too old, want 2", n)
+				}
+			})
+		})
+	}
+}
+
+func TestKeyLoadsAreBounded(t *testing.T) {
+	for name, forged := range map[string]func(i int) string{
+		"C010 random kids": func(i int) string {
+			return signedBy(otherRSA(), fmt.Sprintf(`{"alg":"RS256","kid":"x%d"}`, i), encode(identity(nil)))
+		},
+		"C010 a known kid and a bad signature": func(int) string {
+			return signedBy(otherRSA(), goodHeader, encode(identity(nil)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOP()
+				c := o.client()
+				flood := func() {
+					for i := range 50 {
+						if err := verify(t, c, forged(i)); err == nil {
+							t.Fatal("a forged token passed")
+						}
+					}
+				}
+				flood()
+				if n := o.count("jwks"); n != 2 {
+					t.Errorf("%d loads, want 2", n)
+				}
+				time.Sleep(30 * time.Second)
+				flood()
+				if n := o.count("jwks"); n != 3 {
+					t.Errorf("%d loads half a minute later, want 3", n)
+				}
+				time.Sleep(time.Hour - time.Minute)
+				flood()
+				if n := o.count("jwks"); n != 5 {
+					t.Errorf("%d loads an hour later, want 5: what is not used does not add up", n)
+				}
+				wantReason(t, verify(t, c, goodToken()), "")
+			})
+		})
+	}
+}
+
+func TestKeyLoadsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOP()
+		o.set("jwks", func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			answerJSON(keySet(jwk(rsaKey().Public(), "k1")))(w, r)
+		})
+		c := o.client()
+		raw := goodToken()
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() { wantReason(t, verify(t, c, raw), "") })
+		}
+		wg.Wait()
+		if n := o.count("jwks"); n != 1 {
+			t.Errorf("C010 %d loads for a hundred logins at once, want 1", n)
+		}
+	})
+}
