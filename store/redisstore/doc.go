@@ -17,9 +17,8 @@
 //	    +get +set +del +eval +evalsha +time
 //	    +zadd +zrem +zrange +zrangebyscore +zremrangebyscore +pexpireat
 //
-// Cluster needs also +cluster|slots, and +command where DisableRoutingPolicies is
-// false. In Redis 6.2, which knows no rights to subcommands of CLUSTER alone,
-// "+cluster|slots" is spelled the same.
+// Cluster needs also +cluster|slots and +asking, and +command where
+// DisableRoutingPolicies is false.
 //
 // Every key has a TTL. What Redis evicts before its time is a visitor logged out
 // or a revocation forgotten, so give the gate a Redis, or at least a memory limit,
