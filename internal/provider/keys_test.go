@@ -104,7 +104,7 @@ func junk() map[string]http.HandlerFunc {
 		"status 500":               answerText(500, "application/json", text),
 		"status 404":               answerText(404, "application/json", text),
 		"status 204":               answerText(204, "application/json", ""),
-		"a redirect":               func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/userinfo", 302) },
+		"a redirect":               func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/userinfo", http.StatusFound) },
 		"a cut document":           answerText(200, "application/json", text[:len(text)-2]),
 		"keys twice":               answerText(200, "application/json", `{"keys":[],`+text[1:]),
 		"ten thousand keys":        answerText(200, "application/json", `{"keys":[`+strings.Repeat("{},", 9999)+encode(good)+`]}`),
