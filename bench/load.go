@@ -1,0 +1,152 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A load is what the servers did with a number of connections: a sample for each subject and round.
+type load struct {
+	connections int
+	samples     map[string][]sample
+}
+
+// A sample is one measurement of one server.
+type sample struct {
+	cpu  time.Duration // processor time of the server per request
+	rate float64       // requests per second
+}
+
+func measureLoad(ctx context.Context, o options, connections int, redisAddr string) (*load, error) {
+	servers := make(map[string]*server, len(subjects))
+	defer func() {
+		for _, s := range servers {
+			_ = s.stop()
+		}
+	}()
+	for _, s := range subjects {
+		server, err := startServer(ctx, s.name, redisAddr)
+		if err != nil {
+			return nil, err
+		}
+		servers[s.name] = server
+		if _, err := measure(ctx, server, connections, o.time/4); err != nil { // to warm it
+			return nil, fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	l := &load{connections, make(map[string][]sample)}
+	for round := range o.rounds {
+		progress("%d connections, round %d of %d", connections, round+1, o.rounds)
+		for _, s := range subjects {
+			sample, err := measure(ctx, servers[s.name], connections, o.time)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
+			}
+			l.samples[s.name] = append(l.samples[s.name], sample)
+		}
+	}
+	return l, nil
+}
+
+// measure sends requests for a time, each connection the next as soon as it has the answer to the last.
+func measure(ctx context.Context, s *server, connections int, d time.Duration) (sample, error) {
+	visitors, err := dial(s, connections)
+	defer closeAll(visitors)
+	if err != nil {
+		return sample{}, err
+	}
+	before, err := s.used()
+	if err != nil {
+		return sample{}, err
+	}
+	start := time.Now()
+	requests, err := browse(ctx, visitors, start.Add(d))
+	took := time.Since(start)
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := s.used()
+	if err != nil {
+		return sample{}, err
+	}
+	return sample{(after - before) / time.Duration(requests), float64(requests) / took.Seconds()}, nil
+}
+
+// browse lets all visitors ask until the end and returns the number of answers.
+func browse(ctx context.Context, visitors []*visitor, end time.Time) (int64, error) {
+	var (
+		requests atomic.Int64
+		wait     sync.WaitGroup
+		errs     = make([]error, len(visitors))
+	)
+	for i, v := range visitors {
+		wait.Go(func() {
+			for errs[i] == nil && time.Now().Before(end) && ctx.Err() == nil {
+				errs[i] = v.get()
+				requests.Add(1)
+			}
+		})
+	}
+	wait.Wait()
+	return max(requests.Load(), 1), errors.Join(append(errs, ctx.Err())...)
+}
+
+// A visitor is one keep-alive connection of a signed-in browser. It speaks HTTP itself, because http.Client
+// would take more of the machine than the servers do.
+type visitor struct {
+	conn    net.Conn
+	reader  *bufio.Reader
+	request []byte
+}
+
+// dial opens connections and sends one request on each: the opening is not measured.
+func dial(s *server, connections int) ([]*visitor, error) {
+	request := "GET /me HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: bench\r\nAccept: application/json\r\nCookie: " + s.Cookie + "\r\n\r\n"
+	var visitors []*visitor
+	for range connections {
+		conn, err := net.Dial("tcp", s.Addr)
+		if err != nil {
+			return visitors, err
+		}
+		v := &visitor{conn, bufio.NewReader(conn), []byte(request)}
+		visitors = append(visitors, v)
+		if err := v.get(); err != nil {
+			return visitors, err
+		}
+	}
+	return visitors, nil
+}
+
+func closeAll(visitors []*visitor) {
+	for _, v := range visitors {
+		_ = v.conn.Close()
+	}
+}
+
+func (v *visitor) get() error {
+	if _, err := v.conn.Write(v.request); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(v.reader, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %s", resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// hello is what a server says on its standard output when it listens.
+type hello struct{ Addr, Cookie string }
+
+// serve is the server's side: it listens until its standard input ends, and answers each line there with the
+// processor time it has used so far.
+func serve(ctx context.Context, name, redisAddr string) error {
+	s, err := findSubject(name)
+	if err != nil {
+		return err
+	}
+	rdb := newClient(redisAddr)
+	defer func() { _ = rdb.Close() }()
+	site, err := s.open(ctx, rdb)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: site.handler}
+	defer func() { _ = server.Close() }()
+	go func() { _ = server.Serve(l) }()
+
+	out := json.NewEncoder(os.Stdout)
+	if err := out.Encode(hello{l.Addr().String(), site.cookie}); err != nil {
+		return err
+	}
+	for asks := bufio.NewScanner(os.Stdin); asks.Scan(); {
+		used, err := processorTime()
+		if err != nil {
+			return err
+		}
+		if err := out.Encode(used); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// processorTime returns what this process has used, in user mode and in the kernel.
+func processorTime() (time.Duration, error) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0, err
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
+}
+
+// A server is the other side: a subject in a process of its own.
+type server struct {
+	hello
+	process *exec.Cmd
+	ask     io.WriteCloser
+	answers *json.Decoder
+}
+
+func startServer(ctx context.Context, name, redisAddr string) (*server, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{process: exec.CommandContext(ctx, self, "-serve", name, "-redis", redisAddr)}
+	s.process.Stderr = os.Stderr
+	if s.ask, err = s.process.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := s.process.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.answers = json.NewDecoder(out)
+	if err := s.process.Start(); err != nil {
+		return nil, err
+	}
+	if err := s.answers.Decode(&s.hello); err != nil {
+		return nil, fmt.Errorf("the server %q did not start: %w", name, errors.Join(err, s.stop()))
+	}
+	return s, nil
+}
+
+// used returns the processor time of the server so far.
+func (s *server) used() (time.Duration, error) {
+	if _, err := io.WriteString(s.ask, "\n"); err != nil {
+		return 0, err
+	}
+	var used time.Duration
+	err := s.answers.Decode(&used)
+	return used, err
+}
+
+func (s *server) stop() error {
+	_ = s.ask.Close() // the end of its input ends it
+	return s.process.Wait()
+}
