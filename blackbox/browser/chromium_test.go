@@ -1,0 +1,228 @@
+package browser_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+)
+
+// patience bounds what one visitor does in one test. Nothing waits for it but a test that fails.
+const patience = 30 * time.Second
+
+// startChromium starts a browser that ends with the test, and returns the context its tabs are made from.
+func startChromium(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.Context {
+	t.Helper()
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.ExecPath(chromiumPath(t)),
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("site-per-process", true), // frames of other sites are other processes, as on a desktop
+	)
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // Chromium has no sandbox for root and refuses to start with one
+	}
+	allocator, end := chromedp.NewExecAllocator(context.Background(), append(options, flags...)...)
+	t.Cleanup(end)
+	ctx, cancel := chromedp.NewContext(allocator)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("starting chromium: %v", err)
+	}
+	return ctx
+}
+
+func chromiumPath(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatal("chromium is not installed; `make test` installs what the tests need")
+	return ""
+}
+
+// tab is a tab of the browser, with what went over its network and what its console complained about.
+type tab struct {
+	*testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	visited  []string // addresses of documents asked for, those that redirected included
+	refused  []string // addresses of frames that the browser would not show
+	problems []string
+}
+
+// newVisitor opens a browser window of its own: no cookies, no cache, no history.
+func newVisitor(t *testing.T, chromium context.Context) *tab {
+	t.Helper()
+	return openTab(t, chromium, chromedp.WithNewBrowserContext())
+}
+
+// anotherTab opens a second tab beside v: the cookies are the same.
+func (v *tab) anotherTab() *tab {
+	v.Helper()
+	return openTab(v.T, v.ctx)
+}
+
+func openTab(t *testing.T, parent context.Context, options ...chromedp.ContextOption) *tab {
+	t.Helper()
+	v := &tab{T: t}
+	ctx, closeTab := chromedp.NewContext(parent, append(options, chromedp.WithListener(v.listen))...)
+	t.Cleanup(closeTab)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	t.Cleanup(cancel)
+	v.ctx = ctx
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("opening a tab: %v", err)
+	}
+	return v
+}
+
+// open goes to an address as if it were typed, and waits for the page where that ends.
+func (v *tab) open(address string) *network.Response {
+	v.Helper()
+	return v.land("opening "+address, chromedp.Navigate(address))
+}
+
+// click clicks what the selector finds and waits for the page that follows.
+func (v *tab) click(selector string) *network.Response {
+	v.Helper()
+	return v.land("clicking "+selector, chromedp.Click(chromedp.CSS(selector)))
+}
+
+func (v *tab) land(what string, action chromedp.Action[chromedp.Void]) *network.Response {
+	v.Helper()
+	response, err := chromedp.RunResponse(v.ctx, action)
+	if err != nil {
+		v.Fatalf("%s: %v\nvisited: %s", what, err, strings.Join(v.documents(), "\n         "))
+	}
+	return response
+}
+
+// back presses the back button, reload the other one.
+func (v *tab) back() {
+	v.Helper()
+	v.do("going back", chromedp.NavigateBack())
+}
+
+func (v *tab) reload() {
+	v.Helper()
+	v.do("reloading", chromedp.Reload())
+}
+
+func (v *tab) do(what string, action chromedp.Action[chromedp.Void]) {
+	v.Helper()
+	if err := chromedp.Do(v.ctx, action); err != nil {
+		v.Fatalf("%s at %s: %v", what, v.address(), err)
+	}
+}
+
+// address is what stands in the address bar.
+func (v *tab) address() string {
+	v.Helper()
+	return run(v, "reading the address", chromedp.Location())
+}
+
+// history lists the addresses that the back button can reach, and the present one.
+func (v *tab) history() []string {
+	v.Helper()
+	var addresses []string
+	for _, entry := range run(v, "reading the history", chromedp.NavigationEntries()).Entries {
+		addresses = append(addresses, entry.URL)
+	}
+	return addresses
+}
+
+// cookies are those the browser would send to an address, as DevTools shows them.
+func (v *tab) cookies(address string) []*network.Cookie {
+	v.Helper()
+	result, err := chromedp.Call(v.ctx, network.GetCookies, network.GetCookiesParams{URLs: []string{address}})
+	if err != nil {
+		v.Fatalf("reading the cookies of %s: %v", address, err)
+	}
+	return result.Cookies
+}
+
+func (v *tab) cookieNames(address string) []string {
+	v.Helper()
+	var names []string
+	for _, c := range v.cookies(address) {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// evaluate runs a script in the page and waits for its promise, if it is one.
+func evaluate[R any](v *tab, script string) R {
+	v.Helper()
+	return run(v, "running a script", chromedp.Evaluate[R](script, chromedp.EvalAwaitPromise))
+}
+
+func run[R any](v *tab, what string, action chromedp.Action[R]) R {
+	v.Helper()
+	result, err := chromedp.Run(v.ctx, action)
+	if err != nil {
+		v.Fatalf("%s: %v", what, err)
+	}
+	return result
+}
+
+func text(v *tab, selector string) string {
+	v.Helper()
+	return run(v, "reading "+selector, chromedp.TextContent(chromedp.CSS(selector)))
+}
+
+// documents lists the addresses of documents the tab has asked for since it was opened.
+func (v *tab) documents() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.visited)
+}
+
+// refusedFrames lists the addresses that the browser would not show in a frame.
+func (v *tab) refusedFrames() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.refused)
+}
+
+// wantAt fails the test unless the tab shows that address.
+func (v *tab) wantAt(want string) {
+	v.Helper()
+	if got := v.address(); got != want {
+		v.Fatalf("address: got %s, want %s", got, want)
+	}
+}
+
+// wantText fails the test unless the element says so.
+func (v *tab) wantText(selector, want string) {
+	v.Helper()
+	if got := text(v, selector); got != want {
+		v.Fatalf("%s at %s: got %q, want %q", selector, v.address(), got, want)
+	}
+}
+
+// wantNoProblems fails the test when the console of the tab holds an error, or when a cookie was not taken.
+func (v *tab) wantNoProblems() {
+	v.Helper()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.problems) > 0 {
+		v.Errorf("the browser complains:\n%s", strings.Join(v.problems, "\n"))
+	}
+}
+
+func (v *tab) complain(format string, args ...any) {
+	v.problems = append(v.problems, fmt.Sprintf(format, args...))
+}
