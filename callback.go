@@ -221,7 +221,7 @@ func (g *Gate) authenticate(ctx context.Context, up *upstream, a attempt, resp r
 		return nil, nil, providerFailure(err, a.ReturnTo)
 	}
 	login := &Login{Identity: newIdentity(up, a, idToken, userinfo), ReturnTo: a.ReturnTo}
-	return login, newTokens(t), g.askApplication(ctx, login)
+	return login, newTokens(t, a.nonce()), g.askApplication(ctx, login)
 }
 
 func newIdentity(up *upstream, a attempt, idToken, userinfo claims.Object) *Identity {
@@ -313,6 +313,9 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, before *state, log
 	if errors.Is(err, errTooLarge) {
 		return &LoginError{Status: http.StatusBadGateway, Reason: ReasonSessionTooLarge, Err: err, Hint: "drop claims in OnLogin, ask the provider for fewer, or raise MaxSessionBytes"}
 	}
+	if errors.Is(err, errLoggedOut) {
+		return &LoginError{Status: http.StatusForbidden, Reason: ReasonLogoutWon, Err: err}
+	}
 	if err != nil {
 		return g.storeFailure(err)
 	}
@@ -321,7 +324,7 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, before *state, log
 	if before.token == "" {
 		return nil
 	}
-	if err := g.end(ctx, before.token); err != nil {
+	if err := g.endHandle(ctx, before.handle(), before.identity.card()); err != nil {
 		g.events.storeIll(err) // the browser has lost its id, and it ends by itself
 	}
 	return nil

@@ -50,6 +50,18 @@ type Config struct {
 	// AttemptTTL is the time a visitor has to log in at the provider. If zero, it is ten minutes.
 	AttemptTTL time.Duration
 
+	// TokenLifetime is how long an access token is taken to live when the provider does not say
+	// (expires_in). If zero, it is one hour.
+	TokenLifetime time.Duration
+
+	// RefreshMargin is how long before its end an access token is refreshed, at most a quarter of its life.
+	// If zero, it is one minute.
+	RefreshMargin time.Duration
+
+	// LockLease is how long a refresh that a dying replica left behind keeps others from refreshing the same
+	// session. It is renewed while the provider is asked. If zero, it is 15 seconds.
+	LockLease time.Duration
+
 	// MaxSessionBytes bounds what a session may take in the store, tokens aside. A login above it is
 	// refused as [ReasonSessionTooLarge], unless OnLogin drops claims first. If zero, it is 16 KiB.
 	MaxSessionBytes int
@@ -225,6 +237,9 @@ func (c *config) compileDurations(f *faults) {
 	f.duration("AttemptTTL", &c.AttemptTTL, 10*time.Minute)
 	f.duration("Leeway", &c.Leeway, time.Minute)
 	f.duration("ProviderTimeout", &c.ProviderTimeout, 10*time.Second)
+	f.duration("TokenLifetime", &c.TokenLifetime, time.Hour)
+	f.duration("RefreshMargin", &c.RefreshMargin, time.Minute)
+	f.duration("LockLease", &c.LockLease, 15*time.Second)
 	if c.IdleTimeout > c.SessionLifetime {
 		c.IdleTimeout = c.SessionLifetime
 	}
@@ -419,7 +434,7 @@ func (p Provider) client(c *config, notify func(provider.Notice)) *provider.Clie
 	return provider.New(provider.Config{
 		Issuer:      p.Issuer,
 		ClientID:    p.ClientID,
-		RedirectURL: c.origin + c.basePath + c.callbackPath(p.Name),
+		RedirectURL: c.origin + c.basePath + c.providerPath("/callback", p.Name),
 		Auth:        p.Auth.compiled(),
 		Endpoints: provider.Endpoints{
 			Authorization: p.AuthorizationEndpoint,
@@ -452,9 +467,10 @@ func (p Provider) authParams() [][2]string {
 	return pairs
 }
 
-func (c *config) callbackPath(name string) string {
+// providerPath is the path of a route that each provider has its own of.
+func (c *config) providerPath(route, name string) string {
 	if name == "" {
-		return c.Prefix + "/callback"
+		return c.Prefix + route
 	}
-	return c.Prefix + "/callback/" + name
+	return c.Prefix + route + "/" + name
 }

@@ -20,7 +20,12 @@ const (
 	EventSessionExpired    EventType = "session.expired"    // reason: idle or absolute
 	EventSessionUnreadable EventType = "session.unreadable" // reason: key_unknown, version_newer or damaged
 	EventSessionTouch      EventType = "session.touch_failed"
-	EventSessionRevoked    EventType = "session.revoked" // reason: user
+	EventSessionRevoked    EventType = "session.revoked" // reason: user, admin, backchannel, frontchannel or token
+	EventLogoutAccepted    EventType = "backchannel.accepted"
+	EventLogoutRejected    EventType = "backchannel.rejected"
+	EventRefreshed         EventType = "refresh.succeeded"
+	EventRefreshFailed     EventType = "refresh.failed"
+	EventRefreshReuse      EventType = "refresh.reuse_suspected"
 	EventLogoutStarted     EventType = "logout.started"
 	EventLogoutCompleted   EventType = "logout.completed"
 	EventProviderReady     EventType = "provider.ready"
@@ -82,6 +87,7 @@ const (
 	ReasonUserinfoError      Reason = "userinfo_error"
 	ReasonPolicyDenied       Reason = "policy_denied"
 	ReasonStoreError         Reason = "store_error"
+	ReasonLogoutWon          Reason = "logout_won"
 	ReasonSessionTooLarge    Reason = "session_too_large"
 	ReasonHookError          Reason = "hook_error"
 	ReasonProviderDown       Reason = "provider_unreachable"

@@ -21,6 +21,7 @@ type Identity struct {
 	userinfo    claims.Object // from the userinfo endpoint, without the protocol's claims
 	application claims.Object // set by OnLogin
 	attempt     string        // reference of the login attempt that began the session
+	label       string        // set by OnLogin
 	created     time.Time
 	expires     time.Time
 	idleExpires time.Time
@@ -184,6 +185,18 @@ func (id *Identity) FromUserinfo(claim string) bool {
 	return there && !signed && !set
 }
 
+// issued is when the provider issued the ID Token.
+func (id *Identity) issued() time.Time {
+	v, _ := id.idToken.Get("iat")
+	t, _ := v.Time()
+	return t
+}
+
+// card is what the index says of the session.
+func (id *Identity) card() card {
+	return card{id.Issuer(), id.Subject(), id.SessionID(), id.provider, id.label, id.created, id.issued()}
+}
+
 func texts(v claims.Value) []string {
 	var out []string
 	for e := range v.Elements() {
@@ -216,6 +229,14 @@ func (l *Login) Drop(names ...string) {
 	}
 	id := *l.Identity
 	id.idToken, id.userinfo, id.application = id.idToken.Filter(keep), id.userinfo.Filter(keep), id.application.Filter(keep)
+	l.Identity = &id
+}
+
+// SetLabel says what the session is called in the user's list of sessions: "Firefox on Linux", say, made from the
+// request that the application keeps in the context. Up to 200 bytes of it are kept.
+func (l *Login) SetLabel(label string) {
+	id := *l.Identity
+	id.label = strings.ToValidUTF8(label[:min(len(label), 200)], "")
 	l.Identity = &id
 }
 

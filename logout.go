@@ -92,17 +92,20 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 		return
 	}
 	g.events.emit(Event{Type: EventLogoutStarted, Provider: st.identity.provider, SessionRef: g.sessionRef(st.token)})
-	hint := g.idTokenHint(r.Context(), st)
+	t := g.lastTokens(r.Context(), st)
 	ctx, cancel := detached(r.Context())
 	defer cancel()
-	if err := g.end(ctx, st.token); err != nil {
+	if err := g.endHandle(ctx, st.handle(), st.identity.card()); err != nil {
 		g.events.storeIll(err)
 		g.notSignedOut(w, r)
 		return
 	}
 	g.clearCookie(w, g.config.CookieName)
 	g.events.emit(Event{Type: EventSessionRevoked, Reason: "user", SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
-	if location, ok := g.endSession(w, r, st, hint, returnTo); ok {
+	if up := g.upstreamOf(st); up != nil {
+		g.revoke(r.Context(), up, t.RefreshToken)
+	}
+	if location, ok := g.endSession(w, r, st, t.IDToken, returnTo); ok {
 		redirect(w, location)
 		return
 	}
@@ -125,13 +128,14 @@ func (g *Gate) upstreamOf(st *state) *upstream {
 	return g.provider(st.identity.provider)
 }
 
-// idTokenHint returns the ID Token of the session. Without one the provider may ask whom to sign out.
-func (g *Gate) idTokenHint(ctx context.Context, st *state) string {
+// lastTokens returns the tokens of a session that is about to end: the ID Token names it to the provider, and
+// the refresh token is to be revoked. Without them the logout is as good, here.
+func (g *Gate) lastTokens(ctx context.Context, st *state) *tokens {
 	t, err := g.loadTokens(ctx, st.token)
 	if err != nil {
-		return ""
+		return &tokens{}
 	}
-	return t.IDToken
+	return t
 }
 
 // endSession returns the provider's logout address. A provider that has none, is not known any more or does

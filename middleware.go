@@ -1,6 +1,7 @@
 package oidcgate
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -23,15 +24,17 @@ import (
 // concurrently. A gate holds no visitor's state: any number of replicas with the same configuration, store
 // and keys are one gate.
 type Gate struct {
-	config      config
-	providers   []*upstream
-	ring        *seal.Ring
-	fingerprint [sha256.Size]byte // of the gate: BaseURL and cookie name
-	sessions    *scs.SessionManager
-	values      *scs.SessionManager // nil unless Config.Values
-	events      *events
-	origins     *http.CrossOriginProtection
-	routes      map[string]http.HandlerFunc
+	config       config
+	providers    []*upstream
+	ring         *seal.Ring
+	fingerprint  [sha256.Size]byte // of the gate: BaseURL and cookie name
+	sessions     *scs.SessionManager
+	values       *scs.SessionManager // nil unless Config.Values
+	events       *events
+	flights      flights
+	logoutChecks chan struct{}
+	origins      *http.CrossOriginProtection
+	routes       map[string]http.HandlerFunc
 }
 
 // upstream is one provider of a gate.
@@ -39,7 +42,8 @@ type upstream struct {
 	name   string
 	label  string // for people: the name, or the issuer's host
 	issuer string
-	silent bool // its logins are asked for with prompt=none
+	origin string // of the issuer
+	silent bool   // its logins are asked for with prompt=none
 	client *provider.Client
 }
 
@@ -52,6 +56,7 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 		return nil, err
 	}
 	g := &Gate{config: config}
+	g.logoutChecks = make(chan struct{}, maxLogoutChecks)
 	g.events = &events{logger: config.Logger, onEvent: config.OnEvent}
 	identity := config.origin + config.basePath + "\x00" + config.CookieName
 	g.fingerprint = sha256.Sum256([]byte(identity))
@@ -74,9 +79,10 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 }
 
 func newUpstream(g *Gate, p Provider) *upstream {
-	up := &upstream{name: p.Name, label: p.Name, issuer: p.Issuer, silent: p.AuthParams["prompt"] == "none"}
-	if u, err := url.Parse(p.Issuer); up.label == "" && err == nil {
-		up.label = u.Host
+	up := &upstream{name: p.Name, issuer: p.Issuer, silent: p.AuthParams["prompt"] == "none"}
+	if u, err := url.Parse(p.Issuer); err == nil { // checked by compile
+		up.origin = u.Scheme + "://" + u.Host
+		up.label = cmp.Or(p.Name, u.Host)
 	}
 	up.client = p.client(&g.config, func(n provider.Notice) {
 		g.events.emit(Event{Type: EventType(n.Event), Reason: Reason(n.Reason), Provider: p.Name, Issuer: p.Issuer, Detail: errorText(n.Err)})
@@ -93,7 +99,12 @@ func (g *Gate) ownRoutes() map[string]http.HandlerFunc {
 		g.config.Prefix + "/logout/done": g.logoutDone,
 	}
 	for _, up := range g.providers {
-		routes[g.config.callbackPath(up.name)] = func(w http.ResponseWriter, r *http.Request) { g.callback(w, r, up) }
+		of := func(route string, serve func(http.ResponseWriter, *http.Request, *upstream)) {
+			routes[g.config.providerPath(route, up.name)] = func(w http.ResponseWriter, r *http.Request) { serve(w, r, up) }
+		}
+		of("/callback", g.callback)
+		of("/backchannel-logout", g.backchannelLogout)
+		of("/frontchannel-logout", g.frontchannelLogout)
 	}
 	return routes
 }
@@ -162,6 +173,33 @@ func stateFrom(ctx context.Context, g *Gate) *state {
 
 func newState(ctx context.Context, g *Gate) *state { return &state{Context: ctx, gate: g} }
 
+// handle names the records of the request's session.
+func (st *state) handle() string { return st.gate.handle(st.token) }
+
+// signedIn returns the state of a request with a session; ErrNoSession when there is none, or why it could
+// not be loaded.
+func (g *Gate) signedIn(ctx context.Context) (*state, error) {
+	st := stateFrom(ctx, g)
+	switch {
+	case st == nil:
+		return nil, ErrNoSession
+	case st.err != nil:
+		return nil, st.err
+	case st.token == "":
+		return nil, ErrNoSession
+	}
+	return st, nil
+}
+
+// ill is what callers are told of an error of the store.
+func (g *Gate) ill(err error) error {
+	if err == nil {
+		return nil
+	}
+	g.events.storeIll(err)
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
 // load finds the session of a request. Whatever the cookie is, the answer is a state: signed in, anonymous,
 // or the store's trouble, in which case the cookie is left alone, because a store that hiccups has logged
 // nobody out.
@@ -176,8 +214,7 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *state {
 	}
 	ctx, err := g.sessions.Load(st, token)
 	if err != nil {
-		st.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-		g.events.storeIll(err)
+		st.err = g.ill(err)
 		return st
 	}
 	id, _ := g.sessions.Get(ctx, identityKey).(*Identity)
@@ -240,9 +277,15 @@ func (g *Gate) storeAnswers(ctx context.Context) error {
 	return err
 }
 
-// Close waits until all events are handed to the log and to OnEvent, or the context ends. The gate may be
-// used during and after it; the store is the application's to close.
-func (g *Gate) Close(ctx context.Context) error { return g.events.wait(ctx) }
+// Close waits until refreshes under way are saved and all events are handed to the log and to OnEvent, or the
+// context ends: call it when the server has shut down, before the store is closed, which is the application's
+// to do. The gate may be used during and after it.
+func (g *Gate) Close(ctx context.Context) error {
+	if err := g.flights.wait(ctx); err != nil {
+		return err
+	}
+	return g.events.wait(ctx)
+}
 
 // LoginURL returns the address that logs a visitor in and leads back to returnTo, a path of this site as the
 // browser has it below BaseURL, for links in templates. It is opened in the same tab.
@@ -282,7 +325,9 @@ func (g *Gate) subjectHash(id *Identity) string {
 	return g.hash("subject", id.Issuer()+"\x00"+id.Subject())
 }
 
-func (g *Gate) sessionRef(token string) string { return g.hash("session", token) }
+func (g *Gate) sessionRef(token string) string { return g.handleRef(g.handle(token)) }
+
+func (g *Gate) handleRef(handle string) string { return g.hash("session", handle) }
 
 func (g *Gate) hash(kind, value string) string {
 	sum := sha256.Sum256([]byte(kind + "\x00" + string(g.fingerprint[:]) + "\x00" + value))

@@ -28,15 +28,18 @@ var (
 	valuesRecord   = recordKind{"values", "v:"}  // the application's, when it keeps some
 )
 
-// key names the record of a session in the store: a hash of the session id, so that a copy of the store
-// opens no session, and of the gate, so that two gates with one store do not meet each other's records.
-func (k recordKind) key(g *Gate, token string) string {
+// handle names a session in the store: a hash of the session id, so that a copy of the store opens no
+// session, and of the gate, so that two gates with one store do not meet each other's records.
+func (g *Gate) handle(token string) string {
 	var buf [sha256.Size + tokenSize]byte
 	copy(buf[:], g.fingerprint[:])
 	copy(buf[sha256.Size:], token)
 	sum := sha256.Sum256(buf[:])
-	return k.prefix + base64.RawURLEncoding.EncodeToString(sum[:])
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
+
+// key names the record of a session.
+func (k recordKind) key(g *Gate, token string) string { return k.prefix + g.handle(token) }
 
 // binding ties a sealed record to what it is, where it lies and whose it is. The browser's cookie is part of
 // the key: neither the store nor the application's key alone, nor both, read a session.
@@ -127,10 +130,7 @@ func (identityCodec) Decode(b []byte) (time.Time, map[string]any, error) {
 		userinfo:    object(record, "userinfo"),
 		application: object(record, "application"),
 	}
-	created, _ := record.Get("created")
-	if text, ok := created.Number(); ok {
-		id.created = parseMillis(text)
-	}
+	id.created = moment(record, "created")
 	return time.Time{}, map[string]any{identityKey: id}, nil
 }
 
@@ -138,6 +138,16 @@ func member(o claims.Object, name string) string {
 	v, _ := o.Get(name)
 	s, _ := v.Str()
 	return s
+}
+
+// moment reads a time in unix milliseconds; the zero time when there is none.
+func moment(o claims.Object, name string) time.Time {
+	v, _ := o.Get(name)
+	text, ok := v.Number()
+	if !ok {
+		return time.Time{}
+	}
+	return parseMillis(text)
 }
 
 func object(o claims.Object, name string) claims.Object {
@@ -219,6 +229,9 @@ func (s sessionStore) CommitCtx(ctx context.Context, token string, b []byte, dea
 		return errTooLarge
 	}
 	now := time.Now()
+	if err := s.g.enlist(ctx, s.g.handle(token), stateFrom(ctx, s.g).identity, deadline); err != nil {
+		return err
+	}
 	key, t := identityRecord.key(s.g, token), times{deadline.UnixMilli(), now.UnixMilli()}
 	sealed, err := s.g.ring.Seal(identityRecord.binding(key, token), t.header(), b)
 	if err != nil {
@@ -227,18 +240,8 @@ func (s sessionStore) CommitCtx(ctx context.Context, token string, b []byte, dea
 	return s.g.config.Store.Create(ctx, key, sealed, ttlUntil(t.ends(s.g.config.IdleTimeout), now))
 }
 
-// DeleteCtx ends a session: the identity first, which is what lets anybody in.
-func (s sessionStore) DeleteCtx(ctx context.Context, token string) error {
-	for _, kind := range [...]recordKind{identityRecord, tokensRecord, valuesRecord} {
-		if kind == valuesRecord && !s.g.config.Values {
-			continue
-		}
-		if err := s.g.config.Store.Delete(ctx, kind.key(s.g, token), nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// DeleteCtx is scs's Destroy and RenewToken, which the gate does not call: it ends sessions by their handle.
+func (sessionStore) DeleteCtx(context.Context, string) error { return errNoContext }
 
 var errTooLarge = errors.New("the session is larger than MaxSessionBytes; drop claims in OnLogin")
 
@@ -267,9 +270,11 @@ func (g *Gate) expired(ctx context.Context, key, token string, sealed []byte, t 
 }
 
 // begin saves a new session and writes its cookie. It returns when everything is in the store: no answer
-// promises a session that is not there.
+// promises a session that is not there. Of a session that cannot be saved whole nothing stays.
 func (g *Gate) begin(ctx context.Context, w http.ResponseWriter, id *Identity, t *tokens) (string, error) {
-	ctx, err := g.sessions.Load(newState(ctx, g), "")
+	st := newState(ctx, g)
+	st.identity = id
+	ctx, err := g.sessions.Load(st, "")
 	if err != nil {
 		return "", err
 	}
@@ -278,8 +283,8 @@ func (g *Gate) begin(ctx context.Context, w http.ResponseWriter, id *Identity, t
 	if err != nil {
 		return "", err
 	}
-	if err := g.saveTokens(ctx, token, t, deadline); err != nil {
-		_ = g.end(ctx, token) // best effort: nobody has the cookie
+	if err := g.complete(ctx, token, id, t, deadline); err != nil {
+		_ = g.endHandle(ctx, g.handle(token), id.card()) // best effort: nobody has the cookie
 		return "", err
 	}
 	g.sessions.WriteSessionCookie(ctx, w, token, deadline)
@@ -288,9 +293,13 @@ func (g *Gate) begin(ctx context.Context, w http.ResponseWriter, id *Identity, t
 	return token, nil
 }
 
-// end deletes a session's records, identity first.
-func (g *Gate) end(ctx context.Context, token string) error {
-	return sessionStore{g: g}.DeleteCtx(ctx, token)
+// complete saves what belongs to a new session and then looks whether a logout came in between. What it
+// looks at was written before the logout read the index, in which the session has stood since CommitCtx.
+func (g *Gate) complete(ctx context.Context, token string, id *Identity, t *tokens, deadline time.Time) error {
+	if err := g.saveTokens(ctx, token, t, deadline); err != nil {
+		return err
+	}
+	return g.checkTombstones(ctx, id)
 }
 
 // withoutContext completes scs.CtxStore. scs prefers the methods with a context and never calls these.

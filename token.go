@@ -3,7 +3,7 @@ package oidcgate
 import (
 	"context"
 	"errors"
-	"fmt"
+	"net/http"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -13,68 +13,149 @@ import (
 	"github.com/oidcgate/oidcgate/store"
 )
 
-// ErrTokenExpired is returned by [Gate.Token] when the session's access token is over.
+// ErrTokenExpired is returned by [Gate.Token] when the session's access token is over and cannot be
+// refreshed, because the provider gave no refresh token.
 var ErrTokenExpired = errors.New("oidcgate: the access token has expired")
+
+// ErrProviderUnavailable is wrapped by what [Gate.Token] returns when the access token is over and the
+// provider gives no new one at the moment. The session goes on.
+var ErrProviderUnavailable = errors.New("oidcgate: the provider gives no new access token at the moment")
+
+// Token returns a live access token of the signed-in visitor, for calls in the visitor's name. The context is
+// the request's. A token that is due is refreshed first, once over all requests and replicas (see refresh.go);
+// that goes on even if the request ends meanwhile.
+//
+// Token fails with [ErrNoSession] when nobody is signed in or the provider has withdrawn the refresh token,
+// which ends the session; with [ErrTokenExpired]; with an error that wraps [ErrProviderUnavailable] or
+// [ErrUnavailable] when provider or store cannot answer; and with the context's error. The refresh token is
+// never handed out.
+func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
+	st, err := g.signedIn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := g.loadTokens(ctx, st.token)
+	if err != nil {
+		return nil, g.tokenError(err)
+	}
+	if g.due(t, st.token) {
+		if t, err = g.refreshed(ctx, st, t); err != nil {
+			return nil, g.tokenError(err)
+		}
+	}
+	return &oauth2.Token{AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry}, nil
+}
+
+// tokenError tells the caller of Token whose trouble it is.
+func (g *Gate) tokenError(err error) error {
+	switch {
+	case errors.Is(err, errGone):
+		return ErrNoSession
+	case errors.Is(err, ErrTokenExpired), errors.Is(err, ErrProviderUnavailable), errors.Is(err, ErrUnavailable),
+		errors.Is(err, context.Canceled):
+		return err
+	}
+	return g.ill(err)
+}
+
+// Client returns an http.Client that sends the access token of the signed-in visitor with every request, as
+// [Gate.Token] returns it at that moment. It belongs to the request whose context it was made with; do not
+// keep it. The token goes wherever requests go: use it for the visitor's resource servers only. Redirects are
+// not followed.
+func (g *Gate) Client(ctx context.Context) *http.Client {
+	return &http.Client{
+		Transport:     &bearer{gate: g, ctx: ctx},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// bearer adds the token of one visitor. It takes it from the context it was made with and keeps none: a
+// client that is shared by mistake sends no older token, and no other visitor's.
+type bearer struct {
+	gate *Gate
+	ctx  context.Context
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	t, err := b.gate.Token(b.ctx)
+	if err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	t.SetAuthHeader(r)
+	return http.DefaultTransport.RoundTrip(r)
+}
 
 // tokens are what the provider issued for a session. They have a record of their own, which the hot path
 // does not read.
 type tokens struct {
 	provider.Tokens
+	issued time.Time // when they were received
+	nonce  string    // of the login, for refreshed ID Tokens that repeat it
+
+	deadline int64  // of the session, from the record's header
+	sealed   []byte // the record they were read from
 }
 
-func newTokens(t *provider.Tokens) *tokens { return &tokens{*t} }
+func newTokens(t *provider.Tokens, nonce string) *tokens {
+	return &tokens{Tokens: *t, issued: time.Now(), nonce: nonce}
+}
 
 // encode frames the tokens. An ID Token that is too long to be a hint in a logout URL has no other use and is
 // left out.
-func (t *tokens) encode() ([]byte, error) {
-	expiry, err := claims.Of(t.Expiry.UnixMilli())
-	if err != nil {
-		return nil, err
-	}
+func (t *tokens) encode() []byte {
+	expiry, _ := claims.Of(t.Expiry.UnixMilli()) // numbers: cannot fail
+	issued, _ := claims.Of(t.issued.UnixMilli())
 	idToken := t.IDToken
 	if len(idToken) > provider.MaxEndSessionURL {
 		idToken = ""
 	}
-	return []byte(claims.Object("").
+	record := claims.Object("").
 		With("access_token", claims.Text(t.AccessToken)).
 		With("token_type", claims.Text(t.TokenType)).
 		With("refresh_token", claims.Text(t.RefreshToken)).
 		With("id_token", claims.Text(idToken)).
 		With("scope", claims.Text(t.Scope)).
-		With("expiry", expiry)), nil
+		With("nonce", claims.Text(t.nonce)).
+		With("issued", issued)
+	if !t.Expiry.IsZero() {
+		record = record.With("expiry", expiry)
+	}
+	return []byte(record)
 }
 
 func decodeTokens(b []byte) *tokens {
 	record := claims.Object(b)
-	t := &tokens{provider.Tokens{
-		AccessToken:  member(record, "access_token"),
-		TokenType:    member(record, "token_type"),
-		RefreshToken: member(record, "refresh_token"),
-		IDToken:      member(record, "id_token"),
-		Scope:        member(record, "scope"),
-	}}
-	expiry, _ := record.Get("expiry")
-	if text, ok := expiry.Number(); ok && text != zeroMillis {
-		t.Expiry = parseMillis(text)
+	return &tokens{
+		Tokens: provider.Tokens{
+			AccessToken:  member(record, "access_token"),
+			TokenType:    member(record, "token_type"),
+			RefreshToken: member(record, "refresh_token"),
+			IDToken:      member(record, "id_token"),
+			Scope:        member(record, "scope"),
+			Expiry:       moment(record, "expiry"),
+		},
+		issued: moment(record, "issued"),
+		nonce:  member(record, "nonce"),
 	}
-	return t
 }
 
-// zeroMillis is how the zero time is framed: the provider did not say when the token ends.
-var zeroMillis = fmt.Sprint(time.Time{}.UnixMilli())
-
 func (g *Gate) saveTokens(ctx context.Context, token string, t *tokens, deadline time.Time) error {
-	plaintext, err := t.encode()
-	if err != nil {
-		return err
-	}
+	t.deadline = deadline.UnixMilli()
 	key := tokensRecord.key(g, token)
-	header := times{deadline: deadline.UnixMilli()}.header()
-	sealed, err := g.ring.Seal(tokensRecord.binding(key, token), header, plaintext)
+	sealed, err := g.sealTokens(key, token, t)
 	if err != nil {
 		return err
 	}
-	return g.config.Store.Create(ctx, key, sealed, ttlUntil(deadline.UnixMilli(), time.Now()))
+	return g.config.Store.Create(ctx, key, sealed, ttlUntil(t.deadline, time.Now()))
+}
+
+func (g *Gate) sealTokens(key, token string, t *tokens) ([]byte, error) {
+	return g.ring.Seal(tokensRecord.binding(key, token), times{deadline: t.deadline}.header(), t.encode())
 }
 
 // loadTokens reads the tokens of a session; errGone when there are none that can be read.
@@ -92,34 +173,36 @@ func (g *Gate) loadTokens(ctx context.Context, token string) (*tokens, error) {
 		g.unreadable(ctx, key, sealed, err)
 		return nil, errGone
 	}
-	if time.Now().UnixMilli() >= parseTimes(clear).deadline {
+	t := decodeTokens(plaintext)
+	t.deadline, t.sealed = parseTimes(clear).deadline, sealed
+	if time.Now().UnixMilli() >= t.deadline {
 		return nil, errGone
 	}
-	return decodeTokens(plaintext), nil
+	return t, nil
 }
 
-// Token returns the access token of the signed-in visitor, for calls in the visitor's name. The context is the
-// request's. It fails with [ErrNoSession] when nobody is signed in, with [ErrTokenExpired] when the token's
-// time is over, and with an error that wraps [ErrUnavailable] when the store cannot answer. A provider that
-// does not say how long its token lives (expires_in is optional, RFC 6749, section 5.1) is believed until
-// the session ends. The refresh token is never handed out.
-func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
-	st := stateFrom(ctx, g)
-	if st == nil || st.token == "" {
-		if st != nil && st.err != nil {
-			return nil, st.err
-		}
-		return nil, ErrNoSession
+// lifetime is how long the access token was said to live. A provider that does not say (expires_in is only
+// recommended, RFC 6749, section 5.1) is taken at Config.TokenLifetime, not at "for ever".
+func (g *Gate) lifetime(t *tokens) time.Duration {
+	if t.Expiry.IsZero() {
+		return g.config.TokenLifetime
 	}
-	t, err := g.loadTokens(ctx, st.token)
-	switch {
-	case errors.Is(err, errGone):
-		return nil, ErrNoSession
-	case err != nil:
-		g.events.storeIll(err)
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case !t.Expiry.IsZero() && !time.Now().Before(t.Expiry):
-		return nil, ErrTokenExpired
+	return t.Expiry.Sub(t.issued)
+}
+
+func (g *Gate) expiry(t *tokens) time.Time { return t.issued.Add(g.lifetime(t)) }
+
+// usable reports whether the access token still serves.
+func (g *Gate) usable(t *tokens) bool { return time.Now().Before(g.expiry(t)) }
+
+// due reports whether the access token should be refreshed: when its time is over, or a margin before. The
+// margin is at most a quarter of the token's life, and a part of it differs from session to session, so that
+// those who logged in together do not come back together.
+func (g *Gate) due(t *tokens, token string) bool {
+	if t.RefreshToken == "" {
+		return !g.usable(t)
 	}
-	return &oauth2.Token{AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry}, nil
+	margin := min(g.config.RefreshMargin, g.lifetime(t)/4)
+	spread := time.Duration(token[0]) * margin / (2 * 256) // token[0]: one of 64 letters, random
+	return !time.Now().Before(g.expiry(t).Add(spread - margin))
 }

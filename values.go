@@ -234,8 +234,7 @@ func (g *Gate) loadValues(st *state) context.Context {
 	if err == nil {
 		return ctx
 	}
-	st.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-	g.events.storeIll(err)
+	st.err = g.ill(err)
 	ctx, _ = g.values.Load(st, "") // without an id it cannot fail
 	return ctx
 }

@@ -27,12 +27,21 @@ type compactToken struct {
 // alg is one of algs. Size and shape are checked before anything is decoded,
 // and the header before any key is looked for.
 func parseCompact(raw string, algs []string) (*compactToken, error) {
+	return parseTyped(raw, algs, isPlainType)
+}
+
+// isPlainType accepts tokens that say no more than that they are a JWT.
+func isPlainType(typ string) bool { return strings.EqualFold(typ, "JWT") }
+
+// parseTyped is parseCompact for tokens whose typ, where they have one, is what
+// accept says.
+func parseTyped(raw string, algs []string, accept func(typ string) bool) (*compactToken, error) {
 	header, err := headerOf(raw)
 	if err != nil {
 		return nil, err
 	}
 	t := &compactToken{}
-	if t.alg, err = checkHeader(header, algs); err != nil {
+	if t.alg, err = checkHeader(header, algs, accept); err != nil {
 		return nil, err
 	}
 	if kid, ok := header.Get("kid"); ok {
@@ -79,7 +88,7 @@ func headerOf(raw string) (claims.Object, error) {
 // checkHeader returns the alg of a header that asks for nothing beyond a plain
 // signature. Keys that a header brings or points to (jwk, jku, x5c, x5u) are
 // not looked at: whoever forges a token would bring a key along.
-func checkHeader(header claims.Object, algs []string) (alg string, err error) {
+func checkHeader(header claims.Object, algs []string, accept func(typ string) bool) (alg string, err error) {
 	for _, name := range []string{"crit", "b64", "zip"} {
 		if _, ok := header.Get(name); ok {
 			return "", invalid(ReasonIDTokenMalformed, "the header has a "+name+" parameter")
@@ -93,7 +102,7 @@ func checkHeader(header claims.Object, algs []string) (alg string, err error) {
 	// Logout tokens, access tokens and request objects are signed with the
 	// same keys and say what they are (RFC 8725, 3.11).
 	if v, ok := header.Get("typ"); ok {
-		if typ, ok := v.Str(); !ok || !strings.EqualFold(typ, "JWT") {
+		if typ, ok := v.Str(); !ok || !accept(typ) {
 			return "", invalid(ReasonType, "the header says that the token is of another type")
 		}
 	}

@@ -52,6 +52,7 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 		Userinfo:      r.text("userinfo_endpoint"),
 		JWKS:          r.text("jwks_uri"),
 		EndSession:    r.text("end_session_endpoint"),
+		Revocation:    r.text("revocation_endpoint"),
 	}
 	if r.wrong != "" {
 		return nil, reject(ReasonMetadataInvalid, r.wrong+" has the wrong type")
@@ -88,6 +89,7 @@ func chooseEndpoints(discovered Endpoints, cfg *Config) (Endpoints, error) {
 		{"jwks_uri", &chosen.JWKS, discovered.JWKS, true},
 		{"userinfo_endpoint", &chosen.Userinfo, discovered.Userinfo, cfg.Userinfo == UserinfoRequired},
 		{"end_session_endpoint", &chosen.EndSession, discovered.EndSession, false},
+		{"revocation_endpoint", &chosen.Revocation, discovered.Revocation, false},
 	} {
 		if *e.chosen != "" || e.found == "" && !e.required {
 			continue
@@ -163,6 +165,7 @@ func (m *Metadata) refuse(next *Metadata) error {
 		{"jwks_uri", m.JWKS, next.JWKS},
 		{"userinfo_endpoint", m.Userinfo, next.Userinfo},
 		{"end_session_endpoint", m.EndSession, next.EndSession},
+		{"revocation_endpoint", m.Revocation, next.Revocation},
 	} {
 		if !m.mayMove(e.before, e.after) {
 			return reject(ReasonDowngrade, e.name+" moved to another origin")

@@ -65,6 +65,7 @@ type Endpoints struct {
 	Userinfo      string
 	JWKS          string
 	EndSession    string
+	Revocation    string
 }
 
 // UserinfoMode says what userinfo is to a login.

@@ -1,0 +1,160 @@
+package oidcgate
+
+import (
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// Providers log users out here in two ways. The back channel is a request from server to server, which reaches
+// every session (OpenID Connect Back-Channel Logout). The front channel is a page of the provider that loads
+// ours in a frame (OpenID Connect Front-Channel Logout): it works where provider and site are one site to
+// the browser, because otherwise the session's cookie, which is SameSite=Lax, does not arrive. The answer
+// is then 200 without effect.
+
+const (
+	maxLogoutBody   = 32 << 10
+	logoutBodyTime  = 5 * time.Second
+	maxLogoutChecks = 16 // logout tokens judged at the same time: each may cost a signature
+)
+
+// backchannelLogout is POST /auth/backchannel-logout. The answer is 200 when the sessions are gone, 400 when
+// the token is no good, and 503 when it could not be done, so that the provider tries again. Nothing that it
+// sends is believed before its signature.
+func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *upstream) {
+	noStore(w)
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	select {
+	case g.logoutChecks <- struct{}{}:
+		defer func() { <-g.logoutChecks }()
+	default:
+		g.tryLater(w)
+		return
+	}
+	raw, err := readLogoutToken(w, r)
+	if err != nil {
+		g.rejectLogout(w, up, &provider.Error{Reason: "request", Status: http.StatusBadRequest, Err: err})
+		return
+	}
+	token, err := up.client.VerifyLogoutToken(r.Context(), raw)
+	if err != nil {
+		g.rejectLogout(w, up, err)
+		return
+	}
+	if err := g.applyLogout(r, up, token); err != nil {
+		g.rejectLogout(w, up, err)
+		return
+	}
+	g.events.emit(Event{Type: EventLogoutAccepted, Provider: up.name, Issuer: up.issuer})
+	w.WriteHeader(http.StatusOK)
+}
+
+// readLogoutToken reads the one parameter of the form. Others are the provider's to add.
+func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return "", errors.New("the body is not a form")
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(logoutBodyTime)) // where the server can
+	r.Body = http.MaxBytesReader(w, r.Body, maxLogoutBody)
+	if err := r.ParseForm(); err != nil {
+		return "", errors.New("the form cannot be read")
+	}
+	tokens := r.PostForm["logout_token"]
+	if len(tokens) != 1 {
+		return "", fmt.Errorf("%d logout tokens in place of one", len(tokens))
+	}
+	return tokens[0], nil
+}
+
+// applyLogout ends the sessions that the token names, once. The token's id is remembered after that: a
+// request that fails in between is sent again by the provider, and ending a session twice is ending it.
+func (g *Gate) applyLogout(r *http.Request, up *upstream, token *provider.LogoutToken) error {
+	ctx, cancel := detached(r.Context())
+	defer cancel()
+	seen := "j:" + g.name(up.issuer, token.ID)
+	_, err := g.config.Store.Get(ctx, seen)
+	if err == nil {
+		return &provider.Error{Reason: "replayed", Status: http.StatusBadRequest}
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return g.ill(err)
+	}
+	if token.SessionID != "" {
+		_, err = g.endProviderSession(ctx, up.issuer, token.SessionID, "backchannel")
+	} else {
+		_, err = g.endUser(ctx, up.issuer, token.Subject, token.IssuedAt, "backchannel")
+	}
+	if err != nil {
+		return g.ill(err)
+	}
+	ttl := max(time.Until(token.Expires)+2*g.config.Leeway, time.Minute)
+	err = g.config.Store.Create(ctx, seen, []byte("1"), ttl)
+	return g.ill(err)
+}
+
+func (g *Gate) rejectLogout(w http.ResponseWriter, up *upstream, err error) {
+	var e *provider.Error
+	if !errors.As(err, &e) {
+		e = &provider.Error{Reason: string(ReasonStoreError), Status: http.StatusServiceUnavailable, Err: err}
+	}
+	g.events.emit(Event{Type: EventLogoutRejected, Reason: Reason(e.Reason), Provider: up.name, Issuer: up.issuer, Status: e.Status, Detail: errorText(e.Err)})
+	if e.Status != http.StatusBadRequest {
+		g.tryLater(w)
+		return
+	}
+	w.WriteHeader(http.StatusBadRequest)
+}
+
+func (g *Gate) tryLater(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", retryAfter)
+	w.WriteHeader(http.StatusServiceUnavailable)
+}
+
+// frontchannelLogout is GET /auth/frontchannel-logout, in a frame of the provider's page. It ends the session
+// of this browser, if issuer and sid are both given and both its own; anyone can make a browser send the
+// request, and nobody else knows the sid. Nothing is asked of the provider, which is logging out itself.
+func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *upstream) {
+	if r.Method != http.MethodGet {
+		g.methodNotAllowed(w, r, "GET")
+		return
+	}
+	st := g.load(w, r)
+	noStore(w)
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "+up.frameOrigins())
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	q := r.URL.Query()
+	if st.identity == nil || len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" ||
+		q.Get("iss") != st.identity.Issuer() || q.Get("sid") != st.identity.SessionID() {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	ctx, cancel := detached(r.Context())
+	defer cancel()
+	if _, err := g.endProviderSession(ctx, st.identity.Issuer(), st.identity.SessionID(), "frontchannel"); err != nil {
+		g.events.storeIll(err)
+		g.tryLater(w)
+		return
+	}
+	g.clearCookie(w, g.config.CookieName)
+	w.WriteHeader(http.StatusOK)
+}
+
+// frameOrigins are where the provider's logout page may be.
+func (up *upstream) frameOrigins() string {
+	origins := up.origin
+	if end := up.client.EndSessionOrigin(); end != "" && end != up.origin {
+		origins += " " + end
+	}
+	return origins
+}

@@ -1,0 +1,340 @@
+package oidcgate
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/seal"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// The index leads from a person, or from a session of the provider's, to the sessions here. It holds handles:
+// the hashes that name a session's records, by which a session can be ended and not be used.
+//
+// The order of steps makes up for transactions, which stores spread over many machines do not have. A login
+// adds to the index, creates the session, then reads the tombstones; a logout writes the tombstone, then
+// reads the index, then deletes. Whichever way the two interleave, one of them sees the other, and the
+// logout wins.
+
+// subjectSet and sidSet are the sets of handles of a user and of a session of the provider's. Both are named
+// with the issuer: one provider cannot end the sessions of another.
+func (g *Gate) subjectSet(issuer, subject string) string { return "u:" + g.name(issuer, subject) }
+func (g *Gate) sidSet(issuer, sid string) string         { return "i:" + g.name(issuer, sid) }
+
+// The tombstones say that a user, or a session of the provider's, was logged out a moment ago. A login that
+// was under way then does not begin a session.
+func (g *Gate) subjectTombstone(issuer, subject string) string { return "U:" + g.name(issuer, subject) }
+func (g *Gate) sidTombstone(issuer, sid string) string         { return "I:" + g.name(issuer, sid) }
+
+func (g *Gate) name(parts ...string) string {
+	h := sha256.New()
+	h.Write(g.fingerprint[:])
+	for _, p := range parts {
+		h.Write([]byte(strconv.Itoa(len(p)) + ":" + p))
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// setsOf are the sets a session stands in.
+func (g *Gate) setsOf(issuer, subject, sid string) []string {
+	sets := []string{g.subjectSet(issuer, subject)}
+	if sid != "" {
+		sets = append(sets, g.sidSet(issuer, sid))
+	}
+	return sets
+}
+
+// card says of a session what can be known without its cookie: sealed under the application's key alone, for
+// lists of devices and for logouts that come from elsewhere.
+type card struct {
+	Issuer, Subject, SessionID string
+	Provider, Label            string
+	Created                    time.Time
+	Issued                     time.Time // iat of the ID Token
+}
+
+const cardPrefix = "d:"
+
+func cardBinding(handle string) seal.Binding {
+	return seal.Binding{Purpose: "card", Name: cardPrefix + handle}
+}
+
+func (c card) encode() []byte {
+	created, _ := claims.Of(c.Created.UnixMilli()) // numbers: cannot fail
+	issued, _ := claims.Of(c.Issued.UnixMilli())
+	return []byte(claims.Object("").
+		With("iss", claims.Text(c.Issuer)).
+		With("sub", claims.Text(c.Subject)).
+		With("sid", claims.Text(c.SessionID)).
+		With("provider", claims.Text(c.Provider)).
+		With("label", claims.Text(c.Label)).
+		With("created", created).
+		With("issued", issued))
+}
+
+func decodeCard(b []byte) card {
+	o := claims.Object(b)
+	return card{
+		Issuer: member(o, "iss"), Subject: member(o, "sub"), SessionID: member(o, "sid"),
+		Provider: member(o, "provider"), Label: member(o, "label"),
+		Created: moment(o, "created"), Issued: moment(o, "issued"),
+	}
+}
+
+// enlist puts a session that is about to begin into the index.
+func (g *Gate) enlist(ctx context.Context, handle string, id *Identity, deadline time.Time) error {
+	ttl := ttlUntil(deadline.UnixMilli(), time.Now())
+	for _, set := range g.setsOf(id.Issuer(), id.Subject(), id.SessionID()) {
+		if err := g.config.Store.Add(ctx, set, handle, ttl); err != nil {
+			return err
+		}
+	}
+	sealed, err := g.ring.Seal(cardBinding(handle), nil, id.card().encode())
+	if err != nil {
+		return err
+	}
+	return g.config.Store.Create(ctx, cardPrefix+handle, sealed, ttl)
+}
+
+// readCard returns what is known of a session; store.ErrNotFound when it is over or cannot be read.
+func (g *Gate) readCard(ctx context.Context, handle string) (card, error) {
+	sealed, err := g.config.Store.Get(ctx, cardPrefix+handle)
+	if err != nil {
+		return card{}, err
+	}
+	_, plaintext, err := g.ring.Open(cardBinding(handle), 0, sealed)
+	if err != nil {
+		return card{}, store.ErrNotFound
+	}
+	return decodeCard(plaintext), nil
+}
+
+// errLoggedOut is a login that a logout overtook.
+var errLoggedOut = errors.New("the user was logged out while the login was under way")
+
+// checkTombstones reads the tombstones after the session was created. A tombstone of a user ends only
+// sessions whose ID Token is not later than the logout: whoever logs in again afterwards is let in.
+func (g *Gate) checkTombstones(ctx context.Context, id *Identity) error {
+	iss, sub, sid := id.Issuer(), id.Subject(), id.SessionID()
+	if sid != "" {
+		_, err := g.config.Store.Get(ctx, g.sidTombstone(iss, sid))
+		if err == nil {
+			return errLoggedOut
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	stone, err := g.config.Store.Get(ctx, g.subjectTombstone(iss, sub))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !id.issued().After(parseMillis(string(stone))) {
+		return errLoggedOut
+	}
+	return nil
+}
+
+// bury writes a tombstone that outlives every login under way now. One that is there already stays or
+// becomes later, never earlier.
+func (g *Gate) bury(ctx context.Context, key string, at time.Time) error {
+	ttl := g.config.AttemptTTL + 2*g.config.Leeway
+	value := []byte(strconv.FormatInt(at.UnixMilli(), 10))
+	for {
+		err := g.config.Store.Create(ctx, key, value, ttl)
+		if !errors.Is(err, store.ErrExists) {
+			return err
+		}
+		old, err := g.config.Store.Get(ctx, key)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if parseMillis(string(old)).After(at) {
+			value = old
+		}
+		if err := g.config.Store.Swap(ctx, key, old, value, ttl); !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+}
+
+// endHandle ends a session: the identity first, which is what lets anybody in, then what nobody can read
+// without it, then its place in the index.
+func (g *Gate) endHandle(ctx context.Context, handle string, c card) error {
+	kinds := []recordKind{identityRecord, tokensRecord}
+	if g.config.Values {
+		kinds = append(kinds, valuesRecord)
+	}
+	for _, kind := range kinds {
+		if err := g.config.Store.Delete(ctx, kind.prefix+handle, nil); err != nil {
+			return err
+		}
+	}
+	for _, set := range g.setsOf(c.Issuer, c.Subject, c.SessionID) {
+		if err := g.config.Store.Remove(ctx, set, handle); err != nil {
+			return err
+		}
+	}
+	return g.config.Store.Delete(ctx, cardPrefix+handle, nil)
+}
+
+// endSet ends the sessions of a set that spare does not spare, and returns their number. Entries whose session
+// is over already are taken out.
+func (g *Gate) endSet(ctx context.Context, set string, spare func(handle string, c card) bool, reason Reason) (int, error) {
+	handles, err := g.config.Store.Members(ctx, set)
+	if err != nil {
+		return 0, err
+	}
+	ended := 0
+	for _, handle := range handles {
+		c, err := g.readCard(ctx, handle)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return ended, err
+		}
+		if spare(handle, c) {
+			continue
+		}
+		if err := g.endHandle(ctx, handle, c); err != nil {
+			return ended, err
+		}
+		if err := g.config.Store.Remove(ctx, set, handle); err != nil {
+			return ended, err
+		}
+		ended++
+		g.events.emit(Event{Type: EventSessionRevoked, Reason: reason, Provider: c.Provider, Issuer: c.Issuer, SessionRef: g.handleRef(handle)})
+	}
+	return ended, nil
+}
+
+// UserSession is a session in a list of sessions.
+type UserSession struct {
+	ID       string    // for [Sessions.End]; of no use as a cookie
+	Provider string    // Name of the provider
+	Label    string    // what [Login.SetLabel] was told: the browser, a place
+	Created  time.Time // when the visitor logged in
+	Current  bool      // it is the one of this request
+}
+
+// Sessions lists and ends sessions. All methods work over all replicas, at once, and cost what the user's own
+// sessions cost; none looks through the others. Their errors wrap [ErrUnavailable] when the store cannot
+// answer: then some sessions may have been ended, and the call can be made again.
+type Sessions struct{ gate *Gate }
+
+// Sessions returns the sessions of the gate's visitors.
+func (g *Gate) Sessions() Sessions { return Sessions{g} }
+
+// List returns the sessions of the signed-in visitor, the newest first, or [ErrNoSession].
+func (s Sessions) List(ctx context.Context) ([]UserSession, error) {
+	st, err := s.gate.signedIn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	set := s.gate.subjectSet(st.identity.Issuer(), st.identity.Subject())
+	handles, err := s.gate.config.Store.Members(ctx, set)
+	if err != nil {
+		return nil, s.gate.ill(err)
+	}
+	var list []UserSession
+	for _, handle := range handles {
+		c, err := s.gate.readCard(ctx, handle)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // over; the set forgets it in time
+		}
+		if err != nil {
+			return nil, s.gate.ill(err)
+		}
+		if !s.gate.alive(ctx, handle) {
+			continue
+		}
+		list = append(list, UserSession{handle, c.Provider, c.Label, c.Created, handle == st.handle()})
+	}
+	slices.SortFunc(list, func(a, b UserSession) int { return b.Created.Compare(a.Created) })
+	return list, nil
+}
+
+// alive reports whether a session's identity is still there: an idle one is over before its entry is.
+func (g *Gate) alive(ctx context.Context, handle string) bool {
+	_, err := g.config.Store.Get(ctx, identityRecord.prefix+handle)
+	return !errors.Is(err, store.ErrNotFound)
+}
+
+// End ends one session of the signed-in visitor. An ID that is not one of the visitor's own is
+// [ErrNoSession].
+func (s Sessions) End(ctx context.Context, id string) error {
+	st, err := s.gate.signedIn(ctx)
+	if err != nil {
+		return err
+	}
+	set := s.gate.subjectSet(st.identity.Issuer(), st.identity.Subject())
+	handles, err := s.gate.config.Store.Members(ctx, set)
+	if err != nil {
+		return s.gate.ill(err)
+	}
+	if !slices.Contains(handles, id) {
+		return ErrNoSession
+	}
+	c, err := s.gate.readCard(ctx, id)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return s.gate.ill(err)
+	}
+	if err := s.gate.endHandle(ctx, id, c); err != nil {
+		return s.gate.ill(err)
+	}
+	s.gate.events.emit(Event{Type: EventSessionRevoked, Reason: "user", SubjectHash: s.gate.subjectHash(st.identity), SessionRef: s.gate.handleRef(id)})
+	return nil
+}
+
+// EndOthers ends all sessions of the signed-in visitor but this one, and returns their number.
+func (s Sessions) EndOthers(ctx context.Context) (int, error) {
+	st, err := s.gate.signedIn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	set := s.gate.subjectSet(st.identity.Issuer(), st.identity.Subject())
+	others := func(handle string, _ card) bool { return handle == st.handle() }
+	n, err := s.gate.endSet(ctx, set, others, "user")
+	return n, s.gate.ill(err)
+}
+
+// EndUser ends all sessions of a user, those included whose login is under way, and returns their number:
+// for administrators, whoever is signed in.
+func (s Sessions) EndUser(ctx context.Context, issuer, subject string) (int, error) {
+	n, err := s.gate.endUser(ctx, issuer, subject, time.Now(), "admin")
+	return n, s.gate.ill(err)
+}
+
+// EndProviderSession is [Sessions.EndUser] for the session that the provider calls sid.
+func (s Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
+	n, err := s.gate.endProviderSession(ctx, issuer, sid, "admin")
+	return n, s.gate.ill(err)
+}
+
+// endUser ends the sessions of a user whose ID Token is not later than at. Those that began later are a new
+// login, which a logout that arrives late does not mean.
+func (g *Gate) endUser(ctx context.Context, issuer, subject string, at time.Time, reason Reason) (int, error) {
+	if err := g.bury(ctx, g.subjectTombstone(issuer, subject), at); err != nil {
+		return 0, err
+	}
+	later := func(_ string, c card) bool { return c.Issued.After(at) }
+	return g.endSet(ctx, g.subjectSet(issuer, subject), later, reason)
+}
+
+func (g *Gate) endProviderSession(ctx context.Context, issuer, sid string, reason Reason) (int, error) {
+	if err := g.bury(ctx, g.sidTombstone(issuer, sid), time.Now()); err != nil {
+		return 0, err
+	}
+	none := func(string, card) bool { return false }
+	return g.endSet(ctx, g.sidSet(issuer, sid), none, reason)
+}

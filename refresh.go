@@ -1,0 +1,398 @@
+package oidcgate
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// A refresh token that rotates is good once. Two requests that spend it at the same time look to the provider
+// like a thief and a victim, and it withdraws the login (RFC 9700, section 4.14.2). So of every session one
+// refresh is under way at a time, over all requests and replicas:
+//
+//	1. in the process, one request refreshes and the others wait for its result
+//	2. over the replicas, it takes the session's lock: a key in the store with a random owner and a lease,
+//	   which is renewed while the provider is asked, and which a replica that dies leaves to run out
+//	3. with the lock in hand it reads the tokens again: another may have been first
+//	4. it writes a mark, asks the provider, and swaps the tokens it read for those it got; then the mark
+//	   and the lock go
+//
+// A swap that fails because the session is gone was overtaken by a logout, which wins. A mark that is found
+// by the next holder of the lock says that an answer of the provider was lost between 4's asking and
+// swapping: if the provider then refuses the token, that was us, and not a thief.
+//
+// A provider that fails leaves the lock where it is, as a pause for all replicas.
+
+const (
+	lockPrefix = "l:"
+	markPrefix = "m:"
+	markTTL    = time.Hour
+	pausedLock = "paused"
+)
+
+// flights are the refreshes under way in this process, by session.
+type flights struct {
+	mu      sync.Mutex
+	running map[string]*flight
+}
+
+// flight is one refresh. Its result may be read when done is closed.
+type flight struct {
+	done chan struct{}
+	t    *tokens
+	err  error
+}
+
+// wait returns when no refresh is under way, or with the context's error.
+func (f *flights) wait(ctx context.Context) error {
+	for {
+		f.mu.Lock()
+		var next *flight
+		for _, next = range f.running {
+			break
+		}
+		f.mu.Unlock()
+		if next == nil {
+			return nil
+		}
+		select {
+		case <-next.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// refreshed returns tokens that are not due, or the best there is: those at hand while they are usable and a
+// refresh is another's business or paused.
+func (g *Gate) refreshed(ctx context.Context, st *state, t *tokens) (*tokens, error) {
+	if t.RefreshToken == "" {
+		return nil, ErrTokenExpired
+	}
+	f := g.join(st)
+	select {
+	case <-f.done:
+		return f.t, f.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// join returns the session's refresh under way, and begins one if there is none. It is nobody's request: a
+// browser that leaves must not lose a token that the provider has rotated.
+func (g *Gate) join(st *state) *flight {
+	g.flights.mu.Lock()
+	defer g.flights.mu.Unlock()
+	if f := g.flights.running[st.token]; f != nil {
+		return f
+	}
+	f := &flight{done: make(chan struct{})}
+	if g.flights.running == nil {
+		g.flights.running = map[string]*flight{}
+	}
+	g.flights.running[st.token] = f
+	go func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(st), g.refreshTimeout())
+		defer cancel()
+		f.t, f.err = g.refreshOnce(ctx, st)
+		g.flights.mu.Lock()
+		delete(g.flights.running, st.token)
+		g.flights.mu.Unlock()
+		close(f.done)
+	}()
+	return f
+}
+
+// refreshTimeout bounds a refresh whole: waiting for another's, asking the provider for tokens and keys, and
+// saving against a store that stumbles.
+func (g *Gate) refreshTimeout() time.Duration { return 3*g.config.ProviderTimeout + saveTimeout }
+
+// refreshOnce waits until the tokens were refreshed by somebody or the lock is in hand, and then refreshes.
+func (g *Gate) refreshOnce(ctx context.Context, st *state) (*tokens, error) {
+	lock := lock{store: g.config.Store, key: lockPrefix + st.handle(), owner: []byte(rand.Text()), lease: g.config.LockLease}
+	for {
+		t, err := g.loadTokens(ctx, st.token)
+		if err != nil {
+			return nil, err
+		}
+		if !g.due(t, st.token) {
+			return t, nil
+		}
+		holder, err := lock.take(ctx)
+		if err != nil {
+			return g.orUsable(t, g.ill(err)) // no lock, no refresh
+		}
+		switch holder {
+		case lockMine:
+			return g.refreshLocked(ctx, st, &lock)
+		case lockPaused:
+			return g.orUsable(t, ErrProviderUnavailable)
+		}
+		if g.usable(t) {
+			return t, nil // another refreshes it in time
+		}
+		if err := sleep(ctx, 20*time.Millisecond+mathrand.N(30*time.Millisecond)); err != nil {
+			return nil, fmt.Errorf("%w: waiting for another refresh: %w", ErrProviderUnavailable, err)
+		}
+	}
+}
+
+// orUsable prefers a token that still serves to an error.
+func (g *Gate) orUsable(t *tokens, err error) (*tokens, error) {
+	if g.usable(t) {
+		return t, nil
+	}
+	return nil, err
+}
+
+// refreshLocked refreshes with the lock in hand.
+func (g *Gate) refreshLocked(ctx context.Context, st *state, lock *lock) (*tokens, error) {
+	stop := lock.keep(ctx)
+	defer stop()
+	t, err := g.loadTokens(ctx, st.token)
+	if err != nil || !g.due(t, st.token) {
+		lock.release(ctx)
+		return t, err
+	}
+	cut, err := g.mark(ctx, st, lock.owner)
+	if err != nil {
+		lock.release(ctx)
+		return g.orUsable(t, g.ill(err))
+	}
+	up := g.upstreamOf(st)
+	if up == nil {
+		lock.release(ctx)
+		return g.orUsable(t, fmt.Errorf("%w: the provider %q is not configured any more", ErrProviderUnavailable, st.identity.provider))
+	}
+	answer, err := up.client.Refresh(ctx, t.RefreshToken)
+	if err != nil {
+		return g.refreshFailed(ctx, st, lock, t, err, cut)
+	}
+	fresh, err := g.accept(ctx, st, up, t, answer)
+	if err != nil {
+		return g.refreshRefused(ctx, st, lock, up, answer, err)
+	}
+	if fresh, err = g.saveFresh(ctx, st, t, fresh); err == nil {
+		g.unmark(ctx, st)
+		g.events.emit(Event{Type: EventRefreshed, Provider: up.name, Issuer: up.issuer, SessionRef: g.sessionRef(st.token)})
+	}
+	lock.release(ctx)
+	if errors.Is(err, errGone) {
+		g.revoke(ctx, up, answer.RefreshToken) // a logout came first
+	}
+	return fresh, err
+}
+
+// accept checks a refreshed ID Token like the first: it may never change who the user is (OpenID Connect
+// Core, section 12.2). What the provider left out stays as it was.
+func (g *Gate) accept(ctx context.Context, st *state, up *upstream, old *tokens, answer *provider.Tokens) (*tokens, error) {
+	fresh := newTokens(answer, old.nonce)
+	fresh.deadline = old.deadline
+	if fresh.RefreshToken == "" {
+		fresh.RefreshToken = old.RefreshToken
+	}
+	if fresh.Scope == "" {
+		fresh.Scope = old.Scope
+	}
+	if fresh.IDToken == "" {
+		fresh.IDToken = old.IDToken
+		return fresh, nil
+	}
+	_, err := up.client.VerifyIDToken(ctx, fresh.IDToken, provider.Expectation{
+		Nonce:       old.nonce,
+		AccessToken: fresh.AccessToken,
+		Original:    &provider.Original{Subject: st.identity.Subject(), AuthTime: st.identity.AuthTime()},
+	})
+	return fresh, err
+}
+
+const saveTimeout = 10 * time.Second
+
+// saveFresh swaps the tokens. The old refresh token is spent, so a store that stumbles is asked again for a
+// while. Another's tokens in the place win: the lock was lost to a lease that ran out, and they are newer.
+func (g *Gate) saveFresh(ctx context.Context, st *state, old, fresh *tokens) (*tokens, error) {
+	key := tokensRecord.key(g, st.token)
+	sealed, err := g.sealTokens(key, st.token, fresh)
+	if err != nil {
+		return nil, err
+	}
+	end := time.Now().Add(saveTimeout)
+	for {
+		err := g.config.Store.Swap(ctx, key, old.sealed, sealed, ttlUntil(fresh.deadline, time.Now()))
+		switch {
+		case err == nil:
+			fresh.sealed = sealed
+			return fresh, nil
+		case errors.Is(err, store.ErrNotFound):
+			return nil, errGone
+		case errors.Is(err, store.ErrConflict):
+			return g.loadTokens(ctx, st.token)
+		case time.Now().After(end) || sleep(ctx, 200*time.Millisecond) != nil:
+			g.events.emit(Event{Type: EventRefreshFailed, Reason: "store_error", SessionRef: g.sessionRef(st.token), Detail: err.Error(), Hint: "the provider's new tokens could not be saved"})
+			return nil, g.ill(err)
+		}
+	}
+}
+
+// refreshFailed ends the session when the provider says that the refresh token is no good (RFC 6749, section
+// 5.2), and pauses all replicas when the provider fails.
+func (g *Gate) refreshFailed(ctx context.Context, st *state, lock *lock, t *tokens, cause error, cut bool) (*tokens, error) {
+	var e *provider.Error
+	if !errors.As(cause, &e) || e.Code != "invalid_grant" {
+		g.events.emit(Event{Type: EventRefreshFailed, Reason: reasonOf(e), Provider: st.identity.provider, SessionRef: g.sessionRef(st.token), Detail: cause.Error()})
+		if e != nil && e.Status != http.StatusGatewayTimeout && e.Reason != provider.ReasonTokenEndpointUnreachable {
+			g.unmark(ctx, st) // an answer came: the token was not rotated
+		}
+		lock.pause(ctx, g.pause(t))
+		return g.orUsable(t, fmt.Errorf("%w: %w", ErrProviderUnavailable, cause))
+	}
+	defer lock.release(ctx)
+	if now, err := g.loadTokens(ctx, st.token); err == nil && !bytes.Equal(now.sealed, t.sealed) {
+		return now, nil // the lock was lost, and another got there
+	}
+	event := EventRefreshFailed
+	if cut {
+		event = EventRefreshReuse
+	}
+	g.events.emit(Event{Type: event, Reason: "invalid_grant", Provider: st.identity.provider, SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
+	return nil, g.endByToken(ctx, st)
+}
+
+// refreshRefused discards tokens that came with an ID Token of somebody else or of nobody, and ends the
+// session: what the provider says of it cannot be believed any more.
+func (g *Gate) refreshRefused(ctx context.Context, st *state, lock *lock, up *upstream, answer *provider.Tokens, cause error) (*tokens, error) {
+	defer lock.release(ctx)
+	var e *provider.Error
+	errors.As(cause, &e)
+	g.events.emit(Event{Type: EventRefreshFailed, Reason: reasonOf(e), Provider: up.name, Issuer: up.issuer, SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token), Detail: cause.Error()})
+	g.revoke(ctx, up, answer.RefreshToken)
+	return nil, g.endByToken(ctx, st)
+}
+
+func (g *Gate) endByToken(ctx context.Context, st *state) error {
+	if err := g.endHandle(ctx, st.handle(), st.identity.card()); err != nil {
+		return err
+	}
+	g.unmark(ctx, st)
+	g.events.emit(Event{Type: EventSessionRevoked, Reason: "token", SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
+	return errGone
+}
+
+func reasonOf(e *provider.Error) Reason {
+	if e == nil {
+		return ReasonProviderDown
+	}
+	return Reason(e.Reason)
+}
+
+// pause is how long to leave the provider alone: longer the longer the refresh is overdue, which spaces the
+// tries out as if they were counted, and not the same for all.
+func (g *Gate) pause(t *tokens) time.Duration {
+	overdue := time.Since(g.expiry(t).Add(-g.config.RefreshMargin))
+	pause := min(max(overdue/2, time.Second), 30*time.Second)
+	return pause + mathrand.N(pause/4)
+}
+
+// mark notes that the provider is about to be asked, and reports whether such a note of an earlier refresh
+// was left behind.
+func (g *Gate) mark(ctx context.Context, st *state, owner []byte) (cut bool, err error) {
+	err = g.config.Store.Create(ctx, markPrefix+st.handle(), owner, markTTL)
+	if errors.Is(err, store.ErrExists) {
+		return true, nil
+	}
+	return false, err
+}
+
+func (g *Gate) unmark(ctx context.Context, st *state) {
+	_ = g.config.Store.Delete(ctx, markPrefix+st.handle(), nil) // best effort: it only colours a later event
+}
+
+// revoke tells the provider that a refresh token is not used any more. It is best effort, and short.
+func (g *Gate) revoke(ctx context.Context, up *upstream, refreshToken string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+	defer cancel()
+	if err := up.client.Revoke(ctx, refreshToken); err != nil {
+		g.config.Logger.Info("oidcgate: revoking a refresh token", "err", err)
+	}
+}
+
+const revokeTimeout = 2 * time.Second
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// lock is a key in the store that one owner holds for a lease.
+type lock struct {
+	store store.Store
+	key   string
+	owner []byte
+	lease time.Duration
+}
+
+// holder is who has a lock.
+type holder int
+
+const (
+	lockMine holder = iota
+	lockTaken
+	lockPaused
+)
+
+// take tries to take the lock and says who has it.
+func (l *lock) take(ctx context.Context) (holder, error) {
+	err := l.store.Create(ctx, l.key, l.owner, l.lease)
+	if err == nil {
+		return lockMine, nil
+	}
+	if !errors.Is(err, store.ErrExists) {
+		return lockTaken, err
+	}
+	value, err := l.store.Get(ctx, l.key)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return lockTaken, nil // released just now: the caller tries again
+	case err != nil:
+		return lockTaken, err
+	case string(value) == pausedLock:
+		return lockPaused, nil
+	}
+	return lockTaken, nil
+}
+
+// keep renews the lease until stop is called: the provider may take longer than a lease.
+func (l *lock) keep(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	done.Go(func() {
+		for sleep(ctx, l.lease/3) == nil {
+			_ = l.store.Swap(ctx, l.key, l.owner, l.owner, l.lease) // lost: saving will find out
+		}
+	})
+	return func() { cancel(); done.Wait() }
+}
+
+func (l *lock) release(ctx context.Context) {
+	_ = l.store.Delete(ctx, l.key, l.owner) // best effort: the lease runs out
+}
+
+// pause keeps everybody from taking the lock for a while.
+func (l *lock) pause(ctx context.Context, d time.Duration) {
+	_ = l.store.Swap(ctx, l.key, l.owner, []byte(pausedLock), d) // best effort: the lease is a pause, too
+}
