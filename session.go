@@ -74,35 +74,19 @@ var errGone = errors.New("no such session")
 // newSessions returns scs as the gate uses it: Load, Commit and the cookie. IdleTimeout stays zero, because
 // it makes scs rewrite every session after every request, which brings sessions back that were ended in the
 // meantime; RenewToken is not called, because it deletes the old session before the new one is saved.
-//
-// It is a literal, because scs.New starts a goroutine, for a store that is replaced here, which cannot be
-// stopped without a race. A literal has no context key of its own; see [isolated].
 func newSessions(g *Gate) *scs.SessionManager {
-	return &scs.SessionManager{
-		Store:    sessionStore{g: g},
-		Codec:    identityCodec{},
-		Lifetime: g.config.SessionLifetime,
-		Cookie: scs.SessionCookie{
-			Name:     g.config.CookieName,
-			Path:     "/",
-			HttpOnly: true,
-			Secure:   g.config.secure,
-			SameSite: http.SameSiteLaxMode,
-		},
+	m := newManager()
+	m.Store = sessionStore{g: g}
+	m.Codec = identityCodec{}
+	m.Lifetime = g.config.SessionLifetime
+	m.Cookie = scs.SessionCookie{
+		Name:     g.config.CookieName,
+		Path:     "/",
+		HttpOnly: true,
+		Secure:   g.config.secure,
+		SameSite: http.SameSiteLaxMode,
 	}
-}
-
-// isolated is the context that scs gets to load and save identities with: it holds the state and shows
-// nothing that is in the contexts outside. Another manager with the same context key, such as a literal of
-// the application's, would be taken for the gate's own.
-type isolated struct{ *state }
-
-// Value implements [context.Context].
-func (c isolated) Value(key any) any {
-	if key == (stateKey{}) {
-		return c.state
-	}
-	return nil
+	return m
 }
 
 // newManager stands in for scs.New, which starts a goroutine for a memory store that nobody here uses; to stop
@@ -251,7 +235,7 @@ func (s sessionStore) CommitCtx(ctx context.Context, token string, b []byte, dea
 	if err != nil {
 		return err
 	}
-	return s.g.config.Store.Create(stateFrom(ctx, s.g), key, sealed, ttlUntil(t.ends(s.g.config.IdleTimeout), now))
+	return s.g.config.Store.Create(ctx, key, sealed, ttlUntil(t.ends(s.g.config.IdleTimeout), now))
 }
 
 // DeleteCtx ends a session: the identity first, which is what lets anybody in.
@@ -296,7 +280,7 @@ func (g *Gate) expired(ctx context.Context, key, token string, sealed []byte, t 
 // begin saves a new session and writes its cookie. It returns when everything is in the store: no answer
 // promises a session that is not there.
 func (g *Gate) begin(ctx context.Context, w http.ResponseWriter, id *Identity, t *tokens) (string, error) {
-	ctx, err := g.sessions.Load(isolated{newState(ctx, g)}, "")
+	ctx, err := g.sessions.Load(newState(ctx, g), "")
 	if err != nil {
 		return "", err
 	}
