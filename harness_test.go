@@ -19,6 +19,8 @@ import (
 const (
 	shopURL = "https://shop.test"
 	secret  = "the client's secret"
+
+	worldKey = "cKDdY1k9L3Gd0W0gKHCSFGJQnQxaBYVtLUgZAv2m3vY="
 )
 
 // world is a browser's view of a shop behind a gate, and of its provider, all in this process.
@@ -48,7 +50,7 @@ func newWorld(t *testing.T, changes ...func(*oidcgate.Config, *oidcgate.Provider
 	w.config = oidcgate.Config{
 		BaseURL:   shopURL,
 		Store:     w.store,
-		Keys:      mustKeys(t, "cKDdY1k9L3Gd0W0gKHCSFGJQnQxaBYVtLUgZAv2m3vY="),
+		Keys:      mustKeys(t, worldKey),
 		Transport: w.op.Transport(),
 		Logger:    slog.New(slog.NewJSONHandler(w.logWriter(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		OnEvent:   w.collect,

@@ -1,12 +1,13 @@
 package oidcgate
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"html/template"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 )
@@ -110,9 +111,10 @@ func (g *Gate) methodNotAllowed(w http.ResponseWriter, r *http.Request, allow st
 	g.showPage(w, r, Page{Status: http.StatusMethodNotAllowed, Title: "Not like this", Text: "This address does not answer to this kind of request."})
 }
 
-// newReference is a short text a visitor can read out to the support.
+// newReference is a short text a visitor can read out to the support. It guards nothing, and a login that fails
+// for want of good randomness has one too.
 func newReference() string {
-	return rand.Text()[:10]
+	return fmt.Sprintf("%010X", rand.Uint64()>>24)
 }
 
 type pageData struct {

@@ -2,15 +2,16 @@ package oidcgate
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/alexedwards/scs/v2/memstore"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/seal"
@@ -77,10 +78,7 @@ var errGone = errors.New("no such session")
 // it makes scs rewrite every session after every request, which brings sessions back that were ended in the
 // meantime; RenewToken is not called, because it deletes the old session before the new one is saved.
 func newSessions(g *Gate) *scs.SessionManager {
-	m := scs.New()
-	if s, ok := m.Store.(*memstore.MemStore); ok {
-		s.StopCleanup() // scs starts a goroutine for a store that is replaced here
-	}
+	m := newManager()
 	m.Store = sessionStore{g: g}
 	m.Codec = identityCodec{}
 	m.Lifetime = g.config.SessionLifetime
@@ -91,6 +89,19 @@ func newSessions(g *Gate) *scs.SessionManager {
 		Secure:   g.config.secure,
 		SameSite: http.SameSiteLaxMode,
 	}
+	return m
+}
+
+// newManager stands in for scs.New, which starts a goroutine for a memory store that nobody here uses; to stop
+// it races with its start. What only scs.New does is to give each manager its own key, by which it finds its
+// data in a context: without, of two gates round one request each would take the other's data for its own. scs
+// has no other way to set the key. It panics, when a gate is made, with an scs that has no such field.
+func newManager() *scs.SessionManager {
+	m := &scs.SessionManager{ErrorFunc: func(w http.ResponseWriter, _ *http.Request, _ error) {
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+	}}
+	key := reflect.ValueOf(m).Elem().FieldByName("contextKey")
+	reflect.NewAt(key.Type(), key.Addr().UnsafePointer()).Elem().SetString("oidcgate " + rand.Text())
 	return m
 }
 
@@ -165,38 +176,38 @@ type sessionStore struct {
 
 // FindCtx reads the record of a session: one read of the store, and nothing else unless its use is noted.
 func (s sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
-	key := identityRecord.key(s.g, token)
-	sealed, err := s.g.config.Store.Get(ctx, key)
+	st, key := stateFrom(ctx, s.g), identityRecord.key(s.g, token)
+	sealed, err := s.g.config.Store.Get(st, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, false, nil
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	plaintext, err := s.open(ctx, key, token, sealed)
+	plaintext, err := s.open(st, key, token, sealed)
 	if errors.Is(err, errGone) {
 		return nil, false, nil
 	}
 	return plaintext, err == nil, err
 }
 
-func (s sessionStore) open(ctx context.Context, key, token string, sealed []byte) ([]byte, error) {
+func (s sessionStore) open(st *state, key, token string, sealed []byte) ([]byte, error) {
 	clear, plaintext, err := s.g.ring.Open(identityRecord.binding(key, token), timesSize, sealed)
 	if err != nil {
-		s.g.unreadable(ctx, key, sealed, err)
+		s.g.unreadable(st, key, sealed, err)
 		return nil, errGone
 	}
 	t, now := parseTimes(clear), time.Now()
 	if end := t.ends(s.g.config.IdleTimeout); now.UnixMilli() >= end {
-		s.g.expired(ctx, key, token, sealed, t)
+		s.g.expired(st, key, token, sealed, t)
 		return nil, errGone
 	}
 	if now.UnixMilli()-t.seen >= s.g.config.touchAfter.Milliseconds() {
-		if t, err = s.touch(ctx, key, token, t, sealed, plaintext, now); err != nil {
+		if t, err = s.touch(st, key, token, t, sealed, plaintext, now); err != nil {
 			return nil, err
 		}
 	}
-	stateFrom(ctx, s.g).times = t
+	st.times = t
 	return plaintext, nil
 }
 

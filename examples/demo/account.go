@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/oidcgate/oidcgate"
+)
+
+// account is what the account page shows.
+type account struct {
+	Email    string
+	Verified bool
+	Groups   []string
+	Times    []moment
+	Claims   []claim
+}
+
+// moment is a point in the life of a session.
+type moment struct{ Label, Clock, Hint string }
+
+// claim is one thing the provider said.
+type claim struct{ Name, Value, Source string }
+
+func (s *shop) account(w http.ResponseWriter, r *http.Request) {
+	id, _ := oidcgate.FromContext(r.Context()) // the guard saw to it that there is one
+	a := account{Times: timesOf(id), Claims: claimsOf(id)}
+	a.Email, a.Verified = id.Email()
+	var known struct{ Groups []string }
+	if id.Decode(&known) == nil {
+		a.Groups = known.Groups
+	}
+	s.show(w, r, http.StatusOK, "account.html", view{Title: "Account", Page: "account", Body: a})
+}
+
+func timesOf(id *oidcgate.Identity) []moment {
+	times := []moment{
+		{"Signed in", clock(id.Created()), "when this session began"},
+		{"Ends if idle", clock(id.IdleExpires()), "moves on while you click"},
+		{"Ends anyway", clock(id.Expires()), "however busy you are"},
+	}
+	if t := id.AuthTime(); !t.IsZero() {
+		times = slices.Insert(times, 0, moment{"Proved who you are", clock(t), "at the provider"})
+	}
+	return times
+}
+
+func clock(t time.Time) string { return t.Local().Format("2 Jan 2006, 15:04:05") }
+
+// claimsOf lists the claims by name, each with where it comes from.
+func claimsOf(id *oidcgate.Identity) []claim {
+	var all map[string]json.RawMessage
+	if id.Decode(&all) != nil {
+		return nil
+	}
+	var list []claim
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		source := "ID Token"
+		if id.FromUserinfo(name) {
+			source = "userinfo"
+		}
+		list = append(list, claim{name, inWords(name, all[name]), source})
+	}
+	return list
+}
+
+// inWords makes a claim readable: text without its quotes, and seconds since 1970 with the time they mean.
+func inWords(name string, value json.RawMessage) string {
+	var text string
+	if json.Unmarshal(value, &text) == nil {
+		return text
+	}
+	var seconds int64
+	if slices.Contains([]string{"iat", "exp", "nbf", "auth_time", "updated_at"}, name) && json.Unmarshal(value, &seconds) == nil {
+		return fmt.Sprintf("%d (%s)", seconds, clock(time.Unix(seconds, 0)))
+	}
+	return string(value)
+}

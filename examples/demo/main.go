@@ -1,0 +1,162 @@
+// Command demo is a tea shop behind oidcgate and, in the same process, an OpenID Provider to log in at.
+// It needs nothing but Go:
+//
+//	go run ./demo
+//
+// Sessions are in memory; with REDIS_URL they are in Redis. With OIDC_ISSUER, OIDC_CLIENT_ID and
+// OIDC_CLIENT_SECRET a provider of yours takes the place of the built-in one.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// options are what the command line and the environment say.
+type options struct {
+	addr         string
+	providerAddr string
+	getenv       func(string) string
+}
+
+func readOptions(args []string, getenv func(string) string, help io.Writer) (options, error) {
+	o := options{getenv: getenv}
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	flags.SetOutput(help)
+	flags.StringVar(&o.addr, "addr", cmp.Or(getenv("ADDR"), "127.0.0.1:8080"), "loopback address of the shop (ADDR)")
+	flags.StringVar(&o.providerAddr, "provider-addr", cmp.Or(getenv("PROVIDER_ADDR"), "127.0.0.1:8081"), "loopback address of the provider (PROVIDER_ADDR)")
+	return o, flags.Parse(args)
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	o, err := readOptions(args, getenv, stdout)
+	if err != nil {
+		return err
+	}
+	shopListener, err := listen(o.addr, "-addr", "ADDR")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = shopListener.Close() }()
+	shopURL := localURL(shopListener)
+
+	upstream, err := openProvider(o, shopURL)
+	if err != nil {
+		return err
+	}
+	defer upstream.close()
+	shop, err := newShop(o, shopURL, upstream)
+	if err != nil {
+		return err
+	}
+	defer shop.close()
+	fmt.Fprint(stdout, welcome(shopURL, upstream))
+	return serve(ctx, shop, shopListener, upstream)
+}
+
+// listen refuses addresses that others can reach: the built-in provider lets everybody in as anybody.
+func listen(addr, flagName, env string) (net.Listener, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("demo: %s: %q is not an address; write one such as 127.0.0.1:8080", flagName, addr)
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("demo: %s: %q is not on this machine alone; write 127.0.0.1:%s", flagName, addr, port)
+	}
+	listener, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("demo: port %s is taken by another program; stop that, or choose another port with %s or %s, as in %s=127.0.0.1:8180",
+			port, flagName, env, env)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("demo: %s: %w", flagName, err)
+	}
+	return listener, nil
+}
+
+// localURL says localhost, which is what real providers let one register for development.
+func localURL(l net.Listener) string {
+	return fmt.Sprintf("http://localhost:%d", l.Addr().(*net.TCPAddr).Port)
+}
+
+func welcome(shopURL string, upstream *upstream) string {
+	if upstream.handler == nil {
+		return fmt.Sprintf(`
+  The tea shop is open:  %s
+
+  Log in at %s. Register these addresses there:
+    %s/auth/callback      where a login leads back to
+    %[1]s/auth/logout/done   where a logout does
+
+  Ctrl-C closes the shop.
+
+`, shopURL, upstream.issuer, shopURL)
+	}
+	return fmt.Sprintf(`
+  The tea shop is open:  %s
+
+  What to click:
+    1. Log in. The provider, %s, asks who you are.
+    2. As Ada you may enter "Back office"; as Ben you may not.
+    3. Open "Account" to see what the provider says of you, and how long the session lives.
+    4. Log out, and log in as somebody else; or choose "None of these" and be refused.
+
+  Ctrl-C closes the shop.
+
+`, shopURL, upstream.issuer)
+}
+
+// serve ends in order: first the requests, then the events they caused.
+func serve(ctx context.Context, shop *shop, listener net.Listener, upstream *upstream) error {
+	failed := make(chan error, 2)
+	servers := []*http.Server{start(shop.handler(), listener, failed)}
+	if upstream.handler != nil {
+		servers = append(servers, start(upstream.handler, upstream.listener, failed))
+	}
+	select {
+	case err := <-failed:
+		return fmt.Errorf("demo: serving: %w", err)
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	var errs []error
+	for _, server := range servers {
+		errs = append(errs, server.Shutdown(ctx))
+	}
+	return errors.Join(append(errs, shop.gate.Close(ctx))...)
+}
+
+func start(h http.Handler, listener net.Listener, failed chan<- error) *http.Server {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	}()
+	return server
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/store/redisstore"
+)
+
+// shop is the service behind the gate.
+type shop struct {
+	gate     *oidcgate.Gate
+	managers string        // the group that may enter the back office
+	redis    *redis.Client // nil: sessions are in memory
+}
+
+func newShop(o options, shopURL string, upstream *upstream) (*shop, error) {
+	s := &shop{managers: cmp.Or(o.getenv("ADMIN_GROUP"), "managers")}
+	keys, err := oidcgate.ParseKeys(o.getenv("SESSION_KEYS"))
+	if err != nil {
+		return nil, fmt.Errorf("demo: SESSION_KEYS: %w", err)
+	}
+	config := oidcgate.Config{
+		BaseURL: shopURL,
+		Keys:    keys,
+		// Ports do not separate cookies: another service on localhost could use the name.
+		CookieName: "teashop",
+		Values:     true, // for the basket
+		ErrorPage:  s.errorPage,
+	}
+	if err := s.openRedis(&config, o.getenv("REDIS_URL")); err != nil {
+		return nil, err
+	}
+	s.gate, err = oidcgate.New(config, oidcgate.Provider{
+		Issuer:   upstream.issuer,
+		ClientID: upstream.clientID,
+		Auth:     upstream.auth,
+		Scopes:   []string{"profile", "email"},
+		Userinfo: oidcgate.UserinfoOn,
+	})
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *shop) openRedis(config *oidcgate.Config, address string) error {
+	if address == "" {
+		return nil
+	}
+	opts, err := redis.ParseURL(address)
+	if err != nil {
+		return errors.New("demo: REDIS_URL: is not a Redis URL; write one such as redis://localhost:6379/0")
+	}
+	opts.ContextTimeoutEnabled = true // else go-redis waits longer than the request does
+	s.redis = redis.NewClient(opts)
+	config.Store = redisstore.New(s.redis)
+	return nil
+}
+
+func (s *shop) close() {
+	if s.redis != nil {
+		_ = s.redis.Close() // the process ends
+	}
+}
+
+// handler is where oidcgate goes round a router. The stylesheet needs no session and stands outside.
+func (s *shop) handler() http.Handler {
+	member := s.gate.Require()
+	manager := s.gate.Require(oidcgate.Claim("groups", s.managers))
+
+	pages := http.NewServeMux()
+	pages.HandleFunc("GET /{$}", s.home)
+	pages.Handle("GET /account", member(http.HandlerFunc(s.account)))
+	pages.Handle("GET /office", manager(http.HandlerFunc(s.office)))
+	pages.Handle("POST /basket", member(http.HandlerFunc(s.addToBasket)))
+	pages.HandleFunc("/", s.notFound)
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /style.css", serveStyle)
+	mux.Handle("/", s.gate.Wrap(http.NewCrossOriginProtection().Handler(pages)))
+	return mux
+}
+
+// tea is what the shop sells.
+type tea struct{ ID, Name, Origin, Note, Price string }
+
+var teas = []tea{
+	{"sencha", "Morning Sencha", "Shizuoka", "Cut grass, sea air and a clear head.", "9.50"},
+	{"assam", "Second Flush Assam", "Dibrugarh", "Malt and dark honey; stands up to milk.", "8.20"},
+	{"lapsang", "Smoky Lapsang", "Wuyi", "A pine fire, three valleys away.", "11.00"},
+	{"oolong", "High Mountain Oolong", "Alishan", "Orchid and warm butter, cup after cup.", "14.80"},
+	{"darjeeling", "First Flush Darjeeling", "Kurseong", "Muscat grapes and early spring.", "12.40"},
+	{"rooibos", "Evening Rooibos", "Cederberg", "Vanilla, red earth, no caffeine.", "6.90"},
+}
+
+// shelf is a tea and how many of it are in the visitor's basket.
+type shelf struct {
+	tea
+	InBasket int
+}
+
+func (s *shop) home(w http.ResponseWriter, r *http.Request) {
+	shelves := make([]shelf, 0, len(teas))
+	for _, t := range teas {
+		shelves = append(shelves, shelf{t, s.inBasket(r.Context(), t)})
+	}
+	s.show(w, r, http.StatusOK, "home.html", view{Title: "Loose leaf, sent by sea", Page: "shop", Body: shelves})
+}
+
+func (s *shop) inBasket(ctx context.Context, t tea) int {
+	return s.gate.Values().GetInt(ctx, "basket."+t.ID)
+}
+
+func (s *shop) basketSize(ctx context.Context) int {
+	n := 0
+	for _, t := range teas {
+		n += s.inBasket(ctx, t)
+	}
+	return n
+}
+
+func (s *shop) addToBasket(w http.ResponseWriter, r *http.Request) {
+	for _, t := range teas {
+		if t.ID == r.PostFormValue("tea") {
+			s.gate.Values().Put(r.Context(), "basket."+t.ID, min(s.inBasket(r.Context(), t)+1, 99))
+			http.Redirect(w, r, "/#"+t.ID, http.StatusSeeOther)
+			return
+		}
+	}
+	s.notFound(w, r)
+}
+
+// order is a row of the back office.
+type order struct{ Number, Customer, Tea, State string }
+
+var orders = []order{
+	{"1047", "Ben Okafor", "Smoky Lapsang × 2", "packed"},
+	{"1046", "Chiara Conti", "Evening Rooibos", "new"},
+	{"1045", "Mette Holm", "Morning Sencha × 4", "new"},
+	{"1044", "Ben Okafor", "High Mountain Oolong", "sent"},
+	{"1043", "Iqbal Rahman", "Second Flush Assam × 3", "sent"},
+}
+
+// office is for managers: whoever gets here was let in by the guard.
+func (s *shop) office(w http.ResponseWriter, r *http.Request) {
+	s.show(w, r, http.StatusOK, "office.html", view{Title: "Back office", Page: "office", Body: orders})
+}
+
+func (s *shop) notFound(w http.ResponseWriter, r *http.Request) {
+	s.show(w, r, http.StatusNotFound, "message.html", view{Title: "Nothing here", Body: oidcgate.Page{
+		Text:  "The page you asked for is not one of ours.",
+		Links: []oidcgate.Link{{URL: "/", Text: "To the shop"}},
+	}})
+}
+
+// errorPage shows what the gate has to say in the style of the shop.
+func (s *shop) errorPage(w http.ResponseWriter, r *http.Request, p oidcgate.Page) {
+	s.show(w, r, p.Status, "message.html", view{Title: p.Title, Body: p})
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/oidcgate/oidcgate"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed style.css
+var style []byte
+
+var templates = template.Must(template.New("").Funcs(template.FuncMap{"initials": initials}).ParseFS(templateFiles, "templates/*.html"))
+
+// view is what every page of the shop shows, round a body of its own.
+type view struct {
+	Title string
+	Page  string // marked in the navigation
+	Body  any
+
+	// Set by show.
+	Name      string // of who is signed in
+	SignedIn  bool
+	Basket    int
+	LoginURL  string
+	LogoutURL string
+}
+
+func (s *shop) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
+	v.LoginURL, v.LogoutURL = s.gate.LoginURL(loginReturn(r)), s.gate.LogoutURL("/")
+	if id, ok := oidcgate.FromContext(r.Context()); ok {
+		v.Name, v.SignedIn, v.Basket = id.Name(), true, s.basketSize(r.Context())
+	}
+	// The log out button leads on to the provider, whichever it is, so form-action stays open.
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'")
+	render(w, status, name, v)
+}
+
+// loginReturn is where the log in button leads back to: the page it stands on.
+func loginReturn(r *http.Request) string {
+	if r.Method != http.MethodGet || strings.HasPrefix(r.URL.Path, "/auth/") {
+		return "/"
+	}
+	return r.URL.Path
+}
+
+// render writes a page whole or, when its template fails, not at all.
+func render(w http.ResponseWriter, status int, name string, v any) {
+	var page bytes.Buffer
+	if err := templates.ExecuteTemplate(&page, name, v); err != nil {
+		slog.Error("demo: making a page", "err", err)
+		http.Error(w, "This page could not be made.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(page.Bytes()) // a browser that left wants no page
+}
+
+func serveStyle(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	_, _ = w.Write(style) // a browser that left wants no style
+}
+
+// initials are the first letters of the first two words of a name.
+func initials(name string) string {
+	letters := ""
+	for i, word := range strings.Fields(name) {
+		if i == 2 {
+			break
+		}
+		r, _ := utf8.DecodeRuneInString(word)
+		letters += string(r)
+	}
+	return strings.ToUpper(letters)
+}
