@@ -225,12 +225,14 @@ func (g *Gate) authenticate(ctx context.Context, up *upstream, a attempt, resp r
 }
 
 func newIdentity(up *upstream, a attempt, idToken, userinfo claims.Object) *Identity {
+	now := time.Now()
 	return &Identity{
 		provider: up.name,
 		idToken:  idToken,
 		userinfo: userinfo,
 		attempt:  a.reference(),
-		created:  time.Now(),
+		created:  now,
+		checked:  now,
 	}
 }
 

@@ -62,6 +62,15 @@ type Config struct {
 	// session. It is renewed while the provider is asked. If zero, it is 15 seconds.
 	LockLease time.Duration
 
+	// RereadClaims is the age at which a session's claims are read again, on its next request: the tokens are
+	// refreshed, if they can be, userinfo is asked, if it is on, and OnLogin decides again. So a group that is
+	// taken away at the provider is gone here after that time, as long as the provider answers. If zero,
+	// claims stay as they were at login.
+	RereadClaims time.Duration
+
+	// EndWithToken ends a session with its access token, where the provider gave no refresh token.
+	EndWithToken bool
+
 	// MaxSessionBytes bounds what a session may take in the store, tokens aside. A login above it is
 	// refused as [ReasonSessionTooLarge], unless OnLogin drops claims first. If zero, it is 16 KiB.
 	MaxSessionBytes int
@@ -237,6 +246,7 @@ func (c *config) compileDurations(f *faults) {
 	f.duration("AttemptTTL", &c.AttemptTTL, 10*time.Minute)
 	f.duration("Leeway", &c.Leeway, time.Minute)
 	f.duration("ProviderTimeout", &c.ProviderTimeout, 10*time.Second)
+	f.duration("RereadClaims", &c.RereadClaims, 0)
 	f.duration("TokenLifetime", &c.TokenLifetime, time.Hour)
 	f.duration("RefreshMargin", &c.RefreshMargin, time.Minute)
 	f.duration("LockLease", &c.LockLease, 15*time.Second)

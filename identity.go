@@ -23,8 +23,10 @@ type Identity struct {
 	attempt     string        // reference of the login attempt that began the session
 	label       string        // set by OnLogin
 	created     time.Time
+	checked     time.Time // when the claims were read last
 	expires     time.Time
 	idleExpires time.Time
+	seen        int64 // when the session was noted as used last, in unix milliseconds
 }
 
 // FromContext returns the identity of the visitor, and false when nobody is signed in. With nested gates it
@@ -212,8 +214,11 @@ func texts(v claims.Value) []string {
 type Login struct {
 	// Identity is who logs in, as the session will show it.
 	Identity *Identity
-	// ReturnTo is the path the visitor goes back to.
+	// ReturnTo is the path the visitor goes back to. It is empty when Again is true.
 	ReturnTo string
+	// Again is true when nobody logs in: the claims of a session were read again (Config.RereadClaims). An
+	// error ends the session.
+	Again bool
 }
 
 // protocolClaims are the ID Token's alone: the gate reads them, and no one may write or drop them.

@@ -222,11 +222,19 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *state {
 		g.forget(w, r)
 		return st
 	}
-	id.expires = unixMillis(st.times.deadline)
-	id.idleExpires = unixMillis(st.times.ends(g.config.IdleTimeout))
+	g.setTimes(id, st.times)
 	st.token, st.identity = token, id
+	if g.stale(id) {
+		g.recheck(w, r, st)
+	}
 	header.Set("Cache-Control", "private, no-cache")
 	return st
+}
+
+func (g *Gate) setTimes(id *Identity, t times) {
+	id.seen = t.seen
+	id.expires = unixMillis(t.deadline)
+	id.idleExpires = unixMillis(t.ends(g.config.IdleTimeout))
 }
 
 // Err returns why the session of a request could not be loaded, or nil: an error that wraps [ErrUnavailable]

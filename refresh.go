@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/provider"
 	"github.com/oidcgate/oidcgate/store"
 )
@@ -124,8 +125,8 @@ func (g *Gate) refreshOnce(ctx context.Context, st *state) (*tokens, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !g.due(t, st.token) {
-			return t, nil
+		if done, err := g.nothingToDo(ctx, st, t); done || err != nil {
+			return t, err
 		}
 		holder, err := lock.take(ctx)
 		if err != nil {
@@ -154,47 +155,82 @@ func (g *Gate) orUsable(t *tokens, err error) (*tokens, error) {
 	return nil, err
 }
 
+// nothingToDo reports whether neither the tokens nor the claims are due: another request was first.
+func (g *Gate) nothingToDo(ctx context.Context, st *state, t *tokens) (bool, error) {
+	if g.due(t, st.token) {
+		return false, nil
+	}
+	if !g.stale(st.identity) {
+		return true, nil
+	}
+	now, _, err := g.readIdentity(ctx, st.token)
+	return err == nil && !g.stale(now), err
+}
+
 // refreshLocked refreshes with the lock in hand.
 func (g *Gate) refreshLocked(ctx context.Context, st *state, lock *lock) (*tokens, error) {
 	stop := lock.keep(ctx)
 	defer stop()
+	defer lock.release(ctx) // unless it is paused
 	t, err := g.loadTokens(ctx, st.token)
-	if err != nil || !g.due(t, st.token) {
-		lock.release(ctx)
-		return t, err
-	}
-	cut, err := g.mark(ctx, st, lock.owner)
 	if err != nil {
-		lock.release(ctx)
-		return g.orUsable(t, g.ill(err))
+		return nil, err
+	}
+	if done, err := g.nothingToDo(ctx, st, t); done || err != nil {
+		return t, err
 	}
 	up := g.upstreamOf(st)
 	if up == nil {
-		lock.release(ctx)
 		return g.orUsable(t, fmt.Errorf("%w: the provider %q is not configured any more", ErrProviderUnavailable, st.identity.provider))
+	}
+	var idToken claims.Object
+	if t.RefreshToken != "" {
+		if t, idToken, err = g.exchangeRefresh(ctx, st, up, lock, t); err != nil {
+			return t, err
+		}
+	}
+	if g.config.RereadClaims == 0 {
+		return t, nil
+	}
+	if err := g.reread(ctx, st, up, t, idToken); err != nil {
+		lock.pause(ctx, g.pause(t))
+		return t, g.rereadFailed(ctx, st, err)
+	}
+	return t, nil
+}
+
+// exchangeRefresh asks the provider for new tokens and saves them. It returns the claims of the new ID Token,
+// if there is one.
+func (g *Gate) exchangeRefresh(ctx context.Context, st *state, up *upstream, lock *lock, t *tokens) (*tokens, claims.Object, error) {
+	cut, err := g.mark(ctx, st, lock.owner)
+	if err != nil {
+		t, err = g.orUsable(t, g.ill(err))
+		return t, "", err
 	}
 	answer, err := up.client.Refresh(ctx, t.RefreshToken)
 	if err != nil {
-		return g.refreshFailed(ctx, st, lock, t, err, cut)
+		t, err = g.refreshFailed(ctx, st, lock, t, err, cut)
+		return t, "", err
 	}
-	fresh, err := g.accept(ctx, st, up, t, answer)
+	fresh, idToken, err := g.accept(ctx, st, up, t, answer)
 	if err != nil {
-		return g.refreshRefused(ctx, st, lock, up, answer, err)
+		return nil, "", g.refreshRefused(ctx, st, up, answer, err)
 	}
-	if fresh, err = g.saveFresh(ctx, st, t, fresh); err == nil {
-		g.unmark(ctx, st)
-		g.events.emit(Event{Type: EventRefreshed, Provider: up.name, Issuer: up.issuer, SessionRef: g.sessionRef(st.token)})
-	}
-	lock.release(ctx)
+	fresh, err = g.saveFresh(ctx, st, t, fresh)
 	if errors.Is(err, errGone) {
 		g.revoke(ctx, up, answer.RefreshToken) // a logout came first
 	}
-	return fresh, err
+	if err != nil {
+		return nil, "", err
+	}
+	g.unmark(ctx, st)
+	g.events.emit(Event{Type: EventRefreshed, Provider: up.name, Issuer: up.issuer, SessionRef: g.sessionRef(st.token)})
+	return fresh, idToken, nil
 }
 
 // accept checks a refreshed ID Token like the first: it may never change who the user is (OpenID Connect
 // Core, section 12.2). What the provider left out stays as it was.
-func (g *Gate) accept(ctx context.Context, st *state, up *upstream, old *tokens, answer *provider.Tokens) (*tokens, error) {
+func (g *Gate) accept(ctx context.Context, st *state, up *upstream, old *tokens, answer *provider.Tokens) (*tokens, claims.Object, error) {
 	fresh := newTokens(answer, old.nonce)
 	fresh.deadline = old.deadline
 	if fresh.RefreshToken == "" {
@@ -205,14 +241,14 @@ func (g *Gate) accept(ctx context.Context, st *state, up *upstream, old *tokens,
 	}
 	if fresh.IDToken == "" {
 		fresh.IDToken = old.IDToken
-		return fresh, nil
+		return fresh, "", nil
 	}
-	_, err := up.client.VerifyIDToken(ctx, fresh.IDToken, provider.Expectation{
+	idToken, err := up.client.VerifyIDToken(ctx, fresh.IDToken, provider.Expectation{
 		Nonce:       old.nonce,
 		AccessToken: fresh.AccessToken,
 		Original:    &provider.Original{Subject: st.identity.Subject(), AuthTime: st.identity.AuthTime()},
 	})
-	return fresh, err
+	return fresh, idToken, err
 }
 
 const saveTimeout = 10 * time.Second
@@ -255,7 +291,6 @@ func (g *Gate) refreshFailed(ctx context.Context, st *state, lock *lock, t *toke
 		lock.pause(ctx, g.pause(t))
 		return g.orUsable(t, fmt.Errorf("%w: %w", ErrProviderUnavailable, cause))
 	}
-	defer lock.release(ctx)
 	if now, err := g.loadTokens(ctx, st.token); err == nil && !bytes.Equal(now.sealed, t.sealed) {
 		return now, nil // the lock was lost, and another got there
 	}
@@ -269,13 +304,12 @@ func (g *Gate) refreshFailed(ctx context.Context, st *state, lock *lock, t *toke
 
 // refreshRefused discards tokens that came with an ID Token of somebody else or of nobody, and ends the
 // session: what the provider says of it cannot be believed any more.
-func (g *Gate) refreshRefused(ctx context.Context, st *state, lock *lock, up *upstream, answer *provider.Tokens, cause error) (*tokens, error) {
-	defer lock.release(ctx)
+func (g *Gate) refreshRefused(ctx context.Context, st *state, up *upstream, answer *provider.Tokens, cause error) error {
 	var e *provider.Error
 	errors.As(cause, &e)
 	g.events.emit(Event{Type: EventRefreshFailed, Reason: reasonOf(e), Provider: up.name, Issuer: up.issuer, SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token), Detail: cause.Error()})
 	g.revoke(ctx, up, answer.RefreshToken)
-	return nil, g.endByToken(ctx, st)
+	return g.endByToken(ctx, st)
 }
 
 func (g *Gate) endByToken(ctx context.Context, st *state) error {

@@ -111,38 +111,54 @@ const identityKey = "identity"
 // identityCodec frames an identity for its record. scs hands it over as a session's one value.
 type identityCodec struct{}
 
-// Encode implements scs.Codec. The record has no times: they stand in its header.
+// Encode implements scs.Codec.
 func (identityCodec) Encode(_ time.Time, values map[string]any) ([]byte, error) {
 	id, _ := values[identityKey].(*Identity)
 	if id == nil {
 		return nil, errors.New("oidcgate: a session without an identity")
 	}
+	return id.encode()
+}
+
+// Decode implements scs.Codec.
+func (identityCodec) Decode(b []byte) (time.Time, map[string]any, error) {
+	return time.Time{}, map[string]any{identityKey: decodeIdentity(b)}, nil
+}
+
+// encode frames an identity for its record, without the times that stand in the record's header.
+func (id *Identity) encode() ([]byte, error) {
 	created, err := claims.Of(id.created.UnixMilli())
 	if err != nil {
 		return nil, err
 	}
-	record := claims.Object("").
+	checked, err := claims.Of(id.checked.UnixMilli())
+	if err != nil {
+		return nil, err
+	}
+	return []byte(claims.Object("").
 		With("provider", claims.Text(id.provider)).
 		With("attempt", claims.Text(id.attempt)).
+		With("label", claims.Text(id.label)).
 		With("created", created).
+		With("checked", checked).
 		With("id_token", id.idToken.Value()).
 		With("userinfo", id.userinfo.Value()).
-		With("application", id.application.Value())
-	return []byte(record), nil
+		With("application", id.application.Value())), nil
 }
 
-// Decode implements scs.Codec. Nothing is parsed: the identity's claims are pieces of the record.
-func (identityCodec) Decode(b []byte) (time.Time, map[string]any, error) {
+// decodeIdentity parses nothing: the claims are pieces of the record.
+func decodeIdentity(b []byte) *Identity {
 	record := claims.Object(b)
-	id := &Identity{
+	return &Identity{
 		provider:    member(record, "provider"),
 		attempt:     member(record, "attempt"),
+		label:       member(record, "label"),
+		created:     moment(record, "created"),
+		checked:     moment(record, "checked"),
 		idToken:     object(record, "id_token"),
 		userinfo:    object(record, "userinfo"),
 		application: object(record, "application"),
 	}
-	id.created = moment(record, "created")
-	return time.Time{}, map[string]any{identityKey: id}, nil
 }
 
 func member(o claims.Object, name string) string {
@@ -290,6 +306,9 @@ func (g *Gate) begin(ctx context.Context, w http.ResponseWriter, id *Identity, t
 		return "", err
 	}
 	g.sessions.Put(ctx, identityKey, id)
+	if end := g.expiry(t); g.config.EndWithToken && t.RefreshToken == "" && end.Before(time.Now().Add(g.config.SessionLifetime)) {
+		g.sessions.SetDeadline(ctx, end)
+	}
 	token, deadline, err := g.sessions.Commit(ctx)
 	if err != nil {
 		return "", err

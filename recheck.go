@@ -1,0 +1,147 @@
+package oidcgate
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// With Config.RereadClaims a session's claims follow the provider's: a group that is taken away there is gone
+// here after that time at the latest, as long as the provider answers. They are read again with every refresh
+// of the tokens, from the new ID Token and from userinfo, and OnLogin decides again about the result.
+
+// stale reports whether a session's claims are due to be read again.
+func (g *Gate) stale(id *Identity) bool {
+	return g.config.RereadClaims > 0 && time.Since(id.checked) >= g.config.RereadClaims
+}
+
+// recheck reads the claims of a request's session again before anybody is asked who may enter. A session that
+// is over then is an anonymous visitor; while the provider does not answer the old claims stay.
+func (g *Gate) recheck(w http.ResponseWriter, r *http.Request, st *state) {
+	f := g.join(st)
+	select {
+	case <-f.done:
+	case <-st.Done():
+		return
+	}
+	if f.err != nil && !errors.Is(f.err, errGone) {
+		return
+	}
+	fresh, _, err := g.readIdentity(st, st.token)
+	switch {
+	case err == nil:
+		st.identity = fresh
+	case errors.Is(err, errGone):
+		st.token, st.identity = "", nil
+		g.forget(w, r)
+	default:
+		st.token, st.identity, st.err = "", nil, g.ill(err)
+	}
+}
+
+// readIdentity reads a session's identity past scs, with the record it came in.
+func (g *Gate) readIdentity(ctx context.Context, token string) (*Identity, []byte, error) {
+	key := identityRecord.key(g, token)
+	sealed, err := g.config.Store.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil, errGone
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	clear, plaintext, err := g.ring.Open(identityRecord.binding(key, token), timesSize, sealed)
+	if err != nil {
+		return nil, nil, errGone
+	}
+	id := decodeIdentity(plaintext)
+	g.setTimes(id, parseTimes(clear))
+	return id, sealed, nil
+}
+
+// reread asks the provider about the user once more and saves what is new. What the protocol says of the
+// login, when and how the user authenticated, stays as it was.
+func (g *Gate) reread(ctx context.Context, st *state, up *upstream, t *tokens, idToken claims.Object) error {
+	userinfo, err := up.client.Userinfo(ctx, t.AccessToken, st.identity.Subject())
+	if err != nil {
+		return err
+	}
+	for {
+		old, sealed, err := g.readIdentity(ctx, st.token)
+		if err != nil {
+			return err
+		}
+		fresh := old.renewed(idToken, userinfo)
+		login := &Login{Identity: fresh, Again: true}
+		if refused := g.askApplication(ctx, login); refused != nil {
+			return refused
+		}
+		err = g.swapIdentity(ctx, st.token, login.Identity, sealed)
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// renewed returns the identity with new claims.
+func (id *Identity) renewed(idToken, userinfo claims.Object) *Identity {
+	fresh := *id
+	fresh.checked = time.Now()
+	fresh.application = ""
+	fresh.userinfo = userinfo
+	if idToken == "" {
+		return &fresh
+	}
+	fresh.idToken = id.idToken.Filter(isProtocolClaim)
+	for name, v := range idToken.All() {
+		if !isProtocolClaim(name) {
+			fresh.idToken = fresh.idToken.With(name, v)
+		}
+	}
+	return &fresh
+}
+
+func isProtocolClaim(name string) bool { return slices.Contains(protocolClaims, name) }
+
+// swapIdentity replaces a session's identity, with its times as they are.
+func (g *Gate) swapIdentity(ctx context.Context, token string, id *Identity, sealed []byte) error {
+	plaintext, err := id.encode()
+	if err != nil {
+		return err
+	}
+	if len(plaintext) > g.config.MaxSessionBytes {
+		return errTooLarge
+	}
+	key := identityRecord.key(g, token)
+	t := times{id.expires.UnixMilli(), id.seen}
+	fresh, err := g.ring.Seal(identityRecord.binding(key, token), t.header(), plaintext)
+	if err != nil {
+		return err
+	}
+	err = g.config.Store.Swap(ctx, key, sealed, fresh, ttlUntil(t.ends(g.config.IdleTimeout), time.Now()))
+	if errors.Is(err, store.ErrNotFound) {
+		return errGone
+	}
+	return err
+}
+
+// rereadFailed ends the session when the answer is about somebody else or the application refuses, and lets
+// it go on, with an event, when the provider gives no answer.
+func (g *Gate) rereadFailed(ctx context.Context, st *state, err error) error {
+	var refused *LoginError
+	var e *provider.Error
+	switch {
+	case errors.As(err, &refused), errors.As(err, &e) && e.Reason == provider.ReasonUserinfoSubject:
+		g.events.emit(Event{Type: EventRefreshFailed, Reason: "claims", SessionRef: g.sessionRef(st.token), SubjectHash: g.subjectHash(st.identity), Detail: err.Error()})
+		return g.endByToken(ctx, st)
+	case errors.Is(err, errGone):
+		return err
+	}
+	g.events.emit(Event{Type: EventUserinfoFailed, Provider: st.identity.provider, SessionRef: g.sessionRef(st.token), Detail: err.Error()})
+	return nil
+}
