@@ -296,6 +296,20 @@ func TestOf(t *testing.T) {
 	}
 }
 
+func TestMakingValues(t *testing.T) {
+	inner := claims.Object("").With("b", claims.Text("é"))
+	o := claims.Object("").With("a", inner.Value()).With("empty", claims.Object("").Value()).With("c", claims.Text(""))
+	if got, want := string(o.AppendJSON(nil)), `{"a":{"b":"é"},"empty":{},"c":""}`; got != want {
+		t.Errorf("made %s, want %s", got, want)
+	}
+	if _, err := claims.Valid(string(o)); err != nil {
+		t.Error(err)
+	}
+	if _, err := claims.Valid(string(o.With("d", claims.Text("\xff")))); err == nil {
+		t.Error("Valid takes text that is not UTF-8")
+	}
+}
+
 func TestValidRefusesDamage(t *testing.T) {
 	whole := string(mustParse(t, identity))
 	if _, err := claims.Valid(whole); err != nil {

@@ -296,6 +296,12 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+func TestAuthWithoutSecretPrintsItsMethod(t *testing.T) {
+	if got := fmt.Sprint(provider.Auth{Method: provider.AuthNone}); got != "none" {
+		t.Errorf("prints %q", got)
+	}
+}
+
 func TestAuthPrintsNoSecret(t *testing.T) {
 	auth := basic("hush-hush")
 	cfg := newOP().config()
@@ -307,7 +313,7 @@ func TestAuthPrintsNoSecret(t *testing.T) {
 	}
 	for _, printed := range []string{
 		fmt.Sprint(auth), fmt.Sprintf("%s %q %v %+v %#v %x %d", auth, auth, auth, auth, auth, auth, auth),
-		fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg), string(text), log.String(),
+		fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg), string(text), log.String(), auth.String(), auth.GoString(),
 	} {
 		if strings.Contains(printed, "hush-hush") || strings.Contains(printed, "0x") && strings.Contains(printed, "Secret:") {
 			t.Errorf("C016 prints %s", printed)

@@ -212,8 +212,8 @@ func tlsText(err error) (string, bool) {
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "TLS: " + e.Error(), true
 	}
-	if e, ok := errors.AsType[tls.AlertError](err); ok {
-		return "TLS: " + e.Error(), true
+	if e, ok := errors.AsType[*net.OpError](err); ok && (e.Op == "remote error" || e.Op == "local error") {
+		return "TLS: " + e.Err.Error(), true // an alert, whose texts are crypto/tls's own
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "TLS: the endpoint does not speak TLS", true
