@@ -27,7 +27,7 @@ func (g *Gate) callback(w http.ResponseWriter, r *http.Request, up *upstream) {
 		return
 	}
 	st := g.load(w, r)
-	noStore(w)
+	ownHeaders(w)
 	response, refused := readResponse(r.URL.RawQuery)
 	if refused != nil {
 		g.fail(w, r, up, refused)

@@ -595,7 +595,9 @@ func (w *world) raw(line string) answer {
 		w.Fatal(err)
 	}
 	defer conn.Close()
-	go func() { _, _ = io.WriteString(conn, line+"\r\nHost: shop.test\r\nAccept: text/html\r\nConnection: close\r\n\r\n") }()
+	go func() {
+		_, _ = io.WriteString(conn, line+"\r\nHost: shop.test\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
+	}()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		return answer{Response: &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{}}}
