@@ -27,7 +27,7 @@ func (g *Gate) callback(w http.ResponseWriter, r *http.Request, up *upstream) {
 		return
 	}
 	st := g.load(w, r)
-	noStore(w)
+	ownHeaders(w)
 	response, refused := readResponse(r.URL.RawQuery)
 	if refused != nil {
 		g.fail(w, r, up, refused)
@@ -184,7 +184,7 @@ func (g *Gate) asksNow(w http.ResponseWriter, r *http.Request, up *upstream, a a
 	default:
 		return false
 	}
-	if a.Asked || !up.silent || up.client.CheckResponseIssuer(resp.Iss, resp.hasIss) != nil {
+	if a.Asked || !up.silent || resp.Code != "" || resp.odd || up.client.CheckResponseIssuer(resp.Iss, resp.hasIss) != nil {
 		return false
 	}
 	g.startLogin(w, r, up, attempt{ReturnTo: a.ReturnTo, Step: a.Step, Asked: true})

@@ -46,10 +46,11 @@ func isToken(s string) bool {
 	return true
 }
 
-// forget takes the cookie of a session that is over out of the browser, when the visitor navigates. The
-// answer to anything else may arrive late, after a new login in another tab, and would clear its cookie.
+// forget takes the cookie of a session that is over out of the browser, when the visitor navigates to a page.
+// The answer to anything else may arrive late, after a new login in another tab, and would clear its cookie; so
+// may that of a callback sent twice, whose other answer brings the new session.
 func (g *Gate) forget(w http.ResponseWriter, r *http.Request) {
-	if isNavigation(r) {
+	if _, own := g.routes[r.URL.Path]; !own && isNavigation(r) {
 		g.clearSession(w)
 	}
 }

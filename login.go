@@ -42,6 +42,9 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	up := g.choose(query.Get("provider"))
+	if !step.zero() {
+		up = g.upstreamOf(st) // the same visitor, more strongly: there is nothing to choose
+	}
 	if up == nil {
 		g.showChoice(w, r, returnTo)
 		return
@@ -124,7 +127,7 @@ const (
 	seedSize     = 32
 	maxAttempts  = 8    // attempt cookies a browser may hold
 	maxAttempt   = 1024 // bytes of one, name included
-	maxAllCookie = 4096 // bytes of all
+	maxAllCookie = 4000 // bytes of all: with the session's cookie the header stays below 4 KB
 )
 
 // startLogin sends the browser to the provider (OpenID Connect Core, section 3.1.2.1; RFC 7636, section 4).
@@ -247,7 +250,7 @@ func (g *Gate) dropAttempts(w http.ResponseWriter, r *http.Request, size int) {
 		}
 		g.clearCookie(w, c.Name)
 	}
-	slices.SortFunc(keep, func(a, b held) int { return a.start.Compare(b.start) })
+	slices.SortStableFunc(keep, func(a, b held) int { return a.start.Compare(b.start) })
 	for len(keep) >= maxAttempts || size > maxAllCookie && len(keep) > 0 {
 		g.events.emit(Event{Type: EventAttemptLimit})
 		g.clearCookie(w, keep[0].name)

@@ -82,7 +82,7 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 	if st == nil {
 		st = g.load(w, r)
 	}
-	noStore(w)
+	ownHeaders(w)
 	if st.err != nil {
 		g.notSignedOut(w, r)
 		return

@@ -33,38 +33,41 @@ type form struct{ Action, Label, ReturnTo, FormAction string }
 // retryAfter is the number of seconds after which a 503 may be tried again.
 const retryAfter = "5"
 
-func noStore(w http.ResponseWriter) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Referrer-Policy", "no-referrer")
+// ownHeaders sets what every answer of the gate's own has, redirects included: it stays out of caches and
+// frames, tells the next site nothing of its address, and is what its Content-Type says.
+func ownHeaders(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Content-Security-Policy", "frame-ancestors 'none'")
 }
 
 // redirect sends the browser to an address the gate made: an absolute one, set directly. http.Redirect would
 // rewrite it, so that what was checked is not what is sent.
 func redirect(w http.ResponseWriter, location string) {
-	noStore(w)
+	ownHeaders(w)
 	w.Header().Set("Location", location)
 	w.WriteHeader(http.StatusSeeOther)
 }
 
 // showPage answers with a page, or with problem+json (RFC 9457) where the client is a script.
 func (g *Gate) showPage(w http.ResponseWriter, r *http.Request, p Page) {
-	noStore(w)
-	h := w.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
+	ownHeaders(w)
 	if isScript(r) {
 		g.writeProblem(w, p)
 		return
 	}
+	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Content-Security-Policy", contentPolicy(p.form))
 	if p.Status >= http.StatusBadRequest && g.config.ErrorPage != nil {
-		h.Set("Content-Security-Policy", "frame-ancestors 'none'") // the application's page has styles of its own
-		g.config.ErrorPage(w, r, p)
+		g.config.ErrorPage(w, r, p) // the policy for content is the application's, which has styles of its own
 		return
 	}
+	h.Set("Content-Security-Policy", contentPolicy(p.form))
 	w.WriteHeader(p.Status)
 	if err := pageTemplate.Execute(w, pageData{Page: p, Style: template.CSS(pageStyle), Form: p.form}); err != nil {
 		g.config.Logger.Debug("oidcgate: writing a page", slog.Any("err", err))
@@ -83,6 +86,9 @@ func (g *Gate) writeProblem(w http.ResponseWriter, p Page) {
 	problem := map[string]any{"type": "about:blank", "title": p.Title, "status": p.Status, "detail": p.Text}
 	if p.Reference != "" {
 		problem["reference"] = p.Reference
+	}
+	if p.Reason != "" {
+		problem["reason"] = p.Reason
 	}
 	if p.Status == http.StatusUnauthorized && len(p.Links) > 0 {
 		problem["login_url"] = p.Links[0].URL

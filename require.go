@@ -12,7 +12,7 @@ import (
 // Rule says who may enter. It is made by [Claim], [EmailDomain], [Match], [ACR] and [FreshWithin]; the zero
 // value is none of them, and a guard built with it panics.
 type Rule struct {
-	allows func(*Identity) bool
+	allows func(id *Identity, leeway time.Duration) bool
 	step   stepUp // what a new login must bring where the rule does not allow; zero: none helps
 }
 
@@ -38,7 +38,7 @@ func Claim(name string, anyOf ...string) Rule {
 	if name[0] == '/' {
 		lookup = (*Identity).pointer
 	}
-	return Rule{allows: func(id *Identity) bool {
+	return Rule{allows: func(id *Identity, _ time.Duration) bool {
 		v, ok := lookup(id, name)
 		return ok && holds(v, anyOf)
 	}}
@@ -70,7 +70,7 @@ func EmailDomain(anyOf ...string) Rule {
 	if len(domains) == 0 {
 		panic("oidcgate: EmailDomain needs a domain")
 	}
-	return Rule{allows: func(id *Identity) bool {
+	return Rule{allows: func(id *Identity, _ time.Duration) bool {
 		address, verified := id.Email()
 		_, domain, _ := strings.Cut(address, "@")
 		return verified && slices.Contains(domains, strings.ToLower(domain))
@@ -83,7 +83,7 @@ func Match(f func(*Identity) bool) Rule {
 	if f == nil {
 		panic("oidcgate: Match needs a function")
 	}
-	return Rule{allows: f}
+	return Rule{allows: func(id *Identity, _ time.Duration) bool { return f(id) }}
 }
 
 // ACR allows those whose authentication context class is one of anyOf. Others are sent to log in once more,
@@ -95,21 +95,25 @@ func ACR(anyOf ...string) Rule {
 	}
 	anyOf = slices.Clone(anyOf)
 	return Rule{
-		allows: func(id *Identity) bool { return slices.Contains(anyOf, id.ACR()) },
+		allows: func(id *Identity, _ time.Duration) bool { return slices.Contains(anyOf, id.ACR()) },
 		step:   stepUp{ACR: anyOf},
 	}
 }
 
-// FreshWithin allows those who authenticated at the provider within d. Others are sent to log in once more,
-// with max_age, and auth_time is then checked (OpenID Connect Core, section 3.1.2.1). It panics when d is
-// less than a second.
+// FreshWithin allows those who authenticated at the provider within d, and [Config.Leeway] more for clocks that
+// differ. Others are sent to log in once more, with max_age, and auth_time is then checked with the same leeway,
+// so that who passes there passes here (OpenID Connect Core, section 3.1.2.1). It panics when d is less than a
+// second.
 func FreshWithin(d time.Duration) Rule {
 	if d < time.Second {
 		panic("oidcgate: FreshWithin needs at least a second")
 	}
 	return Rule{
-		allows: func(id *Identity) bool { t := id.AuthTime(); return !t.IsZero() && time.Since(t) <= d },
-		step:   stepUp{MaxAge: &d},
+		allows: func(id *Identity, leeway time.Duration) bool {
+			t := id.AuthTime()
+			return !t.IsZero() && time.Since(t) <= d+leeway
+		},
+		step: stepUp{MaxAge: &d},
 	}
 }
 
@@ -166,36 +170,46 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 }
 
 func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, st *state, rules []Rule) bool {
-	var missing stepUp
+	var step stepUp // what a new login must bring so that every rule allows, not only those that do not now
+	enough := true
 	for _, rule := range rules {
-		switch {
-		case rule.allows(st.identity):
-		case rule.step.zero():
+		allows := rule.allows(st.identity, g.config.Leeway)
+		if !allows && rule.step.zero() {
 			g.forbid(w, r, st)
 			return false
-		default:
-			missing = missing.and(rule.step)
 		}
+		enough = enough && allows
+		step = step.and(rule.step)
 	}
-	if !missing.zero() {
-		g.events.emit(Event{Type: EventStepUpRequired, SubjectHash: g.subjectHash(st.identity)})
-		g.askLogin(w, r, st, missing)
+	switch {
+	case enough:
+		w.Header().Set("Cache-Control", "private, no-store")
+		return true
+	case step.impossible():
+		g.forbid(w, r, st) // one login after the other would satisfy one rule after the other
 		return false
 	}
-	w.Header().Set("Cache-Control", "private, no-store")
-	return true
+	g.events.emit(Event{Type: EventStepUpRequired, SubjectHash: g.subjectHash(st.identity)})
+	g.askLogin(w, r, st, step)
+	return false
 }
 
 // and combines what two rules ask for.
 func (s stepUp) and(other stepUp) stepUp {
-	if len(other.ACR) > 0 {
+	switch {
+	case s.ACR == nil:
 		s.ACR = other.ACR
+	case other.ACR != nil:
+		s.ACR = slices.DeleteFunc(slices.Clone(s.ACR), func(acr string) bool { return !slices.Contains(other.ACR, acr) })
 	}
 	if other.MaxAge != nil && (s.MaxAge == nil || *other.MaxAge < *s.MaxAge) {
 		s.MaxAge = other.MaxAge
 	}
 	return s
 }
+
+// impossible reports whether no login can bring what is asked for: rules without a class in common.
+func (s stepUp) impossible() bool { return s.ACR != nil && len(s.ACR) == 0 }
 
 func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, st *state) {
 	g.events.emit(Event{Type: EventAccessDenied, Status: http.StatusForbidden, Provider: st.identity.provider, SubjectHash: g.subjectHash(st.identity)})
@@ -237,7 +251,7 @@ func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, st *state, step 
 			login.Title = "insufficient_user_authentication" // RFC 9470, section 3
 			login.Text = "This needs a fresh or a stronger login."
 		}
-		noStore(w)
+		ownHeaders(w)
 		g.writeProblem(w, login)
 	}
 }
@@ -280,16 +294,13 @@ func isPrefetch(h http.Header) bool {
 }
 
 // takesHTML reports whether HTML is an answer the client may want. No Accept header takes anything (RFC 9110,
-// section 12.5.1); one that names JSON beside "*/*" is a script's.
+// section 12.5.1), and so does "*/*" alone; where it stands beside other types than HTML, the client is a script,
+// or a browser loading an image or a stylesheet.
 func takesHTML(h http.Header) bool {
 	accept := strings.ToLower(strings.Join(h["Accept"], ","))
-	switch {
-	case accept == "" || strings.Contains(accept, "text/html") || strings.Contains(accept, "application/xhtml"):
-		return true
-	case strings.Contains(accept, "json") || strings.Contains(accept, "event-stream"):
-		return false
-	}
-	return strings.Contains(accept, "*/*")
+	media, _, _ := strings.Cut(accept, ";")
+	return strings.Contains(accept, "text/html") || strings.Contains(accept, "application/xhtml") ||
+		!strings.Contains(accept, ",") && (accept == "" || strings.TrimSpace(media) == "*/*")
 }
 
 // isFormPost reports whether a request is a form that a person sent off.

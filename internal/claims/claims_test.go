@@ -3,6 +3,7 @@ package claims_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -221,10 +222,11 @@ func TestTime(t *testing.T) {
 		{`"1311280970"`, time.Time{}, false},
 		{"true", time.Time{}, false},
 		{"null", time.Time{}, false},
+		{strings.Repeat("9", 10_000), time.Time{}, false},
 		{"[1311280970]", time.Time{}, false},
 	}
 	for _, tt := range tests {
-		t.Run("C062 "+tt.text, func(t *testing.T) {
+		t.Run(fmt.Sprintf("C062 %.30s", tt.text), func(t *testing.T) {
 			v, _ := mustParse(t, `{"exp":`+tt.text+`}`).Get("exp")
 			got, ok := v.Time()
 			if ok != tt.ok || !got.Equal(tt.want) {
@@ -291,6 +293,20 @@ func TestOf(t *testing.T) {
 		if v, err := claims.Of(bad); err == nil {
 			t.Errorf("Of(%s) = %q, want an error", name, v)
 		}
+	}
+}
+
+func TestMakingValues(t *testing.T) {
+	inner := claims.Object("").With("b", claims.Text("é"))
+	o := claims.Object("").With("a", inner.Value()).With("empty", claims.Object("").Value()).With("c", claims.Text(""))
+	if got, want := string(o.AppendJSON(nil)), `{"a":{"b":"é"},"empty":{},"c":""}`; got != want {
+		t.Errorf("made %s, want %s", got, want)
+	}
+	if _, err := claims.Valid(string(o)); err != nil {
+		t.Error(err)
+	}
+	if _, err := claims.Valid(string(o.With("d", claims.Text("\xff")))); err == nil {
+		t.Error("Valid takes text that is not UTF-8")
 	}
 }
 

@@ -116,6 +116,23 @@ func TestCheckResponseIssuer(t *testing.T) {
 	})
 }
 
+func TestOrigins(t *testing.T) {
+	for endpoint, want := range map[string]string{
+		"https://id.example/authorize":      "https://id.example",
+		"https://ID.Example:443/authorize":  "https://id.example",
+		"https://id.example:8443/authorize": "https://id.example:8443",
+		"http://127.0.0.1:80/authorize":     "http://127.0.0.1",
+		"https://[2001:DB8::1]/authorize":   "https://[2001:db8::1]",
+	} {
+		c := newOP().client(func(cfg *provider.Config) {
+			cfg.Endpoints = provider.Endpoints{Authorization: endpoint, Token: endpoint, JWKS: endpoint}
+		})
+		if got := c.AuthorizationOrigin(); got != want {
+			t.Errorf("the origin of %s is %q, want %q", endpoint, got, want)
+		}
+	}
+}
+
 func TestAcquire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newOP().client()

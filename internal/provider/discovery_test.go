@@ -53,6 +53,7 @@ func TestDiscoveryDocument(t *testing.T) {
 		{"C003 a file for keys", map[string]any{"jwks_uri": "file:///etc/passwd"}, "endpoint_invalid"},
 		{"C003 keys with user information", map[string]any{"jwks_uri": "https://id.example@evil.example/jwks"}, "endpoint_invalid"},
 		{"C003 keys with a fragment", map[string]any{"jwks_uri": "https://id.example/jwks#"}, "endpoint_invalid"},
+		{"C003 a very long URL", map[string]any{"jwks_uri": "https://id.example/" + strings.Repeat("x", 2048)}, "endpoint_invalid"},
 		{"C003 keys without host", map[string]any{"jwks_uri": "https:///jwks"}, "endpoint_invalid"},
 		{"C003 logout in script", map[string]any{"end_session_endpoint": "javascript:alert(1)"}, "endpoint_invalid"},
 		{"C003 userinfo on http", map[string]any{"userinfo_endpoint": "http://id.example/userinfo"}, "endpoint_invalid"},
@@ -340,6 +341,15 @@ func TestDiscoveryRefresh(t *testing.T) {
 				if got := o.events(); !slices.Equal(got, want) {
 					t.Errorf("events %q, want %q", got, want)
 				}
+
+				time.Sleep(time.Minute)
+				c.Metadata(t.Context())
+				synctest.Wait()
+				again := tt.event == "provider.unreachable provider_unreachable"
+				if asked := o.count("discovery") == 3; asked != again {
+					t.Errorf("asked again after a minute: %v, want %v", asked, again)
+				}
+				time.Sleep(11 * time.Second)
 			})
 		})
 	}

@@ -46,6 +46,8 @@ func TestExchangeAnswer(t *testing.T) {
 		{"C053 token_type in lower case", answerJSON(tokenAnswer(map[string]any{"token_type": "bearer"})), "", "", 0},
 		{"C053 unknown members", answerJSON(tokenAnswer(map[string]any{"x": []int{1}})), "", "", 0},
 
+		{"C069 members in another case are unknown members", answerJSON(tokenAnswer(map[string]any{"ACCESS_TOKEN": 1, "Expires_In": "x"})), "", "", 0},
+
 		{"C053 status 201", text(201, "application/json", good), "token_response_invalid", "", 502},
 		{"F10 status 204", text(204, "application/json", ""), "token_response_invalid", "", 502},
 		{"C053 a form body", text(200, "application/x-www-form-urlencoded", "access_token=at-1&token_type=Bearer&id_token=x"), "token_response_invalid", "", 502},
@@ -63,7 +65,7 @@ func TestExchangeAnswer(t *testing.T) {
 		{"F08 a megabyte", text(200, "application/json", good+strings.Repeat(" ", 1<<20)), "token_response_invalid", "", 502},
 		{"F08 a gzip answer", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
-			answerText(200, "application/json", "\x1f\x8b\x08")(w, r)
+			answerText(200, "application/json", good)(w, r)
 		}, "token_response_invalid", "", 502},
 		{"access_token missing", answerJSON(tokenAnswer(map[string]any{"access_token": nil})), "token_response_invalid", "", 502},
 		{"access_token empty", answerJSON(tokenAnswer(map[string]any{"access_token": ""})), "token_response_invalid", "", 502},
@@ -294,6 +296,12 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+func TestAuthWithoutSecretPrintsItsMethod(t *testing.T) {
+	if got := fmt.Sprint(provider.Auth{Method: provider.AuthNone}); got != "none" {
+		t.Errorf("prints %q", got)
+	}
+}
+
 func TestAuthPrintsNoSecret(t *testing.T) {
 	auth := basic("hush-hush")
 	cfg := newOP().config()
@@ -305,7 +313,7 @@ func TestAuthPrintsNoSecret(t *testing.T) {
 	}
 	for _, printed := range []string{
 		fmt.Sprint(auth), fmt.Sprintf("%s %q %v %+v %#v %x %d", auth, auth, auth, auth, auth, auth, auth),
-		fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg), string(text), log.String(),
+		fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg), string(text), log.String(), auth.String(), auth.GoString(),
 	} {
 		if strings.Contains(printed, "hush-hush") || strings.Contains(printed, "0x") && strings.Contains(printed, "Secret:") {
 			t.Errorf("C016 prints %s", printed)

@@ -89,9 +89,6 @@ func (c *Client) currentKeys(ctx context.Context) (*keySet, error) {
 
 // keysAfter returns a set that is newer than set, or set if there is none.
 func (c *Client) keysAfter(ctx context.Context, set *keySet) *keySet {
-	if newer := c.keys.now(); newer != set {
-		return newer
-	}
 	_ = c.loadKeys(ctx, set) // the failure was notified, and set serves on
 	return c.keys.now()
 }

@@ -91,7 +91,9 @@ type answer struct {
 // within its limit and has it checked before a library sees any of it: the
 // libraries read without limit, follow redirects, take form bodies for tokens
 // and put bodies into their errors. What check returns is all they get, as an
-// application/json answer with status 200.
+// application/json answer with status 200. So no http.Client ever sees a
+// redirect, which would carry the code, the verifier and the client's secret to
+// wherever it says (RFC 9700, 4.12).
 type guard struct {
 	base  http.RoundTripper
 	limit int64
@@ -123,11 +125,6 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (g *guard) read(resp *http.Response) (answer, error) {
 	defer resp.Body.Close()
-	// A redirect would carry the code, the verifier and the client's secret
-	// to wherever the answer says (RFC 9700, 4.12).
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		return answer{}, refused("the endpoint answers with a redirect")
-	}
 	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return answer{}, refused("the answer is compressed, which was not asked for")
 	}
@@ -215,8 +212,8 @@ func tlsText(err error) (string, bool) {
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "TLS: " + e.Error(), true
 	}
-	if e, ok := errors.AsType[tls.AlertError](err); ok {
-		return "TLS: " + e.Error(), true
+	if e, ok := errors.AsType[*net.OpError](err); ok && (e.Op == "remote error" || e.Op == "local error") {
+		return "TLS: " + e.Err.Error(), true // an alert, whose texts are crypto/tls's own
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "TLS: the endpoint does not speak TLS", true

@@ -300,6 +300,38 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+func TestTLSFaultsAreNamed(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer func(net.Conn)
+		text   string
+	}{
+		"C004 an alert":   {func(conn net.Conn) { conn.Write([]byte{21, 3, 1, 0, 2, 2, 40}); io.Copy(io.Discard, conn) }, "TLS: tls: handshake failure"},
+		"C004 not TLS":    {func(conn net.Conn) { io.WriteString(conn, "SSH-2.0-hush\r\n"); io.Copy(io.Discard, conn) }, "does not speak TLS"},
+		"F03 no hello":    {func(conn net.Conn) { io.Copy(io.Discard, conn) }, "no answer in time"},
+		"F11 a hasty end": {func(net.Conn) {}, "the connection broke"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			go func() {
+				if conn, err := listener.Accept(); err == nil {
+					defer conn.Close()
+					conn.Read(make([]byte, 1<<16))
+					tt.answer(conn)
+				}
+			}()
+			_, err = newOP().client(at("https://"+listener.Addr().String())).Exchange(t.Context(), "hush-code", "hush-verifier")
+			wantReason(t, err, "token_endpoint_unreachable")
+			if !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("got %v, want %q in it", err, tt.text)
+			}
+		})
+	}
+}
+
 func TestForbiddenAddresses(t *testing.T) {
 	for _, host := range []string{
 		"169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", // link-local, where clouds keep credentials

@@ -56,7 +56,9 @@ func TestUserinfo(t *testing.T) {
 		{"C076 HTML", answerText(200, "text/html", "hush"), "userinfo_error", lenient, "{}"},
 		{"C076 status 401", answerText(401, "application/json", encode(userinfo(nil))), "userinfo_error", lenient, "{}"},
 		{"C076 status 203", answerText(203, "application/json", encode(userinfo(nil))), "userinfo_error", lenient, "{}"},
-		{"C052 a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/token", http.StatusTemporaryRedirect) }, "userinfo_error", lenient, "{}"},
+		{"C052 a redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/token", http.StatusTemporaryRedirect)
+		}, "userinfo_error", lenient, "{}"},
 		{"F03 no answer", hang, "userinfo_error", lenient, "{}"},
 		{"F11 a broken connection", abort, "userinfo_error", lenient, "{}"},
 	}
@@ -87,6 +89,13 @@ func TestUserinfo(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestUserinfoWithoutSubject(t *testing.T) {
+	o := newOP()
+	o.set("userinfo", answerJSON(userinfo(map[string]any{"sub": nil})))
+	_, err := o.client(func(cfg *provider.Config) { cfg.Userinfo = provider.UserinfoOn }).Userinfo(t.Context(), "at-1", "")
+	wantReason(t, err, "userinfo_sub") // C075 nobody is not the same as nobody
 }
 
 func TestUserinfoOff(t *testing.T) {

@@ -1,0 +1,117 @@
+// Package idp runs the oidc-provider of ../../provider for tests.
+package idp
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/oidcgate/oidcgate/blackbox/internal/process"
+)
+
+// Config is what provider.mjs reads. Issuer and Port may be zero: then it is http on a free port of 127.0.0.1.
+// A service under test stands at localhost, so that their cookies do not meet.
+type Config struct {
+	Issuer             string         `json:"issuer"`
+	Port               int            `json:"port"`
+	TLS                *TLS           `json:"tls,omitempty"`
+	Clients            []Client       `json:"clients"`
+	Users              []User         `json:"users"`
+	ClaimsInIDToken    bool           `json:"claimsInIDToken"`
+	AlwaysRefreshToken bool           `json:"alwaysRefreshToken"`
+	RotateRefreshToken bool           `json:"rotateRefreshToken"`
+	TTL                map[string]int `json:"ttl,omitempty"` // seconds, by oidc-provider's name of the token
+}
+
+// TLS names the files of a certificate and its key.
+type TLS struct {
+	Cert string `json:"cert"`
+	Key  string `json:"key"`
+}
+
+// Client is a registered client, in the words of RFC 7591. AuthMethod is client_secret_basic, client_secret_post
+// or none, and then there is no Secret.
+type Client struct {
+	ID                     string   `json:"client_id"`
+	Secret                 string   `json:"client_secret,omitempty"`
+	AuthMethod             string   `json:"token_endpoint_auth_method"`
+	RedirectURLs           []string `json:"redirect_uris"`
+	PostLogoutRedirectURLs []string `json:"post_logout_redirect_uris,omitempty"`
+	BackchannelLogoutURL   string   `json:"backchannel_logout_uri,omitempty"`
+	BackchannelSID         bool     `json:"backchannel_logout_session_required,omitempty"`
+	GrantTypes             []string `json:"grant_types"`
+}
+
+// NewClient returns a client of a service at baseURL, with the routes the gate has below /auth.
+func NewClient(id, secret, authMethod, baseURL string) Client {
+	return Client{
+		ID: id, Secret: secret, AuthMethod: authMethod,
+		RedirectURLs:           []string{baseURL + "/auth/callback"},
+		PostLogoutRedirectURLs: []string{baseURL + "/auth/logout/done"},
+		GrantTypes:             []string{"authorization_code", "refresh_token"},
+	}
+}
+
+// User is somebody who can log in.
+type User struct {
+	Login    string         `json:"login"`
+	Password string         `json:"password"`
+	Claims   map[string]any `json:"claims"` // "sub" among them
+}
+
+// Alice is an administrator with a verified e-mail address.
+var Alice = User{Login: "alice", Password: "alice's password", Claims: map[string]any{
+	"sub": "alice-0001", "name": "Alice Adams", "email": "alice@example.com", "email_verified": true,
+	"groups": []string{"admin", "staff"},
+}}
+
+// Bob is in no group that matters, and his e-mail address is not verified.
+var Bob = User{Login: "bob", Password: "bob's password", Claims: map[string]any{
+	"sub": "bob-0002", "name": "Bob Brown", "email": "bob@example.com", "email_verified": false,
+	"groups": []string{"staff"},
+}}
+
+// Provider is a running provider.
+type Provider struct {
+	*process.Process
+	Issuer string
+}
+
+// Start starts a provider that ends with the test. Without Users it knows [Alice] and [Bob].
+func Start(t testing.TB, c Config) *Provider {
+	t.Helper()
+	if c.Port == 0 {
+		c.Port = process.FreePort(t)
+	}
+	if c.Issuer == "" {
+		c.Issuer = fmt.Sprintf("http://127.0.0.1:%d", c.Port)
+	}
+	if c.Users == nil {
+		c.Users = []User{Alice, Bob}
+	}
+	dir := filepath.Join(process.ModuleDir(t), "provider")
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", "oidc-provider")); err != nil {
+		t.Fatal("the npm provider is not installed; `make setup` installs what the tests need")
+	}
+	cmd := exec.Command("node", filepath.Join(dir, "provider.mjs"), writeConfig(t, c))
+	ready := "ready " + c.Issuer
+	p := process.Start(t, cmd, func(p *process.Process) bool { return strings.Contains(p.Stdout(), ready) })
+	return &Provider{Process: p, Issuer: c.Issuer}
+}
+
+func writeConfig(t testing.TB, c Config) string {
+	t.Helper()
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatalf("configuring the provider: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "provider.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatalf("configuring the provider: %v", err)
+	}
+	return file
+}

@@ -1,0 +1,140 @@
+// Package process runs programs for tests: it waits until they are ready, keeps what they print and ends them
+// by process id, with all that they started.
+package process
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	readyTime = 3 * time.Minute // generous: a Java server on a busy machine is slow
+	stopTime  = 15 * time.Second
+	shownTail = 8 << 10 // bytes of output in the log of a failed test
+)
+
+// A Process is a running program. Its methods may be called concurrently.
+type Process struct {
+	name   string
+	cmd    *exec.Cmd
+	exited chan struct{}
+
+	stdout, stderr output
+}
+
+// Start starts cmd, waits until ready reports true and ends it with the test. The test fails at once where the
+// program ends before it is ready; where it fails later, its log shows what the program printed.
+func Start(t testing.TB, cmd *exec.Cmd, ready func(*Process) bool) *Process {
+	t.Helper()
+	p := &Process{name: filepath.Base(cmd.Path), cmd: cmd, exited: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its children end with it
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("starting %s: %v", p.name, err)
+	}
+	go func() {
+		defer close(p.exited)
+		_ = cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		p.Stop()
+		if t.Failed() {
+			t.Logf("%s printed:\n%s%s", p.name, p.stdout.tail(), p.stderr.tail())
+		}
+	})
+	if err := p.await(ready); err != nil {
+		t.Fatalf("starting %s: %v", p.name, err)
+	}
+	return p
+}
+
+func (p *Process) await(ready func(*Process) bool) error {
+	for end := time.Now().Add(readyTime); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		select {
+		case <-p.exited:
+			return fmt.Errorf("it ended with %v", p.cmd.ProcessState)
+		default:
+		}
+		if ready(p) {
+			return nil
+		}
+	}
+	return fmt.Errorf("not ready within %v", readyTime)
+}
+
+// Stop asks the program to end, waits for it, and kills it if it does not. Stopping it again does nothing.
+func (p *Process) Stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // an error says that it has ended
+	select {
+	case <-p.exited:
+	case <-time.After(stopTime):
+	}
+	p.Kill()
+}
+
+// Kill ends the program and all that it started at once.
+func (p *Process) Kill() {
+	// The group may outlive its leader, and its id is not given away while it does.
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.exited
+}
+
+// Stdout returns what the program has printed on standard output.
+func (p *Process) Stdout() string { return p.stdout.String() }
+
+// Stderr returns what the program has printed on standard error.
+func (p *Process) Stderr() string { return p.stderr.String() }
+
+// FreePort returns a loopback port that nobody listens on.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("looking for a free port: %v", err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// ModuleDir returns the directory of the module under test, the parent of the package's or further up.
+func ModuleDir(t testing.TB) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		t.Fatalf("go env GOMOD: %v", err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(out)))
+}
+
+// output is a buffer that is written and read concurrently.
+type output struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.Write(b)
+}
+
+// String returns all that was written.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.String()
+}
+
+func (o *output) tail() string {
+	s := o.String()
+	return s[max(0, len(s)-shownTail):]
+}

@@ -1,0 +1,127 @@
+package visitor
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+)
+
+// Page is an answer that was read to its end.
+type Page struct {
+	URL    *url.URL // where the redirects ended
+	Status int
+	Header http.Header
+	Body   string
+
+	forms []*Form
+}
+
+// Form is a form of a page with the values it came with.
+type Form struct {
+	ID     string
+	Method string
+	Action *url.URL
+	Fields url.Values
+}
+
+func newPage(t testing.TB, resp *http.Response) *Page {
+	t.Helper()
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("reading %s: %v", resp.Request.URL, err)
+	}
+	p := &Page{URL: resp.Request.URL, Status: resp.StatusCode, Header: resp.Header, Body: string(body)}
+	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+		return p
+	}
+	root, err := html.Parse(strings.NewReader(p.Body))
+	if err != nil {
+		t.Fatalf("parsing %s: %v", p.URL, err)
+	}
+	p.readForms(t, root)
+	return p
+}
+
+// Location returns where a redirect leads that was not followed, or "".
+func (p *Page) Location() string {
+	u, err := p.URL.Parse(p.Header.Get("Location"))
+	if p.Header.Get("Location") == "" || err != nil {
+		return ""
+	}
+	return u.String()
+}
+
+// Form returns a copy of the form with an id, or nil.
+func (p *Page) Form(id string) *Form {
+	return p.find(func(f *Form) bool { return f.ID == id })
+}
+
+// FormWith returns a copy of the first form with a field, or nil.
+func (p *Page) FormWith(field string) *Form {
+	return p.find(func(f *Form) bool { return f.Fields.Has(field) })
+}
+
+// FormTo returns a copy of the first form whose action has a path, or nil.
+func (p *Page) FormTo(path string) *Form {
+	return p.find(func(f *Form) bool { return f.Action.Path == path })
+}
+
+func (p *Page) find(match func(*Form) bool) *Form {
+	for _, f := range p.forms {
+		if match(f) {
+			c := *f
+			c.Fields = make(url.Values, len(f.Fields))
+			for name, values := range f.Fields {
+				c.Fields[name] = append([]string(nil), values...)
+			}
+			return &c
+		}
+	}
+	return nil
+}
+
+func (p *Page) readForms(t testing.TB, root *html.Node) {
+	t.Helper()
+	for n := range root.Descendants() {
+		if n.Type != html.ElementNode || n.Data != "form" {
+			continue
+		}
+		action, err := p.URL.Parse(attribute(n, "action"))
+		if err != nil {
+			t.Fatalf("a form of %s has the action %q: %v", p.URL, attribute(n, "action"), err)
+		}
+		f := &Form{ID: attribute(n, "id"), Method: strings.ToUpper(attribute(n, "method")), Action: action, Fields: url.Values{}}
+		for field := range n.Descendants() {
+			if isTextField(field) {
+				f.Fields.Add(attribute(field, "name"), attribute(field, "value"))
+			}
+		}
+		p.forms = append(p.forms, f)
+	}
+}
+
+// isTextField leaves out what a browser sends only when it was pressed or ticked.
+func isTextField(n *html.Node) bool {
+	if n.Type != html.ElementNode || n.Data != "input" || attribute(n, "name") == "" {
+		return false
+	}
+	switch attribute(n, "type") {
+	case "submit", "button", "image", "reset", "checkbox", "radio":
+		return false
+	}
+	return true
+}
+
+func attribute(n *html.Node, name string) string {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return a.Val
+		}
+	}
+	return ""
+}

@@ -1,0 +1,224 @@
+// Package visitor is a person with a browser, as far as HTTP shows: it keeps cookies, follows redirects, and
+// fills in the forms of pages it has never seen.
+package visitor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Visitor has one cookie jar, as a browser has. Its methods may be called concurrently, but for RootCAs, which is
+// set before the first request; those that take a testing.TB end that test where there is no answer at all.
+type Visitor struct {
+	RootCAs *x509.CertPool // nil: the system's
+
+	client *http.Client
+
+	mu     sync.Mutex
+	routes map[string]string // host:port of a URL -> host:port to connect to
+	held   string
+}
+
+// New returns a visitor without cookies.
+func New() *Visitor {
+	jar, _ := cookiejar.New(nil) // never fails
+	v := &Visitor{routes: make(map[string]string)}
+	v.client = &http.Client{
+		Jar:           jar,
+		Timeout:       time.Minute,
+		CheckRedirect: v.checkRedirect,
+		Transport: &http.Transport{
+			DialContext:       v.dial,
+			DialTLSContext:    v.dialTLS,
+			DisableKeepAlives: true, // or Route would be heard of only by new connections
+		},
+	}
+	return v
+}
+
+// Route makes connections to the host of baseURL go to addr from now on, as a load balancer does.
+func (v *Visitor) Route(baseURL, addr string) {
+	u, err := url.Parse(baseURL)
+	if err != nil {
+		panic(err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.routes[u.Host] = addr
+}
+
+// HoldAt makes the visitor follow no redirect to an address that begins with prefix; where one leads there,
+// Page.Location has the address. HoldAt("") ends it.
+func (v *Visitor) HoldAt(prefix string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.held = prefix
+}
+
+func (v *Visitor) checkRedirect(r *http.Request, via []*http.Request) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.held != "" && strings.HasPrefix(r.URL.String(), v.held) {
+		return http.ErrUseLastResponse
+	}
+	if len(via) > maxSteps {
+		return errors.New("redirected without end")
+	}
+	return nil
+}
+
+func (v *Visitor) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	v.mu.Lock()
+	if other, ok := v.routes[addr]; ok {
+		addr = other
+	}
+	v.mu.Unlock()
+	return (&net.Dialer{}).DialContext(ctx, network, addr)
+}
+
+func (v *Visitor) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := v.dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	return tls.Client(conn, &tls.Config{ServerName: host, RootCAs: v.RootCAs, MinVersion: tls.VersionTLS12}), nil
+}
+
+// Get opens an address, as typing it into the address bar does, and follows where it leads.
+func (v *Visitor) Get(t testing.TB, address string) *Page {
+	t.Helper()
+	return v.navigate(t, v.client, http.MethodGet, address, nil)
+}
+
+// Peek opens an address and follows no redirect.
+func (v *Visitor) Peek(t testing.TB, address string) *Page {
+	t.Helper()
+	client := *v.client
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return v.navigate(t, &client, http.MethodGet, address, nil)
+}
+
+// Submit sends a form and follows where it leads.
+func (v *Visitor) Submit(t testing.TB, f *Form) *Page {
+	t.Helper()
+	if f.Method != http.MethodPost {
+		t.Fatalf("the form at %s has the method %q; this visitor knows POST", f.Action, f.Method)
+	}
+	return v.navigate(t, v.client, http.MethodPost, f.Action.String(), f)
+}
+
+// navigate sends what browsers send with a navigation.
+func (v *Visitor) navigate(t testing.TB, client *http.Client, method, address string, f *Form) *Page {
+	t.Helper()
+	var body io.Reader
+	if f != nil {
+		body = strings.NewReader(f.Fields.Encode())
+	}
+	r, err := http.NewRequestWithContext(t.Context(), method, address, body)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, address, err)
+	}
+	r.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.Header.Set("Sec-Fetch-Dest", "document")
+	if f != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		r.Header.Set("Origin", f.Action.Scheme+"://"+f.Action.Host)
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, address, err)
+	}
+	return newPage(t, resp)
+}
+
+// Do sends a request of a script, with the visitor's cookies, and follows where it leads. The caller closes the
+// body.
+func (v *Visitor) Do(r *http.Request) (*http.Response, error) { return v.client.Do(r) }
+
+// Cookies returns the cookies a request to an address would carry.
+func (v *Visitor) Cookies(address string) []*http.Cookie {
+	u, err := url.Parse(address)
+	if err != nil {
+		panic(err)
+	}
+	return v.client.Jar.Cookies(u)
+}
+
+// SetCookies adds cookies that an answer from an address could have set.
+func (v *Visitor) SetCookies(address string, cookies []*http.Cookie) {
+	u, err := url.Parse(address)
+	if err != nil {
+		panic(err)
+	}
+	v.client.Jar.SetCookies(u, cookies)
+}
+
+// maxSteps bounds a walk through the pages of a provider, and a chain of redirects.
+const maxSteps = 10
+
+// LogIn fills in the login page that was reached, and says yes to what is asked next, until there is nothing to
+// fill in.
+func (v *Visitor) LogIn(t testing.TB, p *Page, login, password string) *Page {
+	t.Helper()
+	sent := false
+	return v.walk(t, p, func(p *Page) *Form {
+		f := p.FormWith("password")
+		if f == nil {
+			return p.Form("consent")
+		}
+		if sent {
+			t.Fatalf("the provider did not take the password of %s:\n%s", login, p.Body)
+		}
+		sent = true
+		for _, name := range []string{"login", "username"} {
+			if f.Fields.Has(name) {
+				f.Fields.Set(name, login)
+			}
+		}
+		f.Fields.Set("password", password)
+		return f
+	})
+}
+
+// ConfirmLogout says yes where the provider asks whether to log out.
+func (v *Visitor) ConfirmLogout(t testing.TB, p *Page) *Page {
+	t.Helper()
+	return v.walk(t, p, func(p *Page) *Form {
+		f := p.Form("op.logoutForm")
+		if f != nil {
+			f.Fields.Set("logout", "yes")
+		}
+		return f
+	})
+}
+
+// walk submits what next makes of each page until that is nothing.
+func (v *Visitor) walk(t testing.TB, p *Page, next func(*Page) *Form) *Page {
+	t.Helper()
+	for range maxSteps {
+		f := next(p)
+		if f == nil {
+			return p
+		}
+		p = v.Submit(t, f)
+	}
+	t.Fatalf("still asked after %d pages, at %s:\n%s", maxSteps, p.URL, p.Body)
+	return nil
+}

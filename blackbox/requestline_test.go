@@ -1,0 +1,123 @@
+package blackbox_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate/blackbox/internal/idp"
+	"github.com/oidcgate/oidcgate/blackbox/internal/rp"
+	"github.com/oidcgate/oidcgate/blackbox/internal/visitor"
+)
+
+// targets are request targets that send a browser elsewhere when they come back as a Location.
+var targets = []string{
+	"//evil.example/x",
+	`/\evil.example/x`,
+	`/\/evil.example/x`,
+	`\\evil.example/x`,
+	"///evil.example/x",
+	"/%2f/evil.example/x",
+	"/%5cevil.example/x",
+	"/mounted//evil.example/x",
+	`/mounted/\evil.example/x`,
+	"/app/..//evil.example/x",
+	"http://evil.example/x",
+	"/auth/login?return_to=//evil.example/x",
+	"/auth/login?return_to=/%5cevil.example/x",
+	"/auth/login?return_to=http://evil.example/x",
+	"/auth/logout?return_to=//evil.example/x",
+	"//evil.example/auth/login",
+	"//evil.example/app",
+	"http://evil.example/app",
+	`/\evil.example/../app`,
+}
+
+// What a request line names is never where the answer leads: that is this site or the provider.
+func TestRequestLinesThatNameAnotherSite(t *testing.T) {
+	options, client := newShop(t)
+	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}})
+	for _, router := range []string{"mux", "chi", "gin"} {
+		t.Run(router, func(t *testing.T) {
+			shop := rp.Start(t, with(options, "OIDC_ISSUER", op.Issuer, "ROUTER", router))
+			alice := visitor.New()
+			logIn(t, alice, shop.URL+"/app", idp.Alice)
+			for who, cookies := range map[string][]*http.Cookie{"a stranger": nil, "a customer": alice.Cookies(shop.URL)} {
+				for _, target := range targets {
+					t.Run(who+" sends GET "+target, func(t *testing.T) {
+						resp := sendLine(t, shop, target, cookies)
+						wantHere(t, resp, shop.URL, op.Issuer)
+					})
+				}
+			}
+			wantReturnHere(t, shop)
+		})
+	}
+}
+
+// sendLine sends a request line as it is, which no client of the standard library would.
+func sendLine(t *testing.T, shop *rp.Replica, target string, cookies []*http.Cookie) *http.Response {
+	t.Helper()
+	conn, err := net.Dial("tcp", shop.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	request := "GET " + target + " HTTP/1.1\r\nHost: " + strings.TrimPrefix(shop.URL, "http://") +
+		"\r\nAccept: text/html\r\nConnection: close\r\n"
+	for _, c := range cookies {
+		request += fmt.Sprintf("Cookie: %s=%s\r\n", c.Name, c.Value)
+	}
+	if _, err := io.WriteString(conn, request+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+	return resp
+}
+
+// wantHere resolves the Location as browsers do, which take a backslash for a slash.
+func wantHere(t *testing.T, resp *http.Response, base, issuer string) {
+	t.Helper()
+	location := resp.Header.Get("Location")
+	if location == "" {
+		if resp.StatusCode >= 500 {
+			t.Errorf("answers %d", resp.StatusCode)
+		}
+		return
+	}
+	u, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := u.Parse(strings.ReplaceAll(location, `\`, "/"))
+	if err != nil {
+		t.Fatalf("Location %q: %v", location, err)
+	}
+	if origin := to.Scheme + "://" + to.Host; origin != base && origin != issuer {
+		t.Errorf("answers %d with Location %q, which leads to %s", resp.StatusCode, location, origin)
+	}
+}
+
+// wantReturnHere logs in with a return path that names another site, and ends on this one.
+func wantReturnHere(t *testing.T, shop *rp.Replica) {
+	t.Helper()
+	for _, returnTo := range []string{"//evil.example/x", `/\evil.example/x`, "http://evil.example/x"} {
+		v := visitor.New()
+		p := v.Get(t, shop.URL+"/auth/login?return_to="+url.QueryEscape(returnTo))
+		if p = v.LogIn(t, p, idp.Bob.Login, idp.Bob.Password); p.URL.String() != shop.URL+"/" {
+			t.Errorf("a login that was to return to %s ends at %s, want the home page", returnTo, p.URL)
+		}
+	}
+}
