@@ -27,7 +27,7 @@ const (
 // the token is no good, and 503 when it could not be done, so that the provider tries again. Nothing that it
 // sends is believed before its signature.
 func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *upstream) {
-	noStore(w)
+	ownHeaders(w)
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)
@@ -129,10 +129,11 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 		return
 	}
 	st := g.load(w, r)
-	noStore(w)
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "+up.frameOrigins())
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	ownHeaders(w)
+	h := w.Header()
+	h.Del("X-Frame-Options") // which cannot name a site
+	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "+up.frameOrigins())
+	h.Set("Content-Type", "text/plain; charset=utf-8")
 	q := r.URL.Query()
 	if st.identity == nil || len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" ||
 		q.Get("iss") != st.identity.Issuer() || q.Get("sid") != st.identity.SessionID() {

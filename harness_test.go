@@ -41,7 +41,13 @@ type world struct {
 // newWorld opens a shop. Each change edits its configuration before the gate is made.
 func newWorld(t *testing.T, changes ...func(*oidcgate.Config, *oidcgate.Provider)) *world {
 	t.Helper()
-	w := &world{T: t, op: oidcgatetest.NewProvider(t), store: &store.Memory{}}
+	return newWorldOf(t, oidcgatetest.NewProvider(t), changes...)
+}
+
+// newWorldOf is newWorld at a provider that the test made.
+func newWorldOf(t *testing.T, op *oidcgatetest.Provider, changes ...func(*oidcgate.Config, *oidcgate.Provider)) *world {
+	t.Helper()
+	w := &world{T: t, op: op, store: &store.Memory{}}
 	w.op.AddClient(oidcgatetest.Client{
 		ID: "shop", Secret: secret,
 		RedirectURLs:           []string{shopURL + "/auth/callback"},

@@ -15,9 +15,7 @@ import (
 
 func TestRefreshOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.op.Close()
-		w = newTokenWorld(t, oidcgatetest.Config{RotateRefreshTokens: true, AccessTokenLifetime: time.Minute})
+		w := newTokenWorld(t, oidcgatetest.Config{RotateRefreshTokens: true, AccessTokenLifetime: time.Minute})
 		w.login()
 		first := w.accessToken()
 		time.Sleep(2 * time.Minute)
@@ -41,9 +39,7 @@ func TestRefreshOnce(t *testing.T) {
 // newTokenWorld is a world whose shop tells its access token at /token.
 func newTokenWorld(t *testing.T, op oidcgatetest.Config, changes ...func(*oidcgate.Config, *oidcgate.Provider)) *world {
 	t.Helper()
-	w := newWorldAt(t, oidcgatetest.NewProvider(t, op), changes...)
-	inner := w.handler
-	_ = inner
+	w := newWorldOf(t, oidcgatetest.NewProvider(t, op), changes...)
 	mux := http.NewServeMux()
 	mux.Handle("/", w.shop())
 	mux.HandleFunc("/token", func(rw http.ResponseWriter, r *http.Request) {
