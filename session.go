@@ -286,11 +286,12 @@ func (g *Gate) begin(ctx context.Context, w http.ResponseWriter, id *Identity, t
 	}
 	g.sessions.Put(ctx, identityKey, id)
 	token, deadline, err := g.sessions.Commit(ctx)
-	if err != nil {
-		return "", err
+	if err == nil {
+		err = g.saveTokens(ctx, token, t, deadline)
 	}
-	if err := g.saveTokens(ctx, token, t, deadline); err != nil {
-		_ = g.end(ctx, token) // best effort: nobody has the cookie
+	if err != nil {
+		// A write that failed may have been carried out. Best effort: nobody has the cookie.
+		_ = g.end(ctx, g.sessions.Token(ctx))
 		return "", err
 	}
 	g.sessions.WriteSessionCookie(ctx, w, token, deadline)
