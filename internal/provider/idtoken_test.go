@@ -204,7 +204,7 @@ func TestVerifyIDTokenForgeries(t *testing.T) {
 		{"C070 a line break", good[:20] + "\n" + good[20:], "id_token_malformed"},
 		{"C070 a space at the end", good + " ", "id_token_malformed"},
 		{"C070 standard base64", "+/+/" + good, "id_token_malformed"},
-		{"C070 too long", good + strings.Repeat("A", 64<<10), "id_token_malformed"},
+		{"C070 too long", good + strings.Repeat("A", 256<<10), "id_token_malformed"},
 		{"nothing", "", "id_token_malformed"},
 	}
 	o := newOP()
