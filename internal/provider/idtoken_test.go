@@ -331,6 +331,27 @@ func TestVerifyIDTokenStepUp(t *testing.T) {
 	}
 }
 
+func TestVerifyIDTokenTrustedAudience(t *testing.T) {
+	c := newOP().client(func(cfg *provider.Config) { cfg.TrustedAudiences = []string{"api"} })
+	for _, row := range []struct {
+		name   string
+		claims map[string]any
+		reason string
+	}{
+		{"C059 C060 a trusted audience beside us, and azp is us", map[string]any{"aud": []string{clientID, "api"}, "azp": clientID}, ""},
+		{"C060 a trusted audience beside us, without azp", map[string]any{"aud": []string{clientID, "api"}}, "aud"},
+		{"C060 a trusted audience beside us, and azp is it", map[string]any{"aud": []string{clientID, "api"}, "azp": "api"}, "aud"},
+		{"C059 a trusted audience alone", map[string]any{"aud": "api"}, "aud"},
+		{"C059 a third audience nobody trusts", map[string]any{"aud": []string{clientID, "api", "evil"}, "azp": clientID}, "aud"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			raw := signed(goodHeader, encode(identity(row.claims)))
+			_, err := c.VerifyIDToken(t.Context(), raw, provider.Expectation{Nonce: nonce})
+			wantReason(t, err, row.reason)
+		})
+	}
+}
+
 func TestVerifyRefreshedIDToken(t *testing.T) {
 	since := time.Now().Add(-time.Hour).Truncate(time.Second)
 	tests := []struct {
