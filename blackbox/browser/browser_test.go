@@ -349,7 +349,7 @@ func frameStory(s *scene) {
 }
 
 func embedsStory(s *scene) {
-	v := s.visitor()
+	v := newVisitor(s.T, s.chromium) // its console tells of what could not be shown
 	v.open(shopURL + "/embeds")
 	s.wantCalls(oidcgatetest.Authorization, 0)
 	if got := v.cookieNames(shopURL); got != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds what one visitor does in one test. Nothing waits for it but a test that fails.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // startChromium starts a browser that ends with the test, and returns the context its tabs are made from.
 func startChromium(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.Context {
@@ -111,8 +111,8 @@ func (v *tab) click(selector string) *network.Response {
 func (v *tab) land(what string, action chromedp.Action[chromedp.Void]) *network.Response {
 	v.Helper()
 	response, err := chromedp.RunResponse(v.ctx, action)
-	if err != nil {
-		v.Fatalf("%s: %v\nvisited: %s", what, err, strings.Join(v.documents(), "\n         "))
+	if err != nil || response == nil {
+		v.Fatalf("%s: response %v, error %v; visited:\n%s", what, response, err, strings.Join(v.documents(), "\n"))
 	}
 	return response
 }
@@ -191,9 +191,10 @@ func run[R any](v *tab, what string, action chromedp.Action[R]) R {
 	return result
 }
 
-func text(v *tab, selector string) string {
+// text is what the first element says that the selector finds, or "" where there is none.
+func (v *tab) text(selector string) string {
 	v.Helper()
-	return run(v, "reading "+selector+" at "+v.address(), chromedp.Evaluate[string](fmt.Sprintf("document.querySelector(%q).textContent", selector)))
+	return evaluate[string](v, fmt.Sprintf(`document.querySelector(%q)?.textContent ?? ""`, selector))
 }
 
 // documents lists the addresses of documents the tab has asked for since it was opened.
@@ -221,7 +222,7 @@ func (v *tab) wantAt(want string) {
 // wantText fails the test unless the element says so.
 func (v *tab) wantText(selector, want string) {
 	v.Helper()
-	if got := text(v, selector); got != want {
+	if got := v.text(selector); got != want {
 		v.Fatalf("%s at %s: got %q, want %q", selector, v.address(), got, want)
 	}
 }
