@@ -174,20 +174,18 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *state {
 	if !ok {
 		return st
 	}
-	ctx, err := g.sessions.Load(st, token)
-	if err != nil {
+	if _, err := g.sessions.Load(st, token); err != nil {
 		st.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 		g.events.storeIll(err)
 		return st
 	}
-	id, _ := g.sessions.Get(ctx, identityKey).(*Identity)
-	if id == nil {
+	if st.identity == nil {
 		g.forget(w, r)
 		return st
 	}
-	id.expires = unixMillis(st.times.deadline)
-	id.idleExpires = unixMillis(st.times.ends(g.config.IdleTimeout))
-	st.token, st.identity = token, id
+	st.token = token
+	st.identity.expires = unixMillis(st.times.deadline)
+	st.identity.idleExpires = unixMillis(st.times.ends(g.config.IdleTimeout))
 	header.Set("Cache-Control", "private, no-cache")
 	return st
 }

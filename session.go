@@ -36,7 +36,8 @@ func (k recordKind) key(g *Gate, token string) string {
 	copy(buf[:], g.fingerprint[:])
 	copy(buf[sha256.Size:], token)
 	sum := sha256.Sum256(buf[:])
-	return k.prefix + base64.RawURLEncoding.EncodeToString(sum[:])
+	var name [2 + tokenSize]byte // for a prefix and the hash: no garbage but the string
+	return string(base64.RawURLEncoding.AppendEncode(append(name[:0], k.prefix...), sum[:]))
 }
 
 // binding ties a sealed record to what it is, where it lies and whose it is. The browser's cookie is part of
@@ -128,8 +129,14 @@ func (identityCodec) Encode(_ time.Time, values map[string]any) ([]byte, error) 
 	return []byte(record), nil
 }
 
-// Decode implements scs.Codec. Nothing is parsed: the identity's claims are pieces of the record.
-func (identityCodec) Decode(b []byte) (time.Time, map[string]any, error) {
+// Decode implements scs.Codec. It is left with nothing to do: a map for scs to keep one value in would cost
+// every request more than decoding the identity.
+func (identityCodec) Decode([]byte) (time.Time, map[string]any, error) {
+	return time.Time{}, nil, nil
+}
+
+// decodeIdentity is the reverse of Encode. Nothing is parsed: the identity's claims are pieces of the record.
+func decodeIdentity(b []byte) *Identity {
 	record := claims.Object(b)
 	id := &Identity{
 		provider:    member(record, "provider"),
@@ -142,7 +149,7 @@ func (identityCodec) Decode(b []byte) (time.Time, map[string]any, error) {
 	if text, ok := created.Number(); ok {
 		id.created = parseMillis(text)
 	}
-	return time.Time{}, map[string]any{identityKey: id}, nil
+	return id
 }
 
 func member(o claims.Object, name string) string {
@@ -158,7 +165,7 @@ func object(o claims.Object, name string) claims.Object {
 }
 
 // sessionStore is what scs stores identities in. It is called with a context that has the request's state,
-// which it tells the session's times.
+// which it tells whose session it is, and its times.
 type sessionStore struct {
 	withoutContext
 	g *Gate
@@ -178,7 +185,11 @@ func (s sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool, 
 	if errors.Is(err, errGone) {
 		return nil, false, nil
 	}
-	return plaintext, err == nil, err
+	if err != nil {
+		return nil, false, err
+	}
+	st.identity = decodeIdentity(plaintext)
+	return plaintext, true, nil
 }
 
 func (s sessionStore) open(st *state, key, token string, sealed []byte) ([]byte, error) {
