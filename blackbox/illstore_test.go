@@ -22,6 +22,7 @@ type illness struct {
 	name    string
 	befall  func(*testing.T, *ward)
 	heal    func(*testing.T, *ward)
+	proxied bool // the service reaches Redis through a proxy
 	reads   bool // Redis still answers reads
 	deletes bool // and still deletes
 }
@@ -29,6 +30,7 @@ type illness struct {
 // ward is a service whose Redis falls ill.
 type ward struct {
 	redis *redistest.Server
+	proxy *redistest.Proxy // where the illness wants one
 	admin *redis.Client
 	shop  *rp.Replica
 
@@ -45,6 +47,12 @@ var illnesses = []illness{
 		name:   "hung",
 		befall: func(_ *testing.T, w *ward) { w.redis.Pause() },
 		heal:   func(_ *testing.T, w *ward) { w.redis.Resume() },
+	},
+	{
+		name:    "slower than anybody waits",
+		befall:  func(_ *testing.T, w *ward) { w.proxy.SetDelay(5 * time.Second) },
+		heal:    func(_ *testing.T, w *ward) { w.proxy.SetDelay(0) },
+		proxied: true,
 	},
 	{
 		name:   "read-only",
@@ -78,7 +86,12 @@ func TestIllStore(t *testing.T) {
 			// What is written is on disk before it is answered, so that a Redis that starts again knows it all.
 			server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 			w := &ward{redis: server, admin: server.Client(nil), issuer: op.Issuer}
-			w.shop = rp.Start(t, with(options, "OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+server.Addr))
+			addr := server.Addr
+			if ill.proxied {
+				w.proxy = redistest.NewProxy(t, server.Addr)
+				addr = w.proxy.Addr
+			}
+			w.shop = rp.Start(t, with(options, "OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+addr))
 			w.goThrough(t, ill)
 		})
 	}
@@ -205,7 +218,7 @@ func visitOnce(v *visitor.Visitor, address string) error {
 	if err != nil {
 		return err
 	}
-	resp, err := v.Do(r)
+	resp, err := v.Client().Do(r)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func sessionsOf(t *testing.T, callback string, cookies []*http.Cookie, replicas 
 				t.Error(err)
 				return
 			}
-			resp, err := v.Do(r)
+			resp, err := v.Client().Do(r)
 			if err != nil {
 				t.Error(err)
 				return
