@@ -1,6 +1,7 @@
 package oidcgate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"mime"
@@ -20,6 +21,7 @@ import (
 const (
 	maxLogoutBody   = 32 << 10
 	logoutBodyTime  = 5 * time.Second
+	logoutPatience  = 2 * time.Second
 	maxLogoutChecks = 16 // logout tokens judged at the same time: each may cost a signature
 )
 
@@ -33,19 +35,12 @@ func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *ups
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	select {
-	case g.logoutChecks <- struct{}{}:
-		defer func() { <-g.logoutChecks }()
-	default:
-		g.tryLater(w)
-		return
-	}
 	raw, err := readLogoutToken(w, r)
 	if err != nil {
 		g.rejectLogout(w, up, &provider.Error{Reason: "request", Status: http.StatusBadRequest, Err: err})
 		return
 	}
-	token, err := up.client.VerifyLogoutToken(r.Context(), raw)
+	token, err := g.verifyLogout(r.Context(), up, raw)
 	if err != nil {
 		g.rejectLogout(w, up, err)
 		return
@@ -64,16 +59,33 @@ func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 	if err != nil || kind != "application/x-www-form-urlencoded" {
 		return "", errors.New("the body is not a form")
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(logoutBodyTime)) // where the server can
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(logoutBodyTime)) // where the server can
 	r.Body = http.MaxBytesReader(w, r.Body, maxLogoutBody)
 	if err := r.ParseForm(); err != nil {
 		return "", errors.New("the form cannot be read")
 	}
+	_ = control.SetReadDeadline(time.Time{}) // else the server takes its end for the client's leaving
 	tokens := r.PostForm["logout_token"]
 	if len(tokens) != 1 {
 		return "", fmt.Errorf("%d logout tokens in place of one", len(tokens))
 	}
 	return tokens[0], nil
+}
+
+// verifyLogout judges a logout token as soon as there is room for it. Strangers who send junk occupy a bounded
+// part of the machine, and only once all of it was received.
+func (g *Gate) verifyLogout(ctx context.Context, up *upstream, raw string) (*provider.LogoutToken, error) {
+	timer := time.NewTimer(logoutPatience)
+	defer timer.Stop()
+	select {
+	case g.logoutChecks <- struct{}{}:
+		defer func() { <-g.logoutChecks }()
+		return up.client.VerifyLogoutToken(ctx, raw)
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil, &provider.Error{Reason: "busy", Status: http.StatusServiceUnavailable, Err: errors.New("too many logout tokens at a time")}
 }
 
 // applyLogout ends the sessions that the token names, once. The token's id is remembered after that: a
@@ -92,7 +104,7 @@ func (g *Gate) applyLogout(r *http.Request, up *upstream, token *provider.Logout
 	if token.SessionID != "" {
 		_, err = g.endProviderSession(ctx, up.issuer, token.SessionID, "backchannel")
 	} else {
-		_, err = g.endUser(ctx, up.issuer, token.Subject, token.IssuedAt, "backchannel")
+		_, err = g.endUser(ctx, up.issuer, token.Subject, token.IssuedAt, issuedAfter(token.IssuedAt), "backchannel")
 	}
 	if err != nil {
 		return g.ill(err)
@@ -134,6 +146,10 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 	h.Del("X-Frame-Options") // which cannot name a site
 	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "+up.frameOrigins())
 	h.Set("Content-Type", "text/plain; charset=utf-8")
+	if st.err != nil {
+		g.tryLater(w)
+		return
+	}
 	q := r.URL.Query()
 	if st.identity == nil || len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" ||
 		q.Get("iss") != st.identity.Issuer() || q.Get("sid") != st.identity.SessionID() {

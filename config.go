@@ -171,6 +171,10 @@ type Provider struct {
 	// default of OpenID Connect Dynamic Client Registration, section 2. Only asymmetric ones are accepted.
 	SigningAlgs []string
 
+	// TrustedAudiences may stand in an ID Token's "aud" beside the client, if "azp" then names the client. An ID
+	// Token with any other audience is refused (OpenID Connect Core, section 3.1.3.7).
+	TrustedAudiences []string
+
 	// DiscoveryRefresh and JWKSRefresh are the ages at which metadata and keys are fetched anew, on their
 	// next use. If zero, each is one hour.
 	DiscoveryRefresh time.Duration
@@ -457,6 +461,7 @@ func (p Provider) client(c *config, notify func(provider.Notice)) *provider.Clie
 		AuthParams:       p.authParams(),
 		ResponseMode:     p.ResponseMode,
 		SigningAlgs:      p.SigningAlgs,
+		TrustedAudiences: slices.Clone(p.TrustedAudiences),
 		Userinfo:         provider.UserinfoMode(p.Userinfo),
 		UserinfoSigned:   p.UserinfoSigned,
 		Leeway:           c.Leeway,

@@ -191,7 +191,7 @@ func (g *Gate) endHandle(ctx context.Context, handle string, c card) error {
 }
 
 // endSet ends the sessions of a set that spare does not spare, and returns their number. Entries whose session
-// is over already are taken out.
+// is over already are taken out and not counted.
 func (g *Gate) endSet(ctx context.Context, set string, spare func(handle string, c card) bool, reason Reason) (int, error) {
 	handles, err := g.config.Store.Members(ctx, set)
 	if err != nil {
@@ -206,11 +206,18 @@ func (g *Gate) endSet(ctx context.Context, set string, spare func(handle string,
 		if spare(handle, c) {
 			continue
 		}
+		alive, err := g.alive(ctx, handle)
+		if err != nil {
+			return ended, err
+		}
 		if err := g.endHandle(ctx, handle, c); err != nil {
 			return ended, err
 		}
 		if err := g.config.Store.Remove(ctx, set, handle); err != nil {
 			return ended, err
+		}
+		if !alive {
+			continue
 		}
 		ended++
 		g.events.emit(Event{Type: EventSessionRevoked, Reason: reason, Provider: c.Provider, Issuer: c.Issuer, SessionRef: g.handleRef(handle)})
@@ -255,7 +262,11 @@ func (s Sessions) List(ctx context.Context) ([]UserSession, error) {
 		if err != nil {
 			return nil, s.gate.ill(err)
 		}
-		if !s.gate.alive(ctx, handle) {
+		alive, err := s.gate.alive(ctx, handle)
+		if err != nil {
+			return nil, s.gate.ill(err)
+		}
+		if !alive {
 			continue
 		}
 		list = append(list, UserSession{handle, c.Provider, c.Label, c.Created, handle == st.handle()})
@@ -265,9 +276,12 @@ func (s Sessions) List(ctx context.Context) ([]UserSession, error) {
 }
 
 // alive reports whether a session's identity is still there: an idle one is over before its entry is.
-func (g *Gate) alive(ctx context.Context, handle string) bool {
+func (g *Gate) alive(ctx context.Context, handle string) (bool, error) {
 	_, err := g.config.Store.Get(ctx, identityRecord.prefix+handle)
-	return !errors.Is(err, store.ErrNotFound)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // End ends one session of the signed-in visitor. An ID that is not one of the visitor's own is
@@ -311,30 +325,38 @@ func (s Sessions) EndOthers(ctx context.Context) (int, error) {
 // EndUser ends all sessions of a user, those included whose login is under way, and returns their number:
 // for administrators, whoever is signed in.
 func (s Sessions) EndUser(ctx context.Context, issuer, subject string) (int, error) {
-	n, err := s.gate.endUser(ctx, issuer, subject, time.Now(), "admin")
+	n, err := s.gate.endUser(ctx, issuer, subject, time.Now(), nobody, "admin")
 	return n, s.gate.ill(err)
 }
 
-// EndProviderSession is [Sessions.EndUser] for the session that the provider calls sid.
+// EndProviderSession is [Sessions.EndUser] for the session that the provider calls sid, which is taken to be over
+// there, too: no login out of it begins a session here for about [Config.AttemptTTL].
 func (s Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
 	n, err := s.gate.endProviderSession(ctx, issuer, sid, "admin")
 	return n, s.gate.ill(err)
 }
 
-// endUser ends the sessions of a user whose ID Token is not later than at. Those that began later are a new
-// login, which a logout that arrives late does not mean.
-func (g *Gate) endUser(ctx context.Context, issuer, subject string, at time.Time, reason Reason) (int, error) {
+// endUser ends the sessions of a user that spare does not spare, and the logins under way whose ID Token is not
+// later than at.
+func (g *Gate) endUser(ctx context.Context, issuer, subject string, at time.Time, spare func(string, card) bool, reason Reason) (int, error) {
 	if err := g.bury(ctx, g.subjectTombstone(issuer, subject), at); err != nil {
 		return 0, err
 	}
-	later := func(_ string, c card) bool { return c.Issued.After(at) }
-	return g.endSet(ctx, g.subjectSet(issuer, subject), later, reason)
+	return g.endSet(ctx, g.subjectSet(issuer, subject), spare, reason)
 }
+
+// issuedAfter spares the sessions of a new login, which a logout that arrives late does not mean. Both times are
+// the provider's.
+func issuedAfter(at time.Time) func(string, card) bool {
+	return func(_ string, c card) bool { return c.Issued.After(at) }
+}
+
+// nobody spares nobody.
+func nobody(string, card) bool { return false }
 
 func (g *Gate) endProviderSession(ctx context.Context, issuer, sid string, reason Reason) (int, error) {
 	if err := g.bury(ctx, g.sidTombstone(issuer, sid), time.Now()); err != nil {
 		return 0, err
 	}
-	none := func(string, card) bool { return false }
-	return g.endSet(ctx, g.sidSet(issuer, sid), none, reason)
+	return g.endSet(ctx, g.sidSet(issuer, sid), nobody, reason)
 }

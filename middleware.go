@@ -212,19 +212,17 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *state {
 	if !ok {
 		return st
 	}
-	ctx, err := g.sessions.Load(st, token)
-	if err != nil {
+	if _, err := g.sessions.Load(st, token); err != nil {
 		st.err = g.ill(err)
 		return st
 	}
-	id, _ := g.sessions.Get(ctx, identityKey).(*Identity)
-	if id == nil {
+	if st.identity == nil {
 		g.forget(w, r)
 		return st
 	}
-	g.setTimes(id, st.times)
-	st.token, st.identity = token, id
-	if g.stale(id) {
+	st.token = token
+	g.setTimes(st.identity, st.times)
+	if g.stale(st.identity) {
 		g.recheck(w, r, st)
 	}
 	header.Set("Cache-Control", "private, no-cache")

@@ -22,7 +22,8 @@ func (g *Gate) stale(id *Identity) bool {
 }
 
 // recheck reads the claims of a request's session again before anybody is asked who may enter. A session that
-// is over then is an anonymous visitor; while the provider does not answer the old claims stay.
+// is over then is an anonymous visitor, and so is one whose tokens are lost, for which nobody can be asked; while
+// the provider does not answer the old claims stay.
 func (g *Gate) recheck(w http.ResponseWriter, r *http.Request, st *state) {
 	f := g.join(st)
 	select {
@@ -35,9 +36,9 @@ func (g *Gate) recheck(w http.ResponseWriter, r *http.Request, st *state) {
 	}
 	fresh, _, err := g.readIdentity(st, st.token)
 	switch {
-	case err == nil:
+	case err == nil && f.err == nil:
 		st.identity = fresh
-	case errors.Is(err, errGone):
+	case err == nil, errors.Is(err, errGone):
 		st.token, st.identity = "", nil
 		g.forget(w, r)
 	default:
@@ -67,7 +68,7 @@ func (g *Gate) readIdentity(ctx context.Context, token string) (*Identity, []byt
 // reread asks the provider about the user once more and saves what is new. What the protocol says of the
 // login, when and how the user authenticated, stays as it was.
 func (g *Gate) reread(ctx context.Context, st *state, up *upstream, t *tokens, idToken claims.Object) error {
-	userinfo, err := up.client.Userinfo(ctx, t.AccessToken, st.identity.Subject())
+	userinfo, err := up.client.RereadUserinfo(ctx, t.AccessToken, st.identity.Subject())
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,8 @@ func (g *Gate) reread(ctx context.Context, st *state, up *upstream, t *tokens, i
 	}
 }
 
-// renewed returns the identity with new claims.
+// renewed returns the identity with new claims. What OnLogin made of the old ones is gone, so that nothing of
+// it outlives its reason.
 func (id *Identity) renewed(idToken, userinfo claims.Object) *Identity {
 	fresh := *id
 	fresh.checked = time.Now()
@@ -130,18 +132,20 @@ func (g *Gate) swapIdentity(ctx context.Context, token string, id *Identity, sea
 	return err
 }
 
-// rereadFailed ends the session when the answer is about somebody else or the application refuses, and lets
-// it go on, with an event, when the provider gives no answer.
-func (g *Gate) rereadFailed(ctx context.Context, st *state, err error) error {
+// rereadFailed ends the session when the answer is about somebody else, or too long to be kept, or the
+// application refuses, and lets it go on, with an event and a pause, when the provider gives no answer.
+func (g *Gate) rereadFailed(ctx context.Context, st *state, lock *lock, err error) error {
 	var refused *LoginError
 	var e *provider.Error
+	errors.As(err, &e)
 	switch {
-	case errors.As(err, &refused), errors.As(err, &e) && e.Reason == provider.ReasonUserinfoSubject:
+	case errors.As(err, &refused), errors.Is(err, errTooLarge), e != nil && e.Reason == provider.ReasonUserinfoSubject:
 		g.events.emit(Event{Type: EventRefreshFailed, Reason: "claims", SessionRef: g.sessionRef(st.token), SubjectHash: g.subjectHash(st.identity), Detail: err.Error()})
 		return g.endByToken(ctx, st)
 	case errors.Is(err, errGone):
 		return err
 	}
-	g.events.emit(Event{Type: EventUserinfoFailed, Provider: st.identity.provider, SessionRef: g.sessionRef(st.token), Detail: err.Error()})
+	lock.pause(ctx, pause(time.Since(st.identity.checked)-g.config.RereadClaims))
+	g.events.emit(Event{Type: EventUserinfoFailed, Reason: reasonOf(e), Provider: st.identity.provider, SessionRef: g.sessionRef(st.token), Detail: err.Error()})
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
-	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -34,16 +34,18 @@ import (
 // A provider that fails leaves the lock where it is, as a pause for all replicas.
 
 const (
-	lockPrefix = "l:"
-	markPrefix = "m:"
-	markTTL    = time.Hour
-	pausedLock = "paused"
+	lockPrefix   = "l:"
+	markPrefix   = "m:"
+	markTTL      = time.Hour
+	pausedLock   = "paused"
+	maxRefreshes = 32 // requests for new tokens at a time, of one process
 )
 
 // flights are the refreshes under way in this process, by session.
 type flights struct {
 	mu      sync.Mutex
 	running map[string]*flight
+	asking  chan struct{} // holds those that ask the provider now; its room is the limit
 }
 
 // flight is one refresh. Its result may be read when done is closed.
@@ -51,6 +53,29 @@ type flight struct {
 	done chan struct{}
 	t    *tokens
 	err  error
+}
+
+// start makes room for a flight of a session, or returns the one under way.
+func (f *flights) start(session string) (_ *flight, begun bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if under := f.running[session]; under != nil {
+		return under, false
+	}
+	if f.running == nil {
+		f.running = map[string]*flight{}
+		f.asking = make(chan struct{}, maxRefreshes)
+	}
+	f.running[session] = &flight{done: make(chan struct{})}
+	return f.running[session], true
+}
+
+// end lets those go on who wait for the session's flight.
+func (f *flights) end(session string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(f.running[session].done)
+	delete(f.running, session)
 }
 
 // wait returns when no refresh is under way, or with the context's error.
@@ -91,34 +116,37 @@ func (g *Gate) refreshed(ctx context.Context, st *state, t *tokens) (*tokens, er
 // join returns the session's refresh under way, and begins one if there is none. It is nobody's request: a
 // browser that leaves must not lose a token that the provider has rotated.
 func (g *Gate) join(st *state) *flight {
-	g.flights.mu.Lock()
-	defer g.flights.mu.Unlock()
-	if f := g.flights.running[st.token]; f != nil {
-		return f
+	f, begun := g.flights.start(st.token)
+	if begun {
+		session := st.token
+		go func() {
+			defer g.flights.end(session)
+			f.t, f.err = g.refreshSafely(context.WithoutCancel(st), st)
+		}()
 	}
-	f := &flight{done: make(chan struct{})}
-	if g.flights.running == nil {
-		g.flights.running = map[string]*flight{}
-	}
-	g.flights.running[st.token] = f
-	go func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(st), g.refreshTimeout())
-		defer cancel()
-		f.t, f.err = g.refreshOnce(ctx, st)
-		g.flights.mu.Lock()
-		delete(g.flights.running, st.token)
-		g.flights.mu.Unlock()
-		close(f.done)
-	}()
 	return f
 }
 
-// refreshTimeout bounds a refresh whole: waiting for another's, asking the provider for tokens and keys, and
-// saving against a store that stumbles.
+// refreshSafely makes an error of a panic, in a store or in a function of the application: in a handler it
+// would end one request, and here the process.
+func (g *Gate) refreshSafely(ctx context.Context, st *state) (t *tokens, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			g.config.Logger.Error("oidcgate: a refresh panicked", "panic", v, "stack", string(debug.Stack()))
+			t, err = nil, fmt.Errorf("%w: the refresh panicked", ErrProviderUnavailable)
+		}
+	}()
+	return g.refreshOnce(ctx, st)
+}
+
+// refreshTimeout bounds the wait for another's refresh, and then one's own: asking the provider for metadata,
+// tokens and keys, and saving against a store that stumbles.
 func (g *Gate) refreshTimeout() time.Duration { return 3*g.config.ProviderTimeout + saveTimeout }
 
 // refreshOnce waits until the tokens were refreshed by somebody or the lock is in hand, and then refreshes.
 func (g *Gate) refreshOnce(ctx context.Context, st *state) (*tokens, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.refreshTimeout())
+	defer cancel()
 	lock := lock{store: g.config.Store, key: lockPrefix + st.handle(), owner: []byte(rand.Text()), lease: g.config.LockLease}
 	for {
 		t, err := g.loadTokens(ctx, st.token)
@@ -134,7 +162,11 @@ func (g *Gate) refreshOnce(ctx context.Context, st *state) (*tokens, error) {
 		}
 		switch holder {
 		case lockMine:
-			return g.refreshLocked(ctx, st, &lock)
+			fresh, err := g.refreshLocked(ctx, st, &lock)
+			if err != nil {
+				return g.orUsable(t, err)
+			}
+			return fresh, nil
 		case lockPaused:
 			return g.orUsable(t, ErrProviderUnavailable)
 		}
@@ -147,9 +179,9 @@ func (g *Gate) refreshOnce(ctx context.Context, st *state) (*tokens, error) {
 	}
 }
 
-// orUsable prefers a token that still serves to an error.
+// orUsable prefers a token that still serves to an error, unless the error is that the session is over.
 func (g *Gate) orUsable(t *tokens, err error) (*tokens, error) {
-	if g.usable(t) {
+	if g.usable(t) && !errors.Is(err, errGone) {
 		return t, nil
 	}
 	return nil, err
@@ -167,10 +199,12 @@ func (g *Gate) nothingToDo(ctx context.Context, st *state, t *tokens) (bool, err
 	return err == nil && !g.stale(now), err
 }
 
-// refreshLocked refreshes with the lock in hand.
+// refreshLocked refreshes with the lock in hand, in a time of its own: what was spent on waiting for the lock
+// must not be missing between the provider's answer and the save.
 func (g *Gate) refreshLocked(ctx context.Context, st *state, lock *lock) (*tokens, error) {
-	stop := lock.keep(ctx)
-	defer stop()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.refreshTimeout())
+	defer cancel()
+	defer lock.keep(ctx)()
 	defer lock.release(ctx) // unless it is paused
 	t, err := g.loadTokens(ctx, st.token)
 	if err != nil {
@@ -181,20 +215,19 @@ func (g *Gate) refreshLocked(ctx context.Context, st *state, lock *lock) (*token
 	}
 	up := g.upstreamOf(st)
 	if up == nil {
-		return g.orUsable(t, fmt.Errorf("%w: the provider %q is not configured any more", ErrProviderUnavailable, st.identity.provider))
+		return nil, fmt.Errorf("%w: the provider %q is not configured any more", ErrProviderUnavailable, st.identity.provider)
 	}
 	var idToken claims.Object
 	if t.RefreshToken != "" {
 		if t, idToken, err = g.exchangeRefresh(ctx, st, up, lock, t); err != nil {
-			return t, err
+			return nil, err
 		}
 	}
 	if g.config.RereadClaims == 0 {
 		return t, nil
 	}
 	if err := g.reread(ctx, st, up, t, idToken); err != nil {
-		lock.pause(ctx, g.pause(t))
-		return t, g.rereadFailed(ctx, st, err)
+		return t, g.rereadFailed(ctx, st, lock, err)
 	}
 	return t, nil
 }
@@ -202,23 +235,25 @@ func (g *Gate) refreshLocked(ctx context.Context, st *state, lock *lock) (*token
 // exchangeRefresh asks the provider for new tokens and saves them. It returns the claims of the new ID Token,
 // if there is one.
 func (g *Gate) exchangeRefresh(ctx context.Context, st *state, up *upstream, lock *lock, t *tokens) (*tokens, claims.Object, error) {
-	cut, err := g.mark(ctx, st, lock.owner)
-	if err != nil {
-		t, err = g.orUsable(t, g.ill(err))
-		return t, "", err
+	answer, cut, err := g.askForTokens(ctx, st, up, lock, t)
+	if errors.Is(err, ErrUnavailable) {
+		return nil, "", err
 	}
-	answer, err := up.client.Refresh(ctx, t.RefreshToken)
 	if err != nil {
 		t, err = g.refreshFailed(ctx, st, lock, t, err, cut)
 		return t, "", err
 	}
 	fresh, idToken, err := g.accept(ctx, st, up, t, answer)
-	if err != nil {
+	switch {
+	case unjudged(err):
+		return nil, "", g.putOff(ctx, st, lock, t, fresh, err)
+	case err != nil:
 		return nil, "", g.refreshRefused(ctx, st, up, answer, err)
 	}
 	fresh, err = g.saveFresh(ctx, st, t, fresh)
 	if errors.Is(err, errGone) {
 		g.revoke(ctx, up, answer.RefreshToken) // a logout came first
+		g.unmark(ctx, st)
 	}
 	if err != nil {
 		return nil, "", err
@@ -226,6 +261,25 @@ func (g *Gate) exchangeRefresh(ctx context.Context, st *state, up *upstream, loc
 	g.unmark(ctx, st)
 	g.events.emit(Event{Type: EventRefreshed, Provider: up.name, Issuer: up.issuer, SessionRef: g.sessionRef(st.token)})
 	return fresh, idToken, nil
+}
+
+// askForTokens spends the refresh token, once there is room to ask: thousands of sessions whose tokens expire
+// together come to the provider one after another. cut is set when the answer to an earlier request was lost.
+func (g *Gate) askForTokens(ctx context.Context, st *state, up *upstream, lock *lock, t *tokens) (answer *provider.Tokens, cut bool, err error) {
+	select {
+	case g.flights.asking <- struct{}{}:
+		defer func() { <-g.flights.asking }()
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
+	if _, err := up.client.Metadata(ctx); err != nil {
+		return nil, false, err // nothing was spent: no mark
+	}
+	if cut, err = g.mark(ctx, st, lock.owner); err != nil {
+		return nil, false, g.ill(err)
+	}
+	answer, err = up.client.Refresh(ctx, t.RefreshToken)
+	return answer, cut, err
 }
 
 // accept checks a refreshed ID Token like the first: it may never change who the user is (OpenID Connect
@@ -261,7 +315,8 @@ func (g *Gate) saveFresh(ctx context.Context, st *state, old, fresh *tokens) (*t
 	if err != nil {
 		return nil, err
 	}
-	end := time.Now().Add(saveTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
 	for {
 		err := g.config.Store.Swap(ctx, key, old.sealed, sealed, ttlUntil(fresh.deadline, time.Now()))
 		switch {
@@ -272,8 +327,8 @@ func (g *Gate) saveFresh(ctx context.Context, st *state, old, fresh *tokens) (*t
 			return nil, errGone
 		case errors.Is(err, store.ErrConflict):
 			return g.loadTokens(ctx, st.token)
-		case time.Now().After(end) || sleep(ctx, 200*time.Millisecond) != nil:
-			g.events.emit(Event{Type: EventRefreshFailed, Reason: "store_error", SessionRef: g.sessionRef(st.token), Detail: err.Error(), Hint: "the provider's new tokens could not be saved"})
+		case sleep(ctx, 200*time.Millisecond) != nil:
+			g.events.emit(Event{Type: EventRefreshFailed, Reason: ReasonStoreError, SessionRef: g.sessionRef(st.token), Detail: err.Error(), Hint: "the provider's new tokens could not be saved"})
 			return nil, g.ill(err)
 		}
 	}
@@ -284,14 +339,16 @@ func (g *Gate) saveFresh(ctx context.Context, st *state, old, fresh *tokens) (*t
 func (g *Gate) refreshFailed(ctx context.Context, st *state, lock *lock, t *tokens, cause error, cut bool) (*tokens, error) {
 	var e *provider.Error
 	if !errors.As(cause, &e) || e.Code != "invalid_grant" {
-		g.events.emit(Event{Type: EventRefreshFailed, Reason: reasonOf(e), Provider: st.identity.provider, SessionRef: g.sessionRef(st.token), Detail: cause.Error()})
-		if e != nil && e.Status != http.StatusGatewayTimeout && e.Reason != provider.ReasonTokenEndpointUnreachable {
-			g.unmark(ctx, st) // an answer came: the token was not rotated
+		if e != nil && e.Code != "" {
+			g.unmark(ctx, st) // refused in the protocol's words: the token was not rotated
 		}
-		lock.pause(ctx, g.pause(t))
-		return g.orUsable(t, fmt.Errorf("%w: %w", ErrProviderUnavailable, cause))
+		return nil, g.tryAgainLater(ctx, st, lock, t, cause)
 	}
-	if now, err := g.loadTokens(ctx, st.token); err == nil && !bytes.Equal(now.sealed, t.sealed) {
+	now, err := g.loadTokens(ctx, st.token)
+	if errors.Is(err, errGone) {
+		return nil, errGone // a logout came first, and had the token revoked
+	}
+	if err == nil && !bytes.Equal(now.sealed, t.sealed) {
 		return now, nil // the lock was lost, and another got there
 	}
 	event := EventRefreshFailed
@@ -300,6 +357,42 @@ func (g *Gate) refreshFailed(ctx context.Context, st *state, lock *lock, t *toke
 	}
 	g.events.emit(Event{Type: event, Reason: "invalid_grant", Provider: st.identity.provider, SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
 	return nil, g.endByToken(ctx, st)
+}
+
+// tryAgainLater keeps all replicas from trying again at once.
+func (g *Gate) tryAgainLater(ctx context.Context, st *state, lock *lock, t *tokens, cause error) error {
+	var e *provider.Error
+	errors.As(cause, &e)
+	g.events.emit(Event{Type: EventRefreshFailed, Reason: reasonOf(e), Provider: st.identity.provider, SessionRef: g.sessionRef(st.token), Detail: cause.Error()})
+	lock.pause(ctx, pause(time.Since(g.expiry(t).Add(-g.config.RefreshMargin))))
+	return fmt.Errorf("%w: %w", ErrProviderUnavailable, cause)
+}
+
+// unjudged reports whether a token could not be verified for want of the provider's keys. That says nothing
+// against the token.
+func unjudged(err error) bool {
+	var e *provider.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Reason {
+	case provider.ReasonKeysUnavailable, provider.ReasonKeyUnknown, provider.ReasonProviderUnreachable:
+		return true
+	}
+	return false
+}
+
+// putOff keeps of an answer whose ID Token cannot be judged now the refresh token, without which the login
+// would be lost, and nothing else. The access token stays the old one and so stays due: a later refresh brings
+// an ID Token again.
+func (g *Gate) putOff(ctx context.Context, st *state, lock *lock, t, fresh *tokens, cause error) error {
+	kept := *t
+	kept.RefreshToken = fresh.RefreshToken
+	if _, err := g.saveFresh(ctx, st, t, &kept); err != nil {
+		return err
+	}
+	g.unmark(ctx, st)
+	return g.tryAgainLater(ctx, st, lock, t, cause)
 }
 
 // refreshRefused discards tokens that came with an ID Token of somebody else or of nobody, and ends the
@@ -328,12 +421,11 @@ func reasonOf(e *provider.Error) Reason {
 	return Reason(e.Reason)
 }
 
-// pause is how long to leave the provider alone: longer the longer the refresh is overdue, which spaces the
-// tries out as if they were counted, and not the same for all.
-func (g *Gate) pause(t *tokens) time.Duration {
-	overdue := time.Since(g.expiry(t).Add(-g.config.RefreshMargin))
-	pause := min(max(overdue/2, time.Second), 30*time.Second)
-	return pause + mathrand.N(pause/4)
+// pause is how long to leave a provider alone that has not done what is overdue for so long: longer the longer
+// it is overdue, which spaces the tries out as if they were counted, and not the same for all.
+func pause(overdue time.Duration) time.Duration {
+	d := min(max(overdue/2, time.Second), 30*time.Second)
+	return d + mathrand.N(d/4)
 }
 
 // mark notes that the provider is about to be asked, and reports whether such a note of an earlier refresh
@@ -423,10 +515,14 @@ func (l *lock) keep(ctx context.Context) (stop func()) {
 }
 
 func (l *lock) release(ctx context.Context) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	_ = l.store.Delete(ctx, l.key, l.owner) // best effort: the lease runs out
 }
 
 // pause keeps everybody from taking the lock for a while.
 func (l *lock) pause(ctx context.Context, d time.Duration) {
-	_ = l.store.Swap(ctx, l.key, l.owner, []byte(pausedLock), d) // best effort: the lease is a pause, too
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	_ = l.store.Swap(ctx, l.key, l.owner, []byte(pausedLock), d) // best effort: the next try comes sooner
 }

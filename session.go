@@ -31,16 +31,19 @@ var (
 
 // handle names a session in the store: a hash of the session id, so that a copy of the store opens no
 // session, and of the gate, so that two gates with one store do not meet each other's records.
-func (g *Gate) handle(token string) string {
+func (g *Gate) handle(token string) string { return g.recordName("", token) }
+
+// key names the record of a session.
+func (k recordKind) key(g *Gate, token string) string { return g.recordName(k.prefix, token) }
+
+func (g *Gate) recordName(prefix, token string) string {
 	var buf [sha256.Size + tokenSize]byte
 	copy(buf[:], g.fingerprint[:])
 	copy(buf[sha256.Size:], token)
 	sum := sha256.Sum256(buf[:])
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	var name [2 + tokenSize]byte // for a prefix and the hash: no garbage but the string
+	return string(base64.RawURLEncoding.AppendEncode(append(name[:0], prefix...), sum[:]))
 }
-
-// key names the record of a session.
-func (k recordKind) key(g *Gate, token string) string { return k.prefix + g.handle(token) }
 
 // binding ties a sealed record to what it is, where it lies and whose it is. The browser's cookie is part of
 // the key: neither the store nor the application's key alone, nor both, read a session.
@@ -120,11 +123,6 @@ func (identityCodec) Encode(_ time.Time, values map[string]any) ([]byte, error) 
 	return id.encode()
 }
 
-// Decode implements scs.Codec.
-func (identityCodec) Decode(b []byte) (time.Time, map[string]any, error) {
-	return time.Time{}, map[string]any{identityKey: decodeIdentity(b)}, nil
-}
-
 // encode frames an identity for its record, without the times that stand in the record's header.
 func (id *Identity) encode() ([]byte, error) {
 	created, err := claims.Of(id.created.UnixMilli())
@@ -146,7 +144,13 @@ func (id *Identity) encode() ([]byte, error) {
 		With("application", id.application.Value())), nil
 }
 
-// decodeIdentity parses nothing: the claims are pieces of the record.
+// Decode implements scs.Codec. It is left with nothing to do: a map for scs to keep one value in would cost
+// every request more than decoding the identity.
+func (identityCodec) Decode([]byte) (time.Time, map[string]any, error) {
+	return time.Time{}, nil, nil
+}
+
+// decodeIdentity is the reverse of encode. Nothing is parsed: the identity's claims are pieces of the record.
 func decodeIdentity(b []byte) *Identity {
 	record := claims.Object(b)
 	return &Identity{
@@ -184,7 +188,7 @@ func object(o claims.Object, name string) claims.Object {
 }
 
 // sessionStore is what scs stores identities in. It is called with a context that has the request's state,
-// which it tells the session's times.
+// which it tells whose session it is, and its times.
 type sessionStore struct {
 	withoutContext
 	g *Gate
@@ -204,7 +208,11 @@ func (s sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool, 
 	if errors.Is(err, errGone) {
 		return nil, false, nil
 	}
-	return plaintext, err == nil, err
+	if err != nil {
+		return nil, false, err
+	}
+	st.identity = decodeIdentity(plaintext)
+	return plaintext, true, nil
 }
 
 func (s sessionStore) open(st *state, key, token string, sealed []byte) ([]byte, error) {
@@ -306,30 +314,25 @@ func (g *Gate) begin(ctx context.Context, w http.ResponseWriter, id *Identity, t
 		return "", err
 	}
 	g.sessions.Put(ctx, identityKey, id)
-	if end := g.expiry(t); g.config.EndWithToken && t.RefreshToken == "" && end.Before(time.Now().Add(g.config.SessionLifetime)) {
-		g.sessions.SetDeadline(ctx, end)
+	if g.config.EndWithToken && t.RefreshToken == "" && g.expiry(t).Before(g.sessions.Deadline(ctx)) {
+		g.sessions.SetDeadline(ctx, g.expiry(t))
 	}
 	token, deadline, err := g.sessions.Commit(ctx)
-	if err != nil {
-		return "", err
+	if err == nil {
+		err = g.saveTokens(ctx, token, t, deadline)
 	}
-	if err := g.complete(ctx, token, id, t, deadline); err != nil {
-		_ = g.endHandle(ctx, g.handle(token), id.card()) // best effort: nobody has the cookie
+	if err == nil {
+		err = g.checkTombstones(ctx, id) // last: a logout wrote its tombstone before it read the index
+	}
+	if err != nil {
+		// A write that failed may have been carried out. Best effort: nobody has the cookie.
+		_ = g.endHandle(ctx, g.handle(g.sessions.Token(ctx)), id.card())
 		return "", err
 	}
 	g.sessions.WriteSessionCookie(ctx, w, token, deadline)
 	w.Header().Set("Cache-Control", "no-store") // scs adds a value of its own
 	g.events.emit(Event{Type: EventSessionCreated, Provider: id.provider, SubjectHash: g.subjectHash(id), SessionRef: g.sessionRef(token)})
 	return token, nil
-}
-
-// complete saves what belongs to a new session and then looks whether a logout came in between. What it
-// looks at was written before the logout read the index, in which the session has stood since CommitCtx.
-func (g *Gate) complete(ctx context.Context, token string, id *Identity, t *tokens, deadline time.Time) error {
-	if err := g.saveTokens(ctx, token, t, deadline); err != nil {
-		return err
-	}
-	return g.checkTombstones(ctx, id)
 }
 
 // withoutContext completes scs.CtxStore. scs prefers the methods with a context and never calls these.

@@ -3,6 +3,7 @@ package oidcgate
 import (
 	"context"
 	"errors"
+	"hash/crc32"
 	"net/http"
 	"time"
 
@@ -36,24 +37,26 @@ func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
 	}
 	t, err := g.loadTokens(ctx, st.token)
 	if err != nil {
-		return nil, g.tokenError(err)
+		return nil, g.tokenError(ctx, err)
 	}
 	if g.due(t, st.token) {
 		if t, err = g.refreshed(ctx, st, t); err != nil {
-			return nil, g.tokenError(err)
+			return nil, g.tokenError(ctx, err)
 		}
 	}
 	return &oauth2.Token{AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry}, nil
 }
 
-// tokenError tells the caller of Token whose trouble it is.
-func (g *Gate) tokenError(err error) error {
+// tokenError tells the caller of Token whose trouble it is. A caller that gave up is not told that the store
+// is ill.
+func (g *Gate) tokenError(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, errGone):
 		return ErrNoSession
-	case errors.Is(err, ErrTokenExpired), errors.Is(err, ErrProviderUnavailable), errors.Is(err, ErrUnavailable),
-		errors.Is(err, context.Canceled):
+	case errors.Is(err, ErrTokenExpired), errors.Is(err, ErrProviderUnavailable), errors.Is(err, ErrUnavailable):
 		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
 	return g.ill(err)
 }
@@ -76,9 +79,12 @@ type bearer struct {
 	ctx  context.Context
 }
 
-// RoundTrip implements [http.RoundTripper].
+// RoundTrip implements [http.RoundTripper]. It waits for a token no longer than the request may take.
 func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	t, err := b.gate.Token(b.ctx)
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	defer context.AfterFunc(r.Context(), cancel)()
+	t, err := b.gate.Token(ctx)
 	if err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close()
@@ -196,13 +202,13 @@ func (g *Gate) expiry(t *tokens) time.Time { return t.issued.Add(g.lifetime(t)) 
 func (g *Gate) usable(t *tokens) bool { return time.Now().Before(g.expiry(t)) }
 
 // due reports whether the access token should be refreshed: when its time is over, or a margin before. The
-// margin is at most a quarter of the token's life, and a part of it differs from session to session, so that
-// those who logged in together do not come back together.
+// margin is at most a quarter of the token's life, and half of it differs from session to session, so that
+// those who logged in together do not come back together. For one session it is the same on every replica.
 func (g *Gate) due(t *tokens, token string) bool {
 	if t.RefreshToken == "" {
 		return !g.usable(t)
 	}
 	margin := min(g.config.RefreshMargin, g.lifetime(t)/4)
-	spread := time.Duration(token[0]) * margin / (2 * 256) // token[0]: one of 64 letters, random
+	spread := margin / 2 / (1 << 16) * time.Duration(crc32.ChecksumIEEE([]byte(token))>>16)
 	return !time.Now().Before(g.expiry(t).Add(spread - margin))
 }

@@ -49,6 +49,7 @@ func newValues(g *Gate) *scs.SessionManager {
 // savedValues is what a request knows of the application's record.
 type savedValues struct {
 	loaded  bool
+	dropped bool          // there is no session to keep them in; the event was told
 	base    claims.Object // the values as the handler got them
 	current claims.Object // the values as they are in the store, as far as known
 	sealed  []byte        // the record they came in; nil: there is none
@@ -126,7 +127,7 @@ var errNotThroughValues = errors.New("oidcgate: sessions are ended and renewed b
 // id from anywhere.
 func (s valuesStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
 	st := stateFrom(ctx, s.g)
-	if st == nil || st.saved.loaded {
+	if st == nil || st.saved.loaded || token != st.token {
 		return nil, false, errNotThroughValues
 	}
 	if err := s.read(ctx, st, token); err != nil {
@@ -252,10 +253,11 @@ func (g *Gate) serveWithValues(next http.Handler, w http.ResponseWriter, r *http
 // saveValues saves the values if they were changed. The browser may have left: what the handler put is saved
 // all the same.
 func (g *Gate) saveValues(ctx context.Context, st *state) error {
-	if g.values.Status(ctx) != scs.Modified {
+	if g.values.Status(ctx) != scs.Modified || st.saved.dropped {
 		return nil
 	}
 	if st.identity == nil && st.err == nil {
+		st.saved.dropped = true
 		g.events.emit(Event{Type: EventValuesNotSaved, Reason: "anonymous", Detail: "values were put while nobody is signed in"})
 		return nil
 	}
@@ -263,6 +265,7 @@ func (g *Gate) saveValues(ctx context.Context, st *state) error {
 	defer cancel()
 	_, _, err := g.values.Commit(ctx)
 	if errors.Is(err, ErrNoSession) {
+		st.saved.dropped = true
 		g.events.emit(Event{Type: EventValuesNotSaved, Reason: "session_ended", SessionRef: g.sessionRef(st.token)})
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,8 +47,10 @@ func measureLoad(ctx context.Context, o options, connections int, redisAddr stri
 	}
 	l := &load{connections, make(map[string][]sample)}
 	for round := range o.rounds {
-		progress("%d connections, round %d of %d", connections, round+1, o.rounds)
-		for _, s := range subjects {
+		if round%5 == 0 {
+			progress("%d connections, round %d of %d", connections, round+1, o.rounds)
+		}
+		for _, s := range inTurn(round) {
 			sample, err := measure(ctx, servers[s.name], connections, o.time)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name, err)
@@ -56,6 +59,16 @@ func measureLoad(ctx context.Context, o options, connections int, redisAddr stri
 		}
 	}
 	return l, nil
+}
+
+// inTurn returns the subjects forwards and backwards by turns, so that a machine which becomes slower or faster
+// favours none.
+func inTurn(round int) []subject {
+	order := slices.Clone(subjects)
+	if round%2 == 1 {
+		slices.Reverse(order)
+	}
+	return order
 }
 
 // measure sends requests for a time, each connection the next as soon as it has the answer to the last.

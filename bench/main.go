@@ -10,7 +10,7 @@
 // is the median of the ratios within a round, because a machine is not equally fast for two minutes.
 //
 //	go run .                            all of it, about two minutes
-//	go run . -rounds 5 -time 300ms      shorter, and noisier
+//	go run . -rounds 5                  shorter, and noisier
 //	go test -bench Serve -cpuprofile f  one process, for the profiler
 package main
 
@@ -48,8 +48,8 @@ type options struct {
 
 func parseOptions() (options, error) {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 7, "how often each server is measured")
-	flag.DurationVar(&o.time, "time", time.Second, "how long each measurement takes")
+	flag.IntVar(&o.rounds, "rounds", 21, "how often each server is measured")
+	flag.DurationVar(&o.time, "time", 300*time.Millisecond, "how long each measurement takes")
 	connections := flag.String("connections", "16,64", "numbers of connections to measure with")
 	flag.StringVar(&o.serve, "serve", "", "be the server of one measurement (used by this program itself)")
 	flag.StringVar(&o.redis, "redis", "", "its Redis")

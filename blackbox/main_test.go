@@ -14,7 +14,10 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(rp.Run(m)) }
 
-const clientSecret = "a secret of client and provider"
+const (
+	clientSecret  = "a secret of client and provider"
+	sessionCookie = "oidcgate" // on plain http, where it cannot have the prefix __Host-
+)
 
 // newShop returns the options of a service and the client it is at the provider. The two know of each other once
 // OIDC_ISSUER is set.

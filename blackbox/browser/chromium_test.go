@@ -11,12 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
 // patience bounds what one visitor does in one test. Nothing waits for it but a test that fails.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // startChromium starts a browser that ends with the test, and returns the context its tabs are made from.
 func startChromium(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.Context {
@@ -58,8 +60,9 @@ type tab struct {
 	ctx context.Context
 
 	mu       sync.Mutex
-	visited  []string // addresses of documents asked for, those that redirected included
-	refused  []string // addresses of frames that the browser would not show
+	requests map[network.RequestID]string // addresses of documents under way
+	visited  []string                     // the same in their order, those that redirected included
+	refused  []string                     // addresses that the browser would not show in a frame
 	problems []string
 }
 
@@ -77,7 +80,7 @@ func (v *tab) anotherTab() *tab {
 
 func openTab(t *testing.T, parent context.Context, options ...chromedp.ContextOption) *tab {
 	t.Helper()
-	v := &tab{T: t}
+	v := &tab{T: t, requests: make(map[network.RequestID]string)}
 	ctx, closeTab := chromedp.NewContext(parent, append(options, chromedp.WithListener(v.listen))...)
 	t.Cleanup(closeTab)
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -95,43 +98,53 @@ func (v *tab) open(address string) *network.Response {
 	return v.land("opening "+address, chromedp.Navigate(address))
 }
 
-// click clicks what the selector finds and waits for the page that follows.
+// click clicks what the selector finds, where it is on the screen, and waits for the page that follows.
+// chromedp.Click would look for it in a tree that it loses when the back button brings a page back alive.
 func (v *tab) click(selector string) *network.Response {
 	v.Helper()
-	return v.land("clicking "+selector, chromedp.Click(chromedp.CSS(selector)))
+	type point struct{ X, Y float64 }
+	at := evaluate[point](v, fmt.Sprintf(`(e => { e.scrollIntoView({block: "center", behavior: "instant"});
+		const r = e.getBoundingClientRect(); return {X: r.x + r.width / 2, Y: r.y + r.height / 2} })(document.querySelector(%q))`, selector))
+	return v.land("clicking "+selector, chromedp.MouseClickXY(at.X, at.Y))
 }
 
 func (v *tab) land(what string, action chromedp.Action[chromedp.Void]) *network.Response {
 	v.Helper()
 	response, err := chromedp.RunResponse(v.ctx, action)
-	if err != nil {
-		v.Fatalf("%s: %v\nvisited: %s", what, err, strings.Join(v.documents(), "\n         "))
+	if err != nil || response == nil {
+		v.Fatalf("%s: response %v, error %v; visited:\n%s", what, response, err, strings.Join(v.documents(), "\n"))
 	}
 	return response
 }
 
-// back presses the back button, reload the other one.
+// back presses the back button and waits for the page. chromedp.NavigateBack would wait for a load event,
+// which a page that the browser has kept alive does not fire.
 func (v *tab) back() {
 	v.Helper()
-	v.do("going back", chromedp.NavigateBack())
+	entries := run(v, "reading the history", chromedp.NavigationEntries())
+	if entries.CurrentIndex == 0 {
+		v.Fatal("going back: this is the first page")
+	}
+	press := chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		id := entries.Entries[entries.CurrentIndex-1].ID
+		_, err := cdp.Call(ctx, t, page.NavigateToHistoryEntry, page.NavigateToHistoryEntryParams{EntryID: id})
+		return err
+	})
+	inMainFrame := func(e page.EventFrameNavigated) bool { return e.Frame.ParentID == "" }
+	run(v, "going back", chromedp.WaitEvent(page.FrameNavigated, inMainFrame, press))
+	evaluate[bool](v, `new Promise(done => document.readyState === "complete" ? done(true) : addEventListener("load", () => done(true)))`)
 }
 
 func (v *tab) reload() {
 	v.Helper()
-	v.do("reloading", chromedp.Reload())
-}
-
-func (v *tab) do(what string, action chromedp.Action[chromedp.Void]) {
-	v.Helper()
-	if err := chromedp.Do(v.ctx, action); err != nil {
-		v.Fatalf("%s at %s: %v", what, v.address(), err)
-	}
+	v.land("reloading", chromedp.Reload())
 }
 
 // address is what stands in the address bar.
 func (v *tab) address() string {
 	v.Helper()
-	return run(v, "reading the address", chromedp.Location())
+	entries := run(v, "reading the address", chromedp.NavigationEntries())
+	return entries.Entries[entries.CurrentIndex].URL
 }
 
 // history lists the addresses that the back button can reach, and the present one.
@@ -178,9 +191,10 @@ func run[R any](v *tab, what string, action chromedp.Action[R]) R {
 	return result
 }
 
-func text(v *tab, selector string) string {
+// text is what the first element says that the selector finds, or "" where there is none.
+func (v *tab) text(selector string) string {
 	v.Helper()
-	return run(v, "reading "+selector, chromedp.TextContent(chromedp.CSS(selector)))
+	return evaluate[string](v, fmt.Sprintf(`document.querySelector(%q)?.textContent ?? ""`, selector))
 }
 
 // documents lists the addresses of documents the tab has asked for since it was opened.
@@ -208,7 +222,7 @@ func (v *tab) wantAt(want string) {
 // wantText fails the test unless the element says so.
 func (v *tab) wantText(selector, want string) {
 	v.Helper()
-	if got := text(v, selector); got != want {
+	if got := v.text(selector); got != want {
 		v.Fatalf("%s at %s: got %q, want %q", selector, v.address(), got, want)
 	}
 }

@@ -13,6 +13,7 @@ func (v *tab) listen(event any) {
 	switch e := event.(type) {
 	case *network.EventRequestWillBeSent:
 		if e.Type == network.ResourceTypeDocument {
+			v.requests[e.RequestID] = e.Request.URL
 			v.visited = append(v.visited, e.Request.URL)
 		}
 	case *network.EventResponseReceivedExtraInfo:
@@ -20,8 +21,8 @@ func (v *tab) listen(event any) {
 			v.complain("cookie not taken, %v: %s", c.BlockedReasons, c.CookieLine)
 		}
 	case *network.EventLoadingFailed:
-		if e.BlockedReason != "" {
-			v.refused = append(v.refused, string(e.BlockedReason))
+		if address, ok := v.requests[e.RequestID]; ok && e.BlockedReason != "" {
+			v.refused = append(v.refused, address)
 		}
 	case *runtime.EventExceptionThrown:
 		v.complain("exception: %s", e.ExceptionDetails.Text)

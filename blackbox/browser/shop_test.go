@@ -1,6 +1,7 @@
 package browser_test
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
@@ -48,15 +49,20 @@ func openShop(t *testing.T, s *sites, sessions store.Store) *oidcgatetest.Provid
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := gate.Close(t.Context()); err != nil {
-			t.Logf("closing the gate: %v", err)
-		}
-	})
+	t.Cleanup(func() { closeGate(t, gate) })
 	s.id.serve(op)
 	s.shop.serve(gate.Wrap(shop(gate)))
 	s.evil.serve(http.HandlerFunc(serveEvil))
 	return op
+}
+
+// closeGate waits for the gate's events, which are logged to the test.
+func closeGate(t *testing.T, gate *oidcgate.Gate) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := gate.Close(ctx); err != nil {
+		t.Errorf("closing the gate: %v", err)
+	}
 }
 
 func newKeys(t *testing.T) oidcgate.Keys {
@@ -86,18 +92,18 @@ func loginPage(w http.ResponseWriter, r *http.Request, login *oidcgatetest.Login
 func shop(gate *oidcgate.Gate) http.Handler {
 	logout := fmt.Sprintf(`<form method="post" action="%s"><button id="logout">Log out</button></form>`, gate.LogoutURL(""))
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", page("Home", `<a id="account" href="/account">Account</a>
+	mux.HandleFunc("GET /{$}", showPage("Home", `<a id="account" href="/account">Account</a>
 		<form method="post" action="/orders"><input name="item" value="tea"><button id="order">Order</button></form>`))
-	mux.Handle("GET /account", gate.Require()(page("Account", logout)))
-	mux.Handle("GET /orders", gate.Require()(page("Orders", logout)))
-	mux.Handle("POST /orders", gate.Require()(page("Ordered", "")))
-	mux.HandleFunc("GET /embeds", page("Embeds", `<img src="/account" alt=""><iframe src="/account"></iframe>
+	mux.Handle("GET /account", gate.Require()(showPage("Account", logout)))
+	mux.Handle("GET /orders", gate.Require()(showPage("Orders", logout)))
+	mux.Handle("POST /orders", gate.Require()(showPage("Ordered", "")))
+	mux.HandleFunc("GET /embeds", showPage("Embeds", `<img src="/account" alt=""><iframe src="/account"></iframe>
 		<script src="/account"></script>`))
 	return mux
 }
 
-// page says who is signed in, above the rest of its body.
-func page(title, body string) http.HandlerFunc {
+// showPage says who is signed in, above the rest of its body.
+func showPage(title, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who := "nobody"
 		if id, ok := oidcgate.FromContext(r.Context()); ok {

@@ -44,7 +44,7 @@ func timesOf(id *oidcgate.Identity) []moment {
 		{"Ends anyway", clock(id.Expires()), "however busy you are"},
 	}
 	if t := id.AuthTime(); !t.IsZero() {
-		times = slices.Insert(times, 0, moment{"Proved who you are", clock(t), "at the provider"})
+		times = slices.Insert(times, 0, moment{"Authenticated", clock(t), "at the provider"})
 	}
 	return times
 }

@@ -84,9 +84,9 @@ type person struct {
 }
 
 var people = []person{
-	{ID: "ada", Name: "Ada Lindqvist", About: "keeps the shop; may enter the back office", email: "ada@teashop.example", verified: true, groups: []string{"staff", "managers"}},
-	{ID: "ben", Name: "Ben Okafor", About: "a customer of many years", email: "ben@mail.example", verified: true, groups: []string{"customers"}},
-	{ID: "chiara", Name: "Chiara Conti", About: "new here; has not confirmed her e-mail address", email: "chiara@mail.example", groups: []string{"customers"}},
+	{ID: "ada", Name: "Ada Lindqvist", About: "Keeps the shop; may enter the back office", email: "ada@teashop.example", verified: true, groups: []string{"staff", "managers"}},
+	{ID: "ben", Name: "Ben Okafor", About: "A customer of many years", email: "ben@mail.example", verified: true, groups: []string{"customers"}},
+	{ID: "chiara", Name: "Chiara Conti", About: "New here; has not confirmed her e-mail address", email: "chiara@mail.example", groups: []string{"customers"}},
 }
 
 func (p person) user() oidcgatetest.User {

@@ -141,9 +141,13 @@ func (s *service) hijack(w http.ResponseWriter, r *http.Request) {
 		s.echo(w, r)
 		return
 	}
+	if r.ProtoMajor != 1 { // there is no connection of one's own, and gin panics where it is asked for
+		http.Error(w, "this connection cannot be taken over", http.StatusHTTPVersionNotSupported)
+		return
+	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		http.Error(w, "this connection cannot be taken over", http.StatusHTTPVersionNotSupported)
+		s.logger.Error("rp: taking the connection over", "err", err)
 		return
 	}
 	defer func() { _ = conn.Close() }()

@@ -2,17 +2,23 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -54,18 +60,54 @@ func (o *output) String() string {
 // start serves with the options, given as environment, until the test ends.
 func start(t *testing.T, env map[string]string) *world {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	w := &world{T: t, op: oidcgatetest.NewProvider(t), browser: new(http.Client)}
+	w.op.Server()
+	w.open("http", env)
+	return w
+}
+
+// startTLS is start with everything over TLS, and so with HTTP/2.
+func startTLS(t *testing.T, env map[string]string) *world {
+	t.Helper()
+	w := &world{T: t, op: oidcgatetest.NewProvider(t)}
+	server := w.op.TLSServer()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	w.browser = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
+	pair := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{T: t, base: "http://" + listener.Addr().String(), op: oidcgatetest.NewProvider(t)}
+	env["TLS_CERT"] = pemFile(t, "CERTIFICATE", pair.Certificate[0])
+	env["TLS_KEY"] = pemFile(t, "PRIVATE KEY", key)
+	env["CA_FILE"] = env["TLS_CERT"]
+	w.open("https", env)
+	return w
+}
+
+func pemFile(t *testing.T, kind string, bytes []byte) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "file.pem")
+	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// open registers the relying party at the provider and serves it.
+func (w *world) open(scheme string, env map[string]string) {
+	w.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.base = scheme + "://" + listener.Addr().String()
 	all := map[string]string{
-		"BASE_URL": w.base, "OIDC_ISSUER": w.op.Server().URL, "OIDC_CLIENT_ID": "rp",
-		"OIDC_CLIENT_SECRET": "a secret", "OIDC_SCOPES": "profile email", "EMAIL_DOMAIN": "example.com",
+		"BASE_URL": w.base, "OIDC_ISSUER": w.op.Issuer(), "OIDC_CLIENT_ID": "rp",
+		"OIDC_CLIENT_SECRET": "a secret", "OIDC_SCOPES": "profile email",
 	}
-	for name, value := range env {
-		all[name] = value
-	}
+	maps.Copy(all, env)
 	w.op.AddClient(oidcgatetest.Client{
 		ID: "rp", Secret: "a secret",
 		RedirectURLs:           []string{w.base + "/auth/callback"},
@@ -74,10 +116,8 @@ func start(t *testing.T, env map[string]string) *world {
 	w.op.SetUser(oidcgatetest.User{Subject: "ann", Claims: map[string]any{
 		"name": "Ann <b>", "email": "ann@example.com", "email_verified": true, "groups": []string{"admin", "staff"},
 	}})
+	w.browser.Jar, _ = cookiejar.New(nil) // without options it cannot fail
 	w.serve(listener, all)
-	jar, _ := cookiejar.New(nil) // without options it cannot fail
-	w.browser = &http.Client{Jar: jar}
-	return w
 }
 
 func (w *world) serve(listener net.Listener, env map[string]string) {
@@ -316,6 +356,46 @@ func TestFileAnswersConditionsAndRanges(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestHTTP2(t *testing.T) {
+	eachRouter(t, func(t *testing.T, router string) {
+		w := startTLS(t, map[string]string{"ROUTER": router, "SESSION_VALUES": "true"})
+		w.wants(w.get("/app"), http.StatusOK, "hello Ann")
+		for _, row := range []struct {
+			path   string
+			status int
+			part   string
+		}{
+			{"/slow?ms=1&k=key&v=slow", 200, "signed in as ann"},
+			{"/hint103?k=key&v=hint", 200, "signed in as ann"},
+			{"/flushfirst?k=key&v=flush", 200, "signed in as ann\nsaved\ndone"},
+			{"/sse", 200, "id: 5\ndata: signed in as ann"},
+			{"/file", 200, "line 100"},
+			{"/hijack?k=key&v=hijack", 505, "cannot be taken over"},
+			{"/get?k=key", 200, "hijack"},
+		} {
+			a := w.get(row.path)
+			w.wants(a, row.status, row.part)
+			if a.ProtoMajor != 2 {
+				t.Errorf("%s: got %s, want HTTP/2", row.path, a.Proto)
+			}
+		}
+	})
+}
+
+func TestShutdownEndsStreams(t *testing.T) {
+	w := start(t, map[string]string{})
+	stream, err := w.browser.Get(w.base + "/sse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stream.Body.Close() }()
+	w.stop()
+	events, err := io.ReadAll(stream.Body)
+	if err != nil || strings.Contains(string(events), "id: 5") {
+		t.Errorf("got events %q and error %v, want a stream that ended early and cleanly", events, err)
+	}
 }
 
 func TestRawTargetsStayOnThisSite(t *testing.T) {

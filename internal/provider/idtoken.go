@@ -168,15 +168,25 @@ func (c *Client) checkParties(id claims.Object) error {
 	return nil
 }
 
-// isAudience reports whether aud is this client and nobody else: another
-// audience could present the token here as well (Core, 3.1.3.7, step 3).
+// isAudience reports whether aud is this client and nobody else but those that
+// the configuration trusts: another audience could present the token here as
+// well (Core, 3.1.3.7, step 3).
 func (c *Client) isAudience(id claims.Object) bool {
 	aud, _ := id.Get("aud")
 	if one, ok := aud.Str(); ok {
 		return one == c.cfg.ClientID
 	}
 	list, ok := textList(aud)
-	return ok && len(list) == 1 && list[0] == c.cfg.ClientID
+	if !ok || !slices.Contains(list, c.cfg.ClientID) {
+		return false
+	}
+	for _, other := range list {
+		if other != c.cfg.ClientID && !slices.Contains(c.cfg.TrustedAudiences, other) {
+			return false
+		}
+	}
+	// Of several audiences, azp says which of them asked (step 4).
+	return len(list) == 1 || text(id, "azp") == c.cfg.ClientID
 }
 
 // checkTimes checks exp, iat and nbf, with the leeway for clocks that differ.

@@ -204,7 +204,7 @@ func TestVerifyIDTokenForgeries(t *testing.T) {
 		{"C070 a line break", good[:20] + "\n" + good[20:], "id_token_malformed"},
 		{"C070 a space at the end", good + " ", "id_token_malformed"},
 		{"C070 standard base64", "+/+/" + good, "id_token_malformed"},
-		{"C070 too long", good + strings.Repeat("A", 64<<10), "id_token_malformed"},
+		{"C070 too long", good + strings.Repeat("A", 256<<10), "id_token_malformed"},
 		{"nothing", "", "id_token_malformed"},
 	}
 	o := newOP()
@@ -327,6 +327,27 @@ func TestVerifyIDTokenStepUp(t *testing.T) {
 			tt.want.Nonce = nonce
 			_, err := c.VerifyIDToken(t.Context(), signed(goodHeader, encode(identity(tt.changes))), tt.want)
 			wantReason(t, err, tt.reason)
+		})
+	}
+}
+
+func TestVerifyIDTokenTrustedAudience(t *testing.T) {
+	c := newOP().client(func(cfg *provider.Config) { cfg.TrustedAudiences = []string{"api"} })
+	for _, row := range []struct {
+		name   string
+		claims map[string]any
+		reason string
+	}{
+		{"C059 C060 a trusted audience beside us, and azp is us", map[string]any{"aud": []string{clientID, "api"}, "azp": clientID}, ""},
+		{"C060 a trusted audience beside us, without azp", map[string]any{"aud": []string{clientID, "api"}}, "aud"},
+		{"C060 a trusted audience beside us, and azp is it", map[string]any{"aud": []string{clientID, "api"}, "azp": "api"}, "aud"},
+		{"C059 a trusted audience alone", map[string]any{"aud": "api"}, "aud"},
+		{"C059 a third audience nobody trusts", map[string]any{"aud": []string{clientID, "api", "evil"}, "azp": clientID}, "aud"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			raw := signed(goodHeader, encode(identity(row.claims)))
+			_, err := c.VerifyIDToken(t.Context(), raw, provider.Expectation{Nonce: nonce})
+			wantReason(t, err, row.reason)
 		})
 	}
 }

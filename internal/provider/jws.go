@@ -10,9 +10,10 @@ import (
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
 
-// maxTokenSize is the longest signed token that is read. A login whose ID Token
-// is longer would not fit a session either.
-const maxTokenSize = 64 << 10
+// maxTokenSize is the longest signed token that is read. It has room for a
+// person in thousands of groups: whether that fits into a session is decided
+// when the application has dropped the claims it does not need.
+const maxTokenSize = 256 << 10
 
 // compactToken is a signed token whose shape and header are in order. Its
 // signature is not checked yet.

@@ -21,8 +21,9 @@ type LogoutToken struct {
 
 // The reasons for which a logout token is refused, beside those of ID Tokens.
 const (
-	ReasonTokenID = "jti"
-	ReasonEvents  = "events"
+	ReasonTokenID   = "jti"
+	ReasonEvents    = "events"
+	ReasonSessionID = "sid"
 )
 
 const (
@@ -88,6 +89,10 @@ func (c *Client) checkLogoutToken(doc claims.Object) error {
 	sub, hasSub := doc.Get("sub")
 	if _, ok := sub.Str(); hasSub && (!ok || !validSubject(text(doc, "sub"))) {
 		return invalid(ReasonSubject, "sub is not a string of 1 to 255 ASCII characters")
+	}
+	// A sid that is no name must not leave a logout of all the user's sessions.
+	if _, hasSID := doc.Get("sid"); hasSID && text(doc, "sid") == "" {
+		return invalid(ReasonSessionID, "sid is empty or no string")
 	}
 	if text(doc, "sub") == "" && text(doc, "sid") == "" {
 		return invalid(ReasonSubject, "neither sub nor sid says whose logout it is")

@@ -36,6 +36,8 @@ type Config struct {
 
 	SigningAlgs []string // for ID Tokens and signed userinfo; never empty, asymmetric only
 
+	TrustedAudiences []string // that may stand in aud beside the client
+
 	Userinfo       UserinfoMode
 	UserinfoSigned bool // the provider was asked to sign userinfo: an unsigned answer is refused
 

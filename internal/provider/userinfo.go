@@ -16,13 +16,25 @@ import (
 // about somebody else, or one that is not signed as was agreed, is an error in
 // every mode. In mode Off nothing is asked.
 func (c *Client) Userinfo(ctx context.Context, accessToken, subject string) (claims.Object, error) {
+	return c.askUserinfo(ctx, accessToken, subject, c.cfg.Userinfo == UserinfoRequired)
+}
+
+// RereadUserinfo is Userinfo for somebody who has claims from an earlier time. No answer is an error in mode
+// On, too: it must not be taken for the answer that there is nothing to say any more.
+func (c *Client) RereadUserinfo(ctx context.Context, accessToken, subject string) (claims.Object, error) {
+	meta, known := c.Known()
+	there := !known || meta.Userinfo != ""
+	return c.askUserinfo(ctx, accessToken, subject, there || c.cfg.Userinfo == UserinfoRequired)
+}
+
+func (c *Client) askUserinfo(ctx context.Context, accessToken, subject string, required bool) (claims.Object, error) {
 	if c.cfg.Userinfo == UserinfoOff {
 		return "", nil
 	}
 	a, err := c.fetchUserinfo(ctx, accessToken)
 	if err != nil {
 		e := failure(err, ReasonUserinfoError, ReasonUserinfoError)
-		if c.cfg.Userinfo == UserinfoRequired {
+		if required {
 			return "", e
 		}
 		c.cfg.Notify(Notice{Event: EventUserinfoFailed, Reason: e.Reason, Err: e})

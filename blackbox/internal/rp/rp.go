@@ -86,7 +86,7 @@ func Start(t testing.TB, options Options) *Replica {
 		r.Addr = net.JoinHostPort("127.0.0.1", base[strings.LastIndex(base, ":")+1:])
 	}
 	cmd := exec.Command(program(t))
-	cmd.Env = []string{"ADDR=" + r.Addr}
+	cmd.Env = []string{"ADDR=" + r.Addr, "GORACE=atexit_sleep_ms=0"} // the race detector ends with a nap
 	for name, value := range options {
 		if name != "ADDR" {
 			cmd.Env = append(cmd.Env, name+"="+value)

@@ -28,6 +28,15 @@ type Form struct {
 	Fields url.Values
 }
 
+// NewForm returns a form without fields that is sent to an address, as a page that was opened earlier has it.
+func NewForm(address string) *Form {
+	u, err := url.Parse(address)
+	if err != nil {
+		panic(err)
+	}
+	return &Form{Method: http.MethodPost, Action: u, Fields: url.Values{}}
+}
+
 func newPage(t testing.TB, resp *http.Response) *Page {
 	t.Helper()
 	defer func() { _ = resp.Body.Close() }()

@@ -18,12 +18,11 @@ import (
 	"time"
 )
 
-// Visitor has one cookie jar, as a browser has. Its methods may be called concurrently, but for RootCAs, which is
-// set before the first request; those that take a testing.TB end that test where there is no answer at all.
+// Visitor has one cookie jar, as a browser has. Its methods may be called concurrently; those that take a
+// testing.TB end that test where there is no answer at all, and so belong to its own goroutine.
 type Visitor struct {
-	RootCAs *x509.CertPool // nil: the system's
-
-	client *http.Client
+	client    *http.Client
+	transport *http.Transport
 
 	mu     sync.Mutex
 	routes map[string]string // host:port of a URL -> host:port to connect to
@@ -34,18 +33,22 @@ type Visitor struct {
 func New() *Visitor {
 	jar, _ := cookiejar.New(nil) // never fails
 	v := &Visitor{routes: make(map[string]string)}
-	v.client = &http.Client{
-		Jar:           jar,
-		Timeout:       time.Minute,
-		CheckRedirect: v.checkRedirect,
-		Transport: &http.Transport{
-			DialContext:       v.dial,
-			DialTLSContext:    v.dialTLS,
-			DisableKeepAlives: true, // or Route would be heard of only by new connections
-		},
+	v.transport = &http.Transport{
+		DialContext:       v.dial,
+		DisableKeepAlives: true, // or Route would be heard of only by new connections
+		ForceAttemptHTTP2: true,
 	}
+	v.client = &http.Client{Jar: jar, Timeout: time.Minute, Transport: v.transport, CheckRedirect: v.checkRedirect}
 	return v
 }
+
+// Trust makes the visitor trust certificate authorities. It is called before the first request.
+func (v *Visitor) Trust(roots *x509.CertPool) {
+	v.transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+}
+
+// Client returns the visitor as an http.Client.
+func (v *Visitor) Client() *http.Client { return v.client }
 
 // Route makes connections to the host of baseURL go to addr from now on, as a load balancer does.
 func (v *Visitor) Route(baseURL, addr string) {
@@ -85,18 +88,6 @@ func (v *Visitor) dial(ctx context.Context, network, addr string) (net.Conn, err
 	}
 	v.mu.Unlock()
 	return (&net.Dialer{}).DialContext(ctx, network, addr)
-}
-
-func (v *Visitor) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := v.dial(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	return tls.Client(conn, &tls.Config{ServerName: host, RootCAs: v.RootCAs, MinVersion: tls.VersionTLS12}), nil
 }
 
 // Get opens an address, as typing it into the address bar does, and follows where it leads.
@@ -147,10 +138,6 @@ func (v *Visitor) navigate(t testing.TB, client *http.Client, method, address st
 	}
 	return newPage(t, resp)
 }
-
-// Do sends a request of a script, with the visitor's cookies, and follows where it leads. The caller closes the
-// body.
-func (v *Visitor) Do(r *http.Request) (*http.Response, error) { return v.client.Do(r) }
 
 // Cookies returns the cookies a request to an address would carry.
 func (v *Visitor) Cookies(address string) []*http.Cookie {

@@ -1,0 +1,246 @@
+package blackbox_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/oidcgate/oidcgate/blackbox/internal/idp"
+	"github.com/oidcgate/oidcgate/blackbox/internal/rp"
+	"github.com/oidcgate/oidcgate/blackbox/internal/visitor"
+	"github.com/oidcgate/oidcgate/internal/redistest"
+)
+
+// illness is what befalls Redis while visitors go on.
+type illness struct {
+	name    string
+	befall  func(*testing.T, *ward)
+	heal    func(*testing.T, *ward)
+	proxied bool // the service reaches Redis through a proxy
+	reads   bool // Redis still answers reads
+	deletes bool // and still deletes
+}
+
+// ward is a service whose Redis falls ill.
+type ward struct {
+	redis *redistest.Server
+	proxy *redistest.Proxy // where the illness wants one
+	admin *redis.Client
+	shop  *rp.Replica
+
+	issuer string // of the provider, which is well
+}
+
+var illnesses = []illness{
+	{
+		name:   "stopped",
+		befall: func(_ *testing.T, w *ward) { w.redis.Stop() },
+		heal:   func(_ *testing.T, w *ward) { w.redis.Restart() },
+	},
+	{
+		name:   "hung",
+		befall: func(_ *testing.T, w *ward) { w.redis.Pause() },
+		heal:   func(_ *testing.T, w *ward) { w.redis.Resume() },
+	},
+	{
+		name:    "slower than anybody waits",
+		befall:  func(_ *testing.T, w *ward) { w.proxy.SetDelay(5 * time.Second) },
+		heal:    func(_ *testing.T, w *ward) { w.proxy.SetDelay(0) },
+		proxied: true,
+	},
+	{
+		name:   "read-only",
+		befall: func(t *testing.T, w *ward) { w.command(t, "REPLICAOF", "127.0.0.1", "1") }, // where nobody listens
+		heal:   func(t *testing.T, w *ward) { w.command(t, "REPLICAOF", "NO", "ONE") },
+		reads:  true,
+	},
+	{
+		name:    "out of memory",
+		befall:  func(t *testing.T, w *ward) { w.command(t, "CONFIG", "SET", "maxmemory", "1") },
+		heal:    func(t *testing.T, w *ward) { w.command(t, "CONFIG", "SET", "maxmemory", "0") },
+		reads:   true,
+		deletes: true, // which needs no memory
+	},
+}
+
+func (w *ward) command(t *testing.T, args ...any) {
+	t.Helper()
+	if err := w.admin.Do(t.Context(), args...).Err(); err != nil {
+		t.Fatalf("%v: %v", args, err)
+	}
+}
+
+// An ill Redis logs nobody out: what needs only reading goes on as long as Redis can be read, the rest is 503 with
+// Retry-After and leaves cookies alone, and all is as before once Redis is well.
+func TestIllStore(t *testing.T) {
+	options, client := newShop(t)
+	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}})
+	for _, ill := range illnesses {
+		t.Run("Redis is "+ill.name, func(t *testing.T) {
+			// What is written is on disk before it is answered, so that a Redis that starts again knows it all.
+			server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+			w := &ward{redis: server, admin: server.Client(nil), issuer: op.Issuer}
+			addr := server.Addr
+			if ill.proxied {
+				w.proxy = redistest.NewProxy(t, server.Addr)
+				addr = w.proxy.Addr
+			}
+			w.shop = rp.Start(t, with(options, "OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+addr))
+			w.goThrough(t, ill)
+		})
+	}
+}
+
+func (w *ward) goThrough(t *testing.T, ill illness) {
+	base := w.shop.URL
+	alice, bob, leaver := visitor.New(), visitor.New(), visitor.New()
+	logIn(t, alice, base+"/app", idp.Alice)
+	logIn(t, leaver, base+"/app", idp.Bob)
+	status(t, alice, base+"/put?k=cart&v=apples", http.StatusOK)
+	cookies := alice.Cookies(base)
+	callback := upToCallback(t, bob, base, idp.Bob)
+
+	stop := w.traffic(t, alice)
+	ill.befall(t, w)
+	if ill.reads {
+		w.wantReading(t, alice)
+	} else {
+		w.wantNothing(t, alice)
+	}
+	if ill.deletes {
+		w.wantLogout(t, leaver)
+	} else {
+		w.wantNoLogout(t, leaver)
+	}
+	wantUnavailable(t, bob, callback)
+	ill.heal(t, w)
+	w.awaitWell(t)
+	stop()
+
+	if got := alice.Cookies(base); !slices.EqualFunc(got, cookies, sameCookie) {
+		t.Errorf("Alice's cookies became %v, were %v", got, cookies)
+	}
+	wantIdentity(t, whoami(t, alice, base), w.issuer, idp.Alice)
+	if p := status(t, alice, base+"/get?k=cart", http.StatusOK); p.Body != "apples" {
+		t.Errorf("Alice's cart holds %q, want apples", p.Body)
+	}
+	if p := bob.Get(t, callback); p.URL.String() != base+"/app" || p.Status != http.StatusOK {
+		t.Errorf("the callback that was answered 503 now ends at %s with %d, want /app:\n%s", p.URL, p.Status, p.Body)
+	}
+	logOut(t, alice, base)
+	status(t, alice, base+"/whoami", http.StatusUnauthorized)
+}
+
+func sameCookie(a, b *http.Cookie) bool { return a.Name == b.Name && a.Value == b.Value }
+
+// wantReading holds as long as Redis can be read.
+func (w *ward) wantReading(t *testing.T, alice *visitor.Visitor) {
+	t.Helper()
+	for _, page := range []string{"/public", "/whoami", "/app", "/admin", "/domain", "/token"} {
+		status(t, alice, w.shop.URL+page, http.StatusOK)
+	}
+	if p := status(t, alice, w.shop.URL+"/get?k=cart", http.StatusOK); p.Body != "apples" {
+		t.Errorf("Alice's cart holds %q, want apples", p.Body)
+	}
+	wantUnavailable(t, alice, w.shop.URL+"/put?k=cart&v=pears")
+}
+
+// wantNothing holds while Redis answers nothing: who is signed in is not known then, and not denied.
+func (w *ward) wantNothing(t *testing.T, alice *visitor.Visitor) {
+	t.Helper()
+	status(t, alice, w.shop.URL+"/public", http.StatusOK)
+	status(t, alice, w.shop.URL+"/file", http.StatusOK)
+	status(t, visitor.New(), w.shop.URL+"/public", http.StatusOK)
+	status(t, visitor.New(), w.shop.URL+"/whoami", http.StatusUnauthorized)
+	for _, page := range []string{"/whoami", "/app", "/admin", "/get?k=cart", "/put?k=cart&v=pears", "/token"} {
+		wantUnavailable(t, alice, w.shop.URL+page)
+	}
+}
+
+func wantUnavailable(t *testing.T, v *visitor.Visitor, address string) {
+	t.Helper()
+	checkUnavailable(t, status(t, v, address, http.StatusServiceUnavailable))
+}
+
+func checkUnavailable(t *testing.T, p *visitor.Page) {
+	t.Helper()
+	if p.Status != http.StatusServiceUnavailable || p.Header.Get("Retry-After") == "" {
+		t.Errorf("%s answers %d, Retry-After %q, want 503 and some seconds", p.URL, p.Status, p.Header.Get("Retry-After"))
+	}
+	if set := p.Header.Values("Set-Cookie"); len(set) > 0 {
+		t.Errorf("%s answers 503 and sets the cookies %q, want none", p.URL, set)
+	}
+}
+
+// wantNoLogout presses the button all the same.
+func (w *ward) wantNoLogout(t *testing.T, v *visitor.Visitor) {
+	t.Helper()
+	checkUnavailable(t, v.Submit(t, visitor.NewForm(w.shop.URL+"/auth/logout")))
+}
+
+// wantLogout is what the visitor wishes, and nothing stands in its way.
+func (w *ward) wantLogout(t *testing.T, v *visitor.Visitor) {
+	t.Helper()
+	v.ConfirmLogout(t, v.Submit(t, visitor.NewForm(w.shop.URL+"/auth/logout")))
+	status(t, v, w.shop.URL+"/whoami", http.StatusUnauthorized)
+}
+
+// traffic keeps a visitor busy until the function it returns is called. No answer may deny who is signed in.
+func (w *ward) traffic(t *testing.T, v *visitor.Visitor) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for range 3 {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				if err := visitOnce(v, w.shop.URL+"/whoami"); err != nil {
+					t.Errorf("under way: %v", err)
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+	}
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+func visitOnce(v *visitor.Visitor, address string) error {
+	r, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := v.Client().Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	switch {
+	case len(resp.Header.Values("Set-Cookie")) > 0:
+		return fmt.Errorf("%s answers %d and sets the cookies %q", address, resp.StatusCode, resp.Header.Values("Set-Cookie"))
+	case resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "":
+		return nil
+	case resp.StatusCode != http.StatusOK:
+		return fmt.Errorf("%s answers %d, want 200, or 503 with Retry-After", address, resp.StatusCode)
+	}
+	return nil
+}
+
+// awaitWell waits until the service has noticed.
+func (w *ward) awaitWell(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if w.shop.Ready() {
+			return
+		}
+	}
+	t.Fatal("Redis is well and the service is not ready")
+}

@@ -1,0 +1,324 @@
+package oidcgate_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// goodConfig is a configuration without fault.
+func goodConfig(t *testing.T) (oidcgate.Config, oidcgate.Provider) {
+	t.Helper()
+	return oidcgate.Config{BaseURL: shopURL, Store: &store.Memory{}, Keys: mustKeys(t, oldKey)},
+		oidcgate.Provider{Issuer: "https://id.test", ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+}
+
+func TestFaultsOfConfiguration(t *testing.T) {
+	type C = *oidcgate.Config
+	type P = *oidcgate.Provider
+	for _, row := range []struct {
+		name   string
+		change func(C, P)
+		field  string
+		words  []string // the value and the cure
+	}{
+		{"no BaseURL", func(c C, _ P) { c.BaseURL = "" }, "BaseURL", []string{"empty", "https://shop.example"}},
+		{"a BaseURL without scheme", func(c C, _ P) { c.BaseURL = "shop.test" }, "BaseURL", []string{`"shop.test"`, "https://"}},
+		{"a BaseURL of another scheme", func(c C, _ P) { c.BaseURL = "ftp://shop.test" }, "BaseURL", []string{`"ftp://shop.test"`, "https://"}},
+		{"a BaseURL with a query", func(c C, _ P) { c.BaseURL = "https://shop.test/?a=b" }, "BaseURL", []string{"?a=b", "leave them out"}},
+		{"a BaseURL with a fragment", func(c C, _ P) { c.BaseURL = "https://shop.test/#top" }, "BaseURL", []string{"#top", "leave them out"}},
+		{"a BaseURL with a password", func(c C, _ P) { c.BaseURL = "https://u:hunter2@shop.test" }, "BaseURL", []string{"shop.test", "leave them out"}},
+		{"a BaseURL on http", func(c C, _ P) { c.BaseURL = "http://shop.test" }, "BaseURL", []string{`"http://shop.test"`, "InsecureAllowHTTP"}},
+		{"a BaseURL that only looks like loopback", func(c C, _ P) { c.BaseURL = "http://localhost.evil.example" }, "BaseURL", []string{"InsecureAllowHTTP"}},
+		{"a BaseURL with dots in its path", func(c C, _ P) { c.BaseURL = "https://shop.test/a/../b" }, "BaseURL", []string{"/a/../b"}},
+		{"a prefix without a slash", func(c C, _ P) { c.Prefix = "auth" }, "Prefix", []string{`"auth"`, `"/auth"`}},
+		{"a prefix with a slash behind", func(c C, _ P) { c.Prefix = "/auth/" }, "Prefix", []string{`"/auth/"`}},
+		{"a prefix with a parameter", func(c C, _ P) { c.Prefix = "/{auth}" }, "Prefix", []string{`"/{auth}"`}},
+		{"no store", func(c C, _ P) { c.Store = nil }, "Store", []string{"nil", "redisstore.New"}},
+		{"no keys", func(c C, _ P) { c.Keys = oidcgate.Keys{} }, "Keys", []string{"empty", "openssl rand"}},
+		{"a negative idle time", func(c C, _ P) { c.IdleTimeout = -time.Second }, "IdleTimeout", []string{"-1s", "1h"}},
+		{"a negative lifetime", func(c C, _ P) { c.SessionLifetime = -1 }, "SessionLifetime", []string{"-1ns", "24h"}},
+		{"a negative attempt time", func(c C, _ P) { c.AttemptTTL = -1 }, "AttemptTTL", []string{"10m"}},
+		{"a long attempt time", func(c C, _ P) { c.AttemptTTL = 2 * time.Hour }, "AttemptTTL", []string{"2h"}},
+		{"a negative size", func(c C, _ P) { c.MaxSessionBytes = -1 }, "MaxSessionBytes", []string{"-1", "16 KiB"}},
+		{"a leeway of an hour", func(c C, _ P) { c.Leeway = time.Hour }, "Leeway", []string{"1h", "clocks"}},
+		{"a negative timeout", func(c C, _ P) { c.ProviderTimeout = -1 }, "ProviderTimeout", []string{"10s"}},
+		{"a cookie without its prefix", func(c C, _ P) { c.CookieName = "session" }, "CookieName", []string{`"session"`, `"__Host-session"`}},
+		{"a cookie name that is none", func(c C, _ P) { c.CookieName = "__Host-a;b" }, "CookieName", []string{`"__Host-a;b"`, "letters"}},
+		{"a cookie with a prefix that http refuses", func(c C, _ P) { c.BaseURL, c.CookieName = "http://localhost", "__Host-a" }, "CookieName", []string{"http"}},
+		{"a default path on another site", func(c C, _ P) { c.DefaultPath = "//evil.example" }, "DefaultPath", []string{`"//evil.example"`, `"/"`}},
+		{"a default path that is the gate's own", func(c C, _ P) { c.DefaultPath = "/auth/login" }, "DefaultPath", []string{`"/auth/login"`}},
+		{"no issuer", func(_ C, p P) { p.Issuer = "" }, "Provider.Issuer", []string{"empty", "discovery document"}},
+		{"C002 an issuer on http", func(_ C, p P) { p.Issuer = "http://id.test" }, "Provider.Issuer", []string{`"http://id.test"`, "https"}},
+		{"C002 an issuer with a query", func(_ C, p P) { p.Issuer = "https://id.test/?x" }, "Provider.Issuer", []string{"?x", "query"}},
+		{"C002 an issuer with a fragment", func(_ C, p P) { p.Issuer = "https://id.test/#x" }, "Provider.Issuer", []string{"#x", "leave them out"}},
+		{"C002 an issuer without a scheme", func(_ C, p P) { p.Issuer = "id.test" }, "Provider.Issuer", []string{`"id.test"`, "https://"}},
+		{"C005 explicit endpoints without an issuer", func(_ C, p P) {
+			p.Issuer, p.AuthorizationEndpoint, p.TokenEndpoint, p.JWKSURI = "", "https://id.test/a", "https://id.test/t", "https://id.test/k"
+		}, "Provider.Issuer", []string{"empty"}},
+		{"C003 an endpoint on http", func(_ C, p P) { p.TokenEndpoint = "http://id.test/token" }, "Provider.TokenEndpoint", []string{"http://id.test/token", "https"}},
+		{"C003 an endpoint with a password", func(_ C, p P) { p.UserinfoEndpoint = "https://u:hunter2@id.test/u" }, "Provider.UserinfoEndpoint", []string{"leave them out"}},
+		{"C003 a relative endpoint", func(_ C, p P) { p.JWKSURI = "/jwks" }, "Provider.JWKSURI", []string{`"/jwks"`}},
+		{"no client id", func(_ C, p P) { p.ClientID = "" }, "Provider.ClientID", []string{"empty"}},
+		{"no authentication", func(_ C, p P) { p.Auth = oidcgate.ClientAuth{} }, "Provider.Auth", []string{"not set", "ClientSecretBasic"}},
+		{"an empty secret", func(_ C, p P) { p.Auth = oidcgate.ClientSecretBasic("") }, "Provider.Auth", []string{"empty secret", "NoClientSecret"}},
+		{"a secret from no function", func(_ C, p P) { p.Auth = oidcgate.ClientSecretPostFunc(nil) }, "Provider.Auth", []string{"empty secret"}},
+		{"a name that fits no path", func(_ C, p P) { p.Name = "a/b" }, "Name", []string{`"a/b"`, "letters"}},
+		{"two scopes in one", func(_ C, p P) { p.Scopes = []string{"email profile"} }, "Provider.Scopes", []string{`"email profile"`, "its own element"}},
+		{"C024 a parameter that is the gate's", func(_ C, p P) { p.AuthParams = map[string]string{"State": "x"} }, "Provider.AuthParams", []string{`"State"`, "leave it out"}},
+		{"C040 the fragment", func(_ C, p P) { p.ResponseMode = "fragment" }, "Provider.ResponseMode", []string{`"fragment"`, `"query"`}},
+		{"C014 no signature", func(_ C, p P) { p.SigningAlgs = []string{"none"} }, "Provider.SigningAlgs", []string{`"none"`, "RS256"}},
+		{"C014 the secret as a key", func(_ C, p P) { p.SigningAlgs = []string{"RS256", "HS256"} }, "Provider.SigningAlgs", []string{`"HS256"`}},
+		{"no userinfo mode", func(_ C, p P) { p.Userinfo = 7 }, "Provider.Userinfo", []string{"7", "UserinfoOn"}},
+		{"a negative refresh", func(_ C, p P) { p.JWKSRefresh = -1 }, "Provider.JWKSRefresh", []string{"1h"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c, p := goodConfig(t)
+			row.change(&c, &p)
+			gate, err := oidcgate.New(c, p)
+			if err == nil || gate != nil {
+				t.Fatalf("New: gate %v, error %v; want an error alone", gate, err)
+			}
+			fault, ok := errors.AsType[*oidcgate.ConfigError](err)
+			if !ok || !strings.HasSuffix(fault.Field, row.field) {
+				t.Errorf("the fault is %v, want one of %s", err, row.field)
+			}
+			for _, word := range row.words {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("%q does not say %q", err, word)
+				}
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%q shows the password", err)
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("one fault is reported as several:\n%v", err)
+			}
+		})
+	}
+
+	t.Run("all faults are reported together", func(t *testing.T) {
+		_, err := oidcgate.New(oidcgate.Config{BaseURL: "shop.test", CookieName: "a", Leeway: -1},
+			oidcgate.Provider{Name: "staff", Auth: oidcgate.ClientSecretBasic("")}, oidcgate.Provider{Name: "Staff"})
+		for _, field := range []string{
+			"BaseURL", "Leeway", "Store", "Keys", "Provider[staff].Issuer", "Provider[staff].ClientID", "Provider[staff].Auth",
+			"Provider[Staff].Name", "Provider[Staff].Issuer", "Provider[Staff].ClientID", "Provider[Staff].Auth",
+		} {
+			if err == nil || !strings.Contains(err.Error(), "oidcgate: "+field+": ") {
+				t.Errorf("%s is not reported in\n%v", field, err)
+			}
+		}
+	})
+
+	t.Run("no provider at all", func(t *testing.T) {
+		c, _ := goodConfig(t)
+		if _, err := oidcgate.New(c); err == nil || !strings.Contains(err.Error(), "at least one") {
+			t.Errorf("New: %v", err)
+		}
+	})
+}
+
+func TestHTTPIsForLoopback(t *testing.T) {
+	for _, row := range []struct {
+		baseURL, issuer string
+		allow, works    bool
+	}{
+		{"http://localhost:8080", "http://localhost:9090", false, true},
+		{"http://127.0.0.1", "http://[::1]:9090", false, true},
+		{"http://shop.localhost", "https://id.test", false, true},
+		{"http://shop.test", "https://id.test", false, false},
+		{"http://127.0.0.1.evil.example", "https://id.test", false, false},
+		{"http://192.168.1.2", "https://id.test", false, false},
+		{"https://shop.test", "http://id.test", false, false},
+		{"http://shop.test", "http://id.test", true, true},
+	} {
+		t.Run(fmt.Sprintf("C002 C004 shop %s, provider %s, allowed %v", row.baseURL, row.issuer, row.allow), func(t *testing.T) {
+			c, p := goodConfig(t)
+			c.BaseURL, c.InsecureAllowHTTP, p.Issuer = row.baseURL, row.allow, row.issuer
+			if _, err := oidcgate.New(c, p); (err == nil) != row.works {
+				t.Errorf("New: %v", err)
+			}
+		})
+	}
+	t.Run("on loopback store and keys may be left out", func(t *testing.T) {
+		_, p := goodConfig(t)
+		if _, err := oidcgate.New(oidcgate.Config{BaseURL: "http://localhost:8080"}, p); err != nil {
+			t.Errorf("New: %v", err)
+		}
+	})
+}
+
+func TestSecretsAreNotPrinted(t *testing.T) {
+	const canary = "c4n4ry-secret"
+	c, p := goodConfig(t)
+	c.Keys = mustKeys(t, newKey)
+	p.Auth = oidcgate.ClientSecretPost(canary)
+	gate, err := oidcgate.New(c, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := []byte("new key of the shop, 32 bytes ..")[:8]
+	fingerprints := []string{canary, newKey, newKey[:12], string(key), fmt.Sprint(key)[1:20], fmt.Sprintf("%x", key), fmt.Sprintf("0x%x, 0x%x, 0x%x", key[0], key[1], key[2])}
+	for name, value := range map[string]any{
+		"Config": c, "*Config": &c, "Provider": p, "*Provider": &p, "ClientAuth": p.Auth, "*ClientAuth": &p.Auth,
+		"Keys": c.Keys, "*Keys": &c.Keys, "Gate": gate, "Gate by value": struct{ G *oidcgate.Gate }{gate},
+		"providers": []oidcgate.Provider{p}, "both": struct {
+			C oidcgate.Config
+			P oidcgate.Provider
+		}{c, p},
+	} {
+		for form, text := range printed(t, value) {
+			for _, secret := range fingerprints {
+				if strings.Contains(text, secret) {
+					t.Errorf("C016 %s under %s shows %q:\n%s", name, form, secret, text)
+				}
+			}
+			if strings.Contains(name, "ClientAuth") || strings.Contains(name, "Keys") {
+				if !strings.Contains(text, "REDACTED") {
+					t.Errorf("C016 %s under %s does not say REDACTED: %s", name, form, text)
+				}
+			}
+		}
+	}
+}
+
+// printed returns a value in every form in which it may come into a log.
+func printed(t *testing.T, value any) map[string]string {
+	t.Helper()
+	forms := map[string]string{}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		forms[verb] = fmt.Sprintf(verb, value)
+	}
+	if text, err := json.Marshal(value); err == nil {
+		forms["JSON"] = string(text)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("", "value", value)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("", "value", value)
+	forms["slog"] = log.String()
+	return forms
+}
+
+func TestParseKeys(t *testing.T) {
+	for _, row := range []struct {
+		name, text, problem string // problem "": they are good
+	}{
+		{"one", oldKey, ""},
+		{"two, with spaces", " " + oldKey + " ,\n" + newKey + " ", ""},
+		{"without padding", strings.TrimRight(oldKey, "="), ""},
+		{"none", "", ""},
+		{"too short", oldKey + ",c2hvcnQ=", "key 2 of 2"},
+		{"no base64", "not/base64!," + oldKey, "key 1 of 2"},
+		{"a placeholder", strings.Repeat("A", 43), "not random"},
+		{"a comma too many", oldKey + ",", "key 2 of 2"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, err := oidcgate.ParseKeys(row.text)
+			if (err == nil) != (row.problem == "") || err != nil && !strings.Contains(err.Error(), row.problem) {
+				t.Errorf("ParseKeys: %v, want %q", err, row.problem)
+			}
+			if err != nil && (strings.Contains(err.Error(), "not/base64") || strings.Contains(err.Error(), oldKey[:8])) {
+				t.Errorf("the error shows a key: %v", err)
+			}
+		})
+	}
+	t.Run("the same key twice", func(t *testing.T) {
+		c, p := goodConfig(t)
+		c.Keys = mustKeys(t, oldKey+","+oldKey)
+		if _, err := oidcgate.New(c, p); err == nil || strings.Contains(err.Error(), oldKey[:8]) {
+			t.Errorf("New: %v", err)
+		}
+	})
+}
+
+func TestNewDoesNothing(t *testing.T) {
+	t.Run("it calls nobody and starts no goroutine", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c, p := goodConfig(t)
+			records := &tap{Store: c.Store}
+			c.Store, c.Values, c.Transport = records, true, nobody{t}
+			before := runtime.NumGoroutine()
+			if _, err := oidcgate.New(c, p); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if after := runtime.NumGoroutine(); after > before {
+				t.Errorf("%d goroutines, before %d", after, before)
+			}
+			if len(records.since()) != 0 {
+				t.Errorf("the store got %+v", records.since())
+			}
+		})
+	})
+
+	t.Run("it keeps copies: changing the configuration later changes nothing", func(t *testing.T) {
+		scopes := []string{"email"}
+		algs := []string{"RS256"}
+		params := map[string]string{"ui_locales": "de"}
+		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) {
+			p.Scopes, p.SigningAlgs, p.AuthParams = scopes, algs, params
+		})
+		scopes[0], algs[0] = "admin", "none"
+		params["ui_locales"], params["redirect_uri"] = "en", "https://evil.example"
+		_, q := split(t, w.get("/auth/login").location())
+		if q.Get("scope") != "openid email" || q.Get("ui_locales") != "de" || q.Get("redirect_uri") != shopURL+"/auth/callback" {
+			t.Errorf("the authorization request is %v", q)
+		}
+		w.login()
+	})
+
+	t.Run("defaults fill in what is zero", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			var id *oidcgate.Identity
+			w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { id, _ = oidcgate.FromContext(r.Context()) }))
+			callback := w.callbackURL("/auth/login")
+			if _, err := w.browser.Get(callback); err != nil {
+				t.Fatal(err)
+			}
+			w.get("/")
+			if d := time.Until(id.Expires()); d != 24*time.Hour {
+				t.Errorf("the session ends in %v", d)
+			}
+			if d := time.Until(id.IdleExpires()); d != time.Hour {
+				t.Errorf("unused, it ends in %v", d)
+			}
+			if _, q := split(t, w.op.LastRequest(oidcgatetest.Authorization).URL.String()); q.Get("response_mode") != "" {
+				t.Errorf("response_mode %q is sent though it is not set", q.Get("response_mode"))
+			}
+		})
+	})
+
+	t.Run("Close returns when the events are delivered, or with the context", func(t *testing.T) {
+		w := newWorld(t)
+		if err := w.gate.Close(t.Context()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := w.gate.Close(ctx); err != nil {
+			t.Errorf("Close of a gate at rest: %v", err)
+		}
+	})
+}
+
+// nobody is a transport that must not be used.
+type nobody struct{ t *testing.T }
+
+func (n nobody) RoundTrip(r *http.Request) (*http.Response, error) {
+	n.t.Errorf("%s %s", r.Method, r.URL)
+	return nil, errors.New("nobody is there")
+}

@@ -1,0 +1,57 @@
+// Command chi puts login in front of chi. Register http://localhost:8080/auth/callback at the provider.
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/store/redisstore"
+)
+
+func main() {
+	keys, err := oidcgate.ParseKeys(os.Getenv("SESSION_KEYS")) // openssl rand -base64 32
+	if err != nil {
+		log.Fatal(err)
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: os.Getenv("REDIS_ADDR"), ContextTimeoutEnabled: true})
+	gate, err := oidcgate.New(oidcgate.Config{
+		BaseURL: cmp.Or(os.Getenv("BASE_URL"), "http://localhost:8080"),
+		Store:   redisstore.New(rdb),
+		Keys:    keys,
+	}, oidcgate.Provider{
+		Issuer: os.Getenv("OIDC_ISSUER"), ClientID: os.Getenv("OIDC_CLIENT_ID"),
+		Auth:   oidcgate.ClientSecretBasic(os.Getenv("OIDC_CLIENT_SECRET")),
+		Scopes: []string{"profile", "email"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	r := chi.NewRouter()
+	r.Get("/", home)
+	r.With(gate.Require()).Get("/account", account)
+	r.With(gate.Require(oidcgate.Claim("groups", "admin"))).Get("/admin", admin)
+	log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("ADDR"), "localhost:8080"), gate.Wrap(r)))
+}
+
+func home(w http.ResponseWriter, r *http.Request) {
+	name := "stranger"
+	if id, ok := oidcgate.FromContext(r.Context()); ok {
+		name = id.Name()
+	}
+	fmt.Fprintf(w, "Welcome, %s.\n", name)
+}
+
+func account(w http.ResponseWriter, r *http.Request) {
+	id, _ := oidcgate.FromContext(r.Context()) // Require let only visitors in who have one
+	fmt.Fprintf(w, "You are %s at %s.\n", id.Subject(), id.Issuer())
+}
+
+func admin(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "You are an admin.") }

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// visitor is a browser in front of a demo that runs.
+type visitor struct {
+	*testing.T
+	shop    string
+	browser *http.Client
+}
+
+var address = regexp.MustCompile(`http://localhost:\d+`)
+
+// visit runs the demo on free ports until the test ends.
+func visit(t *testing.T) *visitor {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	output, stdout := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, []string{"-addr", "127.0.0.1:0", "-provider-addr", "127.0.0.1:0"}, func(string) string { return "" }, stdout)
+		_ = stdout.Close()
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the demo ended with %v", err)
+		}
+	})
+	welcome := make([]byte, 4096)
+	n, _ := output.Read(welcome) // where run fails there is no address below
+	shop := address.FindString(string(welcome[:n]))
+	if shop == "" {
+		t.Fatalf("the demo printed no address: %q", welcome[:n])
+	}
+	jar, _ := cookiejar.New(nil) // without options it cannot fail
+	return &visitor{t, shop, &http.Client{Jar: jar}}
+}
+
+// page is where a request ended.
+type page struct {
+	status int
+	url    *url.URL
+	body   string
+}
+
+func (v *visitor) read(resp *http.Response, err error) page {
+	v.Helper()
+	if err != nil {
+		v.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		v.Fatal(err)
+	}
+	return page{resp.StatusCode, resp.Request.URL, string(body)}
+}
+
+func (v *visitor) open(path string) page {
+	v.Helper()
+	return v.read(v.browser.Get(v.shop + path))
+}
+
+// choose asks for a page of the shop, and at the provider's login page clicks a person.
+func (v *visitor) choose(path, person string) page {
+	v.Helper()
+	login := v.open(path)
+	if !strings.Contains(login.body, "Who are you?") {
+		v.Fatalf("%s led to %d %s, want the login page", path, login.status, login.url)
+	}
+	return v.read(v.browser.PostForm(login.url.String(), url.Values{"person": {person}}))
+}
+
+func (v *visitor) wants(p page, status int, path, part string) {
+	v.Helper()
+	if p.status != status || p.url.Path != path || !strings.Contains(p.body, part) {
+		v.Errorf("got %d %s %s, want %d %s with %q", p.status, p.url, p.body, status, path, part)
+	}
+	if !strings.Contains(p.body, "Tide &amp; Leaf</span>") {
+		v.Errorf("%s is not in the style of the shop: %s", p.url, p.body)
+	}
+}
+
+func TestAManagerEntersTheBackOffice(t *testing.T) {
+	v := visit(t)
+	v.wants(v.choose("/office", "ada"), 200, "/office", "For managers only")
+	v.wants(v.open("/"), 200, "/", "Good to see you, Ada Lindqvist.")
+	account := v.open("/account")
+	v.wants(account, 200, "/account", "ada@teashop.example")
+	for _, part := range []string{"Ends if idle", `<span class="tag good">verified</span>`, `<span class="tag">managers</span>`, "userinfo", "preferred_username"} {
+		if !strings.Contains(account.body, part) {
+			t.Errorf("the account page lacks %q: %s", part, account.body)
+		}
+	}
+}
+
+func TestACustomerDoesNotEnterTheBackOffice(t *testing.T) {
+	v := visit(t)
+	v.wants(v.choose("/account", "chiara"), 200, "/account", "not verified")
+	v.wants(v.open("/office"), 403, "/office", "not for your account")
+}
+
+func TestWhoeverIsNobodyIsRefused(t *testing.T) {
+	v := visit(t)
+	v.wants(v.choose("/account", ""), 403, "/auth/callback", "access_denied")
+	v.wants(v.open("/"), 200, "/", "Tea worth the voyage.")
+}
+
+func TestABasketLastsAsLongAsTheSession(t *testing.T) {
+	v := visit(t)
+	add := func() page {
+		return v.read(v.browser.PostForm(v.shop+"/basket", url.Values{"tea": {"lapsang"}}))
+	}
+	v.choose("/account", "ben")
+	v.wants(add(), 200, "/", "1 in basket")
+	v.wants(add(), 200, "/", "2 in basket")
+	v.wants(v.read(v.browser.PostForm(v.shop+"/auth/logout?return_to=/", nil)), 200, "/", "Tea worth the voyage.")
+	v.wants(v.choose("/account", "ben"), 200, "/account", "Ben Okafor")
+	if p := v.open("/"); strings.Contains(p.body, "in basket") {
+		t.Errorf("the basket of the last session is still there: %s", p.body)
+	}
+}
+
+func TestPagesForEverybody(t *testing.T) {
+	v := visit(t)
+	v.wants(v.open("/nowhere"), 404, "/nowhere", "Nothing here")
+	if p := v.open("/style.css"); p.status != 200 || !strings.Contains(p.body, ".provider") {
+		t.Errorf("the stylesheet: got %d %q", p.status, p.body)
+	}
+}
+
+func TestWhatTheDemoRefusesToStartWith(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	for _, row := range []struct {
+		name string
+		env  map[string]string
+		want string
+	}{
+		{"a port of the shop that is taken", map[string]string{"ADDR": taken.Addr().String()}, "port " + port + " is taken by another program; stop that, or choose another port with -addr or ADDR"},
+		{"a port of the provider that is taken", map[string]string{"PROVIDER_ADDR": taken.Addr().String()}, "port " + port + " is taken by another program; stop that, or choose another port with -provider-addr or PROVIDER_ADDR"},
+		{"an address others can reach", map[string]string{"ADDR": "0.0.0.0:0"}, "not on this machine alone"},
+		{"every address of the machine", map[string]string{"ADDR": ":0"}, "not on this machine alone"},
+		{"no address", map[string]string{"ADDR": "8080"}, "is not an address"},
+		{"a client without its provider", map[string]string{"OIDC_CLIENT_ID": "shop"}, "OIDC_ISSUER"},
+		{"a provider without its client", map[string]string{"OIDC_ISSUER": "https://id.test"}, "ClientID: is empty"},
+		{"a Redis that is no URL", map[string]string{"REDIS_URL": "localhost:6379"}, "REDIS_URL"},
+		{"keys that are none", map[string]string{"SESSION_KEYS": "short"}, "SESSION_KEYS"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			getenv := func(name string) string {
+				if value, ok := row.env[name]; ok {
+					return value
+				}
+				return map[string]string{"ADDR": "127.0.0.1:0", "PROVIDER_ADDR": "127.0.0.1:0"}[name]
+			}
+			if err := run(t.Context(), nil, getenv, io.Discard); err == nil || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("got error %v, want %q in it", err, row.want)
+			}
+		})
+	}
+}

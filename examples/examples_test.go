@@ -1,0 +1,111 @@
+// Package examples_test builds the small examples, runs them and logs in.
+package examples_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/redistest"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+)
+
+func TestSmallExamplesLogIn(t *testing.T) {
+	rdb := redistest.Start(t)
+	for _, name := range []string{"nethttp", "chi", "gin"} {
+		t.Run(name, func(t *testing.T) {
+			op := oidcgatetest.NewProvider(t)
+			issuer := op.Server().URL
+			addr := freeAddress(t)
+			shop := "http://" + addr
+			op.AddClient(oidcgatetest.Client{ID: "shop", Secret: "a secret", RedirectURLs: []string{shop + "/auth/callback"}})
+			start(t, name,
+				"ADDR="+addr, "BASE_URL="+shop, "REDIS_ADDR="+rdb.Addr,
+				"OIDC_ISSUER="+issuer, "OIDC_CLIENT_ID=shop", "OIDC_CLIENT_SECRET=a secret")
+			await(t, addr)
+
+			jar, _ := cookiejar.New(nil) // without options it cannot fail
+			browser := &http.Client{Jar: jar}
+			for _, row := range []struct {
+				path   string
+				status int
+				body   string // "" is any
+			}{
+				{"/", 200, "Welcome, stranger.\n"},
+				{"/account", 200, "You are alice at " + issuer + ".\n"},
+				{"/", 200, "Welcome, Alice Example.\n"},
+				{"/admin", 403, ""},
+			} {
+				status, body := get(t, browser, shop+row.path)
+				if status != row.status || row.body != "" && body != row.body {
+					t.Errorf("%s: got %d %q, want %d %q", row.path, status, body, row.status, row.body)
+				}
+			}
+		})
+	}
+}
+
+// freeAddress finds a port for a process that cannot tell which one it took.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// start builds and runs an example, as a user would, until the test ends.
+func start(t *testing.T, name string, env ...string) {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), name)
+	if out, err := exec.Command("go", "build", "-o", binary, "./"+name).CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v\n%s", name, err, out)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, binary)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	if err := cmd.Start(); err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // it was killed
+	})
+}
+
+// await waits until somebody listens.
+func await(t *testing.T, addr string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			_ = conn.Close()
+			return
+		}
+	}
+	t.Fatalf("nobody listens on %s", addr)
+}
+
+func get(t *testing.T, browser *http.Client, url string) (int, string) {
+	t.Helper()
+	resp, err := browser.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}

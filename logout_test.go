@@ -1,0 +1,322 @@
+package oidcgate_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+const sameOrigin = "Sec-Fetch-Site: same-origin"
+
+// logout posts to the logout and returns the answer.
+func (w *world) logout(headers ...string) answer {
+	w.Helper()
+	return w.send(w.browser, http.MethodPost, "/auth/logout", "", headers...)
+}
+
+func TestLogoutFromElsewhere(t *testing.T) {
+	attacks := []struct {
+		name, method string
+		headers      []string
+		want         int
+	}{
+		{"an image", "GET", []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, 200},
+		{"a link", "GET", []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 200},
+		{"a HEAD", "HEAD", nil, 200},
+		{"a form of another site", "POST", []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate"}, 403},
+		{"a form of a sibling", "POST", []string{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: navigate"}, 403},
+		{"a form of another origin in an old browser", "POST", []string{"Origin: https://evil.example"}, 403},
+		{"a form without an origin", "POST", []string{"Origin: null"}, 403},
+		{"a form that names its origin as the host", "POST", []string{"Origin: https://evil.example", "X-Forwarded-Host: evil.example"}, 403},
+		{"a PUT", "PUT", []string{sameOrigin}, 405},
+		{"a DELETE", "DELETE", []string{sameOrigin}, 405},
+		{"an OPTIONS", "OPTIONS", []string{"Sec-Fetch-Site: cross-site"}, 405},
+	}
+	for _, tt := range attacks {
+		t.Run("C116 "+tt.name+" signs nobody out", func(t *testing.T) {
+			w := newWorld(t)
+			w.login()
+			a := w.send(w.browser, tt.method, "/auth/logout", "", tt.headers...)
+			if a.StatusCode != tt.want || a.location() != "" {
+				t.Errorf("%d to %q, want %d", a.StatusCode, a.location(), tt.want)
+			}
+			if got := w.subject(); got != "alice" {
+				t.Errorf("signed in afterwards: %q", got)
+			}
+		})
+	}
+
+	for _, headers := range [][]string{{sameOrigin}, {"Sec-Fetch-Site: none"}, {"Origin: " + shopURL}, nil} {
+		t.Run(fmt.Sprintf("C116 a form of this site with %v signs out", headers), func(t *testing.T) {
+			w := newWorld(t)
+			w.login()
+			w.logout(headers...)
+			if got := w.subject(); got != "" {
+				t.Errorf("signed in afterwards: %q", got)
+			}
+		})
+	}
+
+	t.Run("C017 the origin that counts is BaseURL's, whatever Host a proxy wrote", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		r := httptest.NewRequest(http.MethodPost, "http://10.0.0.7:8080/auth/logout", nil)
+		r.Header.Set("Origin", shopURL)
+		r.Header.Set("Cookie", w.cookieHeader())
+		rec := w.direct(r)
+		if got := w.subject(); rec.Code != http.StatusSeeOther || got != "" {
+			t.Errorf("%d, signed in afterwards: %q", rec.Code, got)
+		}
+	})
+
+	t.Run("C116 the page that a link leads to asks, and its button signs out", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		a := w.get("/auth/logout?return_to=/bye")
+		form := regexp.MustCompile(`<form method="post" action="([^"]*)"><input type="hidden" name="return_to" value="/bye">`).FindStringSubmatch(a.body)
+		if form == nil {
+			t.Fatalf("no form in\n%s", a.body)
+		}
+		if got := a.Header.Get("Content-Security-Policy"); !strings.Contains(got, "form-action 'self' https://id.test;") {
+			t.Errorf("the policy does not let the form lead to the provider: %s", got)
+		}
+		a = w.send(w.browser, http.MethodPost, form[1], "return_to=%2Fbye", sameOrigin)
+		a = w.get(w.get(a.location()).location())
+		if a.location() != shopURL+"/bye" || w.subject() != "" {
+			t.Errorf("%d to %q\n%s", a.StatusCode, a.location(), a.body)
+		}
+	})
+}
+
+func TestLogoutAtTheProvider(t *testing.T) {
+	t.Run("C117 it has the hint, the client, the way back and a state, each once", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		u, err := url.Parse(w.logout(sameOrigin).location())
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := u.Query()
+		if u.Host != "id.test" || q.Get("client_id") != "shop" || q.Get("post_logout_redirect_uri") != shopURL+"/auth/logout/done" {
+			t.Errorf("it leads to %s", u)
+		}
+		if strings.Count(q.Get("id_token_hint"), ".") != 2 || len(q.Get("state")) < 22 || len(q) != 4 {
+			t.Errorf("parameters %v", q)
+		}
+	})
+
+	broken := map[string]func(*world){
+		"is down":       func(w *world) { w.op.Always(oidcgatetest.EndSession, oidcgatetest.Reset()) },
+		"has no logout": func(*world) {},
+		"was never seen by the new process": func(w *world) {
+			w.op.Always(oidcgatetest.Discovery, oidcgatetest.Answer(500, "text/plain", "down"))
+			w.open(oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+		},
+		"is not configured any more": func(w *world) {
+			w.open(oidcgate.Provider{Name: "new", Issuer: "https://new.test", ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+		},
+	}
+	for name, breakIt := range broken {
+		t.Run("C117 a provider that "+name+" is no obstacle", func(t *testing.T) {
+			w := newWorld(t)
+			if name == "has no logout" {
+				w.op.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "end_session_endpoint") }))
+			}
+			w.login()
+			session := w.cookie("__Host-oidcgate")
+			breakIt(w)
+			a := w.logout(sameOrigin)
+			if name == "is down" {
+				if !strings.HasPrefix(a.location(), w.op.Issuer()) {
+					t.Errorf("%d to %q", a.StatusCode, a.location())
+				}
+			} else if a.StatusCode != http.StatusOK || !strings.Contains(a.body, "Signed out") {
+				t.Errorf("%d to %q\n%s", a.StatusCode, a.location(), a.body)
+			}
+			if w.cookie("__Host-oidcgate") != "" {
+				t.Error("the cookie is there")
+			}
+			w.setCookie("__Host-oidcgate", session)
+			if got := w.subject(); got != "" {
+				t.Errorf("the session is there: %q", got)
+			}
+		})
+	}
+
+	t.Run("C117 when the store cannot end the session, nobody says that it did", func(t *testing.T) {
+		tally := &tallyStore{Store: &store.Memory{}}
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = tally })
+		w.login()
+		tally.ill.Store(true)
+		a := w.logout(sameOrigin)
+		if a.StatusCode != http.StatusServiceUnavailable || a.location() != "" || len(a.Cookies()) != 0 {
+			t.Errorf("%d to %q with %v", a.StatusCode, a.location(), a.Cookies())
+		}
+		tally.ill.Store(false)
+		if got := w.subject(); got != "alice" {
+			t.Errorf("signed in: %q", got)
+		}
+	})
+
+	t.Run("C117 who is not signed in is signed out", func(t *testing.T) {
+		w := newWorld(t)
+		if a := w.logout(sameOrigin); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "Signed out") {
+			t.Errorf("%d to %q\n%s", a.StatusCode, a.location(), a.body)
+		}
+		if n := w.op.Count(oidcgatetest.EndSession) + w.op.Count(oidcgatetest.Discovery); n != 0 {
+			t.Errorf("the provider was asked %d times", n)
+		}
+	})
+
+	t.Run("C117 from a handler it is the same", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		w.handler = w.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.gate.Logout(rw, r, "/bye") }))
+		a := w.send(w.browser, http.MethodPost, "/quit", "")
+		if w.cookie("__Host-oidcgate") != "" {
+			t.Error("the cookie is there")
+		}
+		if a = w.get(w.get(a.location()).location()); a.location() != shopURL+"/bye" {
+			t.Errorf("%d to %q\n%s", a.StatusCode, a.location(), a.body)
+		}
+	})
+
+	t.Run("C119 a hint that makes the address too long is left out", func(t *testing.T) {
+		w := newWorld(t)
+		w.op.EveryIDToken(func(j *oidcgatetest.JWT) { j.Claims["long"] = strings.Repeat("x", 10<<10) })
+		w.login()
+		a := w.logout(sameOrigin)
+		u, err := url.Parse(a.location())
+		if err != nil || len(a.location()) > 4<<10 || u.Query().Has("id_token_hint") || u.Query().Get("client_id") != "shop" {
+			t.Errorf("%d to %d bytes: %.300s", a.StatusCode, len(a.location()), a.location())
+		}
+		if a = w.get(w.get(a.location()).location()); !strings.Contains(a.body, "Signed out") {
+			t.Errorf("%d\n%s", a.StatusCode, a.body)
+		}
+	})
+
+	t.Run("C119 the hint stands in no log", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		u, err := url.Parse(w.logout(sameOrigin).location())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.eventsOf(oidcgate.EventSessionRevoked)
+		hint := u.Query().Get("id_token_hint")
+		if log := w.logged(); hint == "" || strings.Contains(log, hint) || strings.Contains(log, strings.Split(hint, ".")[1]) {
+			t.Errorf("hint %q in\n%s", hint, log)
+		}
+	})
+}
+
+func TestReturnFromTheProvidersLogout(t *testing.T) {
+	// way signs out towards /bye and returns the provider's way back.
+	way := func(w *world) *url.URL {
+		w.Helper()
+		w.login()
+		a := w.send(w.browser, http.MethodPost, "/auth/logout", "return_to=%2Fbye", sameOrigin)
+		u, err := url.Parse(w.get(a.location()).location())
+		if err != nil || u.Path != "/auth/logout/done" {
+			w.Fatalf("the provider leads to %v", u)
+		}
+		return u
+	}
+	plain := func(w *world, a answer) {
+		w.Helper()
+		if a.StatusCode != http.StatusOK || a.location() != "" || !strings.Contains(a.body, "Signed out") {
+			w.Errorf("%d to %q, want the plain page\n%s", a.StatusCode, a.location(), a.body)
+		}
+		done := w.eventsOf(oidcgate.EventLogoutCompleted)
+		if n := len(done); n == 0 || done[n-1].Reason != "state_mismatch" {
+			w.Errorf("events %+v, want the last to be a state_mismatch", done)
+		}
+	}
+
+	t.Run("C118 its state leads on, once", func(t *testing.T) {
+		w := newWorld(t)
+		u := way(w)
+		if a := w.get(u.String()); a.location() != shopURL+"/bye" {
+			t.Errorf("%d to %q", a.StatusCode, a.location())
+		}
+		plain(w, w.get(u.String()))
+	})
+
+	wrong := map[string]string{"no state": "", "an empty state": "state=", "another state": "state=AAAAAAAAAAAAAAAAAAAAAAAAAA", "markup": "state=" + url.QueryEscape(markup)}
+	for name, query := range wrong {
+		t.Run("C118 "+name+" gets the plain page, and the right one still works", func(t *testing.T) {
+			w := newWorld(t)
+			u := way(w)
+			a := w.get("/auth/logout/done?" + query)
+			plain(w, a)
+			if strings.Contains(a.body, "markup") {
+				t.Errorf("the page repeats the state:\n%s", a.body)
+			}
+			if a := w.get(u.String()); a.location() != shopURL+"/bye" {
+				t.Errorf("%d to %q", a.StatusCode, a.location())
+			}
+		})
+	}
+
+	t.Run("C118 the state of another browser gets the plain page", func(t *testing.T) {
+		w := newWorld(t)
+		u := way(w)
+		w.browser = w.newBrowser()
+		plain(w, w.get(u.String()))
+	})
+
+	t.Run("C118 a cookie that is made up gets the plain page", func(t *testing.T) {
+		w := newWorld(t)
+		for _, value := range []string{"x", "%", strings.Repeat("A", 100), strings.Repeat("A", 3000)} {
+			w.setCookie("__Host-oidcgate-logout", value)
+			plain(w, w.get("/auth/logout/done?state="))
+		}
+	})
+
+	t.Run("C118 no parameter chooses where it leads", func(t *testing.T) {
+		w := newWorld(t)
+		plain(w, w.get("/auth/logout/done?return_to=/x&post_logout_redirect_uri=https://evil.example&redirect=https://evil.example"))
+	})
+
+	t.Run("C118 no state comes twice", func(t *testing.T) {
+		w := newWorld(t)
+		seen := map[string]bool{}
+		for range 20 {
+			w.login()
+			u, _ := url.Parse(w.logout(sameOrigin).location())
+			if s := u.Query().Get("state"); s == "" || seen[s] {
+				t.Fatalf("state %q", s)
+			} else {
+				seen[s] = true
+			}
+		}
+	})
+}
+
+func TestLogoutFormOfStrangers(t *testing.T) {
+	for name, body := range map[string]string{
+		"a form that cannot be read": "return_to=%zz",
+		"a form that is too long":    "return_to=/" + strings.Repeat("x", 20<<10),
+		"a form with semicolons":     "return_to=/a;b",
+	} {
+		t.Run(name+" is refused whole", func(t *testing.T) {
+			w := newWorld(t)
+			w.login()
+			a := w.send(w.browser, http.MethodPost, "/auth/logout", body, sameOrigin)
+			if a.StatusCode != http.StatusBadRequest {
+				t.Errorf("%d", a.StatusCode)
+			}
+			if got := w.subject(); got != "alice" {
+				t.Errorf("signed in: %q", got)
+			}
+		})
+	}
+}
