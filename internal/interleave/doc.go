@@ -1,0 +1,25 @@
+// Package interleave runs concurrent code through every order in which its steps can meet at a store, and
+// through the faults that a store, a network and a process have.
+//
+// What runs is the code itself, not a description of it. A [Scenario] starts a few actors, each a goroutine
+// with a [store.Store] of its own from [Run.Store]. Every operation waits there until the explorer lets it go,
+// one at a time; in between testing/synctest tells when all goroutines stand still. [Explore] executes the
+// scenario again and again, each time in another order, until there is no other. An order that breaks a
+// promise is returned as a [Violation], whose text is the list of steps that led there.
+//
+// # Why it ends
+//
+// Two orders that lead to the same state go on in the same way, so only one is followed. A state is what the
+// store holds, what every actor has been answered so far, and what waits to be done; an actor's randomness is
+// named by where it was made, because the same answers would have led to the same choice up to chance. Orders
+// that differ only in steps that do not touch each other are not tried twice (sleep sets, with the states
+// already seen: P. Godefroid, Partial-Order Methods for the Verification of Concurrent Systems, 1996, section
+// 5.2). A promise is therefore checked where an execution ends, or inside a step, and never between two steps
+// that have nothing to do with each other.
+//
+// # What is assumed
+//
+// An actor's next step follows from the answers it got and from the clock. Actors share nothing but the store
+// and what they do in [Run.Step]; each has, for example, a gate of its own. The clock stands still but for
+// [Tick], [Stall] and when nobody can move.
+package interleave

@@ -1,0 +1,371 @@
+package interleave
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/oidcgate/oidcgate/store"
+)
+
+const (
+	// Tick is how far the clock goes when it goes by itself: longer than what an actor sleeps between two
+	// looks, so that who sleeps has woken after it.
+	Tick = 60 * time.Millisecond
+
+	// Pause is how long everybody stands still in a [Stall].
+	Pause = 200 * time.Millisecond
+
+	// patience is after how many ticks without a step an actor is taken to wait for ever.
+	patience = 1000
+)
+
+// Run is one execution of a scenario. [Scenario.Begin] adds actors to it.
+type Run struct {
+	common map[string]bool // names that are the same in every execution
+	begun  time.Time
+	shelf  shelf
+
+	mu        sync.Mutex
+	free      bool // nobody waits: before the actors start, and when they have finished
+	actors    []*actor
+	waiting   []*step
+	names     map[string]string // what stands for a random name or value
+	faults    []Fault           // that have happened
+	ticks     int               // ticks that the explorer chose
+	trace     []string
+	violation error
+	running   sync.WaitGroup
+}
+
+// actor is whoever has a store of its own: a replica of the service.
+type actor struct {
+	name    string
+	act     func() string
+	seen    string // a hash of all its steps and of what they were answered
+	started bool
+	dead    bool
+	outcome string // of act, when it has returned
+	done    bool
+}
+
+// step is something that an actor is about to do.
+type step struct {
+	actor  *actor
+	move   move
+	do     func() (answer string) // may be done more than once
+	resent bool
+	reply  chan error // what the actor is told: nil for what do answered
+}
+
+func newRun(common map[string]bool) *Run {
+	return &Run{common: common, begun: time.Now(), free: true, names: map[string]string{}}
+}
+
+func (r *Run) actor(name string) *actor {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.actors {
+		if a.name == name {
+			return a
+		}
+	}
+	a := &actor{name: name}
+	r.actors = append(r.actors, a)
+	return a
+}
+
+// Go adds an actor. act begins when the scenario is set up; what it returns is its outcome.
+func (r *Run) Go(name string, act func() (outcome string)) { r.actor(name).act = act }
+
+// Outcome is what an actor returned; "" for one that died.
+func (r *Run) Outcome(name string) string {
+	a := r.actor(name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return a.outcome
+}
+
+// Happened reports whether one of these faults has happened.
+func (r *Run) Happened(any ...Fault) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.faults, func(f Fault) bool { return slices.Contains(any, f) })
+}
+
+// Fail ends the execution as a violation. It may be called inside a step.
+func (r *Run) Fail(format string, args ...any) {
+	if r.violation == nil {
+		r.violation = fmt.Errorf(format, args...)
+	}
+}
+
+// Keys returns the keys and sets that the store holds.
+func (r *Run) Keys() []string { return r.shelf.keys() }
+
+// Store returns the store as an actor sees it. Its operations wait to be let go once the actors run, and
+// happen at once before and after that.
+func (r *Run) Store(name string) store.Store {
+	a := r.actor(name)
+	return Func(func(ctx context.Context, c Call) Reply {
+		var reply Reply
+		m := move{actor: name, what: string(c.Op), key: c.Key, write: !c.reads()}
+		err := r.perform(a, m, func() string {
+			reply = r.shelf.do(ctx, c)
+			return r.describe(a, c, reply)
+		})
+		if err != nil {
+			return Reply{Err: err}
+		}
+		return reply
+	})
+}
+
+// Step is a step of an actor outside the store, such as what a provider does at a request. do happens at once
+// and alone. The error is not nil when the actor is not told what came of it.
+func (r *Run) Step(name, what string, do func()) error {
+	return r.perform(r.actor(name), move{actor: name, what: what, key: outside, write: true}, func() string { do(); return "" })
+}
+
+// perform waits until the step may be done, and returns when it was.
+func (r *Run) perform(a *actor, m move, do func() string) error {
+	r.mu.Lock()
+	switch {
+	case a.dead:
+		r.mu.Unlock()
+		return errNoAnswer
+	case r.free:
+		defer r.mu.Unlock()
+		do()
+		return nil
+	}
+	if m.key != outside {
+		m.key = r.nameKey(a, m.key)
+	}
+	s := &step{actor: a, move: m, do: do, reply: make(chan error, 1)}
+	r.waiting = append(r.waiting, s)
+	r.mu.Unlock()
+	return <-s.reply
+}
+
+// nameKey names a key for the reader of a trace, and the same in every execution.
+func (r *Run) nameKey(a *actor, key string) string {
+	prefix, rest, _ := strings.Cut(key, ":")
+	if r.common[key] {
+		return prefix + ":" + rest[:min(4, len(rest))]
+	}
+	return prefix + ":" + r.name(a, rest)
+}
+
+// name names what is random by who brought it into the world, and after which answers.
+func (r *Run) name(a *actor, text string) string {
+	if len(text) <= 16 {
+		return text // a word, or a time
+	}
+	if n, ok := r.names[text]; ok {
+		return n
+	}
+	n := fmt.Sprintf("%s%d", a.name, len(r.names))
+	if !r.free {
+		n = a.name + "-" + digest(a.seen, "")[:6]
+	}
+	r.names[text] = n
+	return n
+}
+
+// describe says what an actor learns from a reply, and names what it has written.
+func (r *Run) describe(a *actor, c Call, reply Reply) string {
+	switch {
+	case reply.Err != nil:
+		return reply.Err.Error()
+	case c.Op == Get:
+		return r.name(a, string(reply.Value))
+	case c.Op == Members:
+		named := make([]string, len(reply.Members))
+		for i, m := range reply.Members {
+			named[i] = r.name(a, m)
+		}
+		slices.Sort(named)
+		return strings.Join(named, " ")
+	case c.Op == Create || c.Op == Swap || c.Op == Add:
+		return "ok " + r.name(a, string(c.Value))
+	}
+	return "ok"
+}
+
+func digest(parts ...string) string {
+	h := fnv.New128a()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
+// start lets the actors begin.
+func (r *Run) start() {
+	r.mu.Lock()
+	r.free = false
+	actors := slices.Clone(r.actors)
+	r.mu.Unlock()
+	for _, a := range actors {
+		if a.act == nil {
+			continue
+		}
+		a.started = true
+		r.running.Go(func() {
+			outcome := a.act()
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if !a.dead {
+				a.outcome, a.done = outcome, true
+			}
+		})
+	}
+}
+
+// settle waits until every actor stands before a step or is done, and lets time pass while all are asleep. It
+// returns the steps that wait, none when the execution is over.
+func (r *Run) settle() []*step {
+	for range patience {
+		synctest.Wait()
+		if r.finished() {
+			return nil
+		}
+		r.mu.Lock()
+		waiting := slices.Clone(r.waiting)
+		r.mu.Unlock()
+		if len(waiting) > 0 {
+			slices.SortFunc(waiting, func(a, b *step) int { return a.move.compare(b.move) })
+			return waiting
+		}
+		time.Sleep(Tick)
+	}
+	r.Fail("an actor waits for ever")
+	return nil
+}
+
+// finished reports whether all actors that live are done and nothing waits, not even in the background.
+func (r *Run) finished() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	unfinished := func(a *actor) bool { return a.started && !a.dead && !a.done }
+	return len(r.waiting) == 0 && !slices.ContainsFunc(r.actors, unfinished)
+}
+
+// apply makes a move.
+func (r *Run) apply(m move) {
+	r.trace = append(r.trace, m.String())
+	if m.fault != none {
+		r.faults = append(r.faults, m.fault)
+	}
+	switch m.fault {
+	case Crash:
+		r.kill(r.actor(m.actor))
+	case Failover:
+		r.shelf.forget()
+	case Stall:
+		time.Sleep(Pause)
+	case none, Resend, LostReply, Refused:
+		r.take(m)
+	case tick:
+		r.ticks++
+		time.Sleep(Tick)
+	}
+}
+
+// take does the step that a move is about, in the way that its fault has it.
+func (r *Run) take(m move) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.IndexFunc(r.waiting, func(s *step) bool { return s.move.about(m) })
+	s := r.waiting[i]
+	if m.fault == Resend {
+		_ = s.do()
+		s.resent = true
+		return
+	}
+	r.waiting = slices.Delete(r.waiting, i, i+1)
+	answer, err := errNoAnswer.Error(), errNoAnswer
+	if m.fault != Refused {
+		if got := s.do(); m.fault == none {
+			answer, err = got, nil
+		}
+	}
+	r.trace[len(r.trace)-1] += " -> " + answer
+	s.actor.seen = digest(s.actor.seen, m.String(), answer, time.Since(r.begun).String())
+	s.reply <- err
+}
+
+// kill ends an actor where it stands: nothing that it does from now on has an effect.
+func (r *Run) kill(a *actor) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a.dead, a.seen, a.outcome = true, "", ""
+	r.waiting = slices.DeleteFunc(r.waiting, func(s *step) bool {
+		if s.actor == a {
+			s.reply <- errNoAnswer
+		}
+		return s.actor == a
+	})
+}
+
+// release makes the store free for checks, with nobody left who acts.
+func (r *Run) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.free = true
+}
+
+// end stops all actors and waits for them.
+func (r *Run) end() {
+	for _, a := range r.actors {
+		r.kill(a)
+	}
+	r.running.Wait()
+}
+
+// state is a hash of everything that decides how the execution goes on.
+func (r *Run) state(world string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var parts []string
+	for _, a := range r.actors {
+		seen := a.seen
+		if a.done {
+			seen = "done: " + a.outcome
+		}
+		parts = append(parts, fmt.Sprint(a.name, a.dead, seen))
+	}
+	for _, s := range r.waiting {
+		parts = append(parts, fmt.Sprint("waits ", s.move, s.resent))
+	}
+	parts = append(parts, r.contents()...)
+	slices.Sort(parts)
+	return digest(append(parts, fmt.Sprint(r.faults, r.ticks, time.Since(r.begun)), world)...)
+}
+
+// contents lists what the store holds, with names in the place of what is random.
+func (r *Run) contents() []string {
+	r.shelf.mu.Lock()
+	defer r.shelf.mu.Unlock()
+	r.shelf.expire()
+	nobody := &actor{name: "unnamed"}
+	var list []string
+	for key, it := range r.shelf.values {
+		list = append(list, fmt.Sprint(r.nameKey(nobody, key), "=", r.name(nobody, string(it.value)), it.written.Sub(r.begun)))
+	}
+	for set, members := range r.shelf.sets {
+		for m := range members {
+			list = append(list, fmt.Sprint(r.nameKey(nobody, set), " has ", r.name(nobody, m)))
+		}
+	}
+	return list
+}
+
+var errNondeterministic = errors.New("interleave: the same answers led to another step; actors share something that the explorer does not see")
