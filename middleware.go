@@ -127,6 +127,9 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		st := g.load(w, r)
+		if g.stale(st.identity) { // for the application only: no route of the gate's own asks the provider for that
+			g.recheck(w, r, st)
+		}
 		if g.values != nil {
 			g.serveWithValues(next, w, r, st)
 			return
@@ -222,9 +225,6 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *state {
 	}
 	st.token = token
 	g.setTimes(st.identity, st.times)
-	if g.stale(st.identity) {
-		g.recheck(w, r, st)
-	}
 	header.Set("Cache-Control", "private, no-cache")
 	return st
 }

@@ -16,9 +16,9 @@ import (
 // here after that time at the latest, as long as the provider answers. They are read again with every refresh
 // of the tokens, from the new ID Token and from userinfo, and OnLogin decides again about the result.
 
-// stale reports whether a session's claims are due to be read again.
+// stale reports whether a session's claims are due to be read again. Nobody's never are.
 func (g *Gate) stale(id *Identity) bool {
-	return g.config.RereadClaims > 0 && time.Since(id.checked) >= g.config.RereadClaims
+	return id != nil && g.config.RereadClaims > 0 && time.Since(id.checked) >= g.config.RereadClaims
 }
 
 // recheck reads the claims of a request's session again before anybody is asked who may enter. A session that
