@@ -1,83 +1,476 @@
 package oidcgate_test
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
-	"net/url"
+	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
+	"github.com/oidcgate/oidcgate/store"
 )
 
-func TestRefreshOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newTokenWorld(t, oidcgatetest.Config{RotateRefreshTokens: true, AccessTokenLifetime: time.Minute})
-		w.login()
-		first := w.accessToken()
-		time.Sleep(2 * time.Minute)
-		var wg sync.WaitGroup
-		got := make([]string, 50)
-		for i := range got {
-			wg.Go(func() { got[i] = w.accessToken() })
+// drill is a store in which things go wrong. It notes the name of every key and set it is asked for.
+type drill struct {
+	store.Store
+
+	mu            sync.Mutex
+	before, after func(op, key string) error
+	calls         []string // "op key"
+}
+
+// fail has before asked ahead of every command, whose error is the command's, and after when it was carried
+// out: its error stands for a reply that is lost. Either may be nil, and either may do something else.
+func (d *drill) fail(before, after func(op, key string) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.before, d.after = before, after
+}
+
+// during returns the commands that f leads to.
+func (d *drill) during(f func()) []string {
+	d.mu.Lock()
+	d.calls = nil
+	d.mu.Unlock()
+	f()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.calls)
+}
+
+func (d *drill) carry(op, key string, do func() error) error {
+	d.mu.Lock()
+	d.calls = append(d.calls, op+" "+key)
+	before, after := d.before, d.after
+	d.mu.Unlock()
+	if before != nil {
+		if err := before(op, key); err != nil {
+			return err
 		}
-		wg.Wait()
-		for _, token := range got {
-			if token == first || token != got[0] {
-				t.Fatalf("tokens %q after %q", got, first)
-			}
+	}
+	err := do()
+	if err == nil && after != nil {
+		err = after(op, key)
+	}
+	return err
+}
+
+func (d *drill) Get(ctx context.Context, key string) (value []byte, err error) {
+	err = d.carry("get", key, func() (err error) { value, err = d.Store.Get(ctx, key); return err })
+	return value, err
+}
+
+func (d *drill) Create(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return d.carry("create", key, func() error { return d.Store.Create(ctx, key, value, ttl) })
+}
+
+func (d *drill) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
+	return d.carry("swap", key, func() error { return d.Store.Swap(ctx, key, old, value, ttl) })
+}
+
+func (d *drill) Delete(ctx context.Context, key string, old []byte) error {
+	return d.carry("delete", key, func() error { return d.Store.Delete(ctx, key, old) })
+}
+
+func (d *drill) Add(ctx context.Context, set, member string, ttl time.Duration) error {
+	return d.carry("add", set, func() error { return d.Store.Add(ctx, set, member, ttl) })
+}
+
+func (d *drill) Members(ctx context.Context, set string) (members []string, err error) {
+	err = d.carry("members", set, func() (err error) { members, err = d.Store.Members(ctx, set); return err })
+	return members, err
+}
+
+func (d *drill) Remove(ctx context.Context, set, member string) error {
+	return d.carry("remove", set, func() error { return d.Store.Remove(ctx, set, member) })
+}
+
+// on makes a fault of the commands whose name and key begin so, such as "swap t:".
+func on(prefix string, err error) func(op, key string) error {
+	return func(op, key string) error {
+		if strings.HasPrefix(op+" "+key, prefix) {
+			return err
 		}
-		if n := w.op.Count(oidcgatetest.Token); n != 2 {
-			t.Errorf("%d token calls, want the login's and one refresh", n)
-		}
+		return nil
+	}
+}
+
+// fleet is a shop of several replicas: gates with one configuration on one store. The requests of a browser go
+// to one after the other.
+type fleet struct {
+	*world
+	drill *drill
+	gates []*oidcgate.Gate
+	next  atomic.Uint32
+}
+
+// newFleet opens a shop of n replicas. Its provider rotates refresh tokens and gives access tokens of ten
+// minutes.
+func newFleet(t *testing.T, n int, changes ...change) *fleet {
+	t.Helper()
+	op := oidcgatetest.NewProvider(t, oidcgatetest.Config{RotateRefreshTokens: true, AccessTokenLifetime: 10 * time.Minute})
+	return newFleetOf(t, op, n, changes...)
+}
+
+func newFleetOf(t *testing.T, op *oidcgatetest.Provider, n int, changes ...change) *fleet {
+	t.Helper()
+	f := &fleet{drill: &drill{}}
+	var provider oidcgate.Provider
+	f.world = newWorldOf(t, op, append(changes, func(c *oidcgate.Config, p *oidcgate.Provider) {
+		f.drill.Store, c.Store = c.Store, f.drill
+		provider = *p
+	})...)
+	f.openReplicas(n, provider)
+	return f
+}
+
+func (f *fleet) openReplicas(n int, provider oidcgate.Provider) {
+	f.Helper()
+	f.gates = nil
+	var shops []http.Handler
+	for range n {
+		f.open(provider)
+		f.gates = append(f.gates, f.gate)
+		shops = append(shops, f.gate.Wrap(f.tokenShop(f.gate)))
+	}
+	f.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		shops[int(f.next.Add(1))%n].ServeHTTP(rw, r)
 	})
 }
 
-// newTokenWorld is a world whose shop tells its access token at /token.
-func newTokenWorld(t *testing.T, op oidcgatetest.Config, changes ...func(*oidcgate.Config, *oidcgate.Provider)) *world {
-	t.Helper()
-	w := newWorldOf(t, oidcgatetest.NewProvider(t, op), changes...)
+// tokenShop is the shop with pages that tell the access token and the sessions of the visitor.
+func (w *world) tokenShop(gate *oidcgate.Gate) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", w.shop())
 	mux.HandleFunc("/token", func(rw http.ResponseWriter, r *http.Request) {
-		token, err := w.gate.Token(r.Context())
+		token, err := gate.Token(r.Context())
 		if err != nil {
-			http.Error(rw, err.Error(), http.StatusServiceUnavailable)
+			http.Error(rw, err.Error(), tokenStatus(err))
 			return
 		}
-		fmt.Fprint(rw, token.AccessToken)
+		_, _ = io.WriteString(rw, token.AccessToken)
 	})
-	w.handler = w.gate.Wrap(mux)
-	return w
+	mux.HandleFunc("/sessions", func(rw http.ResponseWriter, r *http.Request) {
+		list, err := gate.Sessions().List(r.Context())
+		writeResult(rw, list, err)
+	})
+	mux.HandleFunc("/sessions/end", func(rw http.ResponseWriter, r *http.Request) {
+		writeResult(rw, nil, gate.Sessions().End(r.Context(), r.FormValue("id")))
+	})
+	mux.HandleFunc("/sessions/end-others", func(rw http.ResponseWriter, r *http.Request) {
+		n, err := gate.Sessions().EndOthers(r.Context())
+		writeResult(rw, n, err)
+	})
+	return mux
 }
 
-func (w *world) accessToken() string {
-	w.Helper()
-	a := w.get("/token")
+func writeResult(rw http.ResponseWriter, v any, err error) {
+	if err != nil {
+		http.Error(rw, err.Error(), tokenStatus(err))
+		return
+	}
+	_ = json.NewEncoder(rw).Encode(v)
+}
+
+// tokenStatus tells errors apart for a browser.
+func tokenStatus(err error) int {
+	switch {
+	case errors.Is(err, oidcgate.ErrNoSession):
+		return http.StatusUnauthorized
+	case errors.Is(err, oidcgate.ErrTokenExpired):
+		return http.StatusGone
+	case errors.Is(err, oidcgate.ErrProviderUnavailable):
+		return http.StatusBadGateway
+	case errors.Is(err, oidcgate.ErrUnavailable):
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+// token returns the visitor's access token, or "" and the status that says why there is none.
+func (f *fleet) token(browser ...*http.Client) (string, int) {
+	f.Helper()
+	a := f.send(append(browser, f.browser)[0], http.MethodGet, "/token", "")
 	if a.StatusCode != http.StatusOK {
-		w.Errorf("/token: %d %s\n%s", a.StatusCode, a.body, w.logged())
+		return "", a.StatusCode
 	}
-	return a.body
+	return a.body, a.StatusCode
 }
 
-func TestBackchannelLogout(t *testing.T) {
-	w := newWorld(t)
-	w.login()
-	claims := map[string]any{
-		"iss": w.op.Issuer(), "aud": "shop", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(),
-		"jti": "1", "sub": "alice", "events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
+// mustToken is token for a visitor who must have one.
+func (f *fleet) mustToken(browser ...*http.Client) string {
+	f.Helper()
+	token, status := f.token(browser...)
+	if token == "" {
+		f.Fatalf("/token: status %d\n%s", status, f.logged())
 	}
-	form := url.Values{"logout_token": {w.op.NewJWT(claims).Compact()}}.Encode()
-	if a := w.send(w.newBrowser(), http.MethodPost, "/auth/backchannel-logout", form); a.StatusCode != http.StatusOK {
-		t.Fatalf("status %d\n%s", a.StatusCode, w.logged())
+	return token
+}
+
+// tokens asks for the visitor's access token n times at once.
+func (f *fleet) tokens(n int) []string {
+	f.Helper()
+	got := make([]string, n)
+	var wg sync.WaitGroup
+	for i := range got {
+		wg.Go(func() { got[i], _ = f.token() })
 	}
-	if got := w.subject(); got != "" {
-		t.Errorf("still signed in as %q", got)
+	wg.Wait()
+	return got
+}
+
+// refreshes returns how often the provider was asked to refresh, of logins that many.
+func (f *fleet) refreshes(logins int) int { return f.op.Count(oidcgatetest.Token) - logins }
+
+// refreshed fails the test unless the provider was asked to refresh so often since the one login.
+func (f *fleet) refreshed(want int) {
+	f.Helper()
+	if got := f.refreshes(1); got != want {
+		f.Errorf("the provider was asked %d times to refresh, want %d\n%s", got, want, f.logged())
 	}
-	if a := w.send(w.newBrowser(), http.MethodPost, "/auth/backchannel-logout", form); a.StatusCode != http.StatusBadRequest {
-		t.Errorf("the same token again: status %d, want 400", a.StatusCode)
+}
+
+// reported returns the events of a type, of all replicas.
+func (f *fleet) reported(kind oidcgate.EventType) []oidcgate.Event {
+	f.Helper()
+	for _, gate := range f.gates {
+		if err := gate.Close(f.Context()); err != nil {
+			f.Fatalf("Close: %v", err)
+		}
 	}
+	return f.eventsOf(kind)
+}
+
+// reportedOnce fails the test unless there is one event of the type, with the reason.
+func (f *fleet) reportedOnce(kind oidcgate.EventType, reason oidcgate.Reason) {
+	f.Helper()
+	if got := f.reported(kind); len(got) != 1 || got[0].Reason != reason {
+		f.Errorf("%d events %s: %+v; want one with the reason %q", len(got), kind, got, reason)
+	}
+}
+
+// signInAs signs a new browser in as somebody.
+func (f *fleet) signInAs(subject string) *http.Client {
+	f.Helper()
+	f.op.SetUser(oidcgatetest.User{Subject: subject})
+	mine := f.browser
+	defer func() { f.browser = mine }()
+	f.browser = f.newBrowser()
+	f.login()
+	return f.browser
+}
+
+// as has f do what a browser does.
+func (f *fleet) as(browser *http.Client, do func()) {
+	mine := f.browser
+	defer func() { f.browser = mine }()
+	f.browser = browser
+	do()
+}
+
+// who returns who is signed in with a browser.
+func (f *fleet) who(browser *http.Client) (subject string) {
+	f.Helper()
+	f.as(browser, func() { subject = f.subject() })
+	return subject
+}
+
+// inBubble runs a test on the clock of testing/synctest.
+func inBubble(t *testing.T, name string, test func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
+func TestTokenErrors(t *testing.T) {
+	inBubble(t, "nobody is signed in", func(t *testing.T) {
+		f := newFleet(t, 1)
+		if _, status := f.token(); status != http.StatusUnauthorized {
+			t.Errorf("status %d, want ErrNoSession", status)
+		}
+	})
+	inBubble(t, "a context that is no request's has no session", func(t *testing.T) {
+		f := newFleet(t, 1)
+		if _, err := f.gate.Token(t.Context()); !errors.Is(err, oidcgate.ErrNoSession) {
+			t.Errorf("%v, want ErrNoSession", err)
+		}
+	})
+	inBubble(t, "the tokens cannot be read", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		f.drill.fail(on("get t:", errIll), nil)
+		if _, status := f.token(); status != http.StatusServiceUnavailable {
+			t.Errorf("status %d, want ErrUnavailable", status)
+		}
+		f.drill.fail(nil, nil)
+		f.mustToken()
+	})
+	inBubble(t, "C085 an access token without a refresh token is over when it is over", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.op.Inject(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "refresh_token") }))
+		f.login()
+		time.Sleep(10*time.Minute - time.Second)
+		f.mustToken()
+		time.Sleep(2 * time.Second)
+		if _, status := f.token(); status != http.StatusGone {
+			t.Errorf("status %d, want ErrTokenExpired", status)
+		}
+		if got := f.subject(); got != "alice" {
+			t.Errorf("signed in as %q; the session does not end with the token", got)
+		}
+		f.refreshed(0)
+	})
+	inBubble(t, "a caller that gives up is told so, and not that the store is ill", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(5*time.Second))
+		time.Sleep(11 * time.Minute)
+		got := make(chan error, 1)
+		f.handler = f.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+			defer cancel()
+			_, err := f.gate.Token(ctx)
+			got <- err
+		}))
+		f.get("/")
+		if err := <-got; !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, oidcgate.ErrUnavailable) {
+			t.Errorf("%v, want the context's error", err)
+		}
+		if n := len(f.reported(oidcgate.EventStoreUnavailable)); n != 0 {
+			t.Errorf("%d events say that the store is ill", n)
+		}
+	})
+}
+
+func TestTokensAreNotShared(t *testing.T) {
+	inBubble(t, "two users who refresh at once get each their own token", func(t *testing.T) {
+		f := newFleet(t, 3)
+		browsers := map[string]*http.Client{"alice": f.signInAs("alice"), "bob": f.signInAs("bob")}
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(100*time.Millisecond))
+		for range 3 {
+			time.Sleep(11 * time.Minute)
+			var wg sync.WaitGroup
+			for subject, browser := range browsers {
+				for range 20 {
+					wg.Go(func() {
+						if got := f.owner(f.mustToken(browser)); got != subject {
+							t.Errorf("%s was given the token of %s", subject, got)
+						}
+					})
+				}
+			}
+			wg.Wait()
+		}
+		if got := f.refreshes(2); got != 6 {
+			t.Errorf("%d refreshes, want three for each", got)
+		}
+	})
+}
+
+// owner asks the provider whose an access token is.
+func (w *world) owner(accessToken string) string {
+	w.Helper()
+	a := w.send(w.newBrowser(), http.MethodGet, w.op.Issuer()+"/userinfo", "", "Authorization: Bearer "+accessToken)
+	var who struct{ Sub string }
+	if err := json.Unmarshal([]byte(a.body), &who); err != nil {
+		w.Errorf("userinfo: status %d: %s", a.StatusCode, a.body)
+	}
+	return who.Sub
+}
+
+// TestClient calls a real resource server: the client's transport is net/http's own.
+func TestClient(t *testing.T) {
+	var elsewhere atomic.Int32
+	foreign := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	defer foreign.Close()
+	api := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/away" {
+			http.Redirect(rw, r, foreign.URL, http.StatusTemporaryRedirect)
+			return
+		}
+		_, _ = io.WriteString(rw, r.Header.Get("Authorization"))
+	}))
+	defer api.Close()
+
+	f := newFleet(t, 1)
+	shared := make(chan *http.Client, 1)
+	mux := http.NewServeMux()
+	mux.Handle("/", f.tokenShop(f.gate))
+	mux.HandleFunc("/call", func(rw http.ResponseWriter, r *http.Request) {
+		call(rw, f.gate.Client(r.Context()), api.URL+r.FormValue("path"))
+	})
+	mux.HandleFunc("/keep", func(_ http.ResponseWriter, r *http.Request) { shared <- f.gate.Client(r.Context()) })
+	f.handler = f.gate.Wrap(mux)
+	alice, bob := f.signInAs("alice"), f.signInAs("bob")
+
+	t.Run("each request is made with the token of its own visitor", func(t *testing.T) {
+		for _, browser := range []*http.Client{alice, bob} {
+			if got := f.send(browser, http.MethodGet, "/call", "").body; got != "Bearer "+f.mustToken(browser) {
+				t.Errorf("the resource server got %q", got)
+			}
+		}
+	})
+	t.Run("nobody is signed in: nothing is sent", func(t *testing.T) {
+		if a := f.send(f.newBrowser(), http.MethodGet, "/call", ""); a.StatusCode != http.StatusUnauthorized {
+			t.Errorf("status %d: %s", a.StatusCode, a.body)
+		}
+	})
+	t.Run("a redirect is not followed, and the token goes nowhere else", func(t *testing.T) {
+		if a := f.send(alice, http.MethodGet, "/call?path=/away", ""); a.StatusCode != http.StatusTemporaryRedirect || elsewhere.Load() != 0 {
+			t.Errorf("status %d, %d requests elsewhere", a.StatusCode, elsewhere.Load())
+		}
+	})
+	t.Run("a client kept beyond its request sends no token after the logout", func(t *testing.T) {
+		f.send(alice, http.MethodGet, "/keep", "")
+		kept := <-shared
+		f.send(alice, http.MethodPost, "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+		if resp, err := kept.Get(api.URL); err == nil {
+			resp.Body.Close()
+			t.Errorf("it was answered %s", resp.Status)
+		}
+	})
+}
+
+// call passes on what a resource server answers.
+func call(rw http.ResponseWriter, client *http.Client, target string) {
+	resp, err := client.Get(target)
+	if err != nil {
+		http.Error(rw, err.Error(), tokenStatus(err))
+		return
+	}
+	defer resp.Body.Close()
+	rw.WriteHeader(resp.StatusCode)
+	_, _ = io.Copy(rw, resp.Body)
+}
+
+func TestClientWaitsNoLongerThanItsRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(5*time.Second))
+		time.Sleep(11 * time.Minute)
+		got := make(chan string, 1)
+		f.handler = f.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			begun := time.Now()
+			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.test/", nil)
+			_, err := f.gate.Client(r.Context()).Do(req)
+			got <- fmt.Sprint(errors.Is(err, context.Canceled), " after ", time.Since(begun))
+		}))
+		f.get("/")
+		if s := <-got; s != "true after 1s" {
+			t.Errorf("given up: %s", s)
+		}
+		f.reported(oidcgate.EventRefreshed) // the refresh is let end
+	})
 }
