@@ -87,19 +87,23 @@ func decodeCard(b []byte) card {
 	}
 }
 
-// enlist puts a session that is about to begin into the index.
+// enlist puts a session that is about to begin into the index. Its card comes first: a logout of the user that
+// finds the session in a set reads there whether the session is a later login, which it does not mean.
 func (g *Gate) enlist(ctx context.Context, handle string, id *Identity, deadline time.Time) error {
+	sealed, err := g.ring.Seal(cardBinding(handle), nil, id.card().encode())
+	if err != nil {
+		return err
+	}
 	ttl := ttlUntil(deadline.UnixMilli(), time.Now())
+	if err := g.config.Store.Create(ctx, cardPrefix+handle, sealed, ttl); err != nil {
+		return err
+	}
 	for _, set := range g.setsOf(id.Issuer(), id.Subject(), id.SessionID()) {
 		if err := g.config.Store.Add(ctx, set, handle, ttl); err != nil {
 			return err
 		}
 	}
-	sealed, err := g.ring.Seal(cardBinding(handle), nil, id.card().encode())
-	if err != nil {
-		return err
-	}
-	return g.config.Store.Create(ctx, cardPrefix+handle, sealed, ttl)
+	return nil
 }
 
 // readCard returns what is known of a session; store.ErrNotFound when it is over or cannot be read.

@@ -1,6 +1,7 @@
 package interleave
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,6 +61,7 @@ type step struct {
 	actor  *actor
 	move   move
 	do     func() (answer string) // may be done more than once
+	named  bool                   // the move's key is a name
 	resent bool
 	reply  chan error // what the actor is told: nil for what do answered
 }
@@ -118,6 +120,7 @@ func (r *Run) Store(name string) store.Store {
 		m := move{actor: name, what: string(c.Op), key: c.Key, write: !c.reads()}
 		err := r.perform(a, m, func() string {
 			reply = r.shelf.do(ctx, c)
+			slices.SortFunc(reply.Members, func(x, y string) int { return cmp.Compare(r.name(a, x), r.name(a, y)) })
 			return r.describe(a, c, reply)
 		})
 		if err != nil {
@@ -144,9 +147,6 @@ func (r *Run) perform(a *actor, m move, do func() string) error {
 		defer r.mu.Unlock()
 		do()
 		return nil
-	}
-	if m.key != outside {
-		m.key = r.nameKey(a, m.key)
 	}
 	s := &step{actor: a, move: m, do: do, reply: make(chan error, 1)}
 	r.waiting = append(r.waiting, s)
@@ -191,7 +191,6 @@ func (r *Run) describe(a *actor, c Call, reply Reply) string {
 		for i, m := range reply.Members {
 			named[i] = r.name(a, m)
 		}
-		slices.Sort(named)
 		return strings.Join(named, " ")
 	case c.Op == Create || c.Op == Swap || c.Op == Add:
 		return "ok " + r.name(a, string(c.Value))
@@ -241,13 +240,29 @@ func (r *Run) settle() []*step {
 		waiting := slices.Clone(r.waiting)
 		r.mu.Unlock()
 		if len(waiting) > 0 {
-			slices.SortFunc(waiting, func(a, b *step) int { return a.move.compare(b.move) })
+			r.nameSteps(waiting)
 			return waiting
 		}
 		time.Sleep(Tick)
 	}
 	r.Fail("an actor waits for ever")
 	return nil
+}
+
+// nameSteps names the keys of steps that have come to wait, in an order that does not depend on who came first,
+// and sorts them.
+func (r *Run) nameSteps(waiting []*step) {
+	byMove := func(a, b *step) int { return a.move.compare(b.move) }
+	slices.SortFunc(waiting, byMove)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range waiting {
+		if !s.named && s.move.key != outside {
+			s.move.key = r.nameKey(s.actor, s.move.key)
+		}
+		s.named = true
+	}
+	slices.SortFunc(waiting, byMove)
 }
 
 // finished reports whether all actors that live are done and nothing waits, not even in the background.

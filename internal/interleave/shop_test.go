@@ -41,30 +41,30 @@ var signer = sync.OnceValues(func() (*ecdsa.PrivateKey, error) { return ecdsa.Ge
 // shop is a service with several replicas, its provider, and a visitor.
 type shop struct {
 	*testing.T
-	run   *interleave.Run
-	setup setup
-	keys  oidcgate.Keys
-	key   *ecdsa.PrivateKey
-	probe http.Handler // a replica on which nothing else happens
+	run    *interleave.Run
+	config func(*oidcgate.Config)
+	bend   bend
+	keys   oidcgate.Keys
+	key    *ecdsa.PrivateKey
+	probe  http.Handler // a replica on which nothing else happens
 
 	session *http.Cookie // of a visitor who is signed in from the start
 	idToken string       // what the provider answers to the next code
 
-	// What follows is the provider's, changed in steps only.
+	// What follows is the provider's.
+	mu        sync.Mutex
 	refreshes int             // how often it has rotated the refresh token
 	asking    map[string]bool // replicas whose refresh is under way there
 	reused    bool            // a spent refresh token was presented
+	unheard   bool            // an answer of its was lost
 }
 
-// setup is what differs between scenarios.
-type setup struct {
-	config func(*oidcgate.Config)
-	bend   func(name string, s store.Store) store.Store // a fault to be found in what one replica does
-}
+// bend changes what one replica does to the store. It is how a fault of the code is made.
+type bend func(replica string, s store.Store) store.Store
 
-func newShop(t *testing.T, r *interleave.Run, s setup) *shop {
+func newShop(t *testing.T, r *interleave.Run, config func(*oidcgate.Config), b bend) *shop {
 	t.Helper()
-	w := &shop{T: t, run: r, setup: s, asking: map[string]bool{}}
+	w := &shop{T: t, run: r, config: config, bend: b, asking: map[string]bool{}}
 	var err error
 	if w.keys, err = oidcgate.ParseKeys("cKDdY1k9L3Gd0W0gKHCSFGJQnQxaBYVtLUgZAv2m3vY="); err != nil {
 		t.Fatal(err)
@@ -79,15 +79,15 @@ func newShop(t *testing.T, r *interleave.Run, s setup) *shop {
 // replica returns the service with a store and a provider of which the explorer decides.
 func (w *shop) replica(name string) http.Handler {
 	records := w.run.Store(name)
-	if w.setup.bend != nil {
-		records = w.setup.bend(name, records)
+	if w.bend != nil {
+		records = w.bend(name, records)
 	}
 	config := oidcgate.Config{
 		BaseURL: shopURL, Store: records, Keys: w.keys, LockLease: lockLease, Values: true,
 		Logger: slog.New(slog.DiscardHandler), Transport: upstream{w, name},
 	}
-	if w.setup.config != nil {
-		w.setup.config(&config)
+	if w.config != nil {
+		w.config(&config)
 	}
 	gate, err := oidcgate.New(config, oidcgate.Provider{
 		Issuer: issuer, ClientID: "shop", Auth: oidcgate.ClientSecretBasic("secret"), SigningAlgs: []string{"ES256"},
@@ -120,9 +120,9 @@ func pages(gate *oidcgate.Gate) http.Handler {
 	})
 	mux.HandleFunc("GET /put", func(rw http.ResponseWriter, r *http.Request) {
 		gate.Values().Put(r.Context(), r.FormValue("key"), "value")
-		if err := gate.Values().Token(r.Context()); err == "" {
-			rw.WriteHeader(http.StatusUnauthorized)
-		}
+	})
+	mux.HandleFunc("GET /values", func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(rw, strings.Join(gate.Values().Keys(r.Context()), " "))
 	})
 	mux.HandleFunc("POST /end-user", func(rw http.ResponseWriter, r *http.Request) {
 		if _, err := gate.Sessions().EndUser(r.Context(), issuer, subject); err != nil {
@@ -301,28 +301,38 @@ func (w *shop) issue(idToken string) map[string]any {
 // provider does, and the arrival of its answer.
 func (w *shop) refresh(name, presented string) (*http.Response, error) {
 	var resp *http.Response
-	defer delete(w.asking, name)
-	err := w.run.Step(name, "asks for a refresh", func() {
-		w.asking[name] = true
-		if len(w.asking) > 1 && !w.run.Happened(interleave.Stall, interleave.Failover) {
-			w.run.Fail("two refreshes of one session at the same time")
-		}
-		if presented != fmt.Sprint("refresh-", w.refreshes) {
-			w.reused = true
-			resp = answer(http.StatusBadRequest, map[string]any{"error": "invalid_grant"})
-			return
-		}
-		w.refreshes++
-		resp = answer(http.StatusOK, w.issue(""))
-	})
-	if err != nil {
-		return nil, err
+	err := w.run.Step(name, "asks for a refresh", func() { resp = w.rotate(name, presented) })
+	if err == nil {
+		err = w.run.Step(name, "gets the answer to it", func() {})
 	}
-	if err := w.run.Step(name, "gets the answer to it", func() { delete(w.asking, name) }); err != nil {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.asking, name)
+	if err != nil {
+		w.unheard = true
 		return nil, err
 	}
 	return resp, nil
 }
 
+func (w *shop) rotate(name, presented string) *http.Response {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asking[name] = true
+	if len(w.asking) > 1 && !w.run.Happened(interleave.Stall, interleave.Failover) {
+		w.run.Fail("two refreshes of one session are under way at the same time")
+	}
+	if presented != fmt.Sprint("refresh-", w.refreshes) {
+		w.reused = true
+		return answer(http.StatusBadRequest, map[string]any{"error": "invalid_grant"})
+	}
+	w.refreshes++
+	return answer(http.StatusOK, w.issue(""))
+}
+
 // state names what the provider knows, for the explorer.
-func (w *shop) state() string { return fmt.Sprint(w.refreshes, w.asking, w.reused) }
+func (w *shop) state() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return fmt.Sprint(w.refreshes, w.asking, w.reused, w.unheard)
+}
