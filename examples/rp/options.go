@@ -75,12 +75,19 @@ func (o *options) all() []*option {
 		{env: "PROVIDER_TIMEOUT", usage: "bound on each request to the provider", set: duration(&c.ProviderTimeout)},
 		{env: "CA_FILE", usage: "PEM file of certificate authorities to trust besides the system's, at the provider", set: text(&o.caFile)},
 
-		{env: "REDIS_URL", usage: "where sessions are kept, as in redis://localhost:6379/0; in memory if not set", set: text(&o.redisURL)},
+		{env: "REDIS_URL", usage: "where sessions are kept; in memory if not set:\n" +
+			"redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,HOST:PORT/MASTER?db=DB of the Sentinels,\n" +
+			"or redis+cluster://HOST:PORT,HOST:PORT of some nodes; each may have USER:PASSWORD@ before HOST", set: text(&o.redisURL)},
 		{env: "SESSION_KEYS", usage: "keys that seal cookies and sessions, separated by commas, each 32 bytes in base64", set: keys(&c.Keys)},
 		{env: "SESSION_VALUES", usage: "true: keep the application's own values (/put and /get)", set: boolean(&c.Values)},
 		{env: "SESSION_LIFETIME", usage: "time after which every session ends", set: duration(&c.SessionLifetime)},
 		{env: "IDLE_TIMEOUT", usage: "time after which a session ends that nobody uses", set: duration(&c.IdleTimeout)},
 		{env: "ATTEMPT_TTL", usage: "time a visitor has to log in", set: duration(&c.AttemptTTL)},
+		{env: "REFRESH_MARGIN", usage: "time before its end at which an access token is refreshed, at most a quarter of its life", set: duration(&c.RefreshMargin)},
+		{env: "LOCK_LEASE", usage: "time after which others may refresh what a dying replica began to", set: duration(&c.LockLease)},
+		{env: "TOKEN_LIFETIME", usage: "life of an access token whose provider does not say", set: duration(&c.TokenLifetime)},
+		{env: "REREAD_CLAIMS", usage: "age at which a session's claims are read again; never if not set", set: duration(&c.RereadClaims)},
+		{env: "END_WITH_TOKEN", usage: "true: a session ends with an access token that cannot be refreshed", set: boolean(&c.EndWithToken)},
 		{env: "LEEWAY", usage: "how far the clocks of service and provider may differ", set: duration(&c.Leeway)},
 		{env: "MAX_SESSION_BYTES", usage: "what a session may take in the store", set: number(&c.MaxSessionBytes)},
 		{env: "COOKIE_NAME", usage: "name of the session cookie", set: text(&c.CookieName)},
@@ -173,7 +180,7 @@ func writeHelp(w io.Writer, all []*option) {
 		"Each option is a flag or an environment variable; the flag wins. What is not set keeps the\n"+
 		"library's default.\n\n")
 	for _, opt := range all {
-		fmt.Fprintf(w, "  -%s, %s\n        %s\n", opt.flag(), opt.env, opt.usage)
+		fmt.Fprintf(w, "  -%s, %s\n        %s\n", opt.flag(), opt.env, strings.ReplaceAll(opt.usage, "\n", "\n        "))
 	}
 }
 

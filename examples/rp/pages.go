@@ -6,7 +6,6 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -28,6 +27,10 @@ func (s *service) pages() []page {
 		{path: "/me", serve: s.whoami},
 		{path: "/whoami", serve: s.whoami},
 		{path: "/token", serve: s.token},
+		{path: "/sessions", serve: s.sessions},
+		{path: "/sessions/end", serve: s.endSession, post: true},
+		{path: "/sessions/end-others", serve: s.endOtherSessions, post: true},
+		{path: "/sessions/end-user", serve: s.endUser, post: true},
 		{path: "/put", serve: s.put, guarded: true},
 		{path: "/get", serve: s.get, guarded: true},
 		{path: "/slow", serve: s.slow},
@@ -80,7 +83,7 @@ func (s *service) show(w http.ResponseWriter, r *http.Request, v view) {
 func (s *service) home(w http.ResponseWriter, r *http.Request) {
 	v := view{Title: "Relying party"}
 	for _, p := range s.pages() {
-		if p.path != "/" && p.path != "/panic" {
+		if p.path != "/" && p.path != "/panic" && !p.post {
 			v.Links = append(v.Links, p.path)
 		}
 	}
@@ -115,14 +118,10 @@ type whoamiAnswer struct {
 
 // whoami is open to all and answers for itself, as an API does.
 func (s *service) whoami(w http.ResponseWriter, r *http.Request) {
-	if s.storeIll(w, r) {
+	if s.anonymous(w, r) {
 		return
 	}
-	id, ok := oidcgate.FromContext(r.Context())
-	if !ok {
-		s.writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "not signed in"})
-		return
-	}
+	id, _ := oidcgate.FromContext(r.Context())
 	answer := whoamiAnswer{
 		Issuer: id.Issuer(), Subject: id.Subject(), SessionID: id.SessionID(), ACR: id.ACR(),
 		Name: id.Name(), Groups: groupsOf(id), Provider: id.Provider(),
@@ -136,18 +135,22 @@ func (s *service) whoami(w http.ResponseWriter, r *http.Request) {
 	s.writeJSON(w, http.StatusOK, answer)
 }
 
-// storeIll answers 503 when the session could not be looked up: the visitor may well be signed in.
-func (s *service) storeIll(w http.ResponseWriter, r *http.Request) bool {
-	if s.gate.Err(r.Context()) == nil {
+// anonymous answers when the visitor is not signed in: 401, or 503 when the session could not be looked up and
+// the visitor may well be signed in.
+func (s *service) anonymous(w http.ResponseWriter, r *http.Request) bool {
+	if s.failed(w, s.gate.Err(r.Context())) {
+		return true
+	}
+	if _, ok := oidcgate.FromContext(r.Context()); ok {
 		return false
 	}
-	s.unavailable(w)
+	s.writeError(w, http.StatusUnauthorized, "not signed in")
 	return true
 }
 
-func (s *service) unavailable(w http.ResponseWriter) {
+func (s *service) unavailable(w http.ResponseWriter, message string) {
 	w.Header().Set("Retry-After", "5")
-	s.writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "the session store is unavailable"})
+	s.writeError(w, http.StatusServiceUnavailable, message)
 }
 
 // groupsOf returns the claim groups, which some providers send as one string. It is never nil.
@@ -172,18 +175,14 @@ func groupsOf(id *oidcgate.Identity) []string {
 	return groups
 }
 
-// token tells the access token apart from others without giving it away.
+// token tells the access token, which is refreshed when it is due, apart from others without giving it away.
 func (s *service) token(w http.ResponseWriter, r *http.Request) {
 	token, err := s.gate.Token(r.Context())
-	switch {
-	case errors.Is(err, oidcgate.ErrUnavailable):
-		s.unavailable(w)
-	case err != nil:
-		s.writeJSON(w, http.StatusUnauthorized, map[string]string{"error": err.Error()})
-	default:
-		sum := sha256.Sum256([]byte(token.AccessToken))
-		s.writeJSON(w, http.StatusOK, map[string]string{"sha256": hex.EncodeToString(sum[:])})
+	if s.failed(w, err) {
+		return
 	}
+	sum := sha256.Sum256([]byte(token.AccessToken))
+	s.writeJSON(w, http.StatusOK, map[string]string{"sha256": hex.EncodeToString(sum[:])})
 }
 
 func (s *service) healthz(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
@@ -199,6 +198,10 @@ func (s *service) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, "ready")
+}
+
+func (s *service) writeError(w http.ResponseWriter, status int, message string) {
+	s.writeJSON(w, status, map[string]string{"error": message})
 }
 
 func (s *service) writeJSON(w http.ResponseWriter, status int, v any) {

@@ -15,11 +15,27 @@ type page struct {
 	serve   http.HandlerFunc
 	guarded bool
 	rules   []oidcgate.Rule
+	post    bool // it changes something: POST alone, and not from other sites
+}
+
+func (p page) handler() http.HandlerFunc {
+	if !p.post {
+		return p.serve
+	}
+	sameSite := http.NewCrossOriginProtection().Handler(p.serve)
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			http.Error(w, "only for POST", http.StatusMethodNotAllowed)
+			return
+		}
+		sameSite.ServeHTTP(w, r)
+	}
 }
 
 // handler is what the server serves. Probes stand outside the gate, since they need no session.
 func (s *service) handler() http.Handler {
-	gated := s.gate.Wrap(s.router())
+	gated := keepUserAgent(s.gate.Wrap(s.router()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/healthz":
@@ -58,7 +74,7 @@ func (s *service) addToMux(mux *http.ServeMux, pages []page) {
 		if pattern == "/" {
 			pattern = "/{$}" // and not every path that nothing else serves
 		}
-		var h http.Handler = p.serve
+		var h http.Handler = p.handler()
 		if p.guarded {
 			h = s.gate.Require(p.rules...)(h)
 		}
@@ -78,10 +94,10 @@ func (s *service) chiRouter() http.Handler {
 func (s *service) addToChi(r chi.Router, pages []page) {
 	for _, p := range pages {
 		if p.guarded {
-			r.With(s.gate.Require(p.rules...)).Handle(p.path, p.serve)
+			r.With(s.gate.Require(p.rules...)).Handle(p.path, p.handler())
 			continue
 		}
-		r.Handle(p.path, p.serve)
+		r.Handle(p.path, p.handler())
 	}
 }
 
@@ -99,7 +115,7 @@ func (s *service) addToGin(r gin.IRouter, pages []page) {
 		if p.guarded {
 			handlers = append(handlers, s.ginGuard(p.rules...))
 		}
-		r.Any(p.path, append(handlers, ginHandler(p.serve))...)
+		r.Any(p.path, append(handlers, ginHandler(p.handler()))...)
 	}
 }
 

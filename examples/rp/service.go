@@ -24,7 +24,7 @@ type service struct {
 	options *options
 	gate    *oidcgate.Gate
 	logger  *slog.Logger
-	redis   *redis.Client // nil: sessions are in memory
+	redis   redis.UniversalClient // nil: sessions are in memory
 
 	streams    context.Context // ends when the service does
 	endStreams context.CancelFunc
@@ -40,9 +40,7 @@ func newService(o *options, logger *slog.Logger, events io.Writer) (*service, er
 	config.OnEvent = func(e oidcgate.Event) {
 		_ = lines.Encode(eventLine{Event: e, Reason: e.Reason}) // nobody may be reading
 	}
-	if o.groupsPrefix != "" {
-		config.OnLogin = keepGroups(o.groupsPrefix)
-	}
+	config.OnLogin = s.onLogin
 	redisErr := s.openRedis(&config)
 	transportErr := trust(&config, o.caFile)
 	var newErr error
@@ -54,19 +52,13 @@ func newService(o *options, logger *slog.Logger, events io.Writer) (*service, er
 	return s, nil
 }
 
-// openRedis makes a client and waits for nothing: a Redis that is down is found again by itself.
-func (s *service) openRedis(config *oidcgate.Config) error {
+func (s *service) openRedis(config *oidcgate.Config) (err error) {
 	if s.options.redisURL == "" {
 		return nil
 	}
-	opts, err := redis.ParseURL(s.options.redisURL)
-	if err != nil {
-		return errors.New("rp: REDIS_URL: is not a Redis URL; write one such as redis://localhost:6379/0") // the text may hold a password
+	if s.redis, err = newRedis(s.options.redisURL); err != nil {
+		return err
 	}
-	// Without it go-redis waits for its own timeouts whatever the request's deadline is, and the store would
-	// have to bound each call by a goroutine of its own.
-	opts.ContextTimeoutEnabled = true
-	s.redis = redis.NewClient(opts)
 	config.Store = redisstore.NewWith(s.redis, redisstore.Config{Logger: s.logger})
 	return nil
 }
@@ -104,16 +96,22 @@ func trust(config *oidcgate.Config, file string) error {
 	return nil
 }
 
-// keepGroups makes an OnLogin that trims the claim groups to what this service knows, so that somebody in
-// three thousand groups has a small session too.
-func keepGroups(prefix string) func(context.Context, *oidcgate.Login) error {
-	return func(_ context.Context, login *oidcgate.Login) error {
-		kept := []string{}
-		for _, group := range groupsOf(login.Identity) {
-			if strings.HasPrefix(group, prefix) {
-				kept = append(kept, group)
-			}
-		}
-		return login.Set("groups", kept)
+func (s *service) onLogin(ctx context.Context, login *oidcgate.Login) error {
+	label(ctx, login)
+	if s.options.groupsPrefix == "" {
+		return nil
 	}
+	return keepGroups(login, s.options.groupsPrefix)
+}
+
+// keepGroups trims the claim groups to what this service knows, so that somebody in three thousand groups has
+// a small session too.
+func keepGroups(login *oidcgate.Login, prefix string) error {
+	kept := []string{}
+	for _, group := range groupsOf(login.Identity) {
+		if strings.HasPrefix(group, prefix) {
+			kept = append(kept, group)
+		}
+	}
+	return login.Set("groups", kept)
 }
