@@ -45,6 +45,7 @@ type Store struct {
 	prefix   string
 	deadline deadline
 	detach   bool // the client does not heed the deadline of a context
+	line     line
 }
 
 var _ store.Store = (*Store)(nil)
@@ -74,17 +75,37 @@ func NewWith(rdb redis.UniversalClient, config Config) *Store {
 	}
 }
 
-// Get implements [store.Store] by one GET.
+// Get implements [store.Store] by one GET. Reads that are made at the same time
+// may share a round trip.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
+	if s.detach {
+		return s.getAlone(ctx, key)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, wrap("get", err)
+	}
+	if r := s.line.enter(key); r != nil {
+		return s.wait(ctx, r)
+	}
+	defer s.line.leave()
+	return s.getAlone(ctx, key)
+}
+
+func (s *Store) getAlone(ctx context.Context, key string) ([]byte, error) {
 	cmd := redis.NewStringCmd(ctx, "get", s.prefix+key)
-	err := s.process(ctx, cmd)
+	if err := s.process(ctx, cmd); err != nil && err != redis.Nil { // cmd may still be written to
+		return nil, wrap("get", err)
+	}
+	return found(cmd)
+}
+
+// found is what a GET found.
+func found(cmd *redis.StringCmd) ([]byte, error) {
+	value, err := cmd.Bytes()
 	if err == redis.Nil { // compared, not unwrapped: go-redis returns it bare
 		return nil, store.ErrNotFound
 	}
-	if err != nil {
-		return nil, wrap("get", err)
-	}
-	return cmd.Bytes()
+	return value, wrap("get", err)
 }
 
 // Create implements [store.Store].
