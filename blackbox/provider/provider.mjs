@@ -14,10 +14,12 @@
 //     alwaysRefreshToken   true: a refresh token also without offline_access
 //     rotateRefreshToken   true: every refresh token serves once
 //     ttl                  seconds by token, such as {"AccessToken": 60}
+//     refreshedTTL         seconds that an access token lives which a refresh brought; without it those of ttl
+//     watched              true: GET /watch tells what was refreshed and which access tokens live
 //
 // It prints "ready ISSUER" once it listens and ends on SIGTERM.
 
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
@@ -26,10 +28,18 @@ import { Provider } from 'oidc-provider';
 
 const config = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const users = new Map(config.users.map((user) => [user.login, user]));
+const records = new Map(); // what oidc-provider keeps, by model and id
+const watch = { refreshes: {}, refused: {}, reused: {}, tokens: {} };
 const provider = new Provider(config.issuer, providerConfiguration());
+watchRefreshes();
 
 const serve = provider.callback();
 const handler = (req, res) => {
+  if (config.watched && req.url === '/watch') {
+    res.writeHead(200, { 'Content-Type': 'application/json' });
+    res.end(JSON.stringify(watch));
+    return;
+  }
   const step = /^\/interaction\/[^/?]+(?:\/(login|consent|abort))?$/.exec(req.url);
   if (!step) {
     serve(req, res);
@@ -48,6 +58,7 @@ process.on('SIGTERM', () => process.exit(0));
 
 function providerConfiguration() {
   return {
+    adapter: Records,
     clients: config.clients,
     jwks: { keys: [signingKey()] },
     cookies: { keys: [randomBytes(32).toString('base64url')] },
@@ -72,8 +83,9 @@ function providerConfiguration() {
       issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
     }),
     ttl: {
-      AccessToken: 3600, AuthorizationCode: 60, Grant: 86400, IdToken: 3600,
+      AuthorizationCode: 60, Grant: 86400, IdToken: 3600,
       Interaction: 3600, RefreshToken: 86400, Session: 86400, ...config.ttl,
+      AccessToken: accessTokenLife,
     },
     renderError: (ctx, out) => {
       ctx.type = 'html';
@@ -85,6 +97,92 @@ function providerConfiguration() {
 function signingKey() {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   return { ...privateKey.export({ format: 'jwk' }), kid: randomBytes(8).toString('hex'), alg: 'RS256', use: 'sig' };
+}
+
+function accessTokenLife(ctx) {
+  const life = config.ttl?.AccessToken ?? 3600;
+  return ctx.oidc.params.grant_type === 'refresh_token' ? config.refreshedTTL ?? life : life;
+}
+
+// Records keeps everything, where oidc-provider's own adapter forgets the oldest after a thousand. oidc-provider
+// checks the expiry of what it finds by itself.
+class Records {
+  constructor(model) {
+    this.model = model;
+  }
+
+  async upsert(id, payload) {
+    records.set(`${this.model}:${id}`, payload);
+    if (this.model === 'AccessToken') {
+      watch.tokens[sha256(id)] = { sub: payload.accountId, exp: payload.exp };
+    }
+  }
+
+  async find(id) {
+    return records.get(`${this.model}:${id}`);
+  }
+
+  async findByUid(uid) {
+    return this.first((payload) => payload.uid === uid);
+  }
+
+  async findByUserCode(userCode) {
+    return this.first((payload) => payload.userCode === userCode);
+  }
+
+  async consume(id) {
+    records.get(`${this.model}:${id}`).consumed = Math.floor(Date.now() / 1000);
+  }
+
+  async destroy(id) {
+    this.remove(`${this.model}:${id}`);
+  }
+
+  async revokeByGrantId(grantId) {
+    for (const [key, payload] of this.own()) {
+      if (payload.grantId === grantId) {
+        this.remove(key);
+      }
+    }
+  }
+
+  first(match) {
+    return this.own().find(([, payload]) => match(payload))?.[1];
+  }
+
+  own() {
+    return [...records].filter(([key]) => key.startsWith(`${this.model}:`));
+  }
+
+  remove(key) {
+    records.delete(key);
+    const token = this.model === 'AccessToken' && watch.tokens[sha256(key.slice(key.indexOf(':') + 1))];
+    if (token) {
+      token.revoked = Date.now() / 1000;
+    }
+  }
+}
+
+// watchRefreshes counts, by sub, the refreshes that brought tokens and those that did not; those refused because
+// their refresh token had served before are counted as reused, too.
+function watchRefreshes() {
+  const count = (counts, ctx) => {
+    if (ctx.oidc.params?.grant_type === 'refresh_token') {
+      const sub = ctx.oidc.entities.Account?.accountId ?? 'nobody';
+      counts[sub] = (counts[sub] ?? 0) + 1;
+    }
+  };
+  provider.on('grant.success', (ctx) => count(watch.refreshes, ctx));
+  provider.on('grant.error', (ctx, err) => {
+    count(watch.refused, ctx);
+    if (err.error_detail === 'refresh token already used') {
+      count(watch.reused, ctx);
+    }
+  });
+}
+
+function sha256(text) {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 async function findAccount(ctx, sub) {

@@ -65,3 +65,62 @@ func awaitCluster(t testing.TB, node *Server) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// MoveSlots moves slots low to high and their keys from one node of a cluster to another, while clients go on:
+// those that ask for a key in a slot on the move are told ASK or TRYAGAIN, and MOVED afterwards.
+func MoveSlots(t testing.TB, nodes []*Server, from, to, low, high int) {
+	t.Helper()
+	var ids []string
+	var clients []*redis.Client
+	for _, node := range nodes {
+		rdb := node.Client(nil)
+		id, err := rdb.Do(t.Context(), "CLUSTER", "MYID").Text()
+		if err != nil {
+			t.Fatalf("asking node %s for its id: %v", node.Addr, err)
+		}
+		clients, ids = append(clients, rdb), append(ids, id)
+	}
+	for slot := low; slot <= high; slot++ {
+		setSlot(t, clients[to], slot, "IMPORTING", ids[from])
+		setSlot(t, clients[from], slot, "MIGRATING", ids[to])
+		moveKeys(t, clients[from], nodes[to].Addr, slot)
+		// The one that takes the slot is told first: nobody may find it unserved.
+		setSlot(t, clients[to], slot, "NODE", ids[to])
+		for i, rdb := range clients {
+			if i != to {
+				setSlot(t, rdb, slot, "NODE", ids[to])
+			}
+		}
+	}
+}
+
+func setSlot(t testing.TB, rdb *redis.Client, slot int, state, node string) {
+	t.Helper()
+	if err := rdb.Do(t.Context(), "CLUSTER", "SETSLOT", slot, state, node).Err(); err != nil {
+		t.Fatalf("slot %d %s: %v", slot, state, err)
+	}
+}
+
+func moveKeys(t testing.TB, from *redis.Client, to string, slot int) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		keys, err := from.ClusterGetKeysInSlot(t.Context(), slot, 100).Result()
+		if err != nil {
+			t.Fatalf("keys in slot %d: %v", slot, err)
+		}
+		if len(keys) == 0 {
+			return
+		}
+		move := []any{"MIGRATE", host, port, "", 0, 10_000, "KEYS"}
+		for _, key := range keys {
+			move = append(move, key)
+		}
+		if err := from.Do(t.Context(), move...).Err(); err != nil {
+			t.Fatalf("moving slot %d: %v", slot, err)
+		}
+	}
+}

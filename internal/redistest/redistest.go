@@ -28,6 +28,7 @@ type Server struct {
 	Addr string // host:port; stays the same over Restart
 
 	t       testing.TB
+	file    string // configuration, or ""
 	args    []string
 	process *exec.Cmd // nil while stopped
 	exited  chan struct{}
@@ -41,16 +42,21 @@ func Start(t testing.TB, options ...string) *Server {
 		"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir(),
 	}, options...)}
 	t.Cleanup(s.Stop)
-	// The port is free when it is chosen, but another process may be faster.
+	s.startSomewhere()
+	return s
+}
+
+// startSomewhere chooses a port. It is free when it is chosen, but another process may be faster.
+func (s *Server) startSomewhere() {
+	s.t.Helper()
 	var err error
 	for range 5 {
-		s.Addr = freeAddr(t)
+		s.Addr = freeAddr(s.t)
 		if err = s.start(); err == nil {
-			return s
+			return
 		}
 	}
-	t.Fatalf("starting redis-server: %v", err)
-	return nil
+	s.t.Fatalf("starting redis-server: %v", err)
 }
 
 // Client returns a client of the server that is closed with the test. configure,
@@ -110,7 +116,11 @@ func (s *Server) start() error {
 	if err != nil {
 		return err
 	}
-	process := exec.Command("redis-server", append([]string{"--port", port}, s.args...)...)
+	args := append([]string{"--port", port}, s.args...)
+	if s.file != "" {
+		args = append([]string{s.file}, args...)
+	}
+	process := exec.Command("redis-server", args...)
 	if err := process.Start(); err != nil {
 		if errors.Is(err, exec.ErrNotFound) {
 			s.t.Fatal("redis-server is not installed; `make test` installs what the tests need")

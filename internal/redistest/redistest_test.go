@@ -2,6 +2,7 @@ package redistest_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"time"
@@ -61,5 +62,44 @@ func TestProxyCutsOneReply(t *testing.T) {
 	}
 	if got := p.Cuts(); got != 1 {
 		t.Errorf("replies cut: got %d, want 1", got)
+	}
+}
+
+func TestGroupFailsOver(t *testing.T) {
+	g := redistest.StartSentinel(t)
+	rdb := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: g.Name, SentinelAddrs: g.Sentinels})
+	t.Cleanup(func() { _ = rdb.Close() })
+
+	if err := rdb.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+		t.Fatalf("SET before the failover: %v", err)
+	}
+	g.AwaitReplicas()
+	g.AwaitFailover(g.Kill())
+	if got, err := rdb.Get(t.Context(), "k").Result(); got != "v" || err != nil {
+		t.Errorf("GET after the failover: got %q, error %v; want v", got, err)
+	}
+	if got := len(g.Replicas()); got != 1 {
+		t.Errorf("replicas after the failover: got %d, want 1", got)
+	}
+}
+
+func TestClusterMovesSlotsWithTheirKeys(t *testing.T) {
+	nodes := redistest.StartCluster(t)
+	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr}})
+	t.Cleanup(func() { _ = rdb.Close() })
+	for i := range 300 {
+		if err := rdb.Set(t.Context(), fmt.Sprint("k", i), i, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := nodes[2].Client(nil).DBSize(t.Context()).Val()
+	redistest.MoveSlots(t, nodes, 0, 2, 0, 1500)
+	for i := range 300 {
+		if got, err := rdb.Get(t.Context(), fmt.Sprint("k", i)).Int(); got != i || err != nil {
+			t.Errorf("k%d after the move: got %d, error %v", i, got, err)
+		}
+	}
+	if after := nodes[2].Client(nil).DBSize(t.Context()).Val(); after <= before {
+		t.Errorf("the node that took slots has %d keys, had %d", after, before)
 	}
 }

@@ -4,6 +4,7 @@ package idp
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +25,9 @@ type Config struct {
 	ClaimsInIDToken    bool           `json:"claimsInIDToken"`
 	AlwaysRefreshToken bool           `json:"alwaysRefreshToken"`
 	RotateRefreshToken bool           `json:"rotateRefreshToken"`
-	TTL                map[string]int `json:"ttl,omitempty"` // seconds, by oidc-provider's name of the token
+	TTL                map[string]int `json:"ttl,omitempty"`          // seconds, by oidc-provider's name of the token
+	RefreshedTTL       int            `json:"refreshedTTL,omitempty"` // seconds; if zero, TTL's
+	Watched            bool           `json:"watched,omitempty"`      // tell Watch what is going on
 }
 
 // TLS names the files of a certificate and its key.
@@ -79,6 +82,8 @@ var Bob = User{Login: "bob", Password: "bob's password", Claims: map[string]any{
 type Provider struct {
 	*process.Process
 	Issuer string
+
+	local string // where it listens itself, whatever stands before it
 }
 
 // Start starts a provider that ends with the test. Without Users it knows [Alice] and [Bob].
@@ -100,7 +105,37 @@ func Start(t testing.TB, c Config) *Provider {
 	cmd := exec.Command("node", filepath.Join(dir, "provider.mjs"), writeConfig(t, c))
 	ready := "ready " + c.Issuer
 	p := process.Start(t, cmd, func(p *process.Process) bool { return strings.Contains(p.Stdout(), ready) })
-	return &Provider{Process: p, Issuer: c.Issuer}
+	return &Provider{Process: p, Issuer: c.Issuer, local: fmt.Sprintf("http://127.0.0.1:%d", c.Port)}
+}
+
+// Watch is what a provider that is Watched saw: refreshes by sub, and access tokens by their SHA-256 in hex.
+type Watch struct {
+	Refreshes map[string]int   `json:"refreshes"` // that brought new tokens
+	Refused   map[string]int   `json:"refused"`   // that did not; sub may be "nobody"
+	Reused    map[string]int   `json:"reused"`    // of those, with a refresh token that had served before
+	Tokens    map[string]Token `json:"tokens"`
+}
+
+// Token is an access token that was issued at some time. Times are in seconds since 1970.
+type Token struct {
+	Subject string  `json:"sub"`
+	Expires float64 `json:"exp"`
+	Revoked float64 `json:"revoked"` // zero: it was not
+}
+
+// Watch asks what the provider saw so far.
+func (p *Provider) Watch(t testing.TB) Watch {
+	t.Helper()
+	resp, err := http.Get(p.local + "/watch")
+	if err != nil {
+		t.Fatalf("asking the provider what it saw: %v", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var w Watch
+	if err := json.NewDecoder(resp.Body).Decode(&w); err != nil {
+		t.Fatalf("asking the provider what it saw: %v", err)
+	}
+	return w
 }
 
 func writeConfig(t testing.TB, c Config) string {
