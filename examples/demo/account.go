@@ -17,6 +17,7 @@ type account struct {
 	Verified bool
 	Groups   []string
 	Times    []moment
+	Devices  []device
 	Claims   []claim
 }
 
@@ -28,7 +29,12 @@ type claim struct{ Name, Value, Source string }
 
 func (s *shop) account(w http.ResponseWriter, r *http.Request) {
 	id, _ := oidcgate.FromContext(r.Context()) // the guard saw to it that there is one
-	a := account{Times: timesOf(id), Claims: claimsOf(id)}
+	devices, err := s.devices(r.Context())
+	if err != nil {
+		s.devicesUnavailable(w, r)
+		return
+	}
+	a := account{Times: timesOf(id), Devices: devices, Claims: claimsOf(id)}
 	a.Email, a.Verified = id.Email()
 	var known struct{ Groups []string }
 	if id.Decode(&known) == nil {

@@ -122,7 +122,8 @@ func welcome(shopURL string, upstream *upstream) string {
   What to click:
     1. Log in. The provider, %s, asks who you are.
     2. As Ada you may enter "Back office"; as Ben you may not.
-    3. Open "Account" to see what the provider says of you, and how long the session lives.
+    3. Open "Account" to see what the provider says of you, and how long the session lives. Log in with
+       another browser, too, and log that out from here.
     4. Log out, and log in as somebody else; or choose "None of these" and be refused.
 
   Ctrl-C closes the shop.

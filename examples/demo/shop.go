@@ -33,6 +33,7 @@ func newShop(o options, shopURL string, upstream *upstream) (*shop, error) {
 		CookieName: "teashop",
 		Values:     true, // for the basket
 		ErrorPage:  s.errorPage,
+		OnLogin:    nameDevice,
 	}
 	if err := s.openRedis(&config, o.getenv("REDIS_URL")); err != nil {
 		return nil, err
@@ -81,11 +82,13 @@ func (s *shop) handler() http.Handler {
 	pages.Handle("GET /account", member(http.HandlerFunc(s.account)))
 	pages.Handle("GET /office", manager(http.HandlerFunc(s.office)))
 	pages.Handle("POST /basket", member(http.HandlerFunc(s.addToBasket)))
+	pages.Handle("POST /devices/end", member(http.HandlerFunc(s.endDevice)))
+	pages.Handle("POST /devices/end-others", member(http.HandlerFunc(s.endOtherDevices)))
 	pages.HandleFunc("/", s.notFound)
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /style.css", serveStyle)
-	mux.Handle("/", s.gate.Wrap(http.NewCrossOriginProtection().Handler(pages)))
+	mux.Handle("/", keepUserAgent(s.gate.Wrap(http.NewCrossOriginProtection().Handler(pages))))
 	return mux
 }
 
