@@ -1,0 +1,328 @@
+package oidcgate_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+)
+
+// rereads has claims read again every five minutes.
+func rereads(c *oidcgate.Config, _ *oidcgate.Provider) { c.RereadClaims = 5 * time.Minute }
+
+// inGroups is alice in some groups, as the ID Token tells, or userinfo alone.
+func inGroups(groups ...string) oidcgatetest.User {
+	return oidcgatetest.User{Subject: "alice", Claims: map[string]any{"groups": groups}}
+}
+
+func inUserinfoGroups(groups ...string) oidcgatetest.User {
+	return oidcgatetest.User{Subject: "alice", UserinfoClaims: map[string]any{"groups": groups}}
+}
+
+// admin is what the page for administrators answers.
+func (f *fleet) admin() int {
+	f.Helper()
+	return f.get("/admin").StatusCode
+}
+
+func TestClaimsAreReadAgain(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		user func(groups ...string) oidcgatetest.User
+		more change
+	}{
+		{"from the ID Token", inGroups, func(*oidcgate.Config, *oidcgate.Provider) {}},
+		{"from userinfo", inUserinfoGroups, asksUserinfo},
+	} {
+		inBubble(t, "C113 a group that is taken away is gone after the interval, "+row.name, func(t *testing.T) {
+			f := newFleet(t, 3, rereads, row.more)
+			f.op.SetUser(row.user("admin", "staff"))
+			f.login()
+			if f.admin() != http.StatusOK {
+				t.Fatalf("status %d", f.admin())
+			}
+			f.op.SetUser(row.user("staff"))
+			time.Sleep(5*time.Minute - time.Second)
+			if status := f.admin(); status != http.StatusOK {
+				t.Errorf("status %d before the interval is over", status)
+			}
+			time.Sleep(2 * time.Second)
+			if status := f.admin(); status != http.StatusForbidden {
+				t.Errorf("status %d after the interval", status)
+			}
+			f.op.SetUser(row.user("admin"))
+			time.Sleep(5 * time.Minute)
+			if status := f.admin(); status != http.StatusOK {
+				t.Errorf("status %d after the group was given back", status)
+			}
+		})
+		inBubble(t, "C113 C082 a hundred requests over three replicas read once, "+row.name, func(t *testing.T) {
+			f := newFleet(t, 3, rereads, row.more)
+			f.op.SetUser(row.user("admin"))
+			f.login()
+			f.op.SetUser(row.user())
+			time.Sleep(6 * time.Minute)
+			var wg sync.WaitGroup
+			for range 100 {
+				wg.Go(func() { f.admin() })
+			}
+			wg.Wait()
+			f.refreshed(1)
+			if status := f.admin(); status != http.StatusForbidden {
+				t.Errorf("status %d", status)
+			}
+		})
+	}
+	inBubble(t, "C113 without RereadClaims claims stay as they were at login", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		f.op.SetUser(inGroups())
+		time.Sleep(11 * time.Minute)
+		f.mustToken()
+		if status := f.admin(); status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+	})
+	inBubble(t, "C113 a refresh of the tokens reads the claims, too", func(t *testing.T) {
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.RereadClaims = time.Hour })
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		f.op.SetUser(inGroups())
+		time.Sleep(11 * time.Minute)
+		f.mustToken()
+		if status := f.admin(); status != http.StatusForbidden {
+			t.Errorf("status %d", status)
+		}
+	})
+	inBubble(t, "C113 without a refresh token userinfo is asked, as long as the access token lives", func(t *testing.T) {
+		f := newFleet(t, 1, rereads, asksUserinfo)
+		f.op.SetUser(inUserinfoGroups("admin"))
+		f.op.Inject(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "refresh_token") }))
+		f.login()
+		f.op.SetUser(inUserinfoGroups())
+		time.Sleep(6 * time.Minute)
+		if status := f.admin(); status != http.StatusForbidden {
+			t.Errorf("status %d", status)
+		}
+	})
+	inBubble(t, "C081 C086 who the user is, and how and when they logged in, stays", func(t *testing.T) {
+		f := newFleet(t, 1, rereads, asksUserinfo)
+		f.op.NextIDToken(func(t *oidcgatetest.JWT) { t.Claims["acr"], t.Claims["amr"] = "bronze", []string{"pwd"} })
+		f.login()
+		before := f.times()
+		f.op.EveryIDToken(func(t *oidcgatetest.JWT) {
+			t.Claims["acr"], t.Claims["amr"], t.Claims["sid"] = "gold", []string{"mfa"}, "another"
+			t.Claims["name"] = "Alice Again"
+		})
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.EditJSON(func(m map[string]any) {
+			m["iss"], m["sid"], m["acr"], m["auth_time"] = "https://evil.test", "evil", "evil", 1
+		}))
+		time.Sleep(6 * time.Minute)
+		var name string
+		var amr []string
+		f.inspect(func(id *oidcgate.Identity) { name, amr = id.Name(), id.AMR() })
+		if name != "Alice Again" {
+			t.Errorf("name %q: the claims were not read again", name)
+		}
+		if after := f.times(); after != before || strings.Join(amr, " ") != "pwd" {
+			t.Errorf("%s with amr %q, before %s", after, amr, before)
+		}
+	})
+}
+
+func TestOnLoginDecidesAgain(t *testing.T) {
+	answer := func(on func(l *oidcgate.Login) error) change {
+		return func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.RereadClaims = 5 * time.Minute
+			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+				if !l.Again {
+					return nil
+				}
+				return on(l)
+			}
+		}
+	}
+	for name, on := range map[string]func(l *oidcgate.Login) error{
+		"a denial": func(*oidcgate.Login) error { return oidcgate.Deny("You have left the company.") },
+		"an error": func(*oidcgate.Login) error { return errors.New("no such user") },
+		"a panic":  func(*oidcgate.Login) error { panic("in OnLogin") },
+		"claims that are too large": func(l *oidcgate.Login) error {
+			return l.Set("groups", strings.Repeat("x", 20<<10))
+		},
+	} {
+		inBubble(t, "C113 "+name+" ends the session", func(t *testing.T) {
+			f := newFleet(t, 2, answer(on))
+			f.login()
+			time.Sleep(6 * time.Minute)
+			cookies := f.cookieHeader()
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q", got)
+			}
+			if a := f.send(f.newBrowser(), http.MethodGet, "/token", "", "Cookie: "+cookies); a.StatusCode != http.StatusUnauthorized {
+				t.Errorf("the old cookie: status %d", a.StatusCode)
+			}
+			f.reportedOnce(oidcgate.EventSessionRevoked, "token")
+		})
+	}
+	inBubble(t, "C113 what OnLogin sets and drops holds, and what it no longer sets is gone", func(t *testing.T) {
+		f := newFleet(t, 2, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.RereadClaims = 5 * time.Minute
+			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+				var claims struct{ Groups []string }
+				if err := l.Identity.Decode(&claims); err != nil {
+					return err
+				}
+				l.Drop("groups")
+				if len(claims.Groups) > 0 {
+					return l.Set("groups", "admin")
+				}
+				return nil
+			}
+		})
+		f.op.SetUser(inGroups("some"))
+		f.login()
+		if f.admin() != http.StatusOK {
+			t.Errorf("status %d", f.admin())
+		}
+		f.op.SetUser(inGroups())
+		time.Sleep(6 * time.Minute)
+		if f.admin() != http.StatusForbidden {
+			t.Errorf("status %d", f.admin())
+		}
+	})
+}
+
+func TestClaimsCannotBeReadAgain(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		at   oidcgatetest.Endpoint
+		with oidcgatetest.Fault
+		told oidcgate.EventType
+	}{
+		{"the token endpoint answers 500", oidcgatetest.Token, oidcgatetest.Answer(500, "", ""), oidcgate.EventRefreshFailed},
+		{"the token endpoint hangs", oidcgatetest.Token, oidcgatetest.Hang(), oidcgate.EventRefreshFailed},
+		{"userinfo answers 500", oidcgatetest.Userinfo, oidcgatetest.Answer(500, "", ""), oidcgate.EventUserinfoFailed},
+		{"userinfo answers 401", oidcgatetest.Userinfo, oidcgatetest.Answer(401, "", ""), oidcgate.EventUserinfoFailed},
+		{"userinfo hangs", oidcgatetest.Userinfo, oidcgatetest.Hang(), oidcgate.EventUserinfoFailed},
+		{"userinfo is reset", oidcgatetest.Userinfo, oidcgatetest.Reset(), oidcgate.EventUserinfoFailed},
+		{"userinfo is junk", oidcgatetest.Userinfo, oidcgatetest.Answer(200, "application/json", "junk"), oidcgate.EventUserinfoFailed},
+	} {
+		inBubble(t, "C113 the old claims stay, an event tells, and the new ones come later: "+row.name, func(t *testing.T) {
+			f := newFleetThatKeepsRefreshTokens(t, 2, rereads, asksUserinfo)
+			f.op.SetUser(inUserinfoGroups("admin"))
+			f.login()
+			f.op.SetUser(inUserinfoGroups())
+			f.op.Always(row.at, row.with)
+			time.Sleep(6 * time.Minute)
+			before := f.op.Count(row.at)
+			for range 20 {
+				if status := f.admin(); status != http.StatusOK {
+					t.Errorf("status %d", status)
+				}
+			}
+			if n := f.op.Count(row.at) - before; n != 1 {
+				t.Errorf("the provider was asked %d times by 20 requests in a row", n)
+			}
+			f.op.Clear(row.at)
+			time.Sleep(time.Minute)
+			if status := f.admin(); status != http.StatusForbidden {
+				t.Errorf("status %d when the provider is back", status)
+			}
+			if len(f.reported(row.told)) == 0 {
+				t.Errorf("no event %s", row.told)
+			}
+		})
+	}
+	inBubble(t, "userinfo is about somebody else: the session ends", func(t *testing.T) {
+		f := newFleet(t, 2, rereads, asksUserinfo)
+		f.login()
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.EditJSON(func(m map[string]any) { m["sub"] = "mallory" }))
+		time.Sleep(6 * time.Minute)
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
+	inBubble(t, "the refresh token was withdrawn: the session ends, and the browser forgets it", func(t *testing.T) {
+		f := newFleet(t, 2, rereads)
+		f.login()
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Answer(400, "application/json", `{"error":"invalid_grant"}`))
+		time.Sleep(6 * time.Minute)
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
+		}
+		f.get("/public", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+		if f.cookie("__Host-oidcgate") != "" {
+			t.Error("the cookie stays")
+		}
+	})
+	inBubble(t, "the tokens are lost: nobody can be asked, and the visitor is anonymous", func(t *testing.T) {
+		f := newFleet(t, 2, rereads)
+		f.login()
+		if err := f.drill.Delete(t.Context(), "t:"+f.handle(), nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(6 * time.Minute)
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q with claims that cannot be read again", got)
+		}
+	})
+	inBubble(t, "the store is ill: the guard says so, and nobody is logged out", func(t *testing.T) {
+		f := newFleet(t, 2, rereads)
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		time.Sleep(6 * time.Minute)
+		f.drill.fail(on("get ", errIll), nil)
+		if status := f.admin(); status != http.StatusServiceUnavailable {
+			t.Errorf("status %d", status)
+		}
+		f.drill.fail(nil, nil)
+		if status := f.admin(); status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+	})
+	inBubble(t, "C128 a logout while the claims are read wins", func(t *testing.T) {
+		f := newFleet(t, 2, rereads, asksUserinfo)
+		f.login()
+		f.op.Always(oidcgatetest.Userinfo, func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(rw, r)
+				f.logoutToken(f.logoutClaims("sub", "alice"))
+			})
+		})
+		time.Sleep(6 * time.Minute)
+		for range 2 {
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q", got)
+			}
+		}
+	})
+	inBubble(t, "two requests that note the session's use and read its claims do not undo each other", func(t *testing.T) {
+		f := newFleet(t, 2, rereads)
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		f.op.SetUser(inGroups())
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(time.Second))
+		time.Sleep(6 * time.Minute)
+		touched := make(chan int, 1)
+		f.drill.fail(func(op, key string) error {
+			if op == "swap" && strings.HasPrefix(key, "s:") {
+				f.drill.fail(nil, nil)
+				go func() { touched <- f.admin() }()
+				time.Sleep(10 * time.Second)
+			}
+			return nil
+		}, nil)
+		f.admin()
+		<-touched
+		if status := f.admin(); status != http.StatusForbidden {
+			t.Errorf("status %d", status)
+		}
+	})
+}
