@@ -19,19 +19,19 @@
 //
 // It prints "ready ISSUER" once it listens and ends on SIGTERM.
 
-import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 
 import { Provider } from 'oidc-provider';
 
+import { Records, watch, watchRefreshes } from './records.mjs';
+
 const config = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const users = new Map(config.users.map((user) => [user.login, user]));
-const records = new Map(); // what oidc-provider keeps, by model and id
-const watch = { refreshes: {}, refused: {}, reused: {}, tokens: {} };
 const provider = new Provider(config.issuer, providerConfiguration());
-watchRefreshes();
+watchRefreshes(provider);
 
 const serve = provider.callback();
 const handler = (req, res) => {
@@ -102,87 +102,6 @@ function signingKey() {
 function accessTokenLife(ctx) {
   const life = config.ttl?.AccessToken ?? 3600;
   return ctx.oidc.params.grant_type === 'refresh_token' ? config.refreshedTTL ?? life : life;
-}
-
-// Records keeps everything, where oidc-provider's own adapter forgets the oldest after a thousand. oidc-provider
-// checks the expiry of what it finds by itself.
-class Records {
-  constructor(model) {
-    this.model = model;
-  }
-
-  async upsert(id, payload) {
-    records.set(`${this.model}:${id}`, payload);
-    if (this.model === 'AccessToken') {
-      watch.tokens[sha256(id)] = { sub: payload.accountId, exp: payload.exp };
-    }
-  }
-
-  async find(id) {
-    return records.get(`${this.model}:${id}`);
-  }
-
-  async findByUid(uid) {
-    return this.first((payload) => payload.uid === uid);
-  }
-
-  async findByUserCode(userCode) {
-    return this.first((payload) => payload.userCode === userCode);
-  }
-
-  async consume(id) {
-    records.get(`${this.model}:${id}`).consumed = Math.floor(Date.now() / 1000);
-  }
-
-  async destroy(id) {
-    this.remove(`${this.model}:${id}`);
-  }
-
-  async revokeByGrantId(grantId) {
-    for (const [key, payload] of this.own()) {
-      if (payload.grantId === grantId) {
-        this.remove(key);
-      }
-    }
-  }
-
-  first(match) {
-    return this.own().find(([, payload]) => match(payload))?.[1];
-  }
-
-  own() {
-    return [...records].filter(([key]) => key.startsWith(`${this.model}:`));
-  }
-
-  remove(key) {
-    records.delete(key);
-    const token = this.model === 'AccessToken' && watch.tokens[sha256(key.slice(key.indexOf(':') + 1))];
-    if (token) {
-      token.revoked = Date.now() / 1000;
-    }
-  }
-}
-
-// watchRefreshes counts, by sub, the refreshes that brought tokens and those that did not; those refused because
-// their refresh token had served before are counted as reused, too.
-function watchRefreshes() {
-  const count = (counts, ctx) => {
-    if (ctx.oidc.params?.grant_type === 'refresh_token') {
-      const sub = ctx.oidc.entities.Account?.accountId ?? 'nobody';
-      counts[sub] = (counts[sub] ?? 0) + 1;
-    }
-  };
-  provider.on('grant.success', (ctx) => count(watch.refreshes, ctx));
-  provider.on('grant.error', (ctx, err) => {
-    count(watch.refused, ctx);
-    if (err.error_detail === 'refresh token already used') {
-      count(watch.reused, ctx);
-    }
-  });
-}
-
-function sha256(text) {
-  return createHash('sha256').update(text).digest('hex');
 }
 
 async function findAccount(ctx, sub) {

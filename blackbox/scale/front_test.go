@@ -1,0 +1,138 @@
+package scale_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/oidcgate/oidcgate/blackbox/internal/process"
+)
+
+// A front stands before the provider, at the address of its issuer, and spoils what refreshes tokens. All else
+// passes.
+type front struct {
+	issuer string
+	port   int // where the provider is to listen
+
+	mu    sync.Mutex
+	spoil func(w http.ResponseWriter, r *http.Request, pass http.Handler)
+}
+
+func newFront(t *testing.T) *front {
+	t.Helper()
+	f := &front{port: process.FreePort(t)}
+	target := &url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(f.port))}
+	pass := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host // of which the provider makes its addresses
+		},
+		ErrorLog: nil,
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if spoil := f.spoiling(r); spoil != nil {
+			spoil(w, r, pass)
+			return
+		}
+		pass.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	f.issuer = server.URL
+	return f
+}
+
+// spoiling returns what to do with a request, or nil.
+func (f *front) spoiling(r *http.Request) func(http.ResponseWriter, *http.Request, http.Handler) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.spoil == nil || !isRefresh(r) {
+		return nil
+	}
+	return f.spoil
+}
+
+// isRefresh looks into the form and leaves it to be read again.
+func isRefresh(r *http.Request) bool {
+	if r.Method != http.MethodPost || r.URL.Path != "/token" {
+		return false
+	}
+	body, err := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	form, formErr := url.ParseQuery(string(body))
+	return err == nil && formErr == nil && form.Get("grant_type") == "refresh_token"
+}
+
+// set spoils refreshes from now on; nil lets them pass.
+func (f *front) set(spoil func(http.ResponseWriter, *http.Request, http.Handler)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.spoil = spoil
+}
+
+// fail answers 500. The provider does not hear of the request.
+func fail(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+	http.Error(w, "out of order", http.StatusInternalServerError)
+}
+
+// reset breaks the connection. The provider does not hear of the request.
+func reset(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	_ = conn.(*net.TCPConn).SetLinger(0) // RST and not FIN
+	_ = conn.Close()
+}
+
+// hang waits until the client leaves. The provider does not hear of the request.
+func hang(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() }
+
+// A gatehouse holds requests back until it is opened.
+type gatehouse struct {
+	before bool // it holds requests, else the answers to them
+	held   chan struct{}
+	open   chan struct{}
+}
+
+func newGatehouse(before bool) *gatehouse {
+	return &gatehouse{before: before, held: make(chan struct{}, 1000), open: make(chan struct{})}
+}
+
+// hold holds one request or the answer to it. A client that leaves in the meantime gets nothing; a request that
+// is held does not reach the provider then.
+func (g *gatehouse) hold(w http.ResponseWriter, r *http.Request, pass http.Handler) {
+	if g.before {
+		if g.wait(r) {
+			pass.ServeHTTP(w, r)
+		}
+		return
+	}
+	answer := httptest.NewRecorder()
+	pass.ServeHTTP(answer, r)
+	if !g.wait(r) {
+		return
+	}
+	for name, values := range answer.Header() {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes())
+}
+
+// wait reports whether the gatehouse opened before the client left.
+func (g *gatehouse) wait(r *http.Request) bool {
+	g.held <- struct{}{}
+	select {
+	case <-g.open:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
+}

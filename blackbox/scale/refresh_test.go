@@ -1,0 +1,164 @@
+package scale_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/redistest"
+)
+
+// Access tokens of a login live for two seconds here and those of a refresh for long: whoever asks for a token
+// after the login causes one refresh, and another would be one too many.
+const (
+	shortLife = 2
+	longLife  = 3600
+)
+
+// letExpire returns when the access tokens of all logins so far are over.
+func letExpire() { time.Sleep((shortLife + 1) * time.Second) }
+
+func TestThreeReplicasRefreshOnce(t *testing.T) {
+	const sessions, each = 50, 6
+	w := newTown(t, plan{people: sessions, firstTTL: shortLife, refreshedTTL: longLife,
+		options: []string{"REDIS_URL", "redis://" + redistest.Start(t).Addr, "PROVIDER_TIMEOUT", "4s"}})
+	w.open(t, 3)
+
+	t.Run("C082 F30 of 300 requests at expiry the provider sees one refresh per session", func(t *testing.T) {
+		w.logIn(t, w.people...)
+		before := w.op.Watch(t)
+		letExpire()
+		answers := w.burst(w.people, each, w.replicas...)
+		after := w.op.Watch(t)
+		wantLive(t, after, answers)
+		wantRefreshes(t, before, after, w.people, 1)
+		w.wantSignedIn(t, w.people, w.replicas...)
+	})
+	for _, tt := range []struct {
+		name  string
+		spoil func(http.ResponseWriter, *http.Request, http.Handler)
+	}{
+		{"answers 500", fail},
+		{"resets connections", reset},
+		{"does not answer in time", hang},
+	} {
+		t.Run("C084 a provider that "+tt.name+" for a while logs nobody out and sees one refresh per session afterwards", func(t *testing.T) {
+			w.outage(t, tt.spoil)
+		})
+	}
+}
+
+// outage lets everybody ask for a token while the provider fails, and again until it is well.
+func (w *town) outage(t *testing.T, spoil func(http.ResponseWriter, *http.Request, http.Handler)) {
+	people := w.people[:20]
+	w.logIn(t, people...)
+	before := w.op.Watch(t)
+	letExpire()
+	w.front.set(spoil)
+	for _, a := range w.burst(people, 6, w.replicas...) {
+		if a.err != nil || a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s is answered %d %s (%v) meanwhile, want 503 with Retry-After", a.person.sub, a.status, a.body, a.err)
+		}
+	}
+	w.wantSignedIn(t, people, w.replicas...)
+	w.front.set(nil)
+
+	waiting := people
+	var answers []answer
+	await(t, "everybody has a token again", func() bool {
+		var still []*person
+		for _, a := range w.burst(waiting, 1, w.replicas...) {
+			switch a.status {
+			case http.StatusServiceUnavailable:
+				still = append(still, a.person)
+			default:
+				answers = append(answers, a)
+			}
+		}
+		waiting = still
+		return len(waiting) == 0
+	})
+	after := w.op.Watch(t)
+	wantLive(t, after, answers)
+	wantRefreshes(t, before, after, people, 1)
+	w.wantSignedIn(t, people, w.replicas...)
+}
+
+// A replica that is killed leaves its lock behind, and that is all, unless it had spent a refresh token whose
+// successor nobody knows now.
+func TestReplicaKilledInARefresh(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before bool // it dies before the provider hears of the refresh
+	}{
+		{"C082 before the provider was asked: another refreshes, and everybody stays signed in", true},
+		{"F31 after the provider answered: those sessions end once, with an event, and nobody else's", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newTown(t, plan{people: 12, firstTTL: shortLife, refreshedTTL: longLife,
+				options: []string{"REDIS_URL", "redis://" + redistest.Start(t).Addr}})
+			w.open(t, 3)
+			w.logIn(t, w.people...)
+			letExpire()
+			cut, others := w.people[:6], w.people[6:]
+			w.killInRefresh(t, tt.before, cut)
+			before := w.op.Watch(t)
+			answers := w.burst(others, 3, w.replicas[1:]...)
+			wantLive(t, w.op.Watch(t), answers)
+			if tt.before {
+				answers = w.burst(cut, 3, w.replicas[1:]...)
+				after := w.op.Watch(t)
+				wantLive(t, after, answers)
+				wantRefreshes(t, before, after, w.people, 1)
+				w.wantSignedIn(t, w.people, w.replicas[1:]...)
+				return
+			}
+			w.wantEndedOnce(t, cut)
+			w.wantSignedIn(t, others, w.replicas[1:]...)
+		})
+	}
+}
+
+// killInRefresh kills the first replica when it has asked the provider for the tokens of all of people.
+func (w *town) killInRefresh(t *testing.T, before bool, people []*person) {
+	t.Helper()
+	house := newGatehouse(before)
+	w.front.set(house.hold)
+	defer w.front.set(nil)
+	left := make(chan struct{})
+	go func() { defer close(left); w.burst(people, 1, w.replicas[0]) }()
+	for range people {
+		select {
+		case <-house.held:
+		case <-time.After(patience):
+			t.Fatal("the provider was not asked for everybody's tokens")
+		}
+	}
+	w.replicas[0].Kill()
+	<-left
+}
+
+// wantEndedOnce checks that sessions end with one refused refresh each, that is told of, and can begin again.
+func (w *town) wantEndedOnce(t *testing.T, people []*person) {
+	t.Helper()
+	before := w.op.Watch(t)
+	for range 3 { // whoever asks again does not ask the provider again
+		for _, a := range w.burst(people, 3, w.replicas[1:]...) {
+			if a.err != nil || a.status != http.StatusUnauthorized {
+				t.Errorf("%s is answered %d %s (%v), want 401", a.person.sub, a.status, a.body, a.err)
+			}
+		}
+	}
+	after := w.op.Watch(t)
+	for _, p := range people {
+		if got := after.Reused[p.sub] - before.Reused[p.sub]; got != 1 {
+			t.Errorf("the provider saw the spent refresh token of %s %d times again, want once", p.sub, got)
+		}
+	}
+	await(t, "each end is told of", func() bool {
+		return count(t, "refresh.reuse_suspected", w.replicas[1:]...) == len(people)
+	})
+	w.replicas = w.replicas[1:]
+	w.logIn(t, people...)
+	w.wantSignedIn(t, people, w.replicas...)
+}
