@@ -64,8 +64,9 @@ type Config struct {
 
 	// RereadClaims is the age at which a session's claims are read again, on its next request: the tokens are
 	// refreshed, if they can be, userinfo is asked, if it is on, and OnLogin decides again. So a group that is
-	// taken away at the provider is gone here after that time, as long as the provider answers. If zero,
-	// claims stay as they were at login.
+	// taken away at the provider is gone here after that time, as long as the provider answers. Claims of the
+	// ID Token that OnLogin dropped or replaced come back to it only with a new ID Token. If zero, claims stay
+	// as they were at login.
 	RereadClaims time.Duration
 
 	// EndWithToken ends a session with its access token, where the provider gave no refresh token.

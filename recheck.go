@@ -77,9 +77,10 @@ func (g *Gate) reread(ctx context.Context, st *state, up *upstream, t *tokens, i
 		if err != nil {
 			return err
 		}
-		fresh := old.renewed(idToken, userinfo)
-		login := &Login{Identity: fresh, Again: true}
-		if refused := g.askApplication(ctx, login); refused != nil {
+		login := &Login{Identity: old.renewed(idToken, userinfo), Again: true}
+		if idToken == "" && userinfo == "" {
+			login.Identity = old.checkedNow() // the provider said nothing new, and OnLogin has decided on the old
+		} else if refused := g.askApplication(ctx, login); refused != nil {
 			return refused
 		}
 		err = g.swapIdentity(ctx, st.token, login.Identity, sealed)
@@ -92,12 +93,11 @@ func (g *Gate) reread(ctx context.Context, st *state, up *upstream, t *tokens, i
 // renewed returns the identity with new claims. What OnLogin made of the old ones is gone, so that nothing of
 // it outlives its reason.
 func (id *Identity) renewed(idToken, userinfo claims.Object) *Identity {
-	fresh := *id
-	fresh.checked = time.Now()
+	fresh := id.checkedNow()
 	fresh.application = ""
 	fresh.userinfo = userinfo
 	if idToken == "" {
-		return &fresh
+		return fresh
 	}
 	fresh.idToken = id.idToken.Filter(isProtocolClaim)
 	for name, v := range idToken.All() {
@@ -105,6 +105,13 @@ func (id *Identity) renewed(idToken, userinfo claims.Object) *Identity {
 			fresh.idToken = fresh.idToken.With(name, v)
 		}
 	}
+	return fresh
+}
+
+// checkedNow returns the identity as it is, with the time of now.
+func (id *Identity) checkedNow() *Identity {
+	fresh := *id
+	fresh.checked = time.Now()
 	return &fresh
 }
 
