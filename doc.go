@@ -19,9 +19,12 @@
 //	require.go      Admit, Require and the rules: who may enter, and what the others are told
 //	login.go        out to the provider: a sealed attempt, state, nonce, verifier
 //	callback.go     back again: the checks in the order of the specification, then a session
-//	token.go        the provider's tokens, in a record of their own
+//	token.go        the provider's tokens, in a record of their own, for handlers
+//	refresh.go      one refresh per session, whatever the number of replicas; recheck.go, claims read again
+//	index.go        from a user to the user's sessions: lists, and logouts that win
 //	values.go       the application's values; saver.go saves them before the first byte
-//	logout.go       here first, then at the provider
+//	logout.go       by the user: here first, then at the provider
+//	backchannel.go  by the provider: back-channel and front-channel logout
 //	identity.go     Identity, and Login for OnLogin
 //	event.go        what an operator may want to know; errors.go and page.go, what is told to whom
 //
@@ -53,6 +56,9 @@
 //	requests that talk their way past a guard                  require.go                     C110-C112
 //	pages that a cache shares between visitors                 middleware.go, require.go      C115
 //	logout by another site                                     logout.go                      C116-C119
+//	forged, repeated and late logouts by the provider          backchannel.go, index.go       C120-C129
+//	a refresh token spent twice or lost, another user's token  refresh.go                     C080-C087, F30-F32
+//	groups that were taken away, sessions nobody can end       recheck.go, index.go           C113, C114
 //	a store that hiccups                                       session.go, require.go         F15-F19
 //	secrets in logs, pages and errors                          event.go, page.go, errors.go   C016, C055, F45
 package oidcgate
