@@ -10,6 +10,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/oidcgate/oidcgate/internal/redistest"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
 )
 
 // visitor is a browser in front of a demo that runs.
@@ -21,14 +24,14 @@ type visitor struct {
 
 var address = regexp.MustCompile(`http://localhost:\d+`)
 
-// visit runs the demo on free ports until the test ends.
-func visit(t *testing.T) *visitor {
+// visit runs the demo on free ports, in an environment, until the test ends.
+func visit(t *testing.T, env map[string]string) *visitor {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	output, stdout := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"-addr", "127.0.0.1:0", "-provider-addr", "127.0.0.1:0"}, func(string) string { return "" }, stdout)
+		ended <- run(ctx, []string{"-addr", "127.0.0.1:0", "-provider-addr", "127.0.0.1:0"}, func(name string) string { return env[name] }, stdout)
 		_ = stdout.Close()
 	}()
 	t.Cleanup(func() {
@@ -93,7 +96,7 @@ func (v *visitor) wants(p page, status int, path, part string) {
 }
 
 func TestAManagerEntersTheBackOffice(t *testing.T) {
-	v := visit(t)
+	v := visit(t, nil)
 	v.wants(v.choose("/office", "ada"), 200, "/office", "For managers only")
 	v.wants(v.open("/"), 200, "/", "Good to see you, Ada Lindqvist.")
 	account := v.open("/account")
@@ -106,19 +109,19 @@ func TestAManagerEntersTheBackOffice(t *testing.T) {
 }
 
 func TestACustomerDoesNotEnterTheBackOffice(t *testing.T) {
-	v := visit(t)
+	v := visit(t, nil)
 	v.wants(v.choose("/account", "chiara"), 200, "/account", "not verified")
 	v.wants(v.open("/office"), 403, "/office", "not for your account")
 }
 
 func TestWhoeverIsNobodyIsRefused(t *testing.T) {
-	v := visit(t)
+	v := visit(t, nil)
 	v.wants(v.choose("/account", ""), 403, "/auth/callback", "access_denied")
 	v.wants(v.open("/"), 200, "/", "Tea worth the voyage.")
 }
 
 func TestABasketLastsAsLongAsTheSession(t *testing.T) {
-	v := visit(t)
+	v := visit(t, nil)
 	add := func() page {
 		return v.read(v.browser.PostForm(v.shop+"/basket", url.Values{"tea": {"lapsang"}}))
 	}
@@ -132,8 +135,24 @@ func TestABasketLastsAsLongAsTheSession(t *testing.T) {
 	}
 }
 
+func TestAnotherProviderAndRedisTakeThePlaceOfTheBuiltIn(t *testing.T) {
+	op := oidcgatetest.NewProvider(t)
+	server := redistest.Start(t)
+	v := visit(t, map[string]string{
+		"OIDC_ISSUER": op.Server().URL, "OIDC_CLIENT_ID": "mine", "OIDC_CLIENT_SECRET": "a secret",
+		"REDIS_URL": "redis://" + server.Addr, "ADMIN_GROUP": "board",
+	})
+	op.AddClient(oidcgatetest.Client{ID: "mine", Secret: "a secret", RedirectURLs: []string{v.shop + "/auth/callback"}})
+	op.SetUser(oidcgatetest.User{Subject: "eve", Claims: map[string]any{"groups": []string{"board"}}})
+	v.wants(v.open("/office"), 200, "/office", "For managers only")
+	v.wants(v.open("/account"), 200, "/account", op.Issuer())
+	if n := server.Client(nil).DBSize(t.Context()).Val(); n == 0 {
+		t.Error("Redis has no key, want the session there")
+	}
+}
+
 func TestPagesForEverybody(t *testing.T) {
-	v := visit(t)
+	v := visit(t, nil)
 	v.wants(v.open("/nowhere"), 404, "/nowhere", "Nothing here")
 	if p := v.open("/style.css"); p.status != 200 || !strings.Contains(p.body, ".provider") {
 		t.Errorf("the stylesheet: got %d %q", p.status, p.body)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -124,14 +125,25 @@ func (s *service) flushFirst(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, s.who(r))
-	if s.remember(r) {
-		if _, _, err := s.gate.Values().Commit(r.Context()); err != nil {
-			fmt.Fprintln(w, "error")
-			return
-		}
+	saved, err := s.saveNow(r)
+	switch {
+	case err != nil:
+		fmt.Fprintln(w, "error")
+		return
+	case saved:
 		fmt.Fprintln(w, "saved")
 	}
 	fmt.Fprintln(w, "done")
+}
+
+// saveNow stores the value of the query at once and reports whether there was one. While the store cannot
+// tell who is signed in, it cannot keep anything either.
+func (s *service) saveNow(r *http.Request) (bool, error) {
+	if !s.remember(r) {
+		return false, s.gate.Err(r.Context())
+	}
+	_, _, err := s.gate.Values().Commit(r.Context())
+	return err == nil, err
 }
 
 // hijack takes the connection over: for a websocket that echoes, or for an answer written by hand.
@@ -190,18 +202,24 @@ func (s *service) panics(_ http.ResponseWriter, r *http.Request) {
 
 // The stream of /sse.
 const (
-	sseEvents   = 5
-	sseInterval = 200 * time.Millisecond
+	sseEvents    = 5
+	maxSSEEvents = 1000
+	sseInterval  = 100 * time.Millisecond
 )
 
-// sse flushes its headers first, so that the browser knows it is connected.
+// sse sends n events, or five. It flushes its headers first, so that the browser knows it is connected.
 func (s *service) sse(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("n"), strconv.Itoa(sseEvents)))
+	if err != nil {
+		http.Error(w, "n is the number of events", http.StatusBadRequest)
+		return
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.streams, cancel)()
-	for i := range sseEvents {
+	for i := range min(n, maxSSEEvents) {
 		if control.Flush() != nil || !wait(ctx, sseInterval) {
 			return
 		}

@@ -209,8 +209,13 @@ func oneOf(p *string, allowed ...string) func(string) error {
 }
 
 func boolean(p *bool) func(string) error {
-	return func(s string) (err error) {
-		if *p, err = strconv.ParseBool(s); err != nil {
+	return func(s string) error {
+		switch strings.ToLower(s) {
+		case "true", "on", "yes", "1":
+			*p = true
+		case "false", "off", "no", "0":
+			*p = false
+		default:
 			return fmt.Errorf("%q is not true or false", s)
 		}
 		return nil

@@ -37,6 +37,8 @@ type world struct {
 	op      *oidcgatetest.Provider
 	output  output
 	stop    func()
+
+	environment map[string]string
 }
 
 // output may be written and read at the same time.
@@ -117,6 +119,7 @@ func (w *world) open(scheme string, env map[string]string) {
 		"name": "Ann <b>", "email": "ann@example.com", "email_verified": true, "groups": []string{"admin", "staff"},
 	}})
 	w.browser.Jar, _ = cookiejar.New(nil) // without options it cannot fail
+	w.environment = all
 	w.serve(listener, all)
 }
 
@@ -386,14 +389,14 @@ func TestHTTP2(t *testing.T) {
 
 func TestShutdownEndsStreams(t *testing.T) {
 	w := start(t, map[string]string{})
-	stream, err := w.browser.Get(w.base + "/sse")
+	stream, err := w.browser.Get(w.base + "/sse?n=1000")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = stream.Body.Close() }()
 	w.stop()
 	events, err := io.ReadAll(stream.Body)
-	if err != nil || strings.Contains(string(events), "id: 5") {
+	if err != nil || strings.Contains(string(events), "id: 1000") {
 		t.Errorf("got events %q and error %v, want a stream that ended early and cleanly", events, err)
 	}
 }
@@ -459,33 +462,54 @@ func TestEventsAreJSONLinesWithEventAndReason(t *testing.T) {
 	}
 }
 
-func TestReplicasShareSessionsInRedis(t *testing.T) {
-	server := redistest.Start(t)
-	env := map[string]string{
-		"REDIS_URL":    "redis://" + server.Addr,
-		"SESSION_KEYS": "cKDdY1k9L3Gd0W0gKHCSFGJQnQxaBYVtLUgZAv2m3vY=",
-	}
-	first := start(t, env)
-	first.get("/app")
-	first.stop()
-	listener, err := net.Listen("tcp", strings.TrimPrefix(first.base, "http://"))
+const sessionKeys = "cKDdY1k9L3Gd0W0gKHCSFGJQnQxaBYVtLUgZAv2m3vY="
+
+func TestASessionOutlivesItsProcessInRedis(t *testing.T) {
+	env := map[string]string{"REDIS_URL": "redis://" + redistest.Start(t).Addr, "SESSION_KEYS": sessionKeys}
+	w := start(t, env)
+	w.get("/app")
+	w.stop()
+	listener, err := net.Listen("tcp", strings.TrimPrefix(w.base, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	env["BASE_URL"], env["OIDC_ISSUER"], env["OIDC_CLIENT_ID"], env["OIDC_CLIENT_SECRET"] = first.base, first.op.Issuer(), "rp", "a secret"
-	first.serve(listener, env)
-	first.wants(first.get("/me"), http.StatusOK, `"sub":"ann"`)
+	w.serve(listener, w.environment)
+	w.wants(w.get("/me"), http.StatusOK, `"sub":"ann"`)
+}
 
+func TestStoreThatIsGone(t *testing.T) {
+	server := redistest.Start(t)
+	w := start(t, map[string]string{"REDIS_URL": "redis://" + server.Addr, "SESSION_VALUES": "true"})
+	w.get("/app")
 	server.Stop()
-	ill := first.get("/me")
-	first.wants(ill, http.StatusServiceUnavailable, "unavailable")
-	if ill.Header.Get("Retry-After") == "" {
-		t.Error("/me: 503 without Retry-After")
+	for _, path := range []string{"/me", "/whoami", "/token", "/app", "/put?k=a&v=b"} {
+		a := w.get(path)
+		w.wants(a, http.StatusServiceUnavailable, "")
+		if a.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: 503 without Retry-After", path)
+		}
 	}
-	first.wants(first.get("/token"), http.StatusServiceUnavailable, "unavailable")
-	first.wants(first.get("/readyz"), http.StatusServiceUnavailable, "")
-	first.wants(first.get("/healthz"), http.StatusOK, "ok")
-	first.wants(first.get("/public"), http.StatusOK, "Public")
+	w.wants(w.get("/readyz"), http.StatusServiceUnavailable, "")
+	w.wants(w.get("/healthz"), http.StatusOK, "ok")
+	w.wants(w.get("/public"), http.StatusOK, "Public")
+	w.wants(w.get("/flushfirst?k=a&v=b"), http.StatusOK, "nobody can tell at the moment whether you are signed in\nerror\n")
+}
+
+func TestStoreThatRefusesWrites(t *testing.T) {
+	eachRouter(t, func(t *testing.T, router string) {
+		server := redistest.Start(t)
+		w := start(t, map[string]string{"ROUTER": router, "REDIS_URL": "redis://" + server.Addr, "SESSION_VALUES": "true"})
+		w.get("/app")
+		if err := server.Client(nil).Do(t.Context(), "replicaof", "127.0.0.1", "1").Err(); err != nil {
+			t.Fatal(err)
+		}
+		w.wants(w.get("/me"), http.StatusOK, `"sub":"ann"`)
+		w.wants(w.get("/flushfirst?k=a&v=b"), http.StatusOK, "signed in as ann\nerror\n")
+		for _, path := range []string{"/put?k=a&v=b", "/slow?ms=1&k=a&v=b", "/hint103?k=a&v=b", "/hijack?k=a&v=b"} {
+			w.wants(w.get(path), http.StatusServiceUnavailable, "")
+		}
+		w.wants(w.get("/me"), http.StatusOK, `"sub":"ann"`)
+	})
 }
 
 func TestOptionsThatAreWrongAreReportedTogether(t *testing.T) {
