@@ -25,6 +25,15 @@ func (w *world) tokenCalls(want int) {
 	}
 }
 
+// forgetEvents makes the next refusal the first.
+func (w *world) forgetEvents() {
+	w.Helper()
+	w.eventsOf("")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = nil
+}
+
 // edited returns a callback's address with other parameters.
 func edited(t *testing.T, callback string, change func(url.Values)) string {
 	t.Helper()
@@ -146,7 +155,7 @@ func TestCallbackRefusals(t *testing.T) {
 		w := newWorld(t)
 		callback := w.callbackURL("/app")
 		for _, junk := range []string{"&x=%zz", "&a;b", "&%"} {
-			w.events = nil
+			w.forgetEvents()
 			w.denied(w.get(callback+junk), 400, oidcgate.ReasonResponseInvalid)
 		}
 		w.tokenCalls(0)
@@ -404,7 +413,7 @@ func TestCallbackInAnotherBrowser(t *testing.T) {
 		w.denied(w.get(attacker), http.StatusBadRequest, oidcgate.ReasonUnknownState)
 		stolen, _ := url.Parse(attacker)
 		mixed := edited(t, own, set("code", stolen.Query().Get("code")))
-		w.events = nil
+		w.forgetEvents()
 		w.denied(w.get(mixed), http.StatusBadGateway, oidcgate.ReasonTokenError)
 		if got := w.subject(); got != "" {
 			t.Errorf("signed in: %q", got)
@@ -418,7 +427,7 @@ func TestCallbackInAnotherBrowser(t *testing.T) {
 		for _, value := range []string{"", "x", strings.Repeat("A", 300), strings.Repeat("A", 3000), "%%%", w.cookie(name)[1:] + "A"} {
 			w.browser = w.newBrowser()
 			w.setCookie(name, value)
-			w.events = nil
+			w.forgetEvents()
 			w.denied(w.get(callback), http.StatusBadRequest, oidcgate.ReasonStateBrowser)
 		}
 		w.tokenCalls(0)
