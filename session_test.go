@@ -656,7 +656,7 @@ func TestRecordIsUnreadable(t *testing.T) {
 func TestStoreForgetsAClaim(t *testing.T) {
 	w, records := newTapped(t)
 	callback := w.callbackURL("/app")
-	attempt := w.cookieHeader()
+	attempt := w.sentCookies()
 	w.get(callback)
 	for _, c := range records.since() {
 		if strings.HasPrefix(c.key, "a:") {
@@ -672,8 +672,8 @@ func TestStoreForgetsAClaim(t *testing.T) {
 	}
 }
 
-// cookieHeader is what the browser would send to the shop.
-func (w *world) cookieHeader() string {
+// sentCookies is what the browser would send to the shop.
+func (w *world) sentCookies() string {
 	shop, _ := url.Parse(shopURL)
 	var pairs []string
 	for _, c := range w.browser.Jar.Cookies(shop) {
