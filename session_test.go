@@ -672,16 +672,6 @@ func TestStoreForgetsAClaim(t *testing.T) {
 	}
 }
 
-// sentCookies is what the browser would send to the shop.
-func (w *world) sentCookies() string {
-	shop, _ := url.Parse(shopURL)
-	var pairs []string
-	for _, c := range w.browser.Jar.Cookies(shop) {
-		pairs = append(pairs, c.Name+"="+c.Value)
-	}
-	return strings.Join(pairs, "; ")
-}
-
 const (
 	oldKey = "b2xkIGtleSBvZiB0aGUgc2hvcCwgMzIgYnl0ZXMgLi4="
 	newKey = "bmV3IGtleSBvZiB0aGUgc2hvcCwgMzIgYnl0ZXMgLi4="
