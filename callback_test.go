@@ -356,7 +356,7 @@ func TestCallbackSuccess(t *testing.T) {
 	t.Run("C030 R-FLOW-5 a response sent again with its attempt is refused", func(t *testing.T) {
 		w := newWorld(t)
 		callback := w.callbackURL("/app")
-		copied := w.cookieHeader()
+		copied := w.sentCookies()
 		w.get(callback)
 		w.browser = w.newBrowser()
 		w.denied(w.get(callback, "Cookie: "+copied), http.StatusBadRequest, oidcgate.ReasonStateReplayed)
@@ -462,7 +462,7 @@ func TestAttemptsExpire(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				login := w.authorization("/auth/login").String()
-				kept := w.cookieHeader() // the server holds the deadline, whatever the browser keeps
+				kept := w.sentCookies() // the server holds the deadline, whatever the browser keeps
 				time.Sleep(tt.after)
 				a := w.get(w.get(login).location(), "Cookie: "+kept)
 				if a.StatusCode != tt.status {
@@ -497,7 +497,7 @@ func TestManyCallbacksAtOnce(t *testing.T) {
 			}
 			callback := w.callbackURL("/auth/login?return_to=/app")
 			tokenCalls := w.op.Count(oidcgatetest.Token)
-			cookies := w.cookieHeader()
+			cookies := w.sentCookies()
 			answers := make([]*http.Response, 50)
 			var all sync.WaitGroup
 			for i := range answers {

@@ -270,7 +270,7 @@ func TestAbandonedLogins(t *testing.T) {
 			if n := len(w.cookieNames("__Host-oidcgate-a-")); n > 8 || n < 3 {
 				t.Errorf("%d attempts, want 3 to 8", n)
 			}
-			if n := len(w.cookieHeader()); n >= 4<<10 {
+			if n := len(w.sentCookies()); n >= 4<<10 {
 				t.Errorf("the Cookie header has %d bytes, want less than 4 KB", n)
 			}
 			if len(w.eventsOf(oidcgate.EventAttemptLimit)) == 0 {
@@ -299,8 +299,8 @@ func TestAbandonedLogins(t *testing.T) {
 	})
 }
 
-// cookieHeader is the Cookie header the browser sends to the shop.
-func (w *world) cookieHeader() string {
+// sentCookies is the Cookie header the browser sends to the shop.
+func (w *world) sentCookies() string {
 	u, _ := url.Parse(shopURL)
 	r := http.Request{Header: http.Header{}}
 	for _, c := range w.browser.Jar.Cookies(u) {

@@ -70,7 +70,7 @@ func TestLogoutFromElsewhere(t *testing.T) {
 		w.login()
 		r := httptest.NewRequest(http.MethodPost, "http://10.0.0.7:8080/auth/logout", nil)
 		r.Header.Set("Origin", shopURL)
-		r.Header.Set("Cookie", w.cookieHeader())
+		r.Header.Set("Cookie", w.sentCookies())
 		rec := w.direct(r)
 		if got := w.subject(); rec.Code != http.StatusSeeOther || got != "" {
 			t.Errorf("%d, signed in afterwards: %q", rec.Code, got)
