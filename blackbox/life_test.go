@@ -18,6 +18,7 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/process"
 	"github.com/oidcgate/oidcgate/blackbox/internal/rp"
 	"github.com/oidcgate/oidcgate/blackbox/internal/visitor"
+	"github.com/oidcgate/oidcgate/blackbox/internal/walk"
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
@@ -52,16 +53,16 @@ func TestLifeOfHandlers(t *testing.T) {
 	overTLS := strings.Replace(options["BASE_URL"], "http://", "https://", 1)
 	secure := idp.NewClient("shop-tls", clientSecret, "client_secret_basic", overTLS)
 	op := idp.Start(t, idp.Config{Clients: []idp.Client{client, secure}})
-	options = with(options, "OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+redistest.Start(t).Addr)
+	options = options.With("OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+redistest.Start(t).Addr)
 	cert, key, roots := rp.WriteCertificate(t, "localhost")
 
 	for _, router := range []string{"mux", "chi", "gin"} {
 		for _, values := range []string{"false", "true"} {
-			here := with(options, "ROUTER", router, "SESSION_VALUES", values)
+			here := options.With("ROUTER", router, "SESSION_VALUES", values)
 			t.Run(fmt.Sprintf("%s, HTTP/1.1, values %s", router, values), func(t *testing.T) {
 				live(t, here, nil, "HTTP/1.1")
 			})
-			here = with(here, "BASE_URL", overTLS, "OIDC_CLIENT_ID", "shop-tls", "TLS_CERT", cert, "TLS_KEY", key)
+			here = here.With("BASE_URL", overTLS, "OIDC_CLIENT_ID", "shop-tls", "TLS_CERT", cert, "TLS_KEY", key)
 			t.Run(fmt.Sprintf("%s, HTTP/2, values %s", router, values), func(t *testing.T) {
 				live(t, here, roots, "HTTP/2.0")
 			})
@@ -78,7 +79,7 @@ func live(t *testing.T, options rp.Options, roots *x509.CertPool, protocol strin
 	for _, g := range guests {
 		g.Trust(roots)
 	}
-	logIn(t, guests[1].Visitor, shop.URL+"/app", idp.Alice)
+	walk.LogIn(t, guests[1].Visitor, shop.URL+"/app", idp.Alice)
 	for _, g := range guests {
 		for _, habit := range habits {
 			if habit.http1 && protocol != "HTTP/1.1" {

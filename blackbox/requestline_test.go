@@ -14,6 +14,7 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/idp"
 	"github.com/oidcgate/oidcgate/blackbox/internal/rp"
 	"github.com/oidcgate/oidcgate/blackbox/internal/visitor"
+	"github.com/oidcgate/oidcgate/blackbox/internal/walk"
 )
 
 // targets are request targets that send a browser elsewhere when they come back as a Location.
@@ -45,9 +46,9 @@ func TestRequestLinesThatNameAnotherSite(t *testing.T) {
 	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}})
 	for _, router := range []string{"mux", "chi", "gin"} {
 		t.Run(router, func(t *testing.T) {
-			shop := rp.Start(t, with(options, "OIDC_ISSUER", op.Issuer, "ROUTER", router))
+			shop := rp.Start(t, options.With("OIDC_ISSUER", op.Issuer, "ROUTER", router))
 			alice := visitor.New()
-			logIn(t, alice, shop.URL+"/app", idp.Alice)
+			walk.LogIn(t, alice, shop.URL+"/app", idp.Alice)
 			for who, cookies := range map[string][]*http.Cookie{"a stranger": nil, "a customer": alice.Cookies(shop.URL)} {
 				for _, target := range targets {
 					t.Run(who+" sends GET "+target, func(t *testing.T) {
