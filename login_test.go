@@ -723,6 +723,23 @@ func TestSeveralProviders(t *testing.T) {
 		}
 	})
 
+	t.Run("C032 R-FLOW-8 nor where neither provider says who it is", func(t *testing.T) {
+		w, staff := severalProviders(t)
+		for _, op := range []*oidcgatetest.Provider{w.op, staff} {
+			op.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) {
+				delete(m, "authorization_response_iss_parameter_supported")
+			}))
+			op.Always(oidcgatetest.Authorization, oidcgatetest.EditRedirect(func(q url.Values) { q.Del("iss") }))
+		}
+		back := w.get(w.get("/auth/login?provider=staff").location()).location()
+		a := w.get(strings.Replace(back, "/auth/callback/staff", "/auth/callback", 1))
+		w.denied(a, http.StatusBadRequest, oidcgate.ReasonIssMismatch)
+		w.tokenCalls(0)
+		if a := w.get(back); a.StatusCode != http.StatusSeeOther {
+			t.Errorf("at its own callback: %d\n%s", a.StatusCode, a.body)
+		}
+	})
+
 	t.Run("C031 C032 the code of one provider is not redeemed at the other", func(t *testing.T) {
 		w, staff := severalProviders(t)
 		staff.Inject(oidcgatetest.Authorization, oidcgatetest.EditRedirect(func(q url.Values) { q.Set("iss", w.op.Issuer()) }))
