@@ -2,6 +2,7 @@ package blackbox_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -65,27 +66,36 @@ func TestRequestLinesThatNameAnotherSite(t *testing.T) {
 // sendLine sends a request line as it is, which no client of the standard library would.
 func sendLine(t *testing.T, shop *rp.Replica, target string, cookies []*http.Cookie) *http.Response {
 	t.Helper()
-	conn, err := net.Dial("tcp", shop.Addr)
+	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(exchange(t, shop.URL, target, cookies))), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp
+}
+
+// exchange returns the bytes that answer a request for target.
+func exchange(t *testing.T, base, target string, cookies []*http.Cookie) []byte {
+	t.Helper()
+	host := strings.TrimPrefix(base, "http://")
+	conn, err := net.Dial("tcp", host)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-	request := "GET " + target + " HTTP/1.1\r\nHost: " + strings.TrimPrefix(shop.URL, "http://") +
-		"\r\nAccept: text/html\r\nConnection: close\r\n"
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	request := "GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: text/html\r\nConnection: close\r\n"
 	for _, c := range cookies {
 		request += fmt.Sprintf("Cookie: %s=%s\r\n", c.Name, c.Value)
 	}
 	if _, err := io.WriteString(conn, request+"\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	answer, err := io.ReadAll(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	_ = resp.Body.Close()
-	return resp
+	return answer
 }
 
 // wantHere resolves the Location as browsers do, which take a backslash for a slash.
