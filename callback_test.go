@@ -535,6 +535,17 @@ func TestManyCallbacksAtOnce(t *testing.T) {
 			}
 		})
 	}
+
+	t.Run("F28 a late loser does not sign the winner out", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		callback := w.callbackURL("/auth/login")
+		before := w.sentCookies()
+		w.get(callback)
+		late := w.send(w.newBrowser(), http.MethodGet, callback, "", "Cookie: "+before)
+		w.denied(late, http.StatusBadRequest, oidcgate.ReasonStateReplayed)
+		nonDeleting(t, late.Response)
+	})
 }
 
 // nonDeleting returns the cookies of an answer, and fails when it takes the session's away: it may arrive after

@@ -542,9 +542,15 @@ func TestReturnPathsThroughEveryDoor(t *testing.T) {
 	})
 }
 
-// rewriteAttempt puts another return path into the attempt in the browser, as whoever has the application's key
-// could.
+// rewriteAttempt puts another return path into the attempt in the browser.
 func (w *world) rewriteAttempt(state, returnTo string) {
+	w.Helper()
+	sum := sha256.Sum256([]byte(state))
+	w.rewrite("attempt", "__Host-oidcgate-a-"+base64.RawURLEncoding.EncodeToString(sum[:8]), returnTo)
+}
+
+// rewrite puts another return path into a sealed cookie, as whoever has the application's key could.
+func (w *world) rewrite(purpose, cookie, returnTo string) {
 	w.Helper()
 	key, err := base64.StdEncoding.DecodeString(worldKey)
 	if err != nil {
@@ -554,30 +560,27 @@ func (w *world) rewriteAttempt(state, returnTo string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	sum := sha256.Sum256([]byte(state))
-	name := "__Host-oidcgate-a-" + base64.RawURLEncoding.EncodeToString(sum[:8])
-	binding := seal.Binding{Purpose: "attempt", Name: name}
-	sealed, err := base64.RawURLEncoding.DecodeString(w.cookie(name))
+	binding := seal.Binding{Purpose: purpose, Name: cookie}
+	sealed, err := base64.RawURLEncoding.DecodeString(w.cookie(cookie))
 	if err != nil {
 		w.Fatal(err)
 	}
 	_, text, err := ring.Open(binding, 0, sealed)
 	if err != nil {
-		w.Fatalf("the attempt cannot be opened: %v", err)
+		w.Fatalf("the cookie %s cannot be opened: %v", cookie, err)
 	}
 	var members map[string]any
 	if err := json.Unmarshal(text, &members); err != nil {
 		w.Fatal(err)
 	}
 	members["r"] = returnTo
-	text, err = json.Marshal(members)
-	if err != nil {
+	if text, err = json.Marshal(members); err != nil {
 		w.Fatal(err)
 	}
 	if sealed, err = ring.Seal(binding, nil, text); err != nil {
 		w.Fatal(err)
 	}
-	w.setCookie(name, base64.RawURLEncoding.EncodeToString(sealed))
+	w.setCookie(cookie, base64.RawURLEncoding.EncodeToString(sealed))
 }
 
 // setCookie puts a cookie of the shop into the browser.

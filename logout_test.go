@@ -281,6 +281,15 @@ func TestReturnFromTheProvidersLogout(t *testing.T) {
 		}
 	})
 
+	t.Run("R-URL-3 C118 a path of another site in the cookie gets the plain page", func(t *testing.T) {
+		w := newWorld(t)
+		u := way(w)
+		w.rewrite("logout", "__Host-oidcgate-logout", "//evil.example")
+		if a := w.get(u.String()); a.StatusCode != http.StatusOK || a.location() != "" {
+			t.Errorf("%d to %q", a.StatusCode, a.location())
+		}
+	})
+
 	t.Run("C118 no parameter chooses where it leads", func(t *testing.T) {
 		w := newWorld(t)
 		plain(w, w.get("/auth/logout/done?return_to=/x&post_logout_redirect_uri=https://evil.example&redirect=https://evil.example"))
