@@ -17,7 +17,7 @@ interop: ## log in at Keycloak, fetched through Maven (exits 75 when Maven is no
 	@scripts/interop
 
 bench: setup ## the cost of an authenticated request beside its peers
-	@cd bench && go test -run='^$$' -bench=. -benchmem ./...
+	@scripts/bench
 
 fuzz: ## every fuzz target for FUZZTIME each (10s)
 	@scripts/fuzz

@@ -25,6 +25,15 @@ func (w *world) tokenCalls(want int) {
 	}
 }
 
+// forgetEvents makes the next refusal the first.
+func (w *world) forgetEvents() {
+	w.Helper()
+	w.eventsOf("")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = nil
+}
+
 // edited returns a callback's address with other parameters.
 func edited(t *testing.T, callback string, change func(url.Values)) string {
 	t.Helper()
@@ -146,7 +155,7 @@ func TestCallbackRefusals(t *testing.T) {
 		w := newWorld(t)
 		callback := w.callbackURL("/app")
 		for _, junk := range []string{"&x=%zz", "&a;b", "&%"} {
-			w.events = nil
+			w.forgetEvents()
 			w.denied(w.get(callback+junk), 400, oidcgate.ReasonResponseInvalid)
 		}
 		w.tokenCalls(0)
@@ -347,7 +356,7 @@ func TestCallbackSuccess(t *testing.T) {
 	t.Run("C030 R-FLOW-5 a response sent again with its attempt is refused", func(t *testing.T) {
 		w := newWorld(t)
 		callback := w.callbackURL("/app")
-		copied := w.cookieHeader()
+		copied := w.sentCookies()
 		w.get(callback)
 		w.browser = w.newBrowser()
 		w.denied(w.get(callback, "Cookie: "+copied), http.StatusBadRequest, oidcgate.ReasonStateReplayed)
@@ -404,7 +413,7 @@ func TestCallbackInAnotherBrowser(t *testing.T) {
 		w.denied(w.get(attacker), http.StatusBadRequest, oidcgate.ReasonUnknownState)
 		stolen, _ := url.Parse(attacker)
 		mixed := edited(t, own, set("code", stolen.Query().Get("code")))
-		w.events = nil
+		w.forgetEvents()
 		w.denied(w.get(mixed), http.StatusBadGateway, oidcgate.ReasonTokenError)
 		if got := w.subject(); got != "" {
 			t.Errorf("signed in: %q", got)
@@ -418,7 +427,7 @@ func TestCallbackInAnotherBrowser(t *testing.T) {
 		for _, value := range []string{"", "x", strings.Repeat("A", 300), strings.Repeat("A", 3000), "%%%", w.cookie(name)[1:] + "A"} {
 			w.browser = w.newBrowser()
 			w.setCookie(name, value)
-			w.events = nil
+			w.forgetEvents()
 			w.denied(w.get(callback), http.StatusBadRequest, oidcgate.ReasonStateBrowser)
 		}
 		w.tokenCalls(0)
@@ -453,7 +462,7 @@ func TestAttemptsExpire(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				login := w.authorization("/auth/login").String()
-				kept := w.cookieHeader() // the server holds the deadline, whatever the browser keeps
+				kept := w.sentCookies() // the server holds the deadline, whatever the browser keeps
 				time.Sleep(tt.after)
 				a := w.get(w.get(login).location(), "Cookie: "+kept)
 				if a.StatusCode != tt.status {
@@ -488,7 +497,7 @@ func TestManyCallbacksAtOnce(t *testing.T) {
 			}
 			callback := w.callbackURL("/auth/login?return_to=/app")
 			tokenCalls := w.op.Count(oidcgatetest.Token)
-			cookies := w.cookieHeader()
+			cookies := w.sentCookies()
 			answers := make([]*http.Response, 50)
 			var all sync.WaitGroup
 			for i := range answers {
@@ -526,6 +535,17 @@ func TestManyCallbacksAtOnce(t *testing.T) {
 			}
 		})
 	}
+
+	t.Run("F28 a late loser does not sign the winner out", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		callback := w.callbackURL("/auth/login")
+		before := w.sentCookies()
+		w.get(callback)
+		late := w.send(w.newBrowser(), http.MethodGet, callback, "", "Cookie: "+before)
+		w.denied(late, http.StatusBadRequest, oidcgate.ReasonStateReplayed)
+		nonDeleting(t, late.Response)
+	})
 }
 
 // nonDeleting returns the cookies of an answer, and fails when it takes the session's away: it may arrive after

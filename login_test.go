@@ -270,7 +270,7 @@ func TestAbandonedLogins(t *testing.T) {
 			if n := len(w.cookieNames("__Host-oidcgate-a-")); n > 8 || n < 3 {
 				t.Errorf("%d attempts, want 3 to 8", n)
 			}
-			if n := len(w.cookieHeader()); n >= 4<<10 {
+			if n := len(w.sentCookies()); n >= 4<<10 {
 				t.Errorf("the Cookie header has %d bytes, want less than 4 KB", n)
 			}
 			if len(w.eventsOf(oidcgate.EventAttemptLimit)) == 0 {
@@ -299,8 +299,8 @@ func TestAbandonedLogins(t *testing.T) {
 	})
 }
 
-// cookieHeader is the Cookie header the browser sends to the shop.
-func (w *world) cookieHeader() string {
+// sentCookies is the Cookie header the browser sends to the shop.
+func (w *world) sentCookies() string {
 	u, _ := url.Parse(shopURL)
 	r := http.Request{Header: http.Header{}}
 	for _, c := range w.browser.Jar.Cookies(u) {
@@ -542,9 +542,15 @@ func TestReturnPathsThroughEveryDoor(t *testing.T) {
 	})
 }
 
-// rewriteAttempt puts another return path into the attempt in the browser, as whoever has the application's key
-// could.
+// rewriteAttempt puts another return path into the attempt in the browser.
 func (w *world) rewriteAttempt(state, returnTo string) {
+	w.Helper()
+	sum := sha256.Sum256([]byte(state))
+	w.rewrite("attempt", "__Host-oidcgate-a-"+base64.RawURLEncoding.EncodeToString(sum[:8]), returnTo)
+}
+
+// rewrite puts another return path into a sealed cookie, as whoever has the application's key could.
+func (w *world) rewrite(purpose, cookie, returnTo string) {
 	w.Helper()
 	key, err := base64.StdEncoding.DecodeString(worldKey)
 	if err != nil {
@@ -554,30 +560,27 @@ func (w *world) rewriteAttempt(state, returnTo string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	sum := sha256.Sum256([]byte(state))
-	name := "__Host-oidcgate-a-" + base64.RawURLEncoding.EncodeToString(sum[:8])
-	binding := seal.Binding{Purpose: "attempt", Name: name}
-	sealed, err := base64.RawURLEncoding.DecodeString(w.cookie(name))
+	binding := seal.Binding{Purpose: purpose, Name: cookie}
+	sealed, err := base64.RawURLEncoding.DecodeString(w.cookie(cookie))
 	if err != nil {
 		w.Fatal(err)
 	}
 	_, text, err := ring.Open(binding, 0, sealed)
 	if err != nil {
-		w.Fatalf("the attempt cannot be opened: %v", err)
+		w.Fatalf("the cookie %s cannot be opened: %v", cookie, err)
 	}
 	var members map[string]any
 	if err := json.Unmarshal(text, &members); err != nil {
 		w.Fatal(err)
 	}
 	members["r"] = returnTo
-	text, err = json.Marshal(members)
-	if err != nil {
+	if text, err = json.Marshal(members); err != nil {
 		w.Fatal(err)
 	}
 	if sealed, err = ring.Seal(binding, nil, text); err != nil {
 		w.Fatal(err)
 	}
-	w.setCookie(name, base64.RawURLEncoding.EncodeToString(sealed))
+	w.setCookie(cookie, base64.RawURLEncoding.EncodeToString(sealed))
 }
 
 // setCookie puts a cookie of the shop into the browser.
@@ -720,6 +723,23 @@ func TestSeveralProviders(t *testing.T) {
 		w.tokenCalls(0)
 		if n := staff.Count(oidcgatetest.Token); n != 0 {
 			t.Errorf("%d token calls at the other, want 0", n)
+		}
+	})
+
+	t.Run("C032 R-FLOW-8 nor where neither provider says who it is", func(t *testing.T) {
+		w, staff := severalProviders(t)
+		for _, op := range []*oidcgatetest.Provider{w.op, staff} {
+			op.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) {
+				delete(m, "authorization_response_iss_parameter_supported")
+			}))
+			op.Always(oidcgatetest.Authorization, oidcgatetest.EditRedirect(func(q url.Values) { q.Del("iss") }))
+		}
+		back := w.get(w.get("/auth/login?provider=staff").location()).location()
+		a := w.get(strings.Replace(back, "/auth/callback/staff", "/auth/callback", 1))
+		w.denied(a, http.StatusBadRequest, oidcgate.ReasonIssMismatch)
+		w.tokenCalls(0)
+		if a := w.get(back); a.StatusCode != http.StatusSeeOther {
+			t.Errorf("at its own callback: %d\n%s", a.StatusCode, a.body)
 		}
 	})
 

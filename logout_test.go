@@ -70,7 +70,7 @@ func TestLogoutFromElsewhere(t *testing.T) {
 		w.login()
 		r := httptest.NewRequest(http.MethodPost, "http://10.0.0.7:8080/auth/logout", nil)
 		r.Header.Set("Origin", shopURL)
-		r.Header.Set("Cookie", w.cookieHeader())
+		r.Header.Set("Cookie", w.sentCookies())
 		rec := w.direct(r)
 		if got := w.subject(); rec.Code != http.StatusSeeOther || got != "" {
 			t.Errorf("%d, signed in afterwards: %q", rec.Code, got)
@@ -278,6 +278,15 @@ func TestReturnFromTheProvidersLogout(t *testing.T) {
 		for _, value := range []string{"x", "%", strings.Repeat("A", 100), strings.Repeat("A", 3000)} {
 			w.setCookie("__Host-oidcgate-logout", value)
 			plain(w, w.get("/auth/logout/done?state="))
+		}
+	})
+
+	t.Run("R-URL-3 C118 a path of another site in the cookie gets the plain page", func(t *testing.T) {
+		w := newWorld(t)
+		u := way(w)
+		w.rewrite("logout", "__Host-oidcgate-logout", "//evil.example")
+		if a := w.get(u.String()); a.StatusCode != http.StatusOK || a.location() != "" {
+			t.Errorf("%d to %q", a.StatusCode, a.location())
 		}
 	})
 

@@ -55,6 +55,7 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
+	warn(&config, c)
 	g := &Gate{config: config}
 	g.logoutChecks = make(chan struct{}, maxLogoutChecks)
 	g.events = &events{logger: config.Logger, onEvent: config.OnEvent}
@@ -76,6 +77,16 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	}
 	g.routes = g.ownRoutes()
 	return g, nil
+}
+
+// warn tells what is allowed and seldom meant.
+func warn(compiled *config, given Config) {
+	if given.Store != nil && given.Keys.empty() {
+		compiled.Logger.Warn("oidcgate: Config.Keys is empty, so a random key is used: other processes and the next start cannot read the sessions in the store")
+	}
+	if given.InsecureAllowHTTP {
+		compiled.Logger.Warn("oidcgate: Config.InsecureAllowHTTP is true: codes, tokens and cookies may cross the network in the clear")
+	}
 }
 
 func newUpstream(g *Gate, p Provider) *upstream {

@@ -43,3 +43,19 @@ func TestLoginAndLogout(t *testing.T) {
 		t.Errorf("%d token calls, want 1", n)
 	}
 }
+
+func TestFormPostedWithoutASession(t *testing.T) {
+	for _, row := range []struct{ name, referer, link string }{
+		{"the login leads back to the page with the form", shopURL + "/checkout?step=2", shopURL + "/auth/login?return_to=%2Fcheckout%3Fstep%3D2"},
+		{"a page of another site is nothing to go back to", "https://shop.test.evil.example/checkout", shopURL + "/auth/login"},
+		{"a browser that does not say", "", shopURL + "/auth/login"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			a := w.send(w.browser, http.MethodPost, "/app", "a=b", "Sec-Fetch-Mode: navigate", "Referer: "+row.referer)
+			if a.StatusCode != http.StatusUnauthorized || !strings.Contains(a.body, `href="`+row.link+`"`) {
+				t.Errorf("%d, want a link to %s\n%s", a.StatusCode, row.link, a.body)
+			}
+		})
+	}
+}

@@ -136,6 +136,8 @@ main{max-width:26rem;margin:1rem;padding:2rem;background:#fff;border-radius:.8re
 h1{margin:0 0 .6rem;font-size:1.4rem}
 p{margin:.6rem 0}
 a,button{display:inline-block;margin:.6rem .6rem 0 0;padding:.55rem 1.1rem;border:0;border-radius:.45rem;background:#1d4ed8;color:#fff;font:inherit;text-decoration:none;cursor:pointer}
+form{display:inline}
+form~a{background:none;color:inherit;box-shadow:inset 0 0 0 1px currentColor}
 a:focus-visible,button:focus-visible{outline:3px solid #93b4ff;outline-offset:2px}
 small{display:block;margin-top:1.4rem;color:#5b6675}
 @media(prefers-color-scheme:dark){body{background:#12161c;color:#e6e9ee}main{background:#1c222b}small{color:#9aa5b4}}

@@ -1146,6 +1146,12 @@ func TestKeySet(t *testing.T) {
 			keys(func(list []any) []any { delete(list[0].(map[string]any), "kid"); return list })(w)
 			w.op.EveryIDToken(func(t *oidcgatetest.JWT) { delete(t.Header, "kid") })
 		}},
+		{"C013 the token has no kid and four keys fit", func(w *world) {
+			for range 3 {
+				w.op.AddKey("RS256")
+			}
+			w.op.EveryIDToken(func(t *oidcgatetest.JWT) { delete(t.Header, "kid") })
+		}},
 		{"C013 another key with the same kid", keys(func(list []any) []any {
 			kid := list[0].(map[string]any)["kid"]
 			other, err := rsa.GenerateKey(rand.Reader, 2048)

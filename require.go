@@ -257,11 +257,13 @@ func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, st *state, step 
 }
 
 // loginURL leads to the login and back to the page that was asked for, which for anything but a GET is the
-// page the visitor was on, as far as the browser says so.
+// page of this site that the browser says it was on.
 func (g *Gate) loginURL(st *state, r *http.Request, step stepUp) string {
 	returnTo := ""
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		returnTo = st.returnTo()
+	} else if path, ours := strings.CutPrefix(r.Referer(), g.siteURL("/")); ours {
+		returnTo = "/" + path
 	}
 	u := g.LoginURL(returnTo)
 	if step.zero() {

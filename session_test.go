@@ -653,6 +653,25 @@ func TestRecordIsUnreadable(t *testing.T) {
 	})
 }
 
+func TestStoreForgetsAClaim(t *testing.T) {
+	w, records := newTapped(t)
+	callback := w.callbackURL("/app")
+	attempt := w.sentCookies()
+	w.get(callback)
+	for _, c := range records.since() {
+		if strings.HasPrefix(c.key, "a:") {
+			if err := records.Store.Delete(t.Context(), c.key, nil); err != nil { // a failover lost it
+				t.Fatal(err)
+			}
+		}
+	}
+	a := w.send(w.newBrowser(), http.MethodGet, callback, "", "Cookie: "+attempt)
+	w.denied(a, http.StatusBadGateway, oidcgate.ReasonTokenError) // F21: the provider takes a code once
+	if got := w.subject(); got != "alice" {
+		t.Errorf("F21 who logged in first is signed in as %q", got)
+	}
+}
+
 const (
 	oldKey = "b2xkIGtleSBvZiB0aGUgc2hvcCwgMzIgYnl0ZXMgLi4="
 	newKey = "bmV3IGtleSBvZiB0aGUgc2hvcCwgMzIgYnl0ZXMgLi4="

@@ -59,7 +59,7 @@ func benchmarkLogin(b *testing.B, s store.Store) {
 	}
 }
 
-// A named benchmark result.
+// A result is that of a benchmark, with its name.
 type result struct {
 	name string
 	testing.BenchmarkResult
@@ -84,7 +84,7 @@ func measureCosts(ctx context.Context, redisAddr string) ([]result, error) {
 	return results, nil
 }
 
-func measureLogins(_ context.Context, redisAddr string) ([]result, error) {
+func measureLogins(redisAddr string) ([]result, error) {
 	rdb := newClient(redisAddr)
 	defer func() { _ = rdb.Close() }()
 	stores := []struct {

@@ -88,7 +88,7 @@ func run(ctx context.Context) error {
 	if r.costs, err = measureCosts(ctx, redis.addr); err != nil {
 		return err
 	}
-	if r.logins, err = measureLogins(ctx, redis.addr); err != nil {
+	if r.logins, err = measureLogins(redis.addr); err != nil {
 		return err
 	}
 	for _, n := range o.connections {

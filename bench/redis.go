@@ -20,11 +20,11 @@ type redisServer struct {
 
 // startRedis starts a server that ends with the context, or by stop.
 func startRedis(ctx context.Context) (*redisServer, error) {
-	dir, err := os.MkdirTemp("", "bench-redis-")
+	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	dir, err := os.MkdirTemp("", "bench-redis-")
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +33,7 @@ func startRedis(ctx context.Context) (*redisServer, error) {
 		"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--save", "", "--appendonly", "no", "--dir", dir)
 	if err := process.Start(); err != nil {
 		cancel()
+		_ = os.RemoveAll(dir)
 		return nil, fmt.Errorf("starting redis-server, which `make setup` installs: %w", err)
 	}
 	s := &redisServer{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}

@@ -86,8 +86,11 @@ func newProvider() (*oidcgatetest.Provider, error) {
 		"preferred_username": "jane.doe",
 		"email":              userEmail,
 		"email_verified":     true,
-		"groups":             []string{"customers", "newsletter", userGroup, "warehouse-north", "warehouse-south"},
-		"locale":             "en-GB",
+		"groups": []string{
+			"/customers/europe/germany", "/newsletter/weekly", "/newsletter/new-arrivals", userGroup,
+			"/warehouse/north/early-shift", "/warehouse/south/late-shift", "/warehouse/returns-desk",
+		},
+		"locale": "en-GB",
 	}})
 	op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(members map[string]any) {
 		members["access_token"], members["refresh_token"] = accessToken, refreshToken

@@ -14,6 +14,7 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/idp"
 	"github.com/oidcgate/oidcgate/blackbox/internal/rp"
 	"github.com/oidcgate/oidcgate/blackbox/internal/visitor"
+	"github.com/oidcgate/oidcgate/blackbox/internal/walk"
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
@@ -91,7 +92,7 @@ func TestIllStore(t *testing.T) {
 				w.proxy = redistest.NewProxy(t, server.Addr)
 				addr = w.proxy.Addr
 			}
-			w.shop = rp.Start(t, with(options, "OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+addr))
+			w.shop = rp.Start(t, options.With("OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+addr))
 			w.goThrough(t, ill)
 		})
 	}
@@ -100,9 +101,9 @@ func TestIllStore(t *testing.T) {
 func (w *ward) goThrough(t *testing.T, ill illness) {
 	base := w.shop.URL
 	alice, bob, leaver := visitor.New(), visitor.New(), visitor.New()
-	logIn(t, alice, base+"/app", idp.Alice)
-	logIn(t, leaver, base+"/app", idp.Bob)
-	status(t, alice, base+"/put?k=cart&v=apples", http.StatusOK)
+	walk.LogIn(t, alice, base+"/app", idp.Alice)
+	walk.LogIn(t, leaver, base+"/app", idp.Bob)
+	walk.Status(t, alice, base+"/put?k=cart&v=apples", http.StatusOK)
 	cookies := alice.Cookies(base)
 	callback := upToCallback(t, bob, base, idp.Bob)
 
@@ -126,15 +127,15 @@ func (w *ward) goThrough(t *testing.T, ill illness) {
 	if got := alice.Cookies(base); !slices.EqualFunc(got, cookies, sameCookie) {
 		t.Errorf("Alice's cookies became %v, were %v", got, cookies)
 	}
-	wantIdentity(t, whoami(t, alice, base), w.issuer, idp.Alice)
-	if p := status(t, alice, base+"/get?k=cart", http.StatusOK); p.Body != "apples" {
+	walk.WantIdentity(t, walk.Whoami(t, alice, base), w.issuer, idp.Alice)
+	if p := walk.Status(t, alice, base+"/get?k=cart", http.StatusOK); p.Body != "apples" {
 		t.Errorf("Alice's cart holds %q, want apples", p.Body)
 	}
 	if p := bob.Get(t, callback); p.URL.String() != base+"/app" || p.Status != http.StatusOK {
 		t.Errorf("the callback that was answered 503 now ends at %s with %d, want /app:\n%s", p.URL, p.Status, p.Body)
 	}
-	logOut(t, alice, base)
-	status(t, alice, base+"/whoami", http.StatusUnauthorized)
+	walk.LogOut(t, alice, base)
+	walk.Status(t, alice, base+"/whoami", http.StatusUnauthorized)
 }
 
 func sameCookie(a, b *http.Cookie) bool { return a.Name == b.Name && a.Value == b.Value }
@@ -143,9 +144,9 @@ func sameCookie(a, b *http.Cookie) bool { return a.Name == b.Name && a.Value == 
 func (w *ward) wantReading(t *testing.T, alice *visitor.Visitor) {
 	t.Helper()
 	for _, page := range []string{"/public", "/whoami", "/app", "/admin", "/domain", "/token"} {
-		status(t, alice, w.shop.URL+page, http.StatusOK)
+		walk.Status(t, alice, w.shop.URL+page, http.StatusOK)
 	}
-	if p := status(t, alice, w.shop.URL+"/get?k=cart", http.StatusOK); p.Body != "apples" {
+	if p := walk.Status(t, alice, w.shop.URL+"/get?k=cart", http.StatusOK); p.Body != "apples" {
 		t.Errorf("Alice's cart holds %q, want apples", p.Body)
 	}
 	wantUnavailable(t, alice, w.shop.URL+"/put?k=cart&v=pears")
@@ -154,10 +155,10 @@ func (w *ward) wantReading(t *testing.T, alice *visitor.Visitor) {
 // wantNothing holds while Redis answers nothing: who is signed in is not known then, and not denied.
 func (w *ward) wantNothing(t *testing.T, alice *visitor.Visitor) {
 	t.Helper()
-	status(t, alice, w.shop.URL+"/public", http.StatusOK)
-	status(t, alice, w.shop.URL+"/file", http.StatusOK)
-	status(t, visitor.New(), w.shop.URL+"/public", http.StatusOK)
-	status(t, visitor.New(), w.shop.URL+"/whoami", http.StatusUnauthorized)
+	walk.Status(t, alice, w.shop.URL+"/public", http.StatusOK)
+	walk.Status(t, alice, w.shop.URL+"/file", http.StatusOK)
+	walk.Status(t, visitor.New(), w.shop.URL+"/public", http.StatusOK)
+	walk.Status(t, visitor.New(), w.shop.URL+"/whoami", http.StatusUnauthorized)
 	for _, page := range []string{"/whoami", "/app", "/admin", "/get?k=cart", "/put?k=cart&v=pears", "/token"} {
 		wantUnavailable(t, alice, w.shop.URL+page)
 	}
@@ -165,7 +166,7 @@ func (w *ward) wantNothing(t *testing.T, alice *visitor.Visitor) {
 
 func wantUnavailable(t *testing.T, v *visitor.Visitor, address string) {
 	t.Helper()
-	checkUnavailable(t, status(t, v, address, http.StatusServiceUnavailable))
+	checkUnavailable(t, walk.Status(t, v, address, http.StatusServiceUnavailable))
 }
 
 func checkUnavailable(t *testing.T, p *visitor.Page) {
@@ -188,7 +189,7 @@ func (w *ward) wantNoLogout(t *testing.T, v *visitor.Visitor) {
 func (w *ward) wantLogout(t *testing.T, v *visitor.Visitor) {
 	t.Helper()
 	v.ConfirmLogout(t, v.Submit(t, visitor.NewForm(w.shop.URL+"/auth/logout")))
-	status(t, v, w.shop.URL+"/whoami", http.StatusUnauthorized)
+	walk.Status(t, v, w.shop.URL+"/whoami", http.StatusUnauthorized)
 }
 
 // traffic keeps a visitor busy until the function it returns is called. No answer may deny who is signed in.

@@ -12,6 +12,7 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/process"
 	"github.com/oidcgate/oidcgate/blackbox/internal/rp"
 	"github.com/oidcgate/oidcgate/blackbox/internal/visitor"
+	"github.com/oidcgate/oidcgate/blackbox/internal/walk"
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
@@ -19,9 +20,9 @@ import (
 func TestReplicas(t *testing.T) {
 	options, client := newShop(t)
 	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}})
-	options = with(options, "OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+redistest.Start(t).Addr)
+	options = options.With("OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+redistest.Start(t).Addr)
 	first := startReplica(t, options)
-	second := startReplica(t, with(options, "ROUTER", "chi"))
+	second := startReplica(t, options.With("ROUTER", "chi"))
 	base := options["BASE_URL"]
 
 	t.Run("a login begun on one is finished on the other", func(t *testing.T) {
@@ -42,10 +43,10 @@ func TestReplicas(t *testing.T) {
 		if p := v.Get(t, callback); p.URL.String() != base+"/app" {
 			t.Fatalf("the callback ends at %s with %d, want /app", p.URL, p.Status)
 		}
-		if p := status(t, thief, callback, http.StatusBadRequest); len(p.Header.Values("Set-Cookie")) > 1 {
+		if p := walk.Status(t, thief, callback, http.StatusBadRequest); len(p.Header.Values("Set-Cookie")) > 1 {
 			t.Errorf("the second answer sets %q", p.Header.Values("Set-Cookie"))
 		}
-		status(t, thief, base+"/whoami", http.StatusUnauthorized)
+		walk.Status(t, thief, base+"/whoami", http.StatusUnauthorized)
 	})
 	t.Run("F28 a callback sent many times at once to both makes one session", func(t *testing.T) {
 		v := visitor.New()
@@ -58,25 +59,25 @@ func TestReplicas(t *testing.T) {
 	t.Run("who is signed in on one is signed in on the other, and signed out as well", func(t *testing.T) {
 		v := visitor.New()
 		v.Route(base, first.Addr)
-		logIn(t, v, base+"/app", idp.Bob)
+		walk.LogIn(t, v, base+"/app", idp.Bob)
 		v.Route(base, second.Addr)
-		wantIdentity(t, whoami(t, v, base), op.Issuer, idp.Bob)
-		status(t, v, base+"/put?k=cart&v=apples", http.StatusOK)
+		walk.WantIdentity(t, walk.Whoami(t, v, base), op.Issuer, idp.Bob)
+		walk.Status(t, v, base+"/put?k=cart&v=apples", http.StatusOK)
 		v.Route(base, first.Addr)
-		if p := status(t, v, base+"/get?k=cart", http.StatusOK); p.Body != "apples" {
+		if p := walk.Status(t, v, base+"/get?k=cart", http.StatusOK); p.Body != "apples" {
 			t.Errorf("a value put on one is %q on the other, want apples", p.Body)
 		}
-		logOut(t, v, base)
+		walk.LogOut(t, v, base)
 		v.Route(base, second.Addr)
-		status(t, v, base+"/whoami", http.StatusUnauthorized)
+		walk.Status(t, v, base+"/whoami", http.StatusUnauthorized)
 	})
 	t.Run("one that is killed is missed by nobody", func(t *testing.T) {
 		v := visitor.New()
 		v.Route(base, first.Addr)
-		logIn(t, v, base+"/app", idp.Alice)
+		walk.LogIn(t, v, base+"/app", idp.Alice)
 		first.Kill()
 		v.Route(base, second.Addr)
-		status(t, v, base+"/app", http.StatusOK)
+		walk.Status(t, v, base+"/app", http.StatusOK)
 	})
 }
 
@@ -117,5 +118,5 @@ func sessionsOf(t *testing.T, callback string, cookies []*http.Cookie, replicas 
 
 func startReplica(t *testing.T, options rp.Options) *rp.Replica {
 	t.Helper()
-	return rp.Start(t, with(options, "ADDR", net.JoinHostPort("127.0.0.1", strconv.Itoa(process.FreePort(t)))))
+	return rp.Start(t, options.With("ADDR", net.JoinHostPort("127.0.0.1", strconv.Itoa(process.FreePort(t)))))
 }

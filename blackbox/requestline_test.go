@@ -2,6 +2,7 @@ package blackbox_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/idp"
 	"github.com/oidcgate/oidcgate/blackbox/internal/rp"
 	"github.com/oidcgate/oidcgate/blackbox/internal/visitor"
+	"github.com/oidcgate/oidcgate/blackbox/internal/walk"
 )
 
 // targets are request targets that send a browser elsewhere when they come back as a Location.
@@ -45,9 +47,9 @@ func TestRequestLinesThatNameAnotherSite(t *testing.T) {
 	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}})
 	for _, router := range []string{"mux", "chi", "gin"} {
 		t.Run(router, func(t *testing.T) {
-			shop := rp.Start(t, with(options, "OIDC_ISSUER", op.Issuer, "ROUTER", router))
+			shop := rp.Start(t, options.With("OIDC_ISSUER", op.Issuer, "ROUTER", router))
 			alice := visitor.New()
-			logIn(t, alice, shop.URL+"/app", idp.Alice)
+			walk.LogIn(t, alice, shop.URL+"/app", idp.Alice)
 			for who, cookies := range map[string][]*http.Cookie{"a stranger": nil, "a customer": alice.Cookies(shop.URL)} {
 				for _, target := range targets {
 					t.Run(who+" sends GET "+target, func(t *testing.T) {
@@ -64,27 +66,36 @@ func TestRequestLinesThatNameAnotherSite(t *testing.T) {
 // sendLine sends a request line as it is, which no client of the standard library would.
 func sendLine(t *testing.T, shop *rp.Replica, target string, cookies []*http.Cookie) *http.Response {
 	t.Helper()
-	conn, err := net.Dial("tcp", shop.Addr)
+	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(exchange(t, shop.URL, target, cookies))), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp
+}
+
+// exchange returns the bytes that answer a request for target.
+func exchange(t *testing.T, base, target string, cookies []*http.Cookie) []byte {
+	t.Helper()
+	host := strings.TrimPrefix(base, "http://")
+	conn, err := net.Dial("tcp", host)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-	request := "GET " + target + " HTTP/1.1\r\nHost: " + strings.TrimPrefix(shop.URL, "http://") +
-		"\r\nAccept: text/html\r\nConnection: close\r\n"
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	request := "GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: text/html\r\nConnection: close\r\n"
 	for _, c := range cookies {
 		request += fmt.Sprintf("Cookie: %s=%s\r\n", c.Name, c.Value)
 	}
 	if _, err := io.WriteString(conn, request+"\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	answer, err := io.ReadAll(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	_ = resp.Body.Close()
-	return resp
+	return answer
 }
 
 // wantHere resolves the Location as browsers do, which take a backslash for a slash.

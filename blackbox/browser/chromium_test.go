@@ -37,10 +37,21 @@ func startChromium(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.
 	t.Cleanup(end)
 	ctx, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(cancel)
+	t.Cleanup(func() { quit(t, ctx) })
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("starting chromium: %v", err)
 	}
 	return ctx
+}
+
+// quit lets the browser end by itself, so that none of its processes still writes into the profile that is
+// deleted then. One that does not is killed by the cancelling of its context.
+func quit(t *testing.T, chromium context.Context) {
+	ctx, cancel := context.WithTimeout(chromium, patience)
+	defer cancel()
+	if err := chromedp.Cancel(ctx); err != nil {
+		t.Logf("closing chromium: %v", err)
+	}
 }
 
 func chromiumPath(t *testing.T) string {

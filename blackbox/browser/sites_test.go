@@ -120,7 +120,7 @@ func newAuthority(t *testing.T) *authority {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := template("oidcgate test authority")
+	template := newTemplate("oidcgate test authority")
 	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
 	return &authority{key, sign(t, template, template, key, key)}
 }
@@ -132,14 +132,14 @@ func (a *authority) issue(t *testing.T, host string) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := template(host)
+	template := newTemplate(host)
 	template.DNSNames, template.KeyUsage = []string{host}, x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	leaf := sign(t, template, a.certificate, key, a.key)
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw, a.certificate.Raw}, PrivateKey: key}
 }
 
-func template(name string) *x509.Certificate {
+func newTemplate(name string) *x509.Certificate {
 	now := time.Now()
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(now.UnixNano()),

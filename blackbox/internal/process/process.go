@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	readyTime = 3 * time.Minute // generous: a Java server on a busy machine is slow
+	readyTime = 6 * time.Minute // generous: a Java server on a busy machine is slow
 	stopTime  = 15 * time.Second
 	shownTail = 8 << 10 // bytes of output in the log of a failed test
 )

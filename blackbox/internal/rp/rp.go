@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -54,6 +55,15 @@ func program(t testing.TB) string {
 
 // Options are the environment variables of the program, such as "ROUTER": "chi".
 type Options map[string]string
+
+// With returns a copy with more options, given as name, value, name, value.
+func (o Options) With(more ...string) Options {
+	c := maps.Clone(o)
+	for i := 0; i < len(more); i += 2 {
+		c[more[i]] = more[i+1]
+	}
+	return c
+}
 
 // Replica is a running relying party.
 type Replica struct {

@@ -4,17 +4,21 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 )
 
-// WriteCertificate makes a certificate for names and returns the files TLS_CERT and TLS_KEY, and whom to trust.
-func WriteCertificate(t testing.TB, names ...string) (certFile, keyFile string, roots *x509.CertPool) {
+// WriteCertificate makes a certificate for host names and IP addresses and returns the files TLS_CERT and TLS_KEY, and whom to trust.
+func WriteCertificate(t testing.TB, hosts ...string) (certFile, keyFile string, roots *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -22,9 +26,16 @@ func WriteCertificate(t testing.TB, names ...string) (certFile, keyFile string, 
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: hosts[0]}, // Java takes no certificate without one
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().Add(24 * time.Hour),
-		DNSNames:     names,
+	}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -50,4 +61,12 @@ func writeFile(t testing.TB, dir, name string, content []byte) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// NewTransport returns a transport that trusts roots.
+func NewTransport(roots *x509.CertPool) *http.Transport {
+	return &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2: true,
+	}
 }

@@ -1,0 +1,180 @@
+package oidcgate_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+	"github.com/oidcgate/oidcgate/store/redisstore"
+)
+
+// A service behind a gate: one page for everybody, one for those who are logged in, one for administrators.
+func Example() {
+	keys, err := oidcgate.ParseKeys(os.Getenv("OIDCGATE_KEYS")) // openssl rand -base64 32
+	if err != nil {
+		log.Fatal(err)
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
+	gate, err := oidcgate.New(oidcgate.Config{
+		BaseURL: "https://shop.example",
+		Store:   redisstore.New(rdb),
+		Keys:    keys,
+	}, oidcgate.Provider{
+		Issuer:   "https://id.example/realms/shop",
+		ClientID: "shop",
+		Auth:     oidcgate.ClientSecretBasic(os.Getenv("OIDC_CLIENT_SECRET")),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", home)
+	mux.Handle("/account", gate.Require()(http.HandlerFunc(account)))
+	mux.Handle("/admin", gate.Require(oidcgate.Claim("groups", "admin"))(http.HandlerFunc(account)))
+	log.Fatal(http.ListenAndServe("localhost:8080", gate.Wrap(mux)))
+}
+
+func home(w http.ResponseWriter, r *http.Request) {
+	if id, ok := oidcgate.FromContext(r.Context()); ok {
+		_, _ = fmt.Fprintf(w, "Hello, %s.", id.Name())
+		return
+	}
+	_, _ = io.WriteString(w, "Hello, stranger.")
+}
+
+func account(w http.ResponseWriter, r *http.Request) {
+	id, _ := oidcgate.FromContext(r.Context()) // Require let only visitors in who have one
+	_, _ = fmt.Fprintf(w, "The account of %s.", id.Name())
+}
+
+// exampleGate is a gate as a program on a developer's machine has it: without store and keys.
+func exampleGate(c oidcgate.Config) *oidcgate.Gate {
+	c.BaseURL = "http://localhost:8080"
+	c.Logger = slog.New(slog.DiscardHandler)
+	gate, err := oidcgate.New(c, oidcgate.Provider{
+		Issuer: "https://id.test", ClientID: "shop", Auth: oidcgate.ClientSecretBasic("a secret"),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return gate
+}
+
+// visit shows what a service answers to a visitor: signed in as the user, or a stranger if user is nil.
+func visit(gate *oidcgate.Gate, service http.Handler, path string, user *oidcgatetest.User) {
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	if user != nil {
+		r = oidcgatetest.WithIdentity(r, gate, *user)
+	}
+	w := httptest.NewRecorder()
+	service.ServeHTTP(w, r)
+	if to := w.Header().Get("Location"); to != "" {
+		fmt.Println(w.Code, to)
+		return
+	}
+	if w.Code >= http.StatusBadRequest {
+		fmt.Println(w.Code)
+		return
+	}
+	fmt.Println(w.Code, w.Body)
+}
+
+// Require is a middleware, so routers take it as it is: r.With(gate.Require()).Get(...) in chi.
+func ExampleGate_Require() {
+	gate := exampleGate(oidcgate.Config{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", home)
+	mux.Handle("/account", gate.Require()(http.HandlerFunc(account)))
+	mux.Handle("/admin", gate.Require(oidcgate.Claim("groups", "admin"))(http.HandlerFunc(account)))
+	service := gate.Wrap(mux)
+
+	alice := &oidcgatetest.User{Subject: "alice"}
+	visit(gate, service, "/", nil)
+	visit(gate, service, "/account", nil)
+	visit(gate, service, "/account", alice)
+	visit(gate, service, "/admin", alice)
+	// Output:
+	// 200 Hello, stranger.
+	// 303 http://localhost:8080/auth/login?return_to=%2Faccount
+	// 200 The account of alice.
+	// 403
+}
+
+// The usual mistake: a guard on a route, and nothing round the router. Without Wrap there are no routes for
+// the login and no sessions. Nobody gets in, and the log names the cure.
+func ExampleGate_Require_incorrect() {
+	gate := exampleGate(oidcgate.Config{})
+	mux := http.NewServeMux()
+	mux.Handle("/account", gate.Require()(http.HandlerFunc(account)))
+
+	visit(gate, mux, "/account", nil)            // wrong
+	visit(gate, gate.Wrap(mux), "/account", nil) // right
+	// Output:
+	// 500
+	// 303 http://localhost:8080/auth/login?return_to=%2Faccount
+}
+
+// Frameworks whose middleware is of another shape ask Admit. In gin, w and r are c.Writer and c.Request, and
+// where it returns false the middleware calls c.Abort().
+func ExampleGate_Admit() {
+	gate := exampleGate(oidcgate.Config{})
+	service := gate.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !gate.Admit(w, r, oidcgate.EmailDomain("shop.example")) {
+			return // Admit has answered
+		}
+		account(w, r)
+	}))
+
+	visit(gate, service, "/account", &oidcgatetest.User{Subject: "alice", Claims: map[string]any{
+		"email": "alice@shop.example", "email_verified": true,
+	}})
+	visit(gate, service, "/account", &oidcgatetest.User{Subject: "mallory", Claims: map[string]any{
+		"email": "mallory@shop.example", "email_verified": false,
+	}})
+	// Output:
+	// 200 The account of alice.
+	// 403
+}
+
+// OnLogin has the last word on a login, and may keep the session small.
+func ExampleDeny() {
+	onLogin := func(_ context.Context, login *oidcgate.Login) error {
+		if _, verified := login.Identity.Email(); !verified {
+			return oidcgate.Deny("Confirm your e-mail address first, then log in again.")
+		}
+		login.Drop("picture", "groups")
+		return login.Set("plan", "gold")
+	}
+	_ = exampleGate(oidcgate.Config{OnLogin: onLogin})
+
+	id, err := oidcgate.NewIdentity("https://id.test", "alice", map[string]any{"email": "alice@shop.example"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(onLogin(context.Background(), &oidcgate.Login{Identity: id}))
+	// Output:
+	// denied by OnLogin: Confirm your e-mail address first, then log in again.
+}
+
+// Values are the application's own, in the session of a visitor who is signed in.
+func ExampleGate_Values() {
+	gate := exampleGate(oidcgate.Config{Values: true})
+	service := gate.Wrap(gate.Require()(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		values := gate.Values()
+		values.Put(r.Context(), "seen", values.GetInt(r.Context(), "seen")+1)
+		_, _ = fmt.Fprintf(w, "Visit %d.", values.GetInt(r.Context(), "seen"))
+	})))
+
+	visit(gate, service, "/account", &oidcgatetest.User{Subject: "alice"})
+	// Output:
+	// 200 Visit 1.
+}
