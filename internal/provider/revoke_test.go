@@ -1,0 +1,146 @@
+package provider_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/provider"
+)
+
+// revocable is a client whose provider's metadata, which it has read, names a
+// revocation endpoint served by h.
+func revocable(t *testing.T, h http.HandlerFunc, changes ...func(*provider.Config)) *provider.Client {
+	t.Helper()
+	op := newOP()
+	op.set("discovery", answerJSON(metadata(map[string]any{"revocation_endpoint": "https://id.example/revoke"})))
+	op.mu.Lock()
+	op.handlers["/revoke"] = h
+	op.mu.Unlock()
+	client := op.client(changes...)
+	if _, err := client.Metadata(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func TestRevoke(t *testing.T) {
+	for _, test := range []struct {
+		name, method string
+		header       bool   // the client authenticates in the header
+		form         string // and the form says
+	}{
+		{"C087 in the header", provider.AuthBasic, true, "token=rt-1&token_type_hint=refresh_token"},
+		{"C087 in the body", provider.AuthPost, false, "client_id=shop&client_secret=hush+%3A%25&token=rt-1&token_type_hint=refresh_token"},
+		{"C087 a public client", provider.AuthNone, false, "client_id=shop&token=rt-1&token_type_hint=refresh_token"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			calls := 0
+			client := revocable(t, func(w http.ResponseWriter, r *http.Request) {
+				calls++
+				if err := r.ParseForm(); err != nil || r.PostForm.Encode() != test.form || r.Method != http.MethodPost || r.URL.RawQuery != "" {
+					t.Errorf("%s %s: %q, want %q", r.Method, r.URL, r.PostForm.Encode(), test.form)
+				}
+				id, password, ok := r.BasicAuth()
+				if ok != test.header || ok && (id != "shop" || password != "hush+%3A%25") {
+					t.Errorf("header for %q with %q: %v", id, password, ok)
+				}
+			}, func(c *provider.Config) {
+				c.Auth = provider.Auth{Method: test.method, Secret: func(context.Context) (string, error) { return "hush :%", nil }}
+			})
+			if err := client.Revoke(t.Context(), "rt-1"); err != nil || calls != 1 {
+				t.Errorf("%v after %d calls", err, calls)
+			}
+		})
+	}
+}
+
+func TestRevokeFails(t *testing.T) {
+	for name, h := range map[string]http.HandlerFunc{
+		"status 500":        answerText(500, "", "rt-1 hush"),
+		"status 400":        answerText(400, "application/json", `{"error":"unsupported_token_type","error_description":"hush"}`),
+		"a redirect":        func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://evil.example/?hush", 307) },
+		"a reset":           abort,
+		"no answer in time": hang,
+	} {
+		t.Run("C087 "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begun := time.Now()
+				err := revocable(t, h).Revoke(t.Context(), "rt-1")
+				wantReason(t, err, provider.ReasonRevocation)
+				if took := time.Since(begun); took > 10*time.Second {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+	t.Run("C087 the secret cannot be read", func(t *testing.T) {
+		client := revocable(t, abort, func(c *provider.Config) {
+			c.Auth.Secret = func(context.Context) (string, error) { return "", errors.New("no vault") }
+		})
+		wantReason(t, client.Revoke(t.Context(), "rt-1"), provider.ReasonClientSecret)
+	})
+}
+
+func TestRevokeAsksNobody(t *testing.T) {
+	never := func(http.ResponseWriter, *http.Request) { t.Error("it was asked") }
+	t.Run("C087 without a refresh token", func(t *testing.T) {
+		if err := revocable(t, never).Revoke(t.Context(), ""); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("C087 without a revocation endpoint", func(t *testing.T) {
+		op := newOP()
+		client := op.client()
+		if _, err := client.Metadata(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before := op.total()
+		if err := client.Revoke(t.Context(), "rt-1"); err != nil || op.total() != before {
+			t.Errorf("%v after %d requests", err, op.total()-before)
+		}
+	})
+	t.Run("C087 before the metadata is known: a logout does not wait for it", func(t *testing.T) {
+		op := newOP()
+		if err := op.client().Revoke(t.Context(), "rt-1"); err != nil || op.total() != 0 {
+			t.Errorf("%v after %d requests", err, op.total())
+		}
+	})
+}
+
+func TestRereadUserinfo(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		mode   provider.UserinfoMode
+		h      http.HandlerFunc
+		reason string
+	}{
+		{"C113 a good answer", provider.UserinfoOn, answerJSON(map[string]any{"sub": subject}), ""},
+		{"C113 no answer is no answer, and not none", provider.UserinfoOn, answerText(500, "", ""), provider.ReasonUserinfoError},
+		{"C113 a token that is over", provider.UserinfoOn, answerText(401, "", ""), provider.ReasonUserinfoError},
+		{"C113 somebody else", provider.UserinfoOn, answerJSON(map[string]any{"sub": "mallory"}), provider.ReasonUserinfoSubject},
+		{"C113 off", provider.UserinfoOff, abort, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			op := newOP()
+			op.set("userinfo", test.h)
+			client := op.client(func(c *provider.Config) { c.Userinfo = test.mode })
+			_, err := client.RereadUserinfo(t.Context(), "at-1", subject)
+			wantReason(t, err, test.reason)
+		})
+	}
+	t.Run("C113 a provider without userinfo has nothing to say", func(t *testing.T) {
+		op := newOP()
+		op.set("discovery", answerJSON(metadata(map[string]any{"userinfo_endpoint": nil})))
+		client := op.client(func(c *provider.Config) { c.Userinfo = provider.UserinfoOn })
+		if _, err := client.Metadata(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.RereadUserinfo(t.Context(), "at-1", subject); err != nil {
+			t.Error(err)
+		}
+	})
+}
