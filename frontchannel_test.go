@@ -40,7 +40,7 @@ func TestFrontchannelLogout(t *testing.T) {
 			f := newFleet(t, 2)
 			f.login()
 			sid := f.sid(f.browser)
-			cookies := f.cookieHeader()
+			cookies := f.sentCookies()
 			calls := f.providerCalls()
 			a := f.frontchannel(f.browser, row.query(sid), "Sec-Fetch-Dest: iframe", "Sec-Fetch-Site: cross-site")
 			if a.StatusCode != http.StatusOK || a.Header.Get("Cache-Control") != "no-store" || a.location() != "" {

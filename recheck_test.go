@@ -161,7 +161,7 @@ func TestOnLoginDecidesAgain(t *testing.T) {
 			f := newFleet(t, 2, answer(on))
 			f.login()
 			time.Sleep(6 * time.Minute)
-			cookies := f.cookieHeader()
+			cookies := f.sentCookies()
 			if got := f.subject(); got != "" {
 				t.Errorf("signed in as %q", got)
 			}

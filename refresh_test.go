@@ -787,7 +787,7 @@ func TestLogoutDuringARefresh(t *testing.T) {
 				status <- s
 			}()
 			time.Sleep(time.Second)
-			session := f.cookieHeader()
+			session := f.sentCookies()
 			row.logout(f)
 			if s := <-status; s != http.StatusUnauthorized {
 				t.Errorf("the request that refreshed: status %d", s)
