@@ -37,7 +37,7 @@ func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *ups
 	}
 	raw, err := readLogoutToken(w, r)
 	if err != nil {
-		g.rejectLogout(w, up, &provider.Error{Reason: "request", Status: http.StatusBadRequest, Err: err})
+		g.rejectLogout(w, up, &provider.Error{Reason: string(ReasonRequest), Status: http.StatusBadRequest, Err: err})
 		return
 	}
 	token, err := g.verifyLogout(r.Context(), up, raw)
@@ -96,15 +96,15 @@ func (g *Gate) applyLogout(r *http.Request, up *upstream, token *provider.Logout
 	seen := "j:" + g.name(up.issuer, token.ID)
 	_, err := g.config.Store.Get(ctx, seen)
 	if err == nil {
-		return &provider.Error{Reason: "replayed", Status: http.StatusBadRequest}
+		return &provider.Error{Reason: string(ReasonReplayed), Status: http.StatusBadRequest}
 	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return g.ill(err)
 	}
 	if token.SessionID != "" {
-		_, err = g.endProviderSession(ctx, up.issuer, token.SessionID, "backchannel")
+		_, err = g.endProviderSession(ctx, up.issuer, token.SessionID, ReasonBackchannel)
 	} else {
-		_, err = g.endUser(ctx, up.issuer, token.Subject, token.IssuedAt, issuedAfter(token.IssuedAt), "backchannel")
+		_, err = g.endUser(ctx, up.issuer, token.Subject, token.IssuedAt, issuedAfter(token.IssuedAt), ReasonBackchannel)
 	}
 	if err != nil {
 		return g.ill(err)
@@ -158,7 +158,7 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 	}
 	ctx, cancel := detached(r.Context())
 	defer cancel()
-	if _, err := g.endProviderSession(ctx, st.identity.Issuer(), st.identity.SessionID(), "frontchannel"); err != nil {
+	if _, err := g.endProviderSession(ctx, st.identity.Issuer(), st.identity.SessionID(), ReasonFrontchannel); err != nil {
 		g.events.storeIll(err)
 		g.tryLater(w)
 		return

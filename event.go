@@ -13,37 +13,37 @@ type EventType string
 
 // The events.
 const (
-	EventLoginStarted      EventType = "login.started"
-	EventLoginSucceeded    EventType = "login.succeeded"
-	EventLoginFailed       EventType = "login.failed"
-	EventSessionCreated    EventType = "session.created"
-	EventSessionExpired    EventType = "session.expired"    // reason: idle or absolute
-	EventSessionUnreadable EventType = "session.unreadable" // reason: key_unknown, version_newer or damaged
-	EventSessionTouch      EventType = "session.touch_failed"
-	EventSessionRevoked    EventType = "session.revoked" // reason: user, admin, backchannel, frontchannel or token
-	EventLogoutAccepted    EventType = "backchannel.accepted"
-	EventLogoutRejected    EventType = "backchannel.rejected"
-	EventRefreshed         EventType = "refresh.succeeded"
-	EventRefreshFailed     EventType = "refresh.failed"
-	EventRefreshReuse      EventType = "refresh.reuse_suspected"
-	EventLogoutStarted     EventType = "logout.started"
-	EventLogoutCompleted   EventType = "logout.completed"
-	EventProviderReady     EventType = "provider.ready"
-	EventProviderRejected  EventType = "provider.rejected"
-	EventProviderDown      EventType = "provider.unreachable"
-	EventDowngradeRefused  EventType = "provider.downgrade_refused"
-	EventKeysRefreshed     EventType = "jwks.refreshed"
-	EventKeysFailed        EventType = "jwks.refresh_failed"
-	EventKeysThrottled     EventType = "jwks.refresh_throttled"
-	EventUserinfoFailed    EventType = "userinfo.failed"
-	EventReturnToRejected  EventType = "return_to.rejected"
-	EventCookieDuplicate   EventType = "cookie.duplicate"
-	EventCookieMalformed   EventType = "cookie.malformed"
-	EventStoreUnavailable  EventType = "store.unavailable"
-	EventStepUpRequired    EventType = "stepup.required"
-	EventAttemptLimit      EventType = "attempt.limit_reached"
-	EventAccessDenied      EventType = "access.denied"
-	EventValuesNotSaved    EventType = "values.not_saved"
+	EventLoginStarted        EventType = "login.started"
+	EventLoginSucceeded      EventType = "login.succeeded"
+	EventLoginFailed         EventType = "login.failed"
+	EventSessionCreated      EventType = "session.created"
+	EventSessionExpired      EventType = "session.expired"    // reason: idle or absolute
+	EventSessionUnreadable   EventType = "session.unreadable" // reason: key_unknown, version_newer or damaged
+	EventSessionTouchFailed  EventType = "session.touch_failed"
+	EventSessionRevoked      EventType = "session.revoked" // reason: user, admin, backchannel, frontchannel or token
+	EventLogoutAccepted      EventType = "backchannel.accepted"
+	EventLogoutRejected      EventType = "backchannel.rejected"
+	EventRefreshed           EventType = "refresh.succeeded"
+	EventRefreshFailed       EventType = "refresh.failed"
+	EventRefreshReuse        EventType = "refresh.reuse_suspected"
+	EventLogoutStarted       EventType = "logout.started"
+	EventLogoutCompleted     EventType = "logout.completed"
+	EventProviderReady       EventType = "provider.ready"
+	EventProviderRejected    EventType = "provider.rejected"
+	EventProviderUnreachable EventType = "provider.unreachable"
+	EventDowngradeRefused    EventType = "provider.downgrade_refused"
+	EventKeysRefreshed       EventType = "jwks.refreshed"
+	EventKeysFailed          EventType = "jwks.refresh_failed"
+	EventKeysThrottled       EventType = "jwks.refresh_throttled"
+	EventUserinfoFailed      EventType = "userinfo.failed"
+	EventReturnToRejected    EventType = "return_to.rejected"
+	EventCookieDuplicate     EventType = "cookie.duplicate"
+	EventCookieMalformed     EventType = "cookie.malformed"
+	EventStoreUnavailable    EventType = "store.unavailable"
+	EventStepUpRequired      EventType = "stepup.required"
+	EventAttemptLimit        EventType = "attempt.limit_reached"
+	EventAccessDenied        EventType = "access.denied"
+	EventValuesNotSaved      EventType = "values.not_saved"
 )
 
 // Reason says why, in one stable word.
@@ -93,10 +93,43 @@ const (
 	ReasonProviderDown       Reason = "provider_unreachable"
 	ReasonProviderBusy       Reason = "provider_busy"
 	ReasonRandom             Reason = "random"
+
+	// Of a provider whose metadata or keys the gate cannot work by. EventProviderRejected and
+	// EventDowngradeRefused have them too.
+	ReasonIssuerMismatch  Reason = "issuer_mismatch"
+	ReasonMetadataInvalid Reason = "metadata_invalid"
+	ReasonEndpointInvalid Reason = "endpoint_invalid"
+	ReasonPKCEUnsupported Reason = "pkce_unsupported"
+	ReasonDowngrade       Reason = "downgrade"
+	ReasonKeysUnavailable Reason = "jwks_unavailable"
+	ReasonClientSecret    Reason = "client_secret" // the function that gives it failed
+)
+
+// The reasons of other events.
+const (
+	ReasonIdle          Reason = "idle"           // session.expired
+	ReasonAbsolute      Reason = "absolute"       // session.expired
+	ReasonDamaged       Reason = "damaged"        // session.unreadable
+	ReasonNewerVersion  Reason = "version_newer"  // session.unreadable; and ReasonKeyUnknown
+	ReasonByUser        Reason = "user"           // session.revoked
+	ReasonByAdmin       Reason = "admin"          // session.revoked
+	ReasonBackchannel   Reason = "backchannel"    // session.revoked
+	ReasonFrontchannel  Reason = "frontchannel"   // session.revoked
+	ReasonByToken       Reason = "token"          // session.revoked: the provider withdrew the refresh token
+	ReasonInvalidGrant  Reason = "invalid_grant"  // refresh.failed, refresh.reuse_suspected
+	ReasonClaims        Reason = "claims"         // refresh.failed: claims read again are no good
+	ReasonStateMismatch Reason = "state_mismatch" // logout.completed without the state that was sent
+	ReasonReplayed      Reason = "replayed"       // backchannel.rejected
+	ReasonRequest       Reason = "request"        // backchannel.rejected: no form with one logout token
+	ReasonTokenID       Reason = "jti"            // backchannel.rejected
+	ReasonLogoutEvent   Reason = "events"         // backchannel.rejected
+	ReasonAnonymous     Reason = "anonymous"      // values.not_saved
+	ReasonSessionEnded  Reason = "session_ended"  // values.not_saved
 )
 
 // Event is something an operator may want to count, watch or keep. It never holds a code, token, secret,
-// cookie or session id; people and sessions appear as keyed hashes that are the same on every replica.
+// cookie or session id; people and sessions appear as keyed hashes that are the same on every replica, until
+// the first key changes.
 type Event struct {
 	Time        time.Time `json:"time"`
 	Type        EventType `json:"event"`
@@ -107,6 +140,7 @@ type Event struct {
 	SubjectHash string    `json:"sub_hash,omitempty"`
 	SessionRef  string    `json:"session_ref,omitempty"`
 	Status      int       `json:"status,omitempty"`  // the HTTP status answered
+	Err         error     `json:"-"`                 // the cause: a [LoginError] of login.failed; may be nil
 	Detail      string    `json:"detail,omitempty"`  // the cause, in words
 	Hint        string    `json:"hint,omitempty"`    // what an operator can do
 	Dropped     uint64    `json:"dropped,omitempty"` // events lost to a full queue before this one
@@ -209,12 +243,12 @@ func (e *events) storeIll(err error) {
 
 func (ev Event) level() slog.Level {
 	switch ev.Type {
-	case EventLoginFailed, EventSessionUnreadable, EventSessionTouch, EventKeysFailed, EventKeysThrottled,
+	case EventLoginFailed, EventSessionUnreadable, EventSessionTouchFailed, EventKeysFailed, EventKeysThrottled,
 		EventUserinfoFailed, EventDowngradeRefused, EventCookieDuplicate, EventValuesNotSaved:
 		return slog.LevelWarn
-	case EventStoreUnavailable, EventProviderRejected, EventProviderDown:
+	case EventStoreUnavailable, EventProviderRejected, EventProviderUnreachable:
 		return slog.LevelError
-	case EventLoginSucceeded, EventProviderReady, EventSessionRevoked:
+	case EventLoginSucceeded, EventProviderReady, EventSessionRevoked, EventAccessDenied:
 		return slog.LevelInfo
 	}
 	return slog.LevelDebug

@@ -310,7 +310,7 @@ func (s Sessions) End(ctx context.Context, id string) error {
 	if err := s.gate.endHandle(ctx, id, c); err != nil {
 		return s.gate.ill(err)
 	}
-	s.gate.events.emit(Event{Type: EventSessionRevoked, Reason: "user", SubjectHash: s.gate.subjectHash(st.identity), SessionRef: s.gate.handleRef(id)})
+	s.gate.events.emit(Event{Type: EventSessionRevoked, Reason: ReasonByUser, SubjectHash: s.gate.subjectHash(st.identity), SessionRef: s.gate.handleRef(id)})
 	return nil
 }
 
@@ -322,21 +322,21 @@ func (s Sessions) EndOthers(ctx context.Context) (int, error) {
 	}
 	set := s.gate.subjectSet(st.identity.Issuer(), st.identity.Subject())
 	others := func(handle string, _ card) bool { return handle == st.handle() }
-	n, err := s.gate.endSet(ctx, set, others, "user")
+	n, err := s.gate.endSet(ctx, set, others, ReasonByUser)
 	return n, s.gate.ill(err)
 }
 
 // EndUser ends all sessions of a user, those included whose login is under way, and returns their number:
 // for administrators, whoever is signed in.
 func (s Sessions) EndUser(ctx context.Context, issuer, subject string) (int, error) {
-	n, err := s.gate.endUser(ctx, issuer, subject, time.Now(), nobody, "admin")
+	n, err := s.gate.endUser(ctx, issuer, subject, time.Now(), nobody, ReasonByAdmin)
 	return n, s.gate.ill(err)
 }
 
 // EndProviderSession is [Sessions.EndUser] for the session that the provider calls sid, which is taken to be over
 // there, too: no login out of it begins a session here for about [Config.AttemptTTL].
 func (s Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
-	n, err := s.gate.endProviderSession(ctx, issuer, sid, "admin")
+	n, err := s.gate.endProviderSession(ctx, issuer, sid, ReasonByAdmin)
 	return n, s.gate.ill(err)
 }
 

@@ -101,7 +101,7 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 		return
 	}
 	g.clearCookie(w, g.config.CookieName)
-	g.events.emit(Event{Type: EventSessionRevoked, Reason: "user", SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
+	g.events.emit(Event{Type: EventSessionRevoked, Reason: ReasonByUser, SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
 	if up := g.upstreamOf(st); up != nil {
 		g.revoke(r.Context(), up, t.RefreshToken)
 	}
@@ -192,7 +192,7 @@ func (g *Gate) logoutDone(w http.ResponseWriter, r *http.Request) {
 	}
 	back, err := g.openLogout(r)
 	if err != nil {
-		g.events.emit(Event{Type: EventLogoutCompleted, Reason: "state_mismatch"})
+		g.events.emit(Event{Type: EventLogoutCompleted, Reason: ReasonStateMismatch})
 		g.showSignedOut(w, r)
 		return
 	}

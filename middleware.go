@@ -62,7 +62,7 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	identity := config.origin + config.basePath + "\x00" + config.CookieName
 	g.fingerprint = sha256.Sum256([]byte(identity))
 	if g.ring, err = seal.NewRing(*config.Keys.ring, identity); err != nil {
-		return nil, &ConfigError{"Keys", err.Error() + "; give each key once"}
+		return nil, &ConfigError{"Keys", "has the same key twice; give each key once"}
 	}
 	g.origins = http.NewCrossOriginProtection()
 	if err := g.origins.AddTrustedOrigin(config.origin); err != nil {
@@ -336,8 +336,8 @@ func (g *Gate) provider(name string) *upstream {
 	return nil
 }
 
-// subjectHash and sessionRef stand for a person and a session in events: the same on every replica, and of
-// no use to whoever reads them.
+// subjectHash and sessionRef stand for a person and a session in events: keyed hashes, so that whoever reads
+// them cannot try out names. They are the same on every replica with the same first key.
 func (g *Gate) subjectHash(id *Identity) string {
 	return g.hash("subject", id.Issuer()+"\x00"+id.Subject())
 }
@@ -347,8 +347,7 @@ func (g *Gate) sessionRef(token string) string { return g.handleRef(g.handle(tok
 func (g *Gate) handleRef(handle string) string { return g.hash("session", handle) }
 
 func (g *Gate) hash(kind, value string) string {
-	sum := sha256.Sum256([]byte(kind + "\x00" + string(g.fingerprint[:]) + "\x00" + value))
-	return base64.RawURLEncoding.EncodeToString(sum[:9])
+	return base64.RawURLEncoding.EncodeToString(g.ring.Fingerprint(kind, value)[:9])
 }
 
 // Format prints the gate without its configuration, in which there are secrets.

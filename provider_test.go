@@ -791,7 +791,7 @@ func TestMetadataIsRefused(t *testing.T) {
 		{"F07 HTML in place of metadata", answer(oidcgatetest.Answer(200, "text/html", "<h1>hi</h1>")), "metadata_invalid", rejected},
 		{"F08 metadata of 100 MB", answer(oidcgatetest.Huge(100 << 20)), "metadata_invalid", rejected},
 		{"F08 metadata that is a bomb", answer(oidcgatetest.GzipBomb(100 << 20)), "metadata_invalid", rejected},
-		{"F01 the provider is down", answer(oidcgatetest.Answer(503, "", "")), "provider_unreachable", oidcgate.EventProviderDown},
+		{"F01 the provider is down", answer(oidcgatetest.Answer(503, "", "")), "provider_unreachable", oidcgate.EventProviderUnreachable},
 	}
 	for _, endpoint := range []string{"authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint", "end_session_endpoint"} {
 		for _, value := range []string{"http://id.test/x", "//id.test/x", "file:///etc/passwd", "/x", "https://user@id.test/x", "https://id.test/x#f", "https://"} {

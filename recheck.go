@@ -147,7 +147,7 @@ func (g *Gate) rereadFailed(ctx context.Context, st *state, lock *lock, err erro
 	errors.As(err, &e)
 	switch {
 	case errors.As(err, &refused), errors.Is(err, errTooLarge), e != nil && e.Reason == provider.ReasonUserinfoSubject:
-		g.events.emit(Event{Type: EventRefreshFailed, Reason: "claims", SessionRef: g.sessionRef(st.token), SubjectHash: g.subjectHash(st.identity), Detail: err.Error()})
+		g.events.emit(Event{Type: EventRefreshFailed, Reason: ReasonClaims, SessionRef: g.sessionRef(st.token), SubjectHash: g.subjectHash(st.identity), Detail: err.Error()})
 		return g.endByToken(ctx, st)
 	case errors.Is(err, errGone):
 		return err

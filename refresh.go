@@ -355,7 +355,7 @@ func (g *Gate) refreshFailed(ctx context.Context, st *state, lock *lock, t *toke
 	if cut {
 		event = EventRefreshReuse
 	}
-	g.events.emit(Event{Type: event, Reason: "invalid_grant", Provider: st.identity.provider, SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
+	g.events.emit(Event{Type: event, Reason: ReasonInvalidGrant, Provider: st.identity.provider, SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
 	return nil, g.endByToken(ctx, st)
 }
 
@@ -410,7 +410,7 @@ func (g *Gate) endByToken(ctx context.Context, st *state) error {
 		return err
 	}
 	g.unmark(ctx, st)
-	g.events.emit(Event{Type: EventSessionRevoked, Reason: "token", SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
+	g.events.emit(Event{Type: EventSessionRevoked, Reason: ReasonByToken, SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
 	return errGone
 }
 

@@ -253,7 +253,7 @@ func (s sessionStore) touch(ctx context.Context, key, token string, t times, sea
 		return t, nil
 	}
 	s.g.events.storeIll(err)
-	s.g.events.emit(Event{Type: EventSessionTouch, SessionRef: s.g.sessionRef(token), Detail: err.Error()})
+	s.g.events.emit(Event{Type: EventSessionTouchFailed, SessionRef: s.g.sessionRef(token), Detail: err.Error()})
 	return t, nil
 }
 
@@ -283,12 +283,12 @@ var errTooLarge = errors.New("the session is larger than MaxSessionBytes; drop c
 // unreadable tells a record that cannot be opened from one that is not there. One that is damaged is
 // deleted; one of an unknown key or a newer version may be another replica's, which still reads it.
 func (g *Gate) unreadable(ctx context.Context, key string, sealed []byte, err error) {
-	reason := Reason("damaged")
+	reason := ReasonDamaged
 	switch {
 	case errors.Is(err, seal.ErrUnknownKey):
-		reason = "key_unknown"
+		reason = ReasonKeyUnknown
 	case errors.Is(err, seal.ErrNewerVersion):
-		reason = "version_newer"
+		reason = ReasonNewerVersion
 	default:
 		_ = g.config.Store.Delete(ctx, key, sealed) // best effort: it opens nothing
 	}
@@ -296,9 +296,9 @@ func (g *Gate) unreadable(ctx context.Context, key string, sealed []byte, err er
 }
 
 func (g *Gate) expired(ctx context.Context, key, token string, sealed []byte, t times) {
-	reason := Reason("idle")
+	reason := ReasonIdle
 	if time.Now().UnixMilli() >= t.deadline {
-		reason = "absolute"
+		reason = ReasonAbsolute
 	}
 	_ = g.config.Store.Delete(ctx, key, sealed) // best effort: it is over whether the store forgets it or not
 	g.events.emit(Event{Type: EventSessionExpired, Reason: reason, SessionRef: g.sessionRef(token)})

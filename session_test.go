@@ -400,7 +400,7 @@ func TestUseOfASessionIsNoted(t *testing.T) {
 			if got := w.subject(); got != "alice" {
 				t.Errorf("signed in as %q", got)
 			}
-			if e := w.eventsOf(oidcgate.EventSessionTouch); len(e) == 0 {
+			if e := w.eventsOf(oidcgate.EventSessionTouchFailed); len(e) == 0 {
 				t.Error("no event that the use could not be noted")
 			}
 		})

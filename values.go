@@ -258,7 +258,7 @@ func (g *Gate) saveValues(ctx context.Context, st *state) error {
 	}
 	if st.identity == nil && st.err == nil {
 		st.saved.dropped = true
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: "anonymous", Detail: "values were put while nobody is signed in"})
+		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonAnonymous, Detail: "values were put while nobody is signed in"})
 		return nil
 	}
 	ctx, cancel := detached(ctx)
@@ -266,11 +266,11 @@ func (g *Gate) saveValues(ctx context.Context, st *state) error {
 	_, _, err := g.values.Commit(ctx)
 	if errors.Is(err, ErrNoSession) {
 		st.saved.dropped = true
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: "session_ended", SessionRef: g.sessionRef(st.token)})
+		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonSessionEnded, SessionRef: g.sessionRef(st.token)})
 		return nil
 	}
 	if err != nil {
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: "store_error", SessionRef: g.sessionRef(st.token), Detail: err.Error()})
+		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonStoreError, SessionRef: g.sessionRef(st.token), Detail: err.Error()})
 	}
 	return err
 }

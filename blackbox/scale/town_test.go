@@ -117,7 +117,9 @@ type answer struct {
 }
 
 // get asks one replica as a script does, on a connection of its own.
-func (w *town) get(p *person, r *rp.Replica, path string) answer { return w.send(p, r, http.MethodGet, path) }
+func (w *town) get(p *person, r *rp.Replica, path string) answer {
+	return w.send(p, r, http.MethodGet, path)
+}
 
 func (w *town) send(p *person, r *rp.Replica, method, path string) answer {
 	a := answer{person: p, asked: time.Now()}

@@ -130,7 +130,7 @@ func Explore(t *testing.T, s Scenario) (Report, *Violation) {
 	e.report.Ends = map[string]int{}
 	e.common = e.calibrate()
 	for len(e.todo) > 0 && e.found == nil {
-		if e.report.Executions > 300 && debug {
+		if e.report.Executions > 4000 && debug {
 			break
 		}
 		last := len(e.todo) - 1
@@ -197,13 +197,13 @@ func (e *explorer) execute(t *testing.T, n node) {
 		r.apply(next)
 		path = append(path, next)
 	}
-	if debug {
+	if false {
 		t.Log(len(n.plan), len(path), strings.Join(r.trace, "\n"))
 	}
 	e.finish(r, world)
 }
 
-const debug = false
+const debug = true
 
 func (w World) state() string {
 	if w.State == nil {

@@ -145,10 +145,10 @@ func (r *Ring) Open(b Binding, clearLen int, sealed []byte) (clear, plaintext []
 	return opened[:clearLen:clearLen], plaintext, nil
 }
 
-// Outdated reports whether sealed is not as Seal would make it today: then it should be sealed anew at the next write,
-// so that the key it stands under can be given up. It says nothing about whether sealed can be opened.
-func (r *Ring) Outdated(sealed []byte) bool {
-	return !bytes.HasPrefix(sealed, r.keys[0].prefix)
+// Fingerprint returns a keyed hash of a value, for logs: the same wherever the first key is the same, and nothing
+// that can be recomputed from guesses without the key. It is another for every purpose.
+func (r *Ring) Fingerprint(purpose, value string) []byte {
+	return r.keys[0].derive(r.gate, Binding{Purpose: "fingerprint of " + purpose, Secret: value})
 }
 
 // find returns the key with the given prefix, or nil.
@@ -198,6 +198,26 @@ func newKey(secret []byte) *key {
 func (k *key) aead(gate string, b Binding) (cipher.AEAD, error) {
 	d := k.derivations.Get().(*derivation)
 	defer k.derivations.Put(d)
+	block, err := aes.NewCipher(d.of(gate, b))
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return aead, nil
+}
+
+// derive returns what is derived for gate and b, for the caller to keep.
+func (k *key) derive(gate string, b Binding) []byte {
+	d := k.derivations.Get().(*derivation)
+	defer k.derivations.Put(d)
+	return bytes.Clone(d.of(gate, b))
+}
+
+// of derives 32 bytes for gate and b. They are overwritten by the next use of d.
+func (d *derivation) of(gate string, b Binding) []byte {
 	d.input = append(d.input[:0], version)
 	for _, part := range [...]string{gate, b.Purpose, b.Name, b.Secret} {
 		// The length goes before each part, so that "ab","c" and "a","bc" are two inputs.
@@ -207,14 +227,5 @@ func (k *key) aead(gate string, b Binding) (cipher.AEAD, error) {
 	d.mac.Reset()
 	d.mac.Write(d.input)
 	d.sum = d.mac.Sum(d.sum[:0])
-
-	block, err := aes.NewCipher(d.sum)
-	if err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
-	}
-	return aead, nil
+	return d.sum
 }

@@ -230,26 +230,23 @@ func TestRotation(t *testing.T) {
 	})
 }
 
-func TestOutdated(t *testing.T) {
-	r := newRing(t, gate, key2, key1)
-	tests := []struct {
-		name   string
-		sealed []byte
-		want   bool
-	}{
-		{"under the first key it is not", mustSeal(t, r, record, "clear", "p"), false},
-		{"under the second key it is", mustSeal(t, newRing(t, gate, key1), record, "clear", "p"), true},
-		{"under an unknown key it is", mustSeal(t, newRing(t, gate, countingKey(7)), record, "clear", "p"), true},
-		{"by another version it is", []byte{2, 0, 0, 0, 0}, true},
-		{"cut short it is", []byte{1}, true},
-		{"empty it is", nil, true},
+func TestFingerprint(t *testing.T) {
+	r, again, other := newRing(t, gate, key1, key2), newRing(t, gate, key1), newRing(t, gate, key2)
+	got := r.Fingerprint("subject", "alice")
+	if !bytes.Equal(got, again.Fingerprint("subject", "alice")) {
+		t.Error("another replica with the same first key makes another fingerprint")
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := r.Outdated(tt.sealed); got != tt.want {
-				t.Errorf("Outdated(%x) = %v, want %v", tt.sealed, got, tt.want)
-			}
-		})
+	for _, tt := range []struct {
+		name  string
+		other []byte
+	}{
+		{"another value", r.Fingerprint("subject", "bob")},
+		{"another purpose", r.Fingerprint("session", "alice")},
+		{"another key", other.Fingerprint("subject", "alice")},
+	} {
+		if bytes.Equal(got, tt.other) {
+			t.Errorf("%s makes the same fingerprint", tt.name)
+		}
 	}
 }
 
