@@ -19,47 +19,41 @@ import (
 )
 
 // callback ends a login: GET /auth/callback, the authorization response (OpenID Connect Core, section
-// 3.1.2.5). It reads like the protocol: each step is refused on its own, and nothing is believed before its
-// check.
+// 3.1.2.5).
 func (g *Gate) callback(w http.ResponseWriter, r *http.Request, up *upstream) {
+	if refused := g.finishLogin(w, r, up); refused != nil {
+		g.fail(w, r, up, refused)
+	}
+}
+
+// finishLogin reads like the protocol: each step is refused on its own, and nothing is believed before its
+// check. It answers the request itself unless it returns why the login is refused.
+func (g *Gate) finishLogin(w http.ResponseWriter, r *http.Request, up *upstream) *LoginError {
 	if r.Method != http.MethodGet {
-		g.fail(w, r, up, &LoginError{Status: http.StatusMethodNotAllowed, Reason: ReasonWrongResponseMode, Err: errors.New(r.Method + " in place of GET")})
-		return
+		return &LoginError{Status: http.StatusMethodNotAllowed, Reason: ReasonWrongResponseMode, Err: errors.New(r.Method + " in place of GET")}
 	}
 	st := g.load(w, r)
 	ownHeaders(w)
 	response, refused := readResponse(r.URL.RawQuery)
 	if refused != nil {
-		g.fail(w, r, up, refused)
-		return
+		return refused
 	}
 	if g.finished(st, response.State) {
 		redirect(w, g.siteURL(g.config.DefaultPath)) // the back button, or a reload: this login is done
-		return
+		return nil
 	}
 	a, refused := g.attemptOf(r, up, response.State)
 	if refused != nil {
-		g.fail(w, r, up, refused)
-		return
+		return refused
 	}
-	release, err := up.client.Acquire(r.Context())
-	if err != nil {
-		g.fail(w, r, up, providerFailure(err, a.ReturnTo))
-		return
+	release, refused := g.admitLogin(r.Context(), up, a)
+	if refused != nil {
+		return refused
 	}
 	defer release()
-	// This replica may not have begun the login, and whether "iss" may be missing stands in the metadata.
-	if _, err := up.client.Metadata(r.Context()); err != nil {
-		g.fail(w, r, up, providerFailure(err, a.ReturnTo))
-		return
-	}
-	if refused := g.claim(r.Context(), a); refused != nil {
-		g.fail(w, r, up, refused)
-		return
-	}
 	g.clearCookie(w, a.cookie) // used up, whatever comes of it
 	if g.asksNow(w, r, up, a, response) {
-		return
+		return nil
 	}
 	login, t, refused := g.authenticate(r.Context(), up, a, response)
 	if refused == nil {
@@ -67,11 +61,30 @@ func (g *Gate) callback(w http.ResponseWriter, r *http.Request, up *upstream) {
 	}
 	if refused != nil {
 		refused.retry = a.ReturnTo
-		g.fail(w, r, up, refused)
-		return
+		return refused
 	}
 	// The path is checked again: a cookie, sealed or not, is what a browser brought.
 	redirect(w, g.siteURL(g.returnTo(a.ReturnTo)))
+	return nil
+}
+
+// admitLogin makes sure that the login can be finished, and only then claims the attempt: one that has to wait
+// for a provider that is busy or down can be tried again.
+func (g *Gate) admitLogin(ctx context.Context, up *upstream, a attempt) (release func(), refused *LoginError) {
+	release, err := up.client.Acquire(ctx)
+	if err != nil {
+		return nil, providerFailure(err, a.ReturnTo)
+	}
+	// This replica may not have begun the login, and whether "iss" may be missing stands in the metadata.
+	if _, err := up.client.Metadata(ctx); err != nil {
+		release()
+		return nil, providerFailure(err, a.ReturnTo)
+	}
+	if refused := g.claim(ctx, a); refused != nil {
+		release()
+		return nil, refused
+	}
+	return release, nil
 }
 
 // response holds the parameters of an authorization response.
@@ -98,7 +111,7 @@ func readResponse(rawQuery string) (response, *LoginError) {
 	}
 	for _, name := range []string{"state", "code", "iss", "error", "error_description", "error_uri", "response", "id_token", "access_token", "token_type", "session_state"} {
 		if len(q[name]) > 1 {
-			return response{}, badResponse(ReasonDuplicateParameter, "%s stands there %d times", name, len(q[name]))
+			return response{}, badResponse(ReasonDuplicateParameter, "%s appears %d times", name, len(q[name]))
 		}
 	}
 	if len(q.Get("code")) > maxCode {
@@ -220,19 +233,21 @@ func (g *Gate) authenticate(ctx context.Context, up *upstream, a attempt, resp r
 	if err != nil {
 		return nil, nil, providerFailure(err, a.ReturnTo)
 	}
-	login := &Login{Identity: newIdentity(up, a, idToken, userinfo), ReturnTo: a.ReturnTo}
+	login := &Login{identity: g.newIdentity(up, a, idToken, userinfo), returnTo: a.ReturnTo}
 	return login, newTokens(t, a.nonce()), g.askApplication(ctx, login)
 }
 
-func newIdentity(up *upstream, a attempt, idToken, userinfo claims.Object) *Identity {
+func (g *Gate) newIdentity(up *upstream, a attempt, idToken, userinfo claims.Object) *Identity {
 	now := time.Now()
 	return &Identity{
-		provider: up.name,
-		idToken:  idToken,
-		userinfo: userinfo,
-		attempt:  a.reference(),
-		created:  now,
-		checked:  now,
+		expires:     now.Add(g.config.SessionLifetime),
+		idleExpires: now.Add(g.config.IdleTimeout),
+		provider:    up.name,
+		idToken:     idToken,
+		userinfo:    userinfo,
+		attempt:     a.reference(),
+		created:     now,
+		checked:     now,
 	}
 }
 
@@ -311,7 +326,7 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, before *state, log
 	}
 	ctx, cancel := detached(r.Context())
 	defer cancel()
-	token, err := g.begin(ctx, w, login.Identity, t)
+	token, err := g.begin(ctx, w, login.identity, t)
 	if errors.Is(err, errTooLarge) {
 		return &LoginError{Status: http.StatusBadGateway, Reason: ReasonSessionTooLarge, Err: err, Hint: "drop claims in OnLogin, ask the provider for fewer, or raise MaxSessionBytes"}
 	}
@@ -321,7 +336,7 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, before *state, log
 	if err != nil {
 		return g.storeFailure(err)
 	}
-	id := login.Identity
+	id := login.identity
 	g.events.emit(Event{Type: EventLoginSucceeded, Provider: id.provider, Issuer: id.Issuer(), SubjectHash: g.subjectHash(id), SessionRef: g.sessionRef(token)})
 	if before.token == "" {
 		return nil
@@ -352,7 +367,7 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, up *upstream, e *Log
 	e.Reference = newReference()
 	g.events.emit(Event{
 		Type: EventLoginFailed, Reason: e.Reason, Reference: e.Reference, Provider: up.name, Issuer: up.issuer,
-		Status: e.Status, Detail: errorText(e.Err), Hint: e.Hint,
+		Status: e.Status, Err: e, Detail: errorText(e.Err), Hint: e.Hint,
 	})
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)

@@ -148,7 +148,7 @@ func ExampleGate_Admit() {
 // OnLogin has the last word on a login, and may keep the session small.
 func ExampleDeny() {
 	onLogin := func(_ context.Context, login *oidcgate.Login) error {
-		if _, verified := login.Identity.Email(); !verified {
+		if _, verified := login.Identity().Email(); !verified {
 			return oidcgate.Deny("Confirm your e-mail address first, then log in again.")
 		}
 		login.Drop("picture", "groups")
@@ -160,7 +160,7 @@ func ExampleDeny() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(onLogin(context.Background(), &oidcgate.Login{Identity: id}))
+	fmt.Println(onLogin(context.Background(), oidcgate.NewLogin(id, "/")))
 	// Output:
 	// denied by OnLogin: Confirm your e-mail address first, then log in again.
 }

@@ -210,16 +210,25 @@ func texts(v claims.Value) []string {
 }
 
 // Login is a login that passed every check, as [Config.OnLogin] sees it before the session exists. It must
-// not be kept after OnLogin returns.
+// not be kept after OnLogin returns, nor used concurrently.
 type Login struct {
-	// Identity is who logs in, as the session will show it.
-	Identity *Identity
-	// ReturnTo is the path the visitor goes back to. It is empty when Again is true.
-	ReturnTo string
-	// Again is true when nobody logs in: the claims of a session were read again (Config.RereadClaims). An
-	// error ends the session.
-	Again bool
+	identity *Identity
+	returnTo string
+	again    bool
 }
+
+// NewLogin returns a login for tests of an OnLogin function.
+func NewLogin(id *Identity, returnTo string) *Login { return &Login{identity: id, returnTo: returnTo} }
+
+// Identity returns who logs in, as the session will show it: after Drop and Set another than before.
+func (l *Login) Identity() *Identity { return l.identity }
+
+// ReturnTo returns the path the visitor goes back to. It is empty when Again is true.
+func (l *Login) ReturnTo() string { return l.returnTo }
+
+// Again reports that nobody logs in: the claims of a session were read again ([Config.RereadClaims]). An error
+// ends the session.
+func (l *Login) Again() bool { return l.again }
 
 // protocolClaims are the ID Token's alone: the gate reads them, and no one may write or drop them.
 var protocolClaims = []string{
@@ -232,17 +241,17 @@ func (l *Login) Drop(names ...string) {
 	keep := func(name string) bool {
 		return !slices.Contains(names, name) || slices.Contains(protocolClaims, name)
 	}
-	id := *l.Identity
+	id := *l.identity
 	id.idToken, id.userinfo, id.application = id.idToken.Filter(keep), id.userinfo.Filter(keep), id.application.Filter(keep)
-	l.Identity = &id
+	l.identity = &id
 }
 
 // SetLabel says what the session is called in the user's list of sessions: "Firefox on Linux", say, made from the
 // request that the application keeps in the context. Up to 200 bytes of it are kept.
 func (l *Login) SetLabel(label string) {
-	id := *l.Identity
+	id := *l.identity
 	id.label = strings.ToValidUTF8(label[:min(len(label), 200)], "")
-	l.Identity = &id
+	l.identity = &id
 }
 
 // Set gives the identity a claim of the application's own, or its own value of a provider's claim: the
@@ -257,8 +266,8 @@ func (l *Login) Set(name string, value any) error {
 		return fmt.Errorf("oidcgate: claim %q: %w", name, err)
 	}
 	l.Drop(name)
-	id := *l.Identity
+	id := *l.identity
 	id.application = id.application.With(name, v)
-	l.Identity = &id
+	l.identity = &id
 	return nil
 }

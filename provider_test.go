@@ -604,7 +604,7 @@ func TestUserinfo(t *testing.T) {
 func TestUserinfoAddsOnlyProfile(t *testing.T) {
 	var id *oidcgate.Identity
 	w := newWorld(t, asksUserinfo, func(c *oidcgate.Config, _ *oidcgate.Provider) {
-		c.OnLogin = func(_ context.Context, l *oidcgate.Login) error { id = l.Identity; return nil }
+		c.OnLogin = func(_ context.Context, l *oidcgate.Login) error { id = l.Identity(); return nil }
 	})
 	w.op.SetUser(oidcgatetest.User{
 		Subject: "alice",

@@ -77,13 +77,13 @@ func (g *Gate) reread(ctx context.Context, st *state, up *upstream, t *tokens, i
 		if err != nil {
 			return err
 		}
-		login := &Login{Identity: old.renewed(idToken, userinfo), Again: true}
+		login := &Login{identity: old.renewed(idToken, userinfo), again: true}
 		if idToken == "" && userinfo == "" {
-			login.Identity = old.checkedNow() // the provider said nothing new, and OnLogin has decided on the old
+			login.identity = old.checkedNow() // the provider said nothing new, and OnLogin has decided on the old
 		} else if refused := g.askApplication(ctx, login); refused != nil {
 			return refused
 		}
-		err = g.swapIdentity(ctx, st.token, login.Identity, sealed)
+		err = g.swapIdentity(ctx, st.token, login.identity, sealed)
 		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}

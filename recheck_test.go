@@ -142,7 +142,7 @@ func TestOnLoginDecidesAgain(t *testing.T) {
 		return func(c *oidcgate.Config, _ *oidcgate.Provider) {
 			c.RereadClaims = 5 * time.Minute
 			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
-				if !l.Again {
+				if !l.Again() {
 					return nil
 				}
 				return on(l)
@@ -176,7 +176,7 @@ func TestOnLoginDecidesAgain(t *testing.T) {
 			c.RereadClaims = 5 * time.Minute
 			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
 				var claims struct{ Groups []string }
-				if err := l.Identity.Decode(&claims); err != nil {
+				if err := l.Identity().Decode(&claims); err != nil {
 					return err
 				}
 				l.Drop("groups")

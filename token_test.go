@@ -474,3 +474,58 @@ func TestClientWaitsNoLongerThanItsRequest(t *testing.T) {
 		f.reported(oidcgate.EventRefreshed) // the refresh is let end
 	})
 }
+
+// TestTokensWhileKeysRotate has replicas with different keys on one store.
+func TestTokensWhileKeysRotate(t *testing.T) {
+	const newKey = "7X5m1rSxkq0Zl2cB8dJtVw9yHnPfGuAeQoKiRsTjU3M="
+	with := func(f *fleet, texts ...string) {
+		var handlers []http.Handler
+		f.gates = nil
+		for _, text := range texts {
+			f.config.Keys = mustKeys(f.T, text)
+			f.openReplicas(1, oidcgate.Provider{Issuer: f.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+			handlers = append(handlers, f.handler)
+		}
+		f.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			handlers[int(f.next.Add(1))%len(handlers)].ServeHTTP(rw, r)
+		})
+	}
+	inBubble(t, "F41 old key first, new key first, old key gone: tokens are refreshed and sessions listed all the while", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		for i, keys := range [][]string{
+			{worldKey, worldKey + "," + newKey},
+			{worldKey + "," + newKey, newKey + "," + worldKey},
+			{newKey + "," + worldKey, newKey + "," + worldKey},
+		} {
+			with(f, keys...)
+			for range 2 {
+				time.Sleep(11 * time.Minute)
+				token := f.mustToken()
+				if again := f.mustToken(); again != token {
+					t.Errorf("step %d: two replicas have two tokens", i)
+				}
+			}
+			if list := f.list(f.browser); len(list) != 1 {
+				t.Errorf("step %d: %d sessions in the list", i, len(list))
+			}
+		}
+		f.refreshed(6)
+	})
+	inBubble(t, "F41 a logout reaches sessions whose key this replica does not know", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		sid, shop := f.sid(f.browser), f.handler
+		with(f, newKey)
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q by a replica without the key", got)
+		}
+		if a := f.logoutToken(f.logoutClaims("sid", sid)); a.StatusCode != http.StatusOK {
+			t.Errorf("the logout was answered %d", a.StatusCode)
+		}
+		f.handler = shop
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q after the logout", got)
+		}
+	})
+}

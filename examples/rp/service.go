@@ -108,7 +108,7 @@ func (s *service) onLogin(ctx context.Context, login *oidcgate.Login) error {
 // a small session too.
 func keepGroups(login *oidcgate.Login, prefix string) error {
 	kept := []string{}
-	for _, group := range groupsOf(login.Identity) {
+	for _, group := range groupsOf(login.Identity()) {
 		if strings.HasPrefix(group, prefix) {
 			kept = append(kept, group)
 		}

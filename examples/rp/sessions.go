@@ -113,7 +113,7 @@ func keepUserAgent(next http.Handler) http.Handler {
 
 // label calls a new session by the browser that logged in. When claims are read again, it stays what it was.
 func label(ctx context.Context, login *oidcgate.Login) {
-	if name, ok := ctx.Value(userAgent{}).(string); ok && !login.Again {
+	if name, ok := ctx.Value(userAgent{}).(string); ok && !login.Again() {
 		login.SetLabel(name)
 	}
 }

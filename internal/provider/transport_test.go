@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"context"
 	"bufio"
 	"compress/gzip"
 	"crypto/tls"
@@ -277,7 +278,9 @@ func TestTLS(t *testing.T) {
 				cfg.Timeout = 10 * time.Second
 				cfg.Transport = &http.Transport{
 					TLSClientConfig: &tls.Config{RootCAs: roots},
-					Dial:            func(string, string) (net.Conn, error) { return net.Dial("tcp", server.Listener.Addr().String()) },
+					DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+						return new(net.Dialer).DialContext(ctx, "tcp", server.Listener.Addr().String())
+					},
 				}
 			})
 			_, err := c.Exchange(t.Context(), "c", "v")
