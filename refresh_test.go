@@ -376,6 +376,27 @@ func TestOneRefreshOverAllReplicas(t *testing.T) {
 		}
 		f.refreshed(1)
 	})
+	inBubble(t, "C083 the browser that came first leaves: those who wait with it do not go with it", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		handle := f.handle()
+		time.Sleep(11 * time.Minute)
+		if err := f.drill.Create(t.Context(), "l:"+handle, []byte("another replica"), 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		go func() {
+			r, _ := http.NewRequestWithContext(ctx, http.MethodGet, shopURL+"/token", nil)
+			if resp, err := f.browser.Do(r); err == nil {
+				resp.Body.Close()
+				t.Error("the browser did not leave")
+			}
+		}()
+		time.Sleep(500 * time.Millisecond)
+		f.mustToken()
+		f.refreshed(1)
+	})
 	inBubble(t, "F39 Close waits for a refresh and its save, as long as it may", func(t *testing.T) {
 		f := newFleet(t, 1)
 		f.login()
