@@ -464,6 +464,24 @@ func TestOneRefreshOverAllReplicas(t *testing.T) {
 		}
 		f.refreshed(2)
 	})
+	inBubble(t, "R-REF-2 who lost the lock and is refused goes on with the newer tokens, and ends no session", func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.login()
+		handle := f.handle()
+		time.Sleep(11 * time.Minute)
+		f.op.Inject(oidcgatetest.Token, oidcgatetest.Delay(8*time.Second))
+		slow := make(chan string)
+		go func() { slow <- f.mustToken() }()
+		time.Sleep(time.Second)
+		if err := f.drill.Delete(t.Context(), "l:"+handle, nil); err != nil {
+			t.Fatal(err)
+		}
+		newer := f.mustToken()
+		if got := <-slow; got != newer || f.subject() != "alice" {
+			t.Errorf("the slow replica gave %q, the fast one %q; signed in as %q", got, newer, f.subject())
+		}
+		f.refreshed(2)
+	})
 	inBubble(t, "F40 sessions that began together do not refresh together", func(t *testing.T) {
 		f := newFleet(t, 2)
 		browsers := make([]*http.Client, 60)
