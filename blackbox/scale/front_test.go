@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate/blackbox/internal/process"
 )
@@ -134,5 +135,17 @@ func (g *gatehouse) wait(r *http.Request) bool {
 		return true
 	case <-r.Context().Done():
 		return false
+	}
+}
+
+// awaitHeld returns when so many more are held.
+func (g *gatehouse) awaitHeld(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		select {
+		case <-g.held:
+		case <-time.After(patience):
+			t.Fatal("the provider was not asked for everybody's tokens")
+		}
 	}
 }

@@ -127,13 +127,7 @@ func (w *town) killInRefresh(t *testing.T, before bool, people []*person) {
 	defer w.front.set(nil)
 	left := make(chan struct{})
 	go func() { defer close(left); w.burst(people, 1, w.replicas[0]) }()
-	for range people {
-		select {
-		case <-house.held:
-		case <-time.After(patience):
-			t.Fatal("the provider was not asked for everybody's tokens")
-		}
-	}
+	house.awaitHeld(t, len(people))
 	w.replicas[0].Kill()
 	<-left
 }

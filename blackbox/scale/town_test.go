@@ -131,6 +131,7 @@ func (w *town) send(p *person, r *rp.Replica, method, path string) answer {
 	for _, c := range p.Cookies(w.base) {
 		req.AddCookie(c)
 	}
+	req.Header.Set("Sec-Fetch-Mode", "cors") // a guarded page answers 401 and not with a way to the login
 	req.Host = strings.TrimPrefix(w.base, "http://")
 	resp, err := direct.Do(req)
 	if err != nil {
@@ -159,6 +160,21 @@ func (w *town) burst(people []*person, each int, replicas ...*rp.Replica) []answ
 	}
 	running.Wait()
 	return answers
+}
+
+// insist lets everybody ask one replica for the access token until the answer is not 503.
+func (w *town) insist(people []*person, r *rp.Replica) {
+	var running sync.WaitGroup
+	for _, p := range people {
+		running.Go(func() {
+			for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+				if w.get(p, r, "/token").status != http.StatusServiceUnavailable {
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
 }
 
 // wantLive checks that every answer is 200 with a token of that user's that lived when it was asked for.

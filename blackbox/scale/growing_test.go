@@ -1,0 +1,191 @@
+package scale_test
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/oidcgate/oidcgate/blackbox/internal/visitor"
+	"github.com/oidcgate/oidcgate/internal/redistest"
+)
+
+// mediumLife is short enough for refreshes at all times, and longer than a burst of requests takes.
+const mediumLife = 8
+
+func sentinelURL(g *redistest.Group) string {
+	return "redis+sentinel://" + strings.Join(g.Sentinels, ",") + "/" + g.Name
+}
+
+// Whose refresh was answered by the provider about the time the primary died may have lost what it saved, or may
+// have been refreshed twice: those, and only those, may have been signed out.
+func TestSentinelFailoverUnderTraffic(t *testing.T) {
+	group := redistest.StartSentinel(t)
+	w := newTown(t, plan{people: 24, firstTTL: mediumLife, refreshedTTL: mediumLife, options: []string{"REDIS_URL", sentinelURL(group)}})
+	w.open(t, 3)
+	leavers, stayers := w.people[:4], w.people[4:]
+	w.logIn(t, w.people...)
+	cookies := w.leave(t, leavers)
+	busy, stop := w.begin(t, stayers)
+	busy.awaitMore(t, 100)
+	group.AwaitReplicas()
+
+	before := w.op.Watch(t)
+	group.AwaitFailover(group.Kill())
+	busy.awaitMore(t, 200)
+	after := w.op.Watch(t)
+	w.logIn(t, leavers[:2]...) // logins go on
+	w.wantSignedIn(t, leavers[:2], w.replicas...)
+	stop()
+
+	cut := make(map[*person]bool)
+	for _, p := range stayers {
+		cut[p] = refreshes(before, after, p) > 0
+	}
+	busy.wantNothingWrong(t, w.op.Watch(t), cut)
+	t.Logf("refreshes with a spent token: %v", after.Reused)
+	w.wantDead(t, cookies)
+	w.wantLogoutWorks(t, leavers[0])
+}
+
+// A failover that loses the last writes is what asynchronous replication allows. The sessions that were refreshed
+// in them have a refresh token in Redis that is spent: each ends once. A refresh that held its lock in them may
+// meet a second one of the same session, which the provider takes for theft.
+func TestFailoverThatLosesWrites(t *testing.T) {
+	group := redistest.StartSentinel(t)
+	w := newTown(t, plan{people: 16, firstTTL: shortLife, refreshedTTL: longLife,
+		options: []string{"REDIS_URL", sentinelURL(group), "PROVIDER_TIMEOUT", patience.String()}})
+	w.open(t, 3)
+	w.logIn(t, w.people...)
+	letExpire()
+	lost, raced, others := w.people[:4], w.people[4:8], w.people[8:]
+	group.AwaitReplicas()
+	before := w.op.Watch(t)
+
+	replicas := group.Replicas()
+	for _, r := range replicas {
+		r.Pause()
+	}
+	answers := w.burst(lost, 2, w.replicas...) // saved where it will be forgotten
+	wantLive(t, w.op.Watch(t), answers)
+	house := newGatehouse(true)
+	w.front.set(house.hold)
+	var both sync.WaitGroup
+	both.Go(func() { w.insist(raced, w.replicas[0]) })
+	house.awaitHeld(t, len(raced))
+	old := group.Kill()
+	for _, r := range replicas {
+		r.Resume()
+	}
+	group.AwaitFailover(old)
+
+	both.Go(func() { w.insist(raced, w.replicas[1]) })
+	house.awaitHeld(t, len(raced)) // the new primary knows of no lock
+	close(house.open)
+	both.Wait()
+	w.front.set(nil)
+	w.settle(t, append(lost, raced...))
+
+	after := w.op.Watch(t)
+	answers = w.burst(others, 3, w.replicas...)
+	wantLive(t, w.op.Watch(t), answers)
+	w.wantSignedIn(t, others, w.replicas...)
+	for _, p := range lost {
+		if got := after.Reused[p.sub] - before.Reused[p.sub]; got != 1 {
+			t.Errorf("the spent refresh token of %s was sent %d times, want once", p.sub, got)
+		}
+	}
+	twice := 0
+	for _, p := range raced {
+		sent := refreshes(before, after, p) + after.Refused[p.sub] - before.Refused[p.sub]
+		if sent > 2 {
+			t.Errorf("%d refreshes of %s were sent, want at most two", sent, p.sub)
+		}
+		twice += sent - 1
+	}
+	t.Logf("second refreshes after a lost lock: %d of %d sessions", twice, len(raced))
+	if twice == 0 {
+		t.Error("no lock was lost, so nothing was shown")
+	}
+	w.logIn(t, lost...) // and whoever was signed out signs in again
+	w.wantSignedIn(t, lost, w.replicas...)
+}
+
+// settle asks until each session has ended or goes on for good: whoever has a token may have one whose family the
+// provider has revoked, which nobody is told of.
+func (w *town) settle(t *testing.T, people []*person) {
+	t.Helper()
+	await(t, "each session has ended or goes on", func() bool {
+		for _, a := range w.burst(people, 1, w.replicas...) {
+			if a.status != http.StatusOK && a.status != http.StatusUnauthorized {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestClusterUnderTraffic(t *testing.T) {
+	nodes := redistest.StartCluster(t)
+	addr := nodes[0].Addr + "," + nodes[1].Addr + "," + nodes[2].Addr
+	w := newTown(t, plan{people: 24, firstTTL: mediumLife, refreshedTTL: mediumLife, options: []string{"REDIS_URL", "redis+cluster://" + addr}})
+	w.open(t, 3)
+	leavers, stayers := w.people[:4], w.people[4:]
+	w.logIn(t, w.people...)
+	cookies := w.leave(t, leavers)
+	busy, stop := w.begin(t, stayers)
+	busy.awaitMore(t, 100)
+	for to := range nodes {
+		redistest.MoveSlots(t, nodes, (to+1)%3, to, ((to+1)%3)*5461+100, ((to+1)%3)*5461+1100)
+		w.logIn(t, leavers[to])
+		w.wantSignedIn(t, leavers[to:to+1], w.replicas...)
+	}
+	busy.awaitMore(t, 200)
+	stop()
+	busy.wantNothingWrong(t, w.op.Watch(t), nil)
+	w.wantSignedIn(t, stayers, w.replicas...)
+	w.wantDead(t, cookies)
+	w.wantLogoutWorks(t, leavers[0])
+	w.wantLogoutWorks(t, stayers[0])
+}
+
+// leave signs people out and returns the cookies they had.
+func (w *town) leave(t *testing.T, people []*person) []*person {
+	t.Helper()
+	var ghosts []*person
+	for _, p := range people {
+		ghosts = append(ghosts, p.ghost(w.base))
+		w.wantLogoutWorks(t, p)
+	}
+	return ghosts
+}
+
+// ghost returns somebody who has copied a person's cookies.
+func (p *person) ghost(base string) *person {
+	g := &person{Visitor: visitor.New(), user: p.user, sub: p.sub}
+	g.SetCookies(base, p.Cookies(base))
+	return g
+}
+
+// wantLogoutWorks signs a person out, at any replica.
+func (w *town) wantLogoutWorks(t *testing.T, p *person) {
+	t.Helper()
+	p.Route(w.base, w.replicas[len(p.sub)%len(w.replicas)].Addr)
+	p.ConfirmLogout(t, p.Submit(t, visitor.NewForm(w.base+"/auth/logout")))
+	w.wantDead(t, []*person{p})
+}
+
+// wantDead checks that a cookie opens nothing, on any replica.
+func (w *town) wantDead(t *testing.T, people []*person) {
+	t.Helper()
+	for _, p := range people {
+		for _, r := range w.replicas {
+			for _, path := range []string{"/whoami", "/token", "/slow?ms=0", "/put?k=a&v=b"} {
+				a := w.get(p, r, path)
+				if a.err != nil || strings.Contains(a.body, p.sub) || path != "/slow?ms=0" && a.status != http.StatusUnauthorized {
+					t.Errorf("the old cookie of %s is answered %d %q (%v) at %s, want nobody signed in", p.sub, a.status, a.body, a.err, path)
+				}
+			}
+		}
+	}
+}
