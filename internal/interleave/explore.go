@@ -130,9 +130,6 @@ func Explore(t *testing.T, s Scenario) (Report, *Violation) {
 	e.report.Ends = map[string]int{}
 	e.common = e.calibrate()
 	for len(e.todo) > 0 && e.found == nil {
-		if e.report.Executions > 4000 && debug {
-			break
-		}
 		last := len(e.todo) - 1
 		next := e.todo[last]
 		e.todo = e.todo[:last]
@@ -197,13 +194,8 @@ func (e *explorer) execute(t *testing.T, n node) {
 		r.apply(next)
 		path = append(path, next)
 	}
-	if false {
-		t.Log(len(n.plan), len(path), strings.Join(r.trace, "\n"))
-	}
 	e.finish(r, world)
 }
-
-const debug = true
 
 func (w World) state() string {
 	if w.State == nil {

@@ -118,9 +118,9 @@ func pages(gate *oidcgate.Gate) http.Handler {
 		}
 		_, _ = io.WriteString(rw, t.AccessToken)
 	})
-	mux.HandleFunc("GET /put", func(rw http.ResponseWriter, r *http.Request) {
+	mux.Handle("GET /put", gate.Require()(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		gate.Values().Put(r.Context(), r.FormValue("key"), "value")
-	})
+	})))
 	mux.HandleFunc("GET /values", func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(rw, strings.Join(gate.Values().Keys(r.Context()), " "))
 	})

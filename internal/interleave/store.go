@@ -43,6 +43,29 @@ func (c Call) Is(op Op, prefix string) bool { return c.Op == op && strings.HasPr
 // reads reports whether the call changes nothing.
 func (c Call) reads() bool { return c.Op == Get || c.Op == Members }
 
+// On makes the call at a store.
+func (c Call) On(ctx context.Context, s store.Store) Reply {
+	switch c.Op {
+	case Get:
+		value, err := s.Get(ctx, c.Key)
+		return Reply{Value: value, Err: err}
+	case Create:
+		return Reply{Err: s.Create(ctx, c.Key, c.Value, c.TTL)}
+	case Swap:
+		return Reply{Err: s.Swap(ctx, c.Key, c.Old, c.Value, c.TTL)}
+	case Delete:
+		return Reply{Err: s.Delete(ctx, c.Key, c.Old)}
+	case Add:
+		return Reply{Err: s.Add(ctx, c.Key, string(c.Value), c.TTL)}
+	case Members:
+		members, err := s.Members(ctx, c.Key)
+		return Reply{Members: members, Err: err}
+	case Remove:
+		return Reply{Err: s.Remove(ctx, c.Key, string(c.Value))}
+	}
+	return Reply{Err: errors.ErrUnsupported}
+}
+
 // Reply is what an operation answered.
 type Reply struct {
 	Value   []byte
