@@ -62,10 +62,7 @@ func TestFailoverThatLosesWrites(t *testing.T) {
 	group.AwaitReplicas()
 	before := w.op.Watch(t)
 
-	replicas := group.Replicas()
-	for _, r := range replicas {
-		r.Pause()
-	}
+	group.Isolate()
 	answers := w.burst(lost, 2, w.replicas...) // saved where it will be forgotten
 	wantLive(t, w.op.Watch(t), answers)
 	house := newGatehouse(true)
@@ -73,11 +70,7 @@ func TestFailoverThatLosesWrites(t *testing.T) {
 	var both sync.WaitGroup
 	both.Go(func() { w.insist(raced, w.replicas[0]) })
 	house.awaitHeld(t, len(raced))
-	old := group.Kill()
-	for _, r := range replicas {
-		r.Resume()
-	}
-	group.AwaitFailover(old)
+	group.AwaitFailover(group.Kill())
 
 	both.Go(func() { w.insist(raced, w.replicas[1]) })
 	house.awaitHeld(t, len(raced)) // the new primary knows of no lock

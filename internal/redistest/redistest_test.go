@@ -74,9 +74,13 @@ func TestGroupFailsOver(t *testing.T) {
 		t.Fatalf("SET before the failover: %v", err)
 	}
 	g.AwaitReplicas()
+	g.Isolate()
+	if err := rdb.Set(t.Context(), "k", "lost", 0).Err(); err != nil {
+		t.Fatalf("SET that nobody else hears of: %v", err)
+	}
 	g.AwaitFailover(g.Kill())
 	if got, err := rdb.Get(t.Context(), "k").Result(); got != "v" || err != nil {
-		t.Errorf("GET after the failover: got %q, error %v; want v", got, err)
+		t.Errorf("GET after the failover: got %q, error %v; want v, which the replicas had", got, err)
 	}
 	if got := len(g.Replicas()); got != 1 {
 		t.Errorf("replicas after the failover: got %d, want 1", got)

@@ -25,8 +25,9 @@ type Group struct {
 	Name      string   // what the Sentinels call it
 	Sentinels []string // host:port of each
 
-	t     testing.TB
-	nodes []*Server
+	t      testing.TB
+	nodes  []*Server
+	paused []*Server
 }
 
 // StartSentinel starts a group and returns it when every Sentinel knows all of it. Options are those of the
@@ -138,11 +139,28 @@ func (g *Group) AwaitReplicas() {
 	})
 }
 
-// Kill kills the primary, whom AwaitFailover then waits for the Sentinels to replace.
+// Isolate cuts the primary off from its replicas: what is written from now on is lost when it is killed.
+func (g *Group) Isolate() {
+	g.t.Helper()
+	g.paused = g.Replicas()
+	for _, replica := range g.paused {
+		replica.Pause()
+	}
+	// Else what is written would wait for them in their sockets.
+	if err := g.Primary().Client(nil).ClientKillByFilter(g.t.Context(), "TYPE", "replica").Err(); err != nil {
+		g.t.Fatalf("cutting the replicas off: %v", err)
+	}
+}
+
+// Kill kills the primary, whom AwaitFailover then waits for the Sentinels to replace, and ends Isolate.
 func (g *Group) Kill() (killed *Server) {
 	g.t.Helper()
 	killed = g.Primary()
 	killed.Stop()
+	for _, replica := range g.paused {
+		replica.Resume()
+	}
+	g.paused = nil
 	return killed
 }
 
