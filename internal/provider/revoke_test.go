@@ -60,9 +60,11 @@ func TestRevoke(t *testing.T) {
 
 func TestRevokeFails(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
-		"status 500":        answerText(500, "", "rt-1 hush"),
-		"status 400":        answerText(400, "application/json", `{"error":"unsupported_token_type","error_description":"hush"}`),
-		"a redirect":        func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://evil.example/?hush", http.StatusTemporaryRedirect) },
+		"status 500": answerText(500, "", "rt-1 hush"),
+		"status 400": answerText(400, "application/json", `{"error":"unsupported_token_type","error_description":"hush"}`),
+		"a redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://evil.example/?hush", http.StatusTemporaryRedirect)
+		},
 		"a reset":           abort,
 		"no answer in time": hang,
 	} {
