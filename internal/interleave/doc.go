@@ -7,6 +7,12 @@
 // scenario again and again, each time in another order, until there is no other. An order that breaks a
 // promise is returned as a [Violation], whose text is the list of steps that led there.
 //
+// The tests explore the gate's login, refresh, logout and values: what meets what stands in protocol_test.go,
+// with what must hold, and mutants_test.go does each step of theirs in another order or not at all, which must
+// be found. Every fault in every scenario takes some minutes:
+//
+//	go test ./internal/interleave -run Faults -all -v
+//
 // # Why it ends
 //
 // Two orders that lead to the same state go on in the same way, so only one is followed. A state is what the

@@ -34,7 +34,7 @@ func counters(names []string, careful bool, faults ...Fault) Scenario {
 		}
 		return World{Check: func() error {
 			got, err := setup.Get(t.Context(), "n:all")
-			if want := fmt.Sprint(len(names)); err == nil && !strings.HasPrefix(string(got), want) && !r.Happened(Crash, Refused, LostReply, Failover) {
+			if want := fmt.Sprint(len(names)); err == nil && !strings.HasPrefix(string(got), want) && !r.Happened(Crash, Refused, LostReply, Resend, Failover) {
 				return fmt.Errorf("the counter is %s, want %s", got, want)
 			}
 			return err

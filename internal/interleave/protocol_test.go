@@ -314,7 +314,7 @@ func TestProtocolWithFaults(t *testing.T) {
 	const crash, resend, lost, refused = interleave.Crash, interleave.Resend, interleave.LostReply, interleave.Refused
 	tests := []faulty{
 		{loginAndSid, []interleave.Fault{crash}},
-		{loginAndSub, []interleave.Fault{resend}},
+		{laterLogin, []interleave.Fault{resend}},
 		{laterLogin, []interleave.Fault{lost}},
 		{callbackTwice, []interleave.Fault{crash, resend, lost, refused}},
 		{refreshDue, []interleave.Fault{crash}},

@@ -95,8 +95,8 @@ func (r *Run) Outcome(name string) string {
 }
 
 // Happened reports whether one of these faults has happened. It may be called inside a step, and at the end.
-func (r *Run) Happened(any ...Fault) bool {
-	return slices.ContainsFunc(r.faults, func(f Fault) bool { return slices.Contains(any, f) })
+func (r *Run) Happened(faults ...Fault) bool {
+	return slices.ContainsFunc(r.faults, func(f Fault) bool { return slices.Contains(faults, f) })
 }
 
 // Fail ends the execution as a violation. It may be called inside a step.

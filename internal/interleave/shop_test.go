@@ -32,7 +32,7 @@ const (
 	sid     = "the provider's session"
 
 	tokenLife = time.Minute
-	lockLease = 150 * time.Millisecond // less than interleave.Pause, and a third of it less than interleave.Tick
+	lockLease = 100 * time.Millisecond // less than interleave.Pause, and a third of it less than interleave.Tick
 )
 
 // signer signs for the provider. One key serves all executions.
