@@ -19,8 +19,6 @@ import (
 // is then 200 without effect.
 
 const (
-	maxLogoutBody   = 32 << 10
-	logoutBodyTime  = 5 * time.Second
 	logoutPatience  = 2 * time.Second
 	maxLogoutChecks = 16 // logout tokens judged at the same time: each may cost a signature
 )
@@ -59,13 +57,9 @@ func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 	if err != nil || kind != "application/x-www-form-urlencoded" {
 		return "", errors.New("the body is not a form")
 	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(logoutBodyTime)) // where the server can
-	r.Body = http.MaxBytesReader(w, r.Body, maxLogoutBody)
-	if err := r.ParseForm(); err != nil {
+	if parseForm(w, r) != nil {
 		return "", errors.New("the form cannot be read")
 	}
-	_ = control.SetReadDeadline(time.Time{}) // else the server takes its end for the client's leaving
 	tokens := r.PostForm["logout_token"]
 	if len(tokens) != 1 {
 		return "", fmt.Errorf("%d logout tokens in place of one", len(tokens))

@@ -34,6 +34,9 @@ func (g *Gate) finishLogin(w http.ResponseWriter, r *http.Request, up *upstream)
 	}
 	st := g.load(w, r)
 	ownHeaders(w)
+	if st.err != nil {
+		return g.storeFailure(st.err) // whose session this would replace is not known
+	}
 	response, refused := readResponse(r.URL.RawQuery)
 	if refused != nil {
 		return refused
@@ -46,16 +49,20 @@ func (g *Gate) finishLogin(w http.ResponseWriter, r *http.Request, up *upstream)
 	if refused != nil {
 		return refused
 	}
-	release, refused := g.admitLogin(r.Context(), up, a)
-	if refused != nil {
+	// This replica may not have begun the login, and whether "iss" may be missing stands in the metadata.
+	if _, err := up.client.Metadata(r.Context()); err != nil {
+		return providerFailure(err, a.ReturnTo)
+	}
+	if refused := g.checkResponse(w, up, a, response); refused != nil {
+		if g.asksNow(w, r, up, a, response) {
+			return nil
+		}
 		return refused
 	}
-	defer release()
-	g.clearCookie(w, a.cookie) // used up, whatever comes of it
-	if g.asksNow(w, r, up, a, response) {
-		return nil
+	login, t, refused := g.redeem(w, r, up, a, response.Code)
+	if refused == nil {
+		refused = g.askApplication(r.Context(), login)
 	}
-	login, t, refused := g.authenticate(r.Context(), up, a, response)
 	if refused == nil {
 		refused = g.signIn(w, r, st, login, t)
 	}
@@ -68,29 +75,27 @@ func (g *Gate) finishLogin(w http.ResponseWriter, r *http.Request, up *upstream)
 	return nil
 }
 
-// admitLogin makes sure that the login can be finished, and only then claims the attempt: one that has to wait
-// for a provider that is busy or down can be tried again.
-func (g *Gate) admitLogin(ctx context.Context, up *upstream, a attempt) (release func(), refused *LoginError) {
-	release, err := up.client.Acquire(ctx)
+// redeem claims the attempt and has the provider say who logged in. While the provider is too busy to be asked
+// the attempt stays, to be tried again; it is claimed before the code is sent anywhere. Only a login that goes
+// to the provider leaves a claim in the store, so that strangers cannot fill it.
+func (g *Gate) redeem(w http.ResponseWriter, r *http.Request, up *upstream, a attempt, code string) (*Login, *tokens, *LoginError) {
+	release, err := up.client.Acquire(r.Context())
 	if err != nil {
-		return nil, providerFailure(err, a.ReturnTo)
+		return nil, nil, providerFailure(err, a.ReturnTo)
 	}
-	// This replica may not have begun the login, and whether "iss" may be missing stands in the metadata.
-	if _, err := up.client.Metadata(ctx); err != nil {
-		release()
-		return nil, providerFailure(err, a.ReturnTo)
+	defer release()
+	if refused := g.claim(r.Context(), a); refused != nil {
+		return nil, nil, refused
 	}
-	if refused := g.claim(ctx, a); refused != nil {
-		release()
-		return nil, refused
-	}
-	return release, nil
+	g.clearCookie(w, a.cookie) // used up, whatever comes of it
+	return g.authenticate(r.Context(), up, a, code)
 }
 
 // response holds the parameters of an authorization response.
 type response struct {
 	State, Code, Iss, Error string
-	hasIss, odd             bool // odd: it holds what no code flow's response does
+	hasIss, hasError        bool
+	odd                     bool // it holds what no code flow's response does
 }
 
 const (
@@ -122,8 +127,8 @@ func readResponse(rawQuery string) (response, *LoginError) {
 		Code:   q.Get("code"),
 		Iss:    q.Get("iss"),
 		Error:  q.Get("error"),
-		hasIss: q.Has("iss"),
-		odd:    q.Has("response") || q.Has("id_token") || q.Has("access_token"),
+		hasIss: q.Has("iss"), hasError: q.Has("error"),
+		odd: q.Has("response") || q.Has("id_token") || q.Has("access_token"),
 	}, nil
 }
 
@@ -204,16 +209,9 @@ func (g *Gate) asksNow(w http.ResponseWriter, r *http.Request, up *upstream, a a
 	return true
 }
 
-// authenticate turns a response whose attempt is known into a person: issuer, code, tokens, ID Token,
-// userinfo, and the application's word, in this order.
-func (g *Gate) authenticate(ctx context.Context, up *upstream, a attempt, resp response) (*Login, *tokens, *LoginError) {
-	if err := up.client.CheckResponseIssuer(resp.Iss, resp.hasIss); err != nil {
-		return nil, nil, providerFailure(err, a.ReturnTo)
-	}
-	if refused := checkResponse(resp); refused != nil {
-		return nil, nil, refused
-	}
-	t, err := up.client.Exchange(ctx, resp.Code, a.verifier())
+// authenticate turns a code into a person: tokens, ID Token, userinfo, in this order.
+func (g *Gate) authenticate(ctx context.Context, up *upstream, a attempt, code string) (*Login, *tokens, *LoginError) {
+	t, err := up.client.Exchange(ctx, code, a.verifier())
 	if err != nil {
 		return nil, nil, providerFailure(err, a.ReturnTo)
 	}
@@ -234,7 +232,7 @@ func (g *Gate) authenticate(ctx context.Context, up *upstream, a attempt, resp r
 		return nil, nil, providerFailure(err, a.ReturnTo)
 	}
 	login := &Login{identity: g.newIdentity(up, a, idToken, userinfo), returnTo: a.ReturnTo}
-	return login, newTokens(t, a.nonce()), g.askApplication(ctx, login)
+	return login, newTokens(t, a.nonce()), nil
 }
 
 func (g *Gate) newIdentity(up *upstream, a attempt, idToken, userinfo claims.Object) *Identity {
@@ -251,11 +249,25 @@ func (g *Gate) newIdentity(up *upstream, a attempt, idToken, userinfo claims.Obj
 	}
 }
 
-func checkResponse(resp response) *LoginError {
+// checkResponse checks whose response it is (RFC 9207, section 2.4) and that it is one of the code flow. One that
+// is refused uses the attempt up in this browser.
+func (g *Gate) checkResponse(w http.ResponseWriter, up *upstream, a attempt, resp response) *LoginError {
+	refused := shapeOf(resp)
+	if err := up.client.CheckResponseIssuer(resp.Iss, resp.hasIss); err != nil {
+		refused = providerFailure(err, a.ReturnTo)
+	}
+	if refused != nil {
+		refused.retry = a.ReturnTo
+		g.clearCookie(w, a.cookie)
+	}
+	return refused
+}
+
+func shapeOf(resp response) *LoginError {
 	switch {
 	case resp.odd:
 		return badResponse(ReasonResponseInvalid, "tokens or a response object beside the code")
-	case resp.Code != "" && resp.Error != "":
+	case resp.Code != "" && resp.hasError:
 		return badResponse(ReasonResponseInvalid, "both a code and an error")
 	case resp.Error != "":
 		return providerSaid(resp.Error)
@@ -338,10 +350,10 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, before *state, log
 	}
 	id := login.identity
 	g.events.emit(Event{Type: EventLoginSucceeded, Provider: id.provider, Issuer: id.Issuer(), SubjectHash: g.subjectHash(id), SessionRef: g.sessionRef(token)})
-	if before.token == "" {
+	if before.cookie == "" {
 		return nil
 	}
-	if err := g.endHandle(ctx, before.handle(), before.identity.card()); err != nil {
+	if err := g.endCookie(ctx, before.cookie); err != nil {
 		g.events.storeIll(err) // the browser has lost its id, and it ends by itself
 	}
 	return nil
@@ -350,6 +362,7 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, before *state, log
 // statusClientGone is what some servers log where nobody reads the answer.
 const statusClientGone = 499
 
+// storeTimeout bounds writing to the store where no request does.
 const storeTimeout = 3 * time.Second
 
 // detached returns a context for writing to the store that the browser cannot end by leaving.

@@ -2,6 +2,7 @@ package oidcgate
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -43,8 +44,8 @@ type Config struct {
 	// that much earlier.
 	IdleTimeout time.Duration
 
-	// SessionLifetime ends every session this long after login, however busy it is. If zero, it is 24
-	// hours.
+	// SessionLifetime ends every session this long after login, however busy it is, and bounds IdleTimeout. If
+	// zero, it is 24 hours.
 	SessionLifetime time.Duration
 
 	// AttemptTTL is the time a visitor has to log in at the provider. If zero, it is ten minutes.
@@ -106,9 +107,9 @@ type Config struct {
 	// what does not fit into the queue is dropped and counted.
 	OnEvent func(Event) `json:"-"`
 
-	// ErrorPage replaces the built-in page. The status and the headers that keep the page out of caches
-	// are set already; ErrorPage writes the status (p.Status) and the body. It must escape nothing of p
-	// by itself when it uses html/template.
+	// ErrorPage writes the pages with a status of 400 or more in place of the gate: the status, which is
+	// p.Status, and the body. Headers that keep the page out of caches and frames are set already. Nothing in p
+	// is HTML. Scripts get problem+json in any case.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, p Page) `json:"-"`
 
 	// InsecureAllowHTTP accepts http where https is demanded: in BaseURL, Issuer and endpoints off the
@@ -117,8 +118,12 @@ type Config struct {
 
 	// Transport carries the gate's own requests to the providers. Deadlines, size limits and the refusal
 	// of redirects apply whatever it is. If nil, it is a transport with TLS 1.2 or newer that refuses
-	// link-local addresses. Set it for a private certificate authority, a proxy, or tests.
+	// link-local addresses and uses no proxy. Set it for a proxy, or for tests.
 	Transport http.RoundTripper `json:"-"`
+
+	// RootCAs are the certificate authorities that providers' certificates are checked against. If nil, they are
+	// the system's. A Transport has its own.
+	RootCAs *x509.CertPool `json:"-"`
 
 	// ProviderTimeout bounds each single request to a provider. If zero, it is ten seconds.
 	ProviderTimeout time.Duration
@@ -200,23 +205,22 @@ type config struct {
 	basePath    string // path of BaseURL, without a slash at its end
 	secure      bool   // BaseURL is https
 	touchAfter  time.Duration
-	cookieStem  string // CookieName, before the suffixes of attempt and logout cookies
 	logoutState string // name of the cookie that awaits the return from the provider's logout
 }
 
 // compile checks c and fills in its defaults. All faults are reported together.
 func compile(c Config, providers []Provider) (config, []Provider, error) {
-	var f faults
+	f := newFaults()
 	out := config{Config: c}
-	out.compileBaseURL(&f)
-	out.compileDurations(&f)
-	out.compilePaths(&f)
-	out.compileCookie(&f)
-	out.compileStorage(&f)
+	out.compileBaseURL(f)
+	out.compileDurations(f)
+	out.compilePaths(f)
+	out.compileCookie(f)
+	out.compileStorage(f)
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
-	compiled := compileProviders(&f, providers, c.InsecureAllowHTTP)
+	compiled := compileProviders(f, providers, c.InsecureAllowHTTP)
 	return out, compiled, f.err()
 }
 
@@ -227,7 +231,7 @@ func (c *config) compileBaseURL(f *faults) {
 		f.add("BaseURL", "is empty; write the address browsers use, such as \"https://shop.example\"")
 		return
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
-		f.add("BaseURL", "%q is not an absolute URL; write \"https://shop.example\"", redactURL(c.BaseURL))
+		f.add("BaseURL", "%q is not an absolute URL; write %q", redactURL(c.BaseURL), absolute(c.BaseURL))
 		return
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		f.add("BaseURL", "%q has user information, a query or a fragment; leave them out", redactURL(c.BaseURL))
@@ -243,6 +247,17 @@ func (c *config) compileBaseURL(f *faults) {
 			f.add("BaseURL", "path %q is not plain (%v); write it without dots, doubled slashes and escapes", c.basePath, err)
 		}
 	}
+}
+
+// absolute guesses the URL that somebody meant who left the scheme out.
+func absolute(address string) string {
+	for _, scheme := range []string{"https://", "http://"} {
+		u, err := url.Parse(scheme + address)
+		if err == nil && u.Host == address && u.User == nil && isLoopback(u.Hostname()) == (scheme == "http://") {
+			return scheme + address
+		}
+	}
+	return "https://shop.example"
 }
 
 func (c *config) compileDurations(f *faults) {
@@ -273,6 +288,9 @@ func (c *config) compileDurations(f *faults) {
 	c.touchAfter = min(max(c.IdleTimeout/20, time.Minute), c.IdleTimeout/4)
 }
 
+// maxDefaultPath leaves room for the rest of an attempt in its cookie.
+const maxDefaultPath = 200
+
 var plainPrefix = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
 
 func (c *config) compilePaths(f *faults) {
@@ -286,7 +304,10 @@ func (c *config) compilePaths(f *faults) {
 		c.DefaultPath = "/"
 	}
 	if _, err := returnto.Check(c.DefaultPath, c.Prefix); err != nil {
-		f.add("DefaultPath", "%q cannot be returned to (%v); write a path of this site such as \"/\"", c.DefaultPath, err)
+		f.add("DefaultPath", "%.80q cannot be returned to (%v); write a path of this site such as \"/\"", c.DefaultPath, err)
+	}
+	if len(c.DefaultPath) > maxDefaultPath {
+		f.add("DefaultPath", "has %d bytes and fits into no login's cookie; write one of up to %d", len(c.DefaultPath), maxDefaultPath)
 	}
 }
 
@@ -308,12 +329,14 @@ func (c *config) compileCookie(f *faults) {
 	case !c.secure && strings.HasPrefix(c.CookieName, "__"):
 		f.add("CookieName", "%q has a prefix that browsers refuse on http; leave it out", c.CookieName)
 	}
-	c.cookieStem = c.CookieName
 	c.logoutState = c.CookieName + "-logout"
 }
 
 func (c *config) compileStorage(f *faults) {
 	u, err := url.Parse(c.BaseURL)
+	if c.origin == "" {
+		u, err = url.Parse(absolute(c.BaseURL)) // what was meant
+	}
 	local := err == nil && isLoopback(u.Hostname())
 	if c.Store == nil {
 		if !local {
@@ -348,7 +371,7 @@ func compileProviders(f *faults, in []Provider, allowHTTP bool) []Provider {
 	out := slices.Clone(in)
 	for i := range out {
 		p := &out[i]
-		pf := f.within(providerLabel(*p, len(in)))
+		pf := f.within(providerLabel(*p, i, len(in)))
 		if p.Name != "" && !providerName.MatchString(p.Name) {
 			pf.add("Name", "%q does not fit into a path; use up to 32 letters, digits, \"-\" and \"_\"", p.Name)
 		}
@@ -361,9 +384,13 @@ func compileProviders(f *faults, in []Provider, allowHTTP bool) []Provider {
 	return out
 }
 
-func providerLabel(p Provider, of int) string {
-	if p.Name == "" || of == 1 {
+// providerLabel names a provider in faults: by its name, or else by its place.
+func providerLabel(p Provider, i, of int) string {
+	switch {
+	case of == 1:
 		return "Provider"
+	case p.Name == "":
+		return fmt.Sprintf("Provider[%d]", i)
 	}
 	return fmt.Sprintf("Provider[%s]", p.Name)
 }
@@ -374,6 +401,8 @@ func (p *Provider) compile(f *faults, allowHTTP bool) {
 		f.add("Issuer", "is empty; use the \"issuer\" of the provider's discovery document")
 	} else if u, err := url.Parse(p.Issuer); err == nil && u.RawQuery != "" {
 		f.add("Issuer", "%q has a query; an issuer has none (OpenID Connect Discovery, section 4.1)", redactURL(p.Issuer))
+	} else if issuer, found := strings.CutSuffix(p.Issuer, "/.well-known/openid-configuration"); found {
+		f.add("Issuer", "%q is the address of the discovery document; write %q, or as the document's \"issuer\" says", redactURL(p.Issuer), redactURL(issuer))
 	}
 	if p.ClientID == "" {
 		f.add("ClientID", "is empty; use the id the provider gave this application")
@@ -422,19 +451,14 @@ func (p *Provider) compileRequest(f *faults) {
 	}
 }
 
-// asymmetricAlgs are the signature algorithms an ID Token may have. "none" and the HMAC family are not
-// among them: the first is no signature, and the second lets whoever holds a public key, or the client
-// secret, sign (RFC 8725, section 3.1).
-var asymmetricAlgs = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
-
 func (p *Provider) compileVerification(f *faults) {
 	p.SigningAlgs = slices.Clone(p.SigningAlgs)
 	if len(p.SigningAlgs) == 0 {
 		p.SigningAlgs = []string{"RS256"}
 	}
 	for _, alg := range p.SigningAlgs {
-		if !slices.Contains(asymmetricAlgs, alg) {
-			f.add("SigningAlgs", "%q is not accepted; use some of %s", alg, strings.Join(asymmetricAlgs, ", "))
+		if !provider.Asymmetric(alg) {
+			f.add("SigningAlgs", "%q is not accepted; use asymmetric ones: RS256, PS256, ES256 and their longer kin, or EdDSA", alg)
 		}
 	}
 	if p.Userinfo < UserinfoOff || p.Userinfo > UserinfoRequired {
@@ -471,6 +495,7 @@ func (p Provider) client(c *config, notify func(provider.Notice)) *provider.Clie
 		Timeout:          c.ProviderTimeout,
 		AllowHTTP:        c.InsecureAllowHTTP,
 		Transport:        c.Transport,
+		RootCAs:          c.RootCAs,
 		Notify:           notify,
 	})
 }

@@ -224,6 +224,7 @@ func TestParseKeys(t *testing.T) {
 		{"no base64", "not/base64!," + oldKey, "key 1 of 2"},
 		{"a placeholder", strings.Repeat("A", 43), "not random"},
 		{"a comma too many", oldKey + ",", "key 2 of 2"},
+		{"the same key twice", oldKey + "," + oldKey, "key 2 is key 1 again"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := oidcgate.ParseKeys(row.text)
@@ -235,13 +236,6 @@ func TestParseKeys(t *testing.T) {
 			}
 		})
 	}
-	t.Run("the same key twice", func(t *testing.T) {
-		c, p := goodConfig(t)
-		c.Keys = mustKeys(t, oldKey+","+oldKey)
-		if _, err := oidcgate.New(c, p); err == nil || strings.Contains(err.Error(), oldKey[:8]) {
-			t.Errorf("New: %v", err)
-		}
-	})
 }
 
 func TestNewDoesNothing(t *testing.T) {

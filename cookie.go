@@ -78,8 +78,6 @@ func (g *Gate) clearCookie(w http.ResponseWriter, name string) {
 	g.setCookie(w, name, "", -time.Second)
 }
 
-func unixMillis(ms int64) time.Time { return time.UnixMilli(ms) }
-
 func parseMillis(text string) time.Time {
 	ms, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// ErrUnavailable is wrapped by what [Err] returns while the store cannot answer.
+// ErrUnavailable is wrapped by what [Gate.Err], [Gate.Token], [Gate.Ready] and [Sessions] return while the store
+// cannot answer.
 var ErrUnavailable = errors.New("oidcgate: the session store is unavailable")
 
 // ErrNoSession is returned where a signed-in visitor is needed and there is none.
@@ -23,7 +24,7 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return "oidcgate: " + e.Field + ": " + e.Problem }
 
-// LoginError is why a login was refused. It goes to the log; the browser sees a [Page] with the same
+// LoginError is why a login was refused: the Err of its [Event]. The browser sees a [Page] with the same
 // reference.
 type LoginError struct {
 	Status    int    // the HTTP status answered
@@ -68,25 +69,18 @@ type faults struct {
 	list   *[]error
 }
 
+func newFaults() *faults { return &faults{list: new([]error)} }
+
 func (f *faults) add(field, format string, args ...any) {
-	if f.list == nil {
-		f.list = new([]error)
-	}
 	*f.list = append(*f.list, &ConfigError{f.prefix + field, fmt.Sprintf(format, args...)})
 }
 
 // within returns a collector of the same list whose fields stand below label.
 func (f *faults) within(label string) *faults {
-	if f.list == nil {
-		f.list = new([]error)
-	}
 	return &faults{prefix: label + ".", list: f.list}
 }
 
 func (f *faults) err() error {
-	if f.list == nil {
-		return nil
-	}
 	return errors.Join(*f.list...)
 }
 
@@ -97,6 +91,8 @@ func (f *faults) duration(field string, d *time.Duration, ifZero time.Duration) 
 		f.add(field, "%v is negative; use 0 for the default of %v", *d, ifZero)
 	case *d == 0:
 		*d = ifZero
+	case *d < time.Millisecond:
+		f.add(field, "%v is next to nothing; a number alone is nanoseconds, write 30*time.Minute", *d)
 	}
 }
 

@@ -67,10 +67,16 @@ func (id *Identity) claim(name string) (claims.Value, bool) {
 	return "", false
 }
 
+// pointer finds a value below a claim. The first source that has the claim decides, as in claim: userinfo adds
+// nothing to what the ID Token says of it.
 func (id *Identity) pointer(p string) (claims.Value, bool) {
+	top := p
+	if i := strings.IndexByte(p[1:], '/'); i >= 0 {
+		top = p[:1+i]
+	}
 	for _, o := range [...]claims.Object{id.application, id.idToken, id.userinfo} {
-		if v, ok := o.Pointer(p); ok {
-			return v, true
+		if _, ok := o.Pointer(top); ok {
+			return o.Pointer(p)
 		}
 	}
 	return "", false

@@ -194,6 +194,16 @@ func (g *Gate) endHandle(ctx context.Context, handle string, c card) error {
 	return g.config.Store.Delete(ctx, cardPrefix+handle, nil)
 }
 
+// endCookie is endHandle for a session id of which no more is known.
+func (g *Gate) endCookie(ctx context.Context, token string) error {
+	handle := g.handle(token)
+	c, err := g.readCard(ctx, handle)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return g.endHandle(ctx, handle, c)
+}
+
 // endSet ends the sessions of a set that spare does not spare, and returns their number. Entries whose session
 // is over already are taken out and not counted.
 func (g *Gate) endSet(ctx context.Context, set string, spare func(handle string, c card) bool, reason Reason) (int, error) {

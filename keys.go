@@ -1,6 +1,7 @@
 package oidcgate
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -37,6 +38,11 @@ func ParseKeys(text string) (Keys, error) {
 		key, err := parseKey(strings.TrimSpace(field))
 		if err != nil {
 			return Keys{}, fmt.Errorf("oidcgate: key %d of %d: %w", i+1, strings.Count(text, ",")+1, err)
+		}
+		for j := range ring {
+			if bytes.Equal(ring[j], key) {
+				return Keys{}, fmt.Errorf("oidcgate: key %d is key %d again; give each key once", i+1, j+1)
+			}
 		}
 		ring = append(ring, key)
 	}

@@ -126,6 +126,7 @@ type attempt struct {
 const (
 	seedSize     = 32
 	maxAttempts  = 8    // attempt cookies a browser may hold
+	maxCleared   = 16   // of those that are over, at a time
 	maxAttempt   = 1024 // bytes of one, name included
 	maxAllCookie = 4000 // bytes of all: with the session's cookie the header stays below 4 KB
 )
@@ -184,7 +185,7 @@ func (a *attempt) derive(label string) string {
 // and the name tells nothing.
 func (g *Gate) attemptCookie(state string) string {
 	sum := sha256.Sum256([]byte(state))
-	return g.config.cookieStem + "-a-" + base64.RawURLEncoding.EncodeToString(sum[:8])
+	return g.config.CookieName + "-a-" + base64.RawURLEncoding.EncodeToString(sum[:8])
 }
 
 func attemptBinding(cookie string) seal.Binding {
@@ -198,6 +199,9 @@ func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, a attempt) er
 		g.rejectReturnTo(a.ReturnTo, returnto.TooLong)
 		a.ReturnTo = g.config.DefaultPath
 		value, err = g.sealAttempt(a)
+	}
+	if err == nil && len(a.cookie)+len(value) > maxAttempt {
+		err = errors.New("the login asks for more than a cookie holds: fewer values for ACR")
 	}
 	if err != nil {
 		return err
@@ -239,8 +243,9 @@ func (g *Gate) dropAttempts(w http.ResponseWriter, r *http.Request, size int) {
 		start time.Time
 	}
 	var keep []held
+	cleared := 0
 	for _, c := range r.Cookies() {
-		if !strings.HasPrefix(c.Name, g.config.cookieStem+"-a-") {
+		if !strings.HasPrefix(c.Name, g.config.CookieName+"-a-") {
 			continue
 		}
 		if a, ok := g.openAttempt(c); ok && time.Since(a.Start) < g.config.AttemptTTL {
@@ -248,7 +253,9 @@ func (g *Gate) dropAttempts(w http.ResponseWriter, r *http.Request, size int) {
 			size += len(c.Name) + len(c.Value)
 			continue
 		}
-		g.clearCookie(w, c.Name)
+		if cleared++; cleared <= maxCleared {
+			g.clearCookie(w, c.Name)
+		}
 	}
 	slices.SortStableFunc(keep, func(a, b held) int { return a.start.Compare(b.start) })
 	for len(keep) >= maxAttempts || size > maxAllCookie && len(keep) > 0 {

@@ -25,8 +25,7 @@ func (g *Gate) logout(w http.ResponseWriter, r *http.Request) {
 			g.showPage(w, r, Page{Status: http.StatusForbidden, Title: "Not from here", Text: "Another site tried to sign you out. You are still signed in."})
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxResponse)
-		if err := r.ParseForm(); err != nil {
+		if parseForm(w, r) != nil {
 			g.showPage(w, r, Page{Status: http.StatusBadRequest, Title: "Not understood", Text: "The form could not be read. You are still signed in."})
 			return
 		}
@@ -38,6 +37,23 @@ func (g *Gate) logout(w http.ResponseWriter, r *http.Request) {
 	default:
 		g.methodNotAllowed(w, r, "GET, POST")
 	}
+}
+
+const (
+	maxForm  = 32 << 10        // of what is posted to the gate, in bytes
+	formTime = 5 * time.Second // for it to arrive
+)
+
+// parseForm reads a form that is short and arrives soon: who sends a byte a second holds no connection.
+func parseForm(w http.ResponseWriter, r *http.Request) error {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(formTime)) // where the server can
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return err
+	}
+	_ = control.SetReadDeadline(time.Time{}) // else the server takes its end for the client's leaving
+	return nil
 }
 
 func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
@@ -88,7 +104,7 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 		return
 	}
 	if st.token == "" {
-		g.afterSignOut(w, r, returnTo)
+		g.endUnread(w, r, st, returnTo)
 		return
 	}
 	g.events.emit(Event{Type: EventLogoutStarted, Provider: st.identity.provider, SessionRef: g.sessionRef(st.token)})
@@ -108,6 +124,22 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 	if location, ok := g.endSession(w, r, st, t.IDToken, returnTo); ok {
 		redirect(w, location)
 		return
+	}
+	g.afterSignOut(w, r, returnTo)
+}
+
+// endUnread ends what the request's cookie names although this replica could not read it: another, with a newer
+// key, might.
+func (g *Gate) endUnread(w http.ResponseWriter, r *http.Request, st *state, returnTo string) {
+	if st.cookie != "" {
+		ctx, cancel := detached(r.Context())
+		defer cancel()
+		if err := g.endCookie(ctx, st.cookie); err != nil {
+			g.events.storeIll(err)
+			g.notSignedOut(w, r)
+			return
+		}
+		g.clearCookie(w, g.config.CookieName)
 	}
 	g.afterSignOut(w, r, returnTo)
 }
@@ -145,7 +177,7 @@ func (g *Gate) endSession(w http.ResponseWriter, r *http.Request, st *state, hin
 	if up == nil {
 		return "", false
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), metadataTimeout)
 	defer cancel()
 	if _, err := up.client.Metadata(ctx); err != nil {
 		return "", false
@@ -157,6 +189,9 @@ func (g *Gate) endSession(w http.ResponseWriter, r *http.Request, st *state, hin
 	}
 	return location, true
 }
+
+// metadataTimeout is how long a logout waits for the provider's metadata where it is not known yet.
+const metadataTimeout = 3 * time.Second
 
 // logoutReturn waits, sealed in a cookie, for the browser to come back from the provider's logout.
 type logoutReturn struct {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/alexedwards/scs/v2"
 
@@ -71,9 +72,13 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	for _, p := range providers {
 		g.providers = append(g.providers, newUpstream(g, p))
 	}
-	g.sessions = newSessions(g)
+	if g.sessions, err = newSessions(g); err != nil {
+		return nil, err
+	}
 	if config.Values {
-		g.values = newValues(g)
+		if g.values, err = newValues(g); err != nil {
+			return nil, err
+		}
 	}
 	g.routes = g.ownRoutes()
 	return g, nil
@@ -154,7 +159,8 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 type state struct {
 	context.Context
 	gate     *Gate
-	token    string    // the session id from the cookie, when a session goes with it
+	cookie   string    // the session id the request brought, whether a session goes with it or not
+	token    string    // the same, when a session goes with it
 	identity *Identity // nil: nobody is signed in
 	times    times
 	err      error // the store could not answer
@@ -226,11 +232,13 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *state {
 	if !ok {
 		return st
 	}
+	st.cookie = token
 	if _, err := g.sessions.Load(st, token); err != nil {
 		st.err = g.ill(err)
 		return st
 	}
-	if st.identity == nil {
+	if st.identity == nil || !g.knows(st.identity) {
+		st.identity = nil
 		g.forget(w, r)
 		return st
 	}
@@ -240,10 +248,17 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *state {
 	return st
 }
 
+// knows reports whether an identity comes from a provider of this gate: one that was taken out of the
+// configuration, or replaced by another, lets nobody in any more.
+func (g *Gate) knows(id *Identity) bool {
+	up := g.provider(id.provider)
+	return up != nil && up.issuer == id.Issuer()
+}
+
 func (g *Gate) setTimes(id *Identity, t times) {
 	id.seen = t.seen
-	id.expires = unixMillis(t.deadline)
-	id.idleExpires = unixMillis(t.ends(g.config.IdleTimeout))
+	id.expires = time.UnixMilli(t.deadline)
+	id.idleExpires = time.UnixMilli(t.ends(g.config.IdleTimeout))
 }
 
 // Err returns why the session of a request could not be loaded, or nil: an error that wraps [ErrUnavailable]

@@ -2,10 +2,13 @@ package oidcgate_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
+	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
+	"github.com/oidcgate/oidcgate/store"
 )
 
 func TestLoginAndLogout(t *testing.T) {
@@ -58,4 +61,80 @@ func TestFormPostedWithoutASession(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAttacks(t *testing.T) {
+	t.Run("R-DOS-6 an error that strangers send for themselves leaves nothing in the store", func(t *testing.T) {
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = &store.Memory{MaxEntries: 10} })
+		for range 20 {
+			w.browser = w.newBrowser()
+			location, err := url.Parse(w.get("/auth/login").location())
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := url.Values{"error": {"x"}, "iss": {w.op.Issuer()}, "state": {location.Query().Get("state")}}
+			if a := w.get("/auth/callback?" + q.Encode()); a.StatusCode != http.StatusBadGateway {
+				t.Fatalf("status %d", a.StatusCode)
+			}
+		}
+		w.login()
+	})
+	t.Run("R-OUT-5 a replica that cannot read the session ends it all the same", func(t *testing.T) {
+		const other = "c29tZSBvdGhlciBrZXkgb2YgdGhlIHNob3AsIDMyIGI="
+		w := newWorld(t)
+		reader, provider := w.gate, oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+		w.login()
+		cookies := w.sentCookies()
+		w.config.Keys = mustKeys(t, other)
+		w.open(provider)
+		if a := w.logout("Sec-Fetch-Site: same-origin"); a.StatusCode != http.StatusOK || w.cookie("__Host-oidcgate") != "" {
+			t.Errorf("status %d, cookie %q", a.StatusCode, w.cookie("__Host-oidcgate"))
+		}
+		w.gate, w.handler = reader, reader.Wrap(w.shop())
+		if a := w.send(w.newBrowser(), http.MethodGet, "/whoami", "", "Cookie: "+cookies); a.StatusCode != http.StatusUnauthorized {
+			t.Errorf("the old cookie is still good: %d %s", a.StatusCode, a.body)
+		}
+	})
+	t.Run("R-SES-4 a session of a provider that was replaced lets nobody in", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		w.open(oidcgate.Provider{Issuer: "https://other.test", ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+		if got := w.subject(); got != "" {
+			t.Errorf("signed in: %q", got)
+		}
+	})
+	t.Run("C079 userinfo adds nothing below a claim of the ID Token", func(t *testing.T) {
+		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoOn })
+		w.op.SetUser(oidcgatetest.User{
+			Subject:        "alice",
+			Claims:         map[string]any{"realm_access": map[string]any{"note": "none"}},
+			UserinfoClaims: map[string]any{"realm_access": map[string]any{"roles": []string{"admin"}}},
+		})
+		guard := w.gate.Require(oidcgate.Claim("/realm_access/roles", "admin"))
+		w.handler = w.gate.Wrap(guard(http.HandlerFunc(w.whoami)))
+		w.login()
+		if a := w.get("/whoami"); a.StatusCode != http.StatusForbidden {
+			t.Errorf("status %d, want 403", a.StatusCode)
+		}
+	})
+	t.Run("F41 values that another replica sealed are neither replaced nor asked for again and again", func(t *testing.T) {
+		w, records := newTapped(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Values = true })
+		w.login()
+		w.handler = w.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			w.gate.Values().Put(r.Context(), "k", r.URL.Query().Get("v"))
+		}))
+		if a := w.get("/?v=1"); a.StatusCode != http.StatusOK {
+			t.Fatalf("status %d", a.StatusCode)
+		}
+		key := records.record(t, "v:")
+		newer := records.value(t, key)
+		newer[0]++
+		records.put(t, key, newer)
+		if a := w.get("/?v=2"); a.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("status %d, want 503", a.StatusCode)
+		}
+		if n := len(w.eventsOf(oidcgate.EventSessionUnreadable)); n > 2 {
+			t.Errorf("%d events for one request", n)
+		}
+	})
 }

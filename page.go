@@ -68,6 +68,10 @@ func (g *Gate) showPage(w http.ResponseWriter, r *http.Request, p Page) {
 		return
 	}
 	h.Set("Content-Security-Policy", contentPolicy(p.form))
+	if p.form != nil {
+		// With no-referrer browsers post "Origin: null", which the check of the origin refuses.
+		h.Set("Referrer-Policy", "same-origin")
+	}
 	w.WriteHeader(p.Status)
 	if err := pageTemplate.Execute(w, pageData{Page: p, Style: template.CSS(pageStyle), Form: p.form}); err != nil {
 		g.config.Logger.Debug("oidcgate: writing a page", slog.Any("err", err))

@@ -1,6 +1,8 @@
 package oidcgate
 
 import (
+	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 // Rule says who may enter. It is made by [Claim], [EmailDomain], [Match], [ACR] and [FreshWithin]; the zero
 // value is none of them, and a guard built with it panics.
 type Rule struct {
+	name   string // for the log
 	allows func(id *Identity, leeway time.Duration) bool
 	step   stepUp // what a new login must bring where the rule does not allow; zero: none helps
 }
@@ -38,7 +41,7 @@ func Claim(name string, anyOf ...string) Rule {
 	if name[0] == '/' {
 		lookup = (*Identity).pointer
 	}
-	return Rule{allows: func(id *Identity, _ time.Duration) bool {
+	return Rule{name: "claim " + name, allows: func(id *Identity, _ time.Duration) bool {
 		v, ok := lookup(id, name)
 		return ok && holds(v, anyOf)
 	}}
@@ -70,7 +73,7 @@ func EmailDomain(anyOf ...string) Rule {
 	if len(domains) == 0 {
 		panic("oidcgate: EmailDomain needs a domain")
 	}
-	return Rule{allows: func(id *Identity, _ time.Duration) bool {
+	return Rule{name: "e-mail domain", allows: func(id *Identity, _ time.Duration) bool {
 		address, verified := id.Email()
 		_, domain, _ := strings.Cut(address, "@")
 		return verified && slices.Contains(domains, strings.ToLower(domain))
@@ -83,7 +86,7 @@ func Match(f func(*Identity) bool) Rule {
 	if f == nil {
 		panic("oidcgate: Match needs a function")
 	}
-	return Rule{allows: func(id *Identity, _ time.Duration) bool { return f(id) }}
+	return Rule{name: "Match", allows: func(id *Identity, _ time.Duration) bool { return f(id) }}
 }
 
 // ACR allows those whose authentication context class is one of anyOf. Others are sent to log in once more,
@@ -175,7 +178,7 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, st *state, 
 	for _, rule := range rules {
 		allows := rule.allows(st.identity, g.config.Leeway)
 		if !allows && rule.step.zero() {
-			g.forbid(w, r, st)
+			g.forbid(w, r, st, rule.name)
 			return false
 		}
 		enough = enough && allows
@@ -186,7 +189,7 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, st *state, 
 		w.Header().Set("Cache-Control", "private, no-store")
 		return true
 	case step.impossible():
-		g.forbid(w, r, st) // one login after the other would satisfy one rule after the other
+		g.forbid(w, r, st, "ACR") // one login after the other would satisfy one rule after the other
 		return false
 	}
 	g.events.emit(Event{Type: EventStepUpRequired, SubjectHash: g.subjectHash(st.identity)})
@@ -211,12 +214,19 @@ func (s stepUp) and(other stepUp) stepUp {
 // impossible reports whether no login can bring what is asked for: rules without a class in common.
 func (s stepUp) impossible() bool { return s.ACR != nil && len(s.ACR) == 0 }
 
-func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, st *state) {
-	g.events.emit(Event{Type: EventAccessDenied, Status: http.StatusForbidden, Provider: st.identity.provider, SubjectHash: g.subjectHash(st.identity)})
+// forbid answers who is signed in and may not enter. The log says where and why.
+func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, st *state, rule string) {
+	reference := newReference()
+	g.events.emit(Event{
+		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference, Provider: st.identity.provider,
+		SubjectHash: g.subjectHash(st.identity), Detail: fmt.Sprintf("%.200q: %s", st.path, rule),
+	})
 	g.showPage(w, r, Page{
-		Status: http.StatusForbidden,
-		Title:  "No access",
-		Text:   "You are signed in, but this page is not for your account.",
+		Status:    http.StatusForbidden,
+		Title:     "No access",
+		Text:      "You are signed in, but this page is not for your account.",
+		Reference: reference,
+		Links:     []Link{{g.siteURL(g.config.DefaultPath), "Back to the site"}, {g.LogoutURL(""), "Log out"}},
 	})
 }
 
@@ -261,7 +271,7 @@ func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, st *state, step 
 func (g *Gate) loginURL(st *state, r *http.Request, step stepUp) string {
 	returnTo := ""
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		returnTo = st.returnTo()
+		returnTo = cmp.Or(st.returnTo(), r.URL.RequestURI()) // without Wrap, in a test, there is only the request
 	} else if path, ours := strings.CutPrefix(r.Referer(), g.siteURL("/")); ours {
 		returnTo = "/" + path
 	}

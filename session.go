@@ -69,7 +69,7 @@ func parseTimes(header []byte) times {
 // ends is when the session is over: at its deadline, or when nobody used it for the idle time.
 func (t times) ends(idle time.Duration) int64 { return min(t.deadline, t.seen+idle.Milliseconds()) }
 
-// ttl is what the store is told, never zero or negative.
+// ttlUntil is what the store is told, never zero or negative.
 func ttlUntil(end int64, now time.Time) time.Duration {
 	return max(time.UnixMilli(end).Sub(now), time.Millisecond)
 }
@@ -80,8 +80,11 @@ var errGone = errors.New("no such session")
 // newSessions returns scs as the gate uses it: Load, Commit and the cookie. IdleTimeout stays zero, because
 // it makes scs rewrite every session after every request, which brings sessions back that were ended in the
 // meantime; RenewToken is not called, because it deletes the old session before the new one is saved.
-func newSessions(g *Gate) *scs.SessionManager {
-	m := newManager()
+func newSessions(g *Gate) (*scs.SessionManager, error) {
+	m, err := newManager()
+	if err != nil {
+		return nil, err
+	}
 	m.Store = sessionStore{g: g}
 	m.Codec = identityCodec{}
 	m.Lifetime = g.config.SessionLifetime
@@ -92,20 +95,23 @@ func newSessions(g *Gate) *scs.SessionManager {
 		Secure:   g.config.secure,
 		SameSite: http.SameSiteLaxMode,
 	}
-	return m
+	return m, nil
 }
 
 // newManager stands in for scs.New, which starts a goroutine for a memory store that nobody here uses; to stop
 // it races with its start. What only scs.New does is to give each manager its own key, by which it finds its
 // data in a context: without, of two gates round one request each would take the other's data for its own. scs
-// has no other way to set the key. It panics, when a gate is made, with an scs that has no such field.
-func newManager() *scs.SessionManager {
+// has no other way to set the key; with an scs that has no such field it fails, when a gate is made.
+func newManager() (*scs.SessionManager, error) {
 	m := &scs.SessionManager{ErrorFunc: func(w http.ResponseWriter, _ *http.Request, _ error) {
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 	}}
 	key := reflect.ValueOf(m).Elem().FieldByName("contextKey")
+	if key.Kind() != reflect.String {
+		return nil, errors.New("oidcgate: this version of github.com/alexedwards/scs/v2 is not supported; use the one that oidcgate's go.mod names")
+	}
 	reflect.NewAt(key.Type(), key.Addr().UnsafePointer()).Elem().SetString("oidcgate " + rand.Text())
-	return m
+	return m, nil
 }
 
 // identityKey is where scs keeps the identity among a session's values.
@@ -281,9 +287,10 @@ func (sessionStore) DeleteCtx(context.Context, string) error { return errNoConte
 var errTooLarge = errors.New("the session is larger than MaxSessionBytes; drop claims in OnLogin")
 
 // unreadable tells a record that cannot be opened from one that is not there. One that is damaged is
-// deleted; one of an unknown key or a newer version may be another replica's, which still reads it.
-func (g *Gate) unreadable(ctx context.Context, key string, sealed []byte, err error) {
+// deleted; one of an unknown key or a newer version is kept: it may be another replica's, which still reads it.
+func (g *Gate) unreadable(ctx context.Context, key string, sealed []byte, err error) (kept bool) {
 	reason := ReasonDamaged
+	kept = true
 	switch {
 	case errors.Is(err, seal.ErrUnknownKey):
 		reason = ReasonKeyUnknown
@@ -291,8 +298,10 @@ func (g *Gate) unreadable(ctx context.Context, key string, sealed []byte, err er
 		reason = ReasonNewerVersion
 	default:
 		_ = g.config.Store.Delete(ctx, key, sealed) // best effort: it opens nothing
+		kept = false
 	}
 	g.events.emit(Event{Type: EventSessionUnreadable, Reason: reason})
+	return kept
 }
 
 func (g *Gate) expired(ctx context.Context, key, token string, sealed []byte, t times) {
@@ -300,7 +309,11 @@ func (g *Gate) expired(ctx context.Context, key, token string, sealed []byte, t 
 	if time.Now().UnixMilli() >= t.deadline {
 		reason = ReasonAbsolute
 	}
-	_ = g.config.Store.Delete(ctx, key, sealed) // best effort: it is over whether the store forgets it or not
+	// Best effort: it is over whether the store forgets it or not. Tokens and values have the TTL of the absolute
+	// deadline, since noting use moves one record and not three.
+	if g.config.Store.Delete(ctx, key, sealed) == nil {
+		_ = g.endCookie(ctx, token)
+	}
 	g.events.emit(Event{Type: EventSessionExpired, Reason: reason, SessionRef: g.sessionRef(token)})
 }
 

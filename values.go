@@ -36,14 +36,17 @@ func (g *Gate) Values() *scs.SessionManager {
 	return g.values
 }
 
-func newValues(g *Gate) *scs.SessionManager {
+func newValues(g *Gate) (*scs.SessionManager, error) {
 	for _, v := range []any{time.Time{}, map[string]any{}, []any{}} {
 		gob.Register(v) // scs takes them and gob refuses them, at the end of the request
 	}
-	m := newSessions(g)
+	m, err := newSessions(g)
+	if err != nil {
+		return nil, err
+	}
 	m.Store = valuesStore{g: g}
 	m.Codec = valuesCodec{}
-	return m
+	return m, nil
 }
 
 // savedValues is what a request knows of the application's record.
@@ -53,6 +56,7 @@ type savedValues struct {
 	base    claims.Object // the values as the handler got them
 	current claims.Object // the values as they are in the store, as far as known
 	sealed  []byte        // the record they came in; nil: there is none
+	foreign bool          // there is one that only another replica can read, and is not ours to replace
 }
 
 // valuesCodec frames each value by itself, in gob, so that two requests' changes can be told apart by key.
@@ -145,7 +149,7 @@ func (s valuesStore) FindCtx(ctx context.Context, token string) ([]byte, bool, e
 // read fetches the record as it is now.
 func (s valuesStore) read(ctx context.Context, st *state, token string) error {
 	key := valuesRecord.key(s.g, token)
-	st.saved.current, st.saved.sealed = "", nil
+	st.saved.current, st.saved.sealed, st.saved.foreign = "", nil, false
 	sealed, err := s.g.config.Store.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -155,7 +159,7 @@ func (s valuesStore) read(ctx context.Context, st *state, token string) error {
 	}
 	clear, plaintext, err := s.g.ring.Open(valuesRecord.binding(key, token), timesSize, sealed)
 	if err != nil {
-		s.g.unreadable(ctx, key, sealed, err)
+		st.saved.foreign = s.g.unreadable(ctx, key, sealed, err)
 		return nil
 	}
 	if time.Now().UnixMilli() < parseTimes(clear).deadline {
@@ -175,7 +179,10 @@ func (s valuesStore) CommitCtx(ctx context.Context, _ string, b []byte, _ time.T
 	if len(b) > s.g.config.MaxSessionBytes {
 		return errors.New("oidcgate: the values are larger than MaxSessionBytes")
 	}
-	for {
+	for range maxSaves {
+		if st.saved.foreign {
+			return errForeign
+		}
 		err := s.write(ctx, st, changes(st.saved.base, mine, st.saved.current))
 		if err == nil {
 			st.saved.base = mine
@@ -191,7 +198,13 @@ func (s valuesStore) CommitCtx(ctx context.Context, _ string, b []byte, _ time.T
 			return err
 		}
 	}
+	return fmt.Errorf("oidcgate: the values changed %d times while they were saved", maxSaves)
 }
+
+// maxSaves is how often a save is tried against others of the same session.
+const maxSaves = 20
+
+var errForeign = errors.New("oidcgate: the values are sealed with a key, or by a version, that this replica does not know")
 
 func (s valuesStore) write(ctx context.Context, st *state, values claims.Object) error {
 	if values == st.saved.current {

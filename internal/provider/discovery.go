@@ -99,8 +99,8 @@ func (c *Client) discover(ctx context.Context) error {
 func (c *Client) fetchMetadata(ctx context.Context) (*Metadata, error) {
 	ctx = oidc.ClientContext(ctx, c.client(metadataLimit, onlyOK))
 	p, err := oidc.NewProvider(ctx, c.cfg.Issuer)
-	if _, ok := errors.AsType[*oidc.IssuerMismatchError](err); ok {
-		return nil, reject(ReasonIssuerMismatch, "the metadata is that of another issuer")
+	if mismatch, ok := errors.AsType[*oidc.IssuerMismatchError](err); ok {
+		return nil, otherIssuer(mismatch.Discovered, c.cfg.Issuer)
 	}
 	if err != nil {
 		return nil, unreachable(err)

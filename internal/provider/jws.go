@@ -15,6 +15,17 @@ import (
 // when the application has dropped the claims it does not need.
 const maxTokenSize = 256 << 10
 
+// Asymmetric reports whether alg is a signature algorithm of RFC 7518, 3.1 or RFC
+// 8037 that a token may be signed with. "none" is no signature, and of the HMAC
+// family whoever can verify can sign (RFC 8725, 3.1).
+func Asymmetric(alg string) bool {
+	switch alg {
+	case "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA":
+		return true
+	}
+	return false
+}
+
 // compactToken is a signed token whose shape and header are in order. Its
 // signature is not checked yet.
 type compactToken struct {
@@ -98,7 +109,11 @@ func checkHeader(header claims.Object, algs []string, accept func(typ string) bo
 	v, _ := header.Get("alg")
 	alg, _ = v.Str()
 	if !slices.Contains(algs, alg) {
-		return "", invalid(ReasonAlg, "the token's alg is not one of those that were agreed on")
+		e := invalid(ReasonAlg, "the token's alg is not one of those that were agreed on")
+		if Asymmetric(alg) {
+			e.Hint = "the token is signed with " + alg + ": if that is what the provider was registered for, set SigningAlgs"
+		}
+		return "", e
 	}
 	// Logout tokens, access tokens and request objects are signed with the
 	// same keys and say what they are (RFC 8725, 3.11).

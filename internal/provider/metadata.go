@@ -35,6 +35,20 @@ func reject(reason, text string) *Error {
 	return e
 }
 
+// otherIssuer is the Error for metadata of an issuer that is not the configured
+// one. The two are compared byte for byte (RFC 8414, 3.3), and a slash at the
+// end is the commonest difference.
+func otherIssuer(announced, configured string) *Error {
+	e := reject(ReasonIssuerMismatch, "the metadata is that of another issuer")
+	switch {
+	case announced == configured+"/":
+		e.Hint = "set Issuer with a slash at its end, as the provider writes it"
+	case announced+"/" == configured:
+		e.Hint = "set Issuer without the slash at its end, as the provider writes it"
+	}
+	return e
+}
+
 // newMetadata reads a discovery document. What decides over security is typed
 // strictly: "true" is not true, and a string is not a list of one.
 func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
@@ -58,7 +72,7 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 		return nil, reject(ReasonMetadataInvalid, r.wrong+" has the wrong type")
 	}
 	if m.Issuer != cfg.Issuer {
-		return nil, reject(ReasonIssuerMismatch, "the metadata is that of another issuer")
+		return nil, otherIssuer(m.Issuer, cfg.Issuer)
 	}
 	// Without S256 the provider would take any verifier for any code. A
 	// provider that lists nothing is sent the challenge all the same: who does

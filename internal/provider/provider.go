@@ -11,6 +11,7 @@ package provider
 
 import (
 	"context"
+	"crypto/x509"
 	"net/http"
 	"sync"
 	"time"
@@ -53,6 +54,10 @@ type Config struct {
 	// either; TLS and the addresses that may be dialled are those of the
 	// transport.
 	Transport http.RoundTripper
+
+	// RootCAs are what the package's own transport checks certificates against.
+	// If nil, they are the system's.
+	RootCAs *x509.CertPool
 
 	// Notify is told what happens. It is called from any goroutine, with no
 	// lock held, and must not block. It is never nil.
@@ -116,7 +121,7 @@ func New(cfg Config) *Client {
 		slots:     make(chan struct{}, bulkhead),
 	}
 	if c.transport == nil {
-		c.transport = newTransport(cfg.Timeout)
+		c.transport = newTransport(cfg.Timeout, cfg.RootCAs)
 	}
 	if cfg.needsNoDiscovery() {
 		c.discovery.known = &Metadata{Issuer: cfg.Issuer, Endpoints: cfg.Endpoints}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -25,14 +26,14 @@ const (
 // newTransport returns the hardened transport: no proxy from the environment,
 // TLS 1.2 or newer, every phase with its own limit, and no connection to an
 // address that only an attacker would name (see forbiddenAddress).
-func newTransport(timeout time.Duration) *http.Transport {
+func newTransport(timeout time.Duration, roots *x509.CertPool) *http.Transport {
 	dialer := &net.Dialer{
 		Timeout:        timeout,
 		ControlContext: refuseForbidden,
 	}
 	return &http.Transport{
 		DialContext:            dialer.DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    timeout,
 		ResponseHeaderTimeout:  timeout,
 		MaxResponseHeaderBytes: 64 << 10,
@@ -70,7 +71,7 @@ var metadataServices = [...]netip.Addr{
 // forbiddenAddress reports whether no provider can be at ip. Private ranges are
 // allowed: providers within a company live there.
 func forbiddenAddress(ip netip.Addr) bool {
-	ip = ip.Unmap().WithZone("")
+	ip = embedded(ip.Unmap().WithZone(""))
 	for _, service := range metadataServices {
 		if ip == service {
 			return true
@@ -78,6 +79,18 @@ func forbiddenAddress(ip netip.Addr) bool {
 	}
 	return ip.IsUnspecified() || ip.IsMulticast() || ip.IsLinkLocalUnicast() ||
 		ip == netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// nat64 is the prefix of IPv4 addresses written as IPv6 (RFC 6052, 2.1), which a
+// gateway on the network turns back.
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+func embedded(ip netip.Addr) netip.Addr {
+	if !nat64.Contains(ip) {
+		return ip
+	}
+	b := ip.As16()
+	return netip.AddrFrom4([4]byte(b[12:]))
 }
 
 // answer is what a provider answered, read to its end.

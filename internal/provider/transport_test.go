@@ -1,9 +1,9 @@
 package provider_test
 
 import (
-	"context"
 	"bufio"
 	"compress/gzip"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"io"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"time"
 
@@ -51,11 +52,14 @@ type Store struct {
 var _ store.Store = (*Store)(nil)
 
 // New returns a Store with the default [Config] on a client that stays the
-// caller's to close. It does not speak to Redis.
+// caller's to close. It does not speak to Redis. It panics if there is no client.
 func New(rdb redis.UniversalClient) *Store { return NewWith(rdb, Config{}) }
 
 // NewWith is [New] with a Config.
 func NewWith(rdb redis.UniversalClient, config Config) *Store {
+	if v := reflect.ValueOf(rdb); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		panic("redisstore: New needs a client of go-redis, not nil")
+	}
 	if config.Prefix == "" {
 		config.Prefix = defaultPrefix
 	}
