@@ -609,6 +609,29 @@ func TestBackchannelFlood(t *testing.T) {
 			t.Errorf("a good logout after it: status %d, signed in as %q", a.StatusCode, f.subject())
 		}
 	})
+	inBubble(t, "C129 sixteen tokens are judged at a time, and the others are sent away before long", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.openReplicas(1, oidcgate.Provider{Issuer: f.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+		f.op.Always(oidcgatetest.JWKS, oidcgatetest.Hang())
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if a := f.logoutToken(f.logoutClaims("sub", "alice")); a.StatusCode != http.StatusServiceUnavailable {
+					t.Errorf("status %d, want 503", a.StatusCode)
+				}
+			})
+		}
+		wg.Wait()
+		busy := 0
+		for _, e := range f.reported(oidcgate.EventLogoutRejected) {
+			if e.Reason == "busy" {
+				busy++
+			}
+		}
+		if busy != 4 {
+			t.Errorf("%d of 20 tokens were sent away, want 4", busy)
+		}
+	})
 	inBubble(t, "C129 a replica that cannot load the keys answers 503, and the provider's next try succeeds", func(t *testing.T) {
 		f := newFleet(t, 1)
 		f.login()

@@ -446,6 +446,26 @@ func TestOneRefreshOverAllReplicas(t *testing.T) {
 		}
 		f.refreshed(1)
 	})
+	inBubble(t, "C082 who comes by the lock late reads again, and finds the work done", func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.login()
+		time.Sleep(11 * time.Minute)
+		f.drill.fail(func(op, key string) error {
+			if op == "create" && strings.HasPrefix(key, "l:") {
+				f.drill.fail(nil, nil)
+				time.Sleep(5 * time.Second) // between reading the tokens and taking the lock
+			}
+			return nil
+		}, nil)
+		late := make(chan string)
+		go func() { late <- f.mustToken() }()
+		time.Sleep(time.Second)
+		first := f.mustToken()
+		if got := <-late; got != first {
+			t.Errorf("tokens %q and %q", first, got)
+		}
+		f.refreshed(1)
+	})
 	inBubble(t, "R-REF-2 who lost the lock overwrites nobody's newer tokens", func(t *testing.T) {
 		f := newFleetThatKeepsRefreshTokens(t, 2)
 		f.login()
