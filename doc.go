@@ -34,8 +34,8 @@
 //
 // # Threats
 //
-// What is defended against, in which file, and by which tests it is shown. The tests are named by the rules'
-// numbers: "go test -run 'C031'" finds the subtest.
+// What is defended against, in which file, and by which rules it is shown. docs/rules.md lists the rules, and
+// the subtests that show one carry its number: go test -v -run '/C031' ./... finds them.
 //
 //	a code or state that was stolen, guessed or sent again     login.go, callback.go          C019-C023, C029, C030, F28
 //	a login finished in another browser (login CSRF)           callback.go                    C029, C047, C048

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"strings"
 
@@ -42,10 +40,10 @@ func newService(o *options, logger *slog.Logger, events io.Writer) (*service, er
 	}
 	config.OnLogin = s.onLogin
 	redisErr := s.openRedis(&config)
-	transportErr := trust(&config, o.caFile)
+	trustErr := trust(&config, o.caFile)
 	var newErr error
 	s.gate, newErr = oidcgate.New(config, o.provider)
-	if err := errors.Join(redisErr, transportErr, newErr); err != nil {
+	if err := errors.Join(redisErr, trustErr, newErr); err != nil {
 		s.close()
 		return nil, err
 	}
@@ -70,8 +68,7 @@ func (s *service) close() {
 	}
 }
 
-// trust adds certificate authorities to those of the system. The transport replaces the gate's own, so it is
-// as strict: no proxy from the environment, nothing below TLS 1.2, no decompression behind the size limits.
+// trust adds certificate authorities to those of the system.
 func trust(config *oidcgate.Config, file string) error {
 	if file == "" {
 		return nil
@@ -87,12 +84,7 @@ func trust(config *oidcgate.Config, file string) error {
 	if !roots.AppendCertsFromPEM(pem) {
 		return fmt.Errorf("rp: CA_FILE: %s holds no certificate in PEM form", file)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = nil
-	transport.DisableCompression = true
-	transport.MaxResponseHeaderBytes = 64 << 10
-	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
-	config.Transport = transport
+	config.RootCAs = roots
 	return nil
 }
 
