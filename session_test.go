@@ -979,3 +979,27 @@ func TestSessionSize(t *testing.T) {
 		}
 	})
 }
+
+func TestStoreIsDownAtStart(t *testing.T) {
+	server := redistest.Start(t)
+	server.Stop()
+	w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+		c.Store = redisstore.New(server.Client(func(o *redis.Options) { o.ContextTimeoutEnabled = true }))
+	})
+	if a := w.get("/public"); a.StatusCode != http.StatusOK {
+		t.Errorf("F15 a page for everybody: %d", a.StatusCode)
+	}
+	if err := w.gate.Ready(t.Context()); !errors.Is(err, oidcgate.ErrUnavailable) {
+		t.Errorf("F15 Ready: %v", err)
+	}
+	if a := w.get("/auth/login"); a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
+		t.Errorf("F15 nobody is sent to type a password for nothing: %d, Retry-After %q", a.StatusCode, a.Header.Get("Retry-After"))
+	}
+	server.Restart()
+	for end := time.Now().Add(30 * time.Second); w.gate.Ready(t.Context()) != nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("F15 not ready again: %v", w.gate.Ready(t.Context()))
+		}
+	}
+	w.login()
+}

@@ -16,13 +16,14 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/process"
 )
 
-// A front stands before the provider, at the address of its issuer, and spoils what refreshes tokens. All else
-// passes.
+// A front stands before the provider, at the address of its issuer, and spoils token requests of one grant. All
+// else passes.
 type front struct {
 	issuer string
 	port   int // where the provider is to listen
 
 	mu    sync.Mutex
+	grant string // grant_type of what is spoilt
 	spoil func(w http.ResponseWriter, r *http.Request, pass http.Handler)
 }
 
@@ -53,29 +54,41 @@ func newFront(t *testing.T) *front {
 func (f *front) spoiling(r *http.Request) func(http.ResponseWriter, *http.Request, http.Handler) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.spoil == nil || !isRefresh(r) {
+	if f.spoil == nil || grantOf(r) != f.grant {
 		return nil
 	}
 	return f.spoil
 }
 
-// isRefresh looks into the form and leaves it to be read again.
-func isRefresh(r *http.Request) bool {
+// grantOf looks into the form of a token request and leaves it to be read again.
+func grantOf(r *http.Request) string {
 	if r.Method != http.MethodPost || r.URL.Path != "/token" {
-		return false
+		return ""
 	}
 	body, err := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	form, formErr := url.ParseQuery(string(body))
-	return err == nil && formErr == nil && form.Get("grant_type") == "refresh_token"
+	if err != nil || formErr != nil {
+		return ""
+	}
+	return form.Get("grant_type")
 }
 
-// set spoils refreshes from now on; nil lets them pass.
-func (f *front) set(spoil func(http.ResponseWriter, *http.Request, http.Handler)) {
+// The grants of token requests.
+const (
+	refreshGrant = "refresh_token"
+	codeGrant    = "authorization_code"
+)
+
+// set spoils token requests of a grant from now on.
+func (f *front) set(grant string, spoil func(http.ResponseWriter, *http.Request, http.Handler)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.spoil = spoil
+	f.grant, f.spoil = grant, spoil
 }
+
+// clear lets everything pass.
+func (f *front) clear() { f.set("", nil) }
 
 // fail answers 500. The provider does not hear of the request.
 func fail(w http.ResponseWriter, _ *http.Request, _ http.Handler) {

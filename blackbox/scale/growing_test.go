@@ -66,7 +66,7 @@ func TestFailoverThatLosesWrites(t *testing.T) {
 	answers := w.burst(lost, 2, w.replicas...) // saved where it will be forgotten
 	wantLive(t, w.op.Watch(t), answers)
 	house := newGatehouse(true)
-	w.front.set(house.hold)
+	w.front.set(refreshGrant, house.hold)
 	var both sync.WaitGroup
 	both.Go(func() { w.insist(raced, w.replicas[0]) })
 	house.awaitHeld(t, len(raced))
@@ -76,7 +76,7 @@ func TestFailoverThatLosesWrites(t *testing.T) {
 	house.awaitHeld(t, len(raced)) // the new primary knows of no lock
 	close(house.open)
 	both.Wait()
-	w.front.set(nil)
+	w.front.clear()
 	w.settle(t, append(lost, raced...))
 
 	after := w.op.Watch(t)

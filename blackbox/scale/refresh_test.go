@@ -54,14 +54,14 @@ func (w *town) outage(t *testing.T, spoil func(http.ResponseWriter, *http.Reques
 	w.logIn(t, people...)
 	before := w.op.Watch(t)
 	letExpire()
-	w.front.set(spoil)
+	w.front.set(refreshGrant, spoil)
 	for _, a := range w.burst(people, 6, w.replicas...) {
 		if a.err != nil || a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 			t.Errorf("%s is answered %d %s (%v) meanwhile, want 503 with Retry-After", a.person.sub, a.status, a.body, a.err)
 		}
 	}
 	w.wantSignedIn(t, people, w.replicas...)
-	w.front.set(nil)
+	w.front.clear()
 
 	waiting := people
 	var answers []answer
@@ -123,8 +123,8 @@ func TestReplicaKilledInARefresh(t *testing.T) {
 func (w *town) killInRefresh(t *testing.T, before bool, people []*person) {
 	t.Helper()
 	house := newGatehouse(before)
-	w.front.set(house.hold)
-	defer w.front.set(nil)
+	w.front.set(refreshGrant, house.hold)
+	defer w.front.clear()
 	left := make(chan struct{})
 	go func() { defer close(left); w.burst(people, 1, w.replicas[0]) }()
 	house.awaitHeld(t, len(people))

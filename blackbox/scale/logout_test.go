@@ -1,0 +1,138 @@
+package scale_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/oidcgate/oidcgate/blackbox/internal/rp"
+	"github.com/oidcgate/oidcgate/internal/redistest"
+)
+
+// Whatever is under way when a visitor signs out, on whatever replica: afterwards the old cookie opens nothing
+// anywhere, and stays so when all that was under way is done.
+func TestLogoutWinsAgainstEverythingInFlight(t *testing.T) {
+	t.Run("on three replicas, with Redis", func(t *testing.T) {
+		server := redistest.Start(t)
+		w := newTown(t, plan{people: 7, firstTTL: shortLife, refreshedTTL: longLife, options: []string{"REDIS_URL", "redis://" + server.Addr}})
+		w.open(t, 3)
+		w.logoutWins(t)
+		wantNoSession(t, server.Client(nil))
+	})
+	t.Run("in one process, with memory", func(t *testing.T) {
+		w := newTown(t, plan{people: 7, firstTTL: shortLife, refreshedTTL: longLife})
+		w.open(t, 1)
+		w.logoutWins(t)
+	})
+}
+
+func (w *town) logoutWins(t *testing.T) {
+	reader, lateWriter, writer, earlyRefresh, lateRefresh, comer, stayer := w.people[0], w.people[1], w.people[2], w.people[3], w.people[4], w.people[5], w.people[6]
+	leavers := []*person{reader, lateWriter, writer, earlyRefresh, lateRefresh}
+	w.logIn(t, append(leavers, stayer)...)
+	callback := w.upToCallback(t, comer)
+	letExpire()
+
+	var flight sync.WaitGroup // all of it on the first replica
+	first, last := w.replicas[0], w.replicas[len(w.replicas)-1]
+	flight.Go(func() { w.get(reader, first, "/slow?ms=4000") })
+	flight.Go(func() { w.get(lateWriter, first, "/slow?ms=4000&k=cart&v=late") })
+	left := make(chan struct{})
+	flight.Go(func() { w.keepPutting(writer, first, left) })
+	houses := []*gatehouse{
+		w.inHouse(t, true, refreshGrant, func() { flight.Go(func() { w.get(earlyRefresh, first, "/token") }) }),
+		w.inHouse(t, false, refreshGrant, func() { flight.Go(func() { w.get(lateRefresh, first, "/token") }) }),
+		w.inHouse(t, false, codeGrant, func() { flight.Go(func() { w.get(comer, first, callback) }) }),
+	}
+	w.front.clear()
+
+	var ghosts []*person
+	for _, p := range leavers {
+		ghosts = append(ghosts, p.ghost(w.base))
+		w.signOut(t, p, last)
+	}
+	w.endUser(t, comer, last)
+	w.wantDead(t, ghosts)
+	for _, house := range houses {
+		close(house.open)
+	}
+	close(left)
+	flight.Wait()
+	w.wantDead(t, append(ghosts, comer.ghost(w.base)))
+	time.Sleep(2 * lease) // whatever a lock, a lease or a retry may still bring
+	w.wantDead(t, append(ghosts, comer.ghost(w.base)))
+	w.wantSignedIn(t, []*person{stayer}, w.replicas...)
+	await(t, "the login that was overtaken is told of", func() bool { return count(t, "login.failed", w.replicas...) == 1 })
+	w.signOut(t, stayer, last)
+}
+
+// lease is LOCK_LEASE.
+const lease = 3 * time.Second
+
+// upToCallback logs in at the provider and returns the path it leads back to, which nobody has opened.
+func (w *town) upToCallback(t *testing.T, p *person) string {
+	t.Helper()
+	p.Route(w.base, w.replicas[0].Addr)
+	p.HoldAt(w.base + "/auth/callback")
+	page := p.LogIn(t, p.Get(t, w.base+"/auth/login"), p.user.Login, p.user.Password)
+	u, err := url.Parse(page.Location())
+	if err != nil || u.Path != "/auth/callback" {
+		t.Fatalf("logging in ends at %s, which leads to %q, want the callback", page.URL, page.Location())
+	}
+	return u.RequestURI()
+}
+
+// inHouse begins something that asks for tokens, and returns when it is held up.
+func (w *town) inHouse(t *testing.T, before bool, grant string, begin func()) *gatehouse {
+	t.Helper()
+	house := newGatehouse(before)
+	w.front.set(grant, house.hold)
+	begin()
+	house.awaitHeld(t, 1)
+	return house
+}
+
+// keepPutting puts values as fast as they are saved.
+func (w *town) keepPutting(p *person, r *rp.Replica, until <-chan struct{}) {
+	for {
+		select {
+		case <-until:
+			return
+		default:
+			w.get(p, r, "/put?k=cart&v="+time.Now().Format("150405.000"))
+		}
+	}
+}
+
+// signOut presses the button at one replica. The cookie jar keeps what the answer says.
+func (w *town) signOut(t *testing.T, p *person, r *rp.Replica) {
+	t.Helper()
+	a := w.send(p, r, http.MethodPost, "/auth/logout")
+	if a.err != nil || a.status != http.StatusSeeOther || !strings.HasPrefix(a.header.Get("Location"), w.front.issuer) {
+		t.Fatalf("signing %s out answers %d %q (%v), Location %q, want 303 to the provider", p.sub, a.status, a.body, a.err, a.header.Get("Location"))
+	}
+}
+
+func (w *town) endUser(t *testing.T, p *person, r *rp.Replica) {
+	t.Helper()
+	q := url.Values{"iss": {w.front.issuer}, "sub": {p.sub}}
+	if a := w.send(p, r, http.MethodPost, "/sessions/end-user?"+q.Encode()); a.err != nil || a.status != http.StatusOK {
+		t.Fatalf("ending the sessions of %s answers %d %q (%v), want 200", p.sub, a.status, a.body, a.err)
+	}
+}
+
+// wantNoSession checks that nothing of any session is left in Redis.
+func wantNoSession(t *testing.T, rdb *redis.Client) {
+	t.Helper()
+	for _, kind := range []string{"s", "t", "v", "d", "u", "i"} {
+		keys, err := rdb.Keys(t.Context(), "oidcgate:"+kind+":*").Result()
+		if err != nil || len(keys) > 0 {
+			t.Errorf("Redis still has %q (%v), want nothing of a session", keys, err)
+		}
+	}
+}
