@@ -36,7 +36,7 @@ func Start(t testing.TB, cmd *exec.Cmd, ready func(*Process) bool) *Process {
 	t.Helper()
 	p := &Process{name: filepath.Base(cmd.Path), cmd: cmd, exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its children end with it
+	cmd.SysProcAttr = attributes()
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("starting %s: %v", p.name, err)
 	}
