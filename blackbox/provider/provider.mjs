@@ -60,6 +60,7 @@ function providerConfiguration() {
   return {
     adapter: Records,
     clients: config.clients,
+    fetch: (url, { dispatcher, ...options }) => fetch(url, options), // the dispatcher refuses loopback
     jwks: { keys: [signingKey()] },
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     findAccount,

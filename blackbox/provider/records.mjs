@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 export const watch = { refreshes: {}, refused: {}, reused: {}, tokens: {} };
 
 export function watchRefreshes(provider) {
+  provider.on('backchannel.error', (ctx, err, client) => console.error(`back-channel logout at ${client.clientId}: ${err.cause ?? err}`));
   const count = (counts, ctx) => {
     if (ctx.oidc.params?.grant_type === 'refresh_token') {
       const sub = ctx.oidc.entities.Account?.accountId ?? 'nobody';
