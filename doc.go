@@ -11,7 +11,7 @@
 //
 // A request passes the files in this order, and so may a reader:
 //
-//	config.go       Config and Provider: every default and every check, before the first request
+//	config.go       Config, and provider.go, Provider: every default and every check, before the first request
 //	clientauth.go   how the application authenticates at the provider; keys.go, what seals
 //	middleware.go   Gate, New, Wrap: own routes, and the session of every other request
 //	cookie.go       which session id a request brings
@@ -20,7 +20,8 @@
 //	login.go        out to the provider: a sealed attempt, state, nonce, verifier
 //	callback.go     back again: the checks in the order of the specification, then a session
 //	token.go        the provider's tokens, in a record of their own, for handlers
-//	refresh.go      one refresh per session, whatever the number of replicas; recheck.go, claims read again
+//	refresh.go      one refresh per session, whatever the number of replicas; lock.go, what they take turns by
+//	recheck.go      claims that follow the provider
 //	index.go        from a user to the user's sessions: lists, and logouts that win
 //	values.go       the application's values; saver.go saves them before the first byte
 //	logout.go       by the user: here first, then at the provider

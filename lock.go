@@ -1,0 +1,73 @@
+package oidcgate
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// lock is a key in the store that one owner holds for a lease.
+type lock struct {
+	store store.Store
+	key   string
+	owner []byte
+	lease time.Duration
+}
+
+// holder is who has a lock.
+type holder int
+
+const (
+	lockMine holder = iota
+	lockTaken
+	lockPaused
+)
+
+// take tries to take the lock and says who has it.
+func (l *lock) take(ctx context.Context) (holder, error) {
+	err := l.store.Create(ctx, l.key, l.owner, l.lease)
+	if err == nil {
+		return lockMine, nil
+	}
+	if !errors.Is(err, store.ErrExists) {
+		return lockTaken, err
+	}
+	value, err := l.store.Get(ctx, l.key)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return lockTaken, nil // released just now: the caller tries again
+	case err != nil:
+		return lockTaken, err
+	case string(value) == pausedLock:
+		return lockPaused, nil
+	}
+	return lockTaken, nil
+}
+
+// keep renews the lease until stop is called: the provider may take longer than a lease.
+func (l *lock) keep(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	done.Go(func() {
+		for sleep(ctx, l.lease/3) == nil {
+			_ = l.store.Swap(ctx, l.key, l.owner, l.owner, l.lease) // lost: saving will find out
+		}
+	})
+	return func() { cancel(); done.Wait() }
+}
+
+func (l *lock) release(ctx context.Context) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	_ = l.store.Delete(ctx, l.key, l.owner) // best effort: the lease runs out
+}
+
+// pause keeps everybody from taking the lock for a while.
+func (l *lock) pause(ctx context.Context, d time.Duration) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	_ = l.store.Swap(ctx, l.key, l.owner, []byte(pausedLock), d) // best effort: the next try comes sooner
+}
