@@ -20,7 +20,7 @@
 //	login.go        out to the provider: a sealed attempt, state, nonce, verifier
 //	callback.go     back again: the checks in the order of the specification, then a session
 //	token.go        the provider's tokens, in a record of their own, for handlers
-//	refresh.go      one refresh per session, whatever the number of replicas; lock.go, what they take turns by
+//	refresh.go      one refresh per session, whatever the number of requests (flight.go) and replicas (lock.go)
 //	recheck.go      claims that follow the provider
 //	index.go        from a user to the user's sessions: lists, and logouts that win
 //	values.go       the application's values; saver.go saves them before the first byte
