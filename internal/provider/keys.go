@@ -80,11 +80,11 @@ func (c *Client) currentKeys(ctx context.Context) (*keySet, error) {
 	if newer := c.keys.now(); newer != nil {
 		return newer, nil
 	}
-	e := failure(err, ReasonKeysUnavailable, ReasonKeysUnavailable)
+	e := *failure(err, ReasonKeysUnavailable, ReasonKeysUnavailable) // a copy: all who waited for the load got the same
 	if e.Hint == "" {
 		e.Hint = "the provider's keys cannot be loaded: check its jwks_uri and whether this host reaches it"
 	}
-	return nil, e
+	return nil, &e
 }
 
 // keysAfter returns a set that is newer than set, or set if there is none.
