@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test interop bench fuzz
+.PHONY: help demo setup test interop bench load fuzz
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,10 @@ interop: ## log in at Keycloak, fetched through Maven (exits 75 when Maven is no
 
 bench: setup ## the cost of an authenticated request beside its peers
 	@scripts/bench
+
+load: setup ## what a million sessions take in one Redis (LOAD="-sessions 1000,10000"); with SOAK=10m a soak of ten minutes
+	@if [ -n "$(SOAK)" ]; then cd load && go test -count=1 -timeout=0 -v -run='^TestSoak$$' . -soak=$(SOAK); \
+	else cd load && go run . $(LOAD); fi
 
 fuzz: ## every fuzz target for FUZZTIME each (10s)
 	@scripts/fuzz

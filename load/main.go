@@ -1,0 +1,279 @@
+// Command load fills one Redis with sessions, each begun by a login of its own through the gate, and tells what a
+// session takes and what a request and a logout cost as they become many.
+//
+//	go run . -sessions 1000,100000,1000000
+//
+// It takes about a millisecond of one core for each login, and 3 GB for a million. Nothing is written to disk.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+type options struct {
+	sessions []int
+	requests int
+	logouts  int
+	limit    time.Duration
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:])
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func readOptions(args []string) (options, error) {
+	var o options
+	var sizes string
+	f := flag.NewFlagSet("load", flag.ContinueOnError)
+	f.StringVar(&sizes, "sessions", "1000,100000,1000000", "numbers of sessions to measure at, rising")
+	f.IntVar(&o.requests, "requests", 50_000, "requests to measure with, each of another session")
+	f.IntVar(&o.logouts, "logouts", 1000, "logouts to measure with")
+	f.DurationVar(&o.limit, "limit", time.Hour, "give up after")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	for size := range strings.SplitSeq(sizes, ",") {
+		n, err := strconv.Atoi(size)
+		if err != nil || n < 1 || len(o.sessions) > 0 && n <= o.sessions[len(o.sessions)-1] {
+			return o, fmt.Errorf("load: -sessions %s: want rising numbers, separated by commas", sizes)
+		}
+		o.sessions = append(o.sessions, n)
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string) error {
+	o, err := readOptions(args)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.limit)
+	defer cancel()
+	rdb, stop, err := startRedis(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	l, err := newLoad(ctx, rdb)
+	if err != nil {
+		return err
+	}
+	var rows []row
+	for _, n := range o.sessions {
+		r, err := l.measureAt(ctx, n, o)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, r)
+	}
+	return show(rows)
+}
+
+// A load is a shop and the cookies of those who are signed in there. Every visitor is a user of their own.
+type load struct {
+	shop     *shop
+	rdb      *redis.Client
+	commands *counter
+
+	before  gauge // of an empty Redis
+	cookies []string
+	begun   int // logins so far: it names the next user
+}
+
+func newLoad(ctx context.Context, rdb *redis.Client) (*load, error) {
+	p, err := newProvider(time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	l := &load{rdb: rdb, commands: &counter{}}
+	rdb.AddHook(l.commands)
+	if l.shop, err = newShop(rdb, p, nil); err != nil {
+		return nil, err
+	}
+	l.before, err = readGauge(ctx, rdb)
+	return l, err
+}
+
+// A row is what was measured at a number of sessions.
+type row struct {
+	sessions        int
+	memory          float64 // bytes per session
+	request, logout cost
+}
+
+// A cost is what something took on average.
+type cost struct {
+	commands float64       // sent to Redis
+	redis    time.Duration // processor time of Redis
+	own      time.Duration // processor time of this process: the gate, and the little that asks it
+	took     time.Duration // on the clock, with as many at a time as there are cores
+}
+
+func (l *load) measureAt(ctx context.Context, n int, o options) (row, error) {
+	if err := l.fill(ctx, n); err != nil {
+		return row{}, err
+	}
+	memory, err := l.settledMemory(ctx)
+	if err != nil {
+		return row{}, err
+	}
+	r := row{sessions: n, memory: float64(memory-l.before.memory) / float64(n)}
+	progress("%d sessions: %d requests", n, o.requests)
+	// Neighbours in time are not neighbours here: a stride that shares no factor with n visits all.
+	r.request, err = l.measure(ctx, o.requests, func(i int) error {
+		return wantStatus(l.shop.ask(ctx, "GET", "/me", l.cookies[i*7919%n]), 200)
+	})
+	if err != nil {
+		return r, err
+	}
+	last := l.cookies[n-min(o.logouts, n/2):]
+	progress("%d sessions: %d logouts", n, len(last))
+	r.logout, err = l.measure(ctx, len(last), func(i int) error {
+		return wantStatus(l.shop.ask(ctx, "POST", "/auth/logout", last[i]), 200)
+	})
+	l.cookies = l.cookies[:n-len(last)]
+	return r, err
+}
+
+// fill signs visitors in until there are n.
+func (l *load) fill(ctx context.Context, n int) error {
+	start, from := time.Now(), len(l.cookies)
+	l.cookies = append(l.cookies, make([]string, n-from)...)
+	var done atomic.Int64
+	stop := make(chan struct{})
+	var reporter sync.WaitGroup
+	reporter.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Second):
+				d := int(done.Load())
+				left := time.Duration(float64(time.Since(start)) * float64(n-from-d) / float64(max(d, 1)))
+				progress("%d of %d sessions, %v to go", from+d, n, left.Round(time.Second))
+			}
+		}
+	})
+	err := inParallel(n-from, func(i int) error {
+		id := strconv.Itoa(l.begun + i)
+		cookie, err := l.shop.logIn(ctx, "user-"+id, "sid-"+id)
+		l.cookies[from+i] = cookie
+		done.Add(1)
+		return err
+	})
+	close(stop)
+	reporter.Wait()
+	l.begun += n - from
+	return errors.Join(err, ctx.Err())
+}
+
+// settledMemory waits until the marks of the codes that were used are gone, which all logins leave for a while.
+func (l *load) settledMemory(ctx context.Context) (int64, error) {
+	for {
+		marks, err := l.marks(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if marks == 0 {
+			g, err := readGauge(ctx, l.rdb)
+			return g.memory, err
+		}
+		progress("waiting for the marks of used codes to expire")
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// marks tells how many keys there are besides those of sessions: identity, tokens, card and two index sets each.
+func (l *load) marks(ctx context.Context) (int64, error) {
+	keys, err := l.rdb.DBSize(ctx).Result()
+	return max(keys-keysPerSession*int64(len(l.cookies)), 0), err
+}
+
+const keysPerSession = 5
+
+func (l *load) measure(ctx context.Context, n int, do func(int) error) (cost, error) {
+	before, err := readGauge(ctx, l.rdb)
+	if err != nil {
+		return cost{}, err
+	}
+	commands, own, start := l.commands.Load(), processorTime(), time.Now()
+	if err := inParallel(n, do); err != nil {
+		return cost{}, err
+	}
+	took := time.Since(start) * time.Duration(runtime.GOMAXPROCS(0))
+	own, commands = processorTime()-own, l.commands.Load()-commands
+	after, err := readGauge(ctx, l.rdb)
+	each := func(d time.Duration) time.Duration { return d / time.Duration(n) }
+	return cost{float64(commands) / float64(n), each(after.cpu - before.cpu), each(own), each(took)}, err
+}
+
+// inParallel does n things, as many at a time as there are cores, and ends with the first error.
+func inParallel(n int, do func(int) error) error {
+	var next atomic.Int64
+	errs := make([]error, runtime.GOMAXPROCS(0))
+	var running sync.WaitGroup
+	for w := range errs {
+		running.Go(func() {
+			for errs[w] == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				if errs[w] = do(i); errs[w] != nil {
+					next.Store(int64(n))
+				}
+			}
+		})
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // cannot fail
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)
+}
+
+func show(rows []row) error {
+	fmt.Fprint(os.Stderr, "\r\033[K")
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "sessions\tbytes each\trequest: commands\tRedis CPU\tour CPU\tclock\tlogout: commands\tRedis CPU\tour CPU\tclock\t")
+	for _, r := range rows {
+		fmt.Fprintf(w, "%d\t%.0f\t", r.sessions, r.memory)
+		for _, c := range []cost{r.request, r.logout} {
+			fmt.Fprintf(w, "%.2f\t%v\t%v\t%v\t", c.commands, c.redis.Round(100*time.Nanosecond), c.own.Round(100*time.Nanosecond), c.took.Round(time.Microsecond))
+		}
+		fmt.Fprintln(w)
+	}
+	return w.Flush()
+}
