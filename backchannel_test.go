@@ -22,7 +22,6 @@ import (
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/internal/redistest"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
-	"github.com/oidcgate/oidcgate/store/redisstore"
 )
 
 // logoutClaims are those of a logout token (OpenID Connect Back-Channel Logout, 2.4) with more, given as name
@@ -317,7 +316,7 @@ func onMemoryAndRedis(t *testing.T, name string, test func(t *testing.T, on chan
 	inBubble(t, name, func(t *testing.T) { test(t, func(*oidcgate.Config, *oidcgate.Provider) {}) })
 	t.Run(name+" (Redis)", func(t *testing.T) {
 		rdb := redistest.Start(t).Client(func(o *redis.Options) { o.ContextTimeoutEnabled = true })
-		test(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = redisstore.New(rdb) })
+		test(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = patient(rdb) })
 	})
 }
 

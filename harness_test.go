@@ -10,10 +10,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 	"github.com/oidcgate/oidcgate/store"
+	"github.com/oidcgate/oidcgate/store/redisstore"
 )
 
 const (
@@ -299,4 +303,11 @@ func (w *world) denied(a answer, status int, reason oidcgate.Reason) {
 	if !strings.Contains(a.body, failed[0].Reference) {
 		w.Errorf("the page does not show the reference %q:\n%s", failed[0].Reference, a.body)
 	}
+}
+
+// patience is how long tests wait for Redis where it is not the one that is ill: machines that test are busy.
+const patience = 10 * time.Second
+
+func patient(rdb redis.UniversalClient) *redisstore.Store {
+	return redisstore.NewWith(rdb, redisstore.Config{Timeout: patience})
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/internal/redistest"
-	"github.com/oidcgate/oidcgate/store/redisstore"
 )
 
 // commands notes what a client sends to Redis.
@@ -65,7 +64,7 @@ func newRedisWorld(t *testing.T, changes ...func(*oidcgate.Config, *oidcgate.Pro
 		t.Fatal(err)
 	}
 	rdb.AddHook(seen)
-	inRedis := func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = redisstore.New(rdb) }
+	inRedis := func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = patient(rdb) }
 	return newWorld(t, append(changes, inRedis)...), seen
 }
 

@@ -345,7 +345,7 @@ func TestOneRefreshOverAllReplicas(t *testing.T) {
 		rdb := redistest.Start(t).Client(func(o *redis.Options) { o.ContextTimeoutEnabled = true })
 		op := oidcgatetest.NewProvider(t, oidcgatetest.Config{RotateRefreshTokens: true, AccessTokenLifetime: time.Second})
 		f := newFleetOf(t, op, 3, func(c *oidcgate.Config, _ *oidcgate.Provider) {
-			c.Store = redisstore.NewWith(rdb, redisstore.Config{Prefix: rand.Text() + ":"})
+			c.Store = redisstore.NewWith(rdb, redisstore.Config{Prefix: rand.Text() + ":", Timeout: patience})
 		})
 		op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { m["expires_in"] = 3600 }))
 		op.Inject(oidcgatetest.Token)

@@ -142,7 +142,7 @@ func onEachStore(t *testing.T, test func(t *testing.T, on change)) {
 		rdb := redistest.Start(t).Client(heedsDeadlines)
 		test(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
 			// Each shop has the Redis to itself, whichever shop came before.
-			c.Store = redisstore.NewWith(rdb, redisstore.Config{Prefix: rand.Text() + ":"})
+			c.Store = redisstore.NewWith(rdb, redisstore.Config{Prefix: rand.Text() + ":", Timeout: patience})
 		})
 	})
 }
@@ -313,7 +313,7 @@ func TestSessionEndsInTime(t *testing.T) {
 
 	t.Run("C105 in a real Redis after PERSIST", func(t *testing.T) {
 		rdb := redistest.Start(t).Client(heedsDeadlines)
-		w, records := newTapped(t, lasts(time.Second, time.Minute), func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = redisstore.New(rdb) })
+		w, records := newTapped(t, lasts(time.Second, time.Minute), func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = patient(rdb) })
 		w.login()
 		key := records.record(t, "s:")
 		if err := rdb.Persist(t.Context(), "oidcgate:"+key).Err(); err != nil {
@@ -424,7 +424,7 @@ func TestUseOfASessionIsNoted(t *testing.T) {
 
 	t.Run("C106 every key in a real Redis has an end", func(t *testing.T) {
 		rdb := redistest.Start(t).Client(heedsDeadlines)
-		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store, c.Values = redisstore.New(rdb), true })
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store, c.Values = patient(rdb), true })
 		w.handler = w.gate.Wrap(valuesShop(w))
 		w.login()
 		w.get("/put?k=a&v=1")

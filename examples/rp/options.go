@@ -25,6 +25,7 @@ type options struct {
 	addr, router    string
 	tlsCert, tlsKey string
 	redisURL        string
+	redisTimeout    time.Duration
 	clientAuth      string
 	clientSecret    string
 	caFile          string
@@ -78,6 +79,7 @@ func (o *options) all() []*option {
 		{env: "REDIS_URL", usage: "where sessions are kept; in memory if not set:\n" +
 			"redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,HOST:PORT/MASTER?db=DB of the Sentinels,\n" +
 			"or redis+cluster://HOST:PORT,HOST:PORT of some nodes; each may have USER:PASSWORD@ before HOST", set: text(&o.redisURL)},
+		{env: "REDIS_TIMEOUT", usage: "bound on each call to Redis; 500ms if not set", set: duration(&o.redisTimeout)},
 		{env: "SESSION_KEYS", usage: "keys that seal cookies and sessions, separated by commas, each 32 bytes in base64", set: keys(&c.Keys)},
 		{env: "SESSION_VALUES", usage: "true: keep the application's own values (/put and /get)", set: boolean(&c.Values)},
 		{env: "SESSION_LIFETIME", usage: "time after which every session ends", set: duration(&c.SessionLifetime)},

@@ -57,7 +57,7 @@ func (s *service) openRedis(config *oidcgate.Config) (err error) {
 	if s.redis, err = newRedis(s.options.redisURL); err != nil {
 		return err
 	}
-	config.Store = redisstore.NewWith(s.redis, redisstore.Config{Logger: s.logger})
+	config.Store = redisstore.NewWith(s.redis, redisstore.Config{Timeout: s.options.redisTimeout, Logger: s.logger})
 	return nil
 }
 

@@ -19,7 +19,7 @@ const (
 	Resend          // a step happens, its reply is lost, and the client sends it again, perhaps much later
 	LostReply       // a step happens, and the actor is told that it failed
 	Refused         // a step does not happen, and the actor is told that it failed
-	Stall           // everybody stands still for [Pause], longer than a lease
+	Stall           // everybody stands still for [Pause], and something in the store runs out
 	Failover        // the store loses its last write
 	tick            // no fault: time goes on while somebody could move
 )
@@ -248,6 +248,9 @@ func faulty(r *Run, f Fault, waiting []*step) []move {
 	var ways []move
 	switch f {
 	case Stall:
+		if !r.shelf.expires(Pause) {
+			return nil
+		}
 		return []move{{fault: Stall}}
 	case Failover:
 		if r.shelf.undo == nil {

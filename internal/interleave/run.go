@@ -208,6 +208,7 @@ func digest(parts ...string) string {
 func (r *Run) start() {
 	r.mu.Lock()
 	r.free = false
+	r.shelf.undo = nil // what the setup wrote was there long ago
 	actors := slices.Clone(r.actors)
 	r.mu.Unlock()
 	for _, a := range actors {
@@ -274,7 +275,7 @@ func (r *Run) finished() bool {
 // apply makes a move.
 func (r *Run) apply(m move) {
 	r.trace = append(r.trace, m.String())
-	if m.fault != none {
+	if m.fault != none && m.fault != tick {
 		r.faults = append(r.faults, m.fault)
 	}
 	switch m.fault {

@@ -247,6 +247,19 @@ func (s *shelf) keys() []string {
 	return keys
 }
 
+// expires reports whether a value will be gone in d.
+func (s *shelf) expires(d time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire()
+	for _, it := range s.values {
+		if time.Until(it.expires) <= d {
+			return true
+		}
+	}
+	return false
+}
+
 // forget loses the last write, as a store does that fails over to a copy which had not seen it.
 func (s *shelf) forget() {
 	s.mu.Lock()

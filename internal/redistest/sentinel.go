@@ -74,13 +74,14 @@ sentinel failover-timeout %[2]s 6000
 // before that there is no failover.
 func (g *Group) awaitPeers() {
 	g.t.Helper()
+	rdb := g.nodes[0].Client(nil)
 	await(g.t, startTime, "the Sentinels know one another", func(ctx context.Context) bool {
 		for _, addr := range g.Sentinels {
 			if !g.knowsAll(ctx, addr) {
 				return false
 			}
 		}
-		return g.Primary().Client(nil).Wait(ctx, replicas, time.Second).Val() == replicas
+		return rdb.Wait(ctx, replicas, time.Second).Val() == replicas
 	})
 }
 
@@ -169,8 +170,15 @@ func (g *Group) AwaitFailover(old *Server) {
 	g.t.Helper()
 	await(g.t, failoverTime, "the Sentinels make another node the primary", func(ctx context.Context) bool {
 		primary := g.Primary()
-		return primary != old && primary.Client(nil).Set(ctx, "redistest", "1", time.Minute).Err() == nil
+		return primary != old && writes(ctx, primary)
 	})
+}
+
+// writes reports whether a node accepts a write.
+func writes(ctx context.Context, node *Server) bool {
+	rdb := redis.NewClient(&redis.Options{Addr: node.Addr})
+	defer func() { _ = rdb.Close() }()
+	return rdb.Set(ctx, "redistest", "1", time.Minute).Err() == nil
 }
 
 // await asks until the answer is yes.
