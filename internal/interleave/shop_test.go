@@ -32,7 +32,7 @@ const (
 	sid     = "the provider's session"
 
 	tokenLife = time.Minute
-	lockLease = 100 * time.Millisecond // less than interleave.Pause, and a third of it less than interleave.Tick
+	lockLease = 150 * time.Millisecond // less than interleave.Pause, and more than two of interleave.Tick: one renewal may fail
 )
 
 // signer signs for the provider. One key serves all executions.
