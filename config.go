@@ -197,6 +197,9 @@ func (c *config) compileDurations(f *faults) {
 	f.duration("TokenLifetime", &c.TokenLifetime, time.Hour)
 	f.duration("RefreshMargin", &c.RefreshMargin, time.Minute)
 	f.duration("LockLease", &c.LockLease, 15*time.Second)
+	f.lasting("IdleTimeout", c.IdleTimeout)
+	f.lasting("SessionLifetime", c.SessionLifetime)
+	f.lasting("AttemptTTL", c.AttemptTTL)
 	if c.IdleTimeout > c.SessionLifetime {
 		c.IdleTimeout = c.SessionLifetime
 	}

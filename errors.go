@@ -91,8 +91,13 @@ func (f *faults) duration(field string, d *time.Duration, ifZero time.Duration) 
 		f.add(field, "%v is negative; use 0 for the default of %v", *d, ifZero)
 	case *d == 0:
 		*d = ifZero
-	case *d < time.Millisecond:
-		f.add(field, "%v is next to nothing; a number alone is nanoseconds, write 30*time.Minute", *d)
+	}
+}
+
+// lasting refuses a time in which nobody can do anything: a number without its unit.
+func (f *faults) lasting(field string, d time.Duration) {
+	if 0 < d && d < time.Millisecond {
+		f.add(field, "%v is next to nothing; a number alone is nanoseconds, write 30*time.Minute", d)
 	}
 }
 

@@ -156,6 +156,9 @@ func (l *load) measureAt(ctx context.Context, n int, o options) (row, error) {
 	return r, err
 }
 
+// fillers log in at a time: a login waits for Redis most of its time.
+const fillers = 48
+
 // fill signs visitors in until there are n.
 func (l *load) fill(ctx context.Context, n int) error {
 	start, from := time.Now(), len(l.cookies)
@@ -175,7 +178,7 @@ func (l *load) fill(ctx context.Context, n int) error {
 			}
 		}
 	})
-	err := inParallel(n-from, func(i int) error {
+	err := inParallel(fillers, n-from, func(i int) error {
 		id := strconv.Itoa(l.begun + i)
 		cookie, err := l.shop.logIn(ctx, "user-"+id, "sid-"+id)
 		l.cookies[from+i] = cookie
@@ -188,32 +191,30 @@ func (l *load) fill(ctx context.Context, n int) error {
 	return errors.Join(err, ctx.Err())
 }
 
-// settledMemory waits until the marks of the codes that were used are gone, which all logins leave for a while.
+// settledMemory waits until the marks of the logins that were used are over, which all leave for a while, and has
+// Redis forget them: by itself it may keep a tenth of them, and SCAN deletes what it finds expired.
 func (l *load) settledMemory(ctx context.Context) (int64, error) {
-	for {
-		marks, err := l.marks(ctx)
-		if err != nil {
-			return 0, err
-		}
-		if marks == 0 {
-			g, err := readGauge(ctx, l.rdb)
-			return g.memory, err
-		}
-		progress("waiting for the marks of used codes to expire")
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
+	progress("waiting for the marks of used logins to expire")
+	select {
+	case <-time.After(attemptTTL + 2*leeway):
+	case <-ctx.Done():
+		return 0, ctx.Err()
 	}
-}
-
-// marks tells how many keys there are besides those of sessions: identity, tokens, card and two index sets each.
-func (l *load) marks(ctx context.Context) (int64, error) {
+	for all := l.rdb.Scan(ctx, 0, "", 1000).Iterator(); all.Next(ctx); {
+	}
 	keys, err := l.rdb.DBSize(ctx).Result()
-	return max(keys-keysPerSession*int64(len(l.cookies)), 0), err
+	if err != nil {
+		return 0, err
+	}
+	if want := keysPerSession * int64(len(l.cookies)); keys != want {
+		return 0, fmt.Errorf("load: Redis has %d keys, want %d", keys, want)
+	}
+	g, err := readGauge(ctx, l.rdb)
+	return g.memory, err
 }
 
+// keysPerSession are identity, tokens, what the index says of the session, and two sets of the index. Every visitor
+// is a user of their own here.
 const keysPerSession = 5
 
 func (l *load) measure(ctx context.Context, n int, do func(int) error) (cost, error) {
@@ -222,7 +223,7 @@ func (l *load) measure(ctx context.Context, n int, do func(int) error) (cost, er
 		return cost{}, err
 	}
 	commands, own, start := l.commands.Load(), processorTime(), time.Now()
-	if err := inParallel(n, do); err != nil {
+	if err := inParallel(runtime.GOMAXPROCS(0), n, do); err != nil {
 		return cost{}, err
 	}
 	took := time.Since(start) * time.Duration(runtime.GOMAXPROCS(0))
@@ -232,10 +233,10 @@ func (l *load) measure(ctx context.Context, n int, do func(int) error) (cost, er
 	return cost{float64(commands) / float64(n), each(after.cpu - before.cpu), each(own), each(took)}, err
 }
 
-// inParallel does n things, as many at a time as there are cores, and ends with the first error.
-func inParallel(n int, do func(int) error) error {
+// inParallel does n things, so many at a time, and ends with the first error.
+func inParallel(workers, n int, do func(int) error) error {
 	var next atomic.Int64
-	errs := make([]error, runtime.GOMAXPROCS(0))
+	errs := make([]error, workers)
 	var running sync.WaitGroup
 	for w := range errs {
 		running.Go(func() {

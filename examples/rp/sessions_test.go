@@ -180,7 +180,7 @@ func tokensThat(have map[string]any, without ...string) oidcgatetest.Fault {
 }
 
 // atOnce is a TOKEN_LIFETIME that is over when the token is there.
-const atOnce = "1ms"
+const atOnce = "1ns"
 
 func TestTokenIsRefreshedWhenItsTimeIsOver(t *testing.T) {
 	w := start(t, map[string]string{"TOKEN_LIFETIME": atOnce})
@@ -238,7 +238,7 @@ func TestC085TheSessionEndsWithItsTokenWhereThatIsWanted(t *testing.T) {
 }
 
 func TestC113AGroupThatIsTakenAwayIsMissedAtTheNextRequest(t *testing.T) {
-	w := start(t, map[string]string{"REREAD_CLAIMS": "1ms", "OIDC_USERINFO": "on", "GROUPS_PREFIX": "ad"})
+	w := start(t, map[string]string{"REREAD_CLAIMS": "1ns", "OIDC_USERINFO": "on", "GROUPS_PREFIX": "ad"})
 	w.wants(w.get("/admin"), http.StatusOK, "hello Ann")
 	label := read[[]sessionAnswer](w, w.get("/sessions"))[0].Label
 	w.op.SetUser(oidcgatetest.User{Subject: "ann", Claims: map[string]any{"groups": []string{"staff"}}})
