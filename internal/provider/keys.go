@@ -48,6 +48,7 @@ type keys struct {
 	failed error   // of the last load, nil if it was good
 	loads  float64 // how many loads were made, less those that time has refilled
 	last   time.Time
+	told   time.Time // when it was last told that a load was refused
 }
 
 // verify returns the payload of a token that one of the provider's keys signed.
@@ -108,7 +109,9 @@ func (c *Client) loadKeys(ctx context.Context, set *keySet) error {
 		case loadNone:
 			return nil
 		case loadThrottled:
-			c.cfg.Notify(Notice{Event: EventKeysThrottled, Reason: ReasonKeyUnknown, Err: failed})
+			if c.keys.mayTell() {
+				c.cfg.Notify(Notice{Event: EventKeysThrottled, Reason: ReasonKeyUnknown, Err: failed})
+			}
 			return failed
 		}
 		return c.fetchKeys(ctx)
@@ -141,6 +144,18 @@ func (k *keys) take(set *keySet) (load, error) {
 	}
 	k.loads++
 	return loadNow, nil
+}
+
+// mayTell reports whether to tell that a load was refused: once a second, since
+// whoever sends junk would fill the log with it.
+func (k *keys) mayTell() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if time.Since(k.told) < time.Second {
+		return false
+	}
+	k.told = time.Now()
+	return true
 }
 
 // fetchKeys loads the keys. What is no usable set does not replace one that is.
