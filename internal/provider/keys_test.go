@@ -309,3 +309,27 @@ func TestKeyLoadsAreShared(t *testing.T) {
 		}
 	})
 }
+
+func TestThrottledLoadsAreToldOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		told := 0
+		c := newOP().client(func(cfg *provider.Config) {
+			cfg.Notify = func(n provider.Notice) {
+				mu.Lock()
+				defer mu.Unlock()
+				if n.Event == provider.EventKeysThrottled {
+					told++
+				}
+			}
+		})
+		junk := map[string]any{"alg": "RS256", "kid": "unknown"}
+		for range 50 {
+			_, err := c.VerifyIDToken(t.Context(), signed(junk, encode(identity(nil))), provider.Expectation{Nonce: nonce})
+			wantReason(t, err, "key_unknown")
+		}
+		if told != 1 {
+			t.Errorf("told %d times of 50 junk tokens", told)
+		}
+	})
+}
