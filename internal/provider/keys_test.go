@@ -323,7 +323,7 @@ func TestThrottledLoadsAreToldOnceASecond(t *testing.T) {
 				}
 			}
 		})
-		junk := map[string]any{"alg": "RS256", "kid": "unknown"}
+		junk := `{"alg":"RS256","kid":"unknown"}`
 		for range 50 {
 			_, err := c.VerifyIDToken(t.Context(), signed(junk, encode(identity(nil))), provider.Expectation{Nonce: nonce})
 			wantReason(t, err, "key_unknown")
