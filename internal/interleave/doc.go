@@ -9,9 +9,9 @@
 //
 // The tests explore the gate's login, refresh, logout and values: what meets what stands in protocol_test.go,
 // with what must hold, and mutants_test.go does each step of theirs in another order or not at all, which must
-// be found. Every fault in every scenario takes some minutes:
+// be found. Every fault in every scenario takes ten minutes:
 //
-//	go test ./internal/interleave -run Faults -all -v
+//	go test ./internal/interleave -run Faults -timeout 30m -all
 //
 // # Why it ends
 //
