@@ -74,7 +74,7 @@ func newTown(t *testing.T, p plan) *town {
 	w.options = rp.Options{
 		"BASE_URL": base, "SESSION_KEYS": rp.NewKey(), "SESSION_VALUES": "true", "LOG_LEVEL": "error",
 		"OIDC_ISSUER": w.front.issuer, "OIDC_CLIENT_ID": "shop", "OIDC_CLIENT_SECRET": clientSecret,
-		"OIDC_SCOPES": "profile", "LOCK_LEASE": "3s", "PROVIDER_TIMEOUT": "20s",
+		"OIDC_SCOPES": "profile", "LOCK_LEASE": "3s", "REFRESH_MARGIN": "1s", "PROVIDER_TIMEOUT": "20s",
 	}
 	for i := 0; i < len(p.options); i += 2 {
 		w.options[p.options[i]] = p.options[i+1]

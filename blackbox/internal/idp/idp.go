@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate/blackbox/internal/process"
 )
@@ -102,9 +103,10 @@ func Start(t testing.TB, c Config) *Provider {
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "oidc-provider")); err != nil {
 		t.Fatal("the npm provider is not installed; `make setup` installs what the tests need")
 	}
-	cmd := exec.Command("node", filepath.Join(dir, "provider.mjs"), writeConfig(t, c))
+	file := writeConfig(t, c)
+	command := func() *exec.Cmd { return exec.Command("node", filepath.Join(dir, "provider.mjs"), file) }
 	ready := "ready " + c.Issuer
-	p := process.Start(t, cmd, func(p *process.Process) bool { return strings.Contains(p.Stdout(), ready) })
+	p := process.StartAgain(t, time.Minute, command, func(p *process.Process) bool { return strings.Contains(p.Stdout(), ready) })
 	return &Provider{Process: p, Issuer: c.Issuer, local: fmt.Sprintf("http://127.0.0.1:%d", c.Port)}
 }
 

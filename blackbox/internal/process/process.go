@@ -34,6 +34,30 @@ type Process struct {
 // program ends before it is ready; where it fails later, its log shows what the program printed.
 func Start(t testing.TB, cmd *exec.Cmd, ready func(*Process) bool) *Process {
 	t.Helper()
+	p, err := launch(t, cmd, readyTime, ready)
+	if err != nil {
+		t.Fatalf("starting %s: %v", p.name, err)
+	}
+	return p
+}
+
+// StartAgain is Start for a program that is ready in a moment or, once in a thousand, never: one that is not ready
+// within the time is ended and started again, twice at the most.
+func StartAgain(t testing.TB, within time.Duration, command func() *exec.Cmd, ready func(*Process) bool) *Process {
+	t.Helper()
+	for range 2 {
+		p, err := launch(t, command(), within, ready)
+		if err == nil {
+			return p
+		}
+		t.Logf("starting %s: %v; it printed:\n%s%s", p.name, err, p.stdout.tail(), p.stderr.tail())
+		p.Kill()
+	}
+	return Start(t, command(), ready)
+}
+
+func launch(t testing.TB, cmd *exec.Cmd, within time.Duration, ready func(*Process) bool) (*Process, error) {
+	t.Helper()
 	p := &Process{name: filepath.Base(cmd.Path), cmd: cmd, exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
 	cmd.SysProcAttr = attributes()
@@ -50,14 +74,11 @@ func Start(t testing.TB, cmd *exec.Cmd, ready func(*Process) bool) *Process {
 			t.Logf("%s printed:\n%s%s", p.name, p.stdout.tail(), p.stderr.tail())
 		}
 	})
-	if err := p.await(ready); err != nil {
-		t.Fatalf("starting %s: %v", p.name, err)
-	}
-	return p
+	return p, p.await(within, ready)
 }
 
-func (p *Process) await(ready func(*Process) bool) error {
-	for end := time.Now().Add(readyTime); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+func (p *Process) await(within time.Duration, ready func(*Process) bool) error {
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		select {
 		case <-p.exited:
 			return fmt.Errorf("it ended with %v", p.cmd.ProcessState)
@@ -67,7 +88,7 @@ func (p *Process) await(ready func(*Process) bool) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("not ready within %v", readyTime)
+	return fmt.Errorf("not ready within %v", within)
 }
 
 // Stop asks the program to end, waits for it, and kills it if it does not. Stopping it again does nothing.
