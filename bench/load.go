@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +25,7 @@ type load struct {
 type sample struct {
 	cpu  time.Duration // processor time of the server per request
 	rate float64       // requests per second
+	p99  time.Duration // within which 99 of 100 requests were answered
 }
 
 func measureLoad(ctx context.Context, o options, connections int, redisAddr string) (*load, error) {
@@ -83,7 +83,7 @@ func measure(ctx context.Context, s *server, connections int, d time.Duration) (
 		return sample{}, err
 	}
 	start := time.Now()
-	requests, err := browse(ctx, visitors, start.Add(d))
+	waits, err := browse(ctx, visitors, start.Add(d))
 	took := time.Since(start)
 	if err != nil {
 		return sample{}, err
@@ -92,26 +92,35 @@ func measure(ctx context.Context, s *server, connections int, d time.Duration) (
 	if err != nil {
 		return sample{}, err
 	}
-	return sample{(after - before) / time.Duration(requests), float64(requests) / took.Seconds()}, nil
+	slices.Sort(waits)
+	return sample{
+		cpu:  (after - before) / time.Duration(len(waits)),
+		rate: float64(len(waits)) / took.Seconds(),
+		p99:  waits[(len(waits)-1)*99/100],
+	}, nil
 }
 
-// browse lets all visitors ask until the end and returns the number of answers.
-func browse(ctx context.Context, visitors []*visitor, end time.Time) (int64, error) {
+// browse lets all visitors ask until the end, once at least, and returns how long each answer took.
+func browse(ctx context.Context, visitors []*visitor, end time.Time) ([]time.Duration, error) {
 	var (
-		requests atomic.Int64
-		wait     sync.WaitGroup
-		errs     = make([]error, len(visitors))
+		wait  sync.WaitGroup
+		errs  = make([]error, len(visitors))
+		waits = make([][]time.Duration, len(visitors))
 	)
 	for i, v := range visitors {
 		wait.Go(func() {
-			for errs[i] == nil && time.Now().Before(end) && ctx.Err() == nil {
+			for start := time.Now(); errs[i] == nil && ctx.Err() == nil; {
 				errs[i] = v.get()
-				requests.Add(1)
+				now := time.Now()
+				waits[i] = append(waits[i], now.Sub(start))
+				if start = now; now.After(end) {
+					return
+				}
 			}
 		})
 	}
 	wait.Wait()
-	return max(requests.Load(), 1), errors.Join(append(errs, ctx.Err())...)
+	return slices.Concat(waits...), errors.Join(append(errs, ctx.Err())...)
 }
 
 // A visitor is one keep-alive connection of a signed-in browser. It speaks HTTP itself, because http.Client

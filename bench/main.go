@@ -50,7 +50,7 @@ func parseOptions() (options, error) {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 21, "how often each server is measured")
 	flag.DurationVar(&o.time, "time", 300*time.Millisecond, "how long each measurement takes")
-	connections := flag.String("connections", "16,64", "numbers of connections to measure with")
+	connections := flag.String("connections", "1,16,64", "numbers of connections to measure with")
 	flag.StringVar(&o.serve, "serve", "", "be the server of one measurement (used by this program itself)")
 	flag.StringVar(&o.redis, "redis", "", "its Redis")
 	flag.Parse()
