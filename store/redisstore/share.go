@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/oidcgate/oidcgate/store"
 )
 
 // A round trip to Redis costs a server more than all else of a read: two system
@@ -86,14 +88,18 @@ func (s *Store) wait(ctx context.Context, r *read) ([]byte, error) {
 	select {
 	case batch := <-r.turn:
 		s.readAll(batch)
-		return r.value, r.err
 	case <-r.done:
-		return r.value, r.err
 	case <-ctx.Done():
 		return nil, s.giveUp(ctx, r)
 	case <-bounded.Done():
 		return nil, s.giveUp(bounded, r)
 	}
+	if r.err == nil || r.err == store.ErrNotFound || bounded.Err() != nil {
+		return r.value, r.err
+	}
+	// go-redis has connections for pipelines of their own. After an outage they may come back later than the
+	// others, of which a read that still has time may have one.
+	return s.getAlone(bounded, r.key)
 }
 
 func (s *Store) giveUp(ctx context.Context, r *read) error {
