@@ -27,32 +27,41 @@ var (
 	}}
 )
 
-// Login, claims, a page for one group, logout here and at Keycloak: for every client authentication, router and
-// store.
-func TestLogInAndOut(t *testing.T) {
+// TestKeycloak starts Keycloak once, since that takes most of the time.
+func TestKeycloak(t *testing.T) {
 	server := startServer(t)
-	base := rp.NewBaseURL(t)
-	tour := walk.Tour{Issuer: server.addRealm(t, base), Roots: server.roots, Alice: alice, Bob: bob}
+	base, receiver := rp.NewBaseURL(t), freeAddr(t)
+	redisURL := "redis://" + redistest.Start(t).Addr
+	tour := walk.Tour{Issuer: server.addRealm(t, base, receiver), Roots: server.roots, Alice: alice, Bob: bob}
 	options := rp.Options{
-		"BASE_URL":      base,
-		"SESSION_KEYS":  rp.NewKey(),
-		"OIDC_ISSUER":   tour.Issuer,
-		"OIDC_SCOPES":   "profile email",
-		"OIDC_USERINFO": "on",
-		"CA_FILE":       server.caFile,
+		"BASE_URL":           base,
+		"SESSION_KEYS":       rp.NewKey(),
+		"OIDC_ISSUER":        tour.Issuer,
+		"OIDC_CLIENT_SECRET": "a secret of client and Keycloak",
+		"OIDC_SCOPES":        "profile email",
+		"OIDC_USERINFO":      "on",
+		"CA_FILE":            server.caFile,
 	}
+	t.Run("back-channel logout", func(t *testing.T) {
+		testBackchannelLogout(t, server, options.With("REDIS_URL", redisURL, "OIDC_CLIENT_ID", "shop-backchannel"), receiver)
+	})
+	t.Run("log in and out", func(t *testing.T) { testLogInAndOut(t, tour, options, redisURL) })
+}
+
+// testLogInAndOut logs in, looks at claims and at a page for one group, and logs out here and at Keycloak: for
+// every client authentication, router and store.
+func testLogInAndOut(t *testing.T, tour walk.Tour, options rp.Options, redisURL string) {
 	clients := map[string]rp.Options{
-		"basic": {"OIDC_CLIENT_ID": "shop", "OIDC_CLIENT_SECRET": "a secret of client and Keycloak"},
-		"post":  {"OIDC_CLIENT_ID": "shop", "OIDC_CLIENT_SECRET": "a secret of client and Keycloak"},
-		"none":  {"OIDC_CLIENT_ID": "shop-public"},
+		"basic": options.With("OIDC_CLIENT_ID", "shop"),
+		"post":  options.With("OIDC_CLIENT_ID", "shop"),
+		"none":  options.With("OIDC_CLIENT_ID", "shop-public", "OIDC_CLIENT_SECRET", ""),
 	}
-	stores := map[string]string{"Redis": "redis://" + redistest.Start(t).Addr, "memory": ""}
+	stores := map[string]string{"Redis": redisURL, "memory": ""}
 	for auth, client := range clients {
 		for _, router := range []string{"mux", "chi", "gin"} {
 			for store, url := range stores {
 				t.Run(strings.Join([]string{auth, router, store}, " on "), func(t *testing.T) {
-					tour.Options = options.With("ROUTER", router, "REDIS_URL", url, "OIDC_CLIENT_AUTH", auth,
-						"OIDC_CLIENT_ID", client["OIDC_CLIENT_ID"], "OIDC_CLIENT_SECRET", client["OIDC_CLIENT_SECRET"])
+					tour.Options = client.With("ROUTER", router, "REDIS_URL", url, "OIDC_CLIENT_AUTH", auth)
 					tour.Take(t)
 				})
 			}

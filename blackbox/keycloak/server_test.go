@@ -102,21 +102,28 @@ var realmText string
 
 var realmTemplate = template.Must(template.New("realm.json").Parse(realmText))
 
-// addRealm makes the realm shop, with clients for a service at baseURL, and returns its issuer.
-func (s *server) addRealm(t *testing.T, baseURL string) string {
+// addRealm makes the realm shop, with clients for a service at baseURL, and returns its issuer. The client
+// shop-backchannel is told of logouts at receiver, a host:port.
+func (s *server) addRealm(t *testing.T, baseURL, receiver string) string {
 	t.Helper()
 	var realm bytes.Buffer
-	if err := realmTemplate.Execute(&realm, struct{ BaseURL string }{baseURL}); err != nil {
+	if err := realmTemplate.Execute(&realm, struct{ BaseURL, Receiver string }{baseURL, receiver}); err != nil {
 		t.Fatal(err)
 	}
-	r, err := http.NewRequest(http.MethodPost, s.url+"/admin/realms", &realm)
+	s.admin(t, http.MethodPost, "", &realm, http.StatusCreated)
+	return s.url + "/realms/shop"
+}
+
+// admin sends a request to a path below the realms of the admin interface and returns the answer's body.
+func (s *server) admin(t *testing.T, method, path string, body io.Reader, want int) []byte {
+	t.Helper()
+	r, err := http.NewRequest(method, s.url+"/admin/realms"+path, body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Authorization", "Bearer "+s.adminToken(t))
-	s.send(t, r, http.StatusCreated)
-	return s.url + "/realms/shop"
+	r.Header.Set("Authorization", "Bearer "+s.adminToken(t)) // a new one: it lives for a minute
+	return s.send(t, r, want)
 }
 
 func (s *server) adminToken(t *testing.T) string {

@@ -1,0 +1,130 @@
+//go:build interop
+
+package keycloak_test
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate/blackbox/internal/process"
+	"github.com/oidcgate/oidcgate/blackbox/internal/rp"
+	"github.com/oidcgate/oidcgate/blackbox/internal/visitor"
+	"github.com/oidcgate/oidcgate/blackbox/internal/walk"
+)
+
+const patience = 30 * time.Second // with Keycloak, on a busy machine
+
+// freeAddr returns a loopback address that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(process.FreePort(t)))
+}
+
+// pair is one service of two replicas: people log in at the first, and Keycloak knows the second alone.
+type pair struct {
+	server          *server
+	base            string
+	first, receiver *rp.Replica
+}
+
+// testBackchannelLogout logs people out at Keycloak, behind the back of their browsers.
+func testBackchannelLogout(t *testing.T, s *server, options rp.Options, receiver string) {
+	p := &pair{server: s, base: options["BASE_URL"], first: rp.Start(t, options)}
+	p.receiver = rp.Start(t, options.With("ADDR", receiver))
+
+	one := p.logIn(t)
+	session := s.onlySession(t, alice.Claims["sub"].(string))
+	other := p.logIn(t)
+	p.wantSignedIn(t, one)
+	p.wantSignedIn(t, other)
+
+	t.Run("C125 the end of one session at Keycloak ends that session and no other", func(t *testing.T) {
+		s.admin(t, http.MethodDelete, "/shop/sessions/"+session, nil, http.StatusNoContent)
+		p.wantDead(t, one)
+		p.wantSignedIn(t, other)
+		p.wantAccepted(t, 1)
+	})
+	t.Run("the end of all of a user's sessions at Keycloak ends those that are left", func(t *testing.T) {
+		s.admin(t, http.MethodPost, "/shop/users/"+alice.Claims["sub"].(string)+"/logout", nil, http.StatusNoContent)
+		p.wantDead(t, other)
+		p.wantAccepted(t, 2)
+	})
+}
+
+// logIn logs Alice in at the first replica, from a new browser, and returns the cookies that this left there.
+func (p *pair) logIn(t *testing.T) []*http.Cookie {
+	t.Helper()
+	v := visitor.New()
+	v.Trust(p.server.roots)
+	walk.LogIn(t, v, p.base+"/app", alice)
+	return v.Cookies(p.base)
+}
+
+// whoami returns the status that a replica answers to cookies. Each time they come from a new browser: one that was
+// told to forget them would show nothing.
+func (p *pair) whoami(t *testing.T, cookies []*http.Cookie, replica *rp.Replica) int {
+	t.Helper()
+	v := visitor.New()
+	v.Route(p.base, replica.Addr)
+	v.SetCookies(p.base, cookies)
+	return v.Peek(t, p.base+"/whoami").Status
+}
+
+func (p *pair) wantSignedIn(t *testing.T, cookies []*http.Cookie) {
+	t.Helper()
+	for _, replica := range []*rp.Replica{p.first, p.receiver} {
+		if status := p.whoami(t, cookies, replica); status != http.StatusOK {
+			t.Errorf("%s answers %d to the cookies of a session that lives, want 200", replica.Addr, status)
+		}
+	}
+}
+
+func (p *pair) wantDead(t *testing.T, cookies []*http.Cookie) {
+	t.Helper()
+	for _, replica := range []*rp.Replica{p.first, p.receiver} {
+		await(t, replica.Addr+" answers 401 to the cookies of a session that has ended", func() bool {
+			return p.whoami(t, cookies, replica) == http.StatusUnauthorized
+		})
+	}
+}
+
+// wantAccepted checks that the receiver took so many logout tokens and refused none.
+func (p *pair) wantAccepted(t *testing.T, want int) {
+	t.Helper()
+	await(t, strconv.Itoa(want)+" logout tokens are accepted", func() bool {
+		return count(p.receiver.Events(t), "backchannel.accepted") == want
+	})
+	if count(p.receiver.Events(t), "backchannel.rejected") > 0 {
+		t.Error("a logout token of Keycloak's was refused")
+	}
+}
+
+func count(events []rp.Event, name string) int {
+	return len(slices.DeleteFunc(events, func(e rp.Event) bool { return e.Name != name }))
+}
+
+func await(t *testing.T, what string, yes func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if yes() {
+			return
+		}
+	}
+	t.Fatalf("waited %v in vain until %s", patience, what)
+}
+
+// onlySession returns the id of the one session that a user has at Keycloak.
+func (s *server) onlySession(t *testing.T, user string) string {
+	t.Helper()
+	var sessions []struct{ ID string }
+	body := s.admin(t, http.MethodGet, "/shop/users/"+user+"/sessions", nil, http.StatusOK)
+	if err := json.Unmarshal(body, &sessions); err != nil || len(sessions) != 1 {
+		t.Fatalf("Keycloak's list of sessions is %s (%v), want one", body, err)
+	}
+	return sessions[0].ID
+}
