@@ -27,8 +27,8 @@ const (
 	warmUp       = 5 * time.Second
 	// What a pool, a timer or a buffer may have more of than at another moment; a leak of one thing a request
 	// is thousands.
-	spareGoroutines = 8
-	spareHeap       = 4 << 20
+	spareGoroutines = 4
+	spareHeap       = 2 << 20
 )
 
 // After hours of logins, requests, refreshes and logouts, with a store and a provider that fail now and then, the
@@ -87,6 +87,7 @@ func (k *soak) run(d time.Duration) {
 	if err := k.shop.gate.Close(ctx); err != nil { // waits for refreshes under way and ends nothing else
 		k.Errorf("waiting for refreshes: %v", err)
 	}
+	k.server.Restart() // which ends all connections: two goroutines and two buffers each, of the proxy
 }
 
 // fail brings one fault after the other, each for a moment, with peace between them.
