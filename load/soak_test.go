@@ -27,8 +27,8 @@ const (
 	warmUp       = 5 * time.Second
 	// What a pool, a timer or a buffer may have more of than at another moment; a leak of one thing a request
 	// is thousands.
-	spareGoroutines = 4
-	spareHeap       = 2 << 20
+	spareGoroutines = 8
+	spareHeap       = 4 << 20
 )
 
 // After hours of logins, requests, refreshes and logouts, with a store and a provider that fail now and then, the
