@@ -306,7 +306,7 @@ func (g *Gate) tryAgainLater(ctx context.Context, st *state, lock *lock, t *toke
 	var e *provider.Error
 	errors.As(cause, &e)
 	g.events.emit(Event{Type: EventRefreshFailed, Reason: reasonOf(e), Provider: st.identity.provider, SessionRef: g.sessionRef(st.token), Detail: cause.Error()})
-	lock.pause(ctx, pause(time.Since(g.expiry(t).Add(-g.config.RefreshMargin))))
+	lock.pause(ctx, pause(time.Since(g.expiry(t).Add(-g.margin(t)))))
 	return fmt.Errorf("%w: %w", ErrProviderUnavailable, cause)
 }
 

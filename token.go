@@ -201,6 +201,9 @@ func (g *Gate) expiry(t *tokens) time.Time { return t.issued.Add(g.lifetime(t)) 
 // usable reports whether the access token still serves.
 func (g *Gate) usable(t *tokens) bool { return time.Now().Before(g.expiry(t)) }
 
+// margin is how long before its end an access token is refreshed at the earliest.
+func (g *Gate) margin(t *tokens) time.Duration { return min(g.config.RefreshMargin, g.lifetime(t)/4) }
+
 // due reports whether the access token should be refreshed: when its time is over, or a margin before. The
 // margin is at most a quarter of the token's life, and half of it differs from session to session, so that
 // those who logged in together do not come back together. For one session it is the same on every replica.
@@ -208,7 +211,7 @@ func (g *Gate) due(t *tokens, token string) bool {
 	if t.RefreshToken == "" {
 		return !g.usable(t)
 	}
-	margin := min(g.config.RefreshMargin, g.lifetime(t)/4)
+	margin := g.margin(t)
 	spread := margin / 2 / (1 << 16) * time.Duration(crc32.ChecksumIEEE([]byte(token))>>16)
 	return !time.Now().Before(g.expiry(t).Add(spread - margin))
 }
