@@ -235,11 +235,17 @@ func visitOnce(v *visitor.Visitor, address string) error {
 	return nil
 }
 
-// awaitWell waits until the service has noticed.
+// awaitWell waits until the service has noticed, whichever connection it takes: after many refusals go-redis dials
+// for each of its pools about once a second.
 func (w *ward) awaitWell(t *testing.T) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if w.shop.Ready() {
+	const inARow = 40 // times 50 ms
+	well := 0
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if well++; !w.shop.Ready() {
+			well = 0
+		}
+		if well == inARow {
 			return
 		}
 	}
