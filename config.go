@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -280,15 +279,6 @@ func (c *config) compileStorage(f *faults) {
 		}
 		c.Keys = randomKeys()
 	}
-}
-
-// isLoopback reports whether host names this machine: plain http is safe to it.
-func isLoopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }
 
 // providerPath is the path of a route that each provider has its own of.

@@ -2,7 +2,6 @@ package oidcgate
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 )
 
@@ -76,12 +75,4 @@ func (g *Gate) setCookie(w http.ResponseWriter, name, value string, maxAge time.
 
 func (g *Gate) clearCookie(w http.ResponseWriter, name string) {
 	g.setCookie(w, name, "", -time.Second)
-}
-
-func parseMillis(text string) time.Time {
-	ms, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms)
 }

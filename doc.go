@@ -11,23 +11,30 @@
 //
 // A request passes the files in this order, and so may a reader:
 //
-//	config.go       Config, and provider.go, Provider: every default and every check, before the first request
+//	config.go       Config, and provider.go, Provider: every default and every check, before the first request;
+//	                faults.go collects what is wrong
 //	clientauth.go   how the application authenticates at the provider; keys.go, what seals
-//	middleware.go   Gate, New, Wrap: own routes, and the session of every other request
+//	gate.go         Gate, its providers and its addresses
+//	middleware.go   New, Wrap: own routes, and the session of every other request
+//	visit.go        what the gate knows of a request
 //	cookie.go       which session id a request brings
+//	record.go       records of the store: names, times, sealing
 //	session.go      scs on our store: one read, times checked, last seen noted
-//	require.go      Admit, Require and the rules: who may enter, and what the others are told
-//	login.go        out to the provider: a sealed attempt, state, nonce, verifier
-//	callback.go     back again: the checks in the order of the specification, then a session
-//	token.go        the provider's tokens, in a record of their own, for handlers
+//	require.go      Admit, Require, and rules.go: who may enter; navigation.go: what kind of request this is
+//	login.go        out to the provider: state, nonce, verifier; attempt.go, one login under way
+//	stepup.go       a stronger or a fresh login
+//	returnpath.go   where the browser goes afterwards
+//	callback.go     back again: the checks in the order of the specification, then a session; response.go, the answer
+//	token.go        the provider's tokens for handlers; client.go, an http.Client with them
+//	tokenrecord.go  the record in which they are kept
 //	refresh.go      one refresh per session, whatever the number of requests (flight.go) and replicas (lock.go)
 //	recheck.go      claims that follow the provider
-//	index.go        from a user to the user's sessions: lists, and logouts that win
+//	index.go        from a user to the user's sessions, and logouts that win; sessions.go, lists for handlers
 //	values.go       the application's values; saver.go saves them before the first byte
 //	logout.go       by the user: here first, then at the provider
-//	backchannel.go  by the provider: back-channel and front-channel logout
-//	identity.go     Identity, and Login for OnLogin
-//	event.go        what an operator may want to know; errors.go and page.go, what is told to whom
+//	backchannel.go  by the provider: back-channel logout, and frontchannel.go, front-channel logout
+//	identity.go     Identity; hook.go, Login for OnLogin
+//	event.go        what an operator may want to know; errors.go, failure.go and page.go, what is told to whom
 //
 // internal/provider speaks to the provider, and believes nothing it says before its check. internal/claims holds
 // claims so that no request parses JSON, internal/seal encrypts, internal/returnto decides where a browser may be

@@ -1,11 +1,9 @@
 package oidcgate
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -27,16 +25,6 @@ type Identity struct {
 	expires     time.Time
 	idleExpires time.Time
 	seen        int64 // when the session was noted as used last, in unix milliseconds
-}
-
-// FromContext returns the identity of the visitor, and false when nobody is signed in. With nested gates it
-// is the innermost one's. Behind gin, pass c.Request.Context().
-func FromContext(ctx context.Context) (*Identity, bool) {
-	st, _ := ctx.Value(stateKey{}).(*state)
-	if st == nil || st.identity == nil {
-		return nil, false
-	}
-	return st.identity, true
 }
 
 // NewIdentity makes an identity for tests and for other ways of logging in, with a session that began now
@@ -162,15 +150,6 @@ func (id *Identity) Email() (address string, verified bool) {
 	return "", false
 }
 
-// wellFormed refuses the addresses in which two readers see two domains: "a@evil.example@shop.example".
-func wellFormed(address string) bool {
-	local, domain, ok := strings.Cut(address, "@")
-	if !ok || local == "" || domain == "" || strings.Contains(domain, "@") {
-		return false
-	}
-	return !strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
 // Decode stores the claims in v as encoding/json would: a struct with the claims an application knows, or
 // a map. It builds and parses JSON each time; keep the result when it is needed often. A claim that
 // several sources have is the one the application set, else the ID Token's, else userinfo's.
@@ -215,65 +194,7 @@ func texts(v claims.Value) []string {
 	return out
 }
 
-// Login is a login that passed every check, as [Config.OnLogin] sees it before the session exists. It must
-// not be kept after OnLogin returns, nor used concurrently.
-type Login struct {
-	identity *Identity
-	returnTo string
-	again    bool
-}
-
-// NewLogin returns a login for tests of an OnLogin function.
-func NewLogin(id *Identity, returnTo string) *Login { return &Login{identity: id, returnTo: returnTo} }
-
-// Identity returns who logs in, as the session will show it: after Drop and Set another than before.
-func (l *Login) Identity() *Identity { return l.identity }
-
-// ReturnTo returns the path the visitor goes back to. It is empty when Again is true.
-func (l *Login) ReturnTo() string { return l.returnTo }
-
-// Again reports that nobody logs in: the claims of a session were read again ([Config.RereadClaims]). An error
-// ends the session.
-func (l *Login) Again() bool { return l.again }
-
 // protocolClaims are the ID Token's alone: the gate reads them, and no one may write or drop them.
 var protocolClaims = []string{
 	"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "auth_time", "acr", "amr", "sid", "at_hash", "c_hash",
-}
-
-// Drop removes claims the application has no use for, so that they take no room in the session. Those the
-// protocol needs stay.
-func (l *Login) Drop(names ...string) {
-	keep := func(name string) bool {
-		return !slices.Contains(names, name) || slices.Contains(protocolClaims, name)
-	}
-	id := *l.identity
-	id.idToken, id.userinfo, id.application = id.idToken.Filter(keep), id.userinfo.Filter(keep), id.application.Filter(keep)
-	l.identity = &id
-}
-
-// SetLabel says what the session is called in the user's list of sessions: "Firefox on Linux", say, made from the
-// request that the application keeps in the context. Up to 200 bytes of it are kept.
-func (l *Login) SetLabel(label string) {
-	id := *l.identity
-	id.label = strings.ToValidUTF8(label[:min(len(label), 200)], "")
-	l.identity = &id
-}
-
-// Set gives the identity a claim of the application's own, or its own value of a provider's claim: the
-// groups that matter out of three thousand, say. The provider's value is dropped. Set fails for claims of
-// the protocol and for values that encoding/json cannot write.
-func (l *Login) Set(name string, value any) error {
-	if slices.Contains(protocolClaims, name) {
-		return fmt.Errorf("oidcgate: claim %q is the protocol's and cannot be set", name)
-	}
-	v, err := claims.Of(value)
-	if err != nil {
-		return fmt.Errorf("oidcgate: claim %q: %w", name, err)
-	}
-	l.Drop(name)
-	id := *l.identity
-	id.application = id.application.With(name, v)
-	l.identity = &id
-	return nil
 }

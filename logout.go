@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/oidcgate/oidcgate/internal/returnto"
 	"github.com/oidcgate/oidcgate/internal/seal"
 )
 
@@ -153,13 +152,6 @@ func (g *Gate) notSignedOut(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (g *Gate) upstreamOf(st *state) *upstream {
-	if st.identity == nil {
-		return nil
-	}
-	return g.provider(st.identity.provider)
-}
-
 // lastTokens returns the tokens of a session that is about to end: the ID Token names it to the provider, and
 // the refresh token is to be revoked. Without them the logout is as good, here.
 func (g *Gate) lastTokens(ctx context.Context, st *state) *tokens {
@@ -257,19 +249,6 @@ func (g *Gate) openLogout(r *http.Request) (logoutReturn, error) {
 		return back, errors.New("another logout's state")
 	}
 	return back, nil
-}
-
-// afterLogout checks the path to go to after a logout; "" is the page that says "signed out".
-func (g *Gate) afterLogout(value string) string {
-	if value == "" {
-		return ""
-	}
-	path, err := returnto.Check(value, g.config.Prefix)
-	if err != nil {
-		g.rejectReturnTo(value, err)
-		return ""
-	}
-	return path
 }
 
 func (g *Gate) afterSignOut(w http.ResponseWriter, r *http.Request, returnTo string) {

@@ -4,10 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"html/template"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 )
@@ -78,14 +76,6 @@ func (g *Gate) showPage(w http.ResponseWriter, r *http.Request, p Page) {
 	}
 }
 
-// isScript reports whether a page would be wasted on the client.
-func isScript(r *http.Request) bool {
-	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
-		return mode != "navigate"
-	}
-	return r.Header.Get("X-Requested-With") != "" || !takesHTML(r.Header)
-}
-
 func (g *Gate) writeProblem(w http.ResponseWriter, p Page) {
 	problem := map[string]any{"type": "about:blank", "title": p.Title, "status": p.Status, "detail": p.Text}
 	if p.Reference != "" {
@@ -119,12 +109,6 @@ func contentPolicy(f *form) string {
 func (g *Gate) methodNotAllowed(w http.ResponseWriter, r *http.Request, allow string) {
 	w.Header().Set("Allow", allow)
 	g.showPage(w, r, Page{Status: http.StatusMethodNotAllowed, Title: "Not like this", Text: "This address does not answer to this kind of request."})
-}
-
-// newReference is a short text a visitor can read out to the support. It guards nothing, and a login that fails
-// for want of good randomness has one too.
-func newReference() string {
-	return fmt.Sprintf("%010X", rand.Uint64()>>24)
 }
 
 type pageData struct {

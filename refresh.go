@@ -394,14 +394,3 @@ func (g *Gate) revoke(ctx context.Context, up *upstream, refreshToken string) {
 }
 
 const revokeTimeout = 2 * time.Second
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

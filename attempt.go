@@ -1,0 +1,195 @@
+package oidcgate
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/returnto"
+	"github.com/oidcgate/oidcgate/internal/seal"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// attempt is one login under way. It lives sealed in a cookie of its own, so that tabs do not disturb each
+// other and abandoned logins cost the store nothing. State, nonce and code verifier are derived from its seed.
+type attempt struct {
+	Provider string    `json:"p,omitempty"`
+	Seed     []byte    `json:"s"`
+	ReturnTo string    `json:"r"`
+	Start    time.Time `json:"t"`
+	Step     stepUp    `json:"u,omitzero"`
+	Asked    bool      `json:"a,omitempty"` // a login without interaction failed; this one may ask
+
+	cookie string // the name of its cookie
+}
+
+const (
+	seedSize     = 32
+	maxAttempts  = 8    // attempt cookies a browser may hold
+	maxCleared   = 16   // of those that are over, at a time
+	maxAttempt   = 1024 // bytes of one, name included
+	maxAllCookie = 4000 // bytes of all: with the session's cookie the header stays below 4 KB
+)
+
+func (a *attempt) state() string { return a.derive("state") }
+
+func (a *attempt) nonce() string { return a.derive("nonce") }
+
+func (a *attempt) verifier() string { return a.derive("code_verifier") }
+
+// derive makes one of the attempt's secrets: 256 bits in 43 characters of base64url, from which neither the
+// seed nor another secret can be found.
+func (a *attempt) derive(label string) string {
+	key, err := hkdf.Expand(sha256.New, a.Seed, "oidcgate "+label, 32)
+	if err != nil {
+		panic(err) // only for more than 8160 bytes
+	}
+	return base64.RawURLEncoding.EncodeToString(key)
+}
+
+// reference names an attempt in the store and in the session it led to.
+func (a *attempt) reference() string { return stateReference(a.state()) }
+
+func stateReference(state string) string {
+	sum := sha256.Sum256([]byte("oidcgate attempt\x00" + state))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// attemptCookie names the cookie of the attempt with that state, so that the callback finds it among others
+// and the name tells nothing.
+func (g *Gate) attemptCookie(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return g.config.CookieName + "-a-" + base64.RawURLEncoding.EncodeToString(sum[:8])
+}
+
+func attemptBinding(cookie string) seal.Binding {
+	return seal.Binding{Purpose: "attempt", Name: cookie}
+}
+
+// keepAttempt writes the attempt's cookie and drops what does not fit beside it, the oldest first.
+func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, a attempt) error {
+	value, err := g.sealAttempt(a)
+	if err == nil && len(a.cookie)+len(value) > maxAttempt {
+		g.rejectReturnTo(a.ReturnTo, returnto.TooLong)
+		a.ReturnTo = g.config.DefaultPath
+		value, err = g.sealAttempt(a)
+	}
+	if err == nil && len(a.cookie)+len(value) > maxAttempt {
+		err = errors.New("the login asks for more than a cookie holds: fewer values for ACR")
+	}
+	if err != nil {
+		return err
+	}
+	g.dropAttempts(w, r, len(a.cookie)+len(value))
+	g.setCookie(w, a.cookie, value, g.config.AttemptTTL)
+	return nil
+}
+
+func (g *Gate) sealAttempt(a attempt) (string, error) {
+	text, err := json.Marshal(a)
+	if err != nil {
+		return "", err
+	}
+	sealed, err := g.ring.Seal(attemptBinding(a.cookie), nil, text)
+	return base64.RawURLEncoding.EncodeToString(sealed), err
+}
+
+// openAttempt reads the cookie of an attempt. What cannot be opened is no attempt.
+func (g *Gate) openAttempt(c *http.Cookie) (attempt, bool) {
+	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
+	if err != nil || len(c.Value) > maxAttempt {
+		return attempt{}, false
+	}
+	_, text, err := g.ring.Open(attemptBinding(c.Name), 0, sealed)
+	a := attempt{cookie: c.Name}
+	if err != nil || json.Unmarshal(text, &a) != nil || len(a.Seed) != seedSize {
+		return attempt{}, false
+	}
+	return a, true
+}
+
+// dropAttempts makes room for a new attempt of that size: those that are over go, and the oldest of the rest.
+// Browsers that began many logins would otherwise send more cookies than servers accept.
+func (g *Gate) dropAttempts(w http.ResponseWriter, r *http.Request, size int) {
+	type held struct {
+		name  string
+		size  int
+		start time.Time
+	}
+	var keep []held
+	cleared := 0
+	for _, c := range r.Cookies() {
+		if !strings.HasPrefix(c.Name, g.config.CookieName+"-a-") {
+			continue
+		}
+		if a, ok := g.openAttempt(c); ok && time.Since(a.Start) < g.config.AttemptTTL {
+			keep = append(keep, held{c.Name, len(c.Name) + len(c.Value), a.Start})
+			size += len(c.Name) + len(c.Value)
+			continue
+		}
+		if cleared++; cleared <= maxCleared {
+			g.clearCookie(w, c.Name)
+		}
+	}
+	slices.SortStableFunc(keep, func(a, b held) int { return a.start.Compare(b.start) })
+	for len(keep) >= maxAttempts || size > maxAllCookie && len(keep) > 0 {
+		g.events.emit(Event{Type: EventAttemptLimit})
+		g.clearCookie(w, keep[0].name)
+		size -= keep[0].size
+		keep = keep[1:]
+	}
+}
+
+// attemptOf finds the attempt that the response answers, in the browser that began it. Everything else about
+// the response, errors included, is believed only after that (RFC 9700, section 4.7).
+func (g *Gate) attemptOf(r *http.Request, up *upstream, state string) (attempt, *LoginError) {
+	if len(state) != tokenSize {
+		return attempt{}, badResponse(ReasonUnknownState, "a state of %d bytes", len(state))
+	}
+	found := false
+	for _, c := range r.CookiesNamed(g.attemptCookie(state)) {
+		found = true
+		a, ok := g.openAttempt(c)
+		if !ok || subtle.ConstantTimeCompare([]byte(a.state()), []byte(state)) != 1 {
+			continue
+		}
+		// A login begun at one provider does not end at another (mix-up, RFC 9700, section 4.4).
+		if a.Provider != up.name {
+			return attempt{}, badResponse(ReasonIssMismatch, "the login began at another provider")
+		}
+		if age := time.Since(a.Start); age >= g.config.AttemptTTL || age < -g.config.Leeway {
+			return attempt{}, badResponse(ReasonStateExpired, "begun %v ago", age.Round(time.Second))
+		}
+		return a, nil
+	}
+	if found {
+		return attempt{}, badResponse(ReasonStateBrowser, "the attempt's cookie does not belong to the state")
+	}
+	return attempt{}, badResponse(ReasonUnknownState, "no attempt with this state in this browser")
+}
+
+// claim takes the attempt for this request, once over all replicas and before the code is sent anywhere. Its
+// value is an owner, so that a store's client that resends after a lost reply is not told "taken".
+func (g *Gate) claim(ctx context.Context, a attempt) *LoginError {
+	owner := []byte(rand.Text())
+	ttl := g.config.AttemptTTL + 2*g.config.Leeway
+	err := g.config.Store.Create(ctx, "a:"+a.reference(), owner, ttl)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrExists):
+		refused := badResponse(ReasonStateReplayed, "another request with this state came first")
+		refused.retry = a.ReturnTo
+		return refused
+	}
+	return g.storeFailure(err)
+}

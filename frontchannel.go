@@ -1,0 +1,38 @@
+package oidcgate
+
+import "net/http"
+
+// frontchannelLogout is GET /auth/frontchannel-logout, in a frame of the provider's page. It ends the session
+// of this browser, if issuer and sid are both given and both its own; anyone can make a browser send the
+// request, and nobody else knows the sid. Nothing is asked of the provider, which is logging out itself.
+func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *upstream) {
+	if r.Method != http.MethodGet {
+		g.methodNotAllowed(w, r, "GET")
+		return
+	}
+	st := g.load(w, r)
+	ownHeaders(w)
+	h := w.Header()
+	h.Del("X-Frame-Options") // which cannot name a site
+	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "+up.frameOrigins())
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	if st.err != nil {
+		g.tryLater(w)
+		return
+	}
+	q := r.URL.Query()
+	if st.identity == nil || len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" ||
+		q.Get("iss") != st.identity.Issuer() || q.Get("sid") != st.identity.SessionID() {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	ctx, cancel := detached(r.Context())
+	defer cancel()
+	if _, err := g.endProviderSession(ctx, st.identity.Issuer(), st.identity.SessionID(), ReasonFrontchannel); err != nil {
+		g.events.storeIll(err)
+		g.tryLater(w)
+		return
+	}
+	g.clearCookie(w, g.config.CookieName)
+	w.WriteHeader(http.StatusOK)
+}

@@ -1,0 +1,56 @@
+package oidcgate
+
+import (
+	"net/http"
+	"strings"
+)
+
+// isNavigation reports whether a request is a person going to a page in a tab of the browser. Browsers say
+// so in Sec-Fetch-Mode and Sec-Fetch-Dest (W3C Fetch Metadata); for those that do not, it is a GET that takes
+// HTML for an answer and was not made by a script.
+func isNavigation(r *http.Request) bool {
+	h := r.Header
+	if r.Method != http.MethodGet || h.Get("Upgrade") != "" || isPrefetch(h) {
+		return false
+	}
+	if mode := h.Get("Sec-Fetch-Mode"); mode != "" {
+		dest := h.Get("Sec-Fetch-Dest")
+		return mode == "navigate" && (dest == "document" || dest == "")
+	}
+	return h.Get("X-Requested-With") == "" && takesHTML(h)
+}
+
+func isPrefetch(h http.Header) bool {
+	return strings.Contains(h.Get("Sec-Purpose"), "prefetch") || strings.EqualFold(h.Get("Purpose"), "prefetch")
+}
+
+// takesHTML reports whether HTML is an answer the client may want. No Accept header takes anything (RFC 9110,
+// section 12.5.1), and so does "*/*" alone; where it stands beside other types than HTML, the client is a script,
+// or a browser loading an image or a stylesheet.
+func takesHTML(h http.Header) bool {
+	accept := strings.ToLower(strings.Join(h["Accept"], ","))
+	media, _, _ := strings.Cut(accept, ";")
+	return strings.Contains(accept, "text/html") || strings.Contains(accept, "application/xhtml") ||
+		!strings.Contains(accept, ",") && (accept == "" || strings.TrimSpace(media) == "*/*")
+}
+
+// isFormPost reports whether a request is a form that a person sent off.
+func isFormPost(r *http.Request) bool {
+	if r.Method != http.MethodPost || r.Header.Get("X-Requested-With") != "" {
+		return false
+	}
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
+		return mode == "navigate"
+	}
+	form := strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") ||
+		strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data")
+	return form && strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// isScript reports whether a page would be wasted on the client.
+func isScript(r *http.Request) bool {
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
+		return mode != "navigate"
+	}
+	return r.Header.Get("X-Requested-With") != "" || !takesHTML(r.Header)
+}

@@ -1,0 +1,41 @@
+package oidcgate
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/oidcgate/oidcgate/internal/returnto"
+)
+
+// returnTo checks where a visitor wants to go after the login. What is not a path of this site is replaced by
+// the default path; it never fails the login.
+func (g *Gate) returnTo(value string) string {
+	if value == "" {
+		return g.config.DefaultPath
+	}
+	path, err := returnto.Check(value, g.config.Prefix)
+	if err != nil {
+		g.rejectReturnTo(value, err)
+		return g.config.DefaultPath
+	}
+	return path
+}
+
+func (g *Gate) rejectReturnTo(value string, err error) {
+	var reason returnto.Reason
+	errors.As(err, &reason)
+	g.events.emit(Event{Type: EventReturnToRejected, Reason: Reason(reason), Detail: fmt.Sprintf("%d bytes", len(value))})
+}
+
+// afterLogout checks the path to go to after a logout; "" is the page that says "signed out".
+func (g *Gate) afterLogout(value string) string {
+	if value == "" {
+		return ""
+	}
+	path, err := returnto.Check(value, g.config.Prefix)
+	if err != nil {
+		g.rejectReturnTo(value, err)
+		return ""
+	}
+	return path
+}

@@ -1,0 +1,66 @@
+package oidcgate
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/seal"
+)
+
+// stepUp is what a login is asked for beyond the usual (OpenID Connect Core, section 3.1.2.1).
+type stepUp struct {
+	ACR    []string       `json:"a,omitempty"`
+	MaxAge *time.Duration `json:"m,omitempty"`
+}
+
+func (s stepUp) zero() bool { return len(s.ACR) == 0 && s.MaxAge == nil }
+
+// and combines what two rules ask for.
+func (s stepUp) and(other stepUp) stepUp {
+	switch {
+	case s.ACR == nil:
+		s.ACR = other.ACR
+	case other.ACR != nil:
+		s.ACR = slices.DeleteFunc(slices.Clone(s.ACR), func(acr string) bool { return !slices.Contains(other.ACR, acr) })
+	}
+	if other.MaxAge != nil && (s.MaxAge == nil || *other.MaxAge < *s.MaxAge) {
+		s.MaxAge = other.MaxAge
+	}
+	return s
+}
+
+// impossible reports whether no login can bring what is asked for: rules without a class in common.
+func (s stepUp) impossible() bool { return s.ACR != nil && len(s.ACR) == 0 }
+
+// sealStep and openStep carry what a stronger login must bring from the guard to the login's address. It is
+// sealed for the session it was made for: a link from elsewhere cannot choose what is asked of the provider.
+func (g *Gate) sealStep(st *state, step stepUp) string {
+	text, err := json.Marshal(step)
+	if err != nil {
+		return ""
+	}
+	sealed, err := g.ring.Seal(stepBinding(st), nil, text)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(sealed)
+}
+
+func (g *Gate) openStep(st *state, value string) stepUp {
+	var step stepUp
+	sealed, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil || st.token == "" {
+		return stepUp{}
+	}
+	_, text, err := g.ring.Open(stepBinding(st), 0, sealed)
+	if err != nil || json.Unmarshal(text, &step) != nil {
+		return stepUp{}
+	}
+	return step
+}
+
+func stepBinding(st *state) seal.Binding {
+	return seal.Binding{Purpose: "step", Secret: st.token}
+}
