@@ -93,7 +93,7 @@ func (g *Gate) applyLogout(r *http.Request, up *upstream, token *provider.Logout
 		return &provider.Error{Reason: string(ReasonReplayed), Status: http.StatusBadRequest}
 	}
 	if !errors.Is(err, store.ErrNotFound) {
-		return g.ill(err)
+		return g.storeError(err)
 	}
 	if token.SessionID != "" {
 		_, err = g.endProviderSession(ctx, up.issuer, token.SessionID, ReasonBackchannel)
@@ -101,11 +101,11 @@ func (g *Gate) applyLogout(r *http.Request, up *upstream, token *provider.Logout
 		_, err = g.endUser(ctx, up.issuer, token.Subject, token.IssuedAt, issuedAfter(token.IssuedAt), ReasonBackchannel)
 	}
 	if err != nil {
-		return g.ill(err)
+		return g.storeError(err)
 	}
 	ttl := max(time.Until(token.Expires)+2*g.config.Leeway, time.Minute)
 	err = g.config.Store.Create(ctx, seen, []byte("1"), ttl)
-	return g.ill(err)
+	return g.storeError(err)
 }
 
 func (g *Gate) rejectLogout(w http.ResponseWriter, up *upstream, err error) {

@@ -25,16 +25,16 @@ func (g *Gate) finishLogin(w http.ResponseWriter, r *http.Request, up *upstream)
 	if r.Method != http.MethodGet {
 		return &LoginError{Status: http.StatusMethodNotAllowed, Reason: ReasonWrongResponseMode, Err: errors.New(r.Method + " in place of GET")}
 	}
-	st := g.load(w, r)
+	v := g.load(w, r)
 	ownHeaders(w)
-	if st.err != nil {
-		return g.storeFailure(st.err) // whose session this would replace is not known
+	if v.err != nil {
+		return g.storeFailure(v.err) // whose session this would replace is not known
 	}
 	response, refused := readResponse(r.URL.RawQuery)
 	if refused != nil {
 		return refused
 	}
-	if g.finished(st, response.State) {
+	if g.finished(v, response.State) {
 		redirect(w, g.siteURL(g.config.DefaultPath)) // the back button, or a reload: this login is done
 		return nil
 	}
@@ -47,7 +47,7 @@ func (g *Gate) finishLogin(w http.ResponseWriter, r *http.Request, up *upstream)
 		return providerFailure(err, a.ReturnTo)
 	}
 	if refused := g.checkResponse(w, up, a, response); refused != nil {
-		if g.asksNow(w, r, up, a, response) {
+		if g.retryInteractively(w, r, up, a, response) {
 			return nil
 		}
 		return refused
@@ -57,7 +57,7 @@ func (g *Gate) finishLogin(w http.ResponseWriter, r *http.Request, up *upstream)
 		refused = g.askApplication(r.Context(), login)
 	}
 	if refused == nil {
-		refused = g.signIn(w, r, st, login, t)
+		refused = g.signIn(w, r, v, login, t)
 	}
 	if refused != nil {
 		refused.retry = a.ReturnTo
@@ -85,19 +85,19 @@ func (g *Gate) redeem(w http.ResponseWriter, r *http.Request, up *upstream, a at
 }
 
 // finished reports whether the session of this browser began with the attempt that has this state.
-func (g *Gate) finished(st *state, state string) bool {
-	return st.identity != nil && st.identity.attempt == stateReference(state)
+func (g *Gate) finished(v *visit, state string) bool {
+	return v.identity != nil && v.identity.attempt == stateReference(state)
 }
 
-// asksNow begins the login once more when the provider could not complete it without asking the user and was
+// retryInteractively begins the login once more when the provider could not complete it without asking the user and was
 // not allowed to (prompt=none; OpenID Connect Core, section 3.1.2.6). It does so once.
-func (g *Gate) asksNow(w http.ResponseWriter, r *http.Request, up *upstream, a attempt, resp response) bool {
+func (g *Gate) retryInteractively(w http.ResponseWriter, r *http.Request, up *upstream, a attempt, resp response) bool {
 	switch resp.Error {
 	case "login_required", "interaction_required", "consent_required", "account_selection_required":
 	default:
 		return false
 	}
-	if a.Asked || !up.silent || resp.Code != "" || resp.odd || up.client.CheckResponseIssuer(resp.Iss, resp.hasIss) != nil {
+	if a.Asked || !up.silent || resp.Code != "" || resp.hasTokens || up.client.CheckResponseIssuer(resp.Iss, resp.hasIss) != nil {
 		return false
 	}
 	g.startLogin(w, r, up, attempt{ReturnTo: a.ReturnTo, Step: a.Step, Asked: true})
@@ -147,7 +147,7 @@ func (g *Gate) newIdentity(up *upstream, a attempt, idToken, userinfo claims.Obj
 // checkResponse checks whose response it is (RFC 9207, section 2.4) and that it is one of the code flow. One that
 // is refused uses the attempt up in this browser.
 func (g *Gate) checkResponse(w http.ResponseWriter, up *upstream, a attempt, resp response) *LoginError {
-	refused := shapeOf(resp)
+	refused := checkShape(resp)
 	if err := up.client.CheckResponseIssuer(resp.Iss, resp.hasIss); err != nil {
 		refused = providerFailure(err, a.ReturnTo)
 	}
@@ -161,7 +161,7 @@ func (g *Gate) checkResponse(w http.ResponseWriter, up *upstream, a attempt, res
 // signIn begins a session under a new id and ends the one before, whoever's it was: an id from before the
 // login never carries an identity (session fixation). The browser may leave while this is under way, so it
 // does not end with the request.
-func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, before *state, login *Login, t *tokens) *LoginError {
+func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, before *visit, login *Login, t *tokens) *LoginError {
 	if err := r.Context().Err(); err != nil {
 		return &LoginError{Status: statusClientGone, Reason: ReasonResponseInvalid, Err: fmt.Errorf("the browser left: %w", err)}
 	}

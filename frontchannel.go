@@ -10,25 +10,25 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 		g.methodNotAllowed(w, r, "GET")
 		return
 	}
-	st := g.load(w, r)
+	v := g.load(w, r)
 	ownHeaders(w)
 	h := w.Header()
 	h.Del("X-Frame-Options") // which cannot name a site
 	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "+up.frameOrigins())
 	h.Set("Content-Type", "text/plain; charset=utf-8")
-	if st.err != nil {
+	if v.err != nil {
 		g.tryLater(w)
 		return
 	}
 	q := r.URL.Query()
-	if st.identity == nil || len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" ||
-		q.Get("iss") != st.identity.Issuer() || q.Get("sid") != st.identity.SessionID() {
+	if v.identity == nil || len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" ||
+		q.Get("iss") != v.identity.Issuer() || q.Get("sid") != v.identity.SessionID() {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
 	ctx, cancel := detached(r.Context())
 	defer cancel()
-	if _, err := g.endProviderSession(ctx, st.identity.Issuer(), st.identity.SessionID(), ReasonFrontchannel); err != nil {
+	if _, err := g.endProviderSession(ctx, v.identity.Issuer(), v.identity.SessionID(), ReasonFrontchannel); err != nil {
 		g.events.storeIll(err)
 		g.tryLater(w)
 		return

@@ -73,11 +73,11 @@ func (g *Gate) provider(name string) *upstream {
 	return nil
 }
 
-func (g *Gate) upstreamOf(st *state) *upstream {
-	if st.identity == nil {
+func (g *Gate) upstreamOf(v *visit) *upstream {
+	if v.identity == nil {
 		return nil
 	}
-	return g.provider(st.identity.provider)
+	return g.provider(v.identity.provider)
 }
 
 // frameOrigins are where the provider's logout page may be.

@@ -179,9 +179,9 @@ func (id *Identity) issued() time.Time {
 	return t
 }
 
-// card is what the index says of the session.
-func (id *Identity) card() card {
-	return card{id.Issuer(), id.Subject(), id.SessionID(), id.provider, id.label, id.created, id.issued()}
+// summary is what the index says of the session.
+func (id *Identity) summary() summary {
+	return summary{id.Issuer(), id.Subject(), id.SessionID(), id.provider, id.label, id.created, id.issued()}
 }
 
 func texts(v claims.Value) []string {

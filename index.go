@@ -49,22 +49,22 @@ func (g *Gate) setsOf(issuer, subject, sid string) []string {
 	return sets
 }
 
-// card says of a session what can be known without its cookie: sealed under the application's key alone, for
+// summary says of a session what can be known without its cookie: sealed under the application's key alone, for
 // lists of devices and for logouts that come from elsewhere.
-type card struct {
+type summary struct {
 	Issuer, Subject, SessionID string
 	Provider, Label            string
 	Created                    time.Time
 	Issued                     time.Time // iat of the ID Token
 }
 
-const cardPrefix = "d:"
+const summaryPrefix = "d:"
 
-func cardBinding(handle string) seal.Binding {
-	return seal.Binding{Purpose: "card", Name: cardPrefix + handle}
+func summaryBinding(handle string) seal.Binding {
+	return seal.Binding{Purpose: "card", Name: summaryPrefix + handle}
 }
 
-func (c card) encode() []byte {
+func (c summary) encode() []byte {
 	created, _ := claims.Of(c.Created.UnixMilli()) // numbers: cannot fail
 	issued, _ := claims.Of(c.Issued.UnixMilli())
 	return []byte(claims.Object("").
@@ -77,24 +77,24 @@ func (c card) encode() []byte {
 		With("issued", issued))
 }
 
-func decodeCard(b []byte) card {
+func decodeSummary(b []byte) summary {
 	o := claims.Object(b)
-	return card{
+	return summary{
 		Issuer: member(o, "iss"), Subject: member(o, "sub"), SessionID: member(o, "sid"),
 		Provider: member(o, "provider"), Label: member(o, "label"),
 		Created: moment(o, "created"), Issued: moment(o, "issued"),
 	}
 }
 
-// enlist puts a session that is about to begin into the index. Its card comes first: a logout of the user that
+// addToIndex puts a session that is about to begin into the index. Its summary comes first: a logout of the user that
 // finds the session in a set reads there whether the session is a later login, which it does not mean.
-func (g *Gate) enlist(ctx context.Context, handle string, id *Identity, deadline time.Time) error {
-	sealed, err := g.ring.Seal(cardBinding(handle), nil, id.card().encode())
+func (g *Gate) addToIndex(ctx context.Context, handle string, id *Identity, deadline time.Time) error {
+	sealed, err := g.ring.Seal(summaryBinding(handle), nil, id.summary().encode())
 	if err != nil {
 		return err
 	}
 	ttl := ttlUntil(deadline.UnixMilli(), time.Now())
-	if err := g.config.Store.Create(ctx, cardPrefix+handle, sealed, ttl); err != nil {
+	if err := g.config.Store.Create(ctx, summaryPrefix+handle, sealed, ttl); err != nil {
 		return err
 	}
 	for _, set := range g.setsOf(id.Issuer(), id.Subject(), id.SessionID()) {
@@ -105,17 +105,17 @@ func (g *Gate) enlist(ctx context.Context, handle string, id *Identity, deadline
 	return nil
 }
 
-// readCard returns what is known of a session; store.ErrNotFound when it is over or cannot be read.
-func (g *Gate) readCard(ctx context.Context, handle string) (card, error) {
-	sealed, err := g.config.Store.Get(ctx, cardPrefix+handle)
+// readSummary returns what is known of a session; store.ErrNotFound when it is over or cannot be read.
+func (g *Gate) readSummary(ctx context.Context, handle string) (summary, error) {
+	sealed, err := g.config.Store.Get(ctx, summaryPrefix+handle)
 	if err != nil {
-		return card{}, err
+		return summary{}, err
 	}
-	_, plaintext, err := g.ring.Open(cardBinding(handle), 0, sealed)
+	_, plaintext, err := g.ring.Open(summaryBinding(handle), 0, sealed)
 	if err != nil {
-		return card{}, store.ErrNotFound
+		return summary{}, store.ErrNotFound
 	}
-	return decodeCard(plaintext), nil
+	return decodeSummary(plaintext), nil
 }
 
 // errLoggedOut is a login that a logout overtook.
@@ -147,9 +147,9 @@ func (g *Gate) checkTombstones(ctx context.Context, id *Identity) error {
 	return nil
 }
 
-// bury writes a tombstone that outlives every login under way now. One that is there already stays or
+// writeTombstone writes a tombstone that outlives every login under way now. One that is there already stays or
 // becomes later, never earlier.
-func (g *Gate) bury(ctx context.Context, key string, at time.Time) error {
+func (g *Gate) writeTombstone(ctx context.Context, key string, at time.Time) error {
 	ttl := g.config.AttemptTTL + 2*g.config.Leeway
 	value := []byte(strconv.FormatInt(at.UnixMilli(), 10))
 	for {
@@ -175,7 +175,7 @@ func (g *Gate) bury(ctx context.Context, key string, at time.Time) error {
 
 // endHandle ends a session: the identity first, which is what lets anybody in, then what nobody can read
 // without it, then its place in the index.
-func (g *Gate) endHandle(ctx context.Context, handle string, c card) error {
+func (g *Gate) endHandle(ctx context.Context, handle string, c summary) error {
 	kinds := []recordKind{identityRecord, tokensRecord}
 	if g.config.Values {
 		kinds = append(kinds, valuesRecord)
@@ -190,33 +190,33 @@ func (g *Gate) endHandle(ctx context.Context, handle string, c card) error {
 			return err
 		}
 	}
-	return g.config.Store.Delete(ctx, cardPrefix+handle, nil)
+	return g.config.Store.Delete(ctx, summaryPrefix+handle, nil)
 }
 
 // endCookie is endHandle for a session id of which no more is known.
 func (g *Gate) endCookie(ctx context.Context, token string) error {
 	handle := g.handle(token)
-	c, err := g.readCard(ctx, handle)
+	c, err := g.readSummary(ctx, handle)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	return g.endHandle(ctx, handle, c)
 }
 
-// endSet ends the sessions of a set that spare does not spare, and returns their number. Entries whose session
+// endSet ends the sessions of a set except those for which keep returns true, and returns their number. Entries whose session
 // is over already are taken out and not counted.
-func (g *Gate) endSet(ctx context.Context, set string, spare func(handle string, c card) bool, reason Reason) (int, error) {
+func (g *Gate) endSet(ctx context.Context, set string, keep func(handle string, c summary) bool, reason Reason) (int, error) {
 	handles, err := g.config.Store.Members(ctx, set)
 	if err != nil {
 		return 0, err
 	}
 	ended := 0
 	for _, handle := range handles {
-		c, err := g.readCard(ctx, handle)
+		c, err := g.readSummary(ctx, handle)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return ended, err
 		}
-		if spare(handle, c) {
+		if keep(handle, c) {
 			continue
 		}
 		alive, err := g.alive(ctx, handle)
@@ -247,26 +247,26 @@ func (g *Gate) alive(ctx context.Context, handle string) (bool, error) {
 	return err == nil, err
 }
 
-// endUser ends the sessions of a user that spare does not spare, and the logins under way whose ID Token is not
+// endUser ends the sessions of a user except those for which keep returns true, and the logins under way whose ID Token is not
 // later than at.
-func (g *Gate) endUser(ctx context.Context, issuer, subject string, at time.Time, spare func(string, card) bool, reason Reason) (int, error) {
-	if err := g.bury(ctx, g.subjectTombstone(issuer, subject), at); err != nil {
+func (g *Gate) endUser(ctx context.Context, issuer, subject string, at time.Time, keep func(string, summary) bool, reason Reason) (int, error) {
+	if err := g.writeTombstone(ctx, g.subjectTombstone(issuer, subject), at); err != nil {
 		return 0, err
 	}
-	return g.endSet(ctx, g.subjectSet(issuer, subject), spare, reason)
+	return g.endSet(ctx, g.subjectSet(issuer, subject), keep, reason)
 }
 
 // issuedAfter spares the sessions of a new login, which a logout that arrives late does not mean. Both times are
 // the provider's.
-func issuedAfter(at time.Time) func(string, card) bool {
-	return func(_ string, c card) bool { return c.Issued.After(at) }
+func issuedAfter(at time.Time) func(string, summary) bool {
+	return func(_ string, c summary) bool { return c.Issued.After(at) }
 }
 
 // nobody spares nobody.
-func nobody(string, card) bool { return false }
+func nobody(string, summary) bool { return false }
 
 func (g *Gate) endProviderSession(ctx context.Context, issuer, sid string, reason Reason) (int, error) {
-	if err := g.bury(ctx, g.sidTombstone(issuer, sid), time.Now()); err != nil {
+	if err := g.writeTombstone(ctx, g.sidTombstone(issuer, sid), time.Now()); err != nil {
 		return 0, err
 	}
 	return g.endSet(ctx, g.sidSet(issuer, sid), nobody, reason)

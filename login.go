@@ -21,18 +21,18 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		g.showPage(w, r, Page{Status: http.StatusBadRequest, Title: "Open this in a tab", Text: "A login begins in a tab of the browser, not inside a page or a script."})
 		return
 	}
-	st := g.load(w, r)
+	v := g.load(w, r)
 	query := r.URL.Query()
 	returnTo := g.returnTo(query.Get("return_to"))
-	step := g.openStep(st, query.Get("step"))
-	if st.identity != nil && step.zero() && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+	step := g.openStep(v, query.Get("step"))
+	if v.identity != nil && step.zero() && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
 		// A link on another site does not replace who is signed in here (login CSRF, RFC 9700, section 4.7).
 		redirect(w, g.siteURL(returnTo))
 		return
 	}
 	up := g.choose(query.Get("provider"))
 	if !step.zero() {
-		up = g.upstreamOf(st) // the same visitor, more strongly: there is nothing to choose
+		up = g.upstreamOf(v) // the same visitor, more strongly: there is nothing to choose
 	}
 	if up == nil {
 		g.showChoice(w, r, returnTo)

@@ -56,13 +56,13 @@ func parseForm(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
-	st := g.load(w, r)
-	if st.identity == nil && st.err == nil {
+	v := g.load(w, r)
+	if v.identity == nil && v.err == nil {
 		g.showSignedOut(w, r)
 		return
 	}
 	var origin string
-	if up := g.upstreamOf(st); up != nil {
+	if up := g.upstreamOf(v); up != nil {
 		origin = up.client.EndSessionOrigin()
 	}
 	g.showPage(w, r, Page{
@@ -93,34 +93,34 @@ func (g *Gate) Logout(w http.ResponseWriter, r *http.Request, returnTo ...string
 // Connect RP-Initiated Logout, section 2). When the store cannot end it, nothing is done and said to be done.
 func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) {
 	returnTo = g.afterLogout(returnTo)
-	st := stateFrom(r.Context(), g)
-	if st == nil {
-		st = g.load(w, r)
+	v := visitFrom(r.Context(), g)
+	if v == nil {
+		v = g.load(w, r)
 	}
 	ownHeaders(w)
-	if st.err != nil {
+	if v.err != nil {
 		g.notSignedOut(w, r)
 		return
 	}
-	if st.token == "" {
-		g.endUnread(w, r, st, returnTo)
+	if v.token == "" {
+		g.endUnread(w, r, v, returnTo)
 		return
 	}
-	g.events.emit(Event{Type: EventLogoutStarted, Provider: st.identity.provider, SessionRef: g.sessionRef(st.token)})
-	t := g.lastTokens(r.Context(), st)
+	g.events.emit(Event{Type: EventLogoutStarted, Provider: v.identity.provider, SessionRef: g.sessionRef(v.token)})
+	t := g.lastTokens(r.Context(), v)
 	ctx, cancel := detached(r.Context())
 	defer cancel()
-	if err := g.endHandle(ctx, st.handle(), st.identity.card()); err != nil {
+	if err := g.endHandle(ctx, v.handle(), v.identity.summary()); err != nil {
 		g.events.storeIll(err)
 		g.notSignedOut(w, r)
 		return
 	}
 	g.clearCookie(w, g.config.CookieName)
-	g.events.emit(Event{Type: EventSessionRevoked, Reason: ReasonByUser, SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
-	if up := g.upstreamOf(st); up != nil {
+	g.events.emit(Event{Type: EventSessionRevoked, Reason: ReasonByUser, SubjectHash: g.subjectHash(v.identity), SessionRef: g.sessionRef(v.token)})
+	if up := g.upstreamOf(v); up != nil {
 		g.revoke(r.Context(), up, t.RefreshToken)
 	}
-	if location, ok := g.endSession(w, r, st, t.IDToken, returnTo); ok {
+	if location, ok := g.endSession(w, r, v, t.IDToken, returnTo); ok {
 		redirect(w, location)
 		return
 	}
@@ -129,11 +129,11 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 
 // endUnread ends what the request's cookie names although this replica could not read it: another, with a newer
 // key, might.
-func (g *Gate) endUnread(w http.ResponseWriter, r *http.Request, st *state, returnTo string) {
-	if st.cookie != "" {
+func (g *Gate) endUnread(w http.ResponseWriter, r *http.Request, v *visit, returnTo string) {
+	if v.cookie != "" {
 		ctx, cancel := detached(r.Context())
 		defer cancel()
-		if err := g.endCookie(ctx, st.cookie); err != nil {
+		if err := g.endCookie(ctx, v.cookie); err != nil {
 			g.events.storeIll(err)
 			g.notSignedOut(w, r)
 			return
@@ -154,8 +154,8 @@ func (g *Gate) notSignedOut(w http.ResponseWriter, r *http.Request) {
 
 // lastTokens returns the tokens of a session that is about to end: the ID Token names it to the provider, and
 // the refresh token is to be revoked. Without them the logout is as good, here.
-func (g *Gate) lastTokens(ctx context.Context, st *state) *tokens {
-	t, err := g.loadTokens(ctx, st.token)
+func (g *Gate) lastTokens(ctx context.Context, v *visit) *tokens {
+	t, err := g.loadTokens(ctx, v.token)
 	if err != nil {
 		return &tokens{}
 	}
@@ -164,8 +164,8 @@ func (g *Gate) lastTokens(ctx context.Context, st *state) *tokens {
 
 // endSession returns the provider's logout address. A provider that has none, is not known any more or does
 // not answer is no obstacle: the visitor is signed out here.
-func (g *Gate) endSession(w http.ResponseWriter, r *http.Request, st *state, hint, returnTo string) (string, bool) {
-	up := g.upstreamOf(st)
+func (g *Gate) endSession(w http.ResponseWriter, r *http.Request, v *visit, hint, returnTo string) (string, bool) {
+	up := g.upstreamOf(v)
 	if up == nil {
 		return "", false
 	}

@@ -103,19 +103,19 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 			serve(w, r)
 			return
 		}
-		if stateFrom(r.Context(), g) != nil { // wrapped twice, or a test's identity
+		if visitFrom(r.Context(), g) != nil { // wrapped twice, or a test's identity
 			next.ServeHTTP(w, r)
 			return
 		}
-		st := g.load(w, r)
-		if g.stale(st.identity) { // for the application only: no route of the gate's own asks the provider for that
-			g.recheck(w, r, st)
+		v := g.load(w, r)
+		if g.stale(v.identity) { // for the application only: no route of the gate's own asks the provider for that
+			g.recheck(w, r, v)
 		}
 		if g.values != nil {
-			g.serveWithValues(next, w, r, st)
+			g.serveWithValues(next, w, r, v)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(st))
+		next.ServeHTTP(w, r.WithContext(v))
 	})
 }
 

@@ -24,25 +24,25 @@ func (g *Gate) stale(id *Identity) bool {
 // recheck reads the claims of a request's session again before anybody is asked who may enter. A session that
 // is over then is an anonymous visitor, and so is one whose tokens are lost, for which nobody can be asked; while
 // the provider does not answer the old claims stay.
-func (g *Gate) recheck(w http.ResponseWriter, r *http.Request, st *state) {
-	f := g.join(st)
+func (g *Gate) recheck(w http.ResponseWriter, r *http.Request, v *visit) {
+	f := g.join(v)
 	select {
 	case <-f.done:
-	case <-st.Done():
+	case <-v.Done():
 		return
 	}
 	if f.err != nil && !errors.Is(f.err, errGone) {
 		return
 	}
-	fresh, _, err := g.readIdentity(st, st.token)
+	fresh, _, err := g.readIdentity(v, v.token)
 	switch {
 	case err == nil && f.err == nil:
-		st.identity = fresh
+		v.identity = fresh
 	case err == nil, errors.Is(err, errGone):
-		st.token, st.identity = "", nil
+		v.token, v.identity = "", nil
 		g.forget(w, r)
 	default:
-		st.token, st.identity, st.err = "", nil, g.ill(err)
+		v.token, v.identity, v.err = "", nil, g.storeError(err)
 	}
 }
 
@@ -67,13 +67,13 @@ func (g *Gate) readIdentity(ctx context.Context, token string) (*Identity, []byt
 
 // reread asks the provider about the user once more and saves what is new. What the protocol says of the
 // login, when and how the user authenticated, stays as it was.
-func (g *Gate) reread(ctx context.Context, st *state, up *upstream, t *tokens, idToken claims.Object) error {
-	userinfo, err := up.client.RereadUserinfo(ctx, t.AccessToken, st.identity.Subject())
+func (g *Gate) reread(ctx context.Context, v *visit, up *upstream, t *tokens, idToken claims.Object) error {
+	userinfo, err := up.client.RereadUserinfo(ctx, t.AccessToken, v.identity.Subject())
 	if err != nil {
 		return err
 	}
 	for {
-		old, sealed, err := g.readIdentity(ctx, st.token)
+		old, sealed, err := g.readIdentity(ctx, v.token)
 		if err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (g *Gate) reread(ctx context.Context, st *state, up *upstream, t *tokens, i
 		} else if refused := g.askApplication(ctx, login); refused != nil {
 			return refused
 		}
-		err = g.swapIdentity(ctx, st.token, login.identity, sealed)
+		err = g.swapIdentity(ctx, v.token, login.identity, sealed)
 		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
@@ -141,18 +141,18 @@ func (g *Gate) swapIdentity(ctx context.Context, token string, id *Identity, sea
 
 // rereadFailed ends the session when the answer is about somebody else, or too long to be kept, or the
 // application refuses, and lets it go on, with an event and a pause, when the provider gives no answer.
-func (g *Gate) rereadFailed(ctx context.Context, st *state, lock *lock, err error) error {
+func (g *Gate) rereadFailed(ctx context.Context, v *visit, lock *lock, err error) error {
 	var refused *LoginError
 	var e *provider.Error
 	errors.As(err, &e)
 	switch {
 	case errors.As(err, &refused), errors.Is(err, errTooLarge), e != nil && e.Reason == provider.ReasonUserinfoSubject:
-		g.events.emit(Event{Type: EventRefreshFailed, Reason: ReasonClaims, SessionRef: g.sessionRef(st.token), SubjectHash: g.subjectHash(st.identity), Detail: err.Error()})
-		return g.endByToken(ctx, st)
+		g.events.emit(Event{Type: EventRefreshFailed, Reason: ReasonClaims, SessionRef: g.sessionRef(v.token), SubjectHash: g.subjectHash(v.identity), Detail: err.Error()})
+		return g.endByToken(ctx, v)
 	case errors.Is(err, errGone):
 		return err
 	}
-	lock.pause(ctx, pause(time.Since(st.identity.checked)-g.config.RereadClaims))
-	g.events.emit(Event{Type: EventUserinfoFailed, Reason: reasonOf(e), Provider: st.identity.provider, SessionRef: g.sessionRef(st.token), Detail: err.Error()})
+	lock.pause(ctx, pause(time.Since(v.identity.checked)-g.config.RereadClaims))
+	g.events.emit(Event{Type: EventUserinfoFailed, Reason: reasonOf(e), Provider: v.identity.provider, SessionRef: g.sessionRef(v.token), Detail: err.Error()})
 	return nil
 }

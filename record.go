@@ -101,8 +101,8 @@ func (g *Gate) unreadable(ctx context.Context, key string, sealed []byte, err er
 	return kept
 }
 
-// ill is what callers are told of an error of the store.
-func (g *Gate) ill(err error) error {
+// storeError is what callers are told of an error of the store.
+func (g *Gate) storeError(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -42,11 +42,11 @@ const (
 
 // refreshed returns tokens that are not due, or the best there is: those at hand while they are usable and a
 // refresh is another's business or paused.
-func (g *Gate) refreshed(ctx context.Context, st *state, t *tokens) (*tokens, error) {
+func (g *Gate) refreshed(ctx context.Context, v *visit, t *tokens) (*tokens, error) {
 	if t.RefreshToken == "" {
 		return nil, ErrTokenExpired
 	}
-	f := g.join(st)
+	f := g.join(v)
 	select {
 	case <-f.done:
 		return f.t, f.err
@@ -57,13 +57,13 @@ func (g *Gate) refreshed(ctx context.Context, st *state, t *tokens) (*tokens, er
 
 // join returns the session's refresh under way, and begins one if there is none. It is nobody's request: a
 // browser that leaves must not lose a token that the provider has rotated.
-func (g *Gate) join(st *state) *flight {
-	f, begun := g.flights.start(st.token)
+func (g *Gate) join(v *visit) *flight {
+	f, begun := g.flights.start(v.token)
 	if begun {
-		session := st.token
+		session := v.token
 		go func() {
 			defer g.flights.end(session)
-			f.t, f.err = g.refreshSafely(context.WithoutCancel(st), st)
+			f.t, f.err = g.refreshSafely(context.WithoutCancel(v), v)
 		}()
 	}
 	return f
@@ -71,14 +71,14 @@ func (g *Gate) join(st *state) *flight {
 
 // refreshSafely makes an error of a panic, in a store or in a function of the application: in a handler it
 // would end one request, and here the process.
-func (g *Gate) refreshSafely(ctx context.Context, st *state) (t *tokens, err error) {
+func (g *Gate) refreshSafely(ctx context.Context, v *visit) (t *tokens, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			g.config.Logger.Error("oidcgate: a refresh panicked", "panic", v, "stack", string(debug.Stack()))
 			t, err = nil, fmt.Errorf("%w: the refresh panicked", ErrProviderUnavailable)
 		}
 	}()
-	return g.refreshOnce(ctx, st)
+	return g.refreshOnce(ctx, v)
 }
 
 // refreshTimeout bounds the wait for another's refresh, and then one's own: asking the provider for metadata,
@@ -86,31 +86,31 @@ func (g *Gate) refreshSafely(ctx context.Context, st *state) (t *tokens, err err
 func (g *Gate) refreshTimeout() time.Duration { return 3*g.config.ProviderTimeout + saveTimeout }
 
 // refreshOnce waits until the tokens were refreshed by somebody or the lock is in hand, and then refreshes.
-func (g *Gate) refreshOnce(ctx context.Context, st *state) (*tokens, error) {
+func (g *Gate) refreshOnce(ctx context.Context, v *visit) (*tokens, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.refreshTimeout())
 	defer cancel()
-	lock := lock{store: g.config.Store, key: lockPrefix + st.handle(), owner: []byte(rand.Text()), lease: g.config.LockLease}
+	lock := lock{store: g.config.Store, key: lockPrefix + v.handle(), owner: []byte(rand.Text()), lease: g.config.LockLease}
 	for {
-		t, err := g.loadTokens(ctx, st.token)
+		t, err := g.loadTokens(ctx, v.token)
 		if err != nil {
 			return nil, err
 		}
-		if done, err := g.nothingToDo(ctx, st, t); done || err != nil {
+		if done, err := g.nothingToDo(ctx, v, t); done || err != nil {
 			return t, err
 		}
 		holder, err := lock.take(ctx)
 		if err != nil {
-			return g.orUsable(t, g.ill(err)) // no lock, no refresh
+			return g.fallBackTo(t, g.storeError(err)) // no lock, no refresh
 		}
 		switch holder {
 		case lockMine:
-			fresh, err := g.refreshLocked(ctx, st, &lock)
+			fresh, err := g.refreshLocked(ctx, v, &lock)
 			if err != nil {
-				return g.orUsable(t, err)
+				return g.fallBackTo(t, err)
 			}
 			return fresh, nil
 		case lockPaused:
-			return g.orUsable(t, ErrProviderUnavailable)
+			return g.fallBackTo(t, ErrProviderUnavailable)
 		}
 		if g.usable(t) {
 			return t, nil // another refreshes it in time
@@ -121,8 +121,8 @@ func (g *Gate) refreshOnce(ctx context.Context, st *state) (*tokens, error) {
 	}
 }
 
-// orUsable prefers a token that still serves to an error, unless the error is that the session is over.
-func (g *Gate) orUsable(t *tokens, err error) (*tokens, error) {
+// fallBackTo prefers a token that still serves to an error, unless the error is that the session is over.
+func (g *Gate) fallBackTo(t *tokens, err error) (*tokens, error) {
 	if g.usable(t) && !errors.Is(err, errGone) {
 		return t, nil
 	}
@@ -130,84 +130,84 @@ func (g *Gate) orUsable(t *tokens, err error) (*tokens, error) {
 }
 
 // nothingToDo reports whether neither the tokens nor the claims are due: another request was first.
-func (g *Gate) nothingToDo(ctx context.Context, st *state, t *tokens) (bool, error) {
-	if g.due(t, st.token) {
+func (g *Gate) nothingToDo(ctx context.Context, v *visit, t *tokens) (bool, error) {
+	if g.due(t, v.token) {
 		return false, nil
 	}
-	if !g.stale(st.identity) {
+	if !g.stale(v.identity) {
 		return true, nil
 	}
-	now, _, err := g.readIdentity(ctx, st.token)
+	now, _, err := g.readIdentity(ctx, v.token)
 	return err == nil && !g.stale(now), err
 }
 
 // refreshLocked refreshes with the lock in hand, in a time of its own: what was spent on waiting for the lock
 // must not be missing between the provider's answer and the save.
-func (g *Gate) refreshLocked(ctx context.Context, st *state, lock *lock) (*tokens, error) {
+func (g *Gate) refreshLocked(ctx context.Context, v *visit, lock *lock) (*tokens, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.refreshTimeout())
 	defer cancel()
 	defer lock.keep(ctx)()
 	defer lock.release(ctx) // unless it is paused
-	t, err := g.loadTokens(ctx, st.token)
+	t, err := g.loadTokens(ctx, v.token)
 	if err != nil {
 		return nil, err
 	}
-	if done, err := g.nothingToDo(ctx, st, t); done || err != nil {
+	if done, err := g.nothingToDo(ctx, v, t); done || err != nil {
 		return t, err
 	}
-	up := g.upstreamOf(st)
+	up := g.upstreamOf(v)
 	if up == nil {
-		return nil, fmt.Errorf("%w: the provider %q is not configured any more", ErrProviderUnavailable, st.identity.provider)
+		return nil, fmt.Errorf("%w: the provider %q is not configured any more", ErrProviderUnavailable, v.identity.provider)
 	}
 	var idToken claims.Object
 	if t.RefreshToken != "" {
-		if t, idToken, err = g.exchangeRefresh(ctx, st, up, lock, t); err != nil {
+		if t, idToken, err = g.exchangeRefresh(ctx, v, up, lock, t); err != nil {
 			return nil, err
 		}
 	}
 	if g.config.RereadClaims == 0 {
 		return t, nil
 	}
-	if err := g.reread(ctx, st, up, t, idToken); err != nil {
-		return t, g.rereadFailed(ctx, st, lock, err)
+	if err := g.reread(ctx, v, up, t, idToken); err != nil {
+		return t, g.rereadFailed(ctx, v, lock, err)
 	}
 	return t, nil
 }
 
 // exchangeRefresh asks the provider for new tokens and saves them. It returns the claims of the new ID Token,
 // if there is one.
-func (g *Gate) exchangeRefresh(ctx context.Context, st *state, up *upstream, lock *lock, t *tokens) (*tokens, claims.Object, error) {
-	answer, cut, err := g.askForTokens(ctx, st, up, lock, t)
+func (g *Gate) exchangeRefresh(ctx context.Context, v *visit, up *upstream, lock *lock, t *tokens) (*tokens, claims.Object, error) {
+	answer, answerLost, err := g.askForTokens(ctx, v, up, lock, t)
 	if errors.Is(err, ErrUnavailable) {
 		return nil, "", err
 	}
 	if err != nil {
-		t, err = g.refreshFailed(ctx, st, lock, t, err, cut)
+		t, err = g.refreshFailed(ctx, v, lock, t, err, answerLost)
 		return t, "", err
 	}
-	fresh, idToken, err := g.accept(ctx, st, up, t, answer)
+	fresh, idToken, err := g.accept(ctx, v, up, t, answer)
 	switch {
-	case unjudged(err):
-		return nil, "", g.putOff(ctx, st, lock, t, fresh, err)
+	case keysUnavailable(err):
+		return nil, "", g.keepRefreshToken(ctx, v, lock, t, fresh, err)
 	case err != nil:
-		return nil, "", g.refreshRefused(ctx, st, up, answer, err)
+		return nil, "", g.refreshRefused(ctx, v, up, answer, err)
 	}
-	fresh, err = g.saveFresh(ctx, st, t, fresh)
+	fresh, err = g.saveFresh(ctx, v, t, fresh)
 	if errors.Is(err, errGone) {
 		g.revoke(ctx, up, answer.RefreshToken) // a logout came first
-		g.unmark(ctx, st)
+		g.unmark(ctx, v)
 	}
 	if err != nil {
 		return nil, "", err
 	}
-	g.unmark(ctx, st)
-	g.events.emit(Event{Type: EventRefreshed, Provider: up.name, Issuer: up.issuer, SessionRef: g.sessionRef(st.token)})
+	g.unmark(ctx, v)
+	g.events.emit(Event{Type: EventRefreshed, Provider: up.name, Issuer: up.issuer, SessionRef: g.sessionRef(v.token)})
 	return fresh, idToken, nil
 }
 
 // askForTokens spends the refresh token, once there is room to ask: thousands of sessions whose tokens expire
-// together come to the provider one after another. cut is set when the answer to an earlier request was lost.
-func (g *Gate) askForTokens(ctx context.Context, st *state, up *upstream, lock *lock, t *tokens) (answer *provider.Tokens, cut bool, err error) {
+// together come to the provider one after another. answerLost is set when the answer to an earlier request was lost.
+func (g *Gate) askForTokens(ctx context.Context, v *visit, up *upstream, lock *lock, t *tokens) (answer *provider.Tokens, answerLost bool, err error) {
 	select {
 	case g.flights.asking <- struct{}{}:
 		defer func() { <-g.flights.asking }()
@@ -217,16 +217,16 @@ func (g *Gate) askForTokens(ctx context.Context, st *state, up *upstream, lock *
 	if _, err := up.client.Metadata(ctx); err != nil {
 		return nil, false, err // nothing was spent: no mark
 	}
-	if cut, err = g.mark(ctx, st, lock.owner); err != nil {
-		return nil, false, g.ill(err)
+	if answerLost, err = g.mark(ctx, v, lock.owner); err != nil {
+		return nil, false, g.storeError(err)
 	}
 	answer, err = up.client.Refresh(ctx, t.RefreshToken)
-	return answer, cut, err
+	return answer, answerLost, err
 }
 
 // accept checks a refreshed ID Token like the first: it may never change who the user is (OpenID Connect
 // Core, section 12.2). What the provider left out stays as it was.
-func (g *Gate) accept(ctx context.Context, st *state, up *upstream, old *tokens, answer *provider.Tokens) (*tokens, claims.Object, error) {
+func (g *Gate) accept(ctx context.Context, v *visit, up *upstream, old *tokens, answer *provider.Tokens) (*tokens, claims.Object, error) {
 	fresh := newTokens(answer, old.nonce)
 	fresh.deadline = old.deadline
 	if fresh.RefreshToken == "" {
@@ -242,7 +242,7 @@ func (g *Gate) accept(ctx context.Context, st *state, up *upstream, old *tokens,
 	idToken, err := up.client.VerifyIDToken(ctx, fresh.IDToken, provider.Expectation{
 		Nonce:       old.nonce,
 		AccessToken: fresh.AccessToken,
-		Original:    &provider.Original{Subject: st.identity.Subject(), AuthTime: st.identity.AuthTime()},
+		Original:    &provider.Original{Subject: v.identity.Subject(), AuthTime: v.identity.AuthTime()},
 	})
 	return fresh, idToken, err
 }
@@ -251,9 +251,9 @@ const saveTimeout = 10 * time.Second
 
 // saveFresh swaps the tokens. The old refresh token is spent, so a store that stumbles is asked again for a
 // while. Another's tokens in the place win: the lock was lost to a lease that ran out, and they are newer.
-func (g *Gate) saveFresh(ctx context.Context, st *state, old, fresh *tokens) (*tokens, error) {
-	key := tokensRecord.key(g, st.token)
-	sealed, err := g.sealTokens(key, st.token, fresh)
+func (g *Gate) saveFresh(ctx context.Context, v *visit, old, fresh *tokens) (*tokens, error) {
+	key := tokensRecord.key(g, v.token)
+	sealed, err := g.sealTokens(key, v.token, fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -268,25 +268,25 @@ func (g *Gate) saveFresh(ctx context.Context, st *state, old, fresh *tokens) (*t
 		case errors.Is(err, store.ErrNotFound):
 			return nil, errGone
 		case errors.Is(err, store.ErrConflict):
-			return g.loadTokens(ctx, st.token)
+			return g.loadTokens(ctx, v.token)
 		case sleep(ctx, 200*time.Millisecond) != nil:
-			g.events.emit(Event{Type: EventRefreshFailed, Reason: ReasonStoreError, SessionRef: g.sessionRef(st.token), Detail: err.Error(), Hint: "the provider's new tokens could not be saved"})
-			return nil, g.ill(err)
+			g.events.emit(Event{Type: EventRefreshFailed, Reason: ReasonStoreError, SessionRef: g.sessionRef(v.token), Detail: err.Error(), Hint: "the provider's new tokens could not be saved"})
+			return nil, g.storeError(err)
 		}
 	}
 }
 
 // refreshFailed ends the session when the provider says that the refresh token is no good (RFC 6749, section
 // 5.2), and pauses all replicas when the provider fails.
-func (g *Gate) refreshFailed(ctx context.Context, st *state, lock *lock, t *tokens, cause error, cut bool) (*tokens, error) {
+func (g *Gate) refreshFailed(ctx context.Context, v *visit, lock *lock, t *tokens, cause error, answerLost bool) (*tokens, error) {
 	var e *provider.Error
 	if !errors.As(cause, &e) || e.Code != "invalid_grant" {
 		if e != nil && e.Code != "" {
-			g.unmark(ctx, st) // refused in the protocol's words: the token was not rotated
+			g.unmark(ctx, v) // refused in the protocol's words: the token was not rotated
 		}
-		return nil, g.tryAgainLater(ctx, st, lock, t, cause)
+		return nil, g.tryAgainLater(ctx, v, lock, t, cause)
 	}
-	now, err := g.loadTokens(ctx, st.token)
+	now, err := g.loadTokens(ctx, v.token)
 	if errors.Is(err, errGone) {
 		return nil, errGone // a logout came first, and had the token revoked
 	}
@@ -294,25 +294,25 @@ func (g *Gate) refreshFailed(ctx context.Context, st *state, lock *lock, t *toke
 		return now, nil // the lock was lost, and another got there
 	}
 	event := EventRefreshFailed
-	if cut {
+	if answerLost {
 		event = EventRefreshReuse
 	}
-	g.events.emit(Event{Type: event, Reason: ReasonInvalidGrant, Provider: st.identity.provider, SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
-	return nil, g.endByToken(ctx, st)
+	g.events.emit(Event{Type: event, Reason: ReasonInvalidGrant, Provider: v.identity.provider, SubjectHash: g.subjectHash(v.identity), SessionRef: g.sessionRef(v.token)})
+	return nil, g.endByToken(ctx, v)
 }
 
 // tryAgainLater keeps all replicas from trying again at once.
-func (g *Gate) tryAgainLater(ctx context.Context, st *state, lock *lock, t *tokens, cause error) error {
+func (g *Gate) tryAgainLater(ctx context.Context, v *visit, lock *lock, t *tokens, cause error) error {
 	var e *provider.Error
 	errors.As(cause, &e)
-	g.events.emit(Event{Type: EventRefreshFailed, Reason: reasonOf(e), Provider: st.identity.provider, SessionRef: g.sessionRef(st.token), Detail: cause.Error()})
+	g.events.emit(Event{Type: EventRefreshFailed, Reason: reasonOf(e), Provider: v.identity.provider, SessionRef: g.sessionRef(v.token), Detail: cause.Error()})
 	lock.pause(ctx, pause(time.Since(g.expiry(t).Add(-g.margin(t)))))
 	return fmt.Errorf("%w: %w", ErrProviderUnavailable, cause)
 }
 
-// unjudged reports whether a token could not be verified for want of the provider's keys. That says nothing
+// keysUnavailable reports whether a token could not be verified for want of the provider's keys. That says nothing
 // against the token.
-func unjudged(err error) bool {
+func keysUnavailable(err error) bool {
 	var e *provider.Error
 	if !errors.As(err, &e) {
 		return false
@@ -324,35 +324,35 @@ func unjudged(err error) bool {
 	return false
 }
 
-// putOff keeps of an answer whose ID Token cannot be judged now the refresh token, without which the login
+// keepRefreshToken keeps of an answer whose ID Token cannot be judged now the refresh token, without which the login
 // would be lost, and nothing else. The access token stays the old one and so stays due: a later refresh brings
 // an ID Token again.
-func (g *Gate) putOff(ctx context.Context, st *state, lock *lock, t, fresh *tokens, cause error) error {
+func (g *Gate) keepRefreshToken(ctx context.Context, v *visit, lock *lock, t, fresh *tokens, cause error) error {
 	kept := *t
 	kept.RefreshToken = fresh.RefreshToken
-	if _, err := g.saveFresh(ctx, st, t, &kept); err != nil {
+	if _, err := g.saveFresh(ctx, v, t, &kept); err != nil {
 		return err
 	}
-	g.unmark(ctx, st)
-	return g.tryAgainLater(ctx, st, lock, t, cause)
+	g.unmark(ctx, v)
+	return g.tryAgainLater(ctx, v, lock, t, cause)
 }
 
 // refreshRefused discards tokens that came with an ID Token of somebody else or of nobody, and ends the
 // session: what the provider says of it cannot be believed any more.
-func (g *Gate) refreshRefused(ctx context.Context, st *state, up *upstream, answer *provider.Tokens, cause error) error {
+func (g *Gate) refreshRefused(ctx context.Context, v *visit, up *upstream, answer *provider.Tokens, cause error) error {
 	var e *provider.Error
 	errors.As(cause, &e)
-	g.events.emit(Event{Type: EventRefreshFailed, Reason: reasonOf(e), Provider: up.name, Issuer: up.issuer, SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token), Detail: cause.Error()})
+	g.events.emit(Event{Type: EventRefreshFailed, Reason: reasonOf(e), Provider: up.name, Issuer: up.issuer, SubjectHash: g.subjectHash(v.identity), SessionRef: g.sessionRef(v.token), Detail: cause.Error()})
 	g.revoke(ctx, up, answer.RefreshToken)
-	return g.endByToken(ctx, st)
+	return g.endByToken(ctx, v)
 }
 
-func (g *Gate) endByToken(ctx context.Context, st *state) error {
-	if err := g.endHandle(ctx, st.handle(), st.identity.card()); err != nil {
+func (g *Gate) endByToken(ctx context.Context, v *visit) error {
+	if err := g.endHandle(ctx, v.handle(), v.identity.summary()); err != nil {
 		return err
 	}
-	g.unmark(ctx, st)
-	g.events.emit(Event{Type: EventSessionRevoked, Reason: ReasonByToken, SubjectHash: g.subjectHash(st.identity), SessionRef: g.sessionRef(st.token)})
+	g.unmark(ctx, v)
+	g.events.emit(Event{Type: EventSessionRevoked, Reason: ReasonByToken, SubjectHash: g.subjectHash(v.identity), SessionRef: g.sessionRef(v.token)})
 	return errGone
 }
 
@@ -372,16 +372,16 @@ func pause(overdue time.Duration) time.Duration {
 
 // mark notes that the provider is about to be asked, and reports whether such a note of an earlier refresh
 // was left behind.
-func (g *Gate) mark(ctx context.Context, st *state, owner []byte) (cut bool, err error) {
-	err = g.config.Store.Create(ctx, markPrefix+st.handle(), owner, markTTL)
+func (g *Gate) mark(ctx context.Context, v *visit, owner []byte) (answerLost bool, err error) {
+	err = g.config.Store.Create(ctx, markPrefix+v.handle(), owner, markTTL)
 	if errors.Is(err, store.ErrExists) {
 		return true, nil
 	}
 	return false, err
 }
 
-func (g *Gate) unmark(ctx context.Context, st *state) {
-	_ = g.config.Store.Delete(ctx, markPrefix+st.handle(), nil) // best effort: it only colours a later event
+func (g *Gate) unmark(ctx context.Context, v *visit) {
+	_ = g.config.Store.Delete(ctx, markPrefix+v.handle(), nil) // best effort: it only colours a later event
 }
 
 // revoke tells the provider that a refresh token is not used any more. It is best effort, and short.

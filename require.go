@@ -36,29 +36,29 @@ func (g *Gate) Require(rules ...Rule) func(http.Handler) http.Handler {
 // only its own gate: on a request that did not pass through [Gate.Wrap] it answers 500 and logs the cure.
 func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
 	checkRules(rules)
-	st := stateFrom(r.Context(), g)
+	v := visitFrom(r.Context(), g)
 	switch {
-	case st == nil:
+	case v == nil:
 		g.config.Logger.Error("oidcgate: Admit or Require on a request that did not pass through Wrap; wrap the outermost router: gate.Wrap(router)")
 		g.showPage(w, r, Page{Status: http.StatusInternalServerError, Title: "Not set up", Text: "This page cannot be shown, because the service is not set up correctly."})
 		return false
-	case st.err != nil:
+	case v.err != nil:
 		g.unavailable(w, r)
 		return false
-	case st.identity == nil:
-		g.askLogin(w, r, st, stepUp{})
+	case v.identity == nil:
+		g.askLogin(w, r, v, stepUp{})
 		return false
 	}
-	return g.admitIdentity(w, r, st, rules)
+	return g.admitIdentity(w, r, v, rules)
 }
 
-func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, st *state, rules []Rule) bool {
+func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, rules []Rule) bool {
 	var step stepUp // what a new login must bring so that every rule allows, not only those that do not now
 	enough := true
 	for _, rule := range rules {
-		allows := rule.allows(st.identity, g.config.Leeway)
+		allows := rule.allows(v.identity, g.config.Leeway)
 		if !allows && rule.step.zero() {
-			g.forbid(w, r, st, rule.name)
+			g.forbid(w, r, v, rule.name)
 			return false
 		}
 		enough = enough && allows
@@ -69,20 +69,20 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, st *state, 
 		w.Header().Set("Cache-Control", "private, no-store")
 		return true
 	case step.impossible():
-		g.forbid(w, r, st, "ACR") // one login after the other would satisfy one rule after the other
+		g.forbid(w, r, v, "ACR") // one login after the other would satisfy one rule after the other
 		return false
 	}
-	g.events.emit(Event{Type: EventStepUpRequired, SubjectHash: g.subjectHash(st.identity)})
-	g.askLogin(w, r, st, step)
+	g.events.emit(Event{Type: EventStepUpRequired, SubjectHash: g.subjectHash(v.identity)})
+	g.askLogin(w, r, v, step)
 	return false
 }
 
 // forbid answers who is signed in and may not enter. The log says where and why.
-func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, st *state, rule string) {
+func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, rule string) {
 	reference := newReference()
 	g.events.emit(Event{
-		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference, Provider: st.identity.provider,
-		SubjectHash: g.subjectHash(st.identity), Detail: fmt.Sprintf("%.200q: %s", st.path, rule),
+		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference, Provider: v.identity.provider,
+		SubjectHash: g.subjectHash(v.identity), Detail: fmt.Sprintf("%.200q: %s", v.path, rule),
 	})
 	g.showPage(w, r, Page{
 		Status:    http.StatusForbidden,
@@ -104,8 +104,8 @@ func (g *Gate) unavailable(w http.ResponseWriter, r *http.Request) {
 
 // askLogin answers a request that needs a login. Only a navigation is sent to it: a script that is redirected
 // to another site fails without a reason, and each image on a page would begin a login of its own.
-func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, st *state, step stepUp) {
-	loginURL := g.loginURL(st, r, step)
+func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, v *visit, step stepUp) {
+	loginURL := g.loginURL(v, r, step)
 	login := Page{
 		Status: http.StatusUnauthorized,
 		Title:  "Login required",
@@ -131,10 +131,10 @@ func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, st *state, step 
 
 // loginURL leads to the login and back to the page that was asked for, which for anything but a GET is the
 // page of this site that the browser says it was on.
-func (g *Gate) loginURL(st *state, r *http.Request, step stepUp) string {
+func (g *Gate) loginURL(v *visit, r *http.Request, step stepUp) string {
 	returnTo := ""
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		returnTo = cmp.Or(st.returnTo(), r.URL.RequestURI()) // without Wrap, in a test, there is only the request
+		returnTo = cmp.Or(v.returnTo(), r.URL.RequestURI()) // without Wrap, in a test, there is only the request
 	} else if path, ours := strings.CutPrefix(r.Referer(), g.siteURL("/")); ours {
 		returnTo = "/" + path
 	}
@@ -146,5 +146,5 @@ func (g *Gate) loginURL(st *state, r *http.Request, step stepUp) string {
 	if returnTo != "" {
 		sep = "&"
 	}
-	return u + sep + "step=" + g.sealStep(st, step)
+	return u + sep + "step=" + g.sealStep(v, step)
 }

@@ -9,7 +9,7 @@ import (
 type response struct {
 	State, Code, Iss, Error string
 	hasIss, hasError        bool
-	odd                     bool // it holds what no code flow's response does
+	hasTokens               bool // it holds what no code flow's response does
 }
 
 const (
@@ -42,13 +42,13 @@ func readResponse(rawQuery string) (response, *LoginError) {
 		Iss:    q.Get("iss"),
 		Error:  q.Get("error"),
 		hasIss: q.Has("iss"), hasError: q.Has("error"),
-		odd: q.Has("response") || q.Has("id_token") || q.Has("access_token"),
+		hasTokens: q.Has("response") || q.Has("id_token") || q.Has("access_token"),
 	}, nil
 }
 
-func shapeOf(resp response) *LoginError {
+func checkShape(resp response) *LoginError {
 	switch {
-	case resp.odd:
+	case resp.hasTokens:
 		return badResponse(ReasonResponseInvalid, "tokens or a response object beside the code")
 	case resp.Code != "" && resp.hasError:
 		return badResponse(ReasonResponseInvalid, "both a code and an error")

@@ -80,42 +80,42 @@ type sessionStore struct {
 
 // FindCtx reads the record of a session: one read of the store, and nothing else unless its use is noted.
 func (s sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
-	st, key := stateFrom(ctx, s.g), identityRecord.key(s.g, token)
-	sealed, err := s.g.config.Store.Get(st, key)
+	v, key := visitFrom(ctx, s.g), identityRecord.key(s.g, token)
+	sealed, err := s.g.config.Store.Get(v, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, false, nil
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	plaintext, err := s.open(st, key, token, sealed)
+	plaintext, err := s.open(v, key, token, sealed)
 	if errors.Is(err, errGone) {
 		return nil, false, nil
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	st.identity = decodeIdentity(plaintext)
+	v.identity = decodeIdentity(plaintext)
 	return plaintext, true, nil
 }
 
-func (s sessionStore) open(st *state, key, token string, sealed []byte) ([]byte, error) {
+func (s sessionStore) open(v *visit, key, token string, sealed []byte) ([]byte, error) {
 	clear, plaintext, err := s.g.ring.Open(identityRecord.binding(key, token), timesSize, sealed)
 	if err != nil {
-		s.g.unreadable(st, key, sealed, err)
+		s.g.unreadable(v, key, sealed, err)
 		return nil, errGone
 	}
 	t, now := parseTimes(clear), time.Now()
 	if end := t.ends(s.g.config.IdleTimeout); now.UnixMilli() >= end {
-		s.g.expired(st, key, token, sealed, t)
+		s.g.expired(v, key, token, sealed, t)
 		return nil, errGone
 	}
 	if now.UnixMilli()-t.seen >= s.g.config.touchAfter.Milliseconds() {
-		if t, err = s.touch(st, key, token, t, sealed, plaintext, now); err != nil {
+		if t, err = s.touch(v, key, token, t, sealed, plaintext, now); err != nil {
 			return nil, err
 		}
 	}
-	st.times = t
+	v.times = t
 	return plaintext, nil
 }
 
@@ -148,7 +148,7 @@ func (s sessionStore) CommitCtx(ctx context.Context, token string, b []byte, dea
 		return errTooLarge
 	}
 	now := time.Now()
-	if err := s.g.enlist(ctx, s.g.handle(token), stateFrom(ctx, s.g).identity, deadline); err != nil {
+	if err := s.g.addToIndex(ctx, s.g.handle(token), visitFrom(ctx, s.g).identity, deadline); err != nil {
 		return err
 	}
 	key, t := identityRecord.key(s.g, token), times{deadline.UnixMilli(), now.UnixMilli()}
@@ -180,9 +180,9 @@ func (g *Gate) expired(ctx context.Context, key, token string, sealed []byte, t 
 // begin saves a new session and writes its cookie. It returns when everything is in the store: no answer
 // promises a session that is not there. Of a session that cannot be saved whole nothing stays.
 func (g *Gate) begin(ctx context.Context, w http.ResponseWriter, id *Identity, t *tokens) (string, error) {
-	st := newState(ctx, g)
-	st.identity = id
-	ctx, err := g.sessions.Load(st, "")
+	v := newVisit(ctx, g)
+	v.identity = id
+	ctx, err := g.sessions.Load(v, "")
 	if err != nil {
 		return "", err
 	}
@@ -199,7 +199,7 @@ func (g *Gate) begin(ctx context.Context, w http.ResponseWriter, id *Identity, t
 	}
 	if err != nil {
 		// A write that failed may have been carried out. Best effort: nobody has the cookie.
-		_ = g.endHandle(ctx, g.handle(g.sessions.Token(ctx)), id.card())
+		_ = g.endHandle(ctx, g.handle(g.sessions.Token(ctx)), id.summary())
 		return "", err
 	}
 	g.sessions.WriteSessionCookie(ctx, w, token, deadline)

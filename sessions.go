@@ -28,32 +28,32 @@ func (g *Gate) Sessions() Sessions { return Sessions{g} }
 
 // List returns the sessions of the signed-in visitor, the newest first, or [ErrNoSession].
 func (s Sessions) List(ctx context.Context) ([]UserSession, error) {
-	st, err := s.gate.signedIn(ctx)
+	v, err := s.gate.signedIn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	set := s.gate.subjectSet(st.identity.Issuer(), st.identity.Subject())
+	set := s.gate.subjectSet(v.identity.Issuer(), v.identity.Subject())
 	handles, err := s.gate.config.Store.Members(ctx, set)
 	if err != nil {
-		return nil, s.gate.ill(err)
+		return nil, s.gate.storeError(err)
 	}
 	var list []UserSession
 	for _, handle := range handles {
-		c, err := s.gate.readCard(ctx, handle)
+		c, err := s.gate.readSummary(ctx, handle)
 		if errors.Is(err, store.ErrNotFound) {
 			continue // over; the set forgets it in time
 		}
 		if err != nil {
-			return nil, s.gate.ill(err)
+			return nil, s.gate.storeError(err)
 		}
 		alive, err := s.gate.alive(ctx, handle)
 		if err != nil {
-			return nil, s.gate.ill(err)
+			return nil, s.gate.storeError(err)
 		}
 		if !alive {
 			continue
 		}
-		list = append(list, UserSession{handle, c.Provider, c.Label, c.Created, handle == st.handle()})
+		list = append(list, UserSession{handle, c.Provider, c.Label, c.Created, handle == v.handle()})
 	}
 	slices.SortFunc(list, func(a, b UserSession) int { return b.Created.Compare(a.Created) })
 	return list, nil
@@ -62,51 +62,51 @@ func (s Sessions) List(ctx context.Context) ([]UserSession, error) {
 // End ends one session of the signed-in visitor. An ID that is not one of the visitor's own is
 // [ErrNoSession].
 func (s Sessions) End(ctx context.Context, id string) error {
-	st, err := s.gate.signedIn(ctx)
+	v, err := s.gate.signedIn(ctx)
 	if err != nil {
 		return err
 	}
-	set := s.gate.subjectSet(st.identity.Issuer(), st.identity.Subject())
+	set := s.gate.subjectSet(v.identity.Issuer(), v.identity.Subject())
 	handles, err := s.gate.config.Store.Members(ctx, set)
 	if err != nil {
-		return s.gate.ill(err)
+		return s.gate.storeError(err)
 	}
 	if !slices.Contains(handles, id) {
 		return ErrNoSession
 	}
-	c, err := s.gate.readCard(ctx, id)
+	c, err := s.gate.readSummary(ctx, id)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return s.gate.ill(err)
+		return s.gate.storeError(err)
 	}
 	if err := s.gate.endHandle(ctx, id, c); err != nil {
-		return s.gate.ill(err)
+		return s.gate.storeError(err)
 	}
-	s.gate.events.emit(Event{Type: EventSessionRevoked, Reason: ReasonByUser, SubjectHash: s.gate.subjectHash(st.identity), SessionRef: s.gate.handleRef(id)})
+	s.gate.events.emit(Event{Type: EventSessionRevoked, Reason: ReasonByUser, SubjectHash: s.gate.subjectHash(v.identity), SessionRef: s.gate.handleRef(id)})
 	return nil
 }
 
 // EndOthers ends all sessions of the signed-in visitor but this one, and returns their number.
 func (s Sessions) EndOthers(ctx context.Context) (int, error) {
-	st, err := s.gate.signedIn(ctx)
+	v, err := s.gate.signedIn(ctx)
 	if err != nil {
 		return 0, err
 	}
-	set := s.gate.subjectSet(st.identity.Issuer(), st.identity.Subject())
-	others := func(handle string, _ card) bool { return handle == st.handle() }
+	set := s.gate.subjectSet(v.identity.Issuer(), v.identity.Subject())
+	others := func(handle string, _ summary) bool { return handle == v.handle() }
 	n, err := s.gate.endSet(ctx, set, others, ReasonByUser)
-	return n, s.gate.ill(err)
+	return n, s.gate.storeError(err)
 }
 
 // EndUser ends all sessions of a user, those included whose login is under way, and returns their number:
 // for administrators, whoever is signed in.
 func (s Sessions) EndUser(ctx context.Context, issuer, subject string) (int, error) {
 	n, err := s.gate.endUser(ctx, issuer, subject, time.Now(), nobody, ReasonByAdmin)
-	return n, s.gate.ill(err)
+	return n, s.gate.storeError(err)
 }
 
 // EndProviderSession is [Sessions.EndUser] for the session that the provider calls sid, which is taken to be over
 // there, too: no login out of it begins a session here for about [Config.AttemptTTL].
 func (s Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
 	n, err := s.gate.endProviderSession(ctx, issuer, sid, ReasonByAdmin)
-	return n, s.gate.ill(err)
+	return n, s.gate.storeError(err)
 }

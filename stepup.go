@@ -36,31 +36,31 @@ func (s stepUp) impossible() bool { return s.ACR != nil && len(s.ACR) == 0 }
 
 // sealStep and openStep carry what a stronger login must bring from the guard to the login's address. It is
 // sealed for the session it was made for: a link from elsewhere cannot choose what is asked of the provider.
-func (g *Gate) sealStep(st *state, step stepUp) string {
+func (g *Gate) sealStep(v *visit, step stepUp) string {
 	text, err := json.Marshal(step)
 	if err != nil {
 		return ""
 	}
-	sealed, err := g.ring.Seal(stepBinding(st), nil, text)
+	sealed, err := g.ring.Seal(stepBinding(v), nil, text)
 	if err != nil {
 		return ""
 	}
 	return base64.RawURLEncoding.EncodeToString(sealed)
 }
 
-func (g *Gate) openStep(st *state, value string) stepUp {
+func (g *Gate) openStep(v *visit, value string) stepUp {
 	var step stepUp
 	sealed, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil || st.token == "" {
+	if err != nil || v.token == "" {
 		return stepUp{}
 	}
-	_, text, err := g.ring.Open(stepBinding(st), 0, sealed)
+	_, text, err := g.ring.Open(stepBinding(v), 0, sealed)
 	if err != nil || json.Unmarshal(text, &step) != nil {
 		return stepUp{}
 	}
 	return step
 }
 
-func stepBinding(st *state) seal.Binding {
-	return seal.Binding{Purpose: "step", Secret: st.token}
+func stepBinding(v *visit) seal.Binding {
+	return seal.Binding{Purpose: "step", Secret: v.token}
 }

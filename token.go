@@ -24,16 +24,16 @@ var ErrProviderUnavailable = errors.New("oidcgate: the provider gives no new acc
 // [ErrUnavailable] when provider or store cannot answer; and with the context's error. The refresh token is
 // never handed out.
 func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
-	st, err := g.signedIn(ctx)
+	v, err := g.signedIn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t, err := g.loadTokens(ctx, st.token)
+	t, err := g.loadTokens(ctx, v.token)
 	if err != nil {
 		return nil, g.tokenError(ctx, err)
 	}
-	if g.due(t, st.token) {
-		if t, err = g.refreshed(ctx, st, t); err != nil {
+	if g.due(t, v.token) {
+		if t, err = g.refreshed(ctx, v, t); err != nil {
 			return nil, g.tokenError(ctx, err)
 		}
 	}
@@ -51,5 +51,5 @@ func (g *Gate) tokenError(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return g.ill(err)
+	return g.storeError(err)
 }

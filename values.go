@@ -130,26 +130,26 @@ var errNotThroughValues = errors.New("oidcgate: sessions are ended and renewed b
 // FindCtx reads the values when the request begins. Later calls are scs's MergeSession, which takes a session
 // id from anywhere.
 func (s valuesStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
-	st := stateFrom(ctx, s.g)
-	if st == nil || st.saved.loaded || token != st.token {
+	v := visitFrom(ctx, s.g)
+	if v == nil || v.saved.loaded || token != v.token {
 		return nil, false, errNotThroughValues
 	}
-	if err := s.read(ctx, st, token); err != nil {
+	if err := s.read(ctx, v, token); err != nil {
 		return nil, false, err
 	}
-	st.saved.loaded = true
-	st.saved.base = st.saved.current.Filter(func(name string) bool {
-		v, _ := st.saved.current.Get(name)
+	v.saved.loaded = true
+	v.saved.base = v.saved.current.Filter(func(name string) bool {
+		v, _ := v.saved.current.Get(name)
 		_, ok := decodeValue(v)
 		return ok
 	})
-	return []byte(st.saved.current), true, nil // found, even if there are none: scs would drop the id
+	return []byte(v.saved.current), true, nil // found, even if there are none: scs would drop the id
 }
 
 // read fetches the record as it is now.
-func (s valuesStore) read(ctx context.Context, st *state, token string) error {
+func (s valuesStore) read(ctx context.Context, v *visit, token string) error {
 	key := valuesRecord.key(s.g, token)
-	st.saved.current, st.saved.sealed, st.saved.foreign = "", nil, false
+	v.saved.current, v.saved.sealed, v.saved.foreign = "", nil, false
 	sealed, err := s.g.config.Store.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -159,11 +159,11 @@ func (s valuesStore) read(ctx context.Context, st *state, token string) error {
 	}
 	clear, plaintext, err := s.g.ring.Open(valuesRecord.binding(key, token), timesSize, sealed)
 	if err != nil {
-		st.saved.foreign = s.g.unreadable(ctx, key, sealed, err)
+		v.saved.foreign = s.g.unreadable(ctx, key, sealed, err)
 		return nil
 	}
 	if time.Now().UnixMilli() < parseTimes(clear).deadline {
-		st.saved.current, st.saved.sealed = claims.Object(plaintext), sealed
+		v.saved.current, v.saved.sealed = claims.Object(plaintext), sealed
 	}
 	return nil
 }
@@ -171,8 +171,8 @@ func (s valuesStore) read(ctx context.Context, st *state, token string) error {
 // CommitCtx saves what the request changed. A record that another request has changed meanwhile is read
 // again, and the changes go on top. A session that was ended meanwhile gets no record.
 func (s valuesStore) CommitCtx(ctx context.Context, _ string, b []byte, _ time.Time) error {
-	st := stateFrom(ctx, s.g)
-	if st == nil || st.token == "" {
+	v := visitFrom(ctx, s.g)
+	if v == nil || v.token == "" {
 		return ErrNoSession
 	}
 	mine := claims.Object(b)
@@ -180,21 +180,21 @@ func (s valuesStore) CommitCtx(ctx context.Context, _ string, b []byte, _ time.T
 		return errors.New("oidcgate: the values are larger than MaxSessionBytes")
 	}
 	for range maxSaves {
-		if st.saved.foreign {
+		if v.saved.foreign {
 			return errForeign
 		}
-		err := s.write(ctx, st, changes(st.saved.base, mine, st.saved.current))
+		err := s.write(ctx, v, changes(v.saved.base, mine, v.saved.current))
 		if err == nil {
-			st.saved.base = mine
+			v.saved.base = mine
 			return nil
 		}
 		if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		if err := s.alive(ctx, st); err != nil {
+		if err := s.alive(ctx, v); err != nil {
 			return err
 		}
-		if err := s.read(ctx, st, st.token); err != nil {
+		if err := s.read(ctx, v, v.token); err != nil {
 			return err
 		}
 	}
@@ -206,34 +206,34 @@ const maxSaves = 20
 
 var errForeign = errors.New("oidcgate: the values are sealed with a key, or by a version, that this replica does not know")
 
-func (s valuesStore) write(ctx context.Context, st *state, values claims.Object) error {
-	if values == st.saved.current {
+func (s valuesStore) write(ctx context.Context, v *visit, values claims.Object) error {
+	if values == v.saved.current {
 		return nil
 	}
-	key := valuesRecord.key(s.g, st.token)
-	sealed, err := s.g.ring.Seal(valuesRecord.binding(key, st.token), times{deadline: st.times.deadline}.header(), []byte(values))
+	key := valuesRecord.key(s.g, v.token)
+	sealed, err := s.g.ring.Seal(valuesRecord.binding(key, v.token), times{deadline: v.times.deadline}.header(), []byte(values))
 	if err != nil {
 		return err
 	}
-	ttl := ttlUntil(st.times.deadline, time.Now())
-	if st.saved.sealed != nil {
-		err = s.g.config.Store.Swap(ctx, key, st.saved.sealed, sealed, ttl)
+	ttl := ttlUntil(v.times.deadline, time.Now())
+	if v.saved.sealed != nil {
+		err = s.g.config.Store.Swap(ctx, key, v.saved.sealed, sealed, ttl)
 	} else if err = s.g.config.Store.Create(ctx, key, sealed, ttl); err == nil {
-		err = s.alive(ctx, st)
+		err = s.alive(ctx, v)
 	}
 	if err != nil {
 		return err
 	}
-	st.saved.current, st.saved.sealed = values, sealed
+	v.saved.current, v.saved.sealed = values, sealed
 	return nil
 }
 
 // alive makes sure that the session was not ended meanwhile. A logout deletes the identity first and the
 // values last, so a record made in between is deleted by one of the two.
-func (s valuesStore) alive(ctx context.Context, st *state) error {
-	_, err := s.g.config.Store.Get(ctx, identityRecord.key(s.g, st.token))
+func (s valuesStore) alive(ctx context.Context, v *visit) error {
+	_, err := s.g.config.Store.Get(ctx, identityRecord.key(s.g, v.token))
 	if errors.Is(err, store.ErrNotFound) {
-		_ = s.g.config.Store.Delete(ctx, valuesRecord.key(s.g, st.token), nil) // best effort: nobody can read it
+		_ = s.g.config.Store.Delete(ctx, valuesRecord.key(s.g, v.token), nil) // best effort: nobody can read it
 		return ErrNoSession
 	}
 	return err
@@ -243,21 +243,21 @@ func (s valuesStore) alive(ctx context.Context, st *state) error {
 func (valuesStore) DeleteCtx(context.Context, string) error { return errNotThroughValues }
 
 // loadValues gives the request's context its values. Where they cannot be read, the session cannot either.
-func (g *Gate) loadValues(st *state) context.Context {
-	ctx, err := g.values.Load(st, st.token)
+func (g *Gate) loadValues(v *visit) context.Context {
+	ctx, err := g.values.Load(v, v.token)
 	if err == nil {
 		return ctx
 	}
-	st.err = g.ill(err)
-	ctx, _ = g.values.Load(st, "") // without an id it cannot fail
+	v.err = g.storeError(err)
+	ctx, _ = g.values.Load(v, "") // without an id it cannot fail
 	return ctx
 }
 
 // serveWithValues runs the application's handler behind a ResponseWriter that saves values in time.
-func (g *Gate) serveWithValues(next http.Handler, w http.ResponseWriter, r *http.Request, st *state) {
-	ctx := g.loadValues(st)
+func (g *Gate) serveWithValues(next http.Handler, w http.ResponseWriter, r *http.Request, v *visit) {
+	ctx := g.loadValues(v)
 	saver := &saver{ResponseWriter: w, before: w.Header().Clone()}
-	saver.save = func() error { return g.saveValues(ctx, st) }
+	saver.save = func() error { return g.saveValues(ctx, v) }
 	saver.fail = func(http.ResponseWriter) { g.unavailable(w, r) }
 	next.ServeHTTP(saver.wrap(), r.WithContext(ctx))
 	saver.finish()
@@ -265,12 +265,12 @@ func (g *Gate) serveWithValues(next http.Handler, w http.ResponseWriter, r *http
 
 // saveValues saves the values if they were changed. The browser may have left: what the handler put is saved
 // all the same.
-func (g *Gate) saveValues(ctx context.Context, st *state) error {
-	if g.values.Status(ctx) != scs.Modified || st.saved.dropped {
+func (g *Gate) saveValues(ctx context.Context, v *visit) error {
+	if g.values.Status(ctx) != scs.Modified || v.saved.dropped {
 		return nil
 	}
-	if st.identity == nil && st.err == nil {
-		st.saved.dropped = true
+	if v.identity == nil && v.err == nil {
+		v.saved.dropped = true
 		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonAnonymous, Detail: "values were put while nobody is signed in"})
 		return nil
 	}
@@ -278,12 +278,12 @@ func (g *Gate) saveValues(ctx context.Context, st *state) error {
 	defer cancel()
 	_, _, err := g.values.Commit(ctx)
 	if errors.Is(err, ErrNoSession) {
-		st.saved.dropped = true
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonSessionEnded, SessionRef: g.sessionRef(st.token)})
+		v.saved.dropped = true
+		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonSessionEnded, SessionRef: g.sessionRef(v.token)})
 		return nil
 	}
 	if err != nil {
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonStoreError, SessionRef: g.sessionRef(st.token), Detail: err.Error()})
+		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonStoreError, SessionRef: g.sessionRef(v.token), Detail: err.Error()})
 	}
 	return err
 }
