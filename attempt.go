@@ -3,7 +3,6 @@ package oidcgate
 import (
 	"context"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -16,7 +15,7 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/returnto"
 	"github.com/oidcgate/oidcgate/internal/seal"
-	"github.com/oidcgate/oidcgate/store"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // attempt is one login under way. It lives sealed in a cookie of its own, so that tabs do not disturb each
@@ -33,6 +32,7 @@ type attempt struct {
 }
 
 const (
+	stateSize    = 43 // 256 bits in base64url
 	seedSize     = 32
 	maxAttempts  = 8    // attempt cookies a browser may hold
 	maxCleared   = 16   // of those that are over, at a time
@@ -152,7 +152,7 @@ func (g *Gate) dropAttempts(w http.ResponseWriter, r *http.Request, size int) {
 // attemptOf finds the attempt that the response answers, in the browser that began it. Everything else about
 // the response, errors included, is believed only after that (RFC 9700, section 4.7).
 func (g *Gate) attemptOf(r *http.Request, up *upstream, state string) (attempt, *LoginError) {
-	if len(state) != tokenSize {
+	if len(state) != stateSize {
 		return attempt{}, badResponse(ReasonUnknownState, "a state of %d bytes", len(state))
 	}
 	found := false
@@ -177,19 +177,17 @@ func (g *Gate) attemptOf(r *http.Request, up *upstream, state string) (attempt, 
 	return attempt{}, badResponse(ReasonUnknownState, "no attempt with this state in this browser")
 }
 
-// claim takes the attempt for this request, once over all replicas and before the code is sent anywhere. Its
-// value is an owner, so that a store's client that resends after a lost reply is not told "taken".
+// claim takes the attempt for this request, once over all replicas and before the code is sent
+// anywhere.
 func (g *Gate) claim(ctx context.Context, a attempt) *LoginError {
-	owner := []byte(rand.Text())
-	ttl := g.config.AttemptTTL + 2*g.config.Leeway
-	err := g.config.Store.Create(ctx, "a:"+a.reference(), owner, ttl)
+	err := g.keeper.ClaimAttempt(ctx, a.reference())
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, store.ErrExists):
-		refused := badResponse(ReasonStateReplayed, "another request with this state came first")
-		refused.retry = a.ReturnTo
-		return refused
+	case errors.Is(err, session.ErrUsed):
+		return &LoginError{
+			Status: http.StatusBadRequest, Reason: ReasonStateReplayed, Err: err, retry: a.ReturnTo,
+		}
 	}
-	return g.storeFailure(err)
+	return storeFailure(err)
 }

@@ -8,8 +8,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/provider"
-	"github.com/oidcgate/oidcgate/store"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // Providers log users out here in two ways. The back channel is a request from server to server, which reaches
@@ -82,30 +83,30 @@ func (g *Gate) verifyLogout(ctx context.Context, up *upstream, raw string) (*pro
 	return nil, &provider.Error{Reason: "busy", Status: http.StatusServiceUnavailable, Err: errors.New("too many logout tokens at a time")}
 }
 
-// applyLogout ends the sessions that the token names, once. The token's id is remembered after that: a
-// request that fails in between is sent again by the provider, and ending a session twice is ending it.
+// applyLogout ends the sessions that the token names, once. The token's id is remembered after that:
+// a request that fails in between is sent again by the provider, and ending a session twice is
+// ending it.
 func (g *Gate) applyLogout(r *http.Request, up *upstream, token *provider.LogoutToken) error {
-	ctx, cancel := detached(r.Context())
+	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
-	seen := "j:" + g.name(up.issuer, token.ID)
-	_, err := g.config.Store.Get(ctx, seen)
-	if err == nil {
+	used, err := g.keeper.LogoutTokenUsed(ctx, up.issuer, token.ID)
+	if err != nil {
+		return err
+	}
+	if used {
 		return &provider.Error{Reason: string(ReasonReplayed), Status: http.StatusBadRequest}
 	}
-	if !errors.Is(err, store.ErrNotFound) {
-		return g.storeError(err)
-	}
+	const reason = event.ReasonBackchannel
 	if token.SessionID != "" {
-		_, err = g.endProviderSession(ctx, up.issuer, token.SessionID, ReasonBackchannel)
+		_, err = g.keeper.EndProviderSession(ctx, up.issuer, token.SessionID, reason)
 	} else {
-		_, err = g.endUser(ctx, up.issuer, token.Subject, token.IssuedAt, issuedAfter(token.IssuedAt), ReasonBackchannel)
+		user := session.User{Issuer: up.issuer, Subject: token.Subject}
+		_, err = g.keeper.EndUserBefore(ctx, user, token.IssuedAt, reason)
 	}
 	if err != nil {
-		return g.storeError(err)
+		return err
 	}
-	ttl := max(time.Until(token.Expires)+2*g.config.Leeway, time.Minute)
-	err = g.config.Store.Create(ctx, seen, []byte("1"), ttl)
-	return g.storeError(err)
+	return g.keeper.UseLogoutToken(ctx, up.issuer, token.ID, token.Expires)
 }
 
 func (g *Gate) rejectLogout(w http.ResponseWriter, up *upstream, err error) {

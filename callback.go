@@ -9,6 +9,7 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // callback ends a login: GET /auth/callback, the authorization response (OpenID Connect Core, section
@@ -28,7 +29,7 @@ func (g *Gate) finishLogin(w http.ResponseWriter, r *http.Request, up *upstream)
 	v := g.load(w, r)
 	ownHeaders(w)
 	if v.err != nil {
-		return g.storeFailure(v.err) // whose session this would replace is not known
+		return storeFailure(v.err) // whose session this would replace is not known
 	}
 	response, refused := readResponse(r.URL.RawQuery)
 	if refused != nil {
@@ -71,7 +72,7 @@ func (g *Gate) finishLogin(w http.ResponseWriter, r *http.Request, up *upstream)
 // redeem claims the attempt and has the provider say who logged in. While the provider is too busy to be asked
 // the attempt stays, to be tried again; it is claimed before the code is sent anywhere. Only a login that goes
 // to the provider leaves a claim in the store, so that strangers cannot fill it.
-func (g *Gate) redeem(w http.ResponseWriter, r *http.Request, up *upstream, a attempt, code string) (*Login, *tokens, *LoginError) {
+func (g *Gate) redeem(w http.ResponseWriter, r *http.Request, up *upstream, a attempt, code string) (*Login, *session.Tokens, *LoginError) {
 	release, err := up.client.Acquire(r.Context())
 	if err != nil {
 		return nil, nil, providerFailure(err, a.ReturnTo)
@@ -86,7 +87,7 @@ func (g *Gate) redeem(w http.ResponseWriter, r *http.Request, up *upstream, a at
 
 // finished reports whether the session of this browser began with the attempt that has this state.
 func (g *Gate) finished(v *visit, state string) bool {
-	return v.identity != nil && v.identity.attempt == stateReference(state)
+	return v.identity != nil && v.identity.record.Attempt == stateReference(state)
 }
 
 // retryInteractively begins the login once more when the provider could not complete it without asking the user and was
@@ -105,7 +106,7 @@ func (g *Gate) retryInteractively(w http.ResponseWriter, r *http.Request, up *up
 }
 
 // authenticate turns a code into a person: tokens, ID Token, userinfo, in this order.
-func (g *Gate) authenticate(ctx context.Context, up *upstream, a attempt, code string) (*Login, *tokens, *LoginError) {
+func (g *Gate) authenticate(ctx context.Context, up *upstream, a attempt, code string) (*Login, *session.Tokens, *LoginError) {
 	t, err := up.client.Exchange(ctx, code, a.verifier())
 	if err != nil {
 		return nil, nil, providerFailure(err, a.ReturnTo)
@@ -127,7 +128,7 @@ func (g *Gate) authenticate(ctx context.Context, up *upstream, a attempt, code s
 		return nil, nil, providerFailure(err, a.ReturnTo)
 	}
 	login := &Login{identity: g.newIdentity(up, a, idToken, userinfo), returnTo: a.ReturnTo}
-	return login, newTokens(t, a.nonce()), nil
+	return login, session.NewTokens((*session.ProviderTokens)(t), a.nonce()), nil
 }
 
 func (g *Gate) newIdentity(up *upstream, a attempt, idToken, userinfo claims.Object) *Identity {
@@ -135,12 +136,10 @@ func (g *Gate) newIdentity(up *upstream, a attempt, idToken, userinfo claims.Obj
 	return &Identity{
 		expires:     now.Add(g.config.SessionLifetime),
 		idleExpires: now.Add(g.config.IdleTimeout),
-		provider:    up.name,
-		idToken:     idToken,
-		userinfo:    userinfo,
-		attempt:     a.reference(),
-		created:     now,
-		checked:     now,
+		record: session.Identity{
+			Provider: up.name, Attempt: a.reference(), Created: now, Checked: now,
+			IDToken: idToken, Userinfo: userinfo,
+		},
 	}
 }
 
@@ -161,29 +160,26 @@ func (g *Gate) checkResponse(w http.ResponseWriter, up *upstream, a attempt, res
 // signIn begins a session under a new id and ends the one before, whoever's it was: an id from before the
 // login never carries an identity (session fixation). The browser may leave while this is under way, so it
 // does not end with the request.
-func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, before *visit, login *Login, t *tokens) *LoginError {
+func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, before *visit, login *Login, t *session.Tokens) *LoginError {
 	if err := r.Context().Err(); err != nil {
 		return &LoginError{Status: statusClientGone, Reason: ReasonResponseInvalid, Err: fmt.Errorf("the browser left: %w", err)}
 	}
-	ctx, cancel := detached(r.Context())
+	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
-	token, err := g.begin(ctx, w, login.identity, t)
-	if errors.Is(err, errTooLarge) {
+	handle, err := g.beginSession(ctx, w, login.identity, t)
+	if errors.Is(err, session.ErrTooLarge) {
 		return &LoginError{Status: http.StatusBadGateway, Reason: ReasonSessionTooLarge, Err: err, Hint: "drop claims in OnLogin, ask the provider for fewer, or raise MaxSessionBytes"}
 	}
-	if errors.Is(err, errLoggedOut) {
+	if errors.Is(err, session.ErrLoggedOut) {
 		return &LoginError{Status: http.StatusForbidden, Reason: ReasonLogoutWon, Err: err}
 	}
 	if err != nil {
-		return g.storeFailure(err)
+		return storeFailure(err)
 	}
 	id := login.identity
-	g.events.emit(Event{Type: EventLoginSucceeded, Provider: id.provider, Issuer: id.Issuer(), SubjectHash: g.subjectHash(id), SessionRef: g.sessionRef(token)})
-	if before.cookie == "" {
-		return nil
-	}
-	if err := g.endCookie(ctx, before.cookie); err != nil {
-		g.events.storeIll(err) // the browser has lost its id, and it ends by itself
+	g.events.emit(Event{Type: EventLoginSucceeded, Provider: id.Provider(), Issuer: id.Issuer(), SubjectHash: g.subjectHash(id.Issuer(), id.Subject()), SessionRef: g.sessionRef(handle)})
+	if before.asked != "" {
+		_ = g.keeper.End(ctx, before.asked) // best effort: the browser has lost its id, and it ends by itself
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ type Config struct {
 	DefaultPath string
 
 	// Values gives signed-in visitors a place for the application's own values; see [Gate.Values]. It
-	// costs one more read per request with a session.
+	// costs one more read per request with a session, and one goroutine of scs for each gate.
 	Values bool
 
 	// Logger gets every event and every cause that the browser is not told. If nil, it is
@@ -288,3 +288,6 @@ func (c *config) providerPath(route, name string) string {
 	}
 	return c.Prefix + route + "/" + name
 }
+
+// identity tells this gate from others that share its store and keys.
+func (c *config) identity() string { return c.origin + c.basePath + "\x00" + c.CookieName }

@@ -243,7 +243,7 @@ func TestNewDoesNothing(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, p := goodConfig(t)
 			records := &tap{Store: c.Store}
-			c.Store, c.Values, c.Transport = records, true, nobody{t}
+			c.Store, c.Transport = records, nobody{t}
 			before := runtime.NumGoroutine()
 			if _, err := oidcgate.New(c, p); err != nil {
 				t.Fatal(err)

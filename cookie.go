@@ -3,46 +3,32 @@ package oidcgate
 import (
 	"net/http"
 	"time"
-)
 
-// tokenSize is the length of a session id: 32 random bytes in base64url, as scs makes them.
-const tokenSize = 43
+	"github.com/oidcgate/oidcgate/internal/session"
+)
 
 // sessionCookie returns the session id a request brings. A cookie that cannot be an id is forgotten without
 // asking the store. Two different ones are no session at all: one of them is somebody else's doing (a
 // neighbour's cookie tossed onto this site), and the first is not a better guess than the second.
-func (g *Gate) sessionCookie(w http.ResponseWriter, r *http.Request) (token string, ok bool) {
+func (g *Gate) sessionCookie(w http.ResponseWriter, r *http.Request) (id session.ID, ok bool) {
 	if r.Header["Cookie"] == nil {
 		return "", false
 	}
 	for _, c := range r.CookiesNamed(g.config.CookieName) {
+		found, valid := session.ParseID(c.Value)
 		switch {
-		case c.Quoted || !isToken(c.Value):
+		case c.Quoted || !valid:
 			g.events.emit(Event{Type: EventCookieMalformed})
 			g.clearSession(w)
 			return "", false
-		case token != "" && token != c.Value:
+		case id != "" && id != found:
 			g.events.emit(Event{Type: EventCookieDuplicate})
 			g.clearSession(w)
 			return "", false
 		}
-		token = c.Value
+		id = found
 	}
-	return token, token != ""
-}
-
-// isToken reports whether s can be a session id.
-func isToken(s string) bool {
-	if len(s) != tokenSize {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
-			return false
-		}
-	}
-	return true
+	return id, id != ""
 }
 
 // forget takes the cookie of a session that is over out of the browser, when the visitor navigates to a page.

@@ -1,15 +1,26 @@
 package oidcgate
 
 import (
-	"errors"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// ErrUnavailable is wrapped by what [Gate.Err], [Gate.Token], [Gate.Ready] and [Sessions] return while the store
-// cannot answer.
-var ErrUnavailable = errors.New("oidcgate: the session store is unavailable")
+// The errors that a caller may act on.
+var (
+	// ErrUnavailable is wrapped by what [Gate.Err], [Gate.Token], [Gate.Ready] and [Sessions] return
+	// while the store cannot answer.
+	ErrUnavailable = session.ErrStore
 
-// ErrNoSession is returned where a signed-in visitor is needed and there is none.
-var ErrNoSession = errors.New("oidcgate: no session")
+	// ErrNoSession is returned where a signed-in visitor is needed and there is none.
+	ErrNoSession = session.ErrGone
+
+	// ErrTokenExpired is returned by [Gate.Token] when the session's access token is over and cannot
+	// be refreshed, because the provider gave no refresh token.
+	ErrTokenExpired = session.ErrTokenExpired
+
+	// ErrProviderUnavailable is wrapped by what [Gate.Token] returns when the access token is over
+	// and the provider gives no new one at the moment. The session goes on.
+	ErrProviderUnavailable = session.ErrProvider
+)
 
 // ConfigError is one fault of a [Config] or [Provider]. [New] reports all of them joined; errors.As finds
 // the first.

@@ -232,8 +232,9 @@ func (e *events) wait(ctx context.Context) error {
 	}
 }
 
-// storeIll reports trouble with the store at most once a second: an outage under traffic is one fact.
-func (e *events) storeIll(err error) {
+// storeUnavailable reports trouble with the store at most once a second: an outage under traffic is
+// one fact.
+func (e *events) storeUnavailable(err error) {
 	now, last := time.Now().UnixNano(), e.ill.Load()
 	if now-last < int64(time.Second) || !e.ill.CompareAndSwap(last, now) {
 		return

@@ -82,3 +82,8 @@ func errorText(err error) string {
 func newReference() string {
 	return fmt.Sprintf("%010X", rand.Uint64()>>24)
 }
+
+// storeFailure is the failure of a login for want of the store.
+func storeFailure(err error) *LoginError {
+	return &LoginError{Status: http.StatusServiceUnavailable, Reason: ReasonStoreError, Err: err}
+}

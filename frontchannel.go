@@ -1,6 +1,11 @@
 package oidcgate
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
 
 // frontchannelLogout is GET /auth/frontchannel-logout, in a frame of the provider's page. It ends the session
 // of this browser, if issuer and sid are both given and both its own; anyone can make a browser send the
@@ -26,13 +31,23 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	ctx, cancel := detached(r.Context())
+	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
-	if _, err := g.endProviderSession(ctx, v.identity.Issuer(), v.identity.SessionID(), ReasonFrontchannel); err != nil {
-		g.events.storeIll(err)
+	_, err := g.keeper.EndProviderSession(
+		ctx, v.identity.Issuer(), v.identity.SessionID(), event.ReasonFrontchannel)
+	if err != nil {
 		g.tryLater(w)
 		return
 	}
 	g.clearCookie(w, g.config.CookieName)
 	w.WriteHeader(http.StatusOK)
+}
+
+// frameOrigins are where the provider's logout page may be.
+func (up *upstream) frameOrigins() string {
+	origins := up.origin
+	if end := up.client.EndSessionOrigin(); end != "" && end != up.origin {
+		origins += " " + end
+	}
+	return origins
 }

@@ -1,7 +1,6 @@
 package oidcgate
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -9,23 +8,24 @@ import (
 	"net/url"
 
 	"github.com/alexedwards/scs/v2"
+
 	"github.com/oidcgate/oidcgate/internal/provider"
 	"github.com/oidcgate/oidcgate/internal/seal"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// Gate puts OpenID Connect login in front of a handler. It is made by [New], wrapped round a router by
-// [Gate.Wrap], and asked by [Gate.Admit] or [Gate.Require] who may enter. All methods may be called
-// concurrently. A gate holds no visitor's state: any number of replicas with the same configuration, store
-// and keys are one gate.
+// Gate puts OpenID Connect login in front of a handler. It is made by [New], wrapped round a router
+// by [Gate.Wrap], and asked by [Gate.Admit] or [Gate.Require] who may enter. All methods may be
+// called concurrently. A gate keeps no visitor's state in memory: any number of replicas with the
+// same configuration, store and keys are one gate.
 type Gate struct {
 	config       config
 	providers    []*upstream
 	ring         *seal.Ring
-	fingerprint  [sha256.Size]byte // of the gate: BaseURL and cookie name
+	keeper       *session.Keeper
 	sessions     *scs.SessionManager
 	values       *scs.SessionManager // nil unless Config.Values
 	events       *events
-	flights      flights
 	logoutChecks chan struct{}
 	origins      *http.CrossOriginProtection
 	routes       map[string]http.HandlerFunc
@@ -41,29 +41,7 @@ type upstream struct {
 	client *provider.Client
 }
 
-// LoginURL returns the address that logs a visitor in and leads back to returnTo, a path of this site as the
-// browser has it below BaseURL, for links in templates. It is opened in the same tab.
-func (g *Gate) LoginURL(returnTo string) string {
-	return g.ownURL("/login", returnTo)
-}
-
-// LogoutURL returns the address to POST to for logging out; a GET of it asks for confirmation first. After
-// that the visitor comes to returnTo, or to a page that says "signed out" when it is empty.
-func (g *Gate) LogoutURL(returnTo string) string {
-	return g.ownURL("/logout", returnTo)
-}
-
-func (g *Gate) ownURL(route, returnTo string) string {
-	u := g.config.origin + g.config.basePath + g.config.Prefix + route
-	if returnTo == "" {
-		return u
-	}
-	return u + "?" + url.Values{"return_to": {returnTo}}.Encode()
-}
-
-// siteURL is the absolute address of a checked path on this site.
-func (g *Gate) siteURL(path string) string { return g.config.origin + g.config.basePath + path }
-
+// provider returns the provider of that name, or nil.
 func (g *Gate) provider(name string) *upstream {
 	for _, up := range g.providers {
 		if up.name == name {
@@ -73,31 +51,38 @@ func (g *Gate) provider(name string) *upstream {
 	return nil
 }
 
-func (g *Gate) upstreamOf(v *visit) *upstream {
-	if v.identity == nil {
-		return nil
+// LoginURL returns the address that logs a visitor in and leads back to returnTo, a path of this
+// site as the browser has it below BaseURL. Use it for links in templates, opened in the same tab.
+func (g *Gate) LoginURL(returnTo string) string {
+	return g.ownURL("/login", returnTo)
+}
+
+// LogoutURL returns the address to POST to for logging out; a GET of it asks for confirmation
+// first. After the logout the visitor comes to returnTo, or to a page that says "signed out" when
+// it is empty.
+func (g *Gate) LogoutURL(returnTo string) string {
+	return g.ownURL("/logout", returnTo)
+}
+
+func (g *Gate) ownURL(route, returnTo string) string {
+	u := g.siteURL(g.config.Prefix + route)
+	if returnTo == "" {
+		return u
 	}
-	return g.provider(v.identity.provider)
+	return u + "?" + url.Values{"return_to": {returnTo}}.Encode()
 }
 
-// frameOrigins are where the provider's logout page may be.
-func (up *upstream) frameOrigins() string {
-	origins := up.origin
-	if end := up.client.EndSessionOrigin(); end != "" && end != up.origin {
-		origins += " " + end
-	}
-	return origins
+// siteURL is the absolute address of a checked path on this site.
+func (g *Gate) siteURL(path string) string { return g.config.origin + g.config.basePath + path }
+
+// subjectHash and sessionRef stand for a user and a session in events. They are keyed hashes, so
+// that whoever reads them cannot try out names. They are the same on every replica with the same
+// first key.
+func (g *Gate) subjectHash(issuer, subject string) string {
+	return g.hash("subject", issuer+"\x00"+subject)
 }
 
-// subjectHash and sessionRef stand for a person and a session in events: keyed hashes, so that whoever reads
-// them cannot try out names. They are the same on every replica with the same first key.
-func (g *Gate) subjectHash(id *Identity) string {
-	return g.hash("subject", id.Issuer()+"\x00"+id.Subject())
-}
-
-func (g *Gate) sessionRef(token string) string { return g.handleRef(g.handle(token)) }
-
-func (g *Gate) handleRef(handle string) string { return g.hash("session", handle) }
+func (g *Gate) sessionRef(h session.Handle) string { return g.hash("session", string(h)) }
 
 func (g *Gate) hash(kind, value string) string {
 	return base64.RawURLEncoding.EncodeToString(g.ring.Fingerprint(kind, value)[:9])
@@ -105,5 +90,5 @@ func (g *Gate) hash(kind, value string) string {
 
 // Format prints the gate without its configuration, in which there are secrets.
 func (g *Gate) Format(s fmt.State, _ rune) {
-	_, _ = io.WriteString(s, "oidcgate.Gate("+g.config.origin+g.config.basePath+")")
+	_, _ = io.WriteString(s, "oidcgate.Gate("+g.siteURL("")+")")
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // Login is a login that passed every check, as [Config.OnLogin] sees it before the session exists. It must
@@ -37,10 +38,12 @@ func (l *Login) Again() bool { return l.again }
 // protocol needs stay.
 func (l *Login) Drop(names ...string) {
 	keep := func(name string) bool {
-		return !slices.Contains(names, name) || slices.Contains(protocolClaims, name)
+		return !slices.Contains(names, name) || session.IsProtocolClaim(name)
 	}
 	id := *l.identity
-	id.idToken, id.userinfo, id.application = id.idToken.Filter(keep), id.userinfo.Filter(keep), id.application.Filter(keep)
+	r := &id.record
+	r.IDToken, r.Userinfo = r.IDToken.Filter(keep), r.Userinfo.Filter(keep)
+	r.Application = r.Application.Filter(keep)
 	l.identity = &id
 }
 
@@ -48,7 +51,7 @@ func (l *Login) Drop(names ...string) {
 // request that the application keeps in the context. Up to 200 bytes of it are kept.
 func (l *Login) SetLabel(label string) {
 	id := *l.identity
-	id.label = strings.ToValidUTF8(label[:min(len(label), 200)], "")
+	id.record.Label = strings.ToValidUTF8(label[:min(len(label), 200)], "")
 	l.identity = &id
 }
 
@@ -56,7 +59,7 @@ func (l *Login) SetLabel(label string) {
 // groups that matter out of three thousand, say. The provider's value is dropped. Set fails for claims of
 // the protocol and for values that encoding/json cannot write.
 func (l *Login) Set(name string, value any) error {
-	if slices.Contains(protocolClaims, name) {
+	if session.IsProtocolClaim(name) {
 		return fmt.Errorf("oidcgate: claim %q is the protocol's and cannot be set", name)
 	}
 	v, err := claims.Of(value)
@@ -65,7 +68,7 @@ func (l *Login) Set(name string, value any) error {
 	}
 	l.Drop(name)
 	id := *l.identity
-	id.application = id.application.With(name, v)
+	id.record.Application = id.record.Application.With(name, v)
 	l.identity = &id
 	return nil
 }

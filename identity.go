@@ -8,23 +8,16 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // Identity is who is signed in: the verified claims of the ID Token, those of userinfo beside them, and the
 // times of the session. It is immutable and safe for concurrent use. The key of a user is Issuer and
 // Subject together (OpenID Connect Core, section 5.7), never an e-mail address, which changes hands.
 type Identity struct {
-	provider    string
-	idToken     claims.Object // verified, from the ID Token
-	userinfo    claims.Object // from the userinfo endpoint, without the protocol's claims
-	application claims.Object // set by OnLogin
-	attempt     string        // reference of the login attempt that began the session
-	label       string        // set by OnLogin
-	created     time.Time
-	checked     time.Time // when the claims were read last
+	record      session.Identity
 	expires     time.Time
 	idleExpires time.Time
-	seen        int64 // when the session was noted as used last, in unix milliseconds
 }
 
 // NewIdentity makes an identity for tests and for other ways of logging in, with a session that began now
@@ -41,13 +34,16 @@ func NewIdentity(issuer, subject string, other map[string]any) (*Identity, error
 	o, _ := v.Object()
 	o = o.With("iss", claims.Text(issuer)).With("sub", claims.Text(subject))
 	now := time.Now()
-	return &Identity{idToken: o, created: now, expires: now.Add(time.Hour), idleExpires: now.Add(time.Hour)}, nil
+	return &Identity{
+		record:  session.Identity{IDToken: o, Created: now},
+		expires: now.Add(time.Hour), idleExpires: now.Add(time.Hour),
+	}, nil
 }
 
 // claim finds a claim by name. What OnLogin set comes first, then the ID Token, then userinfo, which can
 // therefore never replace what the ID Token says (OpenID Connect Core, section 5.3.2).
 func (id *Identity) claim(name string) (claims.Value, bool) {
-	for _, o := range [...]claims.Object{id.application, id.idToken, id.userinfo} {
+	for _, o := range [...]claims.Object{id.record.Application, id.record.IDToken, id.record.Userinfo} {
 		if v, ok := o.Get(name); ok {
 			return v, true
 		}
@@ -62,7 +58,7 @@ func (id *Identity) pointer(p string) (claims.Value, bool) {
 	if i := strings.IndexByte(p[1:], '/'); i >= 0 {
 		top = p[:1+i]
 	}
-	for _, o := range [...]claims.Object{id.application, id.idToken, id.userinfo} {
+	for _, o := range [...]claims.Object{id.record.Application, id.record.IDToken, id.record.Userinfo} {
 		if _, ok := o.Pointer(top); ok {
 			return o.Pointer(p)
 		}
@@ -78,7 +74,7 @@ func (id *Identity) text(name string) string {
 
 // protocol reads a claim that only the ID Token can make.
 func (id *Identity) protocol(name string) string {
-	v, _ := id.idToken.Get(name)
+	v, _ := id.record.IDToken.Get(name)
 	s, _ := v.Str()
 	return s
 }
@@ -94,12 +90,12 @@ func (id *Identity) Subject() string { return id.protocol("sub") }
 func (id *Identity) SessionID() string { return id.protocol("sid") }
 
 // Provider returns the Name of the provider the visitor logged in with.
-func (id *Identity) Provider() string { return id.provider }
+func (id *Identity) Provider() string { return id.record.Provider }
 
 // AuthTime returns when the user last authenticated at the provider, "auth_time", or the zero time when
 // the provider did not say.
 func (id *Identity) AuthTime() time.Time {
-	v, _ := id.idToken.Get("auth_time")
+	v, _ := id.record.IDToken.Get("auth_time")
 	t, _ := v.Time()
 	return t
 }
@@ -109,12 +105,12 @@ func (id *Identity) ACR() string { return id.protocol("acr") }
 
 // AMR returns the authentication methods, "amr", or nil.
 func (id *Identity) AMR() []string {
-	v, _ := id.idToken.Get("amr")
+	v, _ := id.record.IDToken.Get("amr")
 	return texts(v)
 }
 
 // Created returns when the session began.
-func (id *Identity) Created() time.Time { return id.created }
+func (id *Identity) Created() time.Time { return id.record.Created }
 
 // Expires returns when the session ends at the latest, however busy it is.
 func (id *Identity) Expires() time.Time { return id.expires }
@@ -137,7 +133,7 @@ func (id *Identity) Name() string {
 // the boolean true, not a string, from the same source as the address, and the address has one "@". It is
 // no key for a user: addresses change hands.
 func (id *Identity) Email() (address string, verified bool) {
-	for _, o := range [...]claims.Object{id.application, id.idToken, id.userinfo} {
+	for _, o := range [...]claims.Object{id.record.Application, id.record.IDToken, id.record.Userinfo} {
 		v, ok := o.Get("email")
 		if !ok {
 			continue
@@ -154,8 +150,8 @@ func (id *Identity) Email() (address string, verified bool) {
 // a map. It builds and parses JSON each time; keep the result when it is needed often. A claim that
 // several sources have is the one the application set, else the ID Token's, else userinfo's.
 func (id *Identity) Decode(v any) error {
-	all := id.userinfo
-	for _, o := range [...]claims.Object{id.idToken, id.application} {
+	all := id.record.Userinfo
+	for _, o := range [...]claims.Object{id.record.IDToken, id.record.Application} {
 		for name, value := range o.All() {
 			all = all.With(name, value)
 		}
@@ -166,22 +162,10 @@ func (id *Identity) Decode(v any) error {
 // FromUserinfo reports whether the claim comes from the userinfo endpoint: from the provider over TLS, but
 // not signed into the ID Token.
 func (id *Identity) FromUserinfo(claim string) bool {
-	_, set := id.application.Get(claim)
-	_, signed := id.idToken.Get(claim)
-	_, there := id.userinfo.Get(claim)
+	_, set := id.record.Application.Get(claim)
+	_, signed := id.record.IDToken.Get(claim)
+	_, there := id.record.Userinfo.Get(claim)
 	return there && !signed && !set
-}
-
-// issued is when the provider issued the ID Token.
-func (id *Identity) issued() time.Time {
-	v, _ := id.idToken.Get("iat")
-	t, _ := v.Time()
-	return t
-}
-
-// summary is what the index says of the session.
-func (id *Identity) summary() summary {
-	return summary{id.Issuer(), id.Subject(), id.SessionID(), id.provider, id.label, id.created, id.issued()}
 }
 
 func texts(v claims.Value) []string {
@@ -192,9 +176,4 @@ func texts(v claims.Value) []string {
 		}
 	}
 	return out
-}
-
-// protocolClaims are the ID Token's alone: the gate reads them, and no one may write or drop them.
-var protocolClaims = []string{
-	"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "auth_time", "acr", "amr", "sid", "at_hash", "c_hash",
 }

@@ -73,8 +73,8 @@ func (g *Gate) showChoice(w http.ResponseWriter, r *http.Request, returnTo strin
 // startLogin sends the browser to the provider (OpenID Connect Core, section 3.1.2.1; RFC 7636, section 4).
 func (g *Gate) startLogin(w http.ResponseWriter, r *http.Request, up *upstream, a attempt) {
 	// Who is sent to type a password should not come back to a store that cannot keep the session.
-	if err := g.storeAnswers(r.Context()); err != nil {
-		refused := g.storeFailure(err)
+	if err := g.keeper.Ping(r.Context()); err != nil {
+		refused := storeFailure(err)
 		refused.retry = a.ReturnTo
 		g.fail(w, r, up, refused)
 		return

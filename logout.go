@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/seal"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // logout is POST /auth/logout, from this site only: a page elsewhere cannot sign a visitor out. A GET, which
@@ -89,8 +91,8 @@ func (g *Gate) Logout(w http.ResponseWriter, r *http.Request, returnTo ...string
 	g.signOut(w, r, to)
 }
 
-// signOut ends the session here first: whatever the provider does then, this site is signed out (OpenID
-// Connect RP-Initiated Logout, section 2). When the store cannot end it, nothing is done and said to be done.
+// signOut ends the session here first: whatever the provider does then, this site is signed out
+// (OpenID Connect RP-Initiated Logout, section 2). When the store cannot end it, the page says so.
 func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) {
 	returnTo = g.afterLogout(returnTo)
 	v := visitFrom(r.Context(), g)
@@ -102,45 +104,45 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 		g.notSignedOut(w, r)
 		return
 	}
-	if v.token == "" {
-		g.endUnread(w, r, v, returnTo)
-		return
-	}
-	g.events.emit(Event{Type: EventLogoutStarted, Provider: v.identity.provider, SessionRef: g.sessionRef(v.token)})
-	t := g.lastTokens(r.Context(), v)
-	ctx, cancel := detached(r.Context())
-	defer cancel()
-	if err := g.endHandle(ctx, v.handle(), v.identity.summary()); err != nil {
-		g.events.storeIll(err)
+	hint, err := g.endVisit(w, r, v)
+	if err != nil {
 		g.notSignedOut(w, r)
 		return
 	}
-	g.clearCookie(w, g.config.CookieName)
-	g.events.emit(Event{Type: EventSessionRevoked, Reason: ReasonByUser, SubjectHash: g.subjectHash(v.identity), SessionRef: g.sessionRef(v.token)})
-	if up := g.upstreamOf(v); up != nil {
-		g.revoke(r.Context(), up, t.RefreshToken)
-	}
-	if location, ok := g.endSession(w, r, v, t.IDToken, returnTo); ok {
+	if location, ok := g.endSession(w, r, v, hint, returnTo); ok {
 		redirect(w, location)
 		return
 	}
 	g.afterSignOut(w, r, returnTo)
 }
 
-// endUnread ends what the request's cookie names although this replica could not read it: another, with a newer
-// key, might.
-func (g *Gate) endUnread(w http.ResponseWriter, r *http.Request, v *visit, returnTo string) {
-	if v.cookie != "" {
-		ctx, cancel := detached(r.Context())
-		defer cancel()
-		if err := g.endCookie(ctx, v.cookie); err != nil {
-			g.events.storeIll(err)
-			g.notSignedOut(w, r)
-			return
+// endVisit ends the session of a request and deletes its cookie. It returns the ID Token that names
+// the session to the provider. A session that this replica could not read is ended too: another
+// replica, with a newer key, might read it.
+func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint string, err error) {
+	ctx, cancel := session.Detached(r.Context())
+	defer cancel()
+	if v.id == "" {
+		if v.asked == "" {
+			return "", nil
+		}
+		if err := g.keeper.End(ctx, v.asked); err != nil {
+			return "", err
 		}
 		g.clearCookie(w, g.config.CookieName)
+		return "", nil
 	}
-	g.afterSignOut(w, r, returnTo)
+	s, t := v.session(), g.lastTokens(r.Context(), v)
+	g.events.emit(Event{
+		Type: EventLogoutStarted, Provider: s.Identity.Provider,
+		SessionRef: g.sessionRef(g.keeper.Handle(v.id)),
+	})
+	if err := g.keeper.EndSession(ctx, s, event.ReasonByUser); err != nil {
+		return "", err
+	}
+	g.clearCookie(w, g.config.CookieName)
+	asker{g}.Revoke(r.Context(), &s.Identity, t.RefreshToken)
+	return t.IDToken, nil
 }
 
 func (g *Gate) notSignedOut(w http.ResponseWriter, r *http.Request) {
@@ -154,10 +156,10 @@ func (g *Gate) notSignedOut(w http.ResponseWriter, r *http.Request) {
 
 // lastTokens returns the tokens of a session that is about to end: the ID Token names it to the provider, and
 // the refresh token is to be revoked. Without them the logout is as good, here.
-func (g *Gate) lastTokens(ctx context.Context, v *visit) *tokens {
-	t, err := g.loadTokens(ctx, v.token)
+func (g *Gate) lastTokens(ctx context.Context, v *visit) *session.Tokens {
+	t, err := g.keeper.Tokens(ctx, v.id)
 	if err != nil {
-		return &tokens{}
+		return &session.Tokens{}
 	}
 	return t
 }

@@ -3,7 +3,6 @@ package oidcgate
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -25,9 +24,7 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	g := &Gate{config: config}
 	g.logoutChecks = make(chan struct{}, maxLogoutChecks)
 	g.events = &events{logger: config.Logger, onEvent: config.OnEvent}
-	identity := config.origin + config.basePath + "\x00" + config.CookieName
-	g.fingerprint = sha256.Sum256([]byte(identity))
-	if g.ring, err = seal.NewRing(*config.Keys.ring, identity); err != nil {
+	if g.ring, err = seal.NewRing(*config.Keys.ring, config.identity()); err != nil {
 		return nil, &ConfigError{"Keys", "has the same key twice; give each key once"}
 	}
 	g.origins = http.NewCrossOriginProtection()
@@ -37,13 +34,10 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	for _, p := range providers {
 		g.providers = append(g.providers, newUpstream(g, p))
 	}
-	if g.sessions, err = newSessions(g); err != nil {
-		return nil, err
-	}
+	g.keeper = newKeeper(g)
+	g.sessions = newSessions(g)
 	if config.Values {
-		if g.values, err = newValues(g); err != nil {
-			return nil, err
-		}
+		g.values = newValues(g)
 	}
 	g.routes = g.ownRoutes()
 	return g, nil
@@ -108,9 +102,7 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		v := g.load(w, r)
-		if g.stale(v.identity) { // for the application only: no route of the gate's own asks the provider for that
-			g.recheck(w, r, v)
-		}
+		g.reread(w, r, v) // not on the gate's own routes: none of them needs the newest claims
 		if g.values != nil {
 			g.serveWithValues(next, w, r, v)
 			return
@@ -123,8 +115,8 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 // metadata has been had at some time. A provider that is down for the moment is no reason to take a replica
 // out of service.
 func (g *Gate) Ready(ctx context.Context) error {
-	if err := g.storeAnswers(ctx); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := g.keeper.Ping(ctx); err != nil {
+		return err
 	}
 	var causes []error
 	for _, up := range g.providers {
@@ -141,7 +133,7 @@ func (g *Gate) Ready(ctx context.Context) error {
 // context ends: call it when the server has shut down, before the store is closed, which is the application's
 // to do. The gate may be used during and after it.
 func (g *Gate) Close(ctx context.Context) error {
-	if err := g.flights.wait(ctx); err != nil {
+	if err := g.keeper.Wait(ctx); err != nil {
 		return err
 	}
 	return g.events.wait(ctx)

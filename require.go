@@ -72,7 +72,7 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 		g.forbid(w, r, v, "ACR") // one login after the other would satisfy one rule after the other
 		return false
 	}
-	g.events.emit(Event{Type: EventStepUpRequired, SubjectHash: g.subjectHash(v.identity)})
+	g.events.emit(Event{Type: EventStepUpRequired, SubjectHash: g.subjectHash(v.identity.Issuer(), v.identity.Subject())})
 	g.askLogin(w, r, v, step)
 	return false
 }
@@ -81,8 +81,8 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, rule string) {
 	reference := newReference()
 	g.events.emit(Event{
-		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference, Provider: v.identity.provider,
-		SubjectHash: g.subjectHash(v.identity), Detail: fmt.Sprintf("%.200q: %s", v.path, rule),
+		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference, Provider: v.identity.record.Provider,
+		SubjectHash: g.subjectHash(v.identity.Issuer(), v.identity.Subject()), Detail: fmt.Sprintf("%.200q: %s", v.path, rule),
 	})
 	g.showPage(w, r, Page{
 		Status:    http.StatusForbidden,

@@ -2,213 +2,139 @@ package oidcgate
 
 import (
 	"context"
-	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"net/http"
-	"reflect"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
 
-	"github.com/oidcgate/oidcgate/store"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// newSessions returns scs as the gate uses it: Load, Commit and the cookie. IdleTimeout stays zero, because
-// it makes scs rewrite every session after every request, which brings sessions back that were ended in the
-// meantime; RenewToken is not called, because it deletes the old session before the new one is saved.
-func newSessions(g *Gate) (*scs.SessionManager, error) {
-	m, err := newManager()
-	if err != nil {
-		return nil, err
+// The gate's sessions are kept through scs: it makes the ids, and it loads, commits and writes the
+// cookie. What a record is, and how it is read and written, is internal/session's.
+//
+// The gate calls Load, Commit and WriteSessionCookie of scs itself. IdleTimeout stays zero: it
+// makes scs rewrite every session after every request, which brings sessions back that were ended
+// in the meantime. RenewToken is not called: it deletes the old session before the new one is saved.
+
+// newSessions returns the manager of the gate's own sessions. It is not made by scs.New, which
+// starts a goroutine for a memory store that nobody uses here. What only scs.New does is to give
+// each manager a key of its own in contexts. The gate needs none: it calls scs with a [sessionCall]
+// as the context, which shows scs nothing of other managers.
+func newSessions(g *Gate) *scs.SessionManager {
+	return &scs.SessionManager{
+		Store:    sessionStore{keeper: g.keeper},
+		Codec:    sessionCodec{},
+		Lifetime: g.config.SessionLifetime,
+		Cookie: scs.SessionCookie{
+			Name:     g.config.CookieName,
+			Path:     "/",
+			HttpOnly: true,
+			Secure:   g.config.secure,
+			SameSite: http.SameSiteLaxMode,
+		},
 	}
-	m.Store = sessionStore{g: g}
-	m.Codec = identityCodec{}
-	m.Lifetime = g.config.SessionLifetime
-	m.Cookie = scs.SessionCookie{
-		Name:     g.config.CookieName,
-		Path:     "/",
-		HttpOnly: true,
-		Secure:   g.config.secure,
-		SameSite: http.SameSiteLaxMode,
-	}
-	return m, nil
 }
 
-// newManager stands in for scs.New, which starts a goroutine for a memory store that nobody here uses; to stop
-// it races with its start. What only scs.New does is to give each manager its own key, by which it finds its
-// data in a context: without, of two gates round one request each would take the other's data for its own. scs
-// has no other way to set the key; with an scs that has no such field it fails, when a gate is made.
-func newManager() (*scs.SessionManager, error) {
-	m := &scs.SessionManager{ErrorFunc: func(w http.ResponseWriter, _ *http.Request, _ error) {
-		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
-	}}
-	key := reflect.ValueOf(m).Elem().FieldByName("contextKey")
-	if key.Kind() != reflect.String {
-		return nil, errors.New("oidcgate: this version of github.com/alexedwards/scs/v2 is not supported; use the one that oidcgate's go.mod names")
-	}
-	reflect.NewAt(key.Type(), key.Addr().UnsafePointer()).Elem().SetString("oidcgate " + rand.Text())
-	return m, nil
+// sessionCall is the context of a call of scs. scs passes it on to the store, so that the session
+// need not travel through scs as bytes.
+type sessionCall struct {
+	context.Context // of the request, for the store
+
+	session session.Session // what Load finds, or what Commit begins
+	tokens  *session.Tokens // for Commit
+	err     error           // why Load finds none
 }
 
-// identityKey is where scs keeps the identity among a session's values.
-const identityKey = "identity"
+type sessionCallKey struct{}
 
-// identityCodec frames an identity for its record. scs hands it over as a session's one value.
-type identityCodec struct{}
-
-// Encode implements scs.Codec.
-func (identityCodec) Encode(_ time.Time, values map[string]any) ([]byte, error) {
-	id, _ := values[identityKey].(*Identity)
-	if id == nil {
-		return nil, errors.New("oidcgate: a session without an identity")
+// Value implements [context.Context]. It has no values but itself: data of another manager, such as
+// that of a gate outside, must not be taken for this one's.
+func (c *sessionCall) Value(key any) any {
+	if key == (sessionCallKey{}) {
+		return c
 	}
-	return id.encode()
+	return nil
 }
 
-// Decode implements scs.Codec. It is left with nothing to do: a map for scs to keep one value in would cost
-// every request more than decoding the identity.
-func (identityCodec) Decode([]byte) (time.Time, map[string]any, error) {
-	return time.Time{}, nil, nil
+// loadSession returns the session of an id. The error is session.ErrGone or wraps ErrUnavailable.
+func (g *Gate) loadSession(ctx context.Context, id session.ID) (session.Session, error) {
+	call := &sessionCall{Context: ctx}
+	if _, err := g.sessions.Load(call, string(id)); err != nil {
+		return session.Session{}, err
+	}
+	return call.session, call.err
 }
 
-// sessionStore is what scs stores identities in. It is called with a context that has the request's state,
-// which it tells whose session it is, and its times.
-type sessionStore struct {
-	withoutContext
-	g *Gate
-}
-
-// FindCtx reads the record of a session: one read of the store, and nothing else unless its use is noted.
-func (s sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
-	v, key := visitFrom(ctx, s.g), identityRecord.key(s.g, token)
-	sealed, err := s.g.config.Store.Get(v, key)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	plaintext, err := s.open(v, key, token, sealed)
-	if errors.Is(err, errGone) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	v.identity = decodeIdentity(plaintext)
-	return plaintext, true, nil
-}
-
-func (s sessionStore) open(v *visit, key, token string, sealed []byte) ([]byte, error) {
-	clear, plaintext, err := s.g.ring.Open(identityRecord.binding(key, token), timesSize, sealed)
-	if err != nil {
-		s.g.unreadable(v, key, sealed, err)
-		return nil, errGone
-	}
-	t, now := parseTimes(clear), time.Now()
-	if end := t.ends(s.g.config.IdleTimeout); now.UnixMilli() >= end {
-		s.g.expired(v, key, token, sealed, t)
-		return nil, errGone
-	}
-	if now.UnixMilli()-t.seen >= s.g.config.touchAfter.Milliseconds() {
-		if t, err = s.touch(v, key, token, t, sealed, plaintext, now); err != nil {
-			return nil, err
-		}
-	}
-	v.times = t
-	return plaintext, nil
-}
-
-// touch moves the last-seen time forward, under the first key. Another request that did so first is as good.
-// A store that refuses is an event and not an error: reading goes on while writing cannot. A session that
-// was ended meanwhile is gone.
-func (s sessionStore) touch(ctx context.Context, key, token string, t times, sealed, plaintext []byte, now time.Time) (times, error) {
-	touched := times{t.deadline, now.UnixMilli()}
-	fresh, err := s.g.ring.Seal(identityRecord.binding(key, token), touched.header(), plaintext)
-	if err == nil {
-		err = s.g.config.Store.Swap(ctx, key, sealed, fresh, ttlUntil(touched.ends(s.g.config.IdleTimeout), now))
-	}
-	switch {
-	case err == nil:
-		return touched, nil
-	case errors.Is(err, store.ErrNotFound):
-		return t, errGone
-	case errors.Is(err, store.ErrConflict):
-		return t, nil
-	}
-	s.g.events.storeIll(err)
-	s.g.events.emit(Event{Type: EventSessionTouchFailed, SessionRef: s.g.sessionRef(token), Detail: err.Error()})
-	return t, nil
-}
-
-// CommitCtx begins a session. It is only ever called for a new one: what changes later is not written
-// through scs.
-func (s sessionStore) CommitCtx(ctx context.Context, token string, b []byte, deadline time.Time) error {
-	if len(b) > s.g.config.MaxSessionBytes {
-		return errTooLarge
-	}
-	now := time.Now()
-	if err := s.g.addToIndex(ctx, s.g.handle(token), visitFrom(ctx, s.g).identity, deadline); err != nil {
-		return err
-	}
-	key, t := identityRecord.key(s.g, token), times{deadline.UnixMilli(), now.UnixMilli()}
-	sealed, err := s.g.ring.Seal(identityRecord.binding(key, token), t.header(), b)
-	if err != nil {
-		return err
-	}
-	return s.g.config.Store.Create(ctx, key, sealed, ttlUntil(t.ends(s.g.config.IdleTimeout), now))
-}
-
-// DeleteCtx is scs's Destroy and RenewToken, which the gate does not call: it ends sessions by their handle.
-func (sessionStore) DeleteCtx(context.Context, string) error { return errNoContext }
-
-var errTooLarge = errors.New("the session is larger than MaxSessionBytes; drop claims in OnLogin")
-
-func (g *Gate) expired(ctx context.Context, key, token string, sealed []byte, t times) {
-	reason := ReasonIdle
-	if time.Now().UnixMilli() >= t.deadline {
-		reason = ReasonAbsolute
-	}
-	// Best effort: it is over whether the store forgets it or not. Tokens and values have the TTL of the absolute
-	// deadline, since noting use moves one record and not three.
-	if g.config.Store.Delete(ctx, key, sealed) == nil {
-		_ = g.endCookie(ctx, token)
-	}
-	g.events.emit(Event{Type: EventSessionExpired, Reason: reason, SessionRef: g.sessionRef(token)})
-}
-
-// begin saves a new session and writes its cookie. It returns when everything is in the store: no answer
-// promises a session that is not there. Of a session that cannot be saved whole nothing stays.
-func (g *Gate) begin(ctx context.Context, w http.ResponseWriter, id *Identity, t *tokens) (string, error) {
-	v := newVisit(ctx, g)
-	v.identity = id
-	ctx, err := g.sessions.Load(v, "")
+// beginSession saves a new session and writes its cookie. When it returns, everything is in the
+// store: no answer promises a session that is not there. Of a session that cannot be saved whole
+// nothing stays.
+func (g *Gate) beginSession(
+	ctx context.Context, w http.ResponseWriter, id *Identity, t *session.Tokens,
+) (session.Handle, error) {
+	call := &sessionCall{Context: ctx, tokens: t}
+	call.session.Identity = id.record
+	ctx, err := g.sessions.Load(call, "")
 	if err != nil {
 		return "", err
 	}
-	g.sessions.Put(ctx, identityKey, id)
-	if g.config.EndWithToken && t.RefreshToken == "" && g.expiry(t).Before(g.sessions.Deadline(ctx)) {
-		g.sessions.SetDeadline(ctx, g.expiry(t))
+	if end := g.keeper.Expires(t); g.config.EndWithToken && t.RefreshToken == "" &&
+		end.Before(g.sessions.Deadline(ctx)) {
+		g.sessions.SetDeadline(ctx, end)
 	}
 	token, deadline, err := g.sessions.Commit(ctx)
-	if err == nil {
-		err = g.saveTokens(ctx, token, t, deadline)
-	}
-	if err == nil {
-		err = g.checkTombstones(ctx, id) // last: a logout wrote its tombstone before it read the index
-	}
 	if err != nil {
-		// A write that failed may have been carried out. Best effort: nobody has the cookie.
-		_ = g.endHandle(ctx, g.handle(g.sessions.Token(ctx)), id.summary())
 		return "", err
 	}
 	g.sessions.WriteSessionCookie(ctx, w, token, deadline)
 	w.Header().Set("Cache-Control", "no-store") // scs adds a value of its own
-	g.events.emit(Event{Type: EventSessionCreated, Provider: id.provider, SubjectHash: g.subjectHash(id), SessionRef: g.sessionRef(token)})
-	return token, nil
+	return g.keeper.Handle(call.session.ID), nil
 }
 
-// withoutContext completes scs.CtxStore. scs prefers the methods with a context and never calls these.
+// sessionStore is what scs keeps sessions in.
+type sessionStore struct {
+	withoutContext
+	keeper *session.Keeper
+}
+
+// FindCtx loads the session into the call.
+func (s sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+	call := ctx.Value(sessionCallKey{}).(*sessionCall)
+	call.session, call.err = s.keeper.Load(call.Context, session.ID(token))
+	return nil, call.err == nil, nil
+}
+
+// CommitCtx begins the call's session. scs is asked to commit new sessions only: what changes later
+// is not written through it.
+func (s sessionStore) CommitCtx(
+	ctx context.Context, token string, _ []byte, deadline time.Time,
+) error {
+	call := ctx.Value(sessionCallKey{}).(*sessionCall)
+	call.session.ID = session.ID(token)
+	call.session.Times.Deadline = deadline.UnixMilli()
+	return s.keeper.Begin(call.Context, &call.session, call.tokens)
+}
+
+// DeleteCtx is scs's Destroy and RenewToken, which the gate does not call.
+func (sessionStore) DeleteCtx(context.Context, string) error { return errNoContext }
+
+// sessionCodec has nothing to do: sessions do not pass through scs as bytes.
+type sessionCodec struct{}
+
+// Encode implements scs.Codec.
+func (sessionCodec) Encode(time.Time, map[string]any) ([]byte, error) { return nil, nil }
+
+// Decode implements scs.Codec.
+func (sessionCodec) Decode([]byte) (time.Time, map[string]any, error) {
+	return time.Time{}, nil, nil
+}
+
+// withoutContext completes scs.CtxStore. scs prefers the methods with a context and never calls
+// these.
 type withoutContext struct{}
 
 var errNoContext = errors.New("oidcgate: the store is used with a context only")
@@ -216,3 +142,44 @@ var errNoContext = errors.New("oidcgate: the store is used with a context only")
 func (withoutContext) Find(string) ([]byte, bool, error)      { return nil, false, errNoContext }
 func (withoutContext) Commit(string, []byte, time.Time) error { return errNoContext }
 func (withoutContext) Delete(string) error                    { return errNoContext }
+
+// told makes an [Event] of what happened to a session.
+func (g *Gate) told(e session.Event) {
+	if e.Type == event.StoreUnavailable {
+		g.events.storeUnavailable(e.Err)
+		return
+	}
+	if e.Identity != nil {
+		e.Provider, e.Issuer, e.Subject = e.Identity.Provider, e.Identity.Issuer(), e.Identity.Subject()
+	}
+	ev := Event{
+		Type: EventType(e.Type), Reason: Reason(e.Reason), Provider: e.Provider, Issuer: e.Issuer,
+		Detail: errorText(e.Err), Hint: e.Hint,
+	}
+	if e.Subject != "" {
+		ev.SubjectHash = g.subjectHash(e.Issuer, e.Subject)
+	}
+	if e.Handle != "" {
+		ev.SessionRef = g.sessionRef(e.Handle)
+	}
+	g.events.emit(ev)
+}
+
+// newKeeper returns the keeper of the gate's sessions.
+func newKeeper(g *Gate) *session.Keeper {
+	c := &g.config
+	return session.New(session.Config{
+		Store: c.Store,
+		Ring:  g.ring,
+		Gate:  sha256.Sum256([]byte(c.identity())),
+		Limits: session.Limits{
+			Idle: c.IdleTimeout, Touch: c.touchAfter, Attempt: c.AttemptTTL, Leeway: c.Leeway,
+			TokenLifetime: c.TokenLifetime, RefreshMargin: c.RefreshMargin, Reread: c.RereadClaims,
+			LockLease: c.LockLease, ProviderTimeout: c.ProviderTimeout,
+			MaxBytes: c.MaxSessionBytes, MaxIDToken: provider.MaxEndSessionURL, Values: c.Values,
+		},
+		Provider: asker{g},
+		Logger:   c.Logger,
+		Tell:     g.told,
+	})
+}

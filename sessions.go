@@ -2,11 +2,10 @@ package oidcgate
 
 import (
 	"context"
-	"errors"
-	"slices"
 	"time"
 
-	"github.com/oidcgate/oidcgate/store"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // UserSession is a session in a list of sessions.
@@ -18,9 +17,9 @@ type UserSession struct {
 	Current  bool      // it is the one of this request
 }
 
-// Sessions lists and ends sessions. All methods work over all replicas, at once, and cost what the user's own
-// sessions cost; none looks through the others. Their errors wrap [ErrUnavailable] when the store cannot
-// answer: then some sessions may have been ended, and the call can be made again.
+// Sessions lists and ends sessions. All methods work over all replicas, at once, and cost what the
+// user's own sessions cost; none looks through the others. Their errors wrap [ErrUnavailable] when
+// the store cannot answer: then some sessions may have been ended, and the call can be made again.
 type Sessions struct{ gate *Gate }
 
 // Sessions returns the sessions of the gate's visitors.
@@ -32,31 +31,17 @@ func (s Sessions) List(ctx context.Context) ([]UserSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := s.gate.subjectSet(v.identity.Issuer(), v.identity.Subject())
-	handles, err := s.gate.config.Store.Members(ctx, set)
-	if err != nil {
-		return nil, s.gate.storeError(err)
-	}
+	user := session.User{Issuer: v.identity.Issuer(), Subject: v.identity.Subject()}
+	listed, err := s.gate.keeper.List(ctx, user)
+	own := s.gate.keeper.Handle(v.id)
 	var list []UserSession
-	for _, handle := range handles {
-		c, err := s.gate.readSummary(ctx, handle)
-		if errors.Is(err, store.ErrNotFound) {
-			continue // over; the set forgets it in time
-		}
-		if err != nil {
-			return nil, s.gate.storeError(err)
-		}
-		alive, err := s.gate.alive(ctx, handle)
-		if err != nil {
-			return nil, s.gate.storeError(err)
-		}
-		if !alive {
-			continue
-		}
-		list = append(list, UserSession{handle, c.Provider, c.Label, c.Created, handle == v.handle()})
+	for _, l := range listed {
+		list = append(list, UserSession{
+			ID: string(l.Handle), Provider: l.Provider, Label: l.Label, Created: l.Created,
+			Current: l.Handle == own,
+		})
 	}
-	slices.SortFunc(list, func(a, b UserSession) int { return b.Created.Compare(a.Created) })
-	return list, nil
+	return list, err
 }
 
 // End ends one session of the signed-in visitor. An ID that is not one of the visitor's own is
@@ -66,23 +51,7 @@ func (s Sessions) End(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	set := s.gate.subjectSet(v.identity.Issuer(), v.identity.Subject())
-	handles, err := s.gate.config.Store.Members(ctx, set)
-	if err != nil {
-		return s.gate.storeError(err)
-	}
-	if !slices.Contains(handles, id) {
-		return ErrNoSession
-	}
-	c, err := s.gate.readSummary(ctx, id)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return s.gate.storeError(err)
-	}
-	if err := s.gate.endHandle(ctx, id, c); err != nil {
-		return s.gate.storeError(err)
-	}
-	s.gate.events.emit(Event{Type: EventSessionRevoked, Reason: ReasonByUser, SubjectHash: s.gate.subjectHash(v.identity), SessionRef: s.gate.handleRef(id)})
-	return nil
+	return s.gate.keeper.EndOne(ctx, v.session(), session.Handle(id), event.ReasonByUser)
 }
 
 // EndOthers ends all sessions of the signed-in visitor but this one, and returns their number.
@@ -91,22 +60,19 @@ func (s Sessions) EndOthers(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	set := s.gate.subjectSet(v.identity.Issuer(), v.identity.Subject())
-	others := func(handle string, _ summary) bool { return handle == v.handle() }
-	n, err := s.gate.endSet(ctx, set, others, ReasonByUser)
-	return n, s.gate.storeError(err)
+	return s.gate.keeper.EndOthers(ctx, v.session(), event.ReasonByUser)
 }
 
-// EndUser ends all sessions of a user, those included whose login is under way, and returns their number:
-// for administrators, whoever is signed in.
+// EndUser ends all sessions of a user, those included whose login is under way, and returns their
+// number. It is for administrators and asks nobody's leave.
 func (s Sessions) EndUser(ctx context.Context, issuer, subject string) (int, error) {
-	n, err := s.gate.endUser(ctx, issuer, subject, time.Now(), nobody, ReasonByAdmin)
-	return n, s.gate.storeError(err)
+	user := session.User{Issuer: issuer, Subject: subject}
+	return s.gate.keeper.EndUser(ctx, user, time.Now(), event.ReasonByAdmin)
 }
 
-// EndProviderSession is [Sessions.EndUser] for the session that the provider calls sid, which is taken to be over
-// there, too: no login out of it begins a session here for about [Config.AttemptTTL].
+// EndProviderSession is [Sessions.EndUser] for the session that the provider calls sid. It is taken
+// to be over at the provider too: no login out of it begins a session here for about
+// [Config.AttemptTTL].
 func (s Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
-	n, err := s.gate.endProviderSession(ctx, issuer, sid, ReasonByAdmin)
-	return n, s.gate.storeError(err)
+	return s.gate.keeper.EndProviderSession(ctx, issuer, sid, event.ReasonByAdmin)
 }

@@ -51,7 +51,7 @@ func (g *Gate) sealStep(v *visit, step stepUp) string {
 func (g *Gate) openStep(v *visit, value string) stepUp {
 	var step stepUp
 	sealed, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil || v.token == "" {
+	if err != nil || v.id == "" {
 		return stepUp{}
 	}
 	_, text, err := g.ring.Open(stepBinding(v), 0, sealed)
@@ -62,5 +62,5 @@ func (g *Gate) openStep(v *visit, value string) stepUp {
 }
 
 func stepBinding(v *visit) seal.Binding {
-	return seal.Binding{Purpose: "step", Secret: v.token}
+	return seal.Binding{Purpose: "step", Secret: string(v.id)}
 }

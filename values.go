@@ -15,7 +15,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
-	"github.com/oidcgate/oidcgate/store"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // Values returns the scs manager for the application's own values in the session of a signed-in visitor:
@@ -36,27 +36,27 @@ func (g *Gate) Values() *scs.SessionManager {
 	return g.values
 }
 
-func newValues(g *Gate) (*scs.SessionManager, error) {
+// newValues returns the manager of the application's values. It is made by scs.New, because the
+// application calls it with contexts in which the data of an outer gate may stand too: only scs.New
+// gives a manager a key of its own. scs.New also starts a goroutine, for a memory store that is not
+// used here. scs has no safe way to stop it; it wakes once a minute and does nothing.
+func newValues(g *Gate) *scs.SessionManager {
 	for _, v := range []any{time.Time{}, map[string]any{}, []any{}} {
 		gob.Register(v) // scs takes them and gob refuses them, at the end of the request
 	}
-	m, err := newSessions(g)
-	if err != nil {
-		return nil, err
-	}
-	m.Store = valuesStore{g: g}
+	m := scs.New()
+	m.Lifetime = g.config.SessionLifetime
+	m.Store = valuesStore{gate: g}
 	m.Codec = valuesCodec{}
-	return m, nil
+	return m
 }
 
-// savedValues is what a request knows of the application's record.
+// savedValues is what a request knows of the application's values.
 type savedValues struct {
 	loaded  bool
-	dropped bool          // there is no session to keep them in; the event was told
-	base    claims.Object // the values as the handler got them
-	current claims.Object // the values as they are in the store, as far as known
-	sealed  []byte        // the record they came in; nil: there is none
-	foreign bool          // there is one that only another replica can read, and is not ours to replace
+	dropped bool           // there is no session to keep them in; the event was told
+	base    claims.Object  // as the handler got them
+	stored  session.Values // as they lie in the store, as far as known
 }
 
 // valuesCodec frames each value by itself, in gob, so that two requests' changes can be told apart by key.
@@ -122,119 +122,47 @@ func sameValue(a, b claims.Value) bool {
 // valuesStore is what scs stores the application's values in.
 type valuesStore struct {
 	withoutContext
-	g *Gate
+	gate *Gate
 }
 
-var errNotThroughValues = errors.New("oidcgate: sessions are ended and renewed by the gate, not through Values")
+var errNotThroughValues = errors.New(
+	"oidcgate: sessions are ended and renewed by the gate, not through Values")
 
-// FindCtx reads the values when the request begins. Later calls are scs's MergeSession, which takes a session
-// id from anywhere.
+// FindCtx reads the values when the request begins. Later calls are scs's MergeSession, which takes
+// a session id from anywhere.
 func (s valuesStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
-	v := visitFrom(ctx, s.g)
-	if v == nil || v.saved.loaded || token != v.token {
+	v := visitFrom(ctx, s.gate)
+	if v == nil || v.values.loaded || token != string(v.id) {
 		return nil, false, errNotThroughValues
 	}
-	if err := s.read(ctx, v, token); err != nil {
+	stored, err := s.gate.keeper.ReadValues(ctx, v.id)
+	if err != nil {
 		return nil, false, err
 	}
-	v.saved.loaded = true
-	v.saved.base = v.saved.current.Filter(func(name string) bool {
-		v, _ := v.saved.current.Get(name)
-		_, ok := decodeValue(v)
+	v.values.loaded, v.values.stored = true, stored
+	v.values.base = stored.Current.Filter(func(name string) bool {
+		value, _ := stored.Current.Get(name)
+		_, ok := decodeValue(value)
 		return ok
 	})
-	return []byte(v.saved.current), true, nil // found, even if there are none: scs would drop the id
+	return []byte(stored.Current), true, nil // found, even if there are none: scs would drop the id
 }
 
-// read fetches the record as it is now.
-func (s valuesStore) read(ctx context.Context, v *visit, token string) error {
-	key := valuesRecord.key(s.g, token)
-	v.saved.current, v.saved.sealed, v.saved.foreign = "", nil, false
-	sealed, err := s.g.config.Store.Get(ctx, key)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	clear, plaintext, err := s.g.ring.Open(valuesRecord.binding(key, token), timesSize, sealed)
-	if err != nil {
-		v.saved.foreign = s.g.unreadable(ctx, key, sealed, err)
-		return nil
-	}
-	if time.Now().UnixMilli() < parseTimes(clear).deadline {
-		v.saved.current, v.saved.sealed = claims.Object(plaintext), sealed
-	}
-	return nil
-}
-
-// CommitCtx saves what the request changed. A record that another request has changed meanwhile is read
-// again, and the changes go on top. A session that was ended meanwhile gets no record.
+// CommitCtx saves what the request changed. A record that another request has changed meanwhile is
+// read again, and the changes go on top. A session that was ended meanwhile gets no record.
 func (s valuesStore) CommitCtx(ctx context.Context, _ string, b []byte, _ time.Time) error {
-	v := visitFrom(ctx, s.g)
-	if v == nil || v.token == "" {
+	v := visitFrom(ctx, s.gate)
+	if v == nil || v.id == "" {
 		return ErrNoSession
 	}
-	mine := claims.Object(b)
-	if len(b) > s.g.config.MaxSessionBytes {
+	if len(b) > s.gate.config.MaxSessionBytes {
 		return errors.New("oidcgate: the values are larger than MaxSessionBytes")
 	}
-	for range maxSaves {
-		if v.saved.foreign {
-			return errForeign
-		}
-		err := s.write(ctx, v, changes(v.saved.base, mine, v.saved.current))
-		if err == nil {
-			v.saved.base = mine
-			return nil
-		}
-		if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		if err := s.alive(ctx, v); err != nil {
-			return err
-		}
-		if err := s.read(ctx, v, v.token); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("oidcgate: the values changed %d times while they were saved", maxSaves)
-}
-
-// maxSaves is how often a save is tried against others of the same session.
-const maxSaves = 20
-
-var errForeign = errors.New("oidcgate: the values are sealed with a key, or by a version, that this replica does not know")
-
-func (s valuesStore) write(ctx context.Context, v *visit, values claims.Object) error {
-	if values == v.saved.current {
-		return nil
-	}
-	key := valuesRecord.key(s.g, v.token)
-	sealed, err := s.g.ring.Seal(valuesRecord.binding(key, v.token), times{deadline: v.times.deadline}.header(), []byte(values))
-	if err != nil {
-		return err
-	}
-	ttl := ttlUntil(v.times.deadline, time.Now())
-	if v.saved.sealed != nil {
-		err = s.g.config.Store.Swap(ctx, key, v.saved.sealed, sealed, ttl)
-	} else if err = s.g.config.Store.Create(ctx, key, sealed, ttl); err == nil {
-		err = s.alive(ctx, v)
-	}
-	if err != nil {
-		return err
-	}
-	v.saved.current, v.saved.sealed = values, sealed
-	return nil
-}
-
-// alive makes sure that the session was not ended meanwhile. A logout deletes the identity first and the
-// values last, so a record made in between is deleted by one of the two.
-func (s valuesStore) alive(ctx context.Context, v *visit) error {
-	_, err := s.g.config.Store.Get(ctx, identityRecord.key(s.g, v.token))
-	if errors.Is(err, store.ErrNotFound) {
-		_ = s.g.config.Store.Delete(ctx, valuesRecord.key(s.g, v.token), nil) // best effort: nobody can read it
-		return ErrNoSession
+	mine, values := claims.Object(b), &v.values
+	merge := func(current claims.Object) claims.Object { return changes(values.base, mine, current) }
+	err := s.gate.keeper.SaveValues(ctx, v.session(), &values.stored, merge)
+	if err == nil {
+		values.base = mine
 	}
 	return err
 }
@@ -244,11 +172,11 @@ func (valuesStore) DeleteCtx(context.Context, string) error { return errNotThrou
 
 // loadValues gives the request's context its values. Where they cannot be read, the session cannot either.
 func (g *Gate) loadValues(v *visit) context.Context {
-	ctx, err := g.values.Load(v, v.token)
+	ctx, err := g.values.Load(v, string(v.id))
 	if err == nil {
 		return ctx
 	}
-	v.err = g.storeError(err)
+	v.err = err
 	ctx, _ = g.values.Load(v, "") // without an id it cannot fail
 	return ctx
 }
@@ -266,24 +194,24 @@ func (g *Gate) serveWithValues(next http.Handler, w http.ResponseWriter, r *http
 // saveValues saves the values if they were changed. The browser may have left: what the handler put is saved
 // all the same.
 func (g *Gate) saveValues(ctx context.Context, v *visit) error {
-	if g.values.Status(ctx) != scs.Modified || v.saved.dropped {
+	if g.values.Status(ctx) != scs.Modified || v.values.dropped {
 		return nil
 	}
 	if v.identity == nil && v.err == nil {
-		v.saved.dropped = true
+		v.values.dropped = true
 		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonAnonymous, Detail: "values were put while nobody is signed in"})
 		return nil
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := session.Detached(ctx)
 	defer cancel()
 	_, _, err := g.values.Commit(ctx)
 	if errors.Is(err, ErrNoSession) {
-		v.saved.dropped = true
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonSessionEnded, SessionRef: g.sessionRef(v.token)})
+		v.values.dropped = true
+		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonSessionEnded, SessionRef: g.sessionRef(g.keeper.Handle(v.id))})
 		return nil
 	}
 	if err != nil {
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonStoreError, SessionRef: g.sessionRef(v.token), Detail: err.Error()})
+		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonStoreError, SessionRef: g.sessionRef(g.keeper.Handle(v.id)), Detail: err.Error()})
 	}
 	return err
 }

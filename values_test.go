@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -449,33 +448,31 @@ func TestLogoutWinsOverValues(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		for n := range 6 {
 			t.Run(fmt.Sprintf("C107 a logout at command %d of a slow writer, first write: %v", n+1, first), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					w, records := newValuesWorld(t, nil)
-					if !first {
-						w.get("/put?k=a&v=1")
-					}
-					id := sessionCookie + "=" + w.cookie(sessionCookie)
-					count := 0
-					records.refuse(func(storeCall) error {
-						if count++; count != n+1 {
-							return nil
-						}
-						records.refuse(nil)
-						w.send(w.newBrowser(), http.MethodPost, "/auth/logout", "", "Sec-Fetch-Site: same-origin", "Cookie: "+id)
+				w, records := newValuesWorld(t, nil)
+				if !first {
+					w.get("/put?k=a&v=1")
+				}
+				id := sessionCookie + "=" + w.cookie(sessionCookie)
+				count := 0
+				records.refuse(func(storeCall) error {
+					if count++; count != n+1 {
 						return nil
-					})
-					w.requestAs("/put?k=a&v=2", id)
+					}
 					records.refuse(nil)
-					if count <= n { // the writer was done before: the logout comes now
-						w.send(w.newBrowser(), http.MethodPost, "/auth/logout", "", "Sec-Fetch-Site: same-origin", "Cookie: "+id)
-					}
-					if keys := records.living(t.Context()); len(keys) != 0 {
-						t.Errorf("records are left: %v", keys)
-					}
-					if rec := w.requestAs("/whoami", id); rec.Code != http.StatusUnauthorized {
-						t.Errorf("the old cookie: status %d", rec.Code)
-					}
+					w.send(w.newBrowser(), http.MethodPost, "/auth/logout", "", "Sec-Fetch-Site: same-origin", "Cookie: "+id)
+					return nil
 				})
+				w.requestAs("/put?k=a&v=2", id)
+				records.refuse(nil)
+				if count <= n { // the writer was done before: the logout comes now
+					w.send(w.newBrowser(), http.MethodPost, "/auth/logout", "", "Sec-Fetch-Site: same-origin", "Cookie: "+id)
+				}
+				if keys := records.living(t.Context()); len(keys) != 0 {
+					t.Errorf("records are left: %v", keys)
+				}
+				if rec := w.requestAs("/whoami", id); rec.Code != http.StatusUnauthorized {
+					t.Errorf("the old cookie: status %d", rec.Code)
+				}
 			})
 		}
 	}
@@ -494,26 +491,5 @@ func TestLogoutWinsOverValues(t *testing.T) {
 		if e := w.eventsOf(oidcgate.EventValuesNotSaved); len(e) == 0 || e[0].Reason != "session_ended" {
 			t.Errorf("events %+v", e)
 		}
-	})
-
-	t.Run("C106 values put when the deadline has just passed leave nothing for ever", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			w, records := newValuesWorld(t, func(w *world) http.HandlerFunc {
-				return func(_ http.ResponseWriter, r *http.Request) {
-					time.Sleep(10 * time.Minute)
-					w.gate.Values().Put(r.Context(), "a", "1")
-				}
-			}, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.SessionLifetime = 5 * time.Minute })
-			w.get("/page")
-			for _, c := range records.since() {
-				if (c.op == "create" || c.op == "swap") && c.ttl <= 0 {
-					t.Errorf("%s %s for %v", c.op, c.key, c.ttl)
-				}
-			}
-			time.Sleep(time.Second)
-			if keys := records.living(t.Context()); len(keys) != 0 {
-				t.Errorf("records are left: %v", keys)
-			}
-		})
 	})
 }

@@ -2,24 +2,28 @@ package oidcgate
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// visit is what the gate knows of a request. It is the request's context, so that one value serves both; a
-// state inside another gate's finds the other through its parent.
+// visit is what the gate knows of a request. It is the request's context, so that one value serves
+// both. With nested gates, the inner gate's visit has the outer gate's as its parent.
 type visit struct {
 	context.Context
 	gate     *Gate
-	cookie   string    // the session id the request brought, whether a session goes with it or not
-	token    string    // the same, when a session goes with it
+	asked    session.ID // the session id that the request's cookie brought
+	id       session.ID // the same, when there is a session of that id
+	times    session.Times
 	identity *Identity // nil: nobody is signed in
-	times    times
-	err      error // the store could not answer
-	saved    savedValues
+	err      error     // the store could not answer
+	values   savedValues
 
-	path, rawPath, rawQuery string // as Wrap saw them: StripPrefix and Mount change what the guard sees
+	// As Wrap saw them: StripPrefix and Mount change what the guard sees.
+	path, rawPath, rawQuery string
 }
 
 type visitKey struct{}
@@ -32,8 +36,8 @@ func (v *visit) Value(key any) any {
 	return v.Context.Value(key)
 }
 
-// visitFrom returns the state that g gave the request, or nil. Another gate's is not taken for it: a guard
-// believes its own gate only.
+// visitFrom returns the visit that g gave the request, or nil. A guard believes its own gate only,
+// and takes no other gate's visit for it.
 func visitFrom(ctx context.Context, g *Gate) *visit {
 	for {
 		v, _ := ctx.Value(visitKey{}).(*visit)
@@ -46,8 +50,19 @@ func visitFrom(ctx context.Context, g *Gate) *visit {
 
 func newVisit(ctx context.Context, g *Gate) *visit { return &visit{Context: ctx, gate: g} }
 
-// handle names the records of the request's session.
-func (v *visit) handle() string { return v.gate.handle(v.token) }
+// signIn notes that the request has a session.
+func (v *visit) signIn(s *session.Session) {
+	v.id, v.times = s.ID, s.Times
+	v.identity = identityOf(s, v.gate.config.IdleTimeout)
+}
+
+// signOut notes that the request has no session any more.
+func (v *visit) signOut() { v.id, v.identity = "", nil }
+
+// session is the session of a request that has one.
+func (v *visit) session() *session.Session {
+	return &session.Session{ID: v.id, Identity: v.identity.record, Times: v.times}
+}
 
 // returnTo is the page that was asked for, as the browser has it.
 func (v *visit) returnTo() string {
@@ -58,8 +73,8 @@ func (v *visit) returnTo() string {
 	return u.EscapedPath() + "?" + v.rawQuery
 }
 
-// FromContext returns the identity of the visitor, and false when nobody is signed in. With nested gates it
-// is the innermost one's. Behind gin, pass c.Request.Context().
+// FromContext returns the identity of the visitor, and false when nobody is signed in. With nested
+// gates it is the innermost gate's. Behind gin, pass c.Request.Context().
 func FromContext(ctx context.Context) (*Identity, bool) {
 	v, _ := ctx.Value(visitKey{}).(*visit)
 	if v == nil || v.identity == nil {
@@ -68,74 +83,9 @@ func FromContext(ctx context.Context) (*Identity, bool) {
 	return v.identity, true
 }
 
-// load finds the session of a request. Whatever the cookie is, the answer is a state: signed in, anonymous,
-// or the store's trouble, in which case the cookie is left alone, because a store that hiccups has logged
-// nobody out.
-func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
-	v := newVisit(r.Context(), g)
-	v.path, v.rawPath, v.rawQuery = r.URL.Path, r.URL.RawPath, r.URL.RawQuery
-	header := w.Header()
-	header.Add("Vary", "Cookie")
-	token, ok := g.sessionCookie(w, r)
-	if !ok {
-		return v
-	}
-	v.cookie = token
-	if _, err := g.sessions.Load(v, token); err != nil {
-		v.err = g.storeError(err)
-		return v
-	}
-	if v.identity == nil || !g.knows(v.identity) {
-		v.identity = nil
-		g.forget(w, r)
-		return v
-	}
-	v.token = token
-	g.setTimes(v.identity, v.times)
-	header.Set("Cache-Control", "private, no-cache")
-	return v
-}
-
-// knows reports whether an identity comes from a provider of this gate: one that was taken out of the
-// configuration, or replaced by another, lets nobody in any more.
-func (g *Gate) knows(id *Identity) bool {
-	up := g.provider(id.provider)
-	return up != nil && up.issuer == id.Issuer()
-}
-
-func (g *Gate) setTimes(id *Identity, t times) {
-	id.seen = t.seen
-	id.expires = time.UnixMilli(t.deadline)
-	id.idleExpires = time.UnixMilli(t.ends(g.config.IdleTimeout))
-}
-
-// signedIn returns the state of a request with a session; ErrNoSession when there is none, or why it could
-// not be loaded.
-func (g *Gate) signedIn(ctx context.Context) (*visit, error) {
-	v := visitFrom(ctx, g)
-	switch {
-	case v == nil:
-		return nil, ErrNoSession
-	case v.err != nil:
-		return nil, v.err
-	case v.token == "":
-		return nil, ErrNoSession
-	}
-	return v, nil
-}
-
-// Err returns why the session of a request could not be loaded, or nil: an error that wraps [ErrUnavailable]
-// when the store cannot answer. A page that is not guarded may tell from it that the visitor is perhaps
-// signed in.
-func (g *Gate) Err(ctx context.Context) error {
-	if v := visitFrom(ctx, g); v != nil {
-		return v.err
-	}
-	return nil
-}
-
-// NewContext returns a context in which id is signed in at g: for tests of handlers, and for other ways of
-// logging in, such as a bearer token that the application has checked. Guards of g believe it.
+// NewContext returns a context in which id is signed in at g: for tests of handlers, and for other
+// ways of logging in, such as a bearer token that the application has checked. Guards of g believe
+// it.
 func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 	v := newVisit(ctx, g)
 	v.identity = id
@@ -143,4 +93,99 @@ func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 		return v
 	}
 	return g.loadValues(v)
+}
+
+// signedIn returns the visit of a request with a session. The error is ErrNoSession when there is
+// none, or says why it could not be loaded.
+func (g *Gate) signedIn(ctx context.Context) (*visit, error) {
+	v := visitFrom(ctx, g)
+	switch {
+	case v == nil:
+		return nil, ErrNoSession
+	case v.err != nil:
+		return nil, v.err
+	case v.id == "":
+		return nil, ErrNoSession
+	}
+	return v, nil
+}
+
+// Err returns why the session of a request could not be loaded, or nil: an error that wraps
+// [ErrUnavailable] when the store cannot answer. A page that is not guarded may tell from it that
+// the visitor is perhaps signed in.
+func (g *Gate) Err(ctx context.Context) error {
+	if v := visitFrom(ctx, g); v != nil {
+		return v.err
+	}
+	return nil
+}
+
+// load finds the session of a request. When the store cannot answer, the visit has the error and
+// the cookie is left alone: a store that fails for a moment has logged nobody out.
+func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
+	v := newVisit(r.Context(), g)
+	v.path, v.rawPath, v.rawQuery = r.URL.Path, r.URL.RawPath, r.URL.RawQuery
+	header := w.Header()
+	header.Add("Vary", "Cookie")
+	id, ok := g.sessionCookie(w, r)
+	if !ok {
+		return v
+	}
+	v.asked = id
+	s, err := g.loadSession(v, id)
+	switch {
+	case errors.Is(err, session.ErrGone), err == nil && !g.knows(&s.Identity):
+		g.forget(w, r)
+		return v
+	case err != nil:
+		v.err = err
+		return v
+	}
+	v.signIn(&s)
+	header.Set("Cache-Control", "private, no-cache")
+	return v
+}
+
+// knows reports whether an identity comes from a provider of this gate: one that was taken out of
+// the configuration, or replaced by another, lets nobody in any more.
+func (g *Gate) knows(id *session.Identity) bool {
+	up := g.provider(id.Provider)
+	return up != nil && up.issuer == id.Issuer()
+}
+
+// upstreamOf returns the provider of a visitor who is signed in, or nil.
+func (g *Gate) upstreamOf(v *visit) *upstream {
+	if v.identity == nil {
+		return nil
+	}
+	return g.provider(v.identity.record.Provider)
+}
+
+// reread reads the claims of a request's session again, when they are due, before anybody is asked
+// who may enter. A session that is over then is an anonymous visitor. While the provider does not
+// answer, the old claims stay.
+func (g *Gate) reread(w http.ResponseWriter, r *http.Request, v *visit) {
+	if v.identity == nil || !g.keeper.Stale(&v.identity.record) {
+		return
+	}
+	s, err := g.keeper.Reread(v, *v.session())
+	switch {
+	case err == nil:
+		v.signIn(&s)
+	case errors.Is(err, session.ErrGone):
+		v.signOut()
+		g.forget(w, r)
+	default:
+		v.signOut()
+		v.err = err
+	}
+}
+
+// identityOf makes what handlers see of a session.
+func identityOf(s *session.Session, idle time.Duration) *Identity {
+	return &Identity{
+		record:      s.Identity,
+		expires:     time.UnixMilli(s.Times.Deadline),
+		idleExpires: time.UnixMilli(s.Times.Ends(idle)),
+	}
 }

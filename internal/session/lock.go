@@ -1,4 +1,4 @@
-package oidcgate
+package session
 
 import (
 	"context"
@@ -17,13 +17,16 @@ type lock struct {
 	lease time.Duration
 }
 
+// pausedLock is the owner of a lock that nobody may take until it runs out.
+const pausedLock = "paused"
+
 // holder is who has a lock.
 type holder int
 
 const (
-	lockMine holder = iota
-	lockTaken
-	lockPaused
+	lockMine   holder = iota
+	lockTaken         // another replica has it
+	lockPaused        // nobody may take it now
 )
 
 // take tries to take the lock and says who has it.
@@ -53,21 +56,24 @@ func (l *lock) keep(ctx context.Context) (stop func()) {
 	var done sync.WaitGroup
 	done.Go(func() {
 		for sleep(ctx, l.lease/3) == nil {
-			_ = l.store.Swap(ctx, l.key, l.owner, l.owner, l.lease) // lost: saving will find out
+			// A lease that is lost shows when the tokens are saved.
+			_ = l.store.Swap(ctx, l.key, l.owner, l.owner, l.lease)
 		}
 	})
 	return func() { cancel(); done.Wait() }
 }
 
+// release gives the lock back. It is best effort: the lease runs out.
 func (l *lock) release(ctx context.Context) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := Detached(ctx)
 	defer cancel()
-	_ = l.store.Delete(ctx, l.key, l.owner) // best effort: the lease runs out
+	_ = l.store.Delete(ctx, l.key, l.owner)
 }
 
-// pause keeps everybody from taking the lock for a while.
+// pause keeps everybody from taking the lock for a while. It is best effort: the next try then
+// comes sooner.
 func (l *lock) pause(ctx context.Context, d time.Duration) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := Detached(ctx)
 	defer cancel()
-	_ = l.store.Swap(ctx, l.key, l.owner, []byte(pausedLock), d) // best effort: the next try comes sooner
+	_ = l.store.Swap(ctx, l.key, l.owner, []byte(pausedLock), d)
 }

@@ -1,0 +1,673 @@
+package event
+
+import "log/slog"
+
+// Types are all events.
+var Types = []Group{
+	{"Logins", []About{
+		{
+			Name:  string(LoginStarted),
+			Level: slog.LevelDebug,
+			Means: "A visitor was sent to the provider.",
+			Do:    "Nothing. Compare its number with login.succeeded.",
+		},
+		{
+			Name:  string(LoginSucceeded),
+			Level: slog.LevelInfo,
+			Means: "A visitor has logged in.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(LoginFailed),
+			Level: slog.LevelWarn,
+			Means: "A login was refused. The reason says why.",
+			Do:    "See the reason. The reference stands on the visitor's page.",
+		},
+		{
+			Name:  string(AttemptLimitReached),
+			Level: slog.LevelDebug,
+			Means: "A browser began more logins than it may have under way. The oldest was dropped.",
+			Do: "Nothing, unless it is frequent: then look for a page that sends visitors to the " +
+				"login again and again.",
+		},
+		{
+			Name:  string(StepUpRequired),
+			Level: slog.LevelDebug,
+			Means: "A signed-in visitor was sent to a stronger or a fresh login.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(ReturnToRejected),
+			Level: slog.LevelDebug,
+			Means: "A return path was not a path of this site. The default path took its place.",
+			Do: "Look for a page that builds a wrong link. Many of them at once are somebody who " +
+				"tries open redirects.",
+		},
+		{
+			Name:  string(AccessDenied),
+			Level: slog.LevelInfo,
+			Means: "A rule of a guard did not allow a signed-in visitor.",
+			Do:    "Nothing, or give the user the claim that the rule asks for.",
+		},
+	}},
+	{"Sessions", []About{
+		{
+			Name:  string(SessionCreated),
+			Level: slog.LevelDebug,
+			Means: "A session began.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(SessionExpired),
+			Level: slog.LevelDebug,
+			Means: "A session reached its idle time or its deadline.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(SessionRevoked),
+			Level: slog.LevelInfo,
+			Means: "A session was ended. The reason says by whom.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(SessionUnreadable),
+			Level: slog.LevelWarn,
+			Means: "A record of a session could not be opened.",
+			Do: "See the reason. Give all replicas the same keys and keep an old key until its " +
+				"sessions are over.",
+		},
+		{
+			Name:  string(SessionTouchFailed),
+			Level: slog.LevelWarn,
+			Means: "The use of a session could not be noted. It may end by its idle time although it is " +
+				"used.",
+			Do: "Make the store writable.",
+		},
+		{
+			Name:  string(ValuesNotSaved),
+			Level: slog.LevelWarn,
+			Means: "Values that a handler put were not saved.",
+			Do:    "See the reason.",
+		},
+		{
+			Name:  string(CookieDuplicate),
+			Level: slog.LevelWarn,
+			Means: "A request brought two different session cookies. Neither was believed.",
+			Do:    "Look for another application or host that sets a cookie of this name.",
+		},
+		{
+			Name:  string(CookieMalformed),
+			Level: slog.LevelDebug,
+			Means: "A session cookie could not be a session id.",
+			Do:    "Nothing.",
+		},
+	}},
+	{"Logouts", []About{
+		{
+			Name:  string(LogoutStarted),
+			Level: slog.LevelDebug,
+			Means: "A visitor logs out here.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(LogoutCompleted),
+			Level: slog.LevelDebug,
+			Means: "A browser came back from the provider's logout.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(BackchannelAccepted),
+			Level: slog.LevelDebug,
+			Means: "The provider logged a user out by a logout token.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(BackchannelRejected),
+			Level: slog.LevelDebug,
+			Means: "A logout token was refused.",
+			Do:    "See the reason. Anybody can send one, so single ones mean nothing.",
+		},
+	}},
+	{"Tokens", []About{
+		{
+			Name:  string(RefreshSucceeded),
+			Level: slog.LevelDebug,
+			Means: "The tokens of a session were refreshed.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(RefreshFailed),
+			Level: slog.LevelDebug,
+			Means: "The tokens of a session could not be refreshed, or its claims not be read again.",
+			Do:    "See the reason.",
+		},
+		{
+			Name:  string(RefreshReuseSuspected),
+			Level: slog.LevelDebug,
+			Means: "The provider refused a refresh token after the answer to an earlier request was " +
+				"lost.",
+			Do: "Nothing, unless it is frequent: then look for replicas that are killed, and for a " +
+				"store that loses writes.",
+		},
+		{
+			Name:  string(UserinfoFailed),
+			Level: slog.LevelWarn,
+			Means: "The userinfo endpoint gave no usable answer. The login or the session went on " +
+				"without it.",
+			Do: "Look at the provider's userinfo endpoint.",
+		},
+	}},
+	{"The provider", []About{
+		{
+			Name:  string(ProviderReady),
+			Level: slog.LevelInfo,
+			Means: "The provider's metadata is known.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(ProviderUnreachable),
+			Level: slog.LevelError,
+			Means: "The provider's metadata could not be fetched. Metadata that is known stays in use.",
+			Do:    "Check the issuer, and whether this host reaches the provider.",
+		},
+		{
+			Name:  string(ProviderRejected),
+			Level: slog.LevelError,
+			Means: "The provider's metadata cannot be worked by. No login is possible.",
+			Do:    "See the reason. Compare the discovery document with the configuration.",
+		},
+		{
+			Name:  string(ProviderDowngradeRefused),
+			Level: slog.LevelWarn,
+			Means: "New metadata was less strict than the metadata in use, or moved an endpoint to " +
+				"another origin. The old metadata stays in use.",
+			Do: "Ask the provider's operator. When the change is meant, restart the service.",
+		},
+		{
+			Name:  string(JWKSRefreshed),
+			Level: slog.LevelDebug,
+			Means: "The provider's keys were loaded.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(JWKSRefreshFailed),
+			Level: slog.LevelWarn,
+			Means: "The provider's keys could not be loaded. Keys that are known stay in use.",
+			Do:    "Check the provider's jwks_uri, and whether this host reaches it.",
+		},
+		{
+			Name:  string(JWKSRefreshThrottled),
+			Level: slog.LevelWarn,
+			Means: "A token named an unknown key, and keys were loaded a moment ago.",
+			Do: "Nothing, unless it stays: then somebody sends junk tokens, or the provider signs " +
+				"with a key that it does not publish.",
+		},
+	}},
+	{"The store", []About{
+		{
+			Name:  string(StoreUnavailable),
+			Level: slog.LevelError,
+			Means: "The store did not answer, or refused a command. It is told at most once a second.",
+			Do:    "Check that the store is up, reachable, writable and not out of memory.",
+		},
+	}},
+}
+
+// Reasons are all reasons.
+var Reasons = []Group{
+	{"The visitor and the browser. The reasons of login.failed", []About{
+		{
+			Name: string(ReasonUnknownState),
+			Means: "The browser has no attempt of this state: another browser, blocked cookies, or a " +
+				"login that is over.",
+			Do: "Nothing for single ones. For many, check that cookies reach this site and that " +
+				"BaseURL is its address.",
+		},
+		{
+			Name:  string(ReasonStateBrowserMismatch),
+			Means: "The attempt's cookie does not belong to the state.",
+			Do:    "Nothing for single ones. For many, check that all replicas have the same keys.",
+		},
+		{
+			Name:  string(ReasonStateExpired),
+			Means: "The visitor took longer than a login may take.",
+			Do: "Nothing, or raise the limit for logins. Check the clocks of the replicas when it " +
+				"happens at once.",
+		},
+		{
+			Name:  string(ReasonStateReplayed),
+			Means: "A response was sent twice: a reload, or a code that somebody else uses.",
+			Do:    "Nothing for single ones.",
+		},
+		{
+			Name:  string(ReasonDuplicateParameter),
+			Means: "A parameter stands in the response twice.",
+			Do:    "Ask the provider's operator when the provider does it. Else somebody tries.",
+		},
+		{
+			Name:  string(ReasonWrongResponseMode),
+			Means: "The response came by another method than GET.",
+			Do:    "Let the provider answer with response_mode query.",
+		},
+		{
+			Name: string(ReasonResponseInvalid),
+			Means: "The response has neither code nor error, both, tokens beside the code, or something " +
+				"too long. Or the browser left.",
+			Do: "Nothing for single ones.",
+		},
+		{
+			Name: string(ReasonProviderError),
+			Means: "The provider answered with an error. Its registered code follows the colon; any " +
+				"other code is \"other\".",
+			Do: "Check the redirect URI, the scopes, and who may use this client at the provider.",
+		},
+		{
+			Name:  string(ReasonStateMismatch),
+			Means: "A browser came back from the provider's logout without the state it took there.",
+			Do:    "Nothing.",
+		},
+	}},
+	{"The application", []About{
+		{
+			Name:  string(ReasonPolicyDenied),
+			Means: "OnLogin refused the visitor with Deny.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(ReasonHookError),
+			Means: "OnLogin failed or panicked.",
+			Do:    "See the log. Mend OnLogin.",
+		},
+		{
+			Name:  string(ReasonSessionTooLarge),
+			Means: "The claims are larger than MaxSessionBytes.",
+			Do:    "Drop claims in OnLogin, ask the provider for fewer, or raise MaxSessionBytes.",
+		},
+		{
+			Name:  string(ReasonLogoutWon),
+			Means: "The user was logged out while the login was under way.",
+			Do:    "Nothing.",
+		},
+		{
+			Name: string(ReasonInternal),
+			Means: "This process could not make a login, for want of randomness or because it asks for " +
+				"too much.",
+			Do: "See the cause in the log.",
+		},
+		{
+			Name:  string(ReasonStoreError),
+			Means: "The store did not answer, or refused a command.",
+			Do:    "Check that the store is up, reachable, writable and not out of memory.",
+		},
+		{
+			Name:  string(ReasonClientSecret),
+			Means: "The function that gives the client secret failed.",
+			Do:    "See the cause in the log.",
+		},
+	}},
+	{"The provider as a whole", []About{
+		{
+			Name:  string(ReasonProviderUnreachable),
+			Means: "The provider is down or slow, or this host does not reach it.",
+			Do:    "Check the issuer, and whether this host reaches the provider.",
+		},
+		{
+			Name:  string(ReasonProviderBusy),
+			Means: "More logins wait for the provider than it answers.",
+			Do:    "Look at how long the provider takes to answer.",
+		},
+		{
+			Name:  string(ReasonIssuerMismatch),
+			Means: "The metadata is that of another issuer.",
+			Do: "Write Issuer exactly as the provider's discovery document does, with or without a " +
+				"slash at its end.",
+		},
+		{
+			Name:  string(ReasonMetadataInvalid),
+			Means: "The metadata is no JSON object, or a member of it has the wrong type.",
+			Do:    "Ask the provider's operator, or give the endpoints by hand.",
+		},
+		{
+			Name:  string(ReasonEndpointInvalid),
+			Means: "An endpoint is missing or is not an https address.",
+			Do:    "Ask the provider's operator, or give the endpoint by hand.",
+		},
+		{
+			Name:  string(ReasonPKCEUnsupported),
+			Means: "The provider lists its code challenge methods, and S256 is not among them.",
+			Do:    "Ask the provider's operator to turn on PKCE with S256.",
+		},
+		{
+			Name:  string(ReasonDowngrade),
+			Means: "New metadata is less strict than the metadata in use.",
+			Do:    "Ask the provider's operator. When the change is meant, restart the service.",
+		},
+		{
+			Name:  string(ReasonJWKSUnavailable),
+			Means: "The provider's keys could not be loaded.",
+			Do:    "Check the provider's jwks_uri, and whether this host reaches it.",
+		},
+	}},
+	{"The authorization response (RFC 9207)", []About{
+		{
+			Name:  string(ReasonIssMissing),
+			Means: "The response lacks iss, although the provider announces it.",
+			Do:    "Ask the provider's operator.",
+		},
+		{
+			Name: string(ReasonIssMismatch),
+			Means: "The response is of another provider than the login: a mix-up attack, or a wrong " +
+				"Issuer.",
+			Do: "Check that Issuer is what the provider writes into iss.",
+		},
+	}},
+	{"The token endpoint", []About{
+		{
+			Name:  string(ReasonTokenEndpointUnreachable),
+			Means: "The token endpoint gave no answer.",
+			Do:    "Check whether this host reaches the token endpoint.",
+		},
+		{
+			Name:  string(ReasonTokenEndpointError),
+			Means: "The token endpoint refused the request.",
+			Do: "Check client id, secret, authentication method and redirect URI. The hint in the log " +
+				"says more.",
+		},
+		{
+			Name:  string(ReasonTokenResponseInvalid),
+			Means: "The answer of the token endpoint cannot be read.",
+			Do:    "Ask the provider's operator.",
+		},
+		{
+			Name:  string(ReasonTokenType),
+			Means: "The access token is not a bearer token.",
+			Do:    "Ask the provider's operator.",
+		},
+		{
+			Name:  string(ReasonIDTokenMissing),
+			Means: "The answer has no ID Token.",
+			Do:    "Check that the client is one for OpenID Connect and may use the scope openid.",
+		},
+		{
+			Name:  string(ReasonRevocationEndpointError),
+			Means: "The revocation endpoint gave no usable answer.",
+			Do:    "Nothing: the token is forgotten here.",
+		},
+		{
+			Name:  string(ReasonInvalidGrant),
+			Means: "The provider takes the refresh token no more. The session was ended.",
+			Do: "Nothing for single ones. For many, compare the lifetime of refresh tokens at the " +
+				"provider with that of sessions.",
+		},
+	}},
+	{"The ID Token, and the logout token", []About{
+		{
+			Name:  string(ReasonIDTokenMalformed),
+			Means: "The token is not a signed JWT in strict form.",
+			Do:    "Ask the provider's operator.",
+		},
+		{
+			Name:  string(ReasonSignature),
+			Means: "No key of the provider made the signature.",
+			Do:    "Check that issuer and jwks_uri are of the same provider.",
+		},
+		{
+			Name:  string(ReasonAlg),
+			Means: "The token is signed with an algorithm that was not agreed on.",
+			Do:    "Register the client for one of SigningAlgs, or set SigningAlgs.",
+		},
+		{
+			Name: string(ReasonKeyUnknown),
+			Means: "The provider publishes no key for the token. In session.unreadable: the record was " +
+				"sealed with a key that this replica does not have.",
+			Do: "Nothing for single ones after a key rotation. For sessions: give all replicas the " +
+				"same keys.",
+		},
+		{
+			Name:  string(ReasonType),
+			Means: "The token says that it is of another type.",
+			Do:    "Ask the provider's operator. A logout token must not be sent as an ID Token.",
+		},
+		{
+			Name:  string(ReasonIssuer),
+			Means: "The token's iss is another issuer.",
+			Do:    "Write Issuer exactly as the provider writes iss.",
+		},
+		{
+			Name:  string(ReasonAudience),
+			Means: "The token is for another client, or for others too.",
+			Do:    "Check ClientID. Trust other audiences only if you know them.",
+		},
+		{
+			Name:  string(ReasonAuthorizedParty),
+			Means: "The token was asked for by another client.",
+			Do:    "Check ClientID.",
+		},
+		{
+			Name:  string(ReasonExpiry),
+			Means: "The token has expired, or its exp is no time.",
+			Do:    "Set the clocks of provider and service right.",
+		},
+		{
+			Name:  string(ReasonIssuedAt),
+			Means: "The token was issued in the future or long ago, or its iat is no time.",
+			Do:    "Set the clocks of provider and service right.",
+		},
+		{
+			Name:  string(ReasonNotBefore),
+			Means: "The token is not valid yet, or its nbf is no time.",
+			Do:    "Set the clocks of provider and service right.",
+		},
+		{
+			Name:  string(ReasonNonce),
+			Means: "The token is of another login.",
+			Do:    "Nothing for single ones. A provider that drops the nonce cannot be used.",
+		},
+		{
+			Name:  string(ReasonSubject),
+			Means: "The sub is no name, or a refresh names another user.",
+			Do:    "Ask the provider's operator.",
+		},
+		{
+			Name:  string(ReasonACR),
+			Means: "The login was not as strong as was asked for.",
+			Do:    "Check which classes the provider gives.",
+		},
+		{
+			Name:  string(ReasonAuthTime),
+			Means: "The login was not as fresh as was asked for, or a refresh changes auth_time.",
+			Do:    "Check that the provider heeds max_age. Set the clocks right.",
+		},
+		{
+			Name:  string(ReasonAccessTokenHash),
+			Means: "The access token is not the one that came with the ID Token.",
+			Do:    "Ask the provider's operator.",
+		},
+	}},
+	{"Userinfo", []About{
+		{
+			Name:  string(ReasonUserinfoSubject),
+			Means: "The userinfo answer is about another user.",
+			Do:    "Ask the provider's operator.",
+		},
+		{
+			Name:  string(ReasonUserinfoError),
+			Means: "The userinfo endpoint gave no usable answer.",
+			Do:    "Check the scopes, and whether this host reaches the endpoint.",
+		},
+		{
+			Name: string(ReasonClaims),
+			Means: "Claims that were read again are about another user, too large, or refused by " +
+				"OnLogin. The session was ended.",
+			Do: "Nothing, or see why OnLogin refuses.",
+		},
+	}},
+	{"Why a session ended or could not be read", []About{
+		{
+			Name:  string(ReasonIdle),
+			Means: "Nobody used the session for the idle time.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(ReasonAbsolute),
+			Means: "The session reached its deadline.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(ReasonByUser),
+			Means: "The user ended it.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(ReasonByAdmin),
+			Means: "The application ended it for the user.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(ReasonBackchannel),
+			Means: "The provider ended it by a logout token.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(ReasonFrontchannel),
+			Means: "The provider ended it by a frame in the browser.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(ReasonByToken),
+			Means: "The provider withdrew the refresh token, or the claims read again were refused.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(ReasonDamaged),
+			Means: "The record was changed, or is of another place.",
+			Do:    "Look for somebody who writes to the store.",
+		},
+		{
+			Name:  string(ReasonVersionNewer),
+			Means: "A newer release wrote the record.",
+			Do:    "Nothing while replicas are being upgraded.",
+		},
+		{
+			Name:  string(ReasonAnonymous),
+			Means: "Values were put while nobody is signed in.",
+			Do:    "Keep the values of strangers in a session manager of your own.",
+		},
+		{
+			Name:  string(ReasonSessionEnded),
+			Means: "The session was ended before its values were saved.",
+			Do:    "Nothing.",
+		},
+	}},
+	{"Logout tokens that were refused", []About{
+		{
+			Name:  string(ReasonReplayed),
+			Means: "The logout token was used before.",
+			Do:    "Nothing: the sessions are gone.",
+		},
+		{
+			Name:  string(ReasonRequest),
+			Means: "The request is no form with one logout token.",
+			Do:    "Nothing for single ones.",
+		},
+		{
+			Name:  string(ReasonTokenID),
+			Means: "The logout token has no usable jti.",
+			Do:    "Ask the provider's operator.",
+		},
+		{
+			Name:  string(ReasonLogoutEvent),
+			Means: "The logout token is not about a back-channel logout.",
+			Do:    "Ask the provider's operator.",
+		},
+		{
+			Name:  string(ReasonSessionID),
+			Means: "The logout token's sid is empty or no string.",
+			Do:    "Ask the provider's operator.",
+		},
+		{
+			Name:  string(ReasonBusy),
+			Means: "Too many logout tokens came at a time. The provider is told to try again.",
+			Do:    "Nothing, unless it stays: then somebody sends junk.",
+		},
+	}},
+	{"Return paths that were refused", []About{
+		{
+			Name:  string(ReasonPathEmpty),
+			Means: "There is no path.",
+			Do:    "Nothing.",
+		},
+		{
+			Name:  string(ReasonPathTooLong),
+			Means: "The path is too long to be kept.",
+			Do:    "Shorten the addresses that need a login.",
+		},
+		{
+			Name:  string(ReasonPathForbiddenByte),
+			Means: "The path has a byte that some reader of addresses drops or changes.",
+			Do:    "Look for a page that builds a wrong link.",
+		},
+		{
+			Name:  string(ReasonPathNotRooted),
+			Means: "The path does not begin with a slash.",
+			Do:    "Look for a page that builds a wrong link.",
+		},
+		{
+			Name:  string(ReasonPathNetwork),
+			Means: "The path begins with two slashes and names another site.",
+			Do:    "Somebody tries an open redirect.",
+		},
+		{
+			Name:  string(ReasonPathBadEscape),
+			Means: "A percent sign is not followed by two hexadecimal digits.",
+			Do:    "Look for a page that builds a wrong link.",
+		},
+		{
+			Name:  string(ReasonPathInvalidUTF8),
+			Means: "The path decodes to bytes that are not UTF-8.",
+			Do:    "Look for a page that builds a wrong link.",
+		},
+		{
+			Name:  string(ReasonPathEncodedControl),
+			Means: "The path decodes to a control character or a backslash.",
+			Do:    "Somebody tries an open redirect.",
+		},
+		{
+			Name:  string(ReasonPathBidiControl),
+			Means: "The path decodes to a character that changes the direction of text.",
+			Do:    "Somebody tries to mislead readers.",
+		},
+		{
+			Name:  string(ReasonPathEmptySegment),
+			Means: "The path has two slashes in a row.",
+			Do:    "Look for a page that builds a wrong link.",
+		},
+		{
+			Name:  string(ReasonPathDotSegment),
+			Means: "The path has a segment of dots.",
+			Do:    "Look for a page that builds a wrong link.",
+		},
+		{
+			Name:  string(ReasonPathOwnRoute),
+			Means: "The path is a route of the gate.",
+			Do:    "Look for a link that leads from the login to the login.",
+		},
+		{
+			Name:  string(ReasonPathEncodedSlash),
+			Means: "The path decodes to one with more slashes.",
+			Do:    "Look for a page that builds a wrong link.",
+		},
+	}},
+}
+
+// LevelOf returns the level at which an event is logged.
+func LevelOf(t Type) slog.Level {
+	for _, g := range Types {
+		for _, a := range g.List {
+			if a.Name == string(t) {
+				return a.Level
+			}
+		}
+	}
+	return slog.LevelDebug
+}

@@ -1,0 +1,104 @@
+package session
+
+import (
+	"slices"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+)
+
+// Identity is who is signed in, as the session's record says it. It is not changed once it is
+// made; the With methods return another.
+type Identity struct {
+	Provider string // its name in the configuration
+	Attempt  string // reference of the login attempt that began the session
+	Label    string // what the application calls the session
+
+	Created time.Time // when the user logged in
+	Checked time.Time // when the claims were read last
+
+	IDToken     claims.Object // verified, from the ID Token
+	Userinfo    claims.Object // from the userinfo endpoint, without the claims of the protocol
+	Application claims.Object // set by the application
+}
+
+// Issuer returns "iss".
+func (id *Identity) Issuer() string { return textMember(id.IDToken, "iss") }
+
+// Subject returns "sub".
+func (id *Identity) Subject() string { return textMember(id.IDToken, "sub") }
+
+// ProviderSessionID returns "sid", or "" where there is none.
+func (id *Identity) ProviderSessionID() string { return textMember(id.IDToken, "sid") }
+
+// AuthTime returns "auth_time", or the zero time.
+func (id *Identity) AuthTime() time.Time { return dateMember(id.IDToken, "auth_time") }
+
+// IssuedAt returns "iat".
+func (id *Identity) IssuedAt() time.Time { return dateMember(id.IDToken, "iat") }
+
+func dateMember(o claims.Object, name string) time.Time {
+	v, _ := o.Get(name)
+	t, _ := v.Time()
+	return t
+}
+
+// protocolClaims belong to the ID Token of the login. The gate reads them, and nobody may replace
+// or drop them.
+var protocolClaims = []string{
+	"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "auth_time", "acr", "amr", "sid",
+	"at_hash", "c_hash",
+}
+
+// IsProtocolClaim reports whether a claim belongs to the ID Token of the login.
+func IsProtocolClaim(name string) bool { return slices.Contains(protocolClaims, name) }
+
+// checkedNow returns the identity with the time of now as the time of the last check.
+func (id Identity) checkedNow() Identity {
+	id.Checked = time.Now()
+	return id
+}
+
+// renewed returns the identity with claims that were read again. What the application made of the
+// old claims is dropped, so that nothing of it outlives its reason. What the protocol says of the
+// login, such as when and how the user authenticated, stays. Without a new ID Token the other
+// claims of the old one stay too.
+func (id Identity) renewed(idToken, userinfo claims.Object) Identity {
+	id = id.checkedNow()
+	id.Application = ""
+	id.Userinfo = userinfo
+	if idToken == "" {
+		return id
+	}
+	old := id.IDToken.Filter(IsProtocolClaim)
+	id.IDToken = old + idToken.Filter(func(name string) bool { return !IsProtocolClaim(name) })
+	return id
+}
+
+// encode frames the identity for its record, without the times that stand in the header.
+func (id *Identity) encode() []byte {
+	return []byte(claims.Object("").
+		With("provider", claims.Text(id.Provider)).
+		With("attempt", claims.Text(id.Attempt)).
+		With("label", claims.Text(id.Label)).
+		With("created", millis(id.Created)).
+		With("checked", millis(id.Checked)).
+		With("id_token", id.IDToken.Value()).
+		With("userinfo", id.Userinfo.Value()).
+		With("application", id.Application.Value()))
+}
+
+// decodeIdentity is the reverse of encode. Nothing is parsed: the claims are pieces of the record.
+func decodeIdentity(plaintext []byte) Identity {
+	o := claims.Object(plaintext)
+	return Identity{
+		Provider:    textMember(o, "provider"),
+		Attempt:     textMember(o, "attempt"),
+		Label:       textMember(o, "label"),
+		Created:     timeMember(o, "created"),
+		Checked:     timeMember(o, "checked"),
+		IDToken:     objectMember(o, "id_token"),
+		Userinfo:    objectMember(o, "userinfo"),
+		Application: objectMember(o, "application"),
+	}
+}

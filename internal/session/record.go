@@ -1,0 +1,194 @@
+package session
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/seal"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// kind is one of the records that a session has. They are apart so that no writer overwrites
+// another's: a slow request that saves the application's values can bring back neither a session
+// that was ended nor an older refresh token.
+type kind struct{ purpose, prefix string }
+
+var (
+	identityKind = kind{"session", identityPrefix} // small: read on every request
+	tokensKind   = kind{"tokens", tokensPrefix}    // read when tokens are needed
+	valuesKind   = kind{"values", valuesPrefix}    // only when the application keeps values
+)
+
+// binding ties a record to what it is, where it lies and whose it is. The session id is part of
+// the key: neither the store nor the application's key alone, nor both, open a session.
+func (kd kind) binding(key string, id ID) seal.Binding {
+	return seal.Binding{Purpose: kd.purpose, Name: key, Secret: string(id)}
+}
+
+// Times stand in the clear, authenticated header of a record. They are checked at every read: a
+// key that lost its TTL in the store makes no immortal session. Both are unix milliseconds. Seen is
+// zero in the records of tokens and values.
+type Times struct{ Deadline, Seen int64 }
+
+const timesSize = 16
+
+func (t Times) header() []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, timesSize), uint64(t.Deadline))
+	return binary.BigEndian.AppendUint64(b, uint64(t.Seen))
+}
+
+func parseTimes(header []byte) Times {
+	return Times{
+		int64(binary.BigEndian.Uint64(header)),
+		int64(binary.BigEndian.Uint64(header[8:])),
+	}
+}
+
+// Ends is when the session is over, in unix milliseconds: at its deadline, or when nobody used it
+// for the idle time.
+func (t Times) Ends(idle time.Duration) int64 {
+	if t.Seen == 0 {
+		return t.Deadline
+	}
+	return min(t.Deadline, t.Seen+idle.Milliseconds())
+}
+
+// ttl is what the store is told: never zero or negative.
+func ttl(end int64, now time.Time) time.Duration {
+	return max(time.UnixMilli(end).Sub(now), time.Millisecond)
+}
+
+// record is what lies in the store, opened.
+type record struct {
+	key       string
+	sealed    []byte // as it lies there
+	times     Times
+	plaintext []byte
+}
+
+// Why a record cannot be used. Both are ErrGone to callers.
+var (
+	errExpired = &gone{"the record has expired"}
+	errForeign = &gone{"the record has a key or a version that this replica does not know"}
+)
+
+// gone is a kind of ErrGone.
+type gone struct{ why string }
+
+func (e *gone) Error() string        { return "oidcgate: " + e.why }
+func (e *gone) Is(target error) bool { return target == ErrGone }
+
+// read returns a record of a session. The error is ErrGone when it is not there, cannot be opened
+// or is over, and the store's otherwise. With errExpired comes the record.
+func (k *Keeper) read(ctx context.Context, kd kind, id ID) (record, error) {
+	r := record{key: k.idKey(kd.prefix, id)}
+	var err error
+	r.sealed, err = k.store.Get(ctx, r.key)
+	if errors.Is(err, store.ErrNotFound) {
+		return record{}, ErrGone
+	}
+	if err != nil {
+		return record{}, k.storeError(err)
+	}
+	header, plaintext, err := k.ring.Open(kd.binding(r.key, id), timesSize, r.sealed)
+	if err != nil {
+		return record{}, k.unreadable(ctx, r, err)
+	}
+	r.times, r.plaintext = parseTimes(header), plaintext
+	if time.Now().UnixMilli() >= r.times.Ends(k.limits.Idle) {
+		return r, errExpired
+	}
+	return r, nil
+}
+
+// unreadable tells of a record that cannot be opened. One that is damaged is deleted. One of an
+// unknown key or a newer version is kept: another replica may still read it.
+func (k *Keeper) unreadable(ctx context.Context, r record, cause error) error {
+	reason, result := event.ReasonDamaged, ErrGone
+	switch {
+	case errors.Is(cause, seal.ErrUnknownKey):
+		reason, result = event.ReasonKeyUnknown, errForeign
+	case errors.Is(cause, seal.ErrNewerVersion):
+		reason, result = event.ReasonVersionNewer, errForeign
+	default:
+		_ = k.store.Delete(ctx, r.key, r.sealed) // best effort: it opens nothing
+	}
+	k.tell(Event{Type: event.SessionUnreadable, Reason: reason})
+	return result
+}
+
+// seal returns a record's plaintext and times as they lie in the store.
+func (k *Keeper) seal(kd kind, id ID, t Times, plaintext []byte) (record, error) {
+	r := record{key: k.idKey(kd.prefix, id), times: t, plaintext: plaintext}
+	var err error
+	r.sealed, err = k.ring.Seal(kd.binding(r.key, id), t.header(), plaintext)
+	return r, err
+}
+
+// errChanged means that another has written the record since it was read.
+var errChanged = errors.New("oidcgate: the record has changed")
+
+// create writes a record. The error is errChanged when one is there already.
+func (k *Keeper) create(ctx context.Context, r record) error {
+	err := k.store.Create(ctx, r.key, r.sealed, ttl(r.times.Ends(k.limits.Idle), time.Now()))
+	if errors.Is(err, store.ErrExists) {
+		return errChanged
+	}
+	return k.storeError(err)
+}
+
+// swap writes a record in the place of the one that was read. The error is ErrGone when that was
+// deleted meanwhile, errChanged when it was overwritten, and the store's otherwise.
+func (k *Keeper) swap(ctx context.Context, old, r record) error {
+	lifetime := ttl(r.times.Ends(k.limits.Idle), time.Now())
+	err := k.store.Swap(ctx, r.key, old.sealed, r.sealed, lifetime)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return ErrGone
+	case errors.Is(err, store.ErrConflict):
+		return errChanged
+	}
+	return k.storeError(err)
+}
+
+// The members of records are framed, so that reading them parses nothing.
+
+func textMember(o claims.Object, name string) string {
+	v, _ := o.Get(name)
+	s, _ := v.Str()
+	return s
+}
+
+// timeMember reads a time in unix milliseconds; the zero time when there is none.
+func timeMember(o claims.Object, name string) time.Time {
+	v, _ := o.Get(name)
+	text, ok := v.Number()
+	if !ok {
+		return time.Time{}
+	}
+	return parseMillis(text)
+}
+
+func objectMember(o claims.Object, name string) claims.Object {
+	v, _ := o.Get(name)
+	inner, _ := v.Object()
+	return inner
+}
+
+func millis(t time.Time) claims.Value {
+	v, _ := claims.Of(t.UnixMilli()) // a number: cannot fail
+	return v
+}
+
+func parseMillis(text string) time.Time {
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}

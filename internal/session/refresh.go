@@ -1,0 +1,351 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// A refresh token that rotates is good once. Two requests that spend it at the same time look to
+// the provider like a thief and a victim, and it withdraws the login (RFC 9700, section 4.14.2). So
+// a session has one refresh under way at a time, over all requests and replicas:
+//
+//  1. In the process one request refreshes, and the others wait for its result (flight.go).
+//  2. Over the replicas it takes the session's lock: a key in the store with a random owner and a
+//     lease. The lease is renewed while the provider is asked. It runs out when the replica dies.
+//  3. With the lock in hand it reads the tokens again: another replica may have been first.
+//  4. It marks that the provider is asked, asks, and swaps the tokens it read for those it got.
+//     Then the mark and the lock are deleted.
+//
+// A swap fails when the session is gone: a logout came first, and it wins. A mark that the next
+// holder of the lock finds says that an answer of the provider was lost before it was saved. When
+// the provider then refuses the token, the reason is the lost answer and not a thief.
+//
+// When the provider fails, the lock becomes a pause for all replicas.
+
+const (
+	askedTTL    = time.Hour
+	saveTimeout = 10 * time.Second
+)
+
+// Token returns tokens whose access token is live. Tokens that are due are refreshed first. Tokens
+// that still serve are returned as they are while another replica refreshes or the provider fails.
+// The error is ErrGone, ErrTokenExpired, the context's, or wraps ErrProvider or ErrStore.
+func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
+	t, err := k.Tokens(ctx, s.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !k.due(t, s.ID) {
+		return t, nil
+	}
+	if t.RefreshToken == "" {
+		return nil, ErrTokenExpired
+	}
+	f := k.join(ctx, s)
+	select {
+	case <-f.done:
+		return f.tokens, f.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// refresh is one refresh of a session by this process.
+type refresh struct {
+	k      *Keeper
+	s      Session // as the request found it
+	lock   lock
+	tokens *Tokens // as they were read or received last
+}
+
+func newRefresh(k *Keeper, s Session) *refresh {
+	return &refresh{k: k, s: s, lock: lock{
+		store: k.store,
+		key:   lockPrefix + string(k.Handle(s.ID)),
+		owner: []byte(rand.Text()),
+		lease: k.limits.LockLease,
+	}}
+}
+
+// timeout bounds the wait for another's refresh, and then this one: asking the provider for
+// metadata, tokens and keys, and saving in a store that stumbles.
+func (r *refresh) timeout() time.Duration { return 3*r.k.limits.ProviderTimeout + saveTimeout }
+
+// run waits until somebody has refreshed the tokens or the lock is in hand, and then refreshes.
+func (r *refresh) run(ctx context.Context) (*Tokens, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout())
+	defer cancel()
+	for {
+		if done, err := r.nothingToDo(ctx); done || err != nil {
+			return r.tokens, err
+		}
+		holder, err := r.lock.take(ctx)
+		switch {
+		case err != nil:
+			return r.fallBack(r.k.storeError(err))
+		case holder == lockMine:
+			return r.fallBack(r.runLocked(ctx))
+		case holder == lockPaused:
+			return r.fallBack(ErrProvider)
+		case r.k.usable(r.tokens):
+			return r.tokens, nil // another refreshes them in time
+		}
+		if err := sleep(ctx, 20*time.Millisecond+mathrand.N(30*time.Millisecond)); err != nil {
+			return nil, fmt.Errorf("%w: waiting for another refresh: %w", ErrProvider, err)
+		}
+	}
+}
+
+// nothingToDo reads the tokens and reports whether neither they nor the claims are due.
+func (r *refresh) nothingToDo(ctx context.Context) (bool, error) {
+	t, err := r.k.Tokens(ctx, r.s.ID)
+	if err != nil {
+		return false, err
+	}
+	r.tokens = t
+	if r.k.due(t, r.s.ID) {
+		return false, nil
+	}
+	if !r.k.Stale(&r.s.Identity) {
+		return true, nil
+	}
+	now, err := r.k.read(ctx, identityKind, r.s.ID)
+	if err != nil {
+		return false, err
+	}
+	identity := decodeIdentity(now.plaintext)
+	return !r.k.Stale(&identity), nil
+}
+
+// fallBack returns the tokens of the refresh. After an error it returns those that were there
+// before, if they still serve, unless the session is gone.
+func (r *refresh) fallBack(err error) (*Tokens, error) {
+	if err != nil && (errors.Is(err, ErrGone) || !r.k.usable(r.tokens)) {
+		return nil, err
+	}
+	return r.tokens, nil
+}
+
+// runLocked refreshes with the lock in hand. It has a time of its own: what was spent on waiting
+// for the lock must not be missing between the provider's answer and the save.
+func (r *refresh) runLocked(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout())
+	defer cancel()
+	defer r.lock.keep(ctx)()
+	defer r.lock.release(ctx) // unless it is a pause by then
+	if done, err := r.nothingToDo(ctx); done || err != nil {
+		return err
+	}
+	var idToken claims.Object
+	if r.tokens.RefreshToken != "" {
+		var err error
+		if idToken, err = r.exchange(ctx); err != nil {
+			return err
+		}
+	}
+	if r.k.limits.Reread == 0 {
+		return nil
+	}
+	return r.reread(ctx, idToken)
+}
+
+// exchange spends the refresh token and saves what comes for it. It returns the claims of the new
+// ID Token, if there is one.
+func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
+	answer, lost, err := r.ask(ctx)
+	if errors.Is(err, ErrStore) {
+		return "", err
+	}
+	if err != nil {
+		return "", r.refused(ctx, failureOf(err), lost)
+	}
+	fresh := r.tokens.followedBy(answer)
+	idToken, err := r.verify(ctx, answer, fresh)
+	if err != nil {
+		return "", r.notVerified(ctx, fresh, failureOf(err))
+	}
+	err = r.save(ctx, fresh)
+	if errors.Is(err, ErrGone) { // a logout came first
+		r.k.provider.Revoke(ctx, &r.s.Identity, answer.RefreshToken)
+		r.unmarkAsked(ctx)
+	}
+	if err != nil {
+		return "", err
+	}
+	r.unmarkAsked(ctx)
+	r.tell(Event{Type: event.RefreshSucceeded})
+	return idToken, nil
+}
+
+// ask sends the refresh token to the provider, once there is room to ask: thousands of sessions
+// whose tokens end together come to the provider one after another. lost says that the answer to
+// an earlier request was lost.
+func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, err error) {
+	select {
+	case r.k.flights.asking <- struct{}{}:
+		defer func() { <-r.k.flights.asking }()
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
+	if err := r.k.provider.Reach(ctx, &r.s.Identity); err != nil {
+		return nil, false, err // nothing was spent: no mark
+	}
+	if lost, err = r.markAsked(ctx); err != nil {
+		return nil, false, err
+	}
+	answer, err = r.k.provider.Refresh(ctx, &r.s.Identity, r.tokens.RefreshToken)
+	return answer, lost, err
+}
+
+// verify checks a refreshed ID Token like the first: it may never change who the user is (OpenID
+// Connect Core, section 12.2).
+func (r *refresh) verify(
+	ctx context.Context, answer *ProviderTokens, fresh *Tokens,
+) (claims.Object, error) {
+	if answer.IDToken == "" {
+		return "", nil
+	}
+	return r.k.provider.Verify(ctx, &r.s.Identity, fresh)
+}
+
+// save swaps the tokens. The old refresh token is spent, so a store that stumbles is asked again
+// for a while. Tokens of another that lie there win: the lock was lost to a lease that ran out, and
+// they are newer.
+func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
+	sealed, err := r.k.sealTokens(r.s.ID, fresh, r.tokens.record.times.Deadline)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	for {
+		err := r.k.swap(ctx, r.tokens.record, sealed)
+		switch {
+		case err == nil:
+			fresh.record = sealed
+			r.tokens = fresh
+			return nil
+		case errors.Is(err, ErrGone):
+			return err
+		case errors.Is(err, errChanged):
+			return r.takeOver(ctx)
+		case sleep(ctx, 200*time.Millisecond) != nil:
+			r.tell(Event{
+				Type: event.RefreshFailed, Reason: event.ReasonStoreError, Err: err,
+				Hint: "the provider's new tokens could not be saved",
+			})
+			return err
+		}
+	}
+}
+
+// takeOver returns with the tokens that another replica has saved.
+func (r *refresh) takeOver(ctx context.Context) error {
+	t, err := r.k.Tokens(ctx, r.s.ID)
+	if err == nil {
+		r.tokens = t
+	}
+	return err
+}
+
+// refused ends the session when the provider says that the refresh token is no good (RFC 6749,
+// section 5.2), and pauses all replicas when the provider fails.
+func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
+	if f.Kind != InvalidGrant {
+		if f.Kind == NotRotated {
+			r.unmarkAsked(ctx)
+		}
+		return r.tryAgainLater(ctx, f)
+	}
+	now, err := r.k.Tokens(ctx, r.s.ID)
+	if errors.Is(err, ErrGone) {
+		return ErrGone // a logout came first, and had the token revoked
+	}
+	if err == nil && !bytes.Equal(now.record.sealed, r.tokens.record.sealed) {
+		r.tokens = now // the lock was lost, and another replica has refreshed
+		return nil
+	}
+	e := Event{Type: event.RefreshFailed, Reason: event.ReasonInvalidGrant}
+	if lost {
+		e.Type = event.RefreshReuseSuspected
+	}
+	r.tell(e)
+	return r.endSession(ctx)
+}
+
+// tryAgainLater keeps all replicas from trying again at once.
+func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
+	r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
+	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))
+	r.lock.pause(ctx, pause(time.Since(due)))
+	return fmt.Errorf("%w: %w", ErrProvider, f)
+}
+
+// notVerified deals with an answer whose ID Token was not accepted. For want of keys it keeps of
+// the answer the refresh token, without which the login would be lost, and nothing else: the access
+// token stays the old one and so stays due, and a later refresh brings an ID Token again. In every
+// other case the ID Token is somebody else's or nobody's. Then the provider's word about this
+// session cannot be believed any more: the tokens are discarded and the session ends.
+func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) error {
+	if f.Kind == KeysUnavailable {
+		kept := *r.tokens
+		kept.RefreshToken = fresh.RefreshToken
+		if err := r.save(ctx, &kept); err != nil {
+			return err
+		}
+		r.unmarkAsked(ctx)
+		return r.tryAgainLater(ctx, f)
+	}
+	r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
+	r.k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)
+	return r.endSession(ctx)
+}
+
+// endSession ends the session because the provider or the application no longer stands by it. It
+// returns ErrGone when that is done.
+func (r *refresh) endSession(ctx context.Context) error {
+	if err := r.k.EndSession(ctx, &r.s, event.ReasonByToken); err != nil {
+		return err
+	}
+	r.unmarkAsked(ctx)
+	return ErrGone
+}
+
+func (r *refresh) askedKey() string { return askedPrefix + string(r.k.Handle(r.s.ID)) }
+
+// markAsked notes that the provider is about to be asked. It reports whether such a note of an
+// earlier refresh was left behind.
+func (r *refresh) markAsked(ctx context.Context) (lost bool, _ error) {
+	err := r.k.store.Create(ctx, r.askedKey(), r.lock.owner, askedTTL)
+	if errors.Is(err, store.ErrExists) {
+		return true, nil
+	}
+	return false, r.k.storeError(err)
+}
+
+// unmarkAsked is best effort: the note only changes the type of a later event.
+func (r *refresh) unmarkAsked(ctx context.Context) {
+	_ = r.k.store.Delete(ctx, r.askedKey(), nil)
+}
+
+func (r *refresh) tell(e Event) {
+	e.Identity, e.Handle = &r.s.Identity, r.k.Handle(r.s.ID)
+	r.k.tell(e)
+}
+
+// pause is how long to leave a provider alone that has not done what is overdue for so long: longer
+// the longer it is overdue, which spaces the tries out as if they were counted, and not the same
+// for every session.
+func pause(overdue time.Duration) time.Duration {
+	d := min(max(overdue/2, time.Second), 30*time.Second)
+	return d + mathrand.N(d/4)
+}

@@ -1,0 +1,216 @@
+// Package session keeps sessions in a store: who is signed in, the provider's tokens, the
+// application's values, the lists of a user's sessions, and the logouts that must win against all
+// of them. It knows neither HTTP nor the provider's protocol.
+//
+//	session.go    Keeper, and what it needs: the limits, who is asked, who is told
+//	keys.go       the table of everything that lies in the store, and the names of it
+//	record.go     one way to read, write and time a sealed record
+//	identity.go   who is signed in, as the record says it
+//	load.go       the session of a request: one read; and its beginning and end
+//	index.go      from a user to the user's sessions; logouts from elsewhere
+//	tokens.go     the provider's tokens and when they are due
+//	refresh.go    one refresh of a session at a time: flight.go in the process, lock.go everywhere
+//	reread.go     claims that are read again
+//	values.go     the application's values
+//	once.go       what may happen once: an attempt's callback, a logout token
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/seal"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// The errors that callers tell apart.
+var (
+	// ErrGone means that there is no such session: it never was, it is over, or it cannot be read.
+	ErrGone = errors.New("oidcgate: no session")
+
+	// ErrStore is wrapped by every error of the store.
+	ErrStore = errors.New("oidcgate: the session store is unavailable")
+
+	// ErrTokenExpired means that the access token is over and there is no refresh token.
+	ErrTokenExpired = errors.New("oidcgate: the access token has expired")
+
+	// ErrProvider means that the access token is over and the provider gives no new one now.
+	ErrProvider = errors.New("oidcgate: the provider gives no new access token at the moment")
+
+	// ErrLoggedOut means that the user was logged out while the login was under way.
+	ErrLoggedOut = errors.New("the user was logged out while the login was under way")
+
+	// ErrTooLarge means that a record would be larger than [Limits.MaxBytes].
+	ErrTooLarge = errors.New("the session is larger than MaxSessionBytes; drop claims in OnLogin")
+)
+
+// Limits are the times and sizes a [Keeper] works by. The caller has checked them.
+type Limits struct {
+	Idle    time.Duration // a session that is not used for so long is over
+	Touch   time.Duration // the use of a session is noted when the last note is so old
+	Attempt time.Duration // the longest a login may take
+	Leeway  time.Duration // how far the clocks of this service and of the provider may differ
+
+	TokenLifetime   time.Duration // of an access token whose provider does not say
+	RefreshMargin   time.Duration // how long before its end an access token is refreshed
+	Reread          time.Duration // the age at which claims are read again; zero: never
+	LockLease       time.Duration // of a refresh
+	ProviderTimeout time.Duration // of one request to the provider
+
+	MaxBytes   int  // of an identity, and of the values
+	MaxIDToken int  // the longest ID Token that is kept
+	Values     bool // sessions may have values
+}
+
+// Provider is what a refresh asks of a session's provider and of the application. The identity
+// says whose session it is and which provider. An error is a *[Failure], or it is taken for one of
+// kind [NoAnswer].
+type Provider interface {
+	// Reach returns nil when the provider can be asked for tokens. It spends nothing.
+	Reach(ctx context.Context, id *Identity) error
+
+	// Refresh spends a refresh token. Empty fields of its answer mean that the old values stay.
+	Refresh(ctx context.Context, id *Identity, refreshToken string) (*ProviderTokens, error)
+
+	// Verify returns the claims of the ID Token that a refresh brought.
+	Verify(ctx context.Context, id *Identity, t *Tokens) (claims.Object, error)
+
+	// Userinfo returns the user's claims as they are now.
+	Userinfo(ctx context.Context, id *Identity, accessToken string) (claims.Object, error)
+
+	// Decide asks the application about claims that were read again. It returns the identity as
+	// the application wants it.
+	Decide(ctx context.Context, id Identity) (Identity, error)
+
+	// Revoke tells the provider that a refresh token is not used any more. It is best effort.
+	Revoke(ctx context.Context, id *Identity, refreshToken string)
+}
+
+// Failure is why the provider or the application gave no good answer.
+type Failure struct {
+	Kind   FailureKind
+	Reason event.Reason
+	Err    error
+}
+
+// FailureKind says what a [Failure] means for the session.
+type FailureKind int
+
+// The kinds of failures.
+const (
+	NoAnswer        FailureKind = iota // nothing is known: the session stays as it is
+	NotRotated                         // the provider refused, and the refresh token is still good
+	InvalidGrant                       // the refresh token is good no more
+	KeysUnavailable                    // the ID Token could not be verified for want of keys
+	Rejected                           // the answer is about somebody else, or the application refuses
+)
+
+// Error returns the cause's text.
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// failureOf returns the failure that err is.
+func failureOf(err error) *Failure {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
+	return &Failure{NoAnswer, event.ReasonProviderUnreachable, err}
+}
+
+// Event is something that happened to a session.
+type Event struct {
+	Type     event.Type
+	Reason   event.Reason
+	Identity *Identity // whose session it is; nil when that is not known
+	Issuer   string    // in place of Identity, where only the index entry was read
+	Subject  string
+	Provider string
+	Handle   Handle // of the session; "" when there is none
+	Err      error  // the cause; may be nil
+	Hint     string // what an operator can do; may be empty
+}
+
+// Config is what a [Keeper] is made of. Every field is needed.
+type Config struct {
+	Store    store.Store
+	Ring     *seal.Ring
+	Gate     [sha256.Size]byte // tells apart gates that share a store
+	Limits   Limits
+	Provider Provider
+
+	Logger *slog.Logger
+
+	// Tell is called with every event, from any goroutine, and must not block.
+	Tell func(Event)
+}
+
+// Keeper keeps the sessions of one gate. It may be used concurrently. Everything that must outlive
+// a call lies in the store, so that all replicas are one keeper.
+type Keeper struct {
+	store    store.Store
+	ring     *seal.Ring
+	gate     [sha256.Size]byte
+	limits   Limits
+	provider Provider
+	logger   *slog.Logger
+	tell     func(Event)
+	flights  flights
+}
+
+// New returns a Keeper. It asks nobody and starts no goroutine.
+func New(c Config) *Keeper {
+	return &Keeper{
+		store: c.Store, ring: c.Ring, gate: c.Gate, limits: c.Limits,
+		provider: c.Provider, logger: c.Logger, tell: c.Tell,
+		flights: newFlights(),
+	}
+}
+
+// Wait returns when no refresh is under way in this process, or with the context's error.
+func (k *Keeper) Wait(ctx context.Context) error { return k.flights.wait(ctx) }
+
+// storeError wraps an error of the store, and tells of it. Nothing is told when the caller gave up.
+func (k *Keeper) storeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, context.Canceled) {
+		k.tell(Event{Type: event.StoreUnavailable, Err: err})
+	}
+	return &storeError{err}
+}
+
+// storeError is an error of the store. Its text begins with that of ErrStore.
+type storeError struct{ err error }
+
+func (e *storeError) Error() string { return ErrStore.Error() + ": " + e.err.Error() }
+
+// Unwrap finds ErrStore and the store's own error.
+func (e *storeError) Unwrap() []error { return []error{ErrStore, e.err} }
+
+// writeTimeout bounds writes that do not end with the request that caused them.
+const writeTimeout = 3 * time.Second
+
+// Detached returns a context for writing to the store that does not end when the browser leaves.
+// It ends after three seconds.
+func Detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,135 @@
+package session
+
+import (
+	"context"
+	"hash/crc32"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+)
+
+// ProviderTokens are what the token endpoint answered.
+type ProviderTokens struct {
+	AccessToken  string
+	TokenType    string
+	RefreshToken string
+	IDToken      string
+	Expiry       time.Time // of the access token; zero when the provider did not say
+	Scope        string
+}
+
+// Tokens are the provider's tokens of a session.
+type Tokens struct {
+	ProviderTokens
+	Issued time.Time // when they were received
+	Nonce  string    // of the login: a refreshed ID Token may repeat it
+
+	record record // in which they lie
+}
+
+// NewTokens returns the tokens of a login.
+func NewTokens(t *ProviderTokens, nonce string) *Tokens {
+	return &Tokens{ProviderTokens: *t, Issued: time.Now(), Nonce: nonce}
+}
+
+// followedBy returns the tokens after a refresh. What the answer leaves out stays as it was.
+func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
+	fresh := NewTokens(answer, t.Nonce)
+	fresh.record = t.record
+	if fresh.RefreshToken == "" {
+		fresh.RefreshToken = t.RefreshToken
+	}
+	if fresh.Scope == "" {
+		fresh.Scope = t.Scope
+	}
+	if fresh.IDToken == "" {
+		fresh.IDToken = t.IDToken
+	}
+	return fresh
+}
+
+func (t *Tokens) encode() []byte {
+	record := claims.Object("").
+		With("access_token", claims.Text(t.AccessToken)).
+		With("token_type", claims.Text(t.TokenType)).
+		With("refresh_token", claims.Text(t.RefreshToken)).
+		With("id_token", claims.Text(t.IDToken)).
+		With("scope", claims.Text(t.Scope)).
+		With("nonce", claims.Text(t.Nonce)).
+		With("issued", millis(t.Issued))
+	if !t.Expiry.IsZero() {
+		record = record.With("expiry", millis(t.Expiry))
+	}
+	return []byte(record)
+}
+
+func decodeTokens(r record) *Tokens {
+	o := claims.Object(r.plaintext)
+	return &Tokens{
+		ProviderTokens: ProviderTokens{
+			AccessToken:  textMember(o, "access_token"),
+			TokenType:    textMember(o, "token_type"),
+			RefreshToken: textMember(o, "refresh_token"),
+			IDToken:      textMember(o, "id_token"),
+			Scope:        textMember(o, "scope"),
+			Expiry:       timeMember(o, "expiry"),
+		},
+		Issued: timeMember(o, "issued"),
+		Nonce:  textMember(o, "nonce"),
+		record: r,
+	}
+}
+
+// Tokens returns the tokens of a session as they are. The error is ErrGone when there are none that
+// can be read.
+func (k *Keeper) Tokens(ctx context.Context, id ID) (*Tokens, error) {
+	r, err := k.read(ctx, tokensKind, id)
+	if err != nil {
+		return nil, err
+	}
+	return decodeTokens(r), nil
+}
+
+// sealTokens returns the record of tokens. An ID Token that is too long to be a hint in a logout
+// address has no other use and is left out.
+func (k *Keeper) sealTokens(id ID, t *Tokens, deadline int64) (record, error) {
+	kept := *t
+	if len(kept.IDToken) > k.limits.MaxIDToken {
+		kept.IDToken = ""
+	}
+	return k.seal(tokensKind, id, Times{Deadline: deadline}, kept.encode())
+}
+
+// lifetime is how long the access token was said to live. A provider that does not say (expires_in
+// is only recommended, RFC 6749, section 5.1) is taken at Limits.TokenLifetime and not at "for
+// ever".
+func (k *Keeper) lifetime(t *Tokens) time.Duration {
+	if t.Expiry.IsZero() {
+		return k.limits.TokenLifetime
+	}
+	return t.Expiry.Sub(t.Issued)
+}
+
+// Expires returns when the access token ends.
+func (k *Keeper) Expires(t *Tokens) time.Time { return t.Issued.Add(k.lifetime(t)) }
+
+// usable reports whether the access token has not ended.
+func (k *Keeper) usable(t *Tokens) bool { return time.Now().Before(k.Expires(t)) }
+
+// margin is how long before its end an access token is refreshed at the earliest.
+func (k *Keeper) margin(t *Tokens) time.Duration {
+	return min(k.limits.RefreshMargin, k.lifetime(t)/4)
+}
+
+// due reports whether the access token should be refreshed: when it has ended, or a margin before.
+// The margin is at most a quarter of the token's life. Half of it differs from session to session,
+// so that those who logged in together do not come back together. For one session it is the same
+// on every replica.
+func (k *Keeper) due(t *Tokens, id ID) bool {
+	if t.RefreshToken == "" {
+		return !k.usable(t)
+	}
+	margin := k.margin(t)
+	spread := margin / 2 / (1 << 16) * time.Duration(crc32.ChecksumIEEE([]byte(id))>>16)
+	return !time.Now().Before(k.Expires(t).Add(spread - margin))
+}

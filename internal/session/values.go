@@ -1,0 +1,94 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+)
+
+// Values are the application's values as a request knows them. The zero value is none.
+type Values struct {
+	Current claims.Object // as they lie in the store, as far as known
+
+	record  record // in which they lie; zero: there is none
+	foreign bool   // there is a record that only another replica can open: it must stay
+}
+
+// ReadValues returns the values of a session as they are now.
+func (k *Keeper) ReadValues(ctx context.Context, id ID) (Values, error) {
+	r, err := k.read(ctx, valuesKind, id)
+	switch {
+	case err == errForeign:
+		return Values{foreign: true}, nil
+	case errors.Is(err, ErrGone):
+		return Values{}, nil
+	case err != nil:
+		return Values{}, err
+	}
+	return Values{Current: claims.Object(r.plaintext), record: r}, nil
+}
+
+// maxSaves is how often a save is tried against others of the same session.
+const maxSaves = 20
+
+// SaveValues writes what merge makes of the current values, and updates v. When another request has
+// changed the record meanwhile, it is read again and merge is called again. The error is ErrGone
+// when the session was ended: it gets no record then.
+func (k *Keeper) SaveValues(
+	ctx context.Context, s *Session, v *Values, merge func(current claims.Object) claims.Object,
+) error {
+	for range maxSaves {
+		if v.foreign {
+			return errForeignValues
+		}
+		err := k.writeValues(ctx, s, v, merge(v.Current))
+		if err == nil || !errors.Is(err, errChanged) && !errors.Is(err, ErrGone) {
+			return err
+		}
+		if err := k.stillThere(ctx, s.ID); err != nil {
+			return err
+		}
+		if *v, err = k.ReadValues(ctx, s.ID); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("oidcgate: the values changed %d times while they were saved", maxSaves)
+}
+
+// errForeignValues is errForeign as an error of its own: the session is not gone.
+var errForeignValues = errors.New(errForeign.Error())
+
+func (k *Keeper) writeValues(
+	ctx context.Context, s *Session, v *Values, values claims.Object,
+) error {
+	if values == v.Current {
+		return nil
+	}
+	fresh, err := k.seal(valuesKind, s.ID, Times{Deadline: s.Times.Deadline}, []byte(values))
+	if err != nil {
+		return err
+	}
+	if v.record.sealed != nil {
+		err = k.swap(ctx, v.record, fresh)
+	} else if err = k.create(ctx, fresh); err == nil {
+		err = k.stillThere(ctx, s.ID)
+	}
+	if err != nil {
+		return err
+	}
+	*v = Values{Current: values, record: fresh}
+	return nil
+}
+
+// stillThere makes sure that the session was not ended meanwhile. A logout deletes the identity
+// first and the values last, so one of the two deletes a record that was made in between.
+func (k *Keeper) stillThere(ctx context.Context, id ID) error {
+	alive, err := k.alive(ctx, k.Handle(id))
+	if err == nil && !alive {
+		_ = k.store.Delete(ctx, k.idKey(valuesPrefix, id), nil) // best effort: nobody can read it
+		return ErrGone
+	}
+	return err
+}

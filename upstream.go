@@ -1,0 +1,142 @@
+package oidcgate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// asker asks providers and the application for internal/session, which knows neither.
+type asker struct{ gate *Gate }
+
+var _ session.Provider = asker{}
+
+func (a asker) upstream(id *session.Identity) (*upstream, error) {
+	if up := a.gate.provider(id.Provider); up != nil {
+		return up, nil
+	}
+	return nil, fmt.Errorf("the provider %q is not configured any more", id.Provider)
+}
+
+// Reach implements session.Provider.
+func (a asker) Reach(ctx context.Context, id *session.Identity) error {
+	up, err := a.upstream(id)
+	if err == nil {
+		_, err = up.client.Metadata(ctx)
+	}
+	return sessionFailure(err)
+}
+
+// Refresh implements session.Provider.
+func (a asker) Refresh(
+	ctx context.Context, id *session.Identity, refreshToken string,
+) (*session.ProviderTokens, error) {
+	up, err := a.upstream(id)
+	if err != nil {
+		return nil, sessionFailure(err)
+	}
+	t, err := up.client.Refresh(ctx, refreshToken)
+	return (*session.ProviderTokens)(t), sessionFailure(err)
+}
+
+// Verify implements session.Provider.
+func (a asker) Verify(
+	ctx context.Context, id *session.Identity, t *session.Tokens,
+) (claims.Object, error) {
+	up, err := a.upstream(id)
+	if err != nil {
+		return "", sessionFailure(err)
+	}
+	idToken, err := up.client.VerifyIDToken(ctx, t.IDToken, provider.Expectation{
+		Nonce:       t.Nonce,
+		AccessToken: t.AccessToken,
+		Original:    &provider.Original{Subject: id.Subject(), AuthTime: id.AuthTime()},
+	})
+	if err != nil {
+		return "", notVerified(err)
+	}
+	return idToken, nil
+}
+
+// Userinfo implements session.Provider.
+func (a asker) Userinfo(
+	ctx context.Context, id *session.Identity, accessToken string,
+) (claims.Object, error) {
+	up, err := a.upstream(id)
+	if err != nil {
+		return "", sessionFailure(err)
+	}
+	info, err := up.client.RereadUserinfo(ctx, accessToken, id.Subject())
+	return info, sessionFailure(err)
+}
+
+// Decide implements session.Provider.
+func (a asker) Decide(ctx context.Context, id session.Identity) (session.Identity, error) {
+	login := &Login{identity: &Identity{record: id}, again: true}
+	if refused := a.gate.askApplication(ctx, login); refused != nil {
+		return id, &session.Failure{
+			Kind: session.Rejected, Reason: event.Reason(refused.Reason), Err: refused,
+		}
+	}
+	return login.identity.record, nil
+}
+
+// revokeTimeout bounds the revocation of a token, for which somebody waits.
+const revokeTimeout = 2 * time.Second
+
+// Revoke implements session.Provider.
+func (a asker) Revoke(ctx context.Context, id *session.Identity, refreshToken string) {
+	up, err := a.upstream(id)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+	defer cancel()
+	if err := up.client.Revoke(ctx, refreshToken); err != nil {
+		a.gate.config.Logger.Info("oidcgate: revoking a refresh token", "err", err)
+	}
+}
+
+// sessionFailure says what an error of a provider means for a session.
+func sessionFailure(err error) error {
+	if err == nil {
+		return nil
+	}
+	f := &session.Failure{Reason: event.ReasonProviderUnreachable, Err: err}
+	e, ok := errors.AsType[*provider.Error](err)
+	if !ok {
+		return f
+	}
+	f.Reason = event.Reason(e.Reason)
+	switch {
+	case e.Code == "invalid_grant":
+		f.Kind = session.InvalidGrant
+	case e.Code != "":
+		f.Kind = session.NotRotated // refused in the protocol's words
+	case f.Reason == event.ReasonUserinfoSubject:
+		f.Kind = session.Rejected
+	}
+	return f
+}
+
+// notVerified is the failure of a refreshed ID Token. Want of the provider's keys says nothing
+// against the token.
+func notVerified(err error) error {
+	f := &session.Failure{Kind: session.Rejected, Reason: event.ReasonProviderUnreachable, Err: err}
+	e, ok := errors.AsType[*provider.Error](err)
+	if !ok {
+		return f
+	}
+	f.Reason = event.Reason(e.Reason)
+	switch f.Reason {
+	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown, event.ReasonProviderUnreachable:
+		f.Kind = session.KeysUnavailable
+	}
+	return f
+}
