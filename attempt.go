@@ -68,7 +68,7 @@ func stateReference(state string) string {
 // and the name tells nothing.
 func (g *Gate) attemptCookie(state string) string {
 	sum := sha256.Sum256([]byte(state))
-	return g.config.CookieName + "-a-" + base64.RawURLEncoding.EncodeToString(sum[:8])
+	return g.config.Site.CookieName + "-a-" + base64.RawURLEncoding.EncodeToString(sum[:8])
 }
 
 func attemptBinding(cookie string) seal.Binding {
@@ -80,7 +80,7 @@ func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, a attempt) er
 	value, err := g.sealAttempt(a)
 	if err == nil && len(a.cookie)+len(value) > maxAttempt {
 		g.rejectReturnTo(a.ReturnTo, returnto.TooLong)
-		a.ReturnTo = g.config.DefaultPath
+		a.ReturnTo = g.config.Site.DefaultPath
 		value, err = g.sealAttempt(a)
 	}
 	if err == nil && len(a.cookie)+len(value) > maxAttempt {
@@ -90,7 +90,7 @@ func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, a attempt) er
 		return err
 	}
 	g.dropAttempts(w, r, len(a.cookie)+len(value))
-	g.setCookie(w, a.cookie, value, g.config.AttemptTTL)
+	g.setCookie(w, a.cookie, value, g.config.Limits.LoginTimeout)
 	return nil
 }
 
@@ -128,10 +128,10 @@ func (g *Gate) dropAttempts(w http.ResponseWriter, r *http.Request, size int) {
 	var keep []held
 	cleared := 0
 	for _, c := range r.Cookies() {
-		if !strings.HasPrefix(c.Name, g.config.CookieName+"-a-") {
+		if !strings.HasPrefix(c.Name, g.config.Site.CookieName+"-a-") {
 			continue
 		}
-		if a, ok := g.openAttempt(c); ok && time.Since(a.Start) < g.config.AttemptTTL {
+		if a, ok := g.openAttempt(c); ok && time.Since(a.Start) < g.config.Limits.LoginTimeout {
 			keep = append(keep, held{c.Name, len(c.Name) + len(c.Value), a.Start})
 			size += len(c.Name) + len(c.Value)
 			continue
@@ -142,7 +142,7 @@ func (g *Gate) dropAttempts(w http.ResponseWriter, r *http.Request, size int) {
 	}
 	slices.SortStableFunc(keep, func(a, b held) int { return a.start.Compare(b.start) })
 	for len(keep) >= maxAttempts || size > maxAllCookie && len(keep) > 0 {
-		g.events.emit(Event{Type: EventAttemptLimit})
+		g.events.emit(Event{Type: EventAttemptLimitReached})
 		g.clearCookie(w, keep[0].name)
 		size -= keep[0].size
 		keep = keep[1:]
@@ -166,13 +166,13 @@ func (g *Gate) attemptOf(r *http.Request, up *upstream, state string) (attempt, 
 		if a.Provider != up.name {
 			return attempt{}, badResponse(ReasonIssMismatch, "the login began at another provider")
 		}
-		if age := time.Since(a.Start); age >= g.config.AttemptTTL || age < -g.config.Leeway {
+		if age := time.Since(a.Start); age >= g.config.Limits.LoginTimeout || age < -g.config.Limits.ClockSkew {
 			return attempt{}, badResponse(ReasonStateExpired, "begun %v ago", age.Round(time.Second))
 		}
 		return a, nil
 	}
 	if found {
-		return attempt{}, badResponse(ReasonStateBrowser, "the attempt's cookie does not belong to the state")
+		return attempt{}, badResponse(ReasonStateBrowserMismatch, "the attempt's cookie does not belong to the state")
 	}
 	return attempt{}, badResponse(ReasonUnknownState, "no attempt with this state in this browser")
 }

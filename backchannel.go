@@ -36,7 +36,7 @@ func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *ups
 	}
 	raw, err := readLogoutToken(w, r)
 	if err != nil {
-		g.rejectLogout(w, up, &provider.Error{Reason: string(ReasonRequest), Status: http.StatusBadRequest, Err: err})
+		g.rejectLogout(w, up, &provider.Error{Reason: string((event.ReasonRequest)), Status: http.StatusBadRequest, Err: err})
 		return
 	}
 	token, err := g.verifyLogout(r.Context(), up, raw)
@@ -48,7 +48,7 @@ func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *ups
 		g.rejectLogout(w, up, err)
 		return
 	}
-	g.events.emit(Event{Type: EventLogoutAccepted, Provider: up.name, Issuer: up.issuer})
+	g.events.emit(Event{Type: EventBackchannelAccepted, Provider: up.name, Issuer: up.issuer})
 	w.WriteHeader(http.StatusOK)
 }
 
@@ -94,7 +94,7 @@ func (g *Gate) applyLogout(r *http.Request, up *upstream, token *provider.Logout
 		return err
 	}
 	if used {
-		return &provider.Error{Reason: string(ReasonReplayed), Status: http.StatusBadRequest}
+		return &provider.Error{Reason: string((event.ReasonReplayed)), Status: http.StatusBadRequest}
 	}
 	const reason = event.ReasonBackchannel
 	if token.SessionID != "" {
@@ -114,7 +114,7 @@ func (g *Gate) rejectLogout(w http.ResponseWriter, up *upstream, err error) {
 	if !errors.As(err, &e) {
 		e = &provider.Error{Reason: string(ReasonStoreError), Status: http.StatusServiceUnavailable, Err: err}
 	}
-	g.events.emit(Event{Type: EventLogoutRejected, Reason: Reason(e.Reason), Provider: up.name, Issuer: up.issuer, Status: e.Status, Detail: errorText(e.Err)})
+	g.events.emit(Event{Type: EventBackchannelRejected, Reason: Reason(e.Reason), Provider: up.name, Issuer: up.issuer, Status: e.Status, Detail: errorText(e.Err)})
 	if e.Status != http.StatusBadRequest {
 		g.tryLater(w)
 		return

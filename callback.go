@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/provider"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
@@ -24,7 +25,7 @@ func (g *Gate) callback(w http.ResponseWriter, r *http.Request, up *upstream) {
 // check. It answers the request itself unless it returns why the login is refused.
 func (g *Gate) finishLogin(w http.ResponseWriter, r *http.Request, up *upstream) *LoginError {
 	if r.Method != http.MethodGet {
-		return &LoginError{Status: http.StatusMethodNotAllowed, Reason: ReasonWrongResponseMode, Err: errors.New(r.Method + " in place of GET")}
+		return &LoginError{Status: http.StatusMethodNotAllowed, Reason: Reason(event.ReasonWrongResponseMode), Err: errors.New(r.Method + " in place of GET")}
 	}
 	v := g.load(w, r)
 	ownHeaders(w)
@@ -36,7 +37,7 @@ func (g *Gate) finishLogin(w http.ResponseWriter, r *http.Request, up *upstream)
 		return refused
 	}
 	if g.finished(v, response.State) {
-		redirect(w, g.siteURL(g.config.DefaultPath)) // the back button, or a reload: this login is done
+		redirect(w, g.siteURL(g.config.Site.DefaultPath)) // the back button, or a reload: this login is done
 		return nil
 	}
 	a, refused := g.attemptOf(r, up, response.State)
@@ -162,7 +163,7 @@ func (g *Gate) checkResponse(w http.ResponseWriter, up *upstream, a attempt, res
 // does not end with the request.
 func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, before *visit, login *Login, t *session.Tokens) *LoginError {
 	if err := r.Context().Err(); err != nil {
-		return &LoginError{Status: statusClientGone, Reason: ReasonResponseInvalid, Err: fmt.Errorf("the browser left: %w", err)}
+		return &LoginError{Status: statusClientGone, Reason: Reason(event.ReasonResponseInvalid), Err: fmt.Errorf("the browser left: %w", err)}
 	}
 	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
@@ -177,7 +178,7 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, before *visit, log
 		return storeFailure(err)
 	}
 	id := login.identity
-	g.events.emit(Event{Type: EventLoginSucceeded, Provider: id.Provider(), Issuer: id.Issuer(), SubjectHash: g.subjectHash(id.Issuer(), id.Subject()), SessionRef: g.sessionRef(handle)})
+	g.events.emit(Event{Type: EventLoginSucceeded, Provider: id.ProviderName(), Issuer: id.Issuer(), SubjectHash: g.subjectHash(id.Issuer(), id.Subject()), SessionRef: g.sessionRef(handle)})
 	if before.asked != "" {
 		_ = g.keeper.End(ctx, before.asked) // best effort: the browser has lost its id, and it ends by itself
 	}

@@ -96,25 +96,25 @@ func TestCallbackRefusals(t *testing.T) {
 		{"C031 iss of another provider", set("iss", "https://evil.example"), 400, oidcgate.ReasonIssMismatch, true},
 		{"C031 iss with a slash more", set("iss", "https://id.test/"), 400, oidcgate.ReasonIssMismatch, true},
 		{"C031 an empty iss", set("iss", ""), 400, oidcgate.ReasonIssMismatch, true},
-		{"C031 no iss from a provider that sends it", without("iss"), 400, oidcgate.ReasonIssMissing, true},
+		{"C031 no iss from a provider that sends it", without("iss"), 400, "iss_missing", true},
 		{"C031 iss of another provider with an error", failed("error", "access_denied", "iss", "https://evil.example"), 400, oidcgate.ReasonIssMismatch, true},
-		{"C031 no iss with an error", func(q url.Values) { failed("error", "access_denied")(q); q.Del("iss") }, 400, oidcgate.ReasonIssMissing, true},
-		{"C033 R-FLOW-4 two states", twice("state"), 400, oidcgate.ReasonDuplicateParameter, false},
-		{"C033 R-FLOW-4 two codes", twice("code"), 400, oidcgate.ReasonDuplicateParameter, false},
-		{"C033 R-FLOW-4 two issuers", twice("iss"), 400, oidcgate.ReasonDuplicateParameter, false},
-		{"C033 R-FLOW-4 two different codes", func(q url.Values) { q.Add("code", "another") }, 400, oidcgate.ReasonDuplicateParameter, false},
-		{"C033 R-FLOW-4 two errors", func(q url.Values) { q["error"] = []string{"access_denied", "access_denied"} }, 400, oidcgate.ReasonDuplicateParameter, false},
-		{"C033 an empty second code", func(q url.Values) { q.Add("code", "") }, 400, oidcgate.ReasonDuplicateParameter, false},
-		{"C035 a code longer than 4 KB", set("code", strings.Repeat("c", 4<<10+1)), 400, oidcgate.ReasonResponseInvalid, false},
-		{"C035 a response longer than 16 KB", set("x", strings.Repeat("c", 16<<10)), 400, oidcgate.ReasonResponseInvalid, false},
-		{"C037 a code and an error", set("error", "access_denied"), 400, oidcgate.ReasonResponseInvalid, true},
-		{"C037 a code and a response object", set("response", "e30.e30."), 400, oidcgate.ReasonResponseInvalid, true},
-		{"C037 a code and an access token", set("access_token", "x"), 400, oidcgate.ReasonResponseInvalid, true},
-		{"C037 a code and an ID Token", set("id_token", "e30.e30."), 400, oidcgate.ReasonResponseInvalid, true},
-		{"C037 an ID Token in place of a code", failed("id_token", "e30.e30."), 400, oidcgate.ReasonResponseInvalid, true},
-		{"C037 an access token in place of a code", failed("access_token", "x"), 400, oidcgate.ReasonResponseInvalid, true},
-		{"C037 neither a code nor an error", without("code"), 400, oidcgate.ReasonResponseInvalid, true},
-		{"C037 an empty code", set("code", ""), 400, oidcgate.ReasonResponseInvalid, true},
+		{"C031 no iss with an error", func(q url.Values) { failed("error", "access_denied")(q); q.Del("iss") }, 400, "iss_missing", true},
+		{"C033 R-FLOW-4 two states", twice("state"), 400, "duplicate_parameter", false},
+		{"C033 R-FLOW-4 two codes", twice("code"), 400, "duplicate_parameter", false},
+		{"C033 R-FLOW-4 two issuers", twice("iss"), 400, "duplicate_parameter", false},
+		{"C033 R-FLOW-4 two different codes", func(q url.Values) { q.Add("code", "another") }, 400, "duplicate_parameter", false},
+		{"C033 R-FLOW-4 two errors", func(q url.Values) { q["error"] = []string{"access_denied", "access_denied"} }, 400, "duplicate_parameter", false},
+		{"C033 an empty second code", func(q url.Values) { q.Add("code", "") }, 400, "duplicate_parameter", false},
+		{"C035 a code longer than 4 KB", set("code", strings.Repeat("c", 4<<10+1)), 400, "response_invalid", false},
+		{"C035 a response longer than 16 KB", set("x", strings.Repeat("c", 16<<10)), 400, "response_invalid", false},
+		{"C037 a code and an error", set("error", "access_denied"), 400, "response_invalid", true},
+		{"C037 a code and a response object", set("response", "e30.e30."), 400, "response_invalid", true},
+		{"C037 a code and an access token", set("access_token", "x"), 400, "response_invalid", true},
+		{"C037 a code and an ID Token", set("id_token", "e30.e30."), 400, "response_invalid", true},
+		{"C037 an ID Token in place of a code", failed("id_token", "e30.e30."), 400, "response_invalid", true},
+		{"C037 an access token in place of a code", failed("access_token", "x"), 400, "response_invalid", true},
+		{"C037 neither a code nor an error", without("code"), 400, "response_invalid", true},
+		{"C037 an empty code", set("code", ""), 400, "response_invalid", true},
 		{"C036 access_denied", failed("error", "access_denied"), 403, "op_error:access_denied", true},
 		{"C036 login_required", failed("error", "login_required"), 403, "op_error:login_required", true},
 		{"C036 interaction_required", failed("error", "interaction_required"), 403, "op_error:interaction_required", true},
@@ -156,7 +156,7 @@ func TestCallbackRefusals(t *testing.T) {
 		callback := w.callbackURL("/app")
 		for _, junk := range []string{"&x=%zz", "&a;b", "&%"} {
 			w.forgetEvents()
-			w.denied(w.get(callback+junk), 400, oidcgate.ReasonResponseInvalid)
+			w.denied(w.get(callback+junk), 400, "response_invalid")
 		}
 		w.tokenCalls(0)
 	})
@@ -235,7 +235,7 @@ func TestCallbackReadsTheQueryOfAGetOnly(t *testing.T) {
 					body = ""
 				}
 				a := w.send(w.browser, tt.method, target, body, "Content-Type: "+tt.contentType)
-				w.denied(a, http.StatusMethodNotAllowed, oidcgate.ReasonWrongResponseMode)
+				w.denied(a, http.StatusMethodNotAllowed, "wrong_response_mode")
 				w.tokenCalls(0)
 				if a := w.get(callback); a.location() != shopURL+"/app" {
 					t.Errorf("the right response afterwards: %d", a.StatusCode)
@@ -262,7 +262,7 @@ func TestCallbackReadsTheQueryOfAGetOnly(t *testing.T) {
 }
 
 func TestLoginWithoutInteraction(t *testing.T) {
-	silent := func(_ *oidcgate.Config, p *oidcgate.Provider) { p.AuthParams = map[string]string{"prompt": "none"} }
+	silent := func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Request.Params = map[string]string{"prompt": "none"} }
 	restarted := func(w *world, a answer) string {
 		w.Helper()
 		if a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(a.location(), w.op.Issuer()) || strings.Contains(a.location(), "prompt=none") {
@@ -292,7 +292,7 @@ func TestLoginWithoutInteraction(t *testing.T) {
 	t.Run("C037 an error beside a code begins nothing", func(t *testing.T) {
 		w := newWorld(t, silent)
 		a := w.get(edited(t, w.callbackURL("/app"), set("error", "login_required")))
-		w.denied(a, http.StatusBadRequest, oidcgate.ReasonResponseInvalid)
+		w.denied(a, http.StatusBadRequest, "response_invalid")
 		w.tokenCalls(0)
 	})
 
@@ -414,7 +414,7 @@ func TestCallbackInAnotherBrowser(t *testing.T) {
 		stolen, _ := url.Parse(attacker)
 		mixed := edited(t, own, set("code", stolen.Query().Get("code")))
 		w.forgetEvents()
-		w.denied(w.get(mixed), http.StatusBadGateway, oidcgate.ReasonTokenError)
+		w.denied(w.get(mixed), http.StatusBadGateway, oidcgate.ReasonTokenEndpointError)
 		if got := w.subject(); got != "" {
 			t.Errorf("signed in: %q", got)
 		}
@@ -428,7 +428,7 @@ func TestCallbackInAnotherBrowser(t *testing.T) {
 			w.browser = w.newBrowser()
 			w.setCookie(name, value)
 			w.forgetEvents()
-			w.denied(w.get(callback), http.StatusBadRequest, oidcgate.ReasonStateBrowser)
+			w.denied(w.get(callback), http.StatusBadRequest, oidcgate.ReasonStateBrowserMismatch)
 		}
 		w.tokenCalls(0)
 	})
@@ -436,7 +436,7 @@ func TestCallbackInAnotherBrowser(t *testing.T) {
 	changes := map[string]func(*oidcgate.Config, *oidcgate.Provider){
 		"with another key":         func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Keys = mustKeys(t, otherKey) },
 		"at another address":       func(c *oidcgate.Config, _ *oidcgate.Provider) { c.BaseURL += "/other" },
-		"with another cookie name": func(c *oidcgate.Config, _ *oidcgate.Provider) { c.CookieName = "__Host-other" },
+		"with another cookie name": func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Site.CookieName = "__Host-other" },
 	}
 	for name, change := range changes {
 		t.Run("C020 an attempt of a gate "+name+" is none", func(t *testing.T) {
@@ -445,7 +445,7 @@ func TestCallbackInAnotherBrowser(t *testing.T) {
 			attempt := theirs.cookieNames("__Host-oidcgate-a-")[0]
 			ours.setCookie(attempt, theirs.cookie(attempt))
 			ours.setCookie(strings.Replace(attempt, "__Host-oidcgate", "__Host-other", 1), theirs.cookie(attempt))
-			ours.denied(ours.get(callback), http.StatusBadRequest, oidcgate.ReasonStateBrowser)
+			ours.denied(ours.get(callback), http.StatusBadRequest, oidcgate.ReasonStateBrowserMismatch)
 			ours.tokenCalls(0)
 		})
 	}
@@ -490,7 +490,7 @@ func TestManyCallbacksAtOnce(t *testing.T) {
 		t.Run("F28 C030 with "+before+" signed in before, 50 on two replicas make one login", func(t *testing.T) {
 			w := newWorld(t)
 			second := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
-				c.Store, c.Transport, c.OnEvent = w.store, w.op.Transport(), w.collect
+				c.Store, c.HTTP.Transport, c.OnEvent = w.store, w.op.Transport(), w.collect
 			})
 			if before == "somebody" {
 				w.login()

@@ -11,54 +11,56 @@ import (
 )
 
 // ClientAuth is how the application authenticates at a provider's token endpoint. It is made by
-// [ClientSecretBasic], [ClientSecretPost], their Func forms and [NoClientSecret]; the zero value is none of
-// them and is refused by [New]. However it is printed, it shows no secret.
+// [ClientSecretBasic], [ClientSecretPost] and [PublicClient]; the zero value is none of them and is
+// refused by [New]. However it is printed, it shows no secret.
 type ClientAuth struct {
 	method string
 	secret func(context.Context) (string, error)
 	empty  bool // the constructor was given no secret at all
 }
 
-// ClientSecretBasic sends the secret in the Authorization header (client_secret_basic of OpenID Connect
-// Core, section 9), id and secret form-encoded first as RFC 6749, section 2.3.1 asks.
-func ClientSecretBasic(secret string) ClientAuth {
-	return ClientAuth{provider.AuthBasic, fixedSecret(secret), secret == ""}
+// Secret is a client secret: the secret itself, or a function that returns it as it is now. The
+// function is called for every request that authenticates the client, concurrently, within that
+// request's deadline.
+type Secret interface {
+	string | func(context.Context) (string, error)
 }
 
-// ClientSecretBasicFunc is [ClientSecretBasic] with a secret that may change while the service runs: secret
-// is called for every token request, concurrently, within that request's deadline.
-func ClientSecretBasicFunc(secret func(context.Context) (string, error)) ClientAuth {
-	return ClientAuth{provider.AuthBasic, secret, secret == nil}
+// ClientSecretBasic sends the secret in the Authorization header (client_secret_basic of OpenID
+// Connect Core, section 9), id and secret form-encoded first as RFC 6749, section 2.3.1 asks.
+func ClientSecretBasic[S Secret](secret S) ClientAuth {
+	return withSecret(provider.AuthBasic, secret)
 }
 
-// ClientSecretPost sends the secret in the request's body (client_secret_post of OpenID Connect Core,
-// section 9).
-func ClientSecretPost(secret string) ClientAuth {
-	return ClientAuth{provider.AuthPost, fixedSecret(secret), secret == ""}
+// ClientSecretPost sends the secret in the request's body (client_secret_post of OpenID Connect
+// Core, section 9).
+func ClientSecretPost[S Secret](secret S) ClientAuth {
+	return withSecret(provider.AuthPost, secret)
 }
 
-// ClientSecretPostFunc is [ClientSecretPost] with a secret that may change while the service runs, as in
-// [ClientSecretBasicFunc].
-func ClientSecretPostFunc(secret func(context.Context) (string, error)) ClientAuth {
-	return ClientAuth{provider.AuthPost, secret, secret == nil}
-}
-
-// NoClientSecret is for a public client: the code is protected by PKCE alone (client_authentication "none"
-// of OpenID Connect Core, section 9).
-func NoClientSecret() ClientAuth {
+// PublicClient is for a client without a secret: the code is protected by PKCE alone (client
+// authentication "none" of OpenID Connect Core, section 9).
+func PublicClient() ClientAuth {
 	return ClientAuth{method: provider.AuthNone}
 }
 
-func fixedSecret(secret string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) { return secret, nil }
+func withSecret(method string, secret any) ClientAuth {
+	switch secret := secret.(type) {
+	case string:
+		fixed := func(context.Context) (string, error) { return secret, nil }
+		return ClientAuth{method, fixed, secret == ""}
+	case func(context.Context) (string, error):
+		return ClientAuth{method, secret, secret == nil}
+	}
+	return ClientAuth{method: method, empty: true}
 }
 
 func (a ClientAuth) check(f *faults) {
 	switch {
 	case a.method == "":
-		f.add("Auth", "is not set; use ClientSecretBasic, ClientSecretPost or NoClientSecret, as registered at the provider")
+		f.add("Auth", "is not set; use ClientSecretBasic, ClientSecretPost or PublicClient, as registered at the provider")
 	case a.empty:
-		f.add("Auth", "has an empty secret; give the one registered at the provider, or use NoClientSecret")
+		f.add("Auth", "has an empty secret; give the one registered at the provider, or use PublicClient")
 	}
 }
 

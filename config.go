@@ -15,19 +15,17 @@ import (
 )
 
 // Config configures a [Gate]. It is read once, by [New], which copies it, checks every field and
-// reports all faults together; changing it later changes nothing. BaseURL is always required; Store
-// and Keys are, unless BaseURL is on a loopback host.
+// reports all faults together; changing it later changes nothing. BaseURL is always required. Store
+// and Keys are required unless BaseURL is on a loopback host.
 type Config struct {
-	// BaseURL is what the browser has in front of every path the gate sees: "https://shop.example", or
-	// "https://example.com/shop" behind a proxy that strips "/shop". Redirects, the redirect URI and the
-	// cookies' security come from it and never from the Host or X-Forwarded-* headers of a request.
+	// BaseURL is what the browser has in front of every path the gate sees: "https://shop.example",
+	// or "https://example.com/shop" behind a proxy that strips "/shop". Redirects, the redirect URI
+	// and the cookies' security come from it and never from the Host or X-Forwarded-* headers of a
+	// request.
 	BaseURL string
 
-	// Prefix is the path below which the gate serves its own routes. If empty, it is "/auth".
-	Prefix string
-
-	// Store keeps sessions. If nil, sessions are kept in memory when BaseURL is on a loopback host; any
-	// other BaseURL requires a store, so that no replica forgets a session by accident.
+	// Store keeps sessions. If nil, sessions are kept in memory when BaseURL is on a loopback host;
+	// any other BaseURL requires a store, so that no replica forgets a session by accident.
 	Store store.Store `json:"-"`
 
 	// Keys seal cookies and records: the first seals, all open. If empty, a random key is made when
@@ -39,89 +37,113 @@ type Config struct {
 	// that much earlier.
 	IdleTimeout time.Duration
 
-	// SessionLifetime ends every session this long after login, however busy it is, and bounds IdleTimeout. If
-	// zero, it is 24 hours.
+	// SessionLifetime ends every session this long after login, however busy it is, and bounds
+	// IdleTimeout. If zero, it is 24 hours.
 	SessionLifetime time.Duration
 
-	// AttemptTTL is the time a visitor has to log in at the provider. If zero, it is ten minutes.
-	AttemptTTL time.Duration
+	// OnLogin runs after every check of a login and before the session exists. It may create the
+	// local user, drop or add claims, or refuse: an error made by [Deny] answers 403, any other
+	// error or a panic 500, and no session begins. It runs concurrently for concurrent logins.
+	OnLogin func(ctx context.Context, login *Login) error `json:"-"`
 
-	// TokenLifetime is how long an access token is taken to live when the provider does not say
-	// (expires_in). If zero, it is one hour.
-	TokenLifetime time.Duration
-
-	// RefreshMargin is how long before its end an access token is refreshed, at most a quarter of its life.
-	// If zero, it is one minute.
-	RefreshMargin time.Duration
-
-	// LockLease is how long a refresh that a dying replica left behind keeps others from refreshing the same
-	// session. It is renewed while the provider is asked. If zero, it is 15 seconds.
-	LockLease time.Duration
-
-	// RereadClaims is the age at which a session's claims are read again, on its next request: the tokens are
-	// refreshed, if they can be, userinfo is asked, if it is on, and OnLogin decides again. So a group that is
-	// taken away at the provider is gone here after that time, as long as the provider answers. Claims of the
-	// ID Token that OnLogin dropped or replaced come back to it only with a new ID Token. If zero, claims stay
-	// as they were at login.
-	RereadClaims time.Duration
-
-	// EndWithToken ends a session with its access token, where the provider gave no refresh token.
-	EndWithToken bool
-
-	// MaxSessionBytes bounds what a session may take in the store, tokens aside. A login above it is
-	// refused as [ReasonSessionTooLarge], unless OnLogin drops claims first. If zero, it is 16 KiB.
-	MaxSessionBytes int
-
-	// CookieName names the session cookie. If empty, it is "__Host-oidcgate", or "oidcgate" where BaseURL
-	// is http. On https the name must begin with "__Host-", which makes browsers refuse the cookie from
-	// sibling domains and plain http (draft-ietf-httpbis-rfc6265bis, section 4.1.3).
-	CookieName string
-
-	// Leeway is how far the clocks of gate and provider may differ. If zero, it is 60 seconds; at most
-	// five minutes.
-	Leeway time.Duration
-
-	// DefaultPath is where a login leads that began nowhere in particular, and where a visitor goes whose
-	// return path was refused. If empty, it is "/".
-	DefaultPath string
-
-	// Values gives signed-in visitors a place for the application's own values; see [Gate.Values]. It
-	// costs one more read per request with a session, and one goroutine of scs for each gate.
-	Values bool
+	// OnEvent gets every [Event], one at a time, from a bounded queue: a slow OnEvent delays no
+	// request; what does not fit into the queue is dropped and counted.
+	OnEvent func(Event) `json:"-"`
 
 	// Logger gets every event and every cause that the browser is not told. If nil, it is
 	// [slog.Default].
 	Logger *slog.Logger `json:"-"`
 
-	// OnLogin runs after every check of a login and before the session exists. It may create the local
-	// user, drop or add claims, or refuse: an error made by [Deny] answers 403, any other error or a
-	// panic 500, and no session begins. It runs concurrently for concurrent logins.
-	OnLogin func(ctx context.Context, login *Login) error `json:"-"`
-
-	// OnEvent gets every [Event], one at a time, from a bounded queue: a slow OnEvent delays no request;
-	// what does not fit into the queue is dropped and counted.
-	OnEvent func(Event) `json:"-"`
-
-	// ErrorPage writes the pages with a status of 400 or more in place of the gate: the status, which is
-	// p.Status, and the body. Headers that keep the page out of caches and frames are set already. Nothing in p
-	// is HTML. Scripts get problem+json in any case.
+	// ErrorPage writes the pages with a status of 400 or more in place of the gate: the status,
+	// which is p.Status, and the body. Headers that keep the page out of caches and frames are set
+	// already. Nothing in p is HTML. Scripts get problem+json in any case.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, p Page) `json:"-"`
 
-	// InsecureAllowHTTP accepts http where https is demanded: in BaseURL, Issuer and endpoints off the
-	// loopback hosts. Codes, tokens and cookies then cross the network in the clear.
+	// EnableValues gives signed-in visitors a place for the application's own values; see
+	// [Gate.Values]. It costs one more read per request with a session, and one goroutine of scs
+	// for each gate.
+	EnableValues bool
+
+	// What follows has defaults that fit most services.
+
+	Site   SiteOptions  // paths and the cookie
+	Tokens TokenOptions // refreshing access tokens, and the claims that come with it
+	HTTP   HTTPOptions  // requests to the providers
+	Limits Limits       // times and sizes
+
+	// InsecureAllowHTTP accepts http where https is demanded: in BaseURL, Issuer and endpoints off
+	// the loopback hosts. Codes, tokens and cookies then cross the network in the clear.
 	InsecureAllowHTTP bool
+}
 
-	// Transport carries the gate's own requests to the providers. Deadlines, size limits and the refusal
-	// of redirects apply whatever it is. If nil, it is a transport with TLS 1.2 or newer that refuses
-	// link-local addresses and uses no proxy. Set it for a proxy, or for tests.
-	Transport http.RoundTripper `json:"-"`
+// SiteOptions say where on the site the gate is.
+type SiteOptions struct {
+	// Prefix is the path below which the gate serves its own routes. If empty, it is "/auth".
+	Prefix string
 
-	// RootCAs are the certificate authorities that providers' certificates are checked against. If nil, they are
-	// the system's. A Transport has its own.
+	// DefaultPath is where a login leads that began nowhere in particular, and where a visitor goes
+	// whose return path was refused. If empty, it is "/".
+	DefaultPath string
+
+	// CookieName names the session cookie. If empty, it is "__Host-oidcgate", or "oidcgate" where
+	// BaseURL is http. On https the name must begin with "__Host-", which makes browsers refuse the
+	// cookie from sibling domains and plain http (draft-ietf-httpbis-rfc6265bis, section 4.1.3).
+	CookieName string
+}
+
+// TokenOptions say how the provider's tokens of a session are kept fresh.
+type TokenOptions struct {
+	// Lifetime is how long an access token is taken to live when the provider does not say
+	// (expires_in). If zero, it is one hour.
+	Lifetime time.Duration
+
+	// RefreshMargin is how long before its end an access token is refreshed, at most a quarter of
+	// its life. If zero, it is one minute.
+	RefreshMargin time.Duration
+
+	// LockLease is how long a refresh that a dying replica left behind keeps others from refreshing
+	// the same session. It is renewed while the provider is asked. If zero, it is 15 seconds.
+	LockLease time.Duration
+
+	// ClaimsMaxAge is the age at which a session's claims are read again, on its next request: the
+	// tokens are refreshed, if they can be, userinfo is asked, if the provider's Userinfo says so,
+	// and OnLogin decides again. So a group that is taken away at the provider is gone here after
+	// that time, as long as the provider answers. Claims of the ID Token that OnLogin dropped or
+	// replaced come back to it only with a new ID Token. If zero, claims stay as they were at login.
+	ClaimsMaxAge time.Duration
+
+	// EndSession ends a session with its access token, where the provider gave no refresh token.
+	EndSession bool
+}
+
+// HTTPOptions are about the gate's own requests to the providers.
+type HTTPOptions struct {
+	// Timeout bounds each single request. If zero, it is ten seconds.
+	Timeout time.Duration
+
+	// RootCAs are the certificate authorities that providers' certificates are checked against. If
+	// nil, they are the system's. A Transport has its own.
 	RootCAs *x509.CertPool `json:"-"`
 
-	// ProviderTimeout bounds each single request to a provider. If zero, it is ten seconds.
-	ProviderTimeout time.Duration
+	// Transport carries the requests. Deadlines, size limits and the refusal of redirects apply
+	// whatever it is. If nil, it is a transport with TLS 1.2 or newer that refuses link-local
+	// addresses and uses no proxy. Set it for a proxy, or for tests.
+	Transport http.RoundTripper `json:"-"`
+}
+
+// Limits bound what a login and a session may take.
+type Limits struct {
+	// LoginTimeout is the time a visitor has to log in at the provider. If zero, it is ten minutes;
+	// at most an hour.
+	LoginTimeout time.Duration
+
+	// ClockSkew is how far the clocks of gate and provider may differ. If zero, it is 60 seconds;
+	// at most five minutes.
+	ClockSkew time.Duration
+
+	// SessionBytes bounds what a session may take in the store, tokens aside. A login above it is
+	// refused as [ReasonSessionTooLarge], unless OnLogin drops claims first. If zero, it is 16 KiB.
+	SessionBytes int
 }
 
 // config is the compiled form: every default filled in, everything checked.
@@ -189,30 +211,30 @@ func absolute(address string) string {
 func (c *config) compileDurations(f *faults) {
 	f.duration("IdleTimeout", &c.IdleTimeout, time.Hour)
 	f.duration("SessionLifetime", &c.SessionLifetime, 24*time.Hour)
-	f.duration("AttemptTTL", &c.AttemptTTL, 10*time.Minute)
-	f.duration("Leeway", &c.Leeway, time.Minute)
-	f.duration("ProviderTimeout", &c.ProviderTimeout, 10*time.Second)
-	f.duration("RereadClaims", &c.RereadClaims, 0)
-	f.duration("TokenLifetime", &c.TokenLifetime, time.Hour)
-	f.duration("RefreshMargin", &c.RefreshMargin, time.Minute)
-	f.duration("LockLease", &c.LockLease, 15*time.Second)
+	f.duration("Limits.LoginTimeout", &c.Limits.LoginTimeout, 10*time.Minute)
+	f.duration("Limits.ClockSkew", &c.Limits.ClockSkew, time.Minute)
+	f.duration("HTTP.Timeout", &c.HTTP.Timeout, 10*time.Second)
+	f.duration("Tokens.ClaimsMaxAge", &c.Tokens.ClaimsMaxAge, 0)
+	f.duration("Tokens.Lifetime", &c.Tokens.Lifetime, time.Hour)
+	f.duration("Tokens.RefreshMargin", &c.Tokens.RefreshMargin, time.Minute)
+	f.duration("Tokens.LockLease", &c.Tokens.LockLease, 15*time.Second)
 	f.lasting("IdleTimeout", c.IdleTimeout)
 	f.lasting("SessionLifetime", c.SessionLifetime)
-	f.lasting("AttemptTTL", c.AttemptTTL)
+	f.lasting("Limits.LoginTimeout", c.Limits.LoginTimeout)
 	if c.IdleTimeout > c.SessionLifetime {
 		c.IdleTimeout = c.SessionLifetime
 	}
-	if c.Leeway > 5*time.Minute {
-		f.add("Leeway", "%v is more than five minutes; set the clocks right instead", c.Leeway)
+	if c.Limits.ClockSkew > 5*time.Minute {
+		f.add("Limits.ClockSkew", "%v is more than five minutes; set the clocks right instead", c.Limits.ClockSkew)
 	}
-	if c.AttemptTTL > time.Hour {
-		f.add("AttemptTTL", "%v is more than an hour; a login begun and forgotten should not stay open", c.AttemptTTL)
+	if c.Limits.LoginTimeout > time.Hour {
+		f.add("Limits.LoginTimeout", "%v is more than an hour; a login begun and forgotten should not stay open", c.Limits.LoginTimeout)
 	}
 	switch {
-	case c.MaxSessionBytes < 0:
-		f.add("MaxSessionBytes", "%d is negative; use 0 for 16 KiB", c.MaxSessionBytes)
-	case c.MaxSessionBytes == 0:
-		c.MaxSessionBytes = 16 << 10
+	case c.Limits.SessionBytes < 0:
+		f.add("Limits.SessionBytes", "%d is negative; use 0 for 16 KiB", c.Limits.SessionBytes)
+	case c.Limits.SessionBytes == 0:
+		c.Limits.SessionBytes = 16 << 10
 	}
 	c.touchAfter = min(max(c.IdleTimeout/20, time.Minute), c.IdleTimeout/4)
 }
@@ -223,20 +245,20 @@ const maxDefaultPath = 200
 var plainPrefix = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
 
 func (c *config) compilePaths(f *faults) {
-	if c.Prefix == "" {
-		c.Prefix = "/auth"
+	if c.Site.Prefix == "" {
+		c.Site.Prefix = "/auth"
 	}
-	if !plainPrefix.MatchString(c.Prefix) || strings.Contains(c.Prefix, "/.") {
-		f.add("Prefix", "%q is not a plain path; write one such as \"/auth\"", c.Prefix)
+	if !plainPrefix.MatchString(c.Site.Prefix) || strings.Contains(c.Site.Prefix, "/.") {
+		f.add("Site.Prefix", "%q is not a plain path; write one such as \"/auth\"", c.Site.Prefix)
 	}
-	if c.DefaultPath == "" {
-		c.DefaultPath = "/"
+	if c.Site.DefaultPath == "" {
+		c.Site.DefaultPath = "/"
 	}
-	if _, err := returnto.Check(c.DefaultPath, c.Prefix); err != nil {
-		f.add("DefaultPath", "%.80q cannot be returned to (%v); write a path of this site such as \"/\"", c.DefaultPath, err)
+	if _, err := returnto.Check(c.Site.DefaultPath, c.Site.Prefix); err != nil {
+		f.add("Site.DefaultPath", "%.80q cannot be returned to (%v); write a path of this site such as \"/\"", c.Site.DefaultPath, err)
 	}
-	if len(c.DefaultPath) > maxDefaultPath {
-		f.add("DefaultPath", "has %d bytes and fits into no login's cookie; write one of up to %d", len(c.DefaultPath), maxDefaultPath)
+	if len(c.Site.DefaultPath) > maxDefaultPath {
+		f.add("Site.DefaultPath", "has %d bytes and fits into no login's cookie; write one of up to %d", len(c.Site.DefaultPath), maxDefaultPath)
 	}
 }
 
@@ -244,21 +266,21 @@ func (c *config) compilePaths(f *faults) {
 var cookieToken = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
 func (c *config) compileCookie(f *faults) {
-	if c.CookieName == "" {
-		c.CookieName = "oidcgate"
+	if c.Site.CookieName == "" {
+		c.Site.CookieName = "oidcgate"
 		if c.secure {
-			c.CookieName = "__Host-oidcgate"
+			c.Site.CookieName = "__Host-oidcgate"
 		}
 	}
 	switch {
-	case !cookieToken.MatchString(c.CookieName):
-		f.add("CookieName", "%q is not a cookie name; use letters, digits, \"-\" and \"_\"", c.CookieName)
-	case c.secure && !strings.HasPrefix(c.CookieName, "__Host-"):
-		f.add("CookieName", "%q lacks the prefix that keeps other hosts from setting it; write \"__Host-%s\"", c.CookieName, c.CookieName)
-	case !c.secure && strings.HasPrefix(c.CookieName, "__"):
-		f.add("CookieName", "%q has a prefix that browsers refuse on http; leave it out", c.CookieName)
+	case !cookieToken.MatchString(c.Site.CookieName):
+		f.add("Site.CookieName", "%q is not a cookie name; use letters, digits, \"-\" and \"_\"", c.Site.CookieName)
+	case c.secure && !strings.HasPrefix(c.Site.CookieName, "__Host-"):
+		f.add("Site.CookieName", "%q lacks the prefix that keeps other hosts from setting it; write \"__Host-%s\"", c.Site.CookieName, c.Site.CookieName)
+	case !c.secure && strings.HasPrefix(c.Site.CookieName, "__"):
+		f.add("Site.CookieName", "%q has a prefix that browsers refuse on http; leave it out", c.Site.CookieName)
 	}
-	c.logoutState = c.CookieName + "-logout"
+	c.logoutState = c.Site.CookieName + "-logout"
 }
 
 func (c *config) compileStorage(f *faults) {
@@ -284,10 +306,10 @@ func (c *config) compileStorage(f *faults) {
 // providerPath is the path of a route that each provider has its own of.
 func (c *config) providerPath(route, name string) string {
 	if name == "" {
-		return c.Prefix + route
+		return c.Site.Prefix + route
 	}
-	return c.Prefix + route + "/" + name
+	return c.Site.Prefix + route + "/" + name
 }
 
 // identity tells this gate from others that share its store and keys.
-func (c *config) identity() string { return c.origin + c.basePath + "\x00" + c.CookieName }
+func (c *config) identity() string { return c.origin + c.basePath + "\x00" + c.Site.CookieName }

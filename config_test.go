@@ -44,46 +44,46 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		{"a BaseURL on http", func(c C, _ P) { c.BaseURL = "http://shop.test" }, "BaseURL", []string{`"http://shop.test"`, "InsecureAllowHTTP"}},
 		{"a BaseURL that only looks like loopback", func(c C, _ P) { c.BaseURL = "http://localhost.evil.example" }, "BaseURL", []string{"InsecureAllowHTTP"}},
 		{"a BaseURL with dots in its path", func(c C, _ P) { c.BaseURL = "https://shop.test/a/../b" }, "BaseURL", []string{"/a/../b"}},
-		{"a prefix without a slash", func(c C, _ P) { c.Prefix = "auth" }, "Prefix", []string{`"auth"`, `"/auth"`}},
-		{"a prefix with a slash behind", func(c C, _ P) { c.Prefix = "/auth/" }, "Prefix", []string{`"/auth/"`}},
-		{"a prefix with a parameter", func(c C, _ P) { c.Prefix = "/{auth}" }, "Prefix", []string{`"/{auth}"`}},
+		{"a prefix without a slash", func(c C, _ P) { c.Site.Prefix = "auth" }, "Site.Prefix", []string{`"auth"`, `"/auth"`}},
+		{"a prefix with a slash behind", func(c C, _ P) { c.Site.Prefix = "/auth/" }, "Site.Prefix", []string{`"/auth/"`}},
+		{"a prefix with a parameter", func(c C, _ P) { c.Site.Prefix = "/{auth}" }, "Site.Prefix", []string{`"/{auth}"`}},
 		{"no store", func(c C, _ P) { c.Store = nil }, "Store", []string{"nil", "redisstore.New"}},
 		{"no keys", func(c C, _ P) { c.Keys = oidcgate.Keys{} }, "Keys", []string{"empty", "openssl rand"}},
 		{"a negative idle time", func(c C, _ P) { c.IdleTimeout = -time.Second }, "IdleTimeout", []string{"-1s", "1h"}},
 		{"a negative lifetime", func(c C, _ P) { c.SessionLifetime = -1 }, "SessionLifetime", []string{"-1ns", "24h"}},
-		{"a negative attempt time", func(c C, _ P) { c.AttemptTTL = -1 }, "AttemptTTL", []string{"10m"}},
-		{"a long attempt time", func(c C, _ P) { c.AttemptTTL = 2 * time.Hour }, "AttemptTTL", []string{"2h"}},
-		{"a negative size", func(c C, _ P) { c.MaxSessionBytes = -1 }, "MaxSessionBytes", []string{"-1", "16 KiB"}},
-		{"a leeway of an hour", func(c C, _ P) { c.Leeway = time.Hour }, "Leeway", []string{"1h", "clocks"}},
-		{"a negative timeout", func(c C, _ P) { c.ProviderTimeout = -1 }, "ProviderTimeout", []string{"10s"}},
-		{"a cookie without its prefix", func(c C, _ P) { c.CookieName = "session" }, "CookieName", []string{`"session"`, `"__Host-session"`}},
-		{"a cookie name that is none", func(c C, _ P) { c.CookieName = "__Host-a;b" }, "CookieName", []string{`"__Host-a;b"`, "letters"}},
-		{"a cookie with a prefix that http refuses", func(c C, _ P) { c.BaseURL, c.CookieName = "http://localhost", "__Host-a" }, "CookieName", []string{"http"}},
-		{"a default path on another site", func(c C, _ P) { c.DefaultPath = "//evil.example" }, "DefaultPath", []string{`"//evil.example"`, `"/"`}},
-		{"a default path that is the gate's own", func(c C, _ P) { c.DefaultPath = "/auth/login" }, "DefaultPath", []string{`"/auth/login"`}},
+		{"a negative attempt time", func(c C, _ P) { c.Limits.LoginTimeout = -1 }, "Limits.LoginTimeout", []string{"10m"}},
+		{"a long attempt time", func(c C, _ P) { c.Limits.LoginTimeout = 2 * time.Hour }, "Limits.LoginTimeout", []string{"2h"}},
+		{"a negative size", func(c C, _ P) { c.Limits.SessionBytes = -1 }, "Limits.SessionBytes", []string{"-1", "16 KiB"}},
+		{"a leeway of an hour", func(c C, _ P) { c.Limits.ClockSkew = time.Hour }, "Limits.ClockSkew", []string{"1h", "clocks"}},
+		{"a negative timeout", func(c C, _ P) { c.HTTP.Timeout = -1 }, "HTTP.Timeout", []string{"10s"}},
+		{"a cookie without its prefix", func(c C, _ P) { c.Site.CookieName = "session" }, "Site.CookieName", []string{`"session"`, `"__Host-session"`}},
+		{"a cookie name that is none", func(c C, _ P) { c.Site.CookieName = "__Host-a;b" }, "Site.CookieName", []string{`"__Host-a;b"`, "letters"}},
+		{"a cookie with a prefix that http refuses", func(c C, _ P) { c.BaseURL, c.Site.CookieName = "http://localhost", "__Host-a" }, "Site.CookieName", []string{"http"}},
+		{"a default path on another site", func(c C, _ P) { c.Site.DefaultPath = "//evil.example" }, "Site.DefaultPath", []string{`"//evil.example"`, `"/"`}},
+		{"a default path that is the gate's own", func(c C, _ P) { c.Site.DefaultPath = "/auth/login" }, "Site.DefaultPath", []string{`"/auth/login"`}},
 		{"no issuer", func(_ C, p P) { p.Issuer = "" }, "Provider.Issuer", []string{"empty", "discovery document"}},
 		{"C002 an issuer on http", func(_ C, p P) { p.Issuer = "http://id.test" }, "Provider.Issuer", []string{`"http://id.test"`, "https"}},
 		{"C002 an issuer with a query", func(_ C, p P) { p.Issuer = "https://id.test/?x" }, "Provider.Issuer", []string{"?x", "query"}},
 		{"C002 an issuer with a fragment", func(_ C, p P) { p.Issuer = "https://id.test/#x" }, "Provider.Issuer", []string{"#x", "leave them out"}},
 		{"C002 an issuer without a scheme", func(_ C, p P) { p.Issuer = "id.test" }, "Provider.Issuer", []string{`"id.test"`, "https://"}},
 		{"C005 explicit endpoints without an issuer", func(_ C, p P) {
-			p.Issuer, p.AuthorizationEndpoint, p.TokenEndpoint, p.JWKSURI = "", "https://id.test/a", "https://id.test/t", "https://id.test/k"
+			p.Issuer, p.Endpoints.Authorization, p.Endpoints.Token, p.Endpoints.JWKS = "", "https://id.test/a", "https://id.test/t", "https://id.test/k"
 		}, "Provider.Issuer", []string{"empty"}},
-		{"C003 an endpoint on http", func(_ C, p P) { p.TokenEndpoint = "http://id.test/token" }, "Provider.TokenEndpoint", []string{"http://id.test/token", "https"}},
-		{"C003 an endpoint with a password", func(_ C, p P) { p.UserinfoEndpoint = "https://u:hunter2@id.test/u" }, "Provider.UserinfoEndpoint", []string{"leave them out"}},
-		{"C003 a relative endpoint", func(_ C, p P) { p.JWKSURI = "/jwks" }, "Provider.JWKSURI", []string{`"/jwks"`}},
+		{"C003 an endpoint on http", func(_ C, p P) { p.Endpoints.Token = "http://id.test/token" }, "Provider.Endpoints.Token", []string{"http://id.test/token", "https"}},
+		{"C003 an endpoint with a password", func(_ C, p P) { p.Endpoints.Userinfo = "https://u:hunter2@id.test/u" }, "Provider.Endpoints.Userinfo", []string{"leave them out"}},
+		{"C003 a relative endpoint", func(_ C, p P) { p.Endpoints.JWKS = "/jwks" }, "Provider.Endpoints.JWKS", []string{`"/jwks"`}},
 		{"no client id", func(_ C, p P) { p.ClientID = "" }, "Provider.ClientID", []string{"empty"}},
 		{"no authentication", func(_ C, p P) { p.Auth = oidcgate.ClientAuth{} }, "Provider.Auth", []string{"not set", "ClientSecretBasic"}},
-		{"an empty secret", func(_ C, p P) { p.Auth = oidcgate.ClientSecretBasic("") }, "Provider.Auth", []string{"empty secret", "NoClientSecret"}},
-		{"a secret from no function", func(_ C, p P) { p.Auth = oidcgate.ClientSecretPostFunc(nil) }, "Provider.Auth", []string{"empty secret"}},
+		{"an empty secret", func(_ C, p P) { p.Auth = oidcgate.ClientSecretBasic("") }, "Provider.Auth", []string{"empty secret", "PublicClient"}},
+		{"a secret from no function", func(_ C, p P) { p.Auth = oidcgate.ClientSecretPost((func(context.Context) (string, error))(nil)) }, "Provider.Auth", []string{"empty secret"}},
 		{"a name that fits no path", func(_ C, p P) { p.Name = "a/b" }, "Name", []string{`"a/b"`, "letters"}},
 		{"two scopes in one", func(_ C, p P) { p.Scopes = []string{"email profile"} }, "Provider.Scopes", []string{`"email profile"`, "its own element"}},
-		{"C024 a parameter that is the gate's", func(_ C, p P) { p.AuthParams = map[string]string{"State": "x"} }, "Provider.AuthParams", []string{`"State"`, "leave it out"}},
-		{"C040 the fragment", func(_ C, p P) { p.ResponseMode = "fragment" }, "Provider.ResponseMode", []string{`"fragment"`, `"query"`}},
-		{"C014 no signature", func(_ C, p P) { p.SigningAlgs = []string{"none"} }, "Provider.SigningAlgs", []string{`"none"`, "RS256"}},
-		{"C014 the secret as a key", func(_ C, p P) { p.SigningAlgs = []string{"RS256", "HS256"} }, "Provider.SigningAlgs", []string{`"HS256"`}},
-		{"no userinfo mode", func(_ C, p P) { p.Userinfo = 7 }, "Provider.Userinfo", []string{"7", "UserinfoOn"}},
-		{"a negative refresh", func(_ C, p P) { p.JWKSRefresh = -1 }, "Provider.JWKSRefresh", []string{"1h"}},
+		{"C024 a parameter that is the gate's", func(_ C, p P) { p.Request.Params = map[string]string{"State": "x"} }, "Provider.Request.Params", []string{`"State"`, "leave it out"}},
+		{"C040 the fragment", func(_ C, p P) { p.Request.ResponseMode = "fragment" }, "Provider.Request.ResponseMode", []string{`"fragment"`, `"query"`}},
+		{"C014 no signature", func(_ C, p P) { p.Verification.SigningAlgs = []string{"none"} }, "Provider.Verification.SigningAlgs", []string{`"none"`, "RS256"}},
+		{"C014 the secret as a key", func(_ C, p P) { p.Verification.SigningAlgs = []string{"RS256", "HS256"} }, "Provider.Verification.SigningAlgs", []string{`"HS256"`}},
+		{"no userinfo mode", func(_ C, p P) { p.Userinfo = 7 }, "Provider.Userinfo", []string{"7", "UserinfoOptional"}},
+		{"a negative refresh", func(_ C, p P) { p.Verification.KeysMaxAge = -1 }, "Provider.Verification.KeysMaxAge", []string{"1h"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			c, p := goodConfig(t)
@@ -111,10 +111,10 @@ func TestFaultsOfConfiguration(t *testing.T) {
 	}
 
 	t.Run("all faults are reported together", func(t *testing.T) {
-		_, err := oidcgate.New(oidcgate.Config{BaseURL: "shop.test", CookieName: "a", Leeway: -1},
+		_, err := oidcgate.New(oidcgate.Config{BaseURL: "shop.test", Site: oidcgate.SiteOptions{CookieName: "a"}, Limits: oidcgate.Limits{ClockSkew: -1}},
 			oidcgate.Provider{Name: "staff", Auth: oidcgate.ClientSecretBasic("")}, oidcgate.Provider{Name: "Staff"})
 		for _, field := range []string{
-			"BaseURL", "Leeway", "Store", "Keys", "Provider[staff].Issuer", "Provider[staff].ClientID", "Provider[staff].Auth",
+			"BaseURL", "Limits.ClockSkew", "Store", "Keys", "Provider[staff].Issuer", "Provider[staff].ClientID", "Provider[staff].Auth",
 			"Provider[Staff].Name", "Provider[Staff].Issuer", "Provider[Staff].ClientID", "Provider[Staff].Auth",
 		} {
 			if err == nil || !strings.Contains(err.Error(), "oidcgate: "+field+": ") {
@@ -243,7 +243,7 @@ func TestNewDoesNothing(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, p := goodConfig(t)
 			records := &tap{Store: c.Store}
-			c.Store, c.Transport = records, nobody{t}
+			c.Store, c.HTTP.Transport = records, nobody{t}
 			before := runtime.NumGoroutine()
 			if _, err := oidcgate.New(c, p); err != nil {
 				t.Fatal(err)
@@ -263,7 +263,7 @@ func TestNewDoesNothing(t *testing.T) {
 		algs := []string{"RS256"}
 		params := map[string]string{"ui_locales": "de"}
 		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) {
-			p.Scopes, p.SigningAlgs, p.AuthParams = scopes, algs, params
+			p.Scopes, p.Verification.SigningAlgs, p.Request.Params = scopes, algs, params
 		})
 		scopes[0], algs[0] = "admin", "none"
 		params["ui_locales"], params["redirect_uri"] = "en", "https://evil.example"
@@ -298,12 +298,12 @@ func TestNewDoesNothing(t *testing.T) {
 
 	t.Run("Close returns when the events are delivered, or with the context", func(t *testing.T) {
 		w := newWorld(t)
-		if err := w.gate.Close(t.Context()); err != nil {
+		if err := w.gate.Wait(t.Context()); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := w.gate.Close(ctx); err != nil {
+		if err := w.gate.Wait(ctx); err != nil {
 			t.Errorf("Close of a gate at rest: %v", err)
 		}
 	})

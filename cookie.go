@@ -14,7 +14,7 @@ func (g *Gate) sessionCookie(w http.ResponseWriter, r *http.Request) (id session
 	if r.Header["Cookie"] == nil {
 		return "", false
 	}
-	for _, c := range r.CookiesNamed(g.config.CookieName) {
+	for _, c := range r.CookiesNamed(g.config.Site.CookieName) {
 		found, valid := session.ParseID(c.Value)
 		switch {
 		case c.Quoted || !valid:
@@ -43,7 +43,7 @@ func (g *Gate) forget(w http.ResponseWriter, r *http.Request) {
 // clearSession takes the session's cookie out of the browser, and the answer out of shared caches, which
 // would hand the deletion to others.
 func (g *Gate) clearSession(w http.ResponseWriter) {
-	g.clearCookie(w, g.config.CookieName)
+	g.clearCookie(w, g.config.Site.CookieName)
 	w.Header().Set("Cache-Control", "private, no-cache")
 }
 

@@ -65,7 +65,7 @@ func TestCookies(t *testing.T) {
 	})
 
 	t.Run("C104 the name can be chosen, and names the others", func(t *testing.T) {
-		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.CookieName = "__Host-shop" })
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Site.CookieName = "__Host-shop" })
 		w.login()
 		if names := w.cookieNames(""); !slices.Equal(names, []string{"__Host-shop"}) {
 			t.Errorf("cookies %v", names)
@@ -158,7 +158,7 @@ func TestOwnRoutes(t *testing.T) {
 	}
 
 	t.Run("the prefix can be chosen", func(t *testing.T) {
-		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Prefix = "/sso/oidc" })
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Site.Prefix = "/sso/oidc" })
 		if a := w.get("/auth/login"); a.body != "home" {
 			t.Errorf("/auth/login: %d %s", a.StatusCode, a.body)
 		}

@@ -6,9 +6,9 @@ import (
 
 // The errors that a caller may act on.
 var (
-	// ErrUnavailable is wrapped by what [Gate.Err], [Gate.Token], [Gate.Ready] and [Sessions] return
+	// ErrStoreUnavailable is wrapped by what [Gate.SessionErr], [Gate.Token], [Gate.Ready] and [Sessions] return
 	// while the store cannot answer.
-	ErrUnavailable = session.ErrStore
+	ErrStoreUnavailable = session.ErrStore
 
 	// ErrNoSession is returned where a signed-in visitor is needed and there is none.
 	ErrNoSession = session.ErrGone

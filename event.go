@@ -6,125 +6,108 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// EventType names what happened. The names are stable.
+// EventType names what happened. The names are stable. docs/events.md says of each what it means and
+// what an operator does.
 type EventType string
 
 // The events.
 const (
-	EventLoginStarted        EventType = "login.started"
-	EventLoginSucceeded      EventType = "login.succeeded"
-	EventLoginFailed         EventType = "login.failed"
-	EventSessionCreated      EventType = "session.created"
-	EventSessionExpired      EventType = "session.expired"    // reason: idle or absolute
-	EventSessionUnreadable   EventType = "session.unreadable" // reason: key_unknown, version_newer or damaged
-	EventSessionTouchFailed  EventType = "session.touch_failed"
-	EventSessionRevoked      EventType = "session.revoked" // reason: user, admin, backchannel, frontchannel or token
-	EventLogoutAccepted      EventType = "backchannel.accepted"
-	EventLogoutRejected      EventType = "backchannel.rejected"
-	EventRefreshed           EventType = "refresh.succeeded"
-	EventRefreshFailed       EventType = "refresh.failed"
-	EventRefreshReuse        EventType = "refresh.reuse_suspected"
-	EventLogoutStarted       EventType = "logout.started"
-	EventLogoutCompleted     EventType = "logout.completed"
-	EventProviderReady       EventType = "provider.ready"
-	EventProviderRejected    EventType = "provider.rejected"
-	EventProviderUnreachable EventType = "provider.unreachable"
-	EventDowngradeRefused    EventType = "provider.downgrade_refused"
-	EventKeysRefreshed       EventType = "jwks.refreshed"
-	EventKeysFailed          EventType = "jwks.refresh_failed"
-	EventKeysThrottled       EventType = "jwks.refresh_throttled"
-	EventUserinfoFailed      EventType = "userinfo.failed"
-	EventReturnToRejected    EventType = "return_to.rejected"
-	EventCookieDuplicate     EventType = "cookie.duplicate"
-	EventCookieMalformed     EventType = "cookie.malformed"
-	EventStoreUnavailable    EventType = "store.unavailable"
-	EventStepUpRequired      EventType = "stepup.required"
-	EventAttemptLimit        EventType = "attempt.limit_reached"
-	EventAccessDenied        EventType = "access.denied"
-	EventValuesNotSaved      EventType = "values.not_saved"
+	// Logins.
+	EventLoginStarted        = EventType(event.LoginStarted)
+	EventLoginSucceeded      = EventType(event.LoginSucceeded)
+	EventLoginFailed         = EventType(event.LoginFailed)
+	EventAttemptLimitReached = EventType(event.AttemptLimitReached)
+	EventStepUpRequired      = EventType(event.StepUpRequired)
+	EventReturnToRejected    = EventType(event.ReturnToRejected)
+	EventAccessDenied        = EventType(event.AccessDenied)
+
+	// Sessions.
+	EventSessionCreated     = EventType(event.SessionCreated)
+	EventSessionExpired     = EventType(event.SessionExpired)
+	EventSessionRevoked     = EventType(event.SessionRevoked)
+	EventSessionUnreadable  = EventType(event.SessionUnreadable)
+	EventSessionTouchFailed = EventType(event.SessionTouchFailed)
+	EventValuesNotSaved     = EventType(event.ValuesNotSaved)
+	EventCookieDuplicate    = EventType(event.CookieDuplicate)
+	EventCookieMalformed    = EventType(event.CookieMalformed)
+
+	// Logouts.
+	EventLogoutStarted       = EventType(event.LogoutStarted)
+	EventLogoutCompleted     = EventType(event.LogoutCompleted)
+	EventBackchannelAccepted = EventType(event.BackchannelAccepted)
+	EventBackchannelRejected = EventType(event.BackchannelRejected)
+
+	// Tokens.
+	EventRefreshSucceeded      = EventType(event.RefreshSucceeded)
+	EventRefreshFailed         = EventType(event.RefreshFailed)
+	EventRefreshReuseSuspected = EventType(event.RefreshReuseSuspected)
+	EventUserinfoFailed        = EventType(event.UserinfoFailed)
+
+	// The provider.
+	EventProviderReady            = EventType(event.ProviderReady)
+	EventProviderUnreachable      = EventType(event.ProviderUnreachable)
+	EventProviderRejected         = EventType(event.ProviderRejected)
+	EventProviderDowngradeRefused = EventType(event.ProviderDowngradeRefused)
+	EventJWKSRefreshed            = EventType(event.JWKSRefreshed)
+	EventJWKSRefreshFailed        = EventType(event.JWKSRefreshFailed)
+	EventJWKSRefreshThrottled     = EventType(event.JWKSRefreshThrottled)
+
+	// The store.
+	EventStoreUnavailable = EventType(event.StoreUnavailable)
 )
 
-// Reason says why, in one stable word.
+// Reason says why, in one stable word. docs/events.md has them all. The constants are those by which
+// an application may word its pages and an operator an alert; the others are details for the log.
 type Reason string
 
-// The reasons of [EventLoginFailed]. A provider's own error is "op_error:" and its registered code, or
-// "op_error:other".
+// Reasons of refused logins, and of other events about the provider and the store. A provider's own
+// error is ReasonProviderError and its registered code, such as "op_error:access_denied".
 const (
-	ReasonUnknownState       Reason = "unknown_state"
-	ReasonStateBrowser       Reason = "state_browser_mismatch"
-	ReasonStateExpired       Reason = "state_expired"
-	ReasonStateReplayed      Reason = "state_replayed"
-	ReasonDuplicateParameter Reason = "duplicate_parameter"
-	ReasonWrongResponseMode  Reason = "wrong_response_mode"
-	ReasonResponseInvalid    Reason = "response_invalid" // neither code nor error, both, or something too long
-	ReasonIssMissing         Reason = "iss_missing"
-	ReasonIssMismatch        Reason = "iss_mismatch"
-	ReasonProviderError      Reason = "op_error:" // a prefix
-	ReasonTokenError         Reason = "token_endpoint_error"
-	ReasonTokenUnreachable   Reason = "token_endpoint_unreachable"
-	ReasonTokenInvalid       Reason = "token_response_invalid"
-	ReasonTokenType          Reason = "token_type"
-	ReasonIDTokenMissing     Reason = "id_token_missing"
-	ReasonIDTokenMalformed   Reason = "id_token_malformed"
-	ReasonSignature          Reason = "sig"
-	ReasonAlg                Reason = "alg"
-	ReasonKeyUnknown         Reason = "key_unknown"
-	ReasonIssuer             Reason = "iss_claim"
-	ReasonAudience           Reason = "aud"
-	ReasonAuthorizedParty    Reason = "azp"
-	ReasonExpiry             Reason = "exp"
-	ReasonIssuedAt           Reason = "iat"
-	ReasonNotBefore          Reason = "nbf"
-	ReasonNonce              Reason = "nonce"
-	ReasonSubject            Reason = "sub"
-	ReasonACR                Reason = "acr"
-	ReasonAuthTime           Reason = "auth_time"
-	ReasonType               Reason = "typ"
-	ReasonAccessTokenHash    Reason = "at_hash"
-	ReasonUserinfoSubject    Reason = "userinfo_sub"
-	ReasonUserinfoError      Reason = "userinfo_error"
-	ReasonPolicyDenied       Reason = "policy_denied"
-	ReasonStoreError         Reason = "store_error"
-	ReasonLogoutWon          Reason = "logout_won"
-	ReasonSessionTooLarge    Reason = "session_too_large"
-	ReasonHookError          Reason = "hook_error"
-	ReasonProviderDown       Reason = "provider_unreachable"
-	ReasonProviderBusy       Reason = "provider_busy"
-	ReasonRandom             Reason = "random"
+	// Of the visitor and the browser.
+	ReasonUnknownState         = Reason(event.ReasonUnknownState)
+	ReasonStateBrowserMismatch = Reason(event.ReasonStateBrowserMismatch)
+	ReasonStateExpired         = Reason(event.ReasonStateExpired)
+	ReasonStateReplayed        = Reason(event.ReasonStateReplayed)
+	ReasonProviderError        = Reason(event.ReasonProviderError)
 
-	// Of a provider whose metadata or keys the gate cannot work by. EventProviderRejected and
-	// EventDowngradeRefused have them too.
-	ReasonIssuerMismatch  Reason = "issuer_mismatch"
-	ReasonMetadataInvalid Reason = "metadata_invalid"
-	ReasonEndpointInvalid Reason = "endpoint_invalid"
-	ReasonPKCEUnsupported Reason = "pkce_unsupported"
-	ReasonDowngrade       Reason = "downgrade"
-	ReasonKeysUnavailable Reason = "jwks_unavailable"
-	ReasonClientSecret    Reason = "client_secret" // the function that gives it failed
+	// Of an attack, or of a wrong configuration.
+	ReasonIssMismatch = Reason(event.ReasonIssMismatch)
+	ReasonSignature   = Reason(event.ReasonSignature)
+	ReasonNonce       = Reason(event.ReasonNonce)
+	ReasonKeyUnknown  = Reason(event.ReasonKeyUnknown)
+
+	// Of the application.
+	ReasonPolicyDenied    = Reason(event.ReasonPolicyDenied)
+	ReasonHookError       = Reason(event.ReasonHookError)
+	ReasonSessionTooLarge = Reason(event.ReasonSessionTooLarge)
+	ReasonLogoutWon       = Reason(event.ReasonLogoutWon)
+
+	// Of the provider.
+	ReasonProviderUnreachable      = Reason(event.ReasonProviderUnreachable)
+	ReasonProviderBusy             = Reason(event.ReasonProviderBusy)
+	ReasonTokenEndpointUnreachable = Reason(event.ReasonTokenEndpointUnreachable)
+	ReasonTokenEndpointError       = Reason(event.ReasonTokenEndpointError)
+	ReasonInvalidGrant             = Reason(event.ReasonInvalidGrant)
+	ReasonJWKSUnavailable          = Reason(event.ReasonJWKSUnavailable)
+
+	// Of this service.
+	ReasonStoreError   = Reason(event.ReasonStoreError)
+	ReasonClientSecret = Reason(event.ReasonClientSecret)
 )
 
-// The reasons of other events.
+// Reasons of [EventSessionExpired] and [EventSessionRevoked].
 const (
-	ReasonIdle          Reason = "idle"           // session.expired
-	ReasonAbsolute      Reason = "absolute"       // session.expired
-	ReasonDamaged       Reason = "damaged"        // session.unreadable
-	ReasonNewerVersion  Reason = "version_newer"  // session.unreadable; and ReasonKeyUnknown
-	ReasonByUser        Reason = "user"           // session.revoked
-	ReasonByAdmin       Reason = "admin"          // session.revoked
-	ReasonBackchannel   Reason = "backchannel"    // session.revoked
-	ReasonFrontchannel  Reason = "frontchannel"   // session.revoked
-	ReasonByToken       Reason = "token"          // session.revoked: the provider withdrew the refresh token
-	ReasonInvalidGrant  Reason = "invalid_grant"  // refresh.failed, refresh.reuse_suspected
-	ReasonClaims        Reason = "claims"         // refresh.failed: claims read again are no good
-	ReasonStateMismatch Reason = "state_mismatch" // logout.completed without the state that was sent
-	ReasonReplayed      Reason = "replayed"       // backchannel.rejected
-	ReasonRequest       Reason = "request"        // backchannel.rejected: no form with one logout token
-	ReasonTokenID       Reason = "jti"            // backchannel.rejected
-	ReasonLogoutEvent   Reason = "events"         // backchannel.rejected
-	ReasonAnonymous     Reason = "anonymous"      // values.not_saved
-	ReasonSessionEnded  Reason = "session_ended"  // values.not_saved
+	ReasonIdle         = Reason(event.ReasonIdle)         // nobody used it for IdleTimeout
+	ReasonAbsolute     = Reason(event.ReasonAbsolute)     // it reached SessionLifetime
+	ReasonByUser       = Reason(event.ReasonByUser)       // the user logged out
+	ReasonByAdmin      = Reason(event.ReasonByAdmin)      // [Sessions.EndUser] and the like
+	ReasonBackchannel  = Reason(event.ReasonBackchannel)  // the provider, by a logout token
+	ReasonFrontchannel = Reason(event.ReasonFrontchannel) // the provider, by a frame in the browser
+	ReasonByToken      = Reason(event.ReasonByToken)      // the provider withdrew the refresh token
 )
 
 // Event is something an operator may want to count, watch or keep. It never holds a code, token, secret,
@@ -242,18 +225,7 @@ func (e *events) storeUnavailable(err error) {
 	e.emit(Event{Type: EventStoreUnavailable, Detail: err.Error(), Hint: "check that the store is up, reachable, writable and not out of memory"})
 }
 
-func (ev Event) level() slog.Level {
-	switch ev.Type {
-	case EventLoginFailed, EventSessionUnreadable, EventSessionTouchFailed, EventKeysFailed, EventKeysThrottled,
-		EventUserinfoFailed, EventDowngradeRefused, EventCookieDuplicate, EventValuesNotSaved:
-		return slog.LevelWarn
-	case EventStoreUnavailable, EventProviderRejected, EventProviderUnreachable:
-		return slog.LevelError
-	case EventLoginSucceeded, EventProviderReady, EventSessionRevoked, EventAccessDenied:
-		return slog.LevelInfo
-	}
-	return slog.LevelDebug
-}
+func (ev Event) level() slog.Level { return event.LevelOf(event.Type(ev.Type)) }
 
 func (ev Event) attrs() []slog.Attr {
 	var attrs []slog.Attr

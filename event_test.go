@@ -45,7 +45,7 @@ func TestSinkBlocks(t *testing.T) {
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
-				if err := w.gate.Close(ctx); !errors.Is(err, context.Canceled) {
+				if err := w.gate.Wait(ctx); !errors.Is(err, context.Canceled) {
 					t.Errorf("Close: %v, want the context's error", err)
 				}
 				close(opened)
@@ -68,7 +68,7 @@ func TestSinkBlocks(t *testing.T) {
 			c.OnEvent = func(oidcgate.Event) { panic("a hook") }
 		})
 		w.login()
-		if err := w.gate.Close(t.Context()); err != nil {
+		if err := w.gate.Wait(t.Context()); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 		if !strings.Contains(w.logged(), "OnEvent panicked") {
@@ -91,11 +91,11 @@ func TestSinkBlocks(t *testing.T) {
 		})
 		w.login()
 		w.send(w.browser, http.MethodPost, "/auth/logout", "", "Sec-Fetch-Site: same-origin")
-		if err := w.gate.Close(t.Context()); err != nil {
+		if err := w.gate.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		want := []oidcgate.EventType{
-			oidcgate.EventProviderReady, oidcgate.EventLoginStarted, oidcgate.EventKeysRefreshed, oidcgate.EventSessionCreated,
+			oidcgate.EventProviderReady, oidcgate.EventLoginStarted, oidcgate.EventJWKSRefreshed, oidcgate.EventSessionCreated,
 			oidcgate.EventLoginSucceeded, oidcgate.EventLogoutStarted, oidcgate.EventSessionRevoked,
 		}
 		if fmt.Sprint(order) != fmt.Sprint(want) {
@@ -290,8 +290,8 @@ func TestNoSecretComesOut(t *testing.T) {
 			return nil
 		})
 		_, err := accessToken(w)
-		if !errors.Is(err, oidcgate.ErrUnavailable) {
-			t.Errorf("Token: %v, want ErrUnavailable", err)
+		if !errors.Is(err, oidcgate.ErrStoreUnavailable) {
+			t.Errorf("Token: %v, want ErrStoreUnavailable", err)
 		}
 		for form, text := range printed(t, err) {
 			birds.sweep(t, "the error of Token under "+form, text)
@@ -322,7 +322,7 @@ func TestNoSecretComesOut(t *testing.T) {
 // sweepAll sweeps the log, the events and the pages.
 func (w *world) sweepAll(birds *canaries, pages ...answer) {
 	w.Helper()
-	if err := w.gate.Close(w.Context()); err != nil {
+	if err := w.gate.Wait(w.Context()); err != nil {
 		w.Fatal(err)
 	}
 	if w.logged() == "" {

@@ -167,7 +167,7 @@ func ExampleDeny() {
 
 // Values are the application's own, in the session of a visitor who is signed in.
 func ExampleGate_Values() {
-	gate := exampleGate(oidcgate.Config{Values: true})
+	gate := exampleGate(oidcgate.Config{EnableValues: true})
 	service := gate.Wrap(gate.Require()(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		values := gate.Values()
 		values.Put(r.Context(), "seen", values.GetInt(r.Context(), "seen")+1)

@@ -27,7 +27,7 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, up *upstream, e *Log
 	title, text := failureText(e)
 	g.showPage(w, r, Page{
 		Status: e.Status, Title: title, Text: text, Reason: e.Reason, Reference: e.Reference,
-		Links: []Link{{g.LoginURL(e.retry), "Log in again"}, {g.siteURL(g.config.DefaultPath), "Back to the site"}},
+		Links: []Link{{g.LoginURL(e.retry), "Log in again"}, {g.siteURL(g.config.Site.DefaultPath), "Back to the site"}},
 	})
 }
 
@@ -40,7 +40,7 @@ func failureText(e *LoginError) (title, text string) {
 		return "Already used", "This login was finished before, perhaps in this very window. Go back to the site, or log in again."
 	case e.Reason == ReasonStateExpired:
 		return "That took too long", "The login was begun too long ago. Please log in again."
-	case e.Reason == ReasonUnknownState || e.Reason == ReasonStateBrowser:
+	case e.Reason == ReasonUnknownState || e.Reason == ReasonStateBrowserMismatch:
 		return "Login not found", "This login was not begun in this browser, or it is over. Please log in again; your browser must accept cookies."
 	case e.Reason == ReasonProviderError+"access_denied":
 		return "Login cancelled", "The login was cancelled, or your account may not use this service."
@@ -58,7 +58,7 @@ func failureText(e *LoginError) (title, text string) {
 func providerFailure(err error, retry string) *LoginError {
 	var e *provider.Error
 	if !errors.As(err, &e) {
-		e = &provider.Error{Reason: string(ReasonProviderDown), Status: http.StatusServiceUnavailable, Err: err}
+		e = &provider.Error{Reason: string(ReasonProviderUnreachable), Status: http.StatusServiceUnavailable, Err: err}
 		if errors.Is(err, context.DeadlineExceeded) {
 			e.Status = http.StatusGatewayTimeout
 		}

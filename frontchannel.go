@@ -27,19 +27,19 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 	}
 	q := r.URL.Query()
 	if v.identity == nil || len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" ||
-		q.Get("iss") != v.identity.Issuer() || q.Get("sid") != v.identity.SessionID() {
+		q.Get("iss") != v.identity.Issuer() || q.Get("sid") != v.identity.ProviderSessionID() {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
 	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
 	_, err := g.keeper.EndProviderSession(
-		ctx, v.identity.Issuer(), v.identity.SessionID(), event.ReasonFrontchannel)
+		ctx, v.identity.Issuer(), v.identity.ProviderSessionID(), event.ReasonFrontchannel)
 	if err != nil {
 		g.tryLater(w)
 		return
 	}
-	g.clearCookie(w, g.config.CookieName)
+	g.clearCookie(w, g.config.Site.CookieName)
 	w.WriteHeader(http.StatusOK)
 }
 

@@ -101,7 +101,7 @@ func TestFrontchannelLogout(t *testing.T) {
 		}
 	})
 	inBubble(t, "C113 R-OUT-3 claims that are due to be read again are not, by a frame or a logout", func(t *testing.T) {
-		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.RereadClaims = time.Minute })
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = time.Minute })
 		f.login()
 		sid := f.sid(f.browser)
 		time.Sleep(5 * time.Minute)

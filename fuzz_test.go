@@ -40,7 +40,7 @@ func newStrangers(f *testing.F) *strangers {
 	}
 	w := &world{op: op}
 	gate, err := oidcgate.New(oidcgate.Config{
-		BaseURL: shopURL, Store: &forgetful{}, Keys: keys, Transport: op.Transport(),
+		BaseURL: shopURL, Store: &forgetful{}, Keys: keys, HTTP: oidcgate.HTTPOptions{Transport: op.Transport()},
 		Logger: slog.New(slog.DiscardHandler),
 	}, oidcgate.Provider{Issuer: op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
 	if err != nil {

@@ -24,7 +24,7 @@ type Gate struct {
 	ring         *seal.Ring
 	keeper       *session.Keeper
 	sessions     *scs.SessionManager
-	values       *scs.SessionManager // nil unless Config.Values
+	values       *scs.SessionManager // nil unless Config.EnableValues
 	events       *events
 	logoutChecks chan struct{}
 	origins      *http.CrossOriginProtection
@@ -65,7 +65,7 @@ func (g *Gate) LogoutURL(returnTo string) string {
 }
 
 func (g *Gate) ownURL(route, returnTo string) string {
-	u := g.siteURL(g.config.Prefix + route)
+	u := g.siteURL(g.config.Site.Prefix + route)
 	if returnTo == "" {
 		return u
 	}

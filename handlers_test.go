@@ -36,7 +36,7 @@ func everySite(t *testing.T, handlers func(put func(*http.Request)) http.Handler
 		for _, gate := range []string{"without the gate", "behind the gate", "behind a gate that keeps values"} {
 			t.Run(proto+" "+gate, func(t *testing.T) {
 				w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
-					c.Values = gate == "behind a gate that keeps values"
+					c.EnableValues = gate == "behind a gate that keeps values"
 				})
 				w.login()
 				h := handlers(func(*http.Request) {})

@@ -58,12 +58,12 @@ func newWorldOf(t *testing.T, op *oidcgatetest.Provider, changes ...func(*oidcga
 		PostLogoutRedirectURLs: []string{shopURL + "/auth/logout/done"},
 	})
 	w.config = oidcgate.Config{
-		BaseURL:   shopURL,
-		Store:     w.store,
-		Keys:      mustKeys(t, worldKey),
-		Transport: w.op.Transport(),
-		Logger:    slog.New(slog.NewJSONHandler(w.logWriter(), &slog.HandlerOptions{Level: slog.LevelDebug})),
-		OnEvent:   w.collect,
+		BaseURL: shopURL,
+		Store:   w.store,
+		Keys:    mustKeys(t, worldKey),
+		HTTP:    oidcgate.HTTPOptions{Transport: w.op.Transport()},
+		Logger:  slog.New(slog.NewJSONHandler(w.logWriter(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		OnEvent: w.collect,
 	}
 	provider := oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret), Scopes: []string{"profile", "email"}}
 	for _, change := range changes {
@@ -247,7 +247,7 @@ func (w *world) collect(e oidcgate.Event) {
 // eventsOf returns the events of a type, after all so far were delivered.
 func (w *world) eventsOf(kind oidcgate.EventType) []oidcgate.Event {
 	w.Helper()
-	if err := w.gate.Close(w.Context()); err != nil {
+	if err := w.gate.Wait(w.Context()); err != nil {
 		w.Fatalf("Close: %v", err)
 	}
 	w.mu.Lock()

@@ -27,12 +27,12 @@ func NewLogin(id *Identity, returnTo string) *Login { return &Login{identity: id
 // Identity returns who logs in, as the session will show it: after Drop and Set another than before.
 func (l *Login) Identity() *Identity { return l.identity }
 
-// ReturnTo returns the path the visitor goes back to. It is empty when Again is true.
+// ReturnTo returns the path the visitor goes back to. It is empty when IsReread is true.
 func (l *Login) ReturnTo() string { return l.returnTo }
 
-// Again reports that nobody logs in: the claims of a session were read again ([Config.RereadClaims]). An error
+// IsReread reports that nobody logs in: the claims of a session were read again ([TokenOptions.ClaimsMaxAge]). An error
 // ends the session.
-func (l *Login) Again() bool { return l.again }
+func (l *Login) IsReread() bool { return l.again }
 
 // Drop removes claims the application has no use for, so that they take no room in the session. Those the
 // protocol needs stay.

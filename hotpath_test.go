@@ -69,7 +69,7 @@ func newRedisWorld(t *testing.T, changes ...func(*oidcgate.Config, *oidcgate.Pro
 }
 
 func TestRedisCommandsOfARequest(t *testing.T) {
-	withValues := func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Values = true }
+	withValues := func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true }
 	const noSession = "__Host-oidcgate=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 	tests := []struct {
 		name   string

@@ -85,12 +85,12 @@ func (id *Identity) Issuer() string { return id.protocol("iss") }
 // Subject returns the user's identifier at the issuer, "sub".
 func (id *Identity) Subject() string { return id.protocol("sub") }
 
-// SessionID returns the provider's identifier of its session, "sid", or "" when it sent none. It is not the
+// ProviderSessionID returns the provider's identifier of its session, "sid", or "" when it sent none. It is not the
 // gate's session id, which nobody gets to see.
-func (id *Identity) SessionID() string { return id.protocol("sid") }
+func (id *Identity) ProviderSessionID() string { return id.protocol("sid") }
 
-// Provider returns the Name of the provider the visitor logged in with.
-func (id *Identity) Provider() string { return id.record.Provider }
+// ProviderName returns the Name of the provider the visitor logged in with.
+func (id *Identity) ProviderName() string { return id.record.Provider }
 
 // AuthTime returns when the user last authenticated at the provider, "auth_time", or the zero time when
 // the provider did not say.

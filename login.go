@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/provider"
 )
 
@@ -81,7 +82,7 @@ func (g *Gate) startLogin(w http.ResponseWriter, r *http.Request, up *upstream, 
 	}
 	a.Provider, a.Start, a.Seed = up.name, time.Now().UTC().Truncate(time.Second), make([]byte, seedSize)
 	if _, err := io.ReadFull(rand.Reader, a.Seed); err != nil {
-		g.fail(w, r, up, &LoginError{Status: http.StatusInternalServerError, Reason: ReasonRandom, Err: err, retry: a.ReturnTo})
+		g.fail(w, r, up, &LoginError{Status: http.StatusInternalServerError, Reason: Reason(event.ReasonInternal), Err: err, retry: a.ReturnTo})
 		return
 	}
 	a.cookie = g.attemptCookie(a.state())
@@ -99,7 +100,7 @@ func (g *Gate) startLogin(w http.ResponseWriter, r *http.Request, up *upstream, 
 		return
 	}
 	if err := g.keepAttempt(w, r, a); err != nil {
-		g.fail(w, r, up, &LoginError{Status: http.StatusInternalServerError, Reason: ReasonRandom, Err: err, retry: a.ReturnTo})
+		g.fail(w, r, up, &LoginError{Status: http.StatusInternalServerError, Reason: Reason(event.ReasonInternal), Err: err, retry: a.ReturnTo})
 		return
 	}
 	g.events.emit(Event{Type: EventLoginStarted, Provider: up.name, Issuer: up.issuer})

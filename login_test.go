@@ -273,7 +273,7 @@ func TestAbandonedLogins(t *testing.T) {
 			if n := len(w.sentCookies()); n >= 4<<10 {
 				t.Errorf("the Cookie header has %d bytes, want less than 4 KB", n)
 			}
-			if len(w.eventsOf(oidcgate.EventAttemptLimit)) == 0 {
+			if len(w.eventsOf(oidcgate.EventAttemptLimitReached)) == 0 {
 				t.Error("no event")
 			}
 			a := w.get("/auth/callback?code=x&state=" + states[0])
@@ -348,7 +348,7 @@ func TestLoginWithoutRandomness(t *testing.T) {
 	a := w.get("/auth/login")
 	rand.Reader = working
 	t.Run("F42 without randomness there is no login", func(t *testing.T) {
-		w.denied(a, http.StatusInternalServerError, oidcgate.ReasonRandom)
+		w.denied(a, http.StatusInternalServerError, "internal")
 		if c := a.Cookies(); len(c) != 0 {
 			t.Errorf("cookies %v", c)
 		}
@@ -638,7 +638,7 @@ func TestRawRequestLines(t *testing.T) {
 func TestLoginNeverReturnsToTheGate(t *testing.T) {
 	for _, path := range []string{"/auth/login", "/auth/callback?code=a&state=b", "/auth/logout", "/auth/logout/done", "/auth", "/AUTH/login", "/auth/anything"} {
 		t.Run("R-URL-5 "+path+" becomes the default", func(t *testing.T) {
-			w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.DefaultPath = "/welcome" })
+			w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Site.DefaultPath = "/welcome" })
 			login := w.authorization("/auth/login?return_to=" + url.QueryEscape(path))
 			if a := w.finishLogin(login.String()); a.location() != shopURL+"/welcome" {
 				t.Errorf("it leads to %q", a.location())
@@ -658,7 +658,7 @@ func severalProviders(t *testing.T, changes ...func(*oidcgate.Config)) (w *world
 		RedirectURLs: []string{shopURL + "/auth/callback/staff"}, PostLogoutRedirectURLs: []string{shopURL + "/auth/logout/done"},
 	})
 	hosts := map[string]http.Handler{"id.test": w.op, "staff.test": staff}
-	w.config.Transport = oidcgatetest.NewTransport(hosts)
+	w.config.HTTP.Transport = oidcgatetest.NewTransport(hosts)
 	for _, change := range changes {
 		change(&w.config)
 	}

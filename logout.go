@@ -71,7 +71,7 @@ func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
 		Status: http.StatusOK,
 		Title:  "Log out?",
 		Text:   "You are signed in. Do you want to log out?",
-		Links:  []Link{{g.siteURL(g.config.DefaultPath), "Stay"}},
+		Links:  []Link{{g.siteURL(g.config.Site.DefaultPath), "Stay"}},
 		form: &form{
 			Action: g.LogoutURL(""), Label: "Log out", FormAction: origin,
 			ReturnTo: g.afterLogout(r.URL.Query().Get("return_to")),
@@ -79,16 +79,13 @@ func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// Logout signs the visitor out, as POST /auth/logout does, from a handler of the application: it ends the
-// session here, then sends the browser to the provider's logout, which leads back to returnTo, a path of this
-// site, or to a page that says "signed out". The handler returns after it. It is the application's to make
-// sure that the request is the visitor's wish: a POST, behind [http.CrossOriginProtection].
-func (g *Gate) Logout(w http.ResponseWriter, r *http.Request, returnTo ...string) {
-	to := ""
-	if len(returnTo) > 0 {
-		to = returnTo[0]
-	}
-	g.signOut(w, r, to)
+// Logout signs the visitor out, as POST /auth/logout does, from a handler of the application: it
+// ends the session here, then sends the browser to the provider's logout. That leads back to
+// returnTo, a path of this site, or to a page that says "signed out" when returnTo is empty. The
+// handler returns after it. The application makes sure that the request is the visitor's wish: a
+// POST, behind [http.CrossOriginProtection].
+func (g *Gate) Logout(w http.ResponseWriter, r *http.Request, returnTo string) {
+	g.signOut(w, r, returnTo)
 }
 
 // signOut ends the session here first: whatever the provider does then, this site is signed out
@@ -129,7 +126,7 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 		if err := g.keeper.End(ctx, v.asked); err != nil {
 			return "", err
 		}
-		g.clearCookie(w, g.config.CookieName)
+		g.clearCookie(w, g.config.Site.CookieName)
 		return "", nil
 	}
 	s, t := v.session(), g.lastTokens(r.Context(), v)
@@ -140,7 +137,7 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 	if err := g.keeper.EndSession(ctx, s, event.ReasonByUser); err != nil {
 		return "", err
 	}
-	g.clearCookie(w, g.config.CookieName)
+	g.clearCookie(w, g.config.Site.CookieName)
 	asker{g}.Revoke(r.Context(), &s.Identity, t.RefreshToken)
 	return t.IDToken, nil
 }
@@ -177,7 +174,7 @@ func (g *Gate) endSession(w http.ResponseWriter, r *http.Request, v *visit, hint
 		return "", false
 	}
 	back := logoutReturn{State: rand.Text(), ReturnTo: returnTo}
-	location, ok := up.client.EndSessionURL(hint, back.State, g.config.origin+g.config.basePath+g.config.Prefix+"/logout/done")
+	location, ok := up.client.EndSessionURL(hint, back.State, g.config.origin+g.config.basePath+g.config.Site.Prefix+"/logout/done")
 	if !ok || g.keepLogout(w, back) != nil {
 		return "", false
 	}
@@ -221,7 +218,7 @@ func (g *Gate) logoutDone(w http.ResponseWriter, r *http.Request) {
 	}
 	back, err := g.openLogout(r)
 	if err != nil {
-		g.events.emit(Event{Type: EventLogoutCompleted, Reason: ReasonStateMismatch})
+		g.events.emit(Event{Type: EventLogoutCompleted, Reason: Reason(event.ReasonStateMismatch)})
 		g.showSignedOut(w, r)
 		return
 	}
@@ -266,6 +263,6 @@ func (g *Gate) showSignedOut(w http.ResponseWriter, r *http.Request) {
 		Status: http.StatusOK,
 		Title:  "Signed out",
 		Text:   "You are signed out of this site.",
-		Links:  []Link{{g.siteURL(g.config.DefaultPath), "Continue"}},
+		Links:  []Link{{g.siteURL(g.config.Site.DefaultPath), "Continue"}},
 	})
 }

@@ -36,7 +36,7 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	}
 	g.keeper = newKeeper(g)
 	g.sessions = newSessions(g)
-	if config.Values {
+	if config.EnableValues {
 		g.values = newValues(g)
 	}
 	g.routes = g.ownRoutes()
@@ -54,7 +54,7 @@ func warn(compiled *config, given Config) {
 }
 
 func newUpstream(g *Gate, p Provider) *upstream {
-	up := &upstream{name: p.Name, issuer: p.Issuer, silent: p.AuthParams["prompt"] == "none"}
+	up := &upstream{name: p.Name, issuer: p.Issuer, silent: p.Request.Params["prompt"] == "none"}
 	if u, err := url.Parse(p.Issuer); err == nil { // checked by compile
 		up.origin = u.Scheme + "://" + u.Host
 		up.label = cmp.Or(p.Name, u.Host)
@@ -69,9 +69,9 @@ func newUpstream(g *Gate, p Provider) *upstream {
 // application's.
 func (g *Gate) ownRoutes() map[string]http.HandlerFunc {
 	routes := map[string]http.HandlerFunc{
-		g.config.Prefix + "/login":       g.login,
-		g.config.Prefix + "/logout":      g.logout,
-		g.config.Prefix + "/logout/done": g.logoutDone,
+		g.config.Site.Prefix + "/login":       g.login,
+		g.config.Site.Prefix + "/logout":      g.logout,
+		g.config.Site.Prefix + "/logout/done": g.logoutDone,
 	}
 	for _, up := range g.providers {
 		of := func(route string, serve func(http.ResponseWriter, *http.Request, *upstream)) {
@@ -89,7 +89,7 @@ func (g *Gate) ownRoutes() map[string]http.HandlerFunc {
 // once; it decides about nobody, which is for [Gate.Admit] and [Gate.Require]. What needs no session, such as
 // static files, belongs outside.
 //
-// The ResponseWriter is passed on as it is, unless Config.Values is true. A visitor without a session cookie
+// The ResponseWriter is passed on as it is, unless Config.EnableValues is true. A visitor without a session cookie
 // costs no access to the store, one with a session costs one read.
 func (g *Gate) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -129,10 +129,10 @@ func (g *Gate) Ready(ctx context.Context) error {
 	return errors.Join(causes...)
 }
 
-// Close waits until refreshes under way are saved and all events are handed to the log and to OnEvent, or the
+// Wait waits until refreshes under way are saved and all events are handed to the log and to OnEvent, or the
 // context ends: call it when the server has shut down, before the store is closed, which is the application's
 // to do. The gate may be used during and after it.
-func (g *Gate) Close(ctx context.Context) error {
+func (g *Gate) Wait(ctx context.Context) error {
 	if err := g.keeper.Wait(ctx); err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func TestAttacks(t *testing.T) {
 		}
 	})
 	t.Run("C079 userinfo adds nothing below a claim of the ID Token", func(t *testing.T) {
-		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoOn })
+		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoOptional })
 		w.op.SetUser(oidcgatetest.User{
 			Subject:        "alice",
 			Claims:         map[string]any{"realm_access": map[string]any{"note": "none"}},
@@ -118,7 +118,7 @@ func TestAttacks(t *testing.T) {
 		}
 	})
 	t.Run("F41 values that another replica sealed are neither replaced nor asked for again and again", func(t *testing.T) {
-		w, records := newTapped(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Values = true })
+		w, records := newTapped(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true })
 		w.login()
 		w.handler = w.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			w.gate.Values().Put(r.Context(), "k", r.URL.Query().Get("v"))

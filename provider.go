@@ -14,9 +14,9 @@ import (
 
 // Provider is an OpenID Provider to log in with. Issuer, ClientID and Auth are required.
 type Provider struct {
-	// Name tells several providers apart, in /auth/callback/NAME, which is registered at the provider and
-	// should then never change. One provider of a gate may leave it empty; its callback is /auth/callback.
-	// Letters, digits, "-" and "_".
+	// Name tells several providers apart, in /auth/callback/NAME, which is registered at the
+	// provider and should then never change. One provider of a gate may leave it empty; its callback
+	// is /auth/callback. Letters, digits, "-" and "_".
 	Name string
 
 	// Issuer is the provider's identifier, byte for byte as the provider writes it in "iss" (OpenID
@@ -26,59 +26,82 @@ type Provider struct {
 	// ClientID is the id the provider gave this application.
 	ClientID string
 
-	// Auth is how this application authenticates at the token endpoint. It must be what is registered
-	// there: it is never guessed, because a guess sends a code twice.
+	// Auth is how this application authenticates at the token endpoint. It must be what is
+	// registered there: it is never guessed, because a guess sends a code twice.
 	Auth ClientAuth
-
-	// AuthorizationEndpoint, TokenEndpoint, UserinfoEndpoint, JWKSURI and EndSessionEndpoint each override
-	// the one the provider announces. Where all that are needed are set, nothing is discovered.
-	AuthorizationEndpoint string
-	TokenEndpoint         string
-	UserinfoEndpoint      string
-	JWKSURI               string
-	EndSessionEndpoint    string
 
 	// Scopes are requested besides "openid", which is always sent.
 	Scopes []string
 
-	// AuthParams are sent with every authorization request, "prompt" or "ui_locales" for example. The
+	// Userinfo says whether the userinfo endpoint is asked after the ID Token is verified. If zero,
+	// it is [UserinfoOff].
+	Userinfo UserinfoMode
+
+	// What follows has defaults that fit most providers.
+
+	Endpoints    Endpoints      // in place of those that the provider announces
+	Request      RequestOptions // of the authorization request
+	Verification Verification   // of what the provider signs
+}
+
+// Endpoints are addresses of a provider. Each that is set overrides the one the provider announces.
+// Where all that are needed are set, nothing is discovered (OpenID Connect Discovery, section 3).
+type Endpoints struct {
+	Authorization string
+	Token         string
+	Userinfo      string
+	JWKS          string
+	EndSession    string
+
+	// MaxAge is the age at which discovered endpoints are fetched anew, on their next use. If zero,
+	// it is one hour.
+	MaxAge time.Duration
+}
+
+// RequestOptions are about the authorization request (OpenID Connect Core, section 3.1.2.1).
+type RequestOptions struct {
+	// Params are sent with every authorization request, "prompt" or "ui_locales" for example. The
 	// protocol's own parameters are refused.
-	AuthParams map[string]string
+	Params map[string]string
 
 	// ResponseMode is sent only when set. "query" is the one mode served.
 	ResponseMode string
-
-	// Userinfo says whether the userinfo endpoint is asked after the ID Token is verified. If zero, it is
-	// [UserinfoOff].
-	Userinfo UserinfoMode
-
-	// UserinfoSigned says that the provider was asked to sign its userinfo answers
-	// (userinfo_signed_response_alg): an unsigned one is then refused.
-	UserinfoSigned bool
-
-	// SigningAlgs are the algorithms an ID Token may be signed with. If empty, it is RS256 alone, the
-	// default of OpenID Connect Dynamic Client Registration, section 2. Only asymmetric ones are accepted.
-	SigningAlgs []string
-
-	// TrustedAudiences may stand in an ID Token's "aud" beside the client, if "azp" then names the client. An ID
-	// Token with any other audience is refused (OpenID Connect Core, section 3.1.3.7).
-	TrustedAudiences []string
-
-	// DiscoveryRefresh and JWKSRefresh are the ages at which metadata and keys are fetched anew, on their
-	// next use. If zero, each is one hour.
-	DiscoveryRefresh time.Duration
-	JWKSRefresh      time.Duration
 }
 
-// UserinfoMode says whether and how strictly the userinfo endpoint is asked (OpenID Connect Core, section
-// 5.3). An answer about another subject refuses the login in every mode.
+// Verification says what is accepted of what the provider signs.
+type Verification struct {
+	// SigningAlgs are the algorithms an ID Token may be signed with. If empty, it is RS256 alone,
+	// the default of OpenID Connect Dynamic Client Registration, section 2. Only asymmetric ones are
+	// accepted.
+	SigningAlgs []string
+
+	// TrustedAudiences may stand in an ID Token's "aud" beside the client, if "azp" then names the
+	// client. An ID Token with any other audience is refused (OpenID Connect Core, section 3.1.3.7).
+	TrustedAudiences []string
+
+	// SignedUserinfo says that the provider was asked to sign its userinfo answers
+	// (userinfo_signed_response_alg): an unsigned one is then refused.
+	SignedUserinfo bool
+
+	// KeysMaxAge is the age at which the provider's keys are fetched anew, on their next use. If
+	// zero, it is one hour.
+	KeysMaxAge time.Duration
+}
+
+// UserinfoMode says whether and how strictly the userinfo endpoint is asked (OpenID Connect Core,
+// section 5.3). An answer about another subject refuses the login in every mode.
 type UserinfoMode int
 
 // The userinfo modes.
 const (
-	UserinfoOff      = UserinfoMode(provider.UserinfoOff)      // never ask
-	UserinfoOn       = UserinfoMode(provider.UserinfoOn)       // ask; a failing endpoint costs its claims, not the login
-	UserinfoRequired = UserinfoMode(provider.UserinfoRequired) // ask; without an answer there is no login
+	// UserinfoOff never asks.
+	UserinfoOff = UserinfoMode(provider.UserinfoOff)
+
+	// UserinfoOptional asks. An endpoint that fails costs its claims and not the login.
+	UserinfoOptional = UserinfoMode(provider.UserinfoOn)
+
+	// UserinfoRequired asks. Without an answer there is no login.
+	UserinfoRequired = UserinfoMode(provider.UserinfoRequired)
 )
 
 var providerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
@@ -129,11 +152,11 @@ func (p *Provider) compile(f *faults, allowHTTP bool) {
 	}
 	p.Auth.check(f)
 	for _, e := range []struct{ field, value string }{
-		{"AuthorizationEndpoint", p.AuthorizationEndpoint},
-		{"TokenEndpoint", p.TokenEndpoint},
-		{"UserinfoEndpoint", p.UserinfoEndpoint},
-		{"JWKSURI", p.JWKSURI},
-		{"EndSessionEndpoint", p.EndSessionEndpoint},
+		{"Endpoints.Authorization", p.Endpoints.Authorization},
+		{"Endpoints.Token", p.Endpoints.Token},
+		{"Endpoints.Userinfo", p.Endpoints.Userinfo},
+		{"Endpoints.JWKS", p.Endpoints.JWKS},
+		{"Endpoints.EndSession", p.Endpoints.EndSession},
 	} {
 		f.url(e.field, e.value, allowHTTP)
 	}
@@ -161,31 +184,31 @@ func (p *Provider) compileRequest(f *faults) {
 		}
 	}
 	p.Scopes = scopes
-	for name := range p.AuthParams {
+	for name := range p.Request.Params {
 		if name == "" || slices.Contains(ownParams, strings.ToLower(name)) {
-			f.add("AuthParams", "%q is the gate's own parameter; leave it out", name)
+			f.add("Request.Params", "%q is the gate's own parameter; leave it out", name)
 		}
 	}
-	if p.ResponseMode != "" && p.ResponseMode != "query" {
-		f.add("ResponseMode", "%q is not served; use \"query\", or leave it empty", p.ResponseMode)
+	if p.Request.ResponseMode != "" && p.Request.ResponseMode != "query" {
+		f.add("Request.ResponseMode", "%q is not served; use \"query\", or leave it empty", p.Request.ResponseMode)
 	}
 }
 
 func (p *Provider) compileVerification(f *faults) {
-	p.SigningAlgs = slices.Clone(p.SigningAlgs)
-	if len(p.SigningAlgs) == 0 {
-		p.SigningAlgs = []string{"RS256"}
+	p.Verification.SigningAlgs = slices.Clone(p.Verification.SigningAlgs)
+	if len(p.Verification.SigningAlgs) == 0 {
+		p.Verification.SigningAlgs = []string{"RS256"}
 	}
-	for _, alg := range p.SigningAlgs {
+	for _, alg := range p.Verification.SigningAlgs {
 		if !provider.Asymmetric(alg) {
-			f.add("SigningAlgs", "%q is not accepted; use asymmetric ones: RS256, PS256, ES256 and their longer kin, or EdDSA", alg)
+			f.add("Verification.SigningAlgs", "%q is not accepted; use asymmetric ones: RS256, PS256, ES256 and their longer kin, or EdDSA", alg)
 		}
 	}
 	if p.Userinfo < UserinfoOff || p.Userinfo > UserinfoRequired {
-		f.add("Userinfo", "%d is not a mode; use UserinfoOff, UserinfoOn or UserinfoRequired", p.Userinfo)
+		f.add("Userinfo", "%d is not a mode; use UserinfoOff, UserinfoOptional or UserinfoRequired", p.Userinfo)
 	}
-	f.duration("DiscoveryRefresh", &p.DiscoveryRefresh, time.Hour)
-	f.duration("JWKSRefresh", &p.JWKSRefresh, time.Hour)
+	f.duration("Endpoints.MaxAge", &p.Endpoints.MaxAge, time.Hour)
+	f.duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
 }
 
 // client is the provider's side of p, for internal/provider.
@@ -196,34 +219,34 @@ func (p Provider) client(c *config, notify func(provider.Notice)) *provider.Clie
 		RedirectURL: c.origin + c.basePath + c.providerPath("/callback", p.Name),
 		Auth:        p.Auth.compiled(),
 		Endpoints: provider.Endpoints{
-			Authorization: p.AuthorizationEndpoint,
-			Token:         p.TokenEndpoint,
-			Userinfo:      p.UserinfoEndpoint,
-			JWKS:          p.JWKSURI,
-			EndSession:    p.EndSessionEndpoint,
+			Authorization: p.Endpoints.Authorization,
+			Token:         p.Endpoints.Token,
+			Userinfo:      p.Endpoints.Userinfo,
+			JWKS:          p.Endpoints.JWKS,
+			EndSession:    p.Endpoints.EndSession,
 		},
 		Scopes:           p.Scopes,
 		AuthParams:       p.authParams(),
-		ResponseMode:     p.ResponseMode,
-		SigningAlgs:      p.SigningAlgs,
-		TrustedAudiences: slices.Clone(p.TrustedAudiences),
+		ResponseMode:     p.Request.ResponseMode,
+		SigningAlgs:      p.Verification.SigningAlgs,
+		TrustedAudiences: slices.Clone(p.Verification.TrustedAudiences),
 		Userinfo:         provider.UserinfoMode(p.Userinfo),
-		UserinfoSigned:   p.UserinfoSigned,
-		Leeway:           c.Leeway,
-		DiscoveryRefresh: p.DiscoveryRefresh,
-		JWKSRefresh:      p.JWKSRefresh,
-		Timeout:          c.ProviderTimeout,
+		UserinfoSigned:   p.Verification.SignedUserinfo,
+		Leeway:           c.Limits.ClockSkew,
+		DiscoveryRefresh: p.Endpoints.MaxAge,
+		JWKSRefresh:      p.Verification.KeysMaxAge,
+		Timeout:          c.HTTP.Timeout,
 		AllowHTTP:        c.InsecureAllowHTTP,
-		Transport:        c.Transport,
-		RootCAs:          c.RootCAs,
+		Transport:        c.HTTP.Transport,
+		RootCAs:          c.HTTP.RootCAs,
 		Notify:           notify,
 	})
 }
 
 func (p Provider) authParams() [][2]string {
 	var pairs [][2]string
-	for _, name := range slices.Sorted(maps.Keys(p.AuthParams)) {
-		pairs = append(pairs, [2]string{name, p.AuthParams[name]})
+	for _, name := range slices.Sorted(maps.Keys(p.Request.Params)) {
+		pairs = append(pairs, [2]string{name, p.Request.Params[name]})
 	}
 	return pairs
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // rereads has claims read again every five minutes.
-func rereads(c *oidcgate.Config, _ *oidcgate.Provider) { c.RereadClaims = 5 * time.Minute }
+func rereads(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = 5 * time.Minute }
 
 // inGroups is alice in some groups, as the ID Token tells, or userinfo alone.
 func inGroups(groups ...string) oidcgatetest.User {
@@ -91,7 +91,7 @@ func TestClaimsAreReadAgain(t *testing.T) {
 		}
 	})
 	inBubble(t, "C113 a refresh of the tokens reads the claims, too", func(t *testing.T) {
-		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.RereadClaims = time.Hour })
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = time.Hour })
 		f.op.SetUser(inGroups("admin"))
 		f.login()
 		f.op.SetUser(inGroups())
@@ -140,9 +140,9 @@ func TestClaimsAreReadAgain(t *testing.T) {
 func TestOnLoginDecidesAgain(t *testing.T) {
 	answer := func(on func(l *oidcgate.Login) error) change {
 		return func(c *oidcgate.Config, _ *oidcgate.Provider) {
-			c.RereadClaims = 5 * time.Minute
+			c.Tokens.ClaimsMaxAge = 5 * time.Minute
 			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
-				if !l.Again() {
+				if !l.IsReread() {
 					return nil
 				}
 				return on(l)
@@ -173,7 +173,7 @@ func TestOnLoginDecidesAgain(t *testing.T) {
 	}
 	inBubble(t, "C113 what OnLogin sets and drops holds, and what it no longer sets is gone", func(t *testing.T) {
 		f := newFleet(t, 2, func(c *oidcgate.Config, _ *oidcgate.Provider) {
-			c.RereadClaims = 5 * time.Minute
+			c.Tokens.ClaimsMaxAge = 5 * time.Minute
 			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
 				var claims struct{ Groups []string }
 				if err := l.Identity().Decode(&claims); err != nil {

@@ -77,7 +77,7 @@ func TestRefresh(t *testing.T) {
 		f.refreshed(1)
 	})
 	inBubble(t, "a token without expires_in is taken to live for TokenLifetime, and not for ever", func(t *testing.T) {
-		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.TokenLifetime = 20 * time.Minute })
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.Lifetime = 20 * time.Minute })
 		f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "expires_in") }))
 		f.login()
 		first := f.mustToken()
@@ -109,7 +109,7 @@ func TestRefresh(t *testing.T) {
 		}
 	})
 	inBubble(t, "C085 EndWithToken ends a session whose token cannot be refreshed", func(t *testing.T) {
-		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EndWithToken = true })
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.EndSession = true })
 		f.op.Inject(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "refresh_token") }))
 		f.login()
 		time.Sleep(10*time.Minute - time.Second)
@@ -122,7 +122,7 @@ func TestRefresh(t *testing.T) {
 		}
 	})
 	inBubble(t, "C085 EndWithToken leaves a session alone whose token is refreshed", func(t *testing.T) {
-		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EndWithToken = true })
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.EndSession = true })
 		f.login()
 		for range 4 {
 			time.Sleep(20 * time.Minute)
@@ -157,7 +157,7 @@ func distinct(values []string) int {
 func (f *fleet) times() (times string) {
 	f.Helper()
 	f.inspect(func(id *oidcgate.Identity) {
-		times = fmt.Sprint(id.Created(), id.Expires(), id.AuthTime(), id.ACR(), id.SessionID(), id.Issuer(), id.Subject())
+		times = fmt.Sprint(id.Created(), id.Expires(), id.AuthTime(), id.ACR(), id.ProviderSessionID(), id.Issuer(), id.Subject())
 	})
 	return times
 }
@@ -188,22 +188,22 @@ func TestRefreshedIDToken(t *testing.T) {
 		change func(*oidcgatetest.JWT)
 		reason oidcgate.Reason
 	}{
-		{"sub of another user", set("sub", "mallory"), oidcgate.ReasonSubject},
-		{"no sub", func(t *oidcgatetest.JWT) { delete(t.Claims, "sub") }, oidcgate.ReasonSubject},
-		{"iss of another provider", set("iss", "https://evil.test"), oidcgate.ReasonIssuer},
-		{"aud of another client", set("aud", "another"), oidcgate.ReasonAudience},
-		{"aud without this client", set("aud", []string{"another", "third"}), oidcgate.ReasonAudience},
-		{"azp of another client", set("azp", "another"), oidcgate.ReasonAuthorizedParty},
+		{"sub of another user", set("sub", "mallory"), "sub"},
+		{"no sub", func(t *oidcgatetest.JWT) { delete(t.Claims, "sub") }, "sub"},
+		{"iss of another provider", set("iss", "https://evil.test"), "iss_claim"},
+		{"aud of another client", set("aud", "another"), "aud"},
+		{"aud without this client", set("aud", []string{"another", "third"}), "aud"},
+		{"azp of another client", set("azp", "another"), "azp"},
 		{"nonce of another login", set("nonce", "another"), oidcgate.ReasonNonce},
-		{"auth_time later than at login", func(t *oidcgatetest.JWT) { t.Claims["auth_time"] = time.Now().Unix() }, oidcgate.ReasonAuthTime},
-		{"iat of long ago", func(t *oidcgatetest.JWT) { t.Claims["iat"] = time.Now().Add(-time.Hour).Unix() }, oidcgate.ReasonIssuedAt},
-		{"exp past", func(t *oidcgatetest.JWT) { t.Claims["exp"] = time.Now().Add(-time.Hour).Unix() }, oidcgate.ReasonExpiry},
-		{"at_hash of another access token", set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA"), oidcgate.ReasonAccessTokenHash},
+		{"auth_time later than at login", func(t *oidcgatetest.JWT) { t.Claims["auth_time"] = time.Now().Unix() }, "auth_time"},
+		{"iat of long ago", func(t *oidcgatetest.JWT) { t.Claims["iat"] = time.Now().Add(-time.Hour).Unix() }, "iat"},
+		{"exp past", func(t *oidcgatetest.JWT) { t.Claims["exp"] = time.Now().Add(-time.Hour).Unix() }, "exp"},
+		{"at_hash of another access token", set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA"), "at_hash"},
 		{"signature of somebody else", (*oidcgatetest.JWT).SignForeign, oidcgate.ReasonSignature},
 		{"broken signature", (*oidcgatetest.JWT).CorruptSignature, oidcgate.ReasonSignature},
-		{"no signature", (*oidcgatetest.JWT).Unsigned, oidcgate.ReasonAlg},
-		{"a logout token", set("events", map[string]any{}), oidcgate.ReasonType},
-		{"no token at all", func(t *oidcgatetest.JWT) { t.Finish = func(string) string { return "junk" } }, oidcgate.ReasonIDTokenMalformed},
+		{"no signature", (*oidcgatetest.JWT).Unsigned, "alg"},
+		{"a logout token", set("events", map[string]any{}), "typ"},
+		{"no token at all", func(t *oidcgatetest.JWT) { t.Finish = func(string) string { return "junk" } }, "id_token_malformed"},
 	}
 	for _, row := range refused {
 		inBubble(t, "C081 refused: "+row.name, func(t *testing.T) {
@@ -336,7 +336,7 @@ func TestOneRefreshOverAllReplicas(t *testing.T) {
 				}
 			}
 			f.refreshed(1)
-			if len(f.reported(oidcgate.EventRefreshed)) != 1 {
+			if len(f.reported(oidcgate.EventRefreshSucceeded)) != 1 {
 				t.Error("want one event of the refresh")
 			}
 		})
@@ -407,10 +407,10 @@ func TestOneRefreshOverAllReplicas(t *testing.T) {
 		time.Sleep(time.Second)
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := f.gate.Close(short); err == nil {
+		if err := f.gate.Wait(short); err == nil {
 			t.Error("Close did not wait")
 		}
-		if err := f.gate.Close(t.Context()); err != nil {
+		if err := f.gate.Wait(t.Context()); err != nil {
 			t.Error(err)
 		}
 		f.op.Clear(oidcgatetest.Token)
@@ -420,7 +420,7 @@ func TestOneRefreshOverAllReplicas(t *testing.T) {
 		f.refreshed(1)
 	})
 	inBubble(t, "R-REF-2 a provider slower than the lease is asked once: the lease is renewed", func(t *testing.T) {
-		f := newFleet(t, 3, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.LockLease = 2 * time.Second })
+		f := newFleet(t, 3, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.LockLease = 2 * time.Second })
 		f.login()
 		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(9*time.Second))
 		time.Sleep(11 * time.Minute)
@@ -679,7 +679,7 @@ func TestRefreshIsCut(t *testing.T) {
 			}
 		}
 		f.refreshed(2)
-		f.reportedOnce(oidcgate.EventRefreshReuse, "invalid_grant")
+		f.reportedOnce(oidcgate.EventRefreshReuseSuspected, "invalid_grant")
 		if n := len(f.reported(oidcgate.EventRefreshFailed)); n != 1 {
 			t.Errorf("%d events of a failed refresh, want that of the lost answer", n)
 		}
@@ -693,7 +693,7 @@ func TestRefreshIsCut(t *testing.T) {
 		time.Sleep(time.Minute)
 		f.mustToken()
 		f.refreshed(2)
-		if n := len(f.reported(oidcgate.EventRefreshReuse)); n != 0 {
+		if n := len(f.reported(oidcgate.EventRefreshReuseSuspected)); n != 0 {
 			t.Errorf("%d events of suspected reuse", n)
 		}
 	})
@@ -705,7 +705,7 @@ func TestRefreshIsCut(t *testing.T) {
 		f.op.Always(oidcgatetest.Token, oidcgatetest.Answer(400, "application/json", `{"error":"invalid_grant"}`))
 		time.Sleep(11 * time.Minute)
 		f.token()
-		if n := len(f.reported(oidcgate.EventRefreshReuse)); n != 0 {
+		if n := len(f.reported(oidcgate.EventRefreshReuseSuspected)); n != 0 {
 			t.Errorf("%d events of suspected reuse", n)
 		}
 	})
@@ -725,7 +725,7 @@ func TestRefreshIsCut(t *testing.T) {
 			}
 		}
 		f.refreshed(2)
-		f.reportedOnce(oidcgate.EventRefreshReuse, "invalid_grant")
+		f.reportedOnce(oidcgate.EventRefreshReuseSuspected, "invalid_grant")
 	})
 }
 
@@ -757,7 +757,7 @@ func TestStoreFailsDuringRefresh(t *testing.T) {
 			}
 			reads = 0
 			if _, status := f.token(); status != http.StatusServiceUnavailable {
-				t.Errorf("status %d after the token's end, want ErrUnavailable", status)
+				t.Errorf("status %d after the token's end, want ErrStoreUnavailable", status)
 			}
 			f.refreshed(0)
 			f.drill.fail(nil, nil)

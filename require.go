@@ -29,7 +29,7 @@ func (g *Gate) Require(rules ...Rule) func(http.Handler) http.Handler {
 //     page that says so, since its data would be lost on the way; anything else gets 401 with the login's
 //     address as problem+json.
 //   - Somebody is, and a rule says no: 403.
-//   - Somebody is, but too weakly or too long ago ([ACR], [FreshWithin]): one more login, the result of which
+//   - Somebody is, but too weakly or too long ago ([ACR], [MaxAge]): one more login, the result of which
 //     is checked.
 //
 // When the store cannot answer it is 503 with Retry-After, and the visitor stays signed in. Admit believes
@@ -56,7 +56,7 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 	var step stepUp // what a new login must bring so that every rule allows, not only those that do not now
 	enough := true
 	for _, rule := range rules {
-		allows := rule.allows(v.identity, g.config.Leeway)
+		allows := rule.allows(v.identity, g.config.Limits.ClockSkew)
 		if !allows && rule.step.zero() {
 			g.forbid(w, r, v, rule.name)
 			return false
@@ -89,7 +89,7 @@ func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, rule str
 		Title:     "No access",
 		Text:      "You are signed in, but this page is not for your account.",
 		Reference: reference,
-		Links:     []Link{{g.siteURL(g.config.DefaultPath), "Back to the site"}, {g.LogoutURL(""), "Log out"}},
+		Links:     []Link{{g.siteURL(g.config.Site.DefaultPath), "Back to the site"}, {g.LogoutURL(""), "Log out"}},
 	})
 }
 

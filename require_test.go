@@ -159,7 +159,7 @@ func TestAdmitWhileTheStoreIsIll(t *testing.T) {
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = tally })
 		w.login()
 		var told error
-		w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told = w.gate.Err(r.Context()) }))
+		w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told = w.gate.SessionErr(r.Context()) }))
 		tally.ill.Store(true)
 		if a := w.get("/"); a.StatusCode != http.StatusOK || told == nil {
 			t.Errorf("%d, Err: %v", a.StatusCode, told)
@@ -208,7 +208,7 @@ func TestAdmitOutsideWrap(t *testing.T) {
 func TestNestedGates(t *testing.T) {
 	w := newWorld(t)
 	config := w.config
-	config.CookieName, config.Prefix = "__Host-inner", "/inner"
+	config.Site.CookieName, config.Site.Prefix = "__Host-inner", "/inner"
 	inner, err := oidcgate.New(config, oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
 	if err != nil {
 		t.Fatal(err)
@@ -421,7 +421,7 @@ func TestRulesThatGuardNothingPanic(t *testing.T) {
 		"Match without a function":              func() { oidcgate.Match(nil) },
 		"ACR without values":                    func() { oidcgate.ACR() },
 		"ACR with a space":                      func() { oidcgate.ACR("a b") },
-		"FreshWithin of less than a second":     func() { oidcgate.FreshWithin(time.Millisecond) },
+		"MaxAge of less than a second":          func() { oidcgate.MaxAge(time.Millisecond) },
 		"Require with a Rule that nothing made": func() { newWorld(t).gate.Require(oidcgate.Rule{}) },
 	}
 	for name, build := range tests {
@@ -507,7 +507,7 @@ func TestStepUpByACR(t *testing.T) {
 			u := w.stepUp(oidcgate.ACR("gold"))
 			session := w.cookie("__Host-oidcgate")
 			w.op.NextIDToken(change)
-			w.denied(w.finishLogin(u.String()), http.StatusBadGateway, oidcgate.ReasonACR)
+			w.denied(w.finishLogin(u.String()), http.StatusBadGateway, "acr")
 			if w.cookie("__Host-oidcgate") != session {
 				t.Error("the session is another one")
 			}
@@ -550,7 +550,7 @@ func TestStepUpByAge(t *testing.T) {
 
 	in("C025 who logged in just now is in", func(t *testing.T, w *world) {
 		w.login()
-		w.guardedBy(oidcgate.FreshWithin(5 * time.Minute))
+		w.guardedBy(oidcgate.MaxAge(5 * time.Minute))
 		if a := w.get("/vault"); a.body != guarded {
 			t.Errorf("%d\n%s", a.StatusCode, a.body)
 		}
@@ -559,7 +559,7 @@ func TestStepUpByAge(t *testing.T) {
 	in("C025 who logged in too long ago logs in again and is in", func(t *testing.T, w *world) {
 		w.login()
 		time.Sleep(10 * time.Minute)
-		w.guardedBy(oidcgate.FreshWithin(5 * time.Minute))
+		w.guardedBy(oidcgate.MaxAge(5 * time.Minute))
 		u := w.authorization(w.get("/vault").location())
 		if got := u.Query().Get("max_age"); got != "300" {
 			t.Errorf("max_age %q, want 300", got)
@@ -573,7 +573,7 @@ func TestStepUpByAge(t *testing.T) {
 	in("C025 the shorter of two ages is asked for", func(t *testing.T, w *world) {
 		w.login()
 		time.Sleep(20 * time.Minute)
-		w.guardedBy(oidcgate.FreshWithin(10*time.Minute), oidcgate.FreshWithin(2*time.Minute), oidcgate.FreshWithin(time.Hour))
+		w.guardedBy(oidcgate.MaxAge(10*time.Minute), oidcgate.MaxAge(2*time.Minute), oidcgate.MaxAge(time.Hour))
 		if got := w.authorization(w.get("/vault").location()).Query().Get("max_age"); got != "120" {
 			t.Errorf("max_age %q, want 120", got)
 		}
@@ -590,10 +590,10 @@ func TestStepUpByAge(t *testing.T) {
 		in("C025 C067 R-DOS-3 "+name+" ends the login, and the session before goes on", func(t *testing.T, w *world) {
 			w.login()
 			time.Sleep(10 * time.Minute)
-			w.guardedBy(oidcgate.FreshWithin(5 * time.Minute))
+			w.guardedBy(oidcgate.MaxAge(5 * time.Minute))
 			u := w.authorization(w.get("/vault").location())
 			w.op.NextIDToken(change)
-			w.denied(w.finishLogin(u.String()), http.StatusBadGateway, oidcgate.ReasonAuthTime)
+			w.denied(w.finishLogin(u.String()), http.StatusBadGateway, "auth_time")
 			w.guardedBy()
 			if a := w.get("/app"); a.body != guarded {
 				t.Errorf("the session before: %d", a.StatusCode)
@@ -605,7 +605,7 @@ func TestStepUpByAge(t *testing.T) {
 		w.op.EveryIDToken(func(j *oidcgatetest.JWT) { j.Claims["auth_time"] = time.Now().Add(-50 * time.Second).Unix() })
 		w.login()
 		time.Sleep(10 * time.Minute)
-		w.guardedBy(oidcgate.FreshWithin(10 * time.Second))
+		w.guardedBy(oidcgate.MaxAge(10 * time.Second))
 		a := w.finishLogin(w.authorization(w.get("/vault").location()).String())
 		if a = w.get(a.location()); a.body != guarded {
 			t.Errorf("after the stronger login: %d to %q", a.StatusCode, a.location())

@@ -3,6 +3,8 @@ package oidcgate
 import (
 	"net/http"
 	"net/url"
+
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // response holds the parameters of an authorization response.
@@ -22,19 +24,19 @@ const (
 // 3.1).
 func readResponse(rawQuery string) (response, *LoginError) {
 	if len(rawQuery) > maxResponse {
-		return response{}, badResponse(ReasonResponseInvalid, "%d bytes long", len(rawQuery))
+		return response{}, badResponse(Reason(event.ReasonResponseInvalid), "%d bytes long", len(rawQuery))
 	}
 	q, err := url.ParseQuery(rawQuery)
 	if err != nil {
-		return response{}, badResponse(ReasonResponseInvalid, "not a query")
+		return response{}, badResponse(Reason(event.ReasonResponseInvalid), "not a query")
 	}
 	for _, name := range []string{"state", "code", "iss", "error", "error_description", "error_uri", "response", "id_token", "access_token", "token_type", "session_state"} {
 		if len(q[name]) > 1 {
-			return response{}, badResponse(ReasonDuplicateParameter, "%s appears %d times", name, len(q[name]))
+			return response{}, badResponse(Reason(event.ReasonDuplicateParameter), "%s appears %d times", name, len(q[name]))
 		}
 	}
 	if len(q.Get("code")) > maxCode {
-		return response{}, badResponse(ReasonResponseInvalid, "a code of %d bytes", len(q.Get("code")))
+		return response{}, badResponse(Reason(event.ReasonResponseInvalid), "a code of %d bytes", len(q.Get("code")))
 	}
 	return response{
 		State:  q.Get("state"),
@@ -49,13 +51,13 @@ func readResponse(rawQuery string) (response, *LoginError) {
 func checkShape(resp response) *LoginError {
 	switch {
 	case resp.hasTokens:
-		return badResponse(ReasonResponseInvalid, "tokens or a response object beside the code")
+		return badResponse(Reason(event.ReasonResponseInvalid), "tokens or a response object beside the code")
 	case resp.Code != "" && resp.hasError:
-		return badResponse(ReasonResponseInvalid, "both a code and an error")
+		return badResponse(Reason(event.ReasonResponseInvalid), "both a code and an error")
 	case resp.Error != "":
 		return providerSaid(resp.Error)
 	case resp.Code == "":
-		return badResponse(ReasonResponseInvalid, "neither a code nor an error")
+		return badResponse(Reason(event.ReasonResponseInvalid), "neither a code nor an error")
 	}
 	return nil
 }

@@ -11,12 +11,12 @@ import (
 // the default path; it never fails the login.
 func (g *Gate) returnTo(value string) string {
 	if value == "" {
-		return g.config.DefaultPath
+		return g.config.Site.DefaultPath
 	}
-	path, err := returnto.Check(value, g.config.Prefix)
+	path, err := returnto.Check(value, g.config.Site.Prefix)
 	if err != nil {
 		g.rejectReturnTo(value, err)
-		return g.config.DefaultPath
+		return g.config.Site.DefaultPath
 	}
 	return path
 }
@@ -32,7 +32,7 @@ func (g *Gate) afterLogout(value string) string {
 	if value == "" {
 		return ""
 	}
-	path, err := returnto.Check(value, g.config.Prefix)
+	path, err := returnto.Check(value, g.config.Site.Prefix)
 	if err != nil {
 		g.rejectReturnTo(value, err)
 		return ""

@@ -8,7 +8,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
 
-// Rule says who may enter. It is made by [Claim], [EmailDomain], [Match], [ACR] and [FreshWithin]; the zero
+// Rule says who may enter. It is made by [Claim], [EmailDomain], [Match], [ACR] and [MaxAge]; the zero
 // value is none of them, and a guard built with it panics.
 type Rule struct {
 	name   string // for the log
@@ -101,13 +101,13 @@ func ACR(anyOf ...string) Rule {
 	}
 }
 
-// FreshWithin allows those who authenticated at the provider within d, and [Config.Leeway] more for clocks that
+// MaxAge allows those who authenticated at the provider within d, and [Limits.ClockSkew] more for clocks that
 // differ. Others are sent to log in once more, with max_age, and auth_time is then checked with the same leeway,
 // so that who passes there passes here (OpenID Connect Core, section 3.1.2.1). It panics when d is less than a
 // second.
-func FreshWithin(d time.Duration) Rule {
+func MaxAge(d time.Duration) Rule {
 	if d < time.Second {
-		panic("oidcgate: FreshWithin needs at least a second")
+		panic("oidcgate: MaxAge needs at least a second")
 	}
 	return Rule{
 		allows: func(id *Identity, leeway time.Duration) bool {
@@ -121,7 +121,7 @@ func FreshWithin(d time.Duration) Rule {
 func checkRules(rules []Rule) {
 	for _, rule := range rules {
 		if rule.allows == nil {
-			panic("oidcgate: a zero Rule guards nothing; make rules with Claim, EmailDomain, Match, ACR or FreshWithin")
+			panic("oidcgate: a zero Rule guards nothing; make rules with Claim, EmailDomain, Match, ACR or MaxAge")
 		}
 	}
 }

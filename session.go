@@ -31,7 +31,7 @@ func newSessions(g *Gate) *scs.SessionManager {
 		Codec:    sessionCodec{},
 		Lifetime: g.config.SessionLifetime,
 		Cookie: scs.SessionCookie{
-			Name:     g.config.CookieName,
+			Name:     g.config.Site.CookieName,
 			Path:     "/",
 			HttpOnly: true,
 			Secure:   g.config.secure,
@@ -61,7 +61,7 @@ func (c *sessionCall) Value(key any) any {
 	return nil
 }
 
-// loadSession returns the session of an id. The error is session.ErrGone or wraps ErrUnavailable.
+// loadSession returns the session of an id. The error is session.ErrGone or wraps ErrStoreUnavailable.
 func (g *Gate) loadSession(ctx context.Context, id session.ID) (session.Session, error) {
 	call := &sessionCall{Context: ctx}
 	if _, err := g.sessions.Load(call, string(id)); err != nil {
@@ -82,7 +82,7 @@ func (g *Gate) beginSession(
 	if err != nil {
 		return "", err
 	}
-	if end := g.keeper.Expires(t); g.config.EndWithToken && t.RefreshToken == "" &&
+	if end := g.keeper.Expires(t); g.config.Tokens.EndSession && t.RefreshToken == "" &&
 		end.Before(g.sessions.Deadline(ctx)) {
 		g.sessions.SetDeadline(ctx, end)
 	}
@@ -173,10 +173,10 @@ func newKeeper(g *Gate) *session.Keeper {
 		Ring:  g.ring,
 		Gate:  sha256.Sum256([]byte(c.identity())),
 		Limits: session.Limits{
-			Idle: c.IdleTimeout, Touch: c.touchAfter, Attempt: c.AttemptTTL, Leeway: c.Leeway,
-			TokenLifetime: c.TokenLifetime, RefreshMargin: c.RefreshMargin, Reread: c.RereadClaims,
-			LockLease: c.LockLease, ProviderTimeout: c.ProviderTimeout,
-			MaxBytes: c.MaxSessionBytes, MaxIDToken: provider.MaxEndSessionURL, Values: c.Values,
+			Idle: c.IdleTimeout, Touch: c.touchAfter, Attempt: c.Limits.LoginTimeout, Leeway: c.Limits.ClockSkew,
+			TokenLifetime: c.Tokens.Lifetime, RefreshMargin: c.Tokens.RefreshMargin, Reread: c.Tokens.ClaimsMaxAge,
+			LockLease: c.Tokens.LockLease, ProviderTimeout: c.HTTP.Timeout,
+			MaxBytes: c.Limits.SessionBytes, MaxIDToken: provider.MaxEndSessionURL, Values: c.EnableValues,
 		},
 		Provider: asker{g},
 		Logger:   c.Logger,

@@ -424,7 +424,7 @@ func TestUseOfASessionIsNoted(t *testing.T) {
 
 	t.Run("C106 every key in a real Redis has an end", func(t *testing.T) {
 		rdb := redistest.Start(t).Client(heedsDeadlines)
-		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store, c.Values = patient(rdb), true })
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store, c.EnableValues = patient(rdb), true })
 		w.handler = w.gate.Wrap(valuesShop(w))
 		w.login()
 		w.get("/put?k=a&v=1")
@@ -666,7 +666,7 @@ func TestStoreForgetsAClaim(t *testing.T) {
 		}
 	}
 	a := w.send(w.newBrowser(), http.MethodGet, callback, "", "Cookie: "+attempt)
-	w.denied(a, http.StatusBadGateway, oidcgate.ReasonTokenError) // F21: the provider takes a code once
+	w.denied(a, http.StatusBadGateway, oidcgate.ReasonTokenEndpointError) // F21: the provider takes a code once
 	if got := w.subject(); got != "alice" {
 		t.Errorf("F21 who logged in first is signed in as %q", got)
 	}
@@ -750,14 +750,14 @@ func TestTwoGates(t *testing.T) {
 
 	for name, change := range map[string]func(*oidcgate.Config){
 		"another address":     func(c *oidcgate.Config) { c.BaseURL = "https://other.test" },
-		"another cookie name": func(c *oidcgate.Config) { c.CookieName = "__Host-other" },
+		"another cookie name": func(c *oidcgate.Config) { c.Site.CookieName = "__Host-other" },
 	} {
 		t.Run("two gates with one store and one key, and "+name+", are strangers", func(t *testing.T) {
 			w, records := newTapped(t)
 			w.login()
 			id := w.cookie(sessionCookie)
 			w.reopen(change)
-			rec := w.requestAs("/whoami", w.config.CookieName+"="+id, sessionCookie+"="+id)
+			rec := w.requestAs("/whoami", w.config.Site.CookieName+"="+id, sessionCookie+"="+id)
 			if rec.Code != http.StatusUnauthorized {
 				t.Errorf("status %d, want 401", rec.Code)
 			}
@@ -949,7 +949,7 @@ func TestSessionSize(t *testing.T) {
 		}
 	})
 	t.Run("F38 3,000 groups with room for them: the cookie stays as it is", func(t *testing.T) {
-		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.MaxSessionBytes = 1 << 20 })
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Limits.SessionBytes = 1 << 20 })
 		w.op.SetUser(crowd)
 		w.login()
 		if n := len(w.cookie(sessionCookie)); n != 43 {
@@ -989,7 +989,7 @@ func TestStoreIsDownAtStart(t *testing.T) {
 	if a := w.get("/public"); a.StatusCode != http.StatusOK {
 		t.Errorf("F15 a page for everybody: %d", a.StatusCode)
 	}
-	if err := w.gate.Ready(t.Context()); !errors.Is(err, oidcgate.ErrUnavailable) {
+	if err := w.gate.Ready(t.Context()); !errors.Is(err, oidcgate.ErrStoreUnavailable) {
 		t.Errorf("F15 Ready: %v", err)
 	}
 	if a := w.get("/auth/login"); a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {

@@ -8,8 +8,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// UserSession is a session in a list of sessions.
-type UserSession struct {
+// SessionInfo is a session in a list of sessions.
+type SessionInfo struct {
 	ID       string    // for [Sessions.End]; of no use as a cookie
 	Provider string    // Name of the provider
 	Label    string    // what [Login.SetLabel] was told: the browser, a place
@@ -18,7 +18,7 @@ type UserSession struct {
 }
 
 // Sessions lists and ends sessions. All methods work over all replicas, at once, and cost what the
-// user's own sessions cost; none looks through the others. Their errors wrap [ErrUnavailable] when
+// user's own sessions cost; none looks through the others. Their errors wrap [ErrStoreUnavailable] when
 // the store cannot answer: then some sessions may have been ended, and the call can be made again.
 type Sessions struct{ gate *Gate }
 
@@ -26,7 +26,7 @@ type Sessions struct{ gate *Gate }
 func (g *Gate) Sessions() Sessions { return Sessions{g} }
 
 // List returns the sessions of the signed-in visitor, the newest first, or [ErrNoSession].
-func (s Sessions) List(ctx context.Context) ([]UserSession, error) {
+func (s Sessions) List(ctx context.Context) ([]SessionInfo, error) {
 	v, err := s.gate.signedIn(ctx)
 	if err != nil {
 		return nil, err
@@ -34,9 +34,9 @@ func (s Sessions) List(ctx context.Context) ([]UserSession, error) {
 	user := session.User{Issuer: v.identity.Issuer(), Subject: v.identity.Subject()}
 	listed, err := s.gate.keeper.List(ctx, user)
 	own := s.gate.keeper.Handle(v.id)
-	var list []UserSession
+	var list []SessionInfo
 	for _, l := range listed {
-		list = append(list, UserSession{
+		list = append(list, SessionInfo{
 			ID: string(l.Handle), Provider: l.Provider, Label: l.Label, Created: l.Created,
 			Current: l.Handle == own,
 		})
@@ -72,7 +72,7 @@ func (s Sessions) EndUser(ctx context.Context, issuer, subject string) (int, err
 
 // EndProviderSession is [Sessions.EndUser] for the session that the provider calls sid. It is taken
 // to be over at the provider too: no login out of it begins a session here for about
-// [Config.AttemptTTL].
+// [Limits.LoginTimeout].
 func (s Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
 	return s.gate.keeper.EndProviderSession(ctx, issuer, sid, event.ReasonByAdmin)
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // list returns the sessions that a browser's visitor sees.
-func (f *fleet) list(browser *http.Client) (list []oidcgate.UserSession) {
+func (f *fleet) list(browser *http.Client) (list []oidcgate.SessionInfo) {
 	f.Helper()
 	a := f.send(browser, http.MethodGet, "/sessions", "")
 	if err := json.Unmarshal([]byte(a.body), &list); err != nil {
@@ -290,8 +290,8 @@ func TestSessionsStoreFails(t *testing.T) {
 		alice := f.signInAs("alice")
 		for _, command := range []string{"create U:", "members u:", "get d:", "get s:", "delete s:", "delete t:", "remove u:", "delete d:"} {
 			f.drill.fail(on(command, errIll), nil)
-			if _, err := f.gate.Sessions().EndUser(t.Context(), f.op.Issuer(), "alice"); !errors.Is(err, oidcgate.ErrUnavailable) {
-				t.Errorf("%s fails: %v, want ErrUnavailable", command, err)
+			if _, err := f.gate.Sessions().EndUser(t.Context(), f.op.Issuer(), "alice"); !errors.Is(err, oidcgate.ErrStoreUnavailable) {
+				t.Errorf("%s fails: %v, want ErrStoreUnavailable", command, err)
 			}
 		}
 		f.drill.fail(nil, nil)

@@ -15,7 +15,7 @@ import (
 //
 // Token fails with [ErrNoSession] when nobody is signed in or the provider has withdrawn the refresh
 // token, which ends the session; with [ErrTokenExpired]; with an error that wraps
-// [ErrProviderUnavailable] or [ErrUnavailable] when provider or store cannot answer; and with the
+// [ErrProviderUnavailable] or [ErrStoreUnavailable] when provider or store cannot answer; and with the
 // context's error. The refresh token is never handed out.
 func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
 	v, err := g.signedIn(ctx)
@@ -30,7 +30,7 @@ func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
 		}, nil
 	case errors.Is(err, session.ErrGone):
 		return nil, ErrNoSession
-	case errors.Is(err, ErrUnavailable) && ctx.Err() != nil:
+	case errors.Is(err, ErrStoreUnavailable) && ctx.Err() != nil:
 		return nil, ctx.Err() // the caller gave up; the store is well
 	}
 	return nil, err

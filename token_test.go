@@ -192,7 +192,7 @@ func tokenStatus(err error) int {
 		return http.StatusGone
 	case errors.Is(err, oidcgate.ErrProviderUnavailable):
 		return http.StatusBadGateway
-	case errors.Is(err, oidcgate.ErrUnavailable):
+	case errors.Is(err, oidcgate.ErrStoreUnavailable):
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
@@ -245,7 +245,7 @@ func (f *fleet) refreshed(want int) {
 func (f *fleet) reported(kind oidcgate.EventType) []oidcgate.Event {
 	f.Helper()
 	for _, gate := range f.gates {
-		if err := gate.Close(f.Context()); err != nil {
+		if err := gate.Wait(f.Context()); err != nil {
 			f.Fatalf("Close: %v", err)
 		}
 	}
@@ -309,7 +309,7 @@ func TestTokenErrors(t *testing.T) {
 		f.login()
 		f.drill.fail(on("get t:", errIll), nil)
 		if _, status := f.token(); status != http.StatusServiceUnavailable {
-			t.Errorf("status %d, want ErrUnavailable", status)
+			t.Errorf("status %d, want ErrStoreUnavailable", status)
 		}
 		f.drill.fail(nil, nil)
 		f.mustToken()
@@ -342,7 +342,7 @@ func TestTokenErrors(t *testing.T) {
 			got <- err
 		}))
 		f.get("/")
-		if err := <-got; !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, oidcgate.ErrUnavailable) {
+		if err := <-got; !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, oidcgate.ErrStoreUnavailable) {
 			t.Errorf("%v, want the context's error", err)
 		}
 		if n := len(f.reported(oidcgate.EventStoreUnavailable)); n != 0 {
@@ -471,7 +471,7 @@ func TestClientWaitsNoLongerThanItsRequest(t *testing.T) {
 		if s := <-got; s != "true after 1s" {
 			t.Errorf("given up: %s", s)
 		}
-		f.reported(oidcgate.EventRefreshed) // the refresh is let end
+		f.reported(oidcgate.EventRefreshSucceeded) // the refresh is let end
 	})
 }
 

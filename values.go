@@ -15,11 +15,12 @@ import (
 	"github.com/alexedwards/scs/v2"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // Values returns the scs manager for the application's own values in the session of a signed-in visitor:
-// Put, Get, PopString and the like, with the request's context. It panics unless Config.Values is true.
+// Put, Get, PopString and the like, with the request's context. It panics unless Config.EnableValues is true.
 //
 // Values are saved before the first byte of the answer, and once more when the handler returns if it changed
 // some after that; Commit saves at once and tells whether it worked. A handler that panics saves nothing.
@@ -31,7 +32,7 @@ import (
 // nothing is changed. SetDeadline and the manager's fields have no effect.
 func (g *Gate) Values() *scs.SessionManager {
 	if g.values == nil {
-		panic("oidcgate: Values needs Config.Values to be true")
+		panic("oidcgate: Values needs Config.EnableValues to be true")
 	}
 	return g.values
 }
@@ -155,7 +156,7 @@ func (s valuesStore) CommitCtx(ctx context.Context, _ string, b []byte, _ time.T
 	if v == nil || v.id == "" {
 		return ErrNoSession
 	}
-	if len(b) > s.gate.config.MaxSessionBytes {
+	if len(b) > s.gate.config.Limits.SessionBytes {
 		return errors.New("oidcgate: the values are larger than MaxSessionBytes")
 	}
 	mine, values := claims.Object(b), &v.values
@@ -199,7 +200,7 @@ func (g *Gate) saveValues(ctx context.Context, v *visit) error {
 	}
 	if v.identity == nil && v.err == nil {
 		v.values.dropped = true
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonAnonymous, Detail: "values were put while nobody is signed in"})
+		g.events.emit(Event{Type: EventValuesNotSaved, Reason: Reason(event.ReasonAnonymous), Detail: "values were put while nobody is signed in"})
 		return nil
 	}
 	ctx, cancel := session.Detached(ctx)
@@ -207,7 +208,7 @@ func (g *Gate) saveValues(ctx context.Context, v *visit) error {
 	_, _, err := g.values.Commit(ctx)
 	if errors.Is(err, ErrNoSession) {
 		v.values.dropped = true
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonSessionEnded, SessionRef: g.sessionRef(g.keeper.Handle(v.id))})
+		g.events.emit(Event{Type: EventValuesNotSaved, Reason: Reason(event.ReasonSessionEnded), SessionRef: g.sessionRef(g.keeper.Handle(v.id))})
 		return nil
 	}
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/oidcgate/oidcgate"
 )
 
-func keepsValues(c *oidcgate.Config, _ *oidcgate.Provider) { c.Values = true }
+func keepsValues(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true }
 
 // valuesShop is an application that keeps values: /put?k=&v= and /get?k=, and pages of the test.
 func valuesShop(w *world, pages ...page) http.Handler {
@@ -107,10 +107,10 @@ func TestValues(t *testing.T) {
 		w.get("/")
 	})
 
-	t.Run("without Config.Values they panic and say why", func(t *testing.T) {
+	t.Run("without Config.EnableValues they panic and say why", func(t *testing.T) {
 		w := newWorld(t)
 		defer func() {
-			if text := fmt.Sprint(recover()); !strings.Contains(text, "Config.Values") {
+			if text := fmt.Sprint(recover()); !strings.Contains(text, "Config.EnableValues") {
 				t.Errorf("the panic is %q", text)
 			}
 		}()
@@ -168,7 +168,7 @@ func TestValues(t *testing.T) {
 
 	t.Run("of two gates round one request each has its own", func(t *testing.T) {
 		inner, _ := newValuesWorld(t, nil)
-		outer := newWorld(t, keepsValues, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.CookieName = "__Host-outer" })
+		outer := newWorld(t, keepsValues, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Site.CookieName = "__Host-outer" })
 		outer.handler = outer.gate.Wrap(outer.shop())
 		outer.login()
 		both := outer.gate.Wrap(inner.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -110,10 +110,10 @@ func (g *Gate) signedIn(ctx context.Context) (*visit, error) {
 	return v, nil
 }
 
-// Err returns why the session of a request could not be loaded, or nil: an error that wraps
-// [ErrUnavailable] when the store cannot answer. A page that is not guarded may tell from it that
+// SessionErr returns why the session of a request could not be loaded, or nil: an error that wraps
+// [ErrStoreUnavailable] when the store cannot answer. A page that is not guarded may tell from it that
 // the visitor is perhaps signed in.
-func (g *Gate) Err(ctx context.Context) error {
+func (g *Gate) SessionErr(ctx context.Context) error {
 	if v := visitFrom(ctx, g); v != nil {
 		return v.err
 	}
