@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/event"
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -36,7 +36,7 @@ func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *ups
 	}
 	raw, err := readLogoutToken(w, r)
 	if err != nil {
-		g.rejectLogout(w, up, &provider.Error{Reason: string((event.ReasonRequest)), Status: http.StatusBadRequest, Err: err})
+		g.rejectLogout(w, up, &op.Error{Reason: string((event.ReasonRequest)), Status: http.StatusBadRequest, Err: err})
 		return
 	}
 	token, err := g.verifyLogout(r.Context(), up, raw)
@@ -70,7 +70,7 @@ func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 
 // verifyLogout judges a logout token as soon as there is room for it. Strangers who send junk occupy a bounded
 // part of the machine, and only once all of it was received.
-func (g *Gate) verifyLogout(ctx context.Context, up *upstream, raw string) (*provider.LogoutToken, error) {
+func (g *Gate) verifyLogout(ctx context.Context, up *upstream, raw string) (*op.LogoutToken, error) {
 	timer := time.NewTimer(logoutPatience)
 	defer timer.Stop()
 	select {
@@ -80,13 +80,13 @@ func (g *Gate) verifyLogout(ctx context.Context, up *upstream, raw string) (*pro
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return nil, &provider.Error{Reason: "busy", Status: http.StatusServiceUnavailable, Err: errors.New("too many logout tokens at a time")}
+	return nil, &op.Error{Reason: "busy", Status: http.StatusServiceUnavailable, Err: errors.New("too many logout tokens at a time")}
 }
 
 // applyLogout ends the sessions that the token names, once. The token's id is remembered after that:
 // a request that fails in between is sent again by the provider, and ending a session twice is
 // ending it.
-func (g *Gate) applyLogout(r *http.Request, up *upstream, token *provider.LogoutToken) error {
+func (g *Gate) applyLogout(r *http.Request, up *upstream, token *op.LogoutToken) error {
 	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
 	used, err := g.keeper.LogoutTokenUsed(ctx, up.issuer, token.ID)
@@ -94,7 +94,7 @@ func (g *Gate) applyLogout(r *http.Request, up *upstream, token *provider.Logout
 		return err
 	}
 	if used {
-		return &provider.Error{Reason: string((event.ReasonReplayed)), Status: http.StatusBadRequest}
+		return &op.Error{Reason: string((event.ReasonReplayed)), Status: http.StatusBadRequest}
 	}
 	const reason = event.ReasonBackchannel
 	if token.SessionID != "" {
@@ -110,9 +110,9 @@ func (g *Gate) applyLogout(r *http.Request, up *upstream, token *provider.Logout
 }
 
 func (g *Gate) rejectLogout(w http.ResponseWriter, up *upstream, err error) {
-	var e *provider.Error
+	var e *op.Error
 	if !errors.As(err, &e) {
-		e = &provider.Error{Reason: string(ReasonStoreError), Status: http.StatusServiceUnavailable, Err: err}
+		e = &op.Error{Reason: string(ReasonStoreError), Status: http.StatusServiceUnavailable, Err: err}
 	}
 	g.events.emit(Event{Type: EventBackchannelRejected, Reason: Reason(e.Reason), Provider: up.name, Issuer: up.issuer, Status: e.Status, Detail: errorText(e.Err)})
 	if e.Status != http.StatusBadRequest {

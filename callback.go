@@ -9,7 +9,7 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -112,7 +112,7 @@ func (g *Gate) authenticate(ctx context.Context, up *upstream, a attempt, code s
 	if err != nil {
 		return nil, nil, providerFailure(err, a.ReturnTo)
 	}
-	idToken, err := up.client.VerifyIDToken(ctx, t.IDToken, provider.Expectation{
+	idToken, err := up.client.VerifyIDToken(ctx, t.IDToken, op.Expectation{
 		Nonce:       a.nonce(),
 		MaxAge:      a.Step.MaxAge,
 		ACRValues:   a.Step.ACR,

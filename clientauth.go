@@ -7,7 +7,7 @@ import (
 	"io"
 	"log/slog"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 // ClientAuth is how the application authenticates at a provider's token endpoint. It is made by
@@ -29,19 +29,19 @@ type Secret interface {
 // ClientSecretBasic sends the secret in the Authorization header (client_secret_basic of OpenID
 // Connect Core, section 9), id and secret form-encoded first as RFC 6749, section 2.3.1 asks.
 func ClientSecretBasic[S Secret](secret S) ClientAuth {
-	return withSecret(provider.AuthBasic, secret)
+	return withSecret(op.AuthBasic, secret)
 }
 
 // ClientSecretPost sends the secret in the request's body (client_secret_post of OpenID Connect
 // Core, section 9).
 func ClientSecretPost[S Secret](secret S) ClientAuth {
-	return withSecret(provider.AuthPost, secret)
+	return withSecret(op.AuthPost, secret)
 }
 
 // PublicClient is for a client without a secret: the code is protected by PKCE alone (client
 // authentication "none" of OpenID Connect Core, section 9).
 func PublicClient() ClientAuth {
-	return ClientAuth{method: provider.AuthNone}
+	return ClientAuth{method: op.AuthNone}
 }
 
 func withSecret(method string, secret any) ClientAuth {
@@ -64,8 +64,8 @@ func (a ClientAuth) check(f *faults) {
 	}
 }
 
-func (a ClientAuth) compiled() provider.Auth {
-	return provider.Auth{Method: a.method, Secret: a.secret}
+func (a ClientAuth) compiled() op.Auth {
+	return op.Auth{Method: a.method, Secret: a.secret}
 }
 
 // String names the method and hides the secret, and so do the other forms below.
@@ -73,7 +73,7 @@ func (a ClientAuth) String() string {
 	switch a.method {
 	case "":
 		return "not set"
-	case provider.AuthNone:
+	case op.AuthNone:
 		return a.method
 	}
 	return a.method + " " + redacted

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 // fail refuses a login: one event, one page, one reference for both. The page has only the gate's own words.
@@ -56,9 +56,9 @@ func failureText(e *LoginError) (title, text string) {
 
 // providerFailure turns what internal/provider found wrong into what is answered and logged.
 func providerFailure(err error, retry string) *LoginError {
-	var e *provider.Error
+	var e *op.Error
 	if !errors.As(err, &e) {
-		e = &provider.Error{Reason: string(ReasonProviderUnreachable), Status: http.StatusServiceUnavailable, Err: err}
+		e = &op.Error{Reason: string(ReasonProviderUnreachable), Status: http.StatusServiceUnavailable, Err: err}
 		if errors.Is(err, context.DeadlineExceeded) {
 			e.Status = http.StatusGatewayTimeout
 		}

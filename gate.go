@@ -9,7 +9,7 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/seal"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
@@ -38,7 +38,7 @@ type upstream struct {
 	issuer string
 	origin string // of the issuer
 	silent bool   // its logins are asked for with prompt=none
-	client *provider.Client
+	client *op.Client
 }
 
 // provider returns the provider of that name, or nil.

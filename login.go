@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/event"
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 // login begins a login: GET /auth/login. It does so for a person who navigates and for nothing else, so that
@@ -86,7 +86,7 @@ func (g *Gate) startLogin(w http.ResponseWriter, r *http.Request, up *upstream, 
 		return
 	}
 	a.cookie = g.attemptCookie(a.state())
-	request := provider.AuthorizationRequest{
+	request := op.AuthorizationRequest{
 		State:        a.state(),
 		Nonce:        a.nonce(),
 		CodeVerifier: a.verifier(),

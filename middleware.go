@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/seal"
 )
 
@@ -59,7 +59,7 @@ func newUpstream(g *Gate, p Provider) *upstream {
 		up.origin = u.Scheme + "://" + u.Host
 		up.label = cmp.Or(p.Name, u.Host)
 	}
-	up.client = p.client(&g.config, func(n provider.Notice) {
+	up.client = p.client(&g.config, func(n op.Notice) {
 		g.events.emit(Event{Type: EventType(n.Event), Reason: Reason(n.Reason), Provider: p.Name, Issuer: p.Issuer, Detail: errorText(n.Err)})
 	})
 	return up

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 // Provider is an OpenID Provider to log in with. Issuer, ClientID and Auth are required.
@@ -95,13 +95,13 @@ type UserinfoMode int
 // The userinfo modes.
 const (
 	// UserinfoOff never asks.
-	UserinfoOff = UserinfoMode(provider.UserinfoOff)
+	UserinfoOff = UserinfoMode(op.UserinfoOff)
 
 	// UserinfoOptional asks. An endpoint that fails costs its claims and not the login.
-	UserinfoOptional = UserinfoMode(provider.UserinfoOn)
+	UserinfoOptional = UserinfoMode(op.UserinfoOn)
 
 	// UserinfoRequired asks. Without an answer there is no login.
-	UserinfoRequired = UserinfoMode(provider.UserinfoRequired)
+	UserinfoRequired = UserinfoMode(op.UserinfoRequired)
 )
 
 var providerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
@@ -200,7 +200,7 @@ func (p *Provider) compileVerification(f *faults) {
 		p.Verification.SigningAlgs = []string{"RS256"}
 	}
 	for _, alg := range p.Verification.SigningAlgs {
-		if !provider.Asymmetric(alg) {
+		if !op.Asymmetric(alg) {
 			f.add("Verification.SigningAlgs", "%q is not accepted; use asymmetric ones: RS256, PS256, ES256 and their longer kin, or EdDSA", alg)
 		}
 	}
@@ -212,13 +212,13 @@ func (p *Provider) compileVerification(f *faults) {
 }
 
 // client is the provider's side of p, for internal/provider.
-func (p Provider) client(c *config, notify func(provider.Notice)) *provider.Client {
-	return provider.New(provider.Config{
+func (p Provider) client(c *config, notify func(op.Notice)) *op.Client {
+	return op.New(op.Config{
 		Issuer:      p.Issuer,
 		ClientID:    p.ClientID,
 		RedirectURL: c.origin + c.basePath + c.providerPath("/callback", p.Name),
 		Auth:        p.Auth.compiled(),
-		Endpoints: provider.Endpoints{
+		Endpoints: op.Endpoints{
 			Authorization: p.Endpoints.Authorization,
 			Token:         p.Endpoints.Token,
 			Userinfo:      p.Endpoints.Userinfo,
@@ -230,7 +230,7 @@ func (p Provider) client(c *config, notify func(provider.Notice)) *provider.Clie
 		ResponseMode:     p.Request.ResponseMode,
 		SigningAlgs:      p.Verification.SigningAlgs,
 		TrustedAudiences: slices.Clone(p.Verification.TrustedAudiences),
-		Userinfo:         provider.UserinfoMode(p.Userinfo),
+		Userinfo:         op.UserinfoMode(p.Userinfo),
 		UserinfoSigned:   p.Verification.SignedUserinfo,
 		Leeway:           c.Limits.ClockSkew,
 		DiscoveryRefresh: p.Endpoints.MaxAge,

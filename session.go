@@ -10,7 +10,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 
 	"github.com/oidcgate/oidcgate/internal/event"
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -176,7 +176,7 @@ func newKeeper(g *Gate) *session.Keeper {
 			Idle: c.IdleTimeout, Touch: c.touchAfter, Attempt: c.Limits.LoginTimeout, Leeway: c.Limits.ClockSkew,
 			TokenLifetime: c.Tokens.Lifetime, RefreshMargin: c.Tokens.RefreshMargin, Reread: c.Tokens.ClaimsMaxAge,
 			LockLease: c.Tokens.LockLease, ProviderTimeout: c.HTTP.Timeout,
-			MaxBytes: c.Limits.SessionBytes, MaxIDToken: provider.MaxEndSessionURL, Values: c.EnableValues,
+			MaxBytes: c.Limits.SessionBytes, MaxIDToken: op.MaxEndSessionURL, Values: c.EnableValues,
 		},
 		Provider: asker{g},
 		Logger:   c.Logger,

@@ -8,7 +8,7 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -53,10 +53,10 @@ func (a asker) Verify(
 	if err != nil {
 		return "", sessionFailure(err)
 	}
-	idToken, err := up.client.VerifyIDToken(ctx, t.IDToken, provider.Expectation{
+	idToken, err := up.client.VerifyIDToken(ctx, t.IDToken, op.Expectation{
 		Nonce:       t.Nonce,
 		AccessToken: t.AccessToken,
-		Original:    &provider.Original{Subject: id.Subject(), AuthTime: id.AuthTime()},
+		Original:    &op.Original{Subject: id.Subject(), AuthTime: id.AuthTime()},
 	})
 	if err != nil {
 		return "", notVerified(err)
@@ -109,7 +109,7 @@ func sessionFailure(err error) error {
 		return nil
 	}
 	f := &session.Failure{Reason: event.ReasonProviderUnreachable, Err: err}
-	e, ok := errors.AsType[*provider.Error](err)
+	e, ok := errors.AsType[*op.Error](err)
 	if !ok {
 		return f
 	}
@@ -129,7 +129,7 @@ func sessionFailure(err error) error {
 // against the token.
 func notVerified(err error) error {
 	f := &session.Failure{Kind: session.Rejected, Reason: event.ReasonProviderUnreachable, Err: err}
-	e, ok := errors.AsType[*provider.Error](err)
+	e, ok := errors.AsType[*op.Error](err)
 	if !ok {
 		return f
 	}

@@ -1,4 +1,4 @@
-package provider
+package op
 
 import (
 	"bytes"
@@ -100,6 +100,9 @@ type answer struct {
 	body   []byte
 }
 
+// checkFunc reads an answer and returns what a library may see of it.
+type checkFunc func(answer) ([]byte, error)
+
 // guard stands between the libraries and the wire. It reads the whole answer
 // within its limit and has it checked before a library sees any of it: the
 // libraries read without limit, follow redirects, take form bodies for tokens
@@ -110,7 +113,7 @@ type answer struct {
 type guard struct {
 	base  http.RoundTripper
 	limit int64
-	check func(answer) ([]byte, error)
+	check checkFunc
 }
 
 // RoundTrip fails with a *fault, or with what check failed with.
@@ -167,7 +170,7 @@ func jsonResponse(req *http.Request, body []byte) *http.Response {
 
 // client returns an http.Client for one call: no cookies, and every answer
 // checked.
-func (c *Client) client(limit int64, check func(answer) ([]byte, error)) *http.Client {
+func (c *Client) client(limit int64, check checkFunc) *http.Client {
 	return &http.Client{Transport: &guard{c.transport, limit, check}}
 }
 

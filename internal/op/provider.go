@@ -7,7 +7,7 @@
 // own, stricter than theirs, and every answer passes those before a library
 // sees it. What the provider sends is input from a stranger until it is
 // checked; nothing of it gets into an error.
-package provider
+package op
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package provider_test
+package op_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 // tokenAnswer is a good answer of the token endpoint with some members changed.
@@ -169,7 +169,7 @@ func TestExchangeTokens(t *testing.T) {
 			o.set("token", answerJSON(tokenAnswer(map[string]any{"expires_in": tt.expiresIn})))
 			got, err := o.client().Exchange(t.Context(), "c", "v")
 			wantReason(t, err, "")
-			want := provider.Tokens{
+			want := op.Tokens{
 				AccessToken: "at-1", TokenType: "Bearer", RefreshToken: "rt-1", IDToken: "e30.e30.e30",
 				Expiry: tt.want, Scope: "openid email",
 			}
@@ -188,7 +188,7 @@ type tokenRequest struct {
 	basic                      bool
 }
 
-func (o *op) recordToken(got *tokenRequest, answer http.HandlerFunc) {
+func (o *fakeOP) recordToken(got *tokenRequest, answer http.HandlerFunc) {
 	o.set("token", func(w http.ResponseWriter, r *http.Request) {
 		r.ParseForm()
 		got.method, got.contentType, got.query, got.form = r.Method, r.Header.Get("Content-Type"), r.URL.RawQuery, r.PostForm
@@ -213,16 +213,16 @@ func TestExchangeRequest(t *testing.T) {
 		header       bool
 		form         url.Values
 	}{
-		{"C050 client_secret_basic", provider.AuthBasic, true, nil},
-		{"C049 client_secret_post", provider.AuthPost, false, url.Values{"client_id": {odd + "id"}, "client_secret": {odd}}},
-		{"C049 none", provider.AuthNone, false, url.Values{"client_id": {odd + "id"}}},
+		{"C050 client_secret_basic", op.AuthBasic, true, nil},
+		{"C049 client_secret_post", op.AuthPost, false, url.Values{"client_id": {odd + "id"}, "client_secret": {odd}}},
+		{"C049 none", op.AuthNone, false, url.Values{"client_id": {odd + "id"}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			o := newOP()
 			var got tokenRequest
 			o.recordToken(&got, answerJSON(tokenAnswer(nil)))
-			c := o.client(func(cfg *provider.Config) {
+			c := o.client(func(cfg *op.Config) {
 				cfg.ClientID = odd + "id"
 				cfg.Auth = basic(odd)
 				cfg.Auth.Method = tt.method
@@ -253,7 +253,7 @@ func TestExchangeSecretRotates(t *testing.T) {
 	var got tokenRequest
 	o.recordToken(&got, answerJSON(tokenAnswer(nil)))
 	secret, failure := "one", error(nil)
-	c := o.client(func(cfg *provider.Config) {
+	c := o.client(func(cfg *op.Config) {
 		cfg.Auth.Secret = func(context.Context) (string, error) { return secret, failure }
 	})
 	for _, secret = range []string{"one", "two"} {
@@ -297,7 +297,7 @@ func TestRefresh(t *testing.T) {
 }
 
 func TestAuthWithoutSecretPrintsItsMethod(t *testing.T) {
-	if got := fmt.Sprint(provider.Auth{Method: provider.AuthNone}); got != "none" {
+	if got := fmt.Sprint(op.Auth{Method: op.AuthNone}); got != "none" {
 		t.Errorf("prints %q", got)
 	}
 }

@@ -1,4 +1,4 @@
-package provider_test
+package op_test
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 func TestDiscoveryDocument(t *testing.T) {
@@ -63,8 +63,8 @@ func TestDiscoveryDocument(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := newOP()
 			o.set("discovery", answerJSON(metadata(tt.changes)))
-			c := o.client(func(cfg *provider.Config) { cfg.Userinfo = provider.UserinfoOn })
-			_, err := c.AuthorizationURL(t.Context(), provider.AuthorizationRequest{State: "s"})
+			c := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOn })
+			_, err := c.AuthorizationURL(t.Context(), op.AuthorizationRequest{State: "s"})
 			event := "provider.ready"
 			if e := wantReason(t, err, tt.reason); e != nil {
 				event = "provider.rejected " + tt.reason
@@ -137,7 +137,7 @@ func TestDiscoveryURL(t *testing.T) {
 	} {
 		t.Run("C002 "+issuer, func(t *testing.T) {
 			var asked []string
-			c := newOP().client(func(cfg *provider.Config) {
+			c := newOP().client(func(cfg *op.Config) {
 				cfg.Issuer = issuer
 				cfg.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 					asked = append(asked, r.URL.String())
@@ -158,7 +158,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestExplicitEndpoints(t *testing.T) {
-	explicit := provider.Endpoints{
+	explicit := op.Endpoints{
 		Authorization: "https://id.example/authorize",
 		Token:         "https://id.example/token",
 		JWKS:          "https://id.example/jwks",
@@ -167,13 +167,13 @@ func TestExplicitEndpoints(t *testing.T) {
 	t.Run("C005 all are given and nothing is discovered", func(t *testing.T) {
 		o := newOP()
 		o.set("discovery", nil)
-		c := o.client(func(cfg *provider.Config) { cfg.Endpoints = explicit })
+		c := o.client(func(cfg *op.Config) { cfg.Endpoints = explicit })
 		if meta, known := c.Known(); !known || meta.Endpoints != explicit || meta.Issuer != issuer {
 			t.Errorf("Known = %+v, %v", meta, known)
 		}
-		_, err := c.VerifyIDToken(t.Context(), goodToken(), provider.Expectation{Nonce: nonce})
+		_, err := c.VerifyIDToken(t.Context(), goodToken(), op.Expectation{Nonce: nonce})
 		wantReason(t, err, "")
-		_, err = c.VerifyIDToken(t.Context(), signed(goodHeader, encode(identity(map[string]any{"iss": "x"}))), provider.Expectation{Nonce: nonce})
+		_, err = c.VerifyIDToken(t.Context(), signed(goodHeader, encode(identity(map[string]any{"iss": "x"}))), op.Expectation{Nonce: nonce})
 		wantReason(t, err, "iss_claim")
 		if o.count("discovery") != 0 {
 			t.Error("the provider was discovered")
@@ -182,9 +182,9 @@ func TestExplicitEndpoints(t *testing.T) {
 	t.Run("C005 userinfo is missing and is discovered", func(t *testing.T) {
 		o := newOP()
 		o.set("discovery", answerJSON(metadata(map[string]any{"token_endpoint": "http://evil.example"})))
-		c := o.client(func(cfg *provider.Config) {
+		c := o.client(func(cfg *op.Config) {
 			cfg.Endpoints = explicit
-			cfg.Userinfo = provider.UserinfoOn
+			cfg.Userinfo = op.UserinfoOn
 		})
 		meta, err := c.Metadata(t.Context())
 		wantReason(t, err, "")
@@ -193,7 +193,7 @@ func TestExplicitEndpoints(t *testing.T) {
 		}
 	})
 	t.Run("one is given and overrides the discovered one", func(t *testing.T) {
-		c := newOP().client(func(cfg *provider.Config) { cfg.Endpoints.Token = "https://other.example/token" })
+		c := newOP().client(func(cfg *op.Config) { cfg.Endpoints.Token = "https://other.example/token" })
 		meta, err := c.Metadata(t.Context())
 		wantReason(t, err, "")
 		if meta.Token != "https://other.example/token" || meta.JWKS != "https://id.example/jwks" {
@@ -203,7 +203,7 @@ func TestExplicitEndpoints(t *testing.T) {
 	t.Run("C003 http off loopback when that is allowed", func(t *testing.T) {
 		o := newOP()
 		o.set("discovery", answerJSON(metadata(map[string]any{"token_endpoint": "http://id.example/token"})))
-		_, err := o.client(func(cfg *provider.Config) { cfg.AllowHTTP = true }).Metadata(t.Context())
+		_, err := o.client(func(cfg *op.Config) { cfg.AllowHTTP = true }).Metadata(t.Context())
 		wantReason(t, err, "")
 	})
 }
@@ -368,7 +368,7 @@ func TestDiscoveryIsNotPolled(t *testing.T) {
 }
 
 func TestPanicInTransport(t *testing.T) {
-	c := newOP().client(func(cfg *provider.Config) {
+	c := newOP().client(func(cfg *op.Config) {
 		cfg.Transport = roundTripper(func(*http.Request) (*http.Response, error) { panic("hush") })
 	})
 	_, err := c.Metadata(t.Context())

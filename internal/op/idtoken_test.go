@@ -1,4 +1,4 @@
-package provider_test
+package op_test
 
 import (
 	"crypto/hmac"
@@ -14,7 +14,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 func TestVerifyIDTokenClaims(t *testing.T) {
@@ -82,7 +82,7 @@ func TestVerifyIDTokenClaims(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			raw := signed(goodHeader, encode(identity(tt.changes)))
-			id, err := c.VerifyIDToken(t.Context(), raw, provider.Expectation{Nonce: nonce, AccessToken: "at-1"})
+			id, err := c.VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce, AccessToken: "at-1"})
 			if e := wantReason(t, err, tt.reason); e != nil && e.Status != 502 {
 				t.Errorf("status %d, want 502", e.Status)
 			}
@@ -122,7 +122,7 @@ func TestVerifyIDTokenPayload(t *testing.T) {
 	c := newOP().client()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := c.VerifyIDToken(t.Context(), signed(goodHeader, tt.payload), provider.Expectation{Nonce: nonce})
+			_, err := c.VerifyIDToken(t.Context(), signed(goodHeader, tt.payload), op.Expectation{Nonce: nonce})
 			wantReason(t, err, tt.reason)
 		})
 	}
@@ -131,7 +131,7 @@ func TestVerifyIDTokenPayload(t *testing.T) {
 func TestVerifyIDTokenWithoutNonce(t *testing.T) {
 	c := newOP().client()
 	for _, claim := range []any{nil, "", nonce} {
-		_, err := c.VerifyIDToken(t.Context(), signed(goodHeader, encode(identity(map[string]any{"nonce": claim}))), provider.Expectation{})
+		_, err := c.VerifyIDToken(t.Context(), signed(goodHeader, encode(identity(map[string]any{"nonce": claim}))), op.Expectation{})
 		wantReason(t, err, "nonce") // C065 a login that expects no nonce accepts none
 	}
 }
@@ -169,7 +169,7 @@ func TestVerifyIDTokenHeader(t *testing.T) {
 	c := newOP().client()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := c.VerifyIDToken(t.Context(), signed(tt.header, encode(identity(nil))), provider.Expectation{Nonce: nonce})
+			_, err := c.VerifyIDToken(t.Context(), signed(tt.header, encode(identity(nil))), op.Expectation{Nonce: nonce})
 			wantReason(t, err, tt.reason)
 		})
 	}
@@ -211,7 +211,7 @@ func TestVerifyIDTokenForgeries(t *testing.T) {
 	c := o.client()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := c.VerifyIDToken(t.Context(), tt.raw, provider.Expectation{Nonce: nonce})
+			_, err := c.VerifyIDToken(t.Context(), tt.raw, op.Expectation{Nonce: nonce})
 			wantReason(t, err, tt.reason)
 		})
 	}
@@ -265,7 +265,7 @@ func TestVerifyIDTokenAlgorithms(t *testing.T) {
 	o.set("jwks", answerJSON(keySet(
 		jwk(rsaKey().Public(), "r"), jwk(ecKey().Public(), "e"), jwk(ec384Key().Public(), "f"), jwk(edKey().Public(), "d"),
 	)))
-	c := o.client(func(cfg *provider.Config) {
+	c := o.client(func(cfg *op.Config) {
 		cfg.SigningAlgs = []string{"RS256", "PS256", "RS512", "ES256", "ES384", "EdDSA"}
 	})
 	sum := sha512.Sum512([]byte("at-1"))
@@ -292,7 +292,7 @@ func TestVerifyIDTokenAlgorithms(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("C012 %s with key %s is %q", tt.alg, tt.kid, tt.reason), func(t *testing.T) {
 			raw := joseToken(t, tt.alg, tt.key, tt.kid, identity(map[string]any{"at_hash": tt.atHash}))
-			_, err := c.VerifyIDToken(t.Context(), raw, provider.Expectation{Nonce: nonce, AccessToken: "at-1"})
+			_, err := c.VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce, AccessToken: "at-1"})
 			wantReason(t, err, tt.reason)
 		})
 	}
@@ -304,22 +304,22 @@ func TestVerifyIDTokenStepUp(t *testing.T) {
 	tests := []struct {
 		name    string
 		changes map[string]any
-		want    provider.Expectation
+		want    op.Expectation
 		reason  string
 	}{
-		{"C067 acr that was asked for", map[string]any{"acr": "gold"}, provider.Expectation{ACRValues: []string{"gold", "silver"}}, ""},
-		{"C067 acr weaker", map[string]any{"acr": "bronze"}, provider.Expectation{ACRValues: []string{"gold", "silver"}}, "acr"},
-		{"C067 acr missing", nil, provider.Expectation{ACRValues: []string{"gold"}}, "acr"},
-		{"C067 acr a list", map[string]any{"acr": []string{"gold"}}, provider.Expectation{ACRValues: []string{"gold"}}, "acr"},
-		{"C025 auth_time fresh", map[string]any{"auth_time": now.Unix()}, provider.Expectation{MaxAge: age(time.Minute)}, ""},
-		{"C025 auth_time old", map[string]any{"auth_time": now.Unix() - 300}, provider.Expectation{MaxAge: age(time.Minute)}, "auth_time"},
-		{"C067 auth_time missing", nil, provider.Expectation{MaxAge: age(time.Hour)}, "auth_time"},
-		{"C067 auth_time a string", map[string]any{"auth_time": fmt.Sprint(now.Unix())}, provider.Expectation{MaxAge: age(time.Hour)}, "auth_time"},
-		{"C067 auth_time in the future", map[string]any{"auth_time": now.Unix() + 600}, provider.Expectation{MaxAge: age(time.Hour)}, "auth_time"},
+		{"C067 acr that was asked for", map[string]any{"acr": "gold"}, op.Expectation{ACRValues: []string{"gold", "silver"}}, ""},
+		{"C067 acr weaker", map[string]any{"acr": "bronze"}, op.Expectation{ACRValues: []string{"gold", "silver"}}, "acr"},
+		{"C067 acr missing", nil, op.Expectation{ACRValues: []string{"gold"}}, "acr"},
+		{"C067 acr a list", map[string]any{"acr": []string{"gold"}}, op.Expectation{ACRValues: []string{"gold"}}, "acr"},
+		{"C025 auth_time fresh", map[string]any{"auth_time": now.Unix()}, op.Expectation{MaxAge: age(time.Minute)}, ""},
+		{"C025 auth_time old", map[string]any{"auth_time": now.Unix() - 300}, op.Expectation{MaxAge: age(time.Minute)}, "auth_time"},
+		{"C067 auth_time missing", nil, op.Expectation{MaxAge: age(time.Hour)}, "auth_time"},
+		{"C067 auth_time a string", map[string]any{"auth_time": fmt.Sprint(now.Unix())}, op.Expectation{MaxAge: age(time.Hour)}, "auth_time"},
+		{"C067 auth_time in the future", map[string]any{"auth_time": now.Unix() + 600}, op.Expectation{MaxAge: age(time.Hour)}, "auth_time"},
 		{"C025 max_age 0 and a user who took five minutes over the consent page", map[string]any{"auth_time": now.Unix() - 300},
-			provider.Expectation{MaxAge: age(0), Start: now.Add(-301 * time.Second)}, ""},
+			op.Expectation{MaxAge: age(0), Start: now.Add(-301 * time.Second)}, ""},
 		{"C025 max_age 0 and a login from before", map[string]any{"auth_time": now.Unix() - 400},
-			provider.Expectation{MaxAge: age(0), Start: now.Add(-300 * time.Second)}, "auth_time"},
+			op.Expectation{MaxAge: age(0), Start: now.Add(-300 * time.Second)}, "auth_time"},
 	}
 	c := newOP().client()
 	for _, tt := range tests {
@@ -332,7 +332,7 @@ func TestVerifyIDTokenStepUp(t *testing.T) {
 }
 
 func TestVerifyIDTokenTrustedAudience(t *testing.T) {
-	c := newOP().client(func(cfg *provider.Config) { cfg.TrustedAudiences = []string{"api"} })
+	c := newOP().client(func(cfg *op.Config) { cfg.TrustedAudiences = []string{"api"} })
 	for _, row := range []struct {
 		name   string
 		claims map[string]any
@@ -346,7 +346,7 @@ func TestVerifyIDTokenTrustedAudience(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			raw := signed(goodHeader, encode(identity(row.claims)))
-			_, err := c.VerifyIDToken(t.Context(), raw, provider.Expectation{Nonce: nonce})
+			_, err := c.VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce})
 			wantReason(t, err, row.reason)
 		})
 	}
@@ -372,9 +372,9 @@ func TestVerifyRefreshedIDToken(t *testing.T) {
 	c := newOP().client()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := c.VerifyIDToken(t.Context(), signed(goodHeader, encode(identity(tt.changes))), provider.Expectation{
+			_, err := c.VerifyIDToken(t.Context(), signed(goodHeader, encode(identity(tt.changes))), op.Expectation{
 				Nonce:    nonce,
-				Original: &provider.Original{Subject: subject, AuthTime: since},
+				Original: &op.Original{Subject: subject, AuthTime: since},
 			})
 			wantReason(t, err, tt.reason)
 		})
@@ -406,7 +406,7 @@ func TestVerifyIDTokenClockSkew(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				issued := time.Now().Add(-tt.skew).Unix()
 				raw := signed(goodHeader, encode(identity(map[string]any{"iat": issued, "nbf": issued, "exp": issued + tt.life})))
-				_, err := newOP().client().VerifyIDToken(t.Context(), raw, provider.Expectation{Nonce: nonce})
+				_, err := newOP().client().VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce})
 				wantReason(t, err, tt.reason)
 			})
 		})
@@ -417,14 +417,14 @@ func TestVerifyIDTokenClockSkew(t *testing.T) {
 // other spelling, and nothing made from it.
 func FuzzVerifyIDToken(f *testing.F) {
 	good := goodToken()
-	c := newOP().client(func(cfg *provider.Config) { cfg.Leeway = 24 * time.Hour }) // fuzzing may outlive the token
+	c := newOP().client(func(cfg *op.Config) { cfg.Leeway = 24 * time.Hour }) // fuzzing may outlive the token
 	f.Add(good)
 	f.Add(good + "=")
 	f.Add(good[:30] + "\n" + good[30:])
 	f.Add(b64(`{"alg":"none"}`) + "." + strings.Split(good, ".")[1] + ".")
 	f.Add(signed(`{"alg":"RS256","kid":"k1","crit":[]}`, `{}`))
 	f.Fuzz(func(t *testing.T, raw string) {
-		id, err := c.VerifyIDToken(t.Context(), raw, provider.Expectation{Nonce: nonce})
+		id, err := c.VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce})
 		if (err == nil) != (raw == good) {
 			t.Fatalf("VerifyIDToken(%q) = %v, %v", raw, id, err)
 		}

@@ -1,4 +1,4 @@
-package provider_test
+package op_test
 
 import (
 	"context"
@@ -24,7 +24,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 const (
@@ -65,17 +65,17 @@ func newEC(curve elliptic.Curve) *ecdsa.PrivateKey {
 	return k
 }
 
-// op is a provider in the same process. It is an http.RoundTripper, so that a
+// fakeOP is a provider in the same process. It is an http.RoundTripper, so that a
 // test in a synctest bubble can use it, and an http.Handler for a real server.
-type op struct {
+type fakeOP struct {
 	mu       sync.Mutex
 	handlers map[string]http.HandlerFunc // by path
 	calls    map[string]int
-	notices  []provider.Notice
+	notices  []op.Notice
 }
 
-func newOP() *op {
-	o := &op{handlers: map[string]http.HandlerFunc{}, calls: map[string]int{}}
+func newOP() *fakeOP {
+	o := &fakeOP{handlers: map[string]http.HandlerFunc{}, calls: map[string]int{}}
 	o.set("discovery", answerJSON(metadata(nil)))
 	o.set("jwks", answerJSON(keySet(jwk(rsaKey().Public(), "k1"))))
 	return o
@@ -89,19 +89,19 @@ var paths = map[string]string{
 	"userinfo":  "/userinfo",
 }
 
-func (o *op) set(endpoint string, h http.HandlerFunc) {
+func (o *fakeOP) set(endpoint string, h http.HandlerFunc) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.handlers[paths[endpoint]] = h
 }
 
-func (o *op) count(endpoint string) int {
+func (o *fakeOP) count(endpoint string) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.calls[paths[endpoint]]
 }
 
-func (o *op) total() int {
+func (o *fakeOP) total() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := 0
@@ -112,7 +112,7 @@ func (o *op) total() int {
 }
 
 // events returns what was notified, as "event" or "event reason".
-func (o *op) events() []string {
+func (o *fakeOP) events() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	events := []string{}
@@ -122,7 +122,7 @@ func (o *op) events() []string {
 	return events
 }
 
-func (o *op) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (o *fakeOP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.mu.Lock()
 	o.calls[r.URL.Path]++
 	h := o.handlers[r.URL.Path]
@@ -134,7 +134,7 @@ func (o *op) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h(w, r)
 }
 
-func (o *op) RoundTrip(r *http.Request) (*http.Response, error) {
+func (o *fakeOP) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		defer r.Body.Close()
 	}
@@ -165,8 +165,8 @@ func serve(h http.Handler, w http.ResponseWriter, r *http.Request) (err error) {
 	return nil
 }
 
-func (o *op) config(changes ...func(*provider.Config)) provider.Config {
-	cfg := provider.Config{
+func (o *fakeOP) config(changes ...func(*op.Config)) op.Config {
+	cfg := op.Config{
 		Issuer:           issuer,
 		ClientID:         clientID,
 		RedirectURL:      "https://app.example/auth/callback",
@@ -178,7 +178,7 @@ func (o *op) config(changes ...func(*provider.Config)) provider.Config {
 		JWKSRefresh:      time.Hour,
 		Timeout:          10 * time.Second,
 		Transport:        o,
-		Notify: func(n provider.Notice) {
+		Notify: func(n op.Notice) {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			o.notices = append(o.notices, n)
@@ -190,13 +190,13 @@ func (o *op) config(changes ...func(*provider.Config)) provider.Config {
 	return cfg
 }
 
-func (o *op) client(changes ...func(*provider.Config)) *provider.Client {
-	return provider.New(o.config(changes...))
+func (o *fakeOP) client(changes ...func(*op.Config)) *op.Client {
+	return op.New(o.config(changes...))
 }
 
-func basic(secret string) provider.Auth {
-	return provider.Auth{
-		Method: provider.AuthBasic,
+func basic(secret string) op.Auth {
+	return op.Auth{
+		Method: op.AuthBasic,
 		Secret: func(context.Context) (string, error) { return secret, nil },
 	}
 }
@@ -329,7 +329,7 @@ func joseToken(t testing.TB, alg jose.SignatureAlgorithm, key any, kid string, p
 
 // wantReason checks that err is an *Error with this reason, or nil if reason is
 // empty, and that it prints nothing that is secret.
-func wantReason(t *testing.T, err error, reason string) *provider.Error {
+func wantReason(t *testing.T, err error, reason string) *op.Error {
 	t.Helper()
 	if reason == "" {
 		if err != nil {
@@ -337,7 +337,7 @@ func wantReason(t *testing.T, err error, reason string) *provider.Error {
 		}
 		return nil
 	}
-	e, ok := errors.AsType[*provider.Error](err)
+	e, ok := errors.AsType[*op.Error](err)
 	if !ok {
 		t.Fatalf("got error %v, want reason %s", err, reason)
 	}

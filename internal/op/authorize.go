@@ -1,8 +1,7 @@
-package provider
+package op
 
 import (
 	"context"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -47,20 +46,15 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 		set("max_age", strconv.FormatInt(int64(*r.MaxAge/time.Second), 10))
 	}
 	options = append(options, oauth2.S256ChallengeOption(r.CodeVerifier))
-	return c.oauth2Config(meta, "").AuthCodeURL(r.State, options...), nil
+	return c.oauth2Config(meta).AuthCodeURL(r.State, options...), nil
 }
 
-func (c *Client) oauth2Config(meta Metadata, secret string) *oauth2.Config {
+func (c *Client) oauth2Config(meta Metadata) *oauth2.Config {
 	return &oauth2.Config{
-		ClientID:     c.cfg.ClientID,
-		ClientSecret: secret,
-		RedirectURL:  c.cfg.RedirectURL,
-		Scopes:       c.cfg.Scopes,
-		Endpoint: oauth2.Endpoint{
-			AuthURL:   meta.Authorization,
-			TokenURL:  meta.Token,
-			AuthStyle: c.cfg.Auth.style(),
-		},
+		ClientID:    c.cfg.ClientID,
+		RedirectURL: c.cfg.RedirectURL,
+		Scopes:      c.cfg.Scopes,
+		Endpoint:    oauth2.Endpoint{AuthURL: meta.Authorization},
 	}
 }
 
@@ -69,34 +63,4 @@ func (c *Client) oauth2Config(meta Metadata, secret string) *oauth2.Config {
 func (c *Client) AuthorizationOrigin() string {
 	meta, _ := c.Known()
 	return originOf(meta.Authorization)
-}
-
-// CheckResponseIssuer checks the iss parameter of an authorization response,
-// good news or bad (RFC 9207, 2.4). It keeps a provider that an attacker runs
-// from having the code of another redeemed by us, or ours by it: the mix-up
-// attack. Metadata must be known, because it says whether iss may be absent;
-// call [Client.Metadata] first.
-func (c *Client) CheckResponseIssuer(iss string, present bool) error {
-	if present && iss != c.cfg.Issuer {
-		return fromBrowser(ReasonIssMismatch)
-	}
-	if present {
-		return nil
-	}
-	meta, known := c.Known()
-	if !known {
-		return &Error{
-			Reason: ReasonProviderUnreachable,
-			Status: http.StatusServiceUnavailable,
-			Err:    refused("nothing says whether the response may lack iss"),
-		}
-	}
-	if meta.IssParameter {
-		return fromBrowser(ReasonIssMissing)
-	}
-	return nil
-}
-
-func fromBrowser(reason string) *Error {
-	return &Error{Reason: reason, Status: http.StatusBadRequest}
 }

@@ -1,4 +1,4 @@
-package provider
+package op
 
 import (
 	"context"
@@ -20,14 +20,20 @@ import (
 // comes straight from the token endpoint.
 const freshness = 10 * time.Minute
 
-// Expectation is what the ID Token of one login must agree with.
+// Expectation is what a login expects of the provider's answer. [Client.VerifyIDToken] reads neither
+// CodeVerifier nor Claim.
 type Expectation struct {
-	Nonce       string         // never empty: no ID Token matches without
-	MaxAge      *time.Duration // the max_age that was asked for, if any
-	ACRValues   []string       // the acr must be one of them, if there are any
-	AccessToken string         // what at_hash must be of, if the token has one
-	Start       time.Time      // when the login began; max_age counts from here. If zero, from now.
-	Original    *Original      // set for the ID Token of a refresh, nil for that of a login
+	Nonce        string         // never empty: no ID Token matches without
+	CodeVerifier string         // of the login's PKCE challenge
+	MaxAge       *time.Duration // the max_age that was asked for, if any
+	ACRValues    []string       // the acr must be one of them, if there are any
+	AccessToken  string         // what at_hash must be of, if the token has one
+	Start        time.Time      // when the login began; max_age counts from here. If zero, from now.
+	Original     *Original      // set for the ID Token of a refresh, nil for that of a login
+
+	// Claim is called once, before the code is sent anywhere. It takes the login for this request;
+	// when it fails, the code is not sent.
+	Claim func(context.Context) error
 }
 
 // Original is what a refreshed ID Token must repeat of the one of the login

@@ -1,4 +1,4 @@
-package provider_test
+package op_test
 
 import (
 	"context"
@@ -8,19 +8,19 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 // revocable is a client whose provider's metadata, which it has read, names a
 // revocation endpoint served by h.
-func revocable(t *testing.T, h http.HandlerFunc, changes ...func(*provider.Config)) *provider.Client {
+func revocable(t *testing.T, h http.HandlerFunc, changes ...func(*op.Config)) *op.Client {
 	t.Helper()
-	op := newOP()
-	op.set("discovery", answerJSON(metadata(map[string]any{"revocation_endpoint": "https://id.example/revoke"})))
-	op.mu.Lock()
-	op.handlers["/revoke"] = h
-	op.mu.Unlock()
-	client := op.client(changes...)
+	provider := newOP()
+	provider.set("discovery", answerJSON(metadata(map[string]any{"revocation_endpoint": "https://id.example/revoke"})))
+	provider.mu.Lock()
+	provider.handlers["/revoke"] = h
+	provider.mu.Unlock()
+	client := provider.client(changes...)
 	if _, err := client.Metadata(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -33,9 +33,9 @@ func TestRevoke(t *testing.T) {
 		header       bool   // the client authenticates in the header
 		form         string // and the form says
 	}{
-		{"C087 in the header", provider.AuthBasic, true, "token=rt-1&token_type_hint=refresh_token"},
-		{"C087 in the body", provider.AuthPost, false, "client_id=shop&client_secret=hush+%3A%25&token=rt-1&token_type_hint=refresh_token"},
-		{"C087 a public client", provider.AuthNone, false, "client_id=shop&token=rt-1&token_type_hint=refresh_token"},
+		{"C087 in the header", op.AuthBasic, true, "token=rt-1&token_type_hint=refresh_token"},
+		{"C087 in the body", op.AuthPost, false, "client_id=shop&client_secret=hush+%3A%25&token=rt-1&token_type_hint=refresh_token"},
+		{"C087 a public client", op.AuthNone, false, "client_id=shop&token=rt-1&token_type_hint=refresh_token"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			calls := 0
@@ -48,8 +48,8 @@ func TestRevoke(t *testing.T) {
 				if ok != test.header || ok && (id != "shop" || password != "hush+%3A%25") {
 					t.Errorf("header for %q with %q: %v", id, password, ok)
 				}
-			}, func(c *provider.Config) {
-				c.Auth = provider.Auth{Method: test.method, Secret: func(context.Context) (string, error) { return "hush :%", nil }}
+			}, func(c *op.Config) {
+				c.Auth = op.Auth{Method: test.method, Secret: func(context.Context) (string, error) { return "hush :%", nil }}
 			})
 			if err := client.Revoke(t.Context(), "rt-1"); err != nil || calls != 1 {
 				t.Errorf("%v after %d calls", err, calls)
@@ -72,7 +72,7 @@ func TestRevokeFails(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begun := time.Now()
 				err := revocable(t, h).Revoke(t.Context(), "rt-1")
-				wantReason(t, err, provider.ReasonRevocation)
+				wantReason(t, err, op.ReasonRevocation)
 				if took := time.Since(begun); took > 10*time.Second {
 					t.Errorf("it took %v", took)
 				}
@@ -80,10 +80,10 @@ func TestRevokeFails(t *testing.T) {
 		})
 	}
 	t.Run("C087 the secret cannot be read", func(t *testing.T) {
-		client := revocable(t, abort, func(c *provider.Config) {
+		client := revocable(t, abort, func(c *op.Config) {
 			c.Auth.Secret = func(context.Context) (string, error) { return "", errors.New("no vault") }
 		})
-		wantReason(t, client.Revoke(t.Context(), "rt-1"), provider.ReasonClientSecret)
+		wantReason(t, client.Revoke(t.Context(), "rt-1"), op.ReasonClientSecret)
 	})
 }
 
@@ -95,20 +95,20 @@ func TestRevokeAsksNobody(t *testing.T) {
 		}
 	})
 	t.Run("C087 without a revocation endpoint", func(t *testing.T) {
-		op := newOP()
-		client := op.client()
+		provider := newOP()
+		client := provider.client()
 		if _, err := client.Metadata(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		before := op.total()
-		if err := client.Revoke(t.Context(), "rt-1"); err != nil || op.total() != before {
-			t.Errorf("%v after %d requests", err, op.total()-before)
+		before := provider.total()
+		if err := client.Revoke(t.Context(), "rt-1"); err != nil || provider.total() != before {
+			t.Errorf("%v after %d requests", err, provider.total()-before)
 		}
 	})
 	t.Run("C087 before the metadata is known: a logout does not wait for it", func(t *testing.T) {
-		op := newOP()
-		if err := op.client().Revoke(t.Context(), "rt-1"); err != nil || op.total() != 0 {
-			t.Errorf("%v after %d requests", err, op.total())
+		provider := newOP()
+		if err := provider.client().Revoke(t.Context(), "rt-1"); err != nil || provider.total() != 0 {
+			t.Errorf("%v after %d requests", err, provider.total())
 		}
 	})
 }
@@ -116,28 +116,28 @@ func TestRevokeAsksNobody(t *testing.T) {
 func TestRereadUserinfo(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		mode   provider.UserinfoMode
+		mode   op.UserinfoMode
 		h      http.HandlerFunc
 		reason string
 	}{
-		{"C113 a good answer", provider.UserinfoOn, answerJSON(map[string]any{"sub": subject}), ""},
-		{"C113 no answer is no answer, and not none", provider.UserinfoOn, answerText(500, "", ""), provider.ReasonUserinfoError},
-		{"C113 a token that is over", provider.UserinfoOn, answerText(401, "", ""), provider.ReasonUserinfoError},
-		{"C113 somebody else", provider.UserinfoOn, answerJSON(map[string]any{"sub": "mallory"}), provider.ReasonUserinfoSubject},
-		{"C113 off", provider.UserinfoOff, abort, ""},
+		{"C113 a good answer", op.UserinfoOn, answerJSON(map[string]any{"sub": subject}), ""},
+		{"C113 no answer is no answer, and not none", op.UserinfoOn, answerText(500, "", ""), op.ReasonUserinfoError},
+		{"C113 a token that is over", op.UserinfoOn, answerText(401, "", ""), op.ReasonUserinfoError},
+		{"C113 somebody else", op.UserinfoOn, answerJSON(map[string]any{"sub": "mallory"}), op.ReasonUserinfoSubject},
+		{"C113 off", op.UserinfoOff, abort, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			op := newOP()
-			op.set("userinfo", test.h)
-			client := op.client(func(c *provider.Config) { c.Userinfo = test.mode })
+			provider := newOP()
+			provider.set("userinfo", test.h)
+			client := provider.client(func(c *op.Config) { c.Userinfo = test.mode })
 			_, err := client.RereadUserinfo(t.Context(), "at-1", subject)
 			wantReason(t, err, test.reason)
 		})
 	}
 	t.Run("C113 a provider without userinfo has nothing to say", func(t *testing.T) {
-		op := newOP()
-		op.set("discovery", answerJSON(metadata(map[string]any{"userinfo_endpoint": nil})))
-		client := op.client(func(c *provider.Config) { c.Userinfo = provider.UserinfoOn })
+		provider := newOP()
+		provider.set("discovery", answerJSON(metadata(map[string]any{"userinfo_endpoint": nil})))
+		client := provider.client(func(c *op.Config) { c.Userinfo = op.UserinfoOn })
 		if _, err := client.Metadata(t.Context()); err != nil {
 			t.Fatal(err)
 		}

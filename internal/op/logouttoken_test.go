@@ -1,4 +1,4 @@
-package provider_test
+package op_test
 
 import (
 	"net/http"
@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 // logout is the payload of a good logout token with some claims changed; a nil
@@ -79,8 +79,8 @@ func TestLogoutToken(t *testing.T) {
 var null = (*int)(nil)
 
 func TestLogoutTokenIsNoIDToken(t *testing.T) {
-	_, err := newOP().client().VerifyIDToken(t.Context(), logoutToken(goodHeader, map[string]any{"nonce": nonce}), provider.Expectation{Nonce: nonce})
-	wantReason(t, err, provider.ReasonType)
+	_, err := newOP().client().VerifyIDToken(t.Context(), logoutToken(goodHeader, map[string]any{"nonce": nonce}), op.Expectation{Nonce: nonce})
+	wantReason(t, err, op.ReasonType)
 }
 
 func TestLogoutTokenCannotBeJudged(t *testing.T) {
@@ -93,10 +93,10 @@ func TestLogoutTokenCannotBeJudged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				op := newOP()
-				op.set("jwks", h)
-				_, err := op.client().VerifyLogoutToken(t.Context(), logoutToken(goodHeader, nil))
-				if e := wantReason(t, err, provider.ReasonKeysUnavailable); e.Status == http.StatusBadRequest {
+				provider := newOP()
+				provider.set("jwks", h)
+				_, err := provider.client().VerifyLogoutToken(t.Context(), logoutToken(goodHeader, nil))
+				if e := wantReason(t, err, op.ReasonKeysUnavailable); e.Status == http.StatusBadRequest {
 					t.Error("the token was blamed for it: the provider would not try again")
 				}
 			})
@@ -105,8 +105,8 @@ func TestLogoutTokenCannotBeJudged(t *testing.T) {
 }
 
 func TestCheapChecksComeFirst(t *testing.T) {
-	op := newOP()
-	client := op.client()
+	provider := newOP()
+	client := provider.client()
 	for _, token := range []string{
 		"", "a.b.c", strings.Repeat("x", 1<<20), goodToken() + ".x",
 		b64(`{"alg":"none"}`) + "." + b64("{}") + ".",
@@ -118,7 +118,7 @@ func TestCheapChecksComeFirst(t *testing.T) {
 			t.Errorf("%.40q was accepted", token)
 		}
 	}
-	if n := op.total(); n != 0 {
+	if n := provider.total(); n != 0 {
 		t.Errorf("C129 junk led to %d requests to the provider", n)
 	}
 }

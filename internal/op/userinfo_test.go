@@ -1,4 +1,4 @@
-package provider_test
+package op_test
 
 import (
 	"net/http"
@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 func userinfo(changes map[string]any) map[string]any {
@@ -63,14 +63,14 @@ func TestUserinfo(t *testing.T) {
 		{"F11 a broken connection", abort, "userinfo_error", lenient, "{}"},
 	}
 	for _, tt := range tests {
-		for mode, reason := range map[provider.UserinfoMode]string{provider.UserinfoRequired: tt.required, provider.UserinfoOn: tt.on} {
-			name := tt.name + map[provider.UserinfoMode]string{provider.UserinfoRequired: ", required", provider.UserinfoOn: ", on"}[mode]
+		for mode, reason := range map[op.UserinfoMode]string{op.UserinfoRequired: tt.required, op.UserinfoOn: tt.on} {
+			name := tt.name + map[op.UserinfoMode]string{op.UserinfoRequired: ", required", op.UserinfoOn: ", on"}[mode]
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					o := newOP()
 					o.set("userinfo", tt.h)
 					o.set("token", answerJSON(userinfo(nil))) // where redirects and sources lead
-					info, err := o.client(func(cfg *provider.Config) { cfg.Userinfo = mode }).Userinfo(t.Context(), "at-1", subject)
+					info, err := o.client(func(cfg *op.Config) { cfg.Userinfo = mode }).Userinfo(t.Context(), "at-1", subject)
 					wantReason(t, err, reason)
 					if err == nil && string(info.AppendJSON(nil)) != tt.claims {
 						t.Errorf("claims %s, want %s", info.AppendJSON(nil), tt.claims)
@@ -94,7 +94,7 @@ func TestUserinfo(t *testing.T) {
 func TestUserinfoWithoutSubject(t *testing.T) {
 	o := newOP()
 	o.set("userinfo", answerJSON(userinfo(map[string]any{"sub": nil})))
-	_, err := o.client(func(cfg *provider.Config) { cfg.Userinfo = provider.UserinfoOn }).Userinfo(t.Context(), "at-1", "")
+	_, err := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOn }).Userinfo(t.Context(), "at-1", "")
 	wantReason(t, err, "userinfo_sub") // C075 nobody is not the same as nobody
 }
 
@@ -118,8 +118,8 @@ func TestUserinfoSignedAsAgreed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := newOP()
 			o.set("userinfo", tt.h)
-			_, err := o.client(func(cfg *provider.Config) {
-				cfg.Userinfo = provider.UserinfoOn
+			_, err := o.client(func(cfg *op.Config) {
+				cfg.Userinfo = op.UserinfoOn
 				cfg.UserinfoSigned = true
 			}).Userinfo(t.Context(), "at-1", subject)
 			wantReason(t, err, tt.reason)
@@ -134,7 +134,7 @@ func TestUserinfoRequest(t *testing.T) {
 		method, query, authorization = r.Method, r.URL.RawQuery, r.Header.Get("Authorization")
 		answerJSON(userinfo(nil))(w, r)
 	})
-	_, err := o.client(func(cfg *provider.Config) { cfg.Userinfo = provider.UserinfoOn }).Userinfo(t.Context(), "at-1", subject)
+	_, err := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOn }).Userinfo(t.Context(), "at-1", subject)
 	wantReason(t, err, "")
 	if method != "GET" || query != "" || authorization != "Bearer at-1" {
 		t.Errorf("C074 %s ?%s with %q", method, query, authorization)
@@ -144,12 +144,12 @@ func TestUserinfoRequest(t *testing.T) {
 func TestUserinfoWithoutEndpoint(t *testing.T) {
 	o := newOP()
 	o.set("discovery", answerJSON(metadata(map[string]any{"userinfo_endpoint": nil})))
-	_, err := o.client(func(cfg *provider.Config) { cfg.Userinfo = provider.UserinfoOn }).Userinfo(t.Context(), "at-1", subject)
+	_, err := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOn }).Userinfo(t.Context(), "at-1", subject)
 	wantReason(t, err, "")
 	if want := []string{"provider.ready", "userinfo.failed userinfo_error"}; !slices.Equal(o.events(), want) {
 		t.Errorf("events %q, want %q", o.events(), want)
 	}
-	_, err = o.client(func(cfg *provider.Config) { cfg.Userinfo = provider.UserinfoRequired }).Userinfo(t.Context(), "at-1", subject)
+	_, err = o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoRequired }).Userinfo(t.Context(), "at-1", subject)
 	wantReason(t, err, "endpoint_invalid")
 }
 
@@ -157,7 +157,7 @@ func TestUserinfoHoldsUpNoLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
 		o.set("userinfo", hang)
-		c := o.client(func(cfg *provider.Config) { cfg.Userinfo = provider.UserinfoOn })
+		c := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOn })
 		start := time.Now()
 		_, err := c.Userinfo(t.Context(), "at-1", subject)
 		wantReason(t, err, "")

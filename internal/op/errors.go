@@ -1,4 +1,4 @@
-package provider
+package op
 
 import (
 	"errors"
@@ -10,10 +10,18 @@ import (
 // token, a code, a secret or a URL with a query, whatever the provider sent.
 type Error struct {
 	Reason string // one of the Reason constants
-	Status int    // what the browser gets: 502 for an invalid answer, 503 for a provider that is down or busy, 504 for a slow one, 400 for what came through the browser
-	Code   string // the OAuth error code, if the provider answered with one: a registered code or "other"
-	Hint   string // what an operator can do about it, if we know
-	Err    error  // the cause; may be nil
+
+	// Status is what the browser gets: 502 for an invalid answer, 503 for a provider that is down or
+	// busy, 504 for a slow one, 400 for what came through the browser.
+	Status int
+
+	Code string // the OAuth error code, if the provider answered with one: registered, or "other"
+	Hint string // what an operator can do about it, if we know
+	Err  error  // the cause; may be nil
+
+	// OfResponse says that the authorization response itself is refused, or brings an error. The
+	// login cannot be finished any more.
+	OfResponse bool
 }
 
 // Error returns the reason, the code and the cause.
@@ -45,8 +53,11 @@ const (
 	ReasonClientSecret        = "client_secret"        // our own secret could not be read
 
 	// The authorization response.
-	ReasonIssMissing  = "iss_missing"
-	ReasonIssMismatch = "iss_mismatch"
+	ReasonResponseInvalid    = "response_invalid"
+	ReasonDuplicateParameter = "duplicate_parameter"
+	ReasonProviderError      = "op_error:" // a registered code follows
+	ReasonIssMissing         = "iss_missing"
+	ReasonIssMismatch        = "iss_mismatch"
 
 	// The token endpoint.
 	ReasonTokenEndpointUnreachable = "token_endpoint_unreachable"

@@ -1,4 +1,4 @@
-package provider
+package op
 
 import (
 	"context"
@@ -7,8 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-
-	"golang.org/x/oauth2"
 )
 
 // Auth is how the client authenticates at the token endpoint (OpenID Connect
@@ -24,17 +22,6 @@ const (
 	AuthPost  = "client_secret_post"
 	AuthNone  = "none"
 )
-
-// style is the method in the words of x/oauth2. Its third style, guessing, sends
-// a refused code a second time, which a provider must take for a replay
-// (RFC 6749, 4.1.2). A public client names itself in the body: in the header it
-// would send an empty password.
-func (a Auth) style() oauth2.AuthStyle {
-	if a.Method == AuthBasic {
-		return oauth2.AuthStyleInHeader
-	}
-	return oauth2.AuthStyleInParams
-}
 
 // secret returns the secret as it is now; it may have been rotated.
 func (a Auth) secret(ctx context.Context) (string, error) {

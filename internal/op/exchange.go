@@ -1,15 +1,14 @@
-package provider
+package op
 
 import (
 	"context"
 	"math"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/oauth2"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
@@ -24,13 +23,14 @@ type Tokens struct {
 	Scope        string    // as granted; empty if it is what was asked for
 }
 
-// Exchange redeems a code (RFC 6749, 4.1.3). The code is sent once: a provider
-// must take a second time for a replay and revoke what it gave (4.1.2), so
-// neither a refusal nor a broken connection is followed by another attempt.
+// Exchange redeems a code (RFC 6749, 4.1.3). The code is sent once: neither a
+// refusal nor a broken connection is followed by another attempt.
 func (c *Client) Exchange(ctx context.Context, code, codeVerifier string) (*Tokens, error) {
-	return c.requestTokens(ctx, true, func(ctx context.Context, conf *oauth2.Config) error {
-		_, err := conf.Exchange(ctx, code, oauth2.VerifierOption(codeVerifier))
-		return err
+	return c.requestTokens(ctx, true, url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {code},
+		"code_verifier": {codeVerifier},
+		"redirect_uri":  {c.cfg.RedirectURL},
 	})
 }
 
@@ -38,65 +38,46 @@ func (c *Client) Exchange(ctx context.Context, code, codeVerifier string) (*Toke
 // the result is empty when the old one stays valid, and IDToken when there is
 // no new one. A refused token is an *Error with the Code "invalid_grant".
 func (c *Client) Refresh(ctx context.Context, refreshToken string) (*Tokens, error) {
-	return c.requestTokens(ctx, false, func(ctx context.Context, conf *oauth2.Config) error {
-		_, err := conf.TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
-		return err
+	return c.requestTokens(ctx, false, url.Values{
+		"grant_type":    {"refresh_token"},
+		"refresh_token": {refreshToken},
 	})
 }
 
-// requestTokens has x/oauth2 make one request to the token endpoint and reads
-// the answer itself.
-func (c *Client) requestTokens(ctx context.Context, needIDToken bool, request func(context.Context, *oauth2.Config) error) (*Tokens, error) {
+// requestTokens makes one request to the token endpoint.
+func (c *Client) requestTokens(
+	ctx context.Context, needIDToken bool, form url.Values,
+) (*Tokens, error) {
 	meta, err := c.Metadata(ctx)
 	if err != nil {
 		return nil, err
 	}
-	secret, err := c.cfg.Auth.secret(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
 	var tokens *Tokens
-	client := c.client(tokenLimit, func(a answer) (body []byte, err error) {
-		tokens, body, err = readTokens(a, needIDToken)
-		return body, err
+	err = c.post(ctx, meta.Token, form, tokenLimit, func(a answer) (_ []byte, err error) {
+		tokens, err = readTokens(a, needIDToken)
+		return nil, err
 	})
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, client)
-	if err := request(ctx, c.oauth2Config(meta, secret)); err != nil {
+	if err != nil {
 		return nil, failure(err, ReasonTokenEndpointUnreachable, ReasonTokenResponseInvalid)
 	}
 	return tokens, nil
 }
 
-// readTokens reads an answer of the token endpoint. The body it returns holds
-// what x/oauth2 may see: the members that were checked, by their exact names.
-func readTokens(a answer, needIDToken bool) (*Tokens, []byte, error) {
+// readTokens reads an answer of the token endpoint.
+func readTokens(a answer, needIDToken bool) (*Tokens, error) {
 	doc, err := claims.Parse(a.body)
 	isJSON := err == nil && hasMediaType(a.header, "application/json")
 	if code, ok := doc.Get("error"); ok || a.status >= 400 {
 		oauthCode, _ := code.Str()
-		return nil, nil, tokenEndpointError(a.status, oauthCode)
+		return nil, tokenEndpointError(a.status, oauthCode)
 	}
 	if a.status != http.StatusOK {
-		return nil, nil, statusFault(a.status)
+		return nil, statusFault(a.status)
 	}
 	if !isJSON {
-		return nil, nil, refused("the answer is not one JSON object with the type application/json")
+		return nil, refused("the answer is not one JSON object with the type application/json")
 	}
-	tokens, err := newTokens(doc, needIDToken)
-	if err != nil {
-		return nil, nil, err
-	}
-	return tokens, doc.Filter(isTokenMember).AppendJSON(nil), nil
-}
-
-func isTokenMember(name string) bool {
-	switch name {
-	case "access_token", "token_type", "refresh_token":
-		return true
-	}
-	return false
+	return newTokens(doc, needIDToken)
 }
 
 func newTokens(doc claims.Object, needIDToken bool) (*Tokens, error) {

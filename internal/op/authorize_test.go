@@ -1,4 +1,4 @@
-package provider_test
+package op_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 func TestAuthorizationURL(t *testing.T) {
@@ -28,30 +28,30 @@ func TestAuthorizationURL(t *testing.T) {
 		"code_challenge":        base64.RawURLEncoding.EncodeToString(sum[:]),
 		"code_challenge_method": "S256",
 	}
-	extra := func(cfg *provider.Config) { cfg.AuthParams = [][2]string{{"kc_idp_hint", "a b&c"}, {"prompt", "none"}} }
+	extra := func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"kc_idp_hint", "a b&c"}, {"prompt", "none"}} }
 	zero, minute := time.Duration(0), 90*time.Second
 	tests := []struct {
 		name    string
-		change  func(*provider.Config)
-		request provider.AuthorizationRequest
+		change  func(*op.Config)
+		request op.AuthorizationRequest
 		more    map[string]string
 	}{
-		{"C018 C019 C021 a plain login", nil, provider.AuthorizationRequest{}, nil},
-		{"C025 max_age 0", nil, provider.AuthorizationRequest{MaxAge: &zero}, map[string]string{"max_age": "0"}},
-		{"C025 step-up", nil, provider.AuthorizationRequest{MaxAge: &minute, ACRValues: []string{"gold", "silver"}},
+		{"C018 C019 C021 a plain login", nil, op.AuthorizationRequest{}, nil},
+		{"C025 max_age 0", nil, op.AuthorizationRequest{MaxAge: &zero}, map[string]string{"max_age": "0"}},
+		{"C025 step-up", nil, op.AuthorizationRequest{MaxAge: &minute, ACRValues: []string{"gold", "silver"}},
 			map[string]string{"max_age": "90", "acr_values": "gold silver"}},
-		{"a response mode", func(cfg *provider.Config) { cfg.ResponseMode = "form_post" }, provider.AuthorizationRequest{},
+		{"a response mode", func(cfg *op.Config) { cfg.ResponseMode = "form_post" }, op.AuthorizationRequest{},
 			map[string]string{"response_mode": "form_post"}},
-		{"C024 extra parameters", extra, provider.AuthorizationRequest{}, map[string]string{"kc_idp_hint": "a b&c", "prompt": "none"}},
-		{"C036 a login that may ask the user", extra, provider.AuthorizationRequest{Interactive: true}, map[string]string{"kc_idp_hint": "a b&c"}},
-		{"another prompt stays", func(cfg *provider.Config) { cfg.AuthParams = [][2]string{{"prompt", "consent"}} },
-			provider.AuthorizationRequest{Interactive: true}, map[string]string{"prompt": "consent"}},
+		{"C024 extra parameters", extra, op.AuthorizationRequest{}, map[string]string{"kc_idp_hint": "a b&c", "prompt": "none"}},
+		{"C036 a login that may ask the user", extra, op.AuthorizationRequest{Interactive: true}, map[string]string{"kc_idp_hint": "a b&c"}},
+		{"another prompt stays", func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"prompt", "consent"}} },
+			op.AuthorizationRequest{Interactive: true}, map[string]string{"prompt": "consent"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			o := newOP()
 			o.set("discovery", answerJSON(metadata(map[string]any{"authorization_endpoint": "https://id.example/authorize?p=b2c"})))
-			var changes []func(*provider.Config)
+			var changes []func(*op.Config)
 			if tt.change != nil {
 				changes = append(changes, tt.change)
 			}
@@ -124,8 +124,8 @@ func TestOrigins(t *testing.T) {
 		"http://127.0.0.1:80/authorize":     "http://127.0.0.1",
 		"https://[2001:DB8::1]/authorize":   "https://[2001:db8::1]",
 	} {
-		c := newOP().client(func(cfg *provider.Config) {
-			cfg.Endpoints = provider.Endpoints{Authorization: endpoint, Token: endpoint, JWKS: endpoint}
+		c := newOP().client(func(cfg *op.Config) {
+			cfg.Endpoints = op.Endpoints{Authorization: endpoint, Token: endpoint, JWKS: endpoint}
 		})
 		if got := c.AuthorizationOrigin(); got != want {
 			t.Errorf("the origin of %s is %q, want %q", endpoint, got, want)

@@ -1,4 +1,4 @@
-package provider_test
+package op_test
 
 import (
 	"fmt"
@@ -10,12 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
-func verify(t *testing.T, c *provider.Client, raw string) error {
+func verify(t *testing.T, c *op.Client, raw string) error {
 	t.Helper()
-	_, err := c.VerifyIDToken(t.Context(), raw, provider.Expectation{Nonce: nonce})
+	_, err := c.VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce})
 	if err != nil {
 		checkSilent(t, err)
 	}
@@ -85,7 +85,7 @@ func TestKeySets(t *testing.T) {
 			if strings.Contains(tt.name, "1024") {
 				raw = signedBy(smallRSA(), tt.header, encode(identity(nil)))
 			}
-			_, err := o.client().VerifyIDToken(t.Context(), raw, provider.Expectation{Nonce: nonce})
+			_, err := o.client().VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce})
 			wantReason(t, err, tt.reason)
 		})
 	}
@@ -233,7 +233,7 @@ func TestKeyAge(t *testing.T) {
 					w.Header().Set("Cache-Control", tt.cacheControl)
 					answerJSON(keySet(jwk(rsaKey().Public(), "k1")))(w, r)
 				})
-				c := o.client(func(cfg *provider.Config) { cfg.JWKSRefresh = tt.configured })
+				c := o.client(func(cfg *op.Config) { cfg.JWKSRefresh = tt.configured })
 				wantReason(t, verify(t, c, goodToken()), "")
 				time.Sleep(tt.want - time.Second)
 				wantReason(t, verify(t, c, goodToken()), "")
@@ -314,18 +314,18 @@ func TestThrottledLoadsAreToldOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		told := 0
-		c := newOP().client(func(cfg *provider.Config) {
-			cfg.Notify = func(n provider.Notice) {
+		c := newOP().client(func(cfg *op.Config) {
+			cfg.Notify = func(n op.Notice) {
 				mu.Lock()
 				defer mu.Unlock()
-				if n.Event == provider.EventKeysThrottled {
+				if n.Event == op.EventKeysThrottled {
 					told++
 				}
 			}
 		})
 		junk := `{"alg":"RS256","kid":"unknown"}`
 		for range 50 {
-			_, err := c.VerifyIDToken(t.Context(), signed(junk, encode(identity(nil))), provider.Expectation{Nonce: nonce})
+			_, err := c.VerifyIDToken(t.Context(), signed(junk, encode(identity(nil))), op.Expectation{Nonce: nonce})
 			wantReason(t, err, "key_unknown")
 		}
 		if told != 1 {

@@ -1,4 +1,4 @@
-package provider_test
+package op_test
 
 import (
 	"bufio"
@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oidcgate/oidcgate/internal/provider"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 // These tests use the hardened transport and real sockets, for what only those
@@ -25,22 +25,22 @@ import (
 
 // at points a Config to a provider at base, all of whose endpoints are known,
 // over the hardened transport.
-func at(base string) func(*provider.Config) {
-	return func(cfg *provider.Config) {
+func at(base string) func(*op.Config) {
+	return func(cfg *op.Config) {
 		cfg.Issuer = base
-		cfg.Endpoints = provider.Endpoints{
+		cfg.Endpoints = op.Endpoints{
 			Authorization: base + "/authorize", Token: base + "/token", JWKS: base + "/jwks", Userinfo: base + "/userinfo",
 		}
-		cfg.Userinfo = provider.UserinfoRequired
+		cfg.Userinfo = op.UserinfoRequired
 		cfg.Transport = nil
 		cfg.Timeout = 300 * time.Millisecond
 	}
 }
 
-func discoveredAt(base string) func(*provider.Config) {
-	return func(cfg *provider.Config) {
+func discoveredAt(base string) func(*op.Config) {
+	return func(cfg *op.Config) {
 		at(base)(cfg)
-		cfg.Endpoints = provider.Endpoints{}
+		cfg.Endpoints = op.Endpoints{}
 	}
 }
 
@@ -118,18 +118,18 @@ func TestFaultsOnTheWire(t *testing.T) {
 	}
 	calls := []struct {
 		name string
-		call func(*provider.Client) error
+		call func(*op.Client) error
 	}{
-		{"token", func(c *provider.Client) error {
+		{"token", func(c *op.Client) error {
 			_, err := c.Exchange(t.Context(), "hush-code", "hush-verifier")
 			return err
 		}},
-		{"userinfo", func(c *provider.Client) error {
+		{"userinfo", func(c *op.Client) error {
 			_, err := c.Userinfo(t.Context(), "hush-token", subject)
 			return err
 		}},
-		{"jwks", func(c *provider.Client) error {
-			_, err := c.VerifyIDToken(t.Context(), goodToken(), provider.Expectation{Nonce: nonce})
+		{"jwks", func(c *op.Client) error {
+			_, err := c.VerifyIDToken(t.Context(), goodToken(), op.Expectation{Nonce: nonce})
 			return err
 		}},
 	}
@@ -228,7 +228,7 @@ func TestGzipBomb(t *testing.T) {
 	server := httptest.NewServer(o)
 	defer server.Close()
 	for name, transport := range map[string]http.RoundTripper{"ours": nil, "net/http's own": &http.Transport{}} {
-		c := o.client(at(server.URL), func(cfg *provider.Config) {
+		c := o.client(at(server.URL), func(cfg *op.Config) {
 			cfg.Transport = transport
 			cfg.Timeout = 10 * time.Second
 		})
@@ -274,7 +274,7 @@ func TestTLS(t *testing.T) {
 			if tt.trust {
 				roots.AddCert(server.Certificate())
 			}
-			c := o.client(at("https://"+tt.host), func(cfg *provider.Config) {
+			c := o.client(at("https://"+tt.host), func(cfg *op.Config) {
 				cfg.Timeout = 10 * time.Second
 				cfg.Transport = &http.Transport{
 					TLSClientConfig: &tls.Config{RootCAs: roots},
@@ -342,7 +342,7 @@ func TestForbiddenAddresses(t *testing.T) {
 		"224.0.0.1", "[ff02::1]", "255.255.255.255", "0.0.0.0", "[::]",
 	} {
 		t.Run("F43 "+host, func(t *testing.T) {
-			c := newOP().client(at("http://"+host), func(cfg *provider.Config) { cfg.AllowHTTP = true })
+			c := newOP().client(at("http://"+host), func(cfg *op.Config) { cfg.AllowHTTP = true })
 			_, err := c.Exchange(t.Context(), "c", "v")
 			wantReason(t, err, "token_endpoint_unreachable")
 			if !strings.Contains(err.Error(), "metadata service") {
@@ -391,11 +391,11 @@ func TestLoginOverHTTP(t *testing.T) {
 	raw := signed(goodHeader, encode(identity(map[string]any{"iss": server.URL, "at_hash": halfHash("at-1")})))
 	o.set("token", answerJSON(tokenAnswer(map[string]any{"id_token": raw})))
 	o.set("userinfo", answerJSON(userinfo(nil)))
-	c := o.client(discoveredAt(server.URL), func(cfg *provider.Config) { cfg.Timeout = 10 * time.Second })
+	c := o.client(discoveredAt(server.URL), func(cfg *op.Config) { cfg.Timeout = 10 * time.Second })
 
 	tokens, err := c.Exchange(t.Context(), "code", "verifier")
 	wantReason(t, err, "")
-	id, err := c.VerifyIDToken(t.Context(), tokens.IDToken, provider.Expectation{Nonce: nonce, AccessToken: tokens.AccessToken})
+	id, err := c.VerifyIDToken(t.Context(), tokens.IDToken, op.Expectation{Nonce: nonce, AccessToken: tokens.AccessToken})
 	wantReason(t, err, "")
 	if v, _ := id.Get("email"); string(v.AppendJSON(nil)) != `"jane@example.org"` {
 		t.Errorf("email is %s", v.AppendJSON(nil))
