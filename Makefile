@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test interop bench load fuzz
+.PHONY: help demo setup test interop bench load fuzz measures
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,3 +25,6 @@ load: setup ## what a million sessions take in one Redis (LOAD="-sessions 1000,1
 
 fuzz: ## every fuzz target for FUZZTIME each (10s)
 	@scripts/fuzz
+
+measures: ## how the code is arranged, in numbers (REV=<commit> shows that commit beside it)
+	@scripts/measures

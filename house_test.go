@@ -1,0 +1,196 @@
+package oidcgate_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"unicode"
+
+	"github.com/oidcgate/oidcgate/internal/measure"
+)
+
+// columns is how wide a line may be. A tab is one column.
+const columns = 100
+
+// limits hold how the code is arranged: each find returns what breaks a rule, and at most so many
+// may. internal/measure says which package may import which; make measures prints the numbers.
+var limits = []struct {
+	rule string
+	most int
+	find func(*measure.Module) []string
+}{
+	{"packages import only packages below them", 0, (*measure.Module).WrongImports},
+	{"the root imports neither unsafe nor reflect", 0, (*measure.Module).UnsafeImports},
+	{"other modules are imported only if listed", 0, foreignImports},
+	{"the root does not call the store", 0, (*measure.Module).StoreCalls},
+	{"lines of the root are short", 0, longInRoot},
+	{"lines of internal, store and oidcgatetest are short", 0, longBelow},
+	{"few files of the root use each other", 6, mutualPairs},
+	{"doc.go explains files that use each other", 0, unexplainedPairs},
+	{"doc.go lists each file of the root once", 0, wronglyListed},
+	{"doc.go lists files as a request passes them", 0, outOfOrder},
+}
+
+// dependencies are the modules that the packages of this one may import. Another one needs a
+// paragraph of why.
+var dependencies = []string{
+	"github.com/alexedwards/scs/v2",
+	"github.com/coreos/go-oidc/v3",
+	"github.com/go-jose/go-jose/v4",
+	"github.com/redis/go-redis/v9",
+	"golang.org/x/oauth2",
+}
+
+// docStages are the files that a login passes, in the order in which doc.go lists them:
+// configuration, every request, who may enter, to the provider, back, out, and what is told.
+var docStages = []string{
+	"config.go", "middleware.go", "require.go", "login.go", "callback.go", "logout.go", "event.go",
+}
+
+// house reads the code once for all tests.
+var house = sync.OnceValues(func() (*measure.Module, error) { return measure.Load(".") })
+
+func TestHouse(t *testing.T) {
+	m, err := house()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(m.Packages); n < 8 {
+		t.Fatalf("go list found only %d packages", n)
+	}
+	for _, l := range limits {
+		t.Run(l.rule, func(t *testing.T) {
+			if found := l.find(m); len(found) > l.most {
+				t.Errorf("found %d, want at most %d:\n%s", len(found), l.most, firstFew(found))
+			}
+		})
+	}
+}
+
+// firstFew joins the findings that fit on a screen.
+func firstFew(found []string) string {
+	const most = 25
+	if len(found) > most {
+		found = append(slices.Clone(found[:most]), fmt.Sprintf("and %d more", len(found)-most))
+	}
+	return "\t" + strings.Join(found, "\n\t")
+}
+
+func foreignImports(m *measure.Module) []string { return m.ForeignImports(dependencies) }
+
+func longInRoot(m *measure.Module) []string { return measure.LongLines(m.Root(), columns) }
+
+func longBelow(m *measure.Module) []string {
+	return measure.LongLines(m.Below("internal", "store", "oidcgatetest"), columns)
+}
+
+func mutualPairs(m *measure.Module) []string {
+	var all []string
+	for _, p := range m.Pairs() {
+		all = append(all, p.String())
+	}
+	return all
+}
+
+// unexplainedPairs returns the pairs of files that no sentence of doc.go names as "a.go and b.go".
+func unexplainedPairs(m *measure.Module) []string {
+	text := docText(m)
+	var missing []string
+	for _, p := range m.Pairs() {
+		one, other := p.A+" and "+p.B, p.B+" and "+p.A
+		if !strings.Contains(text, one) && !strings.Contains(text, other) {
+			missing = append(missing, one)
+		}
+	}
+	return missing
+}
+
+// wronglyListed returns the files of the root that doc.go does not list exactly once, and listed
+// files that do not exist. A file of another package may be listed with its path.
+func wronglyListed(m *measure.Module) []string {
+	times := map[string]int{}
+	for _, name := range docList(m) {
+		times[name]++
+	}
+	var wrong []string
+	for _, f := range m.Root() {
+		if n := times[f.Name]; n != 1 && f.Name != "doc.go" {
+			wrong = append(wrong, fmt.Sprintf("%s is listed %d times", f.Name, n))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(times)) {
+		if !exists(m, name) {
+			wrong = append(wrong, name+" is listed and does not exist")
+		}
+	}
+	return wrong
+}
+
+func exists(m *measure.Module, name string) bool {
+	return slices.ContainsFunc(m.Packages, func(p *measure.Package) bool {
+		return slices.ContainsFunc(p.Files, func(f *measure.File) bool { return f.Name == name })
+	})
+}
+
+// outOfOrder returns the stages that doc.go does not list, or lists before an earlier one.
+func outOfOrder(m *measure.Module) []string {
+	list := docList(m)
+	var wrong []string
+	last := -1
+	for _, name := range docStages {
+		at := slices.Index(list, name)
+		if at <= last {
+			wrong = append(wrong, name+" is missing or stands too early")
+		}
+		last = max(last, at)
+	}
+	return wrong
+}
+
+// docList returns the files that doc.go names below "Where things are", in the lines that are
+// indented by a tab.
+func docList(m *measure.Module) []string {
+	var names []string
+	within := false
+	for _, line := range docLines(m) {
+		if heading, ok := strings.CutPrefix(line, "// # "); ok {
+			within = heading == "Where things are"
+		}
+		if !within || !strings.HasPrefix(line, "//\t") {
+			continue
+		}
+		for _, word := range strings.FieldsFunc(line[2:], separates) {
+			if word = strings.TrimRight(word, "."); strings.HasSuffix(word, ".go") {
+				names = append(names, word)
+			}
+		}
+	}
+	return names
+}
+
+func separates(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-/", r)
+}
+
+// docText returns the sentences of doc.go, without its lists and code.
+func docText(m *measure.Module) string {
+	var words []string
+	for _, line := range docLines(m) {
+		if !strings.HasPrefix(line, "//\t") {
+			words = append(words, strings.Fields(strings.TrimPrefix(line, "//"))...)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func docLines(m *measure.Module) []string {
+	for _, f := range m.Root() {
+		if f.Name == "doc.go" {
+			return f.Lines
+		}
+	}
+	return nil
+}
