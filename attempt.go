@@ -1,13 +1,13 @@
 package oidcgate
 
 import (
-	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,7 +15,6 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/returnto"
 	"github.com/oidcgate/oidcgate/internal/seal"
-	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // attempt is one login under way. It lives sealed in a cookie of its own, so that tabs do not disturb each
@@ -149,11 +148,11 @@ func (g *Gate) dropAttempts(w http.ResponseWriter, r *http.Request, size int) {
 	}
 }
 
-// attemptOf finds the attempt that the response answers, in the browser that began it. Everything else about
+// findAttempt finds the attempt that the response answers, in the browser that began it. Everything else about
 // the response, errors included, is believed only after that (RFC 9700, section 4.7).
-func (g *Gate) attemptOf(r *http.Request, up *upstream, state string) (attempt, *LoginError) {
+func (g *Gate) findAttempt(r *http.Request, up *upstream, state string) (attempt, *LoginError) {
 	if len(state) != stateSize {
-		return attempt{}, badResponse(ReasonUnknownState, "a state of %d bytes", len(state))
+		return attempt{}, badRequest(ReasonUnknownState, fmt.Errorf("a state of %d bytes", len(state)))
 	}
 	found := false
 	for _, c := range r.CookiesNamed(g.attemptCookie(state)) {
@@ -162,32 +161,25 @@ func (g *Gate) attemptOf(r *http.Request, up *upstream, state string) (attempt, 
 		if !ok || subtle.ConstantTimeCompare([]byte(a.state()), []byte(state)) != 1 {
 			continue
 		}
-		// A login begun at one provider does not end at another (mix-up, RFC 9700, section 4.4).
-		if a.Provider != up.name {
-			return attempt{}, badResponse(ReasonIssMismatch, "the login began at another provider")
-		}
-		if age := time.Since(a.Start); age >= g.config.Limits.LoginTimeout || age < -g.config.Limits.ClockSkew {
-			return attempt{}, badResponse(ReasonStateExpired, "begun %v ago", age.Round(time.Second))
-		}
-		return a, nil
+		return a, g.checkAttempt(&a, up)
 	}
 	if found {
-		return attempt{}, badResponse(ReasonStateBrowserMismatch, "the attempt's cookie does not belong to the state")
+		return attempt{}, badRequest(ReasonStateBrowserMismatch,
+			errors.New("the attempt's cookie does not belong to the state"))
 	}
-	return attempt{}, badResponse(ReasonUnknownState, "no attempt with this state in this browser")
+	return attempt{}, badRequest(ReasonUnknownState,
+		errors.New("no attempt with this state in this browser"))
 }
 
-// claim takes the attempt for this request, once over all replicas and before the code is sent
-// anywhere.
-func (g *Gate) claim(ctx context.Context, a attempt) *LoginError {
-	err := g.keeper.ClaimAttempt(ctx, a.reference())
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, session.ErrUsed):
-		return &LoginError{
-			Status: http.StatusBadRequest, Reason: ReasonStateReplayed, Err: err, retry: a.ReturnTo,
-		}
+// checkAttempt refuses an attempt that began at another provider (mix-up, RFC 9700, section 4.4), or
+// too long ago.
+func (g *Gate) checkAttempt(a *attempt, up *upstream) *LoginError {
+	if a.Provider != up.name {
+		return badRequest(ReasonIssMismatch, errors.New("the login began at another provider"))
 	}
-	return storeFailure(err)
+	age := time.Since(a.Start)
+	if age >= g.config.Limits.LoginTimeout || age < -g.config.Limits.ClockSkew {
+		return badRequest(ReasonStateExpired, fmt.Errorf("begun %v ago", age.Round(time.Second)))
+	}
+	return nil
 }

@@ -54,20 +54,33 @@ func failureText(e *LoginError) (title, text string) {
 	return "Login failed", "The login could not be completed. Please log in again; if it happens again, tell us the reference."
 }
 
-// providerFailure turns what internal/provider found wrong into what is answered and logged.
-func providerFailure(err error, retry string) *LoginError {
-	var e *op.Error
-	if !errors.As(err, &e) {
-		e = &op.Error{Reason: string(ReasonProviderUnreachable), Status: http.StatusServiceUnavailable, Err: err}
+// providerFailure turns what internal/op found wrong into what is answered and logged.
+func providerFailure(err error) *LoginError {
+	if refused, ok := errors.AsType[*LoginError](err); ok {
+		return refused
+	}
+	e, ok := errors.AsType[*op.Error](err)
+	if !ok {
+		e = &op.Error{
+			Reason: op.ReasonProviderUnreachable, Status: http.StatusServiceUnavailable, Err: err,
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			e.Status = http.StatusGatewayTimeout
 		}
 	}
-	return &LoginError{Status: e.Status, Reason: Reason(e.Reason), Hint: e.Hint, Err: e, retry: retry}
+	refused := &LoginError{Status: e.Status, Reason: Reason(e.Reason), Hint: e.Hint, Err: e}
+	switch {
+	case e.OfResponse && e.Code != "":
+		refused.Err = &ProviderError{Code: e.Code}
+	case e.OfResponse && e.Err != nil:
+		refused.Err = e.Err
+	}
+	return refused
 }
 
-func badResponse(reason Reason, format string, args ...any) *LoginError {
-	return &LoginError{Status: http.StatusBadRequest, Reason: reason, Err: fmt.Errorf(format, args...)}
+// badRequest is the failure of a login by what the browser brought.
+func badRequest(reason Reason, err error) *LoginError {
+	return &LoginError{Status: http.StatusBadRequest, Reason: reason, Err: err}
 }
 
 func errorText(err error) string {

@@ -96,7 +96,9 @@ func (g *Gate) startLogin(w http.ResponseWriter, r *http.Request, up *upstream, 
 	}
 	location, err := up.client.AuthorizationURL(r.Context(), request)
 	if err != nil {
-		g.fail(w, r, up, providerFailure(err, a.ReturnTo))
+		refused := providerFailure(err)
+		refused.retry = a.ReturnTo
+		g.fail(w, r, up, refused)
 		return
 	}
 	if err := g.keepAttempt(w, r, a); err != nil {
