@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test interop bench load fuzz measures
+.PHONY: help demo setup quick test api api-update vulncheck underload interop bench load fuzz measures
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## a shop and a provider in one process; needs nothing but Go
 	@cd examples && go run ./demo
@@ -10,8 +10,23 @@ demo: ## a shop and a provider in one process; needs nothing but Go
 setup: ## install what the tests need and this machine lacks
 	@scripts/setup
 
-test: setup ## setup, then gofmt, vet, staticcheck and every test of every module
+quick: ## gofmt, vet, the API and the tests of the root module; one or two minutes, needs Go and redis-server
+	@scripts/quick
+
+test: setup ## setup, then gofmt, vet, staticcheck and every test of every module; says at the end what failed
 	@scripts/test
+
+api: ## fails where the exported API is not as api.txt has it
+	@scripts/api
+
+api-update: ## writes the exported API to api.txt
+	@scripts/api -update
+
+vulncheck: ## known vulnerabilities in what the modules use (needs the vulnerability database)
+	@scripts/vulncheck
+
+underload: ## the tests of the root module COUNT times (20) beside two busy loops; says which failed
+	@scripts/underload
 
 interop: ## log in at Keycloak, fetched through Maven (exits 75 when Maven is not reachable)
 	@scripts/interop

@@ -113,9 +113,10 @@ func TestRedisCommandsOfARequest(t *testing.T) {
 }
 
 func TestUseIsNotedOnceInAWhile(t *testing.T) {
-	w, seen := newRedisWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.IdleTimeout = 4 * time.Second })
+	t.Parallel() // it waits
+	w, seen := newRedisWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.IdleTimeout = 16 * time.Second })
 	w.login()
-	time.Sleep(time.Second + 50*time.Millisecond) // a quarter of the idle limit: use is noted now
+	time.Sleep(4*time.Second + 50*time.Millisecond) // a quarter of the idle limit: use is noted now
 	tests := []struct {
 		name string
 		want []string

@@ -136,7 +136,7 @@ func (s *tap) Delete(ctx context.Context, key string, old []byte) error {
 // onEachStore runs a test with sessions in memory and in a real Redis.
 func onEachStore(t *testing.T, test func(t *testing.T, on change)) {
 	t.Run("in memory", func(t *testing.T) {
-		test(t, func(*oidcgate.Config, *oidcgate.Provider) {})
+		synctest.Test(t, func(t *testing.T) { test(t, func(*oidcgate.Config, *oidcgate.Provider) {}) })
 	})
 	t.Run("in Redis", func(t *testing.T) {
 		rdb := redistest.Start(t).Client(heedsDeadlines)
@@ -313,13 +313,14 @@ func TestSessionEndsInTime(t *testing.T) {
 
 	t.Run("C105 in a real Redis after PERSIST", func(t *testing.T) {
 		rdb := redistest.Start(t).Client(heedsDeadlines)
-		w, records := newTapped(t, lasts(time.Second, time.Minute), func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = patient(rdb) })
+		w, records := newTapped(t, lasts(time.Hour, 2*time.Hour), func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = patient(rdb) })
 		w.login()
 		key := records.record(t, "s:")
 		if err := rdb.Persist(t.Context(), "oidcgate:"+key).Err(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(1100 * time.Millisecond)
+		w.reopen(func(c *oidcgate.Config) { c.IdleTimeout = 100 * time.Millisecond }) // the login may have taken longer
+		time.Sleep(150 * time.Millisecond)
 		expired(w, "idle")
 	})
 
@@ -342,6 +343,7 @@ func TestSessionEndsInTime(t *testing.T) {
 }
 
 func TestUseOfASessionIsNoted(t *testing.T) {
+	t.Parallel() // it waits
 	t.Run("C108 a request is one read, and one write at most in each interval", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w, records := newTapped(t)
@@ -366,10 +368,10 @@ func TestUseOfASessionIsNoted(t *testing.T) {
 
 	t.Run("C108 requests at the same time all get in", func(t *testing.T) {
 		onEachStore(t, func(t *testing.T, on change) {
-			w, records := newTapped(t, on, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.IdleTimeout = 4 * time.Second })
+			w, records := newTapped(t, on, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.IdleTimeout = 16 * time.Second })
 			w.login()
 			id := w.cookie(sessionCookie)
-			time.Sleep(1050 * time.Millisecond) // a quarter of the idle time: the next request notes it
+			time.Sleep(4050 * time.Millisecond) // a quarter of the idle time: the next request notes it
 			records.reset()
 			var all sync.WaitGroup
 			for range 20 {
@@ -686,6 +688,7 @@ func (w *world) reopen(change func(*oidcgate.Config)) *oidcgate.Gate {
 }
 
 func TestKeysRotate(t *testing.T) {
+	t.Parallel() // it waits
 	keys := func(text string) func(*oidcgate.Config) {
 		return func(c *oidcgate.Config) {
 			parsed, err := oidcgate.ParseKeys(text)
@@ -698,7 +701,7 @@ func TestKeysRotate(t *testing.T) {
 	onEachStore(t, func(t *testing.T, on change) {
 		w, records := newTapped(t, on, func(c *oidcgate.Config, _ *oidcgate.Provider) {
 			keys(oldKey)(c)
-			c.IdleTimeout = 4 * time.Second
+			c.IdleTimeout = 16 * time.Second
 		})
 		w.login()
 		id := w.cookie(sessionCookie)
@@ -713,7 +716,7 @@ func TestKeysRotate(t *testing.T) {
 		if got := w.signedInAs(id); got != "alice" {
 			t.Errorf("F41 a gate with both keys takes the visitor for %q", got)
 		}
-		time.Sleep(1050 * time.Millisecond) // a quarter of the idle time: the next request writes
+		time.Sleep(4050 * time.Millisecond) // a quarter of the idle time: the next request writes
 		w.signedInAs(id)
 		w.reopen(keys(newKey))
 		if got := w.signedInAs(id); got != "alice" {
@@ -984,7 +987,10 @@ func TestStoreIsDownAtStart(t *testing.T) {
 	server := redistest.Start(t)
 	server.Stop()
 	w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
-		c.Store = redisstore.New(server.Client(func(o *redis.Options) { o.ContextTimeoutEnabled = true }))
+		c.Store = patient(server.Client(func(o *redis.Options) {
+			heedsDeadlines(o)
+			o.MaxRetries, o.DialerRetries = -1, 1 // a refused connection is refused at once
+		}))
 	})
 	if a := w.get("/public"); a.StatusCode != http.StatusOK {
 		t.Errorf("F15 a page for everybody: %d", a.StatusCode)

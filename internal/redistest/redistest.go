@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"syscall"
 	"testing"
 	"time"
 
@@ -90,22 +89,6 @@ func (s *Server) Restart() {
 	s.Stop()
 	if err := s.start(); err != nil {
 		s.t.Fatalf("restarting redis-server: %v", err)
-	}
-}
-
-// Pause makes the server hang: connections are accepted and nothing is answered.
-func (s *Server) Pause() { s.t.Helper(); s.signal(syscall.SIGSTOP) }
-
-// Resume ends Pause.
-func (s *Server) Resume() { s.t.Helper(); s.signal(syscall.SIGCONT) }
-
-func (s *Server) signal(sig syscall.Signal) {
-	s.t.Helper()
-	if s.process == nil {
-		s.t.Fatalf("sending %v: redis-server is stopped", sig)
-	}
-	if err := s.process.Process.Signal(sig); err != nil {
-		s.t.Fatalf("sending %v to redis-server: %v", sig, err)
 	}
 }
 

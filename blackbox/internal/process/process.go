@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -93,7 +92,7 @@ func (p *Process) await(within time.Duration, ready func(*Process) bool) error {
 
 // Stop asks the program to end, waits for it, and kills it if it does not. Stopping it again does nothing.
 func (p *Process) Stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // an error says that it has ended
+	askToEnd(p.cmd.Process)
 	select {
 	case <-p.exited:
 	case <-time.After(stopTime):
@@ -103,8 +102,7 @@ func (p *Process) Stop() {
 
 // Kill ends the program and all that it started at once.
 func (p *Process) Kill() {
-	// The group may outlive its leader, and its id is not given away while it does.
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	killGroup(p.cmd.Process)
 	<-p.exited
 }
 
