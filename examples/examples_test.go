@@ -52,7 +52,8 @@ func TestSmallExamplesLogIn(t *testing.T) {
 	}
 }
 
-// freeAddress finds a port for a process that cannot tell which one it took.
+// freeAddress returns an address with a free port, for a process that cannot report the port it
+// listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,7 +64,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// start builds and runs an example, as a user would, until the test ends.
+// start builds an example as a user would, and runs it until the test ends.
 func start(t *testing.T, name string, env ...string) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), name)
@@ -84,7 +85,7 @@ func start(t *testing.T, name string, env ...string) {
 	})
 }
 
-// await waits until somebody listens.
+// await waits until a process listens on addr.
 func await(t *testing.T, addr string) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
@@ -93,7 +94,7 @@ func await(t *testing.T, addr string) {
 			return
 		}
 	}
-	t.Fatalf("nobody listens on %s", addr)
+	t.Fatalf("no process listens on %s", addr)
 }
 
 func get(t *testing.T, browser *http.Client, url string) (int, string) {

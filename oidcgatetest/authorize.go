@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// A Login is an authorization request that waits for somebody to log in. It belongs to
-// one call of Config.LoginPage.
+// A Login is an authorization request that waits for a user to log in. It is valid during one call
+// of Config.LoginPage.
 type Login struct {
-	// ClientID is the client that asks.
+	// ClientID is the client that sent the request.
 	ClientID string
 
-	// Params are the parameters of the authorization request, login_hint among them.
+	// Params are the parameters of the authorization request, such as login_hint.
 	Params url.Values
 
 	provider *Provider
 	w        http.ResponseWriter
 }
 
-// Proceed logs a user in and answers the request: the browser goes back to the client
-// with a code. A user without a Subject is refused.
+// Proceed logs the user in and answers the request: it redirects the browser to the client with a
+// code. A user without a Subject is refused with access_denied.
 func (l *Login) Proceed(u User) {
 	if u.Subject == "" {
-		l.Refuse("access_denied", "nobody is logged in")
+		l.Refuse("access_denied", "no user is logged in")
 		return
 	}
 	l.redirect(url.Values{"code": {l.provider.newCode(l.Params, u)}})
@@ -43,9 +43,9 @@ func (l *Login) Refuse(code, description string) {
 	l.redirect(response)
 }
 
-// redirect sends the authorization response, with iss against mix-up (RFC 9207). It is a
-// 303, because after a 307 the browser would post the login form to the client (RFC 9700,
-// 4.12).
+// redirect sends the authorization response, with iss against mix-up (RFC 9207). The status is 303,
+// because after a 307 the browser would post the login form, with the password, to the client (RFC
+// 9700, 4.12).
 func (l *Login) redirect(response url.Values) {
 	response.Set("iss", l.provider.Issuer())
 	if state := l.Params.Get("state"); state != "" {
@@ -54,7 +54,7 @@ func (l *Login) redirect(response url.Values) {
 	redirectTo(l.w, l.Params.Get("redirect_uri"), response)
 }
 
-// redirectTo sends the browser to a registered URL, whose own query stays.
+// redirectTo redirects the browser to a registered URL and adds query to the URL's own query.
 func redirectTo(w http.ResponseWriter, registered string, query url.Values) {
 	separator := "?"
 	if strings.Contains(registered, "?") {
@@ -69,9 +69,9 @@ func redirectTo(w http.ResponseWriter, registered string, query url.Values) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// serveAuthorization serves the authorization endpoint (OpenID Connect Core, 3.1.2).
-// Until client and redirect_uri are known to belong together, errors are shown and not
-// redirected: else the provider would be an open redirector (RFC 9700, 4.11.2).
+// serveAuthorization serves the authorization endpoint (OpenID Connect Core, 3.1.2). Until it is
+// known that redirect_uri is registered for the client, errors are shown on a page and not sent to
+// redirect_uri. Otherwise the provider would be an open redirector (RFC 9700, 4.11.2).
 func (p *Provider) serveAuthorization(w http.ResponseWriter, r *http.Request) {
 	params := authorizationParams(r)
 	client, ok := p.client(params.Get("client_id"))
@@ -79,7 +79,8 @@ func (p *Provider) serveAuthorization(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "unknown client_id", http.StatusBadRequest)
 		return
 	}
-	if !slices.Contains(client.RedirectURLs, params.Get("redirect_uri")) || len(params["redirect_uri"]) > 1 {
+	redirectURLs := params["redirect_uri"]
+	if len(redirectURLs) != 1 || !slices.Contains(client.RedirectURLs, redirectURLs[0]) {
 		http.Error(w, "redirect_uri is not registered for this client", http.StatusBadRequest)
 		return
 	}
@@ -91,9 +92,9 @@ func (p *Provider) serveAuthorization(w http.ResponseWriter, r *http.Request) {
 	p.logIn(w, r, login)
 }
 
-// authorizationParams finds the request in the query, or in the body of a POST (OpenID
-// Connect Core, 3.1.2.1). A login form posts its fields in the body while the request
-// stays in the query.
+// authorizationParams returns the parameters from the query, or from the body of a POST (OpenID
+// Connect Core, 3.1.2.1). When a login form posts its fields in the body, the parameters are still
+// in the query.
 func authorizationParams(r *http.Request) url.Values {
 	if query := r.URL.Query(); r.Method == http.MethodGet || query.Has("client_id") {
 		return query
@@ -122,8 +123,8 @@ func checkAuthorization(params url.Values) *oauthError {
 	return nil
 }
 
-// logIn asks the login page, or takes the current user. With prompt=none nobody may be
-// asked (OpenID Connect Core, 3.1.2.1).
+// logIn calls Config.LoginPage, or logs in the user of SetUser if there is no LoginPage. With
+// prompt=none no page may be shown (OpenID Connect Core, 3.1.2.1).
 func (p *Provider) logIn(w http.ResponseWriter, r *http.Request, login *Login) {
 	p.mu.Lock()
 	user := p.user
@@ -139,7 +140,8 @@ func (p *Provider) logIn(w http.ResponseWriter, r *http.Request, login *Login) {
 	}
 }
 
-// A grant is one login at one client, and all that was issued for it.
+// A grant is the record of one login at one client. The code and the tokens of that login refer to
+// it.
 type grant struct {
 	clientID    string
 	redirectURL string
@@ -177,10 +179,12 @@ func (p *Provider) newCode(params url.Values, u User) string {
 	return code
 }
 
-// sweep forgets what has expired, so that a provider which runs for long stays small.
-// p.mu is held.
+// sweep deletes expired codes and tokens, so that the memory of a long-running provider stays
+// bounded. p.mu is held.
 func (p *Provider) sweep(now time.Time) {
 	maps.DeleteFunc(p.codes, func(_ string, g *grant) bool { return now.After(g.codeExpires) })
-	maps.DeleteFunc(p.accessTokens, func(_ string, t accessToken) bool { return now.After(t.expires) })
+	maps.DeleteFunc(p.accessTokens, func(_ string, t accessToken) bool {
+		return now.After(t.expires)
+	})
 	maps.DeleteFunc(p.refreshTokens, func(_ string, g *grant) bool { return g.ended })
 }

@@ -21,7 +21,7 @@ const (
 	postLogoutRedirectURL = "https://shop.test/bye"
 )
 
-// shop is a client with an id and a secret that only survive the right encoding.
+// shop is a client whose id and secret arrive unchanged only if they are encoded correctly.
 func shop() oidcgatetest.Client {
 	return oidcgatetest.Client{
 		ID:                     "sh:op +/é",
@@ -31,7 +31,7 @@ func shop() oidcgatetest.Client {
 	}
 }
 
-// newProvider returns a provider that knows the shop, and the shop.
+// newProvider returns a provider with the client shop, and a relying party that is this client.
 func newProvider(t *testing.T, config ...oidcgatetest.Config) (*oidcgatetest.Provider, *relyingParty) {
 	t.Helper()
 	p := oidcgatetest.NewProvider(t, config...)
@@ -39,8 +39,8 @@ func newProvider(t *testing.T, config ...oidcgatetest.Config) (*oidcgatetest.Pro
 	return p, newRelyingParty(p.Issuer(), p.Transport(), shop())
 }
 
-// relyingParty is written from the specifications with net/http alone, so that it shares
-// no mistake with the provider.
+// relyingParty is an independent implementation of the specifications with net/http only, so that
+// it does not share errors with the provider.
 type relyingParty struct {
 	issuer string
 	http   *http.Client
@@ -60,7 +60,7 @@ func newRelyingParty(issuer string, transport http.RoundTripper, c oidcgatetest.
 	}
 }
 
-// An answer is a response, read to its end.
+// An answer is a response with its whole body.
 type answer struct {
 	status int
 	header http.Header
@@ -111,7 +111,7 @@ func newRequest(method, target string, form url.Values) *http.Request {
 	return r
 }
 
-// metadata fetches one string of the discovery document.
+// metadata fetches the discovery document and returns one of its strings.
 func (rp *relyingParty) metadata(t *testing.T, name string) string {
 	t.Helper()
 	target := strings.TrimSuffix(rp.issuer, "/") + "/.well-known/openid-configuration"
@@ -122,7 +122,7 @@ func (rp *relyingParty) metadata(t *testing.T, name string) string {
 	return value
 }
 
-// authorization has the parameters of a correct request. The verifier is kept beside.
+// authorization returns the parameters of a correct authorization request and its PKCE verifier.
 func (rp *relyingParty) authorization() (params url.Values, verifier string) {
 	verifier = rand.Text() + rand.Text()
 	challenge := sha256.Sum256([]byte(verifier))
@@ -138,7 +138,7 @@ func (rp *relyingParty) authorization() (params url.Values, verifier string) {
 	}, verifier
 }
 
-// authorize sends an authorization request and returns the parameters that come back.
+// authorize sends an authorization request and returns the parameters of the response.
 func (rp *relyingParty) authorize(t *testing.T, params url.Values) url.Values {
 	t.Helper()
 	a := rp.get(t, rp.metadata(t, "authorization_endpoint")+"?"+params.Encode())
@@ -159,7 +159,7 @@ func (rp *relyingParty) response(t *testing.T, a answer) url.Values {
 	return params
 }
 
-// code logs in and returns a token request that is right in all its parts.
+// code logs in and returns the form of a correct token request.
 func (rp *relyingParty) code(t *testing.T) (form url.Values, nonce string) {
 	t.Helper()
 	params, verifier := rp.authorization()
@@ -175,7 +175,7 @@ func (rp *relyingParty) code(t *testing.T) (form url.Values, nonce string) {
 	}, params.Get("nonce")
 }
 
-// token sends a token request with the client's own authentication.
+// token sends a token request with the authentication method of the client.
 func (rp *relyingParty) token(t *testing.T, form url.Values) answer {
 	t.Helper()
 	return rp.do(t, rp.tokenRequest(rp.metadata(t, "token_endpoint"), form))
@@ -228,8 +228,7 @@ func (rp *relyingParty) keys(t *testing.T) jose.JSONWebKeySet {
 	return keys
 }
 
-// verify checks a token's signature with the provider's published key of that name, and
-// its iss and aud.
+// verify checks a token's signature with the published key that its kid names, and its iss and aud.
 func (rp *relyingParty) verify(t *testing.T, compact string) (map[string]any, error) {
 	t.Helper()
 	token, err := jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{jose.RS256, jose.ES256})

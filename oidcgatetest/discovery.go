@@ -12,30 +12,35 @@ import (
 func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 	issuer := p.Issuer()
 	at := func(e Endpoint) string { return strings.TrimSuffix(issuer, "/") + paths[e] }
-	writeJSON(w, http.StatusOK, map[string]any{
-		"issuer":                                         issuer,
-		"authorization_endpoint":                         at(Authorization),
-		"token_endpoint":                                 at(Token),
-		"userinfo_endpoint":                              at(Userinfo),
-		"jwks_uri":                                       at(JWKS),
-		"end_session_endpoint":                           at(EndSession),
-		"scopes_supported":                               []string{"openid", "profile", "email", "address", "phone", "offline_access"},
-		"response_types_supported":                       []string{"code"},
-		"response_modes_supported":                       []string{"query"},
-		"grant_types_supported":                          []string{"authorization_code", "refresh_token"},
-		"subject_types_supported":                        []string{"public"},
-		"id_token_signing_alg_values_supported":          p.algorithms(),
-		"token_endpoint_auth_methods_supported":          []AuthMethod{ClientSecretBasic, ClientSecretPost, NoClientSecret},
-		"code_challenge_methods_supported":               []string{"S256"},
-		"authorization_response_iss_parameter_supported": true,
-		"request_parameter_supported":                    false,
-		"request_uri_parameter_supported":                false, // absent would mean true
-		"claims_parameter_supported":                     false,
-	})
+	metadata := map[string]any{
+		"issuer":                           issuer,
+		"authorization_endpoint":           at(Authorization),
+		"token_endpoint":                   at(Token),
+		"userinfo_endpoint":                at(Userinfo),
+		"jwks_uri":                         at(JWKS),
+		"end_session_endpoint":             at(EndSession),
+		"response_types_supported":         []string{"code"},
+		"response_modes_supported":         []string{"query"},
+		"grant_types_supported":            []string{"authorization_code", "refresh_token"},
+		"subject_types_supported":          []string{"public"},
+		"code_challenge_methods_supported": []string{"S256"},
+		"request_parameter_supported":      false,
+		"request_uri_parameter_supported":  false, // if absent, it would be true
+		"claims_parameter_supported":       false,
+	}
+	metadata["scopes_supported"] = []string{
+		"openid", "profile", "email", "address", "phone", "offline_access",
+	}
+	metadata["id_token_signing_alg_values_supported"] = p.algorithms()
+	metadata["token_endpoint_auth_methods_supported"] = []AuthMethod{
+		ClientSecretBasic, ClientSecretPost, NoClientSecret,
+	}
+	metadata["authorization_response_iss_parameter_supported"] = true
+	writeJSON(w, http.StatusOK, metadata)
 }
 
-// algorithms lists what the published keys can sign with, and RS256, which every
-// provider must name (OpenID Connect Discovery, 3).
+// algorithms lists the algorithms of the published keys, and RS256, which every provider must list
+// (OpenID Connect Discovery, 3).
 func (p *Provider) algorithms() []string {
 	algs := []string{"RS256"}
 	for _, k := range p.PublicKeys().Keys {
@@ -50,7 +55,7 @@ func (p *Provider) serveJWKS(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, p.PublicKeys())
 }
 
-// PublicKeys returns the key set that the provider publishes.
+// PublicKeys returns the key set that the JWKS endpoint serves.
 func (p *Provider) PublicKeys() jose.JSONWebKeySet {
 	p.mu.Lock()
 	defer p.mu.Unlock()

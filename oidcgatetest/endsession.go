@@ -10,9 +10,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// serveEndSession serves RP-initiated logout (OpenID Connect RP-Initiated Logout, 2). It
-// ends the tokens of the session that id_token_hint names. The browser goes nowhere that
-// the client has not registered.
+// serveEndSession serves RP-initiated logout (OpenID Connect RP-Initiated Logout, 2). It ends the
+// tokens of the session that id_token_hint names. It redirects only to URLs that the client has
+// registered.
 func (p *Provider) serveEndSession(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	clientID, err := p.endSession(r.Form)
@@ -22,12 +22,14 @@ func (p *Provider) serveEndSession(w http.ResponseWriter, r *http.Request) {
 	}
 	target := r.Form.Get("post_logout_redirect_uri")
 	if target == "" {
-		_, _ = w.Write([]byte("You are logged out.\n")) // a browser that left is logged out too
+		// A write error means that the browser has left; the logout has happened all the same.
+		_, _ = w.Write([]byte("You are logged out.\n"))
 		return
 	}
 	client, _ := p.client(clientID)
 	if !slices.Contains(client.PostLogoutRedirectURLs, target) {
-		http.Error(w, "post_logout_redirect_uri is not registered for this client", http.StatusBadRequest)
+		http.Error(w, "post_logout_redirect_uri is not registered for this client",
+			http.StatusBadRequest)
 		return
 	}
 	query := url.Values{}
@@ -37,7 +39,8 @@ func (p *Provider) serveEndSession(w http.ResponseWriter, r *http.Request) {
 	redirectTo(w, target, query)
 }
 
-// endSession ends the session of the hint, if there is one, and returns the client.
+// endSession ends the session that id_token_hint names, if there is a hint, and returns the
+// client's ID.
 func (p *Provider) endSession(form url.Values) (clientID string, err error) {
 	if repeated(form) != "" {
 		return "", errors.New("a parameter appears twice")
@@ -59,8 +62,8 @@ func (p *Provider) endSession(form url.Values) (clientID string, err error) {
 	return audience, nil
 }
 
-// parseHint accepts ID Tokens that this provider signed, expired ones included
-// (OpenID Connect RP-Initiated Logout, 4). p.mu is held.
+// parseHint accepts every ID Token that this provider signed, including expired ones (OpenID
+// Connect RP-Initiated Logout, 4). p.mu is held.
 func (p *Provider) parseHint(hint string) (audience, sessionID string, err error) {
 	token, err := jose.ParseSignedCompact(hint, []jose.SignatureAlgorithm{jose.RS256, jose.ES256})
 	if err != nil {
@@ -84,7 +87,7 @@ func (p *Provider) parseHint(hint string) (audience, sessionID string, err error
 	return "", "", errors.New("id_token_hint was not issued here")
 }
 
-// endGrants ends the grants of a session. p.mu is held.
+// endGrants marks the grants of a session as ended. p.mu is held.
 func (p *Provider) endGrants(sessionID string) {
 	for _, g := range p.refreshTokens {
 		g.ended = g.ended || g.sessionID == sessionID

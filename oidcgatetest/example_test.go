@@ -9,8 +9,8 @@ import (
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 )
 
-// A test of a whole login: a browser, the service and the provider in one process, with
-// nothing listening. In a test, NewProvider(t) takes the place of New and Close.
+// A complete login: browser, service and provider run in one process and no port is opened. In a
+// test, use NewProvider(t) instead of New and Close.
 func Example() {
 	provider, err := oidcgatetest.New(oidcgatetest.Config{Issuer: "https://id.test"})
 	if err != nil {
@@ -28,8 +28,8 @@ func Example() {
 		Claims:  map[string]any{"email": "bob@example.com", "groups": []string{"staff"}},
 	})
 
-	// The service stands for a handler behind oidcgate, whose own requests to the
-	// provider go through provider.Transport().
+	// This service takes the place of a handler with oidcgate, which would send its requests to the
+	// provider through provider.Transport().
 	service := http.NewServeMux()
 	service.Handle("/account", http.RedirectHandler("https://id.test/authorize?"+url.Values{
 		"client_id":             {"shop"},
@@ -62,7 +62,7 @@ func Example() {
 	// logins: 1
 }
 
-// The first request for keys gets a page of a load balancer, and the second one works.
+// The first request for the keys gets the error page of a load balancer; the second succeeds.
 func ExampleProvider_Inject() {
 	provider, err := oidcgatetest.New(oidcgatetest.Config{})
 	if err != nil {
@@ -87,7 +87,7 @@ func ExampleProvider_Inject() {
 	// 200 OK application/json
 }
 
-// The discovery document loses a member for as long as the provider runs.
+// Every discovery document lacks one member.
 func ExampleProvider_Always() {
 	provider, err := oidcgatetest.New(oidcgatetest.Config{})
 	if err != nil {
@@ -100,7 +100,7 @@ func ExampleProvider_Always() {
 	}))
 }
 
-// One ID Token is for somebody else, and the next one has a signature that does not fit.
+// The first ID Token is for another client, and the second has an invalid signature.
 func ExampleProvider_NextIDToken() {
 	provider, err := oidcgatetest.New(oidcgatetest.Config{})
 	if err != nil {

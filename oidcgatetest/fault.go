@@ -18,14 +18,13 @@ import (
 	"time"
 )
 
-// A Fault is a way to misbehave. It stands before an endpoint like any middleware, and
-// so a fault of your own is an ordinary function: it may ignore next, the provider's
-// right answer, or call it and change what it says.
+// A Fault makes an endpoint answer incorrectly. It is a middleware around the endpoint: next gives
+// the correct answer. A fault of your own may ignore next, or call it and change its answer.
 type Fault func(next http.Handler) http.Handler
 
-// Inject keeps faults for the next request to an endpoint; the first of them is the
-// outermost. Each call is for one more request, and they wait their turn. Inject without
-// faults lets one request through.
+// Inject applies faults to the next request to an endpoint; the first fault is the outermost. Each
+// further call applies to one further request, in the order of the calls. Inject without faults
+// lets one request pass unchanged.
 func (p *Provider) Inject(e Endpoint, faults ...Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -33,15 +32,15 @@ func (p *Provider) Inject(e Endpoint, faults ...Fault) {
 	rec.next = append(rec.next, slices.Clone(faults))
 }
 
-// Always keeps faults for all requests to an endpoint that Inject has nothing for. They
-// take the place of those before; Always without faults ends them.
+// Always applies faults to every request to an endpoint for which Inject has set nothing. They
+// replace the faults of an earlier Always; Always without faults removes them.
 func (p *Provider) Always(e Endpoint, faults ...Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.record(e).always = slices.Clone(faults)
 }
 
-// Clear makes an endpoint behave: it forgets what Inject and Always keep for it.
+// Clear removes all faults that Inject and Always have set for an endpoint.
 func (p *Provider) Clear(e Endpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,11 +55,11 @@ type Response struct {
 	Body   []byte
 }
 
-// Answer answers in the endpoint's place. An empty content type is left out.
+// Answer answers instead of the endpoint. If contentType is empty, there is no Content-Type header.
 func Answer(status int, contentType, body string) Fault {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header()["Content-Type"] = nil // else net/http guesses one
+			w.Header()["Content-Type"] = nil // otherwise net/http would guess one
 			if contentType != "" {
 				w.Header().Set("Content-Type", contentType)
 			}
@@ -70,7 +69,7 @@ func Answer(status int, contentType, body string) Fault {
 	}
 }
 
-// Redirect answers with a redirect, such as 307, to another address.
+// Redirect answers with a redirect to location; status is 307, for example.
 func Redirect(status int, location string) Fault {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -80,7 +79,7 @@ func Redirect(status int, location string) Fault {
 	}
 }
 
-// Edit changes the right answer.
+// Edit changes the correct answer.
 func Edit(change func(*Response)) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -92,9 +91,8 @@ func Edit(change func(*Response)) Fault {
 	}
 }
 
-// EditJSON changes members of a JSON answer, such as a token response or the discovery
-// document. Numbers are of type json.Number. An answer that is no JSON object stays as
-// it is.
+// EditJSON changes members of a JSON answer, such as a token response or the discovery document.
+// Numbers are of type json.Number. An answer that is not a JSON object is not changed.
 func EditJSON(change func(members map[string]any)) Fault {
 	return Edit(func(answer *Response) {
 		var members map[string]any
@@ -108,8 +106,8 @@ func EditJSON(change func(members map[string]any)) Fault {
 	})
 }
 
-// EditRedirect changes the parameters in the query of a redirect: the authorization
-// response, or the way back from a logout. An answer that is no redirect stays as it is.
+// EditRedirect changes the query parameters of a redirect: the authorization response, or the
+// redirect after a logout. An answer that is not a redirect is not changed.
 func EditRedirect(change func(params url.Values)) Fault {
 	return Edit(func(answer *Response) {
 		u, err := url.Parse(answer.Header.Get("Location"))
@@ -123,7 +121,7 @@ func EditRedirect(change func(params url.Values)) Fault {
 	})
 }
 
-// Delay answers rightly, but late. It ends early when the client leaves.
+// Delay gives the correct answer after d. It gives none if the client closes the connection first.
 func Delay(d time.Duration) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -133,7 +131,7 @@ func Delay(d time.Duration) Fault {
 	}
 }
 
-// Hang takes the request and never answers. It ends when the client leaves or the
+// Hang reads the request and never answers. It ends when the client closes the connection or the
 // provider is closed.
 func Hang() Fault {
 	return func(http.Handler) http.Handler {
@@ -141,7 +139,7 @@ func Hang() Fault {
 	}
 }
 
-// HangBody sends the header and half the body of the right answer, and then hangs.
+// HangBody sends the header and half of the body of the correct answer, and then hangs like [Hang].
 func HangBody() Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -155,7 +153,7 @@ func HangBody() Fault {
 	}
 }
 
-// Trickle sends the body of the right answer byte by byte, with a pause before each.
+// Trickle sends the body of the correct answer byte by byte, with a pause before each byte.
 func Trickle(pause time.Duration) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -171,8 +169,8 @@ func Trickle(pause time.Duration) Fault {
 	}
 }
 
-// Reset takes the request and then breaks the connection, as a provider does that
-// crashes at the worst moment: on TCP with a reset, in memory by closing.
+// Reset reads the request and then breaks the connection, like a provider that crashes after it has
+// received a request. A TCP connection is reset; a connection in memory is closed.
 func Reset() Fault {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -195,8 +193,8 @@ func reset(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// Huge puts so many spaces before the body of the right answer. JSON stays JSON: only a
-// reader with a limit refuses it.
+// Huge puts the given number of spaces before the body of the correct answer. JSON with spaces
+// before it is still valid, so only a reader with a size limit refuses it.
 func Huge(spaces int64) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -207,8 +205,8 @@ func Huge(spaces int64) Fault {
 	}
 }
 
-// GzipBomb is [Huge], compressed about a thousand times. It is sent to every client,
-// whether or not that accepts gzip.
+// GzipBomb is [Huge] compressed with gzip, to about a thousandth of its size. It is compressed even
+// if the client does not accept gzip.
 func GzipBomb(spaces int64) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -222,7 +220,7 @@ func GzipBomb(spaces int64) Fault {
 	}
 }
 
-// writeHuge stops when the reader has had enough.
+// writeHuge stops when the client closes the connection.
 func writeHuge(w io.Writer, spaces int64, body []byte) {
 	chunk := bytes.Repeat([]byte{' '}, 64<<10)
 	for spaces > 0 {
@@ -235,7 +233,7 @@ func writeHuge(w io.Writer, spaces int64, body []byte) {
 	_, _ = w.Write(body)
 }
 
-// capture has the right answer made, but not sent.
+// capture calls next and returns its answer without sending it.
 func capture(next http.Handler, r *http.Request) *Response {
 	rec := httptest.NewRecorder()
 	next.ServeHTTP(rec, r)
@@ -247,7 +245,7 @@ func (a *Response) writeHeader(w http.ResponseWriter) {
 	w.WriteHeader(cmp.Or(a.Status, http.StatusOK))
 }
 
-// sleep waits, or gives up the answer when nobody waits for it any longer.
+// sleep waits for d. If ctx ends first, it aborts the answer.
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -263,7 +261,7 @@ func hang(ctx context.Context) {
 	panic(http.ErrAbortHandler)
 }
 
-// flush gives up the answer when the client has left.
+// flush aborts the answer if the client has closed the connection.
 func flush(w http.ResponseWriter) {
 	if err := http.NewResponseController(w).Flush(); err != nil {
 		panic(http.ErrAbortHandler)

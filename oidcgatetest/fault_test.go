@@ -30,7 +30,7 @@ func decode(t *testing.T, part string) string {
 
 const jwksURL = "https://id.test/jwks"
 
-// TestAnswers has the faults whose answer is complete.
+// TestAnswers tests the faults that give a complete answer.
 func TestAnswers(t *testing.T) {
 	teapot := func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
@@ -242,7 +242,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestHugeStops shows that a client that has read enough ends the answer.
+// TestHugeStops shows that the answer ends when the client closes the connection.
 func TestHugeStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := oidcgatetest.NewProvider(t)
@@ -258,7 +258,7 @@ func TestHugeStops(t *testing.T) {
 	})
 }
 
-// TestTime has the faults that take time, on a clock of their own.
+// TestTime tests the faults that take time, in a bubble with its own clock.
 func TestTime(t *testing.T) {
 	const patience = 5 * time.Second
 	tests := []struct {
@@ -295,7 +295,7 @@ func TestTime(t *testing.T) {
 	}
 }
 
-// fetch reads the key set; head says whether an answer began.
+// fetch reads the key set; head reports whether a response header arrived.
 func fetch(ctx context.Context, client *http.Client) (head bool, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, jwksURL, nil)
 	if err != nil {
@@ -387,7 +387,7 @@ func TestOtherHostsCannotBeReached(t *testing.T) {
 	p := oidcgatetest.NewProvider(t)
 	client := &http.Client{Transport: p.Transport()}
 	for _, target := range []string{"https://evil.example/", "http://id.test/", "https://id.test:8443/"} {
-		if _, err := client.Get(target); err == nil || !strings.Contains(err.Error(), "nobody is at") {
+		if _, err := client.Get(target); err == nil || !strings.Contains(err.Error(), "no handler for host") {
 			t.Errorf("GET %s: %v", target, err)
 		}
 	}

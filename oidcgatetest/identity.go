@@ -7,21 +7,23 @@ import (
 	"github.com/oidcgate/oidcgate"
 )
 
-// WithIdentity returns r with the user signed in at gate, for tests of handlers: the handler finds the user
-// by oidcgate.FromContext, and guards made by gate let the user through as far as their rules allow. The
-// request need not pass through gate.Wrap; if it does, Wrap keeps the user.
+// WithIdentity returns r with the user signed in at gate, for tests of handlers. The handler gets
+// the user from oidcgate.FromContext, and guards made by gate apply their rules to the user. The
+// request need not pass through gate.Wrap; if it does, Wrap keeps this user.
 //
-// The identity's issuer is "https://id.test". Claims and UserinfoClaims of the user are taken as they are. A
-// user without a Subject is signed in as "alice".
+// The identity's issuer is "https://id.test". All Claims and UserinfoClaims of the user are
+// included, whatever their scope. A claim that is in both has the value from Claims. A user without
+// a Subject is signed in as "alice".
 //
 //	r := httptest.NewRequest("GET", "/admin", nil)
-//	r = oidcgatetest.WithIdentity(r, gate, oidcgatetest.User{Claims: map[string]any{"groups": []string{"admin"}}})
+//	admin := oidcgatetest.User{Claims: map[string]any{"groups": []string{"admin"}}}
+//	r = oidcgatetest.WithIdentity(r, gate, admin)
 //	router.ServeHTTP(w, r)
 func WithIdentity(r *http.Request, gate *oidcgate.Gate, u User) *http.Request {
 	return r.WithContext(NewContext(r.Context(), gate, u))
 }
 
-// NewContext is [WithIdentity] for a context.
+// NewContext is like [WithIdentity] for a context.
 func NewContext(ctx context.Context, gate *oidcgate.Gate, u User) context.Context {
 	subject := u.Subject
 	if subject == "" {
@@ -35,10 +37,12 @@ func NewContext(ctx context.Context, gate *oidcgate.Gate, u User) context.Contex
 	}
 	id, err := oidcgate.NewIdentity(defaultIssuer, subject, claims)
 	if err != nil {
-		panic("oidcgatetest: " + err.Error()) // a claim that JSON cannot hold: a fault of the test
+		// A claim that cannot be encoded as JSON is an error in the test.
+		panic("oidcgatetest: " + err.Error())
 	}
 	return gate.NewContext(ctx, id)
 }
 
-// defaultIssuer is where a provider is that was not told, and whose users WithIdentity makes.
+// defaultIssuer is the issuer of a Provider whose Config names none, and of identities made by
+// WithIdentity.
 const defaultIssuer = "https://id.test"

@@ -17,29 +17,31 @@ import (
 	"strings"
 )
 
-// A JWT is a token about to be signed. Whatever it holds is signed, sensible or not.
+// A JWT is a JSON Web Token that has not been signed yet. Its content is signed without any check.
 type JWT struct {
-	// Header is the JOSE header. A token of the provider has alg, kid and typ.
+	// Header is the JOSE header. In a token made by the provider it has alg, kid (key ID) and typ.
 	Header map[string]any
 
 	// Claims is the payload.
 	Claims map[string]any
 
-	// Payload, if not nil, is signed as it is, in the place of Claims: for members that
-	// appear twice, or for what is no JSON at all.
+	// Payload, if not nil, is signed instead of Claims, byte for byte. Use it for duplicate members
+	// or for a payload that is not JSON.
 	Payload []byte
 
-	// Key signs: an *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey, or a []byte
-	// for an HMAC. The header's alg does not choose the kind of key, but the hash, and PS
-	// or RS for RSA; it may say something else altogether. If nil, the signature is empty.
+	// Key is the signing key: an *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey, or a
+	// []byte for an HMAC. Its type decides the kind of signature. The header's alg decides only the
+	// hash and, for RSA, between PS and RS; it need not fit the key. If Key is nil, the signature
+	// is empty.
 	Key any
 
-	// Finish, if not nil, has the last word on the compact serialization.
+	// Finish, if not nil, is called with the compact serialization and returns what is used
+	// instead.
 	Finish func(compact string) string
 }
 
-// NewJWT returns a token that the provider's newest key is to sign: an ID Token, when
-// the claims say so, or a signed userinfo response, or a logout token.
+// NewJWT returns a token with the given claims, to be signed with the provider's newest key. The
+// claims decide what it is: an ID Token, a signed userinfo response or a logout token.
 func (p *Provider) NewJWT(claims map[string]any) *JWT {
 	k := p.signingKey()
 	return &JWT{
@@ -49,19 +51,19 @@ func (p *Provider) NewJWT(claims map[string]any) *JWT {
 	}
 }
 
-// Unsigned makes the token say "alg": "none" and carry no signature (RFC 7519, 6).
+// Unsigned sets "alg": "none" and removes the signature (RFC 7519, 6).
 func (t *JWT) Unsigned() {
 	t.SignWith("none", nil)
 }
 
-// SignWith signs with another key and sets alg.
+// SignWith sets another signing key and the header's alg.
 func (t *JWT) SignWith(alg string, key any) {
 	t.Header["alg"] = alg
 	t.Key = key
 }
 
-// SignForeign signs with a key of the same kind that no provider publishes. The header
-// stays as it is, kid included.
+// SignForeign sets another signing key of the same kind, which no provider publishes. It does not
+// change the header, so kid still names the provider's key.
 func (t *JWT) SignForeign() {
 	var err error
 	if _, ok := t.Key.(*ecdsa.PrivateKey); ok {
@@ -74,7 +76,7 @@ func (t *JWT) SignForeign() {
 	}
 }
 
-// CorruptSignature flips a bit of the signature.
+// CorruptSignature inverts one bit of the signature. It replaces Finish.
 func (t *JWT) CorruptSignature() {
 	t.Finish = func(compact string) string {
 		i := strings.LastIndexByte(compact, '.') + 1
@@ -87,9 +89,9 @@ func (t *JWT) CorruptSignature() {
 	}
 }
 
-// Compact signs the token and returns its compact serialization (RFC 7515, 7.1). It
-// panics when Header or Claims have no JSON or Key is of a kind that cannot sign: that
-// is a mistake in the test.
+// Compact signs the token and returns its compact serialization (RFC 7515, 7.1). It panics if
+// Header or Claims cannot be encoded as JSON or if the type of Key is not supported, because that
+// is an error in the test.
 func (t *JWT) Compact() string {
 	payload := t.Payload
 	if payload == nil {
@@ -117,7 +119,7 @@ func mustMarshal(v any) []byte {
 	return b
 }
 
-// sign is written out because a signing library would refuse most of what a JWT may say.
+// sign does not use a signing library, because a library refuses most incorrect tokens.
 func sign(key any, alg string, input []byte) ([]byte, error) {
 	hash := hashOf(alg)
 	h := hash.New()
@@ -132,7 +134,8 @@ func sign(key any, alg string, input []byte) ([]byte, error) {
 		return mac.Sum(nil), nil
 	case *rsa.PrivateKey:
 		if strings.HasPrefix(alg, "PS") {
-			return rsa.SignPSS(rand.Reader, key, hash, digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+			options := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+			return rsa.SignPSS(rand.Reader, key, hash, digest, options)
 		}
 		return rsa.SignPKCS1v15(nil, key, hash, digest)
 	case *ecdsa.PrivateKey:
@@ -143,7 +146,7 @@ func sign(key any, alg string, input []byte) ([]byte, error) {
 	return nil, fmt.Errorf("a key of type %T cannot sign", key)
 }
 
-// signECDSA returns r and s side by side, each as long as the curve's order (RFC 7518, 3.4).
+// signECDSA returns r followed by s, each as long as the curve's order (RFC 7518, 3.4).
 func signECDSA(key *ecdsa.PrivateKey, digest []byte) ([]byte, error) {
 	r, s, err := ecdsa.Sign(rand.Reader, key, digest)
 	if err != nil {

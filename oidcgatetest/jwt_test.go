@@ -15,7 +15,7 @@ import (
 
 type jwk = jose.JSONWebKey
 
-// algorithms are all that go-jose verifies.
+// algorithms are all algorithms that go-jose can verify.
 var algorithms = []jose.SignatureAlgorithm{
 	jose.EdDSA, jose.HS256, jose.HS384, jose.HS512, jose.RS256, jose.RS384, jose.RS512,
 	jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512,
@@ -37,7 +37,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// TestSignWith has go-jose as the judge of every kind of signature.
+// TestSignWith verifies every kind of signature with go-jose.
 func TestSignWith(t *testing.T) {
 	p := oidcgatetest.NewProvider(t)
 	rsaKey := must(rsa.GenerateKey(rand.Reader, 2048))
@@ -95,7 +95,7 @@ func TestCompactPanicsOnAMistake(t *testing.T) {
 	}
 }
 
-// TestIDTokenFaults looks at what the relying party gets.
+// TestIDTokenFaults checks the ID Token that the relying party receives.
 func TestIDTokenFaults(t *testing.T) {
 	type jwt = *oidcgatetest.JWT
 	tests := []struct {
@@ -166,8 +166,8 @@ func TestEveryIDToken(t *testing.T) {
 	}
 }
 
-// parts decodes a compact serialization. What follows the third dot is part of the
-// signature, as it is.
+// parts decodes a compact serialization. Text after a third dot is returned undecoded as part of
+// the signature.
 func parts(t *testing.T, compact string) (header, payload, signature string) {
 	t.Helper()
 	p := strings.SplitN(compact, ".", 3)

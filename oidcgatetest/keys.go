@@ -13,7 +13,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// A signingKey is a private key with the name and algorithm it is published under.
+// A signingKey is a private key with its key ID (kid) and its algorithm.
 type signingKey struct {
 	id        string
 	algorithm string
@@ -24,7 +24,7 @@ func (k *signingKey) public() jose.JSONWebKey {
 	return jose.JSONWebKey{Key: k.private.Public(), KeyID: k.id, Algorithm: k.algorithm, Use: "sig"}
 }
 
-// newSigningKey makes the nth key of a provider.
+// newSigningKey creates the nth key of a provider, counted from 1.
 func newSigningKey(algorithm string, n int) (*signingKey, error) {
 	var private crypto.Signer
 	var err error
@@ -42,9 +42,9 @@ func newSigningKey(algorithm string, n int) (*signingKey, error) {
 	return &signingKey{id: rand.Text(), algorithm: algorithm, private: private}, nil
 }
 
-// rsaKeys are the RSA keys of the process. Making one takes longer than a hundred logins,
-// so all providers share them: the nth key of one is the nth key of another, under
-// another kid. Key 0 belongs to no provider; see [JWT.SignForeign].
+// rsaKeys are the RSA keys of the process. Generating one takes longer than a hundred logins, so
+// all providers share them: the nth keys of two providers are the same key with different kids. No
+// provider uses key 0; it is for [JWT.SignForeign].
 var rsaKeys = rsaKeyRing{keys: make(map[int]*rsa.PrivateKey)}
 
 type rsaKeyRing struct {
@@ -66,13 +66,13 @@ func (r *rsaKeyRing) at(n int) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
-// AddKey publishes a new key for "RS256" or "ES256", signs with it from now on, and
-// returns its kid. The keys before it stay published until [Provider.RemoveKey]. AddKey
-// panics when it knows no such algorithm.
+// AddKey publishes a new key for the algorithm "RS256" or "ES256", signs with it from now on, and
+// returns its kid. Earlier keys stay published until [Provider.RemoveKey]. AddKey panics for any
+// other algorithm.
 //
-// The first RSA keys of all providers in a process are the same, and so are the second
-// ones. A test in which one provider must not sign for another gives one of them another
-// key with AddKey, or uses ES256, whose keys are never shared.
+// All providers in a process share their RSA keys: the first RSA key of every provider is the same,
+// and so is the second. If a test needs two providers with different keys, call AddKey on one of
+// them, or use ES256, whose keys are never shared.
 func (p *Provider) AddKey(algorithm string) (kid string) {
 	kid, err := p.addKey(algorithm)
 	if err != nil {
@@ -94,13 +94,13 @@ func (p *Provider) addKey(algorithm string) (kid string, err error) {
 	return key.id, nil
 }
 
-// RotateKeys is AddKey with the algorithm that is in use.
+// RotateKeys calls AddKey with the algorithm of the current signing key.
 func (p *Provider) RotateKeys() (kid string) {
 	return p.AddKey(p.signingKey().algorithm)
 }
 
-// RemoveKey takes a key out of the published set. The provider goes on signing with it
-// if it is the newest one.
+// RemoveKey removes a key from the published set. If it is the newest key, the provider still signs
+// with it.
 func (p *Provider) RemoveKey(kid string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

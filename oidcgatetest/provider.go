@@ -15,47 +15,46 @@ import (
 	"time"
 )
 
-// TB is what [NewProvider] uses of a testing.TB. It stands here so that programs that
-// embed a provider do not link package testing and its flags.
+// TB has the methods of testing.TB that [NewProvider] uses. It is declared here so that programs
+// that embed a provider do not link package testing and its flags.
 type TB interface {
 	Helper()
 	Cleanup(func())
 	Fatalf(format string, args ...any)
 }
 
-// Config says how a Provider behaves all its life. The zero Config is a provider at
-// https://id.test that signs with RS256 and logs one user in without asking.
+// Config holds the settings of a Provider, which do not change later. The zero Config gives a
+// provider at https://id.test that signs with RS256 and logs one user in without a login page.
 type Config struct {
-	// Issuer is the provider's issuer identifier. It may have a path and may end in a
-	// slash. If empty, it is "https://id.test".
+	// Issuer is the provider's issuer identifier, an http or https URL. It may have a path and may
+	// end in a slash. If empty, it is "https://id.test".
 	Issuer string
 
-	// Algorithm signs the ID Tokens: "RS256" or "ES256". If empty, it is "RS256".
+	// Algorithm is the signing algorithm of ID Tokens: "RS256" or "ES256". If empty, it is "RS256".
 	Algorithm string
 
-	// CodeLifetime bounds the time between the login and the token request.
-	// If zero, it is one minute.
+	// CodeLifetime is how long an authorization code is valid. If zero, it is one minute.
 	CodeLifetime time.Duration
 
-	// AccessTokenLifetime is told to clients as expires_in, in whole seconds.
-	// If zero, it is five minutes.
+	// AccessTokenLifetime is how long an access token is valid. Clients get it as expires_in, in
+	// whole seconds. If zero, it is five minutes.
 	AccessTokenLifetime time.Duration
 
 	// IDTokenLifetime is the time between the claims iat and exp.
 	// If zero, it is five minutes.
 	IDTokenLifetime time.Duration
 
-	// RotateRefreshTokens makes every refresh token good for one use, each use
-	// bringing the next one (RFC 9700, 4.14.2). If false, the first one stays good.
+	// RotateRefreshTokens makes every refresh token valid for one use only; each use returns a new
+	// one (RFC 9700, 4.14.2). If false, the first refresh token stays valid.
 	RotateRefreshTokens bool
 
-	// LoginPage asks who is there. It is called for each request to the authorization
-	// endpoint that passed the provider's checks, and either writes a page, or ends
-	// the login with [Login.Proceed] or [Login.Refuse]. A form on that page posts to
-	// the address it was served from, query included, and so comes back to LoginPage.
-	// A Content-Security-Policy of the page must allow the client's origin in
-	// form-action, because browsers apply that to the redirect which follows.
-	// If nil, the user of [Provider.SetUser] is logged in at once.
+	// LoginPage shows a login page. It is called for each request to the authorization endpoint
+	// that passed the provider's checks. It either writes a page, or ends the login with
+	// [Login.Proceed] or [Login.Refuse]. A form on that page must post to the URL of the page,
+	// including the query; the post calls LoginPage again. If the page has a
+	// Content-Security-Policy, its form-action must allow the client's origin, because browsers
+	// apply form-action to the redirect that follows the post. If LoginPage is nil, the user of
+	// [Provider.SetUser] is logged in at once.
 	LoginPage func(w http.ResponseWriter, r *http.Request, login *Login)
 }
 
@@ -70,7 +69,7 @@ type Client struct {
 	// PostLogoutRedirectURLs are compared with post_logout_redirect_uri byte for byte.
 	PostLogoutRedirectURLs []string
 
-	// AuthMethod is the one way in which the client may authenticate. If empty, it is
+	// AuthMethod is the only method by which the client may authenticate. If empty, it is
 	// ClientSecretBasic for a client with a Secret and NoClientSecret for one without.
 	AuthMethod AuthMethod
 }
@@ -78,32 +77,34 @@ type Client struct {
 // An AuthMethod is a value of token_endpoint_auth_method (OpenID Connect Core, 9).
 type AuthMethod string
 
-// The methods the provider knows.
+// The methods that the provider supports.
 const (
 	ClientSecretBasic AuthMethod = "client_secret_basic"
 	ClientSecretPost  AuthMethod = "client_secret_post"
 	NoClientSecret    AuthMethod = "none"
 )
 
-// A User is somebody who can log in. Nobody is a user without a Subject.
+// A User can log in at the provider. A User without a Subject means that no user is logged in.
 type User struct {
 	// Subject is the claim sub.
 	Subject string
 
-	// Claims stand in the ID Token and in userinfo. Claims that belong to the scopes
-	// profile, email, address and phone appear where the scope was granted (OpenID
-	// Connect Core, 5.4), all others always. Claims that the provider makes itself,
-	// such as iss and sub, cannot be changed here; see [Provider.NextIDToken].
+	// Claims appear in the ID Token and in the userinfo response. Claims that belong to the scopes
+	// profile, email, address and phone appear only if the scope was granted (OpenID Connect Core,
+	// 5.4); all others always appear. Claims that the provider sets itself, such as iss and sub,
+	// cannot be changed here; use [Provider.NextIDToken].
 	Claims map[string]any
 
-	// UserinfoClaims stand in userinfo alone.
+	// UserinfoClaims appear only in the userinfo response.
 	UserinfoClaims map[string]any
 }
 
-// Provider is an OpenID Provider, and an http.Handler that serves it at the path of its
-// issuer. It is safe for concurrent use. Inside a testing/synctest bubble, make it there.
+// Provider is an OpenID Provider. It is an http.Handler that serves its endpoints below the path of
+// its issuer. [NewProvider] and [New] create one; the zero Provider must not be used. It is safe
+// for concurrent use. A provider that is used in a testing/synctest bubble must be created in that
+// bubble.
 //
-// It keeps no session of its own with the browser: every login asks anew.
+// It keeps no session with the browser, so every authorization request is a new login.
 type Provider struct {
 	config  Config
 	closing context.Context
@@ -113,10 +114,10 @@ type Provider struct {
 	issuer        string
 	clients       map[string]Client
 	user          User
-	users         map[string]User // by Subject: what refreshing and userinfo tell
-	keys          []*signingKey   // the published ones
-	signer        *signingKey     // published or not
-	verifiers     []*signingKey   // every key there ever was, for id_token_hint
+	users         map[string]User // by Subject, for refreshed ID Tokens and userinfo
+	keys          []*signingKey   // the published keys
+	signer        *signingKey     // the newest key; it may be unpublished
+	verifiers     []*signingKey   // all keys, including removed ones, for id_token_hint
 	codes         map[string]*grant
 	accessTokens  map[string]accessToken
 	refreshTokens map[string]*grant
@@ -126,10 +127,9 @@ type Provider struct {
 	servers       []*httptest.Server
 }
 
-// NewProvider returns a provider that is closed when the test ends. At most one Config
-// is given; without one, the zero Config holds. A Config that [New] refuses ends the
-// test. The user is Alice, with the Subject "alice", a name and a verified e-mail
-// address; there are no clients yet.
+// NewProvider returns a provider that is closed when the test ends. It takes at most one Config;
+// without one, it uses the zero Config. If [New] returns an error, the test fails. The user is
+// Alice, with the Subject "alice", a name and a verified e-mail address. There are no clients yet.
 func NewProvider(t TB, config ...Config) *Provider {
 	t.Helper()
 	if len(config) > 1 {
@@ -143,7 +143,8 @@ func NewProvider(t TB, config ...Config) *Provider {
 	return p
 }
 
-// New is [NewProvider] for programs that are not tests. The caller closes the provider.
+// New is like [NewProvider] for programs that are not tests. It returns an error if config has an
+// invalid Issuer or Algorithm. The caller must call [Provider.Close].
 func New(config Config) (*Provider, error) {
 	config.Issuer = cmp.Or(config.Issuer, defaultIssuer)
 	config.Algorithm = cmp.Or(config.Algorithm, "RS256")
@@ -171,15 +172,16 @@ func New(config Config) (*Provider, error) {
 	return p, nil
 }
 
-// checkIssuer holds issuers to OpenID Connect Discovery, 3, but allows http: on
-// loopback there is nobody to hide from.
+// checkIssuer applies the rules of OpenID Connect Discovery, 3, but also allows http, for providers
+// on loopback.
 func checkIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	if err != nil {
 		return fmt.Errorf("oidcgatetest: Config.Issuer: %w", err)
 	}
 	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return fmt.Errorf("oidcgatetest: Config.Issuer: %q is not an absolute http or https URL", issuer)
+		return fmt.Errorf(
+			"oidcgatetest: Config.Issuer: %q is not an absolute http or https URL", issuer)
 	}
 	if strings.ContainsAny(issuer, "?#") {
 		return errors.New("oidcgatetest: Config.Issuer: an issuer has neither query nor fragment")
@@ -196,8 +198,8 @@ func alice() User {
 	}}
 }
 
-// Close ends the answers that hang or are delayed, and the servers that [Provider.Server]
-// and [Provider.TLSServer] started. Closing twice is harmless.
+// Close ends answers that hang or are delayed, and closes the servers that [Provider.Server] and
+// [Provider.TLSServer] started. It may be called more than once.
 func (p *Provider) Close() {
 	p.close()
 	p.mu.Lock()
@@ -216,9 +218,9 @@ func (p *Provider) Issuer() string {
 	return p.issuer
 }
 
-// Server starts a server on loopback and moves the issuer there: its path stays, its
-// scheme and host become the server's. So Server comes before the relying party is told
-// the issuer. The server ends with the provider.
+// Server starts a server on a loopback address and changes the issuer to it: the issuer keeps its
+// path and gets the server's scheme and host. So call Server before you configure the relying party
+// with the issuer. [Provider.Close] closes the server.
 func (p *Provider) Server() *httptest.Server {
 	return p.moveTo(httptest.NewServer(p))
 }
@@ -236,7 +238,7 @@ func (p *Provider) moveTo(s *httptest.Server) *httptest.Server {
 	return s
 }
 
-// AddClient registers a client, or registers it anew when its ID is known.
+// AddClient registers a client. It replaces a client with the same ID.
 func (p *Provider) AddClient(c Client) {
 	c.RedirectURLs = slices.Clone(c.RedirectURLs)
 	c.PostLogoutRedirectURLs = slices.Clone(c.PostLogoutRedirectURLs)
@@ -256,16 +258,16 @@ func (p *Provider) client(id string) (Client, bool) {
 	return c, ok
 }
 
-// SetUser says who is logged in by the next authorization request. A user whose Subject
-// is known gets new claims, which userinfo and refreshed ID Tokens tell from now on. After
-// SetUser(User{}) nobody is there, and logins are refused with access_denied.
+// SetUser sets the user whom the next authorization requests log in. If there is already a user
+// with that Subject, its claims are replaced, and userinfo and refreshed ID Tokens contain the new
+// claims from now on. After SetUser(User{}) logins are refused with access_denied.
 func (p *Provider) SetUser(u User) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.user = p.remember(u)
 }
 
-// remember keeps a copy of the user for tokens issued later, and returns it. p.mu is held.
+// remember stores a copy of the user for tokens issued later, and returns the copy. p.mu is held.
 func (p *Provider) remember(u User) User {
 	u.Claims = maps.Clone(u.Claims)
 	u.UserinfoClaims = maps.Clone(u.UserinfoClaims)
@@ -273,7 +275,7 @@ func (p *Provider) remember(u User) User {
 	return u
 }
 
-// pathOf returns the path of a checked issuer, "" included.
+// pathOf returns the path of a checked issuer, or "" if it has none.
 func pathOf(issuer string) string {
 	_, rest, _ := strings.Cut(issuer, "://")
 	if i := strings.IndexByte(rest, '/'); i >= 0 {

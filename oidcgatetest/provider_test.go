@@ -15,7 +15,7 @@ import (
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 )
 
-// checkLogin logs in and looks at all that a login brings.
+// checkLogin logs in and checks the token response, the ID Token and the userinfo.
 func checkLogin(t *testing.T, rp *relyingParty) {
 	t.Helper()
 	tokens, claims := rp.login(t)
@@ -133,7 +133,7 @@ func TestConfigRefused(t *testing.T) {
 	}
 }
 
-// tb is a test that fails without ending.
+// tb is a TB that records a failure and panics, instead of ending the test.
 type tb struct {
 	*testing.T
 	failed []string
@@ -161,8 +161,8 @@ func TestNewProviderEndsTheTest(t *testing.T) {
 	}
 }
 
-// TestImports keeps package testing, which adds its flags to every program that links it,
-// out of programs that embed a provider.
+// TestImports fails if the package imports package testing, which would add its flags to every
+// program that embeds a provider.
 func TestImports(t *testing.T) {
 	deps, err := exec.Command("go", "list", "-deps", ".").Output()
 	if err != nil {
@@ -262,7 +262,7 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-// loginPage lets in whoever the field user names.
+// loginPage logs in the user that the form field user names.
 func loginPage(w http.ResponseWriter, r *http.Request, login *oidcgatetest.Login) {
 	switch name := r.PostFormValue("user"); name {
 	case "":

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// An Endpoint is one of the provider's addresses.
+// An Endpoint is one of the provider's endpoints.
 type Endpoint string
 
-// The endpoints. Other stands for every address that is none of them.
+// The endpoints. Other means every path that is none of them.
 const (
 	Discovery     Endpoint = "discovery"
 	JWKS          Endpoint = "jwks"
@@ -24,7 +24,7 @@ const (
 	Other         Endpoint = "other"
 )
 
-// paths has the endpoints' places below the issuer.
+// paths has the path of each endpoint below the issuer.
 var paths = map[Endpoint]string{
 	Discovery:     "/.well-known/openid-configuration",
 	JWKS:          "/jwks",
@@ -34,24 +34,24 @@ var paths = map[Endpoint]string{
 	EndSession:    "/logout",
 }
 
-// maxRequestBody is far above any request of the protocol.
+// maxRequestBody, in bytes, is much larger than any request of the protocol.
 const maxRequestBody = 1 << 20
 
-// A Request is what an endpoint received.
+// A Request is a request that an endpoint received.
 type Request struct {
 	Method string
 	URL    *url.URL
 	Host   string
 	Header http.Header
-	Form   url.Values // of the query and the body, as in http.Request
+	Form   url.Values // parameters of the query and the body, as in http.Request
 }
 
-// A record is what happened at one endpoint and what is to happen there.
+// A record holds the requests that an endpoint received, and its faults.
 type record struct {
 	count  int
 	last   *Request
 	next   [][]Fault // one element for each coming request
-	always []Fault   // when next is empty
+	always []Fault   // used when next is empty
 }
 
 // ServeHTTP serves the provider's endpoints below the path of its issuer.
@@ -61,8 +61,8 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(p.closing, cancel)()
 	r = r.WithContext(ctx)
 
-	// The body is read before any fault strikes, so that a reset comes after the request
-	// was taken in, as it does when a provider crashes.
+	// The body is read before any fault is applied, so that Reset happens after the request was
+	// received, as when a provider crashes.
 	r.Body = http.MaxBytesReader(w, r.Body, maxRequestBody)
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, "malformed request", http.StatusBadRequest)
@@ -76,7 +76,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.ServeHTTP(w, r)
 }
 
-// endpoint finds the endpoint at a path.
+// endpoint returns the endpoint at a path.
 func (p *Provider) endpoint(path string) Endpoint {
 	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(pathOf(p.Issuer()), "/"))
 	if !ok {
@@ -120,14 +120,20 @@ func allow(h http.HandlerFunc, methods ...string) http.Handler {
 	})
 }
 
-// arrive records a request and returns the faults that are to strike it.
+// arrive records a request and returns the faults to apply to it.
 func (p *Provider) arrive(e Endpoint, r *http.Request) []Fault {
 	u := *r.URL
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	rec := p.record(e)
 	rec.count++
-	rec.last = &Request{Method: r.Method, URL: &u, Host: r.Host, Header: r.Header.Clone(), Form: cloneValues(r.Form)}
+	rec.last = &Request{
+		Method: r.Method,
+		URL:    &u,
+		Host:   r.Host,
+		Header: r.Header.Clone(),
+		Form:   cloneValues(r.Form),
+	}
 	if len(rec.next) == 0 {
 		return rec.always
 	}
@@ -144,16 +150,15 @@ func (p *Provider) record(e Endpoint) *record {
 	return p.seen[e]
 }
 
-// Count returns how many requests reached an endpoint, those that a fault struck
-// included.
+// Count returns how many requests an endpoint received, including those with faults.
 func (p *Provider) Count(e Endpoint) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.record(e).count
 }
 
-// LastRequest returns the newest request that reached an endpoint, or nil when there
-// was none. It is the caller's to read, and shared with other callers.
+// LastRequest returns the last request that an endpoint received, or nil if there was none. It is
+// shared with other callers and must not be changed.
 func (p *Provider) LastRequest(e Endpoint) *Request {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -168,8 +173,8 @@ func cloneValues(v url.Values) url.Values {
 	return c
 }
 
-// repeated returns a parameter that appears more than once, which RFC 6749, 3.1 and 3.2
-// forbid, or "".
+// repeated returns the name of a parameter that appears more than once, or "" if there is none. RFC
+// 6749, 3.1 and 3.2 forbid repeated parameters.
 func repeated(v url.Values) string {
 	for name, values := range v {
 		if len(values) > 1 {
@@ -179,7 +184,7 @@ func repeated(v url.Values) string {
 	return ""
 }
 
-// noStore keeps what is secret out of caches (RFC 6749, 5.1).
+// noStore forbids caching, because the response may contain secrets (RFC 6749, 5.1).
 func noStore(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 }
@@ -192,10 +197,10 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that left wants no answer
+	_, _ = w.Write(body) // an error means that the client has left
 }
 
-// An oauthError is an error of the protocol (RFC 6749, 4.1.2.1 and 5.2).
+// An oauthError is an error response of the protocol (RFC 6749, 4.1.2.1 and 5.2).
 type oauthError struct {
 	code        string
 	description string

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// An accessToken lets a client read userinfo.
+// An accessToken allows a client to call the userinfo endpoint.
 type accessToken struct {
 	grant   *grant
 	expires time.Time
@@ -71,7 +71,7 @@ func writeTokenError(w http.ResponseWriter, r *http.Request, e *oauthError) {
 	writeJSON(w, status, body)
 }
 
-// authenticate returns the client that sent a token request, by the one method that is
+// authenticate returns the client that sent a token request. The client must use the method that is
 // registered for it (RFC 6749, 2.3).
 func (p *Provider) authenticate(r *http.Request) (Client, *oauthError) {
 	if e := checkTokenRequest(r); e != nil {
@@ -86,9 +86,12 @@ func (p *Provider) authenticate(r *http.Request) (Client, *oauthError) {
 		return Client{}, &oauthError{"invalid_client", "unknown client"}
 	}
 	if method != client.AuthMethod {
-		return Client{}, &oauthError{"invalid_client", "the client is registered for " + string(client.AuthMethod)}
+		return Client{}, &oauthError{
+			"invalid_client", "the client is registered for " + string(client.AuthMethod),
+		}
 	}
-	if method != NoClientSecret && subtle.ConstantTimeCompare([]byte(secret), []byte(client.Secret)) != 1 {
+	same := subtle.ConstantTimeCompare([]byte(secret), []byte(client.Secret)) == 1
+	if method != NoClientSecret && !same {
 		return Client{}, &oauthError{"invalid_client", "wrong secret"}
 	}
 	return client, nil
@@ -108,8 +111,8 @@ func checkTokenRequest(r *http.Request) *oauthError {
 	return nil
 }
 
-// credentials finds who a request says it is from, and by which method it says so. Two
-// methods at once are refused (RFC 6749, 2.3).
+// credentials returns the client ID and secret of a request, unverified, and the method by which
+// they were sent. Two methods at once are refused (RFC 6749, 2.3).
 func credentials(r *http.Request) (id, secret string, method AuthMethod, e *oauthError) {
 	form := r.PostForm
 	switch {
@@ -118,7 +121,7 @@ func credentials(r *http.Request) (id, secret string, method AuthMethod, e *oaut
 	case r.Header.Get("Authorization") == "":
 		return form.Get("client_id"), "", NoClientSecret, nil
 	case form.Has("client_secret"):
-		return "", "", "", &oauthError{"invalid_request", "two ways of client authentication at once"}
+		return "", "", "", &oauthError{"invalid_request", "two methods of client authentication"}
 	}
 	id, secret, ok := basicCredentials(r)
 	if !ok {
@@ -130,8 +133,8 @@ func credentials(r *http.Request) (id, secret string, method AuthMethod, e *oaut
 	return id, secret, ClientSecretBasic, nil
 }
 
-// basicCredentials decodes id and secret twice: they are form-encoded before they go
-// into the header (RFC 6749, 2.3.1).
+// basicCredentials decodes id and secret twice, because they are form-encoded before they are
+// base64-encoded into the header (RFC 6749, 2.3.1).
 func basicCredentials(r *http.Request) (id, secret string, ok bool) {
 	id, secret, ok = r.BasicAuth()
 	if !ok {
@@ -142,8 +145,8 @@ func basicCredentials(r *http.Request) (id, secret string, ok bool) {
 	return id, secret, errID == nil && errSecret == nil
 }
 
-// redeem exchanges a code. A code presented a second time has been stolen at one end or
-// the other, and takes what was issued for it along (RFC 6749, 4.1.2).
+// redeem exchanges a code. If a code is used a second time, one of the two uses came from a thief,
+// so the tokens that were issued for it are revoked (RFC 6749, 4.1.2).
 func (p *Provider) redeem(c Client, form url.Values) (*grant, *oauthError) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -157,25 +160,28 @@ func (p *Provider) redeem(c Client, form url.Values) (*grant, *oauthError) {
 	}
 	g.redeemed = true
 	if form.Get("redirect_uri") != g.redirectURL {
-		return nil, &oauthError{"invalid_grant", "redirect_uri is not that of the authorization request"}
+		return nil, &oauthError{
+			"invalid_grant", "redirect_uri differs from the authorization request",
+		}
 	}
 	if !verifies(form.Get("code_verifier"), g.challenge) {
-		return nil, &oauthError{"invalid_grant", "code_verifier does not fit the code_challenge"}
+		return nil, &oauthError{"invalid_grant", "code_verifier does not match code_challenge"}
 	}
 	return g, nil
 }
 
-// codeVerifier is the grammar of RFC 7636, 4.1.
+// codeVerifier is the syntax of a code_verifier (RFC 7636, 4.1).
 var codeVerifier = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
 
-// verifies checks S256 (RFC 7636, 4.6).
+// verifies reports whether challenge is the S256 challenge of verifier (RFC 7636, 4.6).
 func verifies(verifier, challenge string) bool {
 	sum := sha256.Sum256([]byte(verifier))
-	return codeVerifier.MatchString(verifier) && base64.RawURLEncoding.EncodeToString(sum[:]) == challenge
+	return codeVerifier.MatchString(verifier) &&
+		base64.RawURLEncoding.EncodeToString(sum[:]) == challenge
 }
 
-// refresh finds the grant of a refresh token, and the token that takes its place when
-// tokens rotate.
+// refresh returns the grant of a refresh token. With RotateRefreshTokens it also returns the new
+// refresh token that replaces it.
 func (p *Provider) refresh(c Client, form url.Values) (g *grant, next string, e *oauthError) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -189,7 +195,8 @@ func (p *Provider) refresh(c Client, form url.Values) (g *grant, next string, e 
 	return g, next, nil
 }
 
-// refreshable finds the grant of a refresh token. p.mu is held.
+// refreshable returns the grant of a refresh token, or an error if it must not be refreshed. p.mu
+// is held.
 func (p *Provider) refreshable(c Client, form url.Values) (*grant, *oauthError) {
 	g := p.refreshTokens[form.Get("refresh_token")]
 	if g == nil || g.ended || g.clientID != c.ID {
@@ -197,7 +204,7 @@ func (p *Provider) refreshable(c Client, form url.Values) (*grant, *oauthError) 
 	}
 	for _, scope := range strings.Fields(form.Get("scope")) {
 		if !slices.Contains(g.scopes, scope) {
-			return nil, &oauthError{"invalid_scope", "more than was granted"}
+			return nil, &oauthError{"invalid_scope", "a scope was not granted at login"}
 		}
 	}
 	return g, nil
@@ -211,7 +218,7 @@ func (p *Provider) newRefreshToken(g *grant) string {
 	return token
 }
 
-// issue makes a token response. An empty refresh token is left out.
+// issue creates a token response. If refreshToken is empty, the response has no refresh_token.
 func (p *Provider) issue(g *grant, nonce, refreshToken string) map[string]any {
 	access := rand.Text()
 	answer := map[string]any{
@@ -224,10 +231,12 @@ func (p *Provider) issue(g *grant, nonce, refreshToken string) map[string]any {
 		answer["refresh_token"] = refreshToken
 	}
 	p.mu.Lock()
-	p.accessTokens[access] = accessToken{grant: g, expires: time.Now().Add(p.config.AccessTokenLifetime)}
+	expires := time.Now().Add(p.config.AccessTokenLifetime)
+	p.accessTokens[access] = accessToken{grant: g, expires: expires}
 	p.mu.Unlock()
 
-	// Tests change ID Tokens here, and may call the provider while they do: no lock is held.
+	// No lock is held here, because the functions of NextIDToken and EveryIDToken may call the
+	// provider.
 	idToken := p.NewJWT(p.idTokenClaims(g, nonce, access))
 	for _, change := range p.idTokenChanges() {
 		change(idToken)
@@ -236,7 +245,7 @@ func (p *Provider) issue(g *grant, nonce, refreshToken string) map[string]any {
 	return answer
 }
 
-// idTokenClaims has the claims of OpenID Connect Core, 2, and the user's.
+// idTokenClaims returns the claims of OpenID Connect Core, 2, and the claims of the user.
 func (p *Provider) idTokenClaims(g *grant, nonce, access string) map[string]any {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -258,15 +267,15 @@ func (p *Provider) idTokenClaims(g *grant, nonce, access string) map[string]any 
 	return claims
 }
 
-// halfHash is at_hash for algorithms with SHA-256 (OpenID Connect Core, 3.1.3.6).
+// halfHash returns the at_hash of an access token for algorithms with SHA-256 (OpenID Connect Core,
+// 3.1.3.6).
 func halfHash(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
 
-// NextIDToken keeps a change for the next ID Token, which it gets just before the token
-// is signed. Each call is for one more ID Token. A change may sign with another key, take
-// claims away or replace the whole:
+// NextIDToken calls change with the next ID Token just before it is signed. Each further call
+// applies to one further ID Token. change may set another key, remove claims or replace everything:
 //
 //	p.NextIDToken(func(t *oidcgatetest.JWT) { t.Claims["aud"] = "another client" })
 //	p.NextIDToken((*oidcgatetest.JWT).CorruptSignature)
@@ -276,8 +285,8 @@ func (p *Provider) NextIDToken(change func(*JWT)) {
 	p.nextIDTokens = append(p.nextIDTokens, change)
 }
 
-// EveryIDToken makes a change to every ID Token from now on, before that of NextIDToken.
-// It takes the place of the one before; nil ends it.
+// EveryIDToken calls change with every ID Token from now on, before the function of NextIDToken. It
+// replaces the function of an earlier EveryIDToken; nil removes it.
 func (p *Provider) EveryIDToken(change func(*JWT)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,14 +8,14 @@ import (
 	"net/url"
 )
 
-// NewTransport returns a transport that carries requests to handlers in this process.
-// hosts has them by host, or by host and port where the port is not the scheme's. Other
-// hosts cannot be reached.
+// NewTransport returns a transport that sends requests to handlers in this process. The keys of
+// hosts are host names, with the port if it is not the default port of the scheme. Requests to
+// other hosts fail.
 //
-// Both sides speak HTTP over a pipe, so that contexts, deadlines, flushing, hijacking and
-// lost connections are what they are on a network; but nothing listens, https has no TLS,
-// and no goroutine outlives its request. That makes it fit for testing/synctest: a
-// browser, a service and a provider run on the bubble's clock.
+// Client and handler use HTTP over an in-memory pipe, so contexts, deadlines, flushing, hijacking
+// and broken connections work as on a network. But no port is opened, https uses no TLS, and every
+// goroutine ends with its request. So a browser, a service and a provider can run in a
+// testing/synctest bubble and use its clock.
 //
 //	browser := &http.Client{Transport: oidcgatetest.NewTransport(map[string]http.Handler{
 //		"shop.test": shop,
@@ -26,14 +26,16 @@ func NewTransport(hosts map[string]http.Handler) *http.Transport {
 		if h := hosts[address]; h != nil {
 			return h
 		}
-		if host, port, err := net.SplitHostPort(address); err == nil && (port == "80" || port == "443") {
+		host, port, err := net.SplitHostPort(address)
+		if err == nil && (port == "80" || port == "443") {
 			return hosts[host]
 		}
 		return nil
 	})
 }
 
-// Transport returns a [NewTransport] that reaches the issuer's host and nothing else.
+// Transport returns a transport like that of [NewTransport] that connects only to the issuer's
+// host.
 func (p *Provider) Transport() *http.Transport {
 	return newTransport(func(address string) http.Handler {
 		if u, err := url.Parse(p.Issuer()); err == nil && address == hostPort(u) {
@@ -57,28 +59,29 @@ func newTransport(find func(address string) http.Handler) *http.Transport {
 	dial := func(_ context.Context, _, address string) (net.Conn, error) {
 		h := find(address)
 		if h == nil {
-			return nil, fmt.Errorf("oidcgatetest: nobody is at %s", address)
+			return nil, fmt.Errorf("oidcgatetest: no handler for host %s", address)
 		}
 		return connect(h), nil
 	}
 	return &http.Transport{
 		DialContext:       dial,
 		DialTLSContext:    dial,
-		DisableKeepAlives: true, // a kept connection has goroutines, and would hold a bubble open
+		DisableKeepAlives: true, // an idle connection has goroutines, and a bubble waits for them
 	}
 }
 
-// connect returns the client's end of a connection that h serves.
+// connect returns the client's end of a new connection that h serves.
 func connect(h http.Handler) net.Conn {
 	client, server := net.Pipe()
 	l := oneConn{conn: make(chan net.Conn, 1)}
 	l.conn <- server
 	close(l.conn)
-	_ = (&http.Server{Handler: h}).Serve(l) // returns at once: there is no second connection
+	// Serve returns at once, because l accepts only one connection.
+	_ = (&http.Server{Handler: h}).Serve(l)
 	return client
 }
 
-// oneConn is a listener that accepts one connection and then says it is closed.
+// oneConn is a listener that accepts one connection and then returns net.ErrClosed.
 type oneConn struct{ conn chan net.Conn }
 
 func (l oneConn) Accept() (net.Conn, error) {

@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// scopeOf has the scope that a standard claim needs (OpenID Connect Core, 5.4).
+// scopeOf maps standard claims to the scopes that request them (OpenID Connect Core, 5.4).
 var scopeOf = map[string]string{
 	"name": "profile", "family_name": "profile", "given_name": "profile", "middle_name": "profile",
-	"nickname": "profile", "preferred_username": "profile", "profile": "profile", "picture": "profile",
-	"website": "profile", "gender": "profile", "birthdate": "profile", "zoneinfo": "profile",
+	"nickname": "profile", "preferred_username": "profile", "profile": "profile",
+	"picture": "profile", "website": "profile", "gender": "profile",
+	"birthdate": "profile", "zoneinfo": "profile",
 	"locale": "profile", "updated_at": "profile",
 	"email": "email", "email_verified": "email",
 	"address":      "address",
@@ -30,9 +31,8 @@ func granted(claims map[string]any, scopes []string) map[string]any {
 	return allowed
 }
 
-// serveUserinfo serves the userinfo endpoint (OpenID Connect Core, 5.3). The token is
-// taken from the Authorization header alone: in a query it would end in logs (RFC 9700,
-// 4.3.2).
+// serveUserinfo serves the userinfo endpoint (OpenID Connect Core, 5.3). The access token is
+// accepted only in the Authorization header, because a query is written to logs (RFC 9700, 4.3.2).
 func (p *Provider) serveUserinfo(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")

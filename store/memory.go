@@ -12,23 +12,23 @@ import (
 const (
 	defaultMaxEntries = 100_000
 
-	// sweepPerWrite is how many expired entries a write drops at most. A write
-	// adds one entry at most, so more than one keeps the garbage bounded, and
-	// so few keep a write from pausing for thousands that expired together.
+	// sweepPerWrite is the greatest number of expired entries that one write drops. It is more than
+	// one because a write adds at most one entry; so the number of expired entries stays bounded.
+	// It is small so that no write is slow when thousands of entries have expired together.
 	sweepPerWrite = 4
 )
 
-// Memory is a [Store] in the memory of one process: for tests, for development,
-// and for a service that runs as a single process and may forget its sessions
-// when it restarts. Its zero value is ready for use. It starts no goroutine;
-// what has expired is never seen again and is dropped by later writes.
+// Memory is a [Store] in the memory of one process. It is for tests, for development, and for a
+// service that runs as a single process and may lose its sessions when it restarts. The zero value
+// is ready for use. It starts no goroutine. Expired entries are never returned; later writes drop
+// them.
 //
 // A Memory is safe for concurrent use and must not be copied after first use.
 type Memory struct {
-	// MaxEntries is how many entries may live, values and members of sets
-	// together. If zero or negative, it is 100,000. At the bound Create and Add
-	// answer ErrFull, while Swap and Delete go on: strangers who start logins
-	// by the thousand push nobody out. It must not change after first use.
+	// MaxEntries is the greatest number of entries, values and set members together. If zero or
+	// negative, it is 100,000. When the store is full, Create and Add return ErrFull, while Swap
+	// and Delete still work. So an attacker who starts thousands of logins cannot remove existing
+	// sessions. MaxEntries must not be changed after first use.
 	MaxEntries int
 
 	mu     sync.RWMutex
@@ -39,12 +39,12 @@ type Memory struct {
 
 // An entry is a value under a key, or a member of a set.
 type entry struct {
-	set      string // the set of a member
+	set      string // of a member: the name of its set
 	isMember bool
 	name     string // the key of a value, or the member itself
 	value    []byte
 	expires  time.Time
-	index    int // in the queue
+	index    int // position in Memory.queue
 }
 
 func (e *entry) living(now time.Time) bool { return now.Before(e.expires) }
@@ -167,7 +167,7 @@ func (m *Memory) Remove(ctx context.Context, set, member string) error {
 	return nil
 }
 
-// began refuses an operation whose context has ended.
+// began returns an error if ctx has ended before the operation op began.
 func began(ctx context.Context, op string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("store: %s: %w", op, err)
@@ -182,7 +182,7 @@ func beganTTL(ctx context.Context, op string, ttl time.Duration) (time.Duration,
 	return RoundTTL(ttl)
 }
 
-// lock takes the lock for a write, whose time it returns, and sweeps a little.
+// lock takes the lock for a write, drops a few expired entries, and returns the time of the write.
 func (m *Memory) lock() (now time.Time, unlock func()) {
 	m.mu.Lock()
 	now = time.Now()
@@ -194,8 +194,8 @@ func (m *Memory) lock() (now time.Time, unlock func()) {
 	return now, m.mu.Unlock
 }
 
-// find returns e if it lives. An entry that has expired but was not swept yet
-// is dropped, so that a new one may take its place.
+// find returns e if it has not expired. Otherwise it drops e, so that a new entry may replace it,
+// and returns nil.
 func (m *Memory) find(e *entry, now time.Time) *entry {
 	if e == nil || e.living(now) {
 		return e
@@ -204,7 +204,7 @@ func (m *Memory) find(e *entry, now time.Time) *entry {
 	return nil
 }
 
-// insert adds e, which must not be there, or returns ErrFull.
+// insert adds e, or returns ErrFull. There must be no entry of the same name.
 func (m *Memory) insert(e *entry, now time.Time) error {
 	if len(m.queue) >= m.bound() && !m.dropExpired(now) {
 		return ErrFull
@@ -247,8 +247,7 @@ func (m *Memory) extend(e *entry, expires time.Time) {
 	heap.Fix(&m.queue, e.index)
 }
 
-// dropExpired drops the entry that expires first if its time has come, and
-// reports whether it did.
+// dropExpired drops the entry that expires first, if it has expired, and reports whether it did.
 func (m *Memory) dropExpired(now time.Time) bool {
 	if len(m.queue) == 0 || m.queue[0].living(now) {
 		return false
@@ -269,7 +268,7 @@ func (m *Memory) drop(e *entry) {
 	}
 }
 
-// expiryQueue is a [heap.Interface] with the entry that expires first in front.
+// expiryQueue is a [heap.Interface] whose first element is the entry that expires first.
 type expiryQueue []*entry
 
 func (q expiryQueue) Len() int           { return len(q) }
@@ -289,7 +288,7 @@ func (q *expiryQueue) Push(x any) {
 func (q *expiryQueue) Pop() any {
 	old := *q
 	e := old[len(old)-1]
-	old[len(old)-1] = nil // let the collector have it
+	old[len(old)-1] = nil // so that the garbage collector can free it
 	*q = old[:len(old)-1]
 	return e
 }

@@ -100,8 +100,8 @@ func TestMemoryNeverEvictsTheLiving(t *testing.T) {
 	})
 }
 
-// Writers drop what expired long before the bound is reached: a store that once
-// held many does not keep their memory for ever.
+// Writes drop expired entries long before the store is full, so a store that once held many entries
+// does not keep their memory forever.
 func TestMemoryWritesSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := new(store.Memory)

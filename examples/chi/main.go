@@ -1,4 +1,5 @@
-// Command chi puts login in front of chi. Register http://localhost:8080/auth/callback at the provider.
+// Command chi is an example of oidcgate with the router chi. Register
+// http://localhost:8080/auth/callback at the provider.
 package main
 
 import (
@@ -50,7 +51,7 @@ func home(w http.ResponseWriter, r *http.Request) {
 }
 
 func account(w http.ResponseWriter, r *http.Request) {
-	id, _ := oidcgate.FromContext(r.Context()) // Require let only visitors in who have one
+	id, _ := oidcgate.FromContext(r.Context()) // Require admits only signed-in users
 	fmt.Fprintf(w, "You are %s at %s.\n", id.Subject(), id.Issuer())
 }
 

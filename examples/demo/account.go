@@ -11,7 +11,7 @@ import (
 	"github.com/oidcgate/oidcgate"
 )
 
-// account is what the account page shows.
+// account is the data of the account page.
 type account struct {
 	Email    string
 	Verified bool
@@ -21,14 +21,14 @@ type account struct {
 	Claims   []claim
 }
 
-// moment is a point in the life of a session.
+// moment is a point in time of a session.
 type moment struct{ Label, Clock, Hint string }
 
-// claim is one thing the provider said.
+// claim is one claim about the user.
 type claim struct{ Name, Value, Source string }
 
 func (s *shop) account(w http.ResponseWriter, r *http.Request) {
-	id, _ := oidcgate.FromContext(r.Context()) // the guard saw to it that there is one
+	id, _ := oidcgate.FromContext(r.Context()) // the guard admits only signed-in users
 	devices, err := s.devices(r.Context())
 	if err != nil {
 		s.devicesUnavailable(w, r)
@@ -45,9 +45,9 @@ func (s *shop) account(w http.ResponseWriter, r *http.Request) {
 
 func timesOf(id *oidcgate.Identity) []moment {
 	times := []moment{
-		{"Signed in", clock(id.Created()), "when this session began"},
-		{"Ends if idle", clock(id.IdleExpires()), "moves on while you click"},
-		{"Ends anyway", clock(id.Expires()), "however busy you are"},
+		{"Signed in", clock(id.Created()), "start of this session"},
+		{"Ends if idle", clock(id.IdleExpires()), "each request moves it later"},
+		{"Ends at the latest", clock(id.Expires()), "even if you stay active"},
 	}
 	if t := id.AuthTime(); !t.IsZero() {
 		times = slices.Insert(times, 0, moment{"Authenticated", clock(t), "at the provider"})
@@ -57,7 +57,7 @@ func timesOf(id *oidcgate.Identity) []moment {
 
 func clock(t time.Time) string { return t.Local().Format("2 Jan 2006, 15:04:05") }
 
-// claimsOf lists the claims by name, each with where it comes from.
+// claimsOf lists the claims by name, each with its source.
 func claimsOf(id *oidcgate.Identity) []claim {
 	var all map[string]json.RawMessage
 	if id.Decode(&all) != nil {
@@ -74,7 +74,8 @@ func claimsOf(id *oidcgate.Identity) []claim {
 	return list
 }
 
-// inWords makes a claim readable: text without its quotes, and seconds since 1970 with the time they mean.
+// inWords returns a readable form of a claim: strings without quotes, and times in seconds since
+// 1970 together with the date.
 func inWords(name string, value json.RawMessage) string {
 	var text string
 	if json.Unmarshal(value, &text) == nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 )
 
-// visitor is a browser in front of a demo that runs.
+// visitor is a browser that uses a running demo.
 type visitor struct {
 	*testing.T
 	shop    string
@@ -24,7 +24,7 @@ type visitor struct {
 
 var address = regexp.MustCompile(`http://localhost:\d+`)
 
-// visit runs the demo on free ports, in an environment, until the test ends.
+// visit runs the demo on free ports, with the environment env, until the test ends.
 func visit(t *testing.T, env map[string]string) *visitor {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -41,7 +41,7 @@ func visit(t *testing.T, env map[string]string) *visitor {
 		}
 	})
 	welcome := make([]byte, 4096)
-	n, _ := output.Read(welcome) // where run fails there is no address below
+	n, _ := output.Read(welcome) // if run fails, there is no address in it
 	shop := address.FindString(string(welcome[:n]))
 	if shop == "" {
 		t.Fatalf("the demo printed no address: %q", welcome[:n])
@@ -50,7 +50,7 @@ func visit(t *testing.T, env map[string]string) *visitor {
 	return &visitor{t, shop, &http.Client{Jar: jar}}
 }
 
-// page is where a request ended.
+// page is the final response to a request, after redirects.
 type page struct {
 	status int
 	url    *url.URL
@@ -75,7 +75,7 @@ func (v *visitor) open(path string) page {
 	return v.read(v.browser.Get(v.shop + path))
 }
 
-// choose asks for a page of the shop, and at the provider's login page clicks a person.
+// choose requests a page of the shop and chooses a person on the provider's login page.
 func (v *visitor) choose(path, person string) page {
 	v.Helper()
 	login := v.open(path)
@@ -171,10 +171,10 @@ func TestWhatTheDemoRefusesToStartWith(t *testing.T) {
 		env  map[string]string
 		want string
 	}{
-		{"a port of the shop that is taken", map[string]string{"ADDR": taken.Addr().String()}, "port " + port + " is taken by another program; stop that, or choose another port with -addr or ADDR"},
-		{"a port of the provider that is taken", map[string]string{"PROVIDER_ADDR": taken.Addr().String()}, "port " + port + " is taken by another program; stop that, or choose another port with -provider-addr or PROVIDER_ADDR"},
-		{"an address others can reach", map[string]string{"ADDR": "0.0.0.0:0"}, "not on this machine alone"},
-		{"every address of the machine", map[string]string{"ADDR": ":0"}, "not on this machine alone"},
+		{"a port of the shop that is taken", map[string]string{"ADDR": taken.Addr().String()}, "port " + port + " is in use by another program; stop that program, or choose another port with -addr or ADDR"},
+		{"a port of the provider that is taken", map[string]string{"PROVIDER_ADDR": taken.Addr().String()}, "port " + port + " is in use by another program; stop that program, or choose another port with -provider-addr or PROVIDER_ADDR"},
+		{"an address others can reach", map[string]string{"ADDR": "0.0.0.0:0"}, "other machines can reach"},
+		{"every address of the machine", map[string]string{"ADDR": ":0"}, "other machines can reach"},
 		{"no address", map[string]string{"ADDR": "8080"}, "is not an address"},
 		{"a client without its provider", map[string]string{"OIDC_CLIENT_ID": "shop"}, "OIDC_ISSUER"},
 		{"a provider without its client", map[string]string{"OIDC_ISSUER": "https://id.test"}, "ClientID: is empty"},

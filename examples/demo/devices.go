@@ -11,13 +11,13 @@ import (
 	"github.com/oidcgate/oidcgate"
 )
 
-// device is a session of the visitor's, as the account page shows it.
+// device is a session of the user on the account page.
 type device struct {
 	ID, Name, Since string
 	This            bool
 }
 
-// devices lists the visitor's sessions: this one, then the newest first.
+// devices lists the user's sessions: first the current one, then the others, the newest first.
 func (s *shop) devices(ctx context.Context) ([]device, error) {
 	sessions, err := s.gate.Sessions().List(ctx)
 	if err != nil {
@@ -35,8 +35,8 @@ func (s *shop) devices(ctx context.Context) ([]device, error) {
 	return list, nil
 }
 
-// endDevice ends one session of the visitor's. That it was over already, or is somebody else's, leads to the same
-// page: the list shows what is left.
+// endDevice ends one session of the user. If the session has already ended or belongs to another
+// user, nothing happens and the browser gets the same redirect to the list.
 func (s *shop) endDevice(w http.ResponseWriter, r *http.Request) {
 	err := s.gate.Sessions().End(r.Context(), r.PostFormValue("device"))
 	if err != nil && !errors.Is(err, oidcgate.ErrNoSession) {
@@ -54,19 +54,20 @@ func (s *shop) endOtherDevices(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/account#devices", http.StatusSeeOther)
 }
 
-// devicesUnavailable is for a store that cannot answer at the moment.
+// devicesUnavailable answers 503, because the store cannot answer at the moment.
 func (s *shop) devicesUnavailable(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "5")
 	s.show(w, r, http.StatusServiceUnavailable, "message.html", view{Title: "One moment, please", Body: oidcgate.Page{
-		Text:  "We cannot look after your devices right now. Try again in a moment.",
+		Text:  "We cannot read or change your list of devices right now. Try again in a moment.",
 		Links: []oidcgate.Link{{URL: "/account", Text: "To your account"}},
 	}})
 }
 
-// userAgent is the key under which a request's context has its User-Agent.
+// userAgent is the key of the User-Agent in a request's context.
 type userAgent struct{}
 
-// keepUserAgent goes round the gate: OnLogin sees the context of the callback's request, and not the request.
+// keepUserAgent puts the User-Agent into the request's context. It is outside the gate, because
+// OnLogin gets the context of the callback request but not the request.
 func keepUserAgent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userAgent{}, r.UserAgent())))
@@ -79,10 +80,11 @@ func nameDevice(ctx context.Context, login *oidcgate.Login) error {
 	return nil
 }
 
-// sign is what a browser or a system is known by in a User-Agent.
+// sign is a part of a User-Agent that identifies a browser or an operating system.
 type sign struct{ part, name string }
 
-// Most browsers also name those they want to be taken for, so the first sign that is found counts.
+// Most User-Agents also contain the names of other browsers, so the first sign that is found
+// counts.
 var (
 	browsers = []sign{
 		{"Edg", "Edge"}, {"OPR/", "Opera"}, {"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"},
@@ -94,8 +96,8 @@ var (
 	}
 )
 
-// deviceName says of a User-Agent what its owner recognises: "Firefox on Linux". It is for show alone; anybody
-// can send any User-Agent.
+// deviceName returns a name that the user recognises, such as "Firefox on Linux". It is for display
+// only, because a client can send any User-Agent.
 func deviceName(userAgent string) string {
 	browser := cmp.Or(find(browsers, userAgent), "Unknown browser")
 	if system := find(systems, userAgent); system != "" {

@@ -11,13 +11,13 @@ import (
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
-// another is a visitor with another browser, in front of the same demo.
+// another returns a visitor with another browser, for the same demo.
 func (v *visitor) another(userAgent string) *visitor {
 	jar, _ := cookiejar.New(nil) // without options it cannot fail
 	return &visitor{v.T, v.shop, &http.Client{Jar: jar, Transport: named(userAgent)}}
 }
 
-// named is a transport for a browser that says its name.
+// named is a transport that sets the User-Agent.
 type named string
 
 func (n named) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -39,7 +39,7 @@ const (
 
 var endButton = regexp.MustCompile(`name="device" value="([^"]+)" aria-label="Log out ([^"]+)"`)
 
-// others are the devices that the account page offers to log out, by name.
+// others returns the ids of the devices that the account page offers to log out, by name.
 func others(account page) map[string]string {
 	ids := map[string]string{}
 	for _, m := range endButton.FindAllStringSubmatch(account.body, -1) {

@@ -1,10 +1,10 @@
-// Command demo is a tea shop behind oidcgate and, in the same process, an OpenID Provider to log in at.
-// It needs nothing but Go:
+// Command demo is a tea shop that uses oidcgate, and an OpenID Provider in the same process. It
+// needs only Go:
 //
 //	go run ./demo
 //
-// Sessions are in memory; with REDIS_URL they are in Redis. With OIDC_ISSUER, OIDC_CLIENT_ID and
-// OIDC_CLIENT_SECRET a provider of yours takes the place of the built-in one.
+// Sessions are stored in memory, or in Redis if REDIS_URL is set. Set OIDC_ISSUER, OIDC_CLIENT_ID
+// and OIDC_CLIENT_SECRET to use your own provider instead of the built-in one.
 package main
 
 import (
@@ -35,7 +35,7 @@ func main() {
 	}
 }
 
-// options are what the command line and the environment say.
+// options are the values of the command line and of the environment.
 type options struct {
 	addr         string
 	providerAddr string
@@ -78,18 +78,19 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	return serve(ctx, shop, shopListener, upstream)
 }
 
-// listen refuses addresses that others can reach: the built-in provider lets everybody in as anybody.
+// listen refuses addresses that other machines can reach, because anybody can log in as any user at
+// the built-in provider.
 func listen(addr, flagName, env string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("demo: %s: %q is not an address; write one such as 127.0.0.1:8080", flagName, addr)
 	}
 	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("demo: %s: %q is not on this machine alone; write 127.0.0.1:%s", flagName, addr, port)
+		return nil, fmt.Errorf("demo: %s: other machines can reach %q; write 127.0.0.1:%s", flagName, addr, port)
 	}
 	listener, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("demo: port %s is taken by another program; stop that, or choose another port with %s or %s, as in %s=127.0.0.1:8180",
+		return nil, fmt.Errorf("demo: port %s is in use by another program; stop that program, or choose another port with %s or %s, as in %s=127.0.0.1:8180",
 			port, flagName, env, env)
 	}
 	if err != nil {
@@ -98,7 +99,8 @@ func listen(addr, flagName, env string) (net.Listener, error) {
 	return listener, nil
 }
 
-// localURL says localhost, which is what real providers let one register for development.
+// localURL uses localhost instead of an IP address, because many providers accept localhost for
+// development.
 func localURL(l net.Listener) string {
 	return fmt.Sprintf("http://localhost:%d", l.Addr().(*net.TCPAddr).Port)
 }
@@ -109,8 +111,8 @@ func welcome(shopURL string, upstream *upstream) string {
   The tea shop is open:  %s
 
   Log in at %s. Register these addresses there:
-    %s/auth/callback      where a login leads back to
-    %[1]s/auth/logout/done   where a logout does
+    %s/auth/callback      redirect URL after a login
+    %[1]s/auth/logout/done   redirect URL after a logout
 
   Ctrl-C closes the shop.
 
@@ -122,16 +124,17 @@ func welcome(shopURL string, upstream *upstream) string {
   What to click:
     1. Log in. The provider, %s, asks who you are.
     2. As Ada you may enter "Back office"; as Ben you may not.
-    3. Open "Account" to see what the provider says of you, and how long the session lives. Log in with
-       another browser, too, and log that out from here.
-    4. Log out, and log in as somebody else; or choose "None of these" and be refused.
+    3. Open "Account" to see your claims and when your session ends. Log in with a second browser and
+       log it out from the first.
+    4. Log out, and log in as another user; or choose "None of these" and the login is refused.
 
   Ctrl-C closes the shop.
 
 `, shopURL, upstream.issuer)
 }
 
-// serve ends in order: first the requests, then the events they caused.
+// serve serves until ctx ends. Then it finishes the running requests, and after that delivers the
+// remaining events.
 func serve(ctx context.Context, shop *shop, listener net.Listener, upstream *upstream) error {
 	failed := make(chan error, 2)
 	servers := []*http.Server{start(shop.handler(), listener, failed)}

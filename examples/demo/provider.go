@@ -10,7 +10,7 @@ import (
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 )
 
-// upstream is the provider to log in at: the built-in one, or one from elsewhere, which has no handler.
+// upstream is the provider: the built-in one, or an external one, which has no handler.
 type upstream struct {
 	issuer   string
 	clientID string
@@ -26,7 +26,7 @@ func openProvider(o options, shopURL string) (*upstream, error) {
 		return &upstream{issuer: issuer, clientID: o.getenv("OIDC_CLIENT_ID"), auth: clientAuth(o.getenv("OIDC_CLIENT_SECRET")), close: func() {}}, nil
 	}
 	if o.getenv("OIDC_CLIENT_ID") != "" || o.getenv("OIDC_CLIENT_SECRET") != "" {
-		return nil, errors.New("demo: OIDC_ISSUER: is empty while OIDC_CLIENT_ID or OIDC_CLIENT_SECRET is set; set it too, or none of them")
+		return nil, errors.New("demo: OIDC_ISSUER: is empty, but OIDC_CLIENT_ID or OIDC_CLIENT_SECRET is set; set OIDC_ISSUER too, or none of them")
 	}
 	listener, err := listen(o.providerAddr, "-provider-addr", "PROVIDER_ADDR")
 	if err != nil {
@@ -47,8 +47,8 @@ func clientAuth(secret string) oidcgate.ClientAuth {
 	return oidcgate.ClientSecretBasic(secret)
 }
 
-// The shop as the built-in provider knows it. The secret guards nothing: whoever reaches this provider may log
-// in as anybody.
+// The registration of the shop at the built-in provider. The secret protects nothing, because
+// anybody who reaches this provider can log in as any user.
 const (
 	builtInClientID = "tea-shop"
 	builtInSecret   = "not a secret: the provider is for this demonstration only"
@@ -75,7 +75,7 @@ func builtIn(listener net.Listener, shopURL string) (*upstream, error) {
 	}, nil
 }
 
-// person is somebody who can log in at the built-in provider.
+// person is a user of the built-in provider.
 type person struct {
 	ID, Name, About string
 	email           string
@@ -84,7 +84,7 @@ type person struct {
 }
 
 var people = []person{
-	{ID: "ada", Name: "Ada Lindqvist", About: "Keeps the shop; may enter the back office", email: "ada@teashop.example", verified: true, groups: []string{"staff", "managers"}},
+	{ID: "ada", Name: "Ada Lindqvist", About: "Manager of the shop; may enter the back office", email: "ada@teashop.example", verified: true, groups: []string{"staff", "managers"}},
 	{ID: "ben", Name: "Ben Okafor", About: "A customer of many years", email: "ben@mail.example", verified: true, groups: []string{"customers"}},
 	{ID: "chiara", Name: "Chiara Conti", About: "New here; has not confirmed her e-mail address", email: "chiara@mail.example", groups: []string{"customers"}},
 }
@@ -100,7 +100,7 @@ func (p person) user() oidcgatetest.User {
 	}
 }
 
-// loginPage asks who is there, and believes it.
+// loginPage lets the visitor choose a user. It checks no password.
 type loginPage struct{ shopURL, host string }
 
 func (l *loginPage) serve(w http.ResponseWriter, r *http.Request, login *oidcgatetest.Login) {
@@ -117,7 +117,7 @@ func (l *loginPage) serve(w http.ResponseWriter, r *http.Request, login *oidcgat
 }
 
 func (l *loginPage) show(w http.ResponseWriter) {
-	// The answer to the form is a redirect to the shop, to which browsers apply form-action too.
+	// The response to the form is a redirect to the shop, and browsers apply form-action to it too.
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'; form-action 'self' "+l.shopURL)
 	w.Header().Set("Cache-Control", "no-store")
 	render(w, http.StatusOK, "login.html", map[string]any{"Title": "Who are you?", "People": people, "Host": l.host})

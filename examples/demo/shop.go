@@ -13,7 +13,7 @@ import (
 	"github.com/oidcgate/oidcgate/store/redisstore"
 )
 
-// shop is the service behind the gate.
+// shop is the service that uses the gate.
 type shop struct {
 	gate     *oidcgate.Gate
 	managers string        // the group that may enter the back office
@@ -29,7 +29,8 @@ func newShop(o options, shopURL string, upstream *upstream) (*shop, error) {
 	config := oidcgate.Config{
 		BaseURL: shopURL,
 		Keys:    keys,
-		// Ports do not separate cookies: another service on localhost could use the name.
+		// Cookies do not depend on the port, so another service on localhost could use the default
+		// name.
 		CookieName: "teashop",
 		Values:     true, // for the basket
 		ErrorPage:  s.errorPage,
@@ -60,7 +61,7 @@ func (s *shop) openRedis(config *oidcgate.Config, address string) error {
 	if err != nil {
 		return errors.New("demo: REDIS_URL: is not a Redis URL; write one such as redis://localhost:6379/0")
 	}
-	opts.ContextTimeoutEnabled = true // else go-redis waits longer than the request does
+	opts.ContextTimeoutEnabled = true // otherwise go-redis ignores the request's deadline
 	s.redis = redis.NewClient(opts)
 	config.Store = redisstore.New(s.redis)
 	return nil
@@ -68,11 +69,12 @@ func (s *shop) openRedis(config *oidcgate.Config, address string) error {
 
 func (s *shop) close() {
 	if s.redis != nil {
-		_ = s.redis.Close() // the process ends
+		_ = s.redis.Close() // the process ends in any case
 	}
 }
 
-// handler is where oidcgate goes round a router. The stylesheet needs no session and stands outside.
+// handler wraps the router with the gate. The stylesheet needs no session, so it is outside the
+// gate.
 func (s *shop) handler() http.Handler {
 	member := s.gate.Require()
 	manager := s.gate.Require(oidcgate.Claim("groups", s.managers))
@@ -104,7 +106,7 @@ var teas = []tea{
 	{"rooibos", "Evening Rooibos", "Cederberg", "Vanilla, red earth, no caffeine.", "6.90"},
 }
 
-// shelf is a tea and how many of it are in the visitor's basket.
+// shelf is a tea and its quantity in the visitor's basket.
 type shelf struct {
 	tea
 	InBasket int
@@ -152,19 +154,19 @@ var orders = []order{
 	{"1043", "Iqbal Rahman", "Second Flush Assam × 3", "sent"},
 }
 
-// office is for managers: whoever gets here was let in by the guard.
+// office is for managers only. The guard has already checked the user.
 func (s *shop) office(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, http.StatusOK, "office.html", view{Title: "Back office", Page: "office", Body: orders})
 }
 
 func (s *shop) notFound(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, http.StatusNotFound, "message.html", view{Title: "Nothing here", Body: oidcgate.Page{
-		Text:  "The page you asked for is not one of ours.",
+		Text:  "This shop has no such page.",
 		Links: []oidcgate.Link{{URL: "/", Text: "To the shop"}},
 	}})
 }
 
-// errorPage shows what the gate has to say in the style of the shop.
+// errorPage shows a page of the gate in the style of the shop.
 func (s *shop) errorPage(w http.ResponseWriter, r *http.Request, p oidcgate.Page) {
 	s.show(w, r, p.Status, "message.html", view{Title: p.Title, Body: p})
 }

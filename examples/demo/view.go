@@ -20,14 +20,14 @@ var style []byte
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{"initials": initials}).ParseFS(templateFiles, "templates/*.html"))
 
-// view is what every page of the shop shows, round a body of its own.
+// view is the data of every page of the shop. Body is the data of the single page.
 type view struct {
 	Title string
 	Page  string // marked in the navigation
 	Body  any
 
 	// Set by show.
-	Name      string // of who is signed in
+	Name      string // of the signed-in user, or ""
 	SignedIn  bool
 	Basket    int
 	LoginURL  string
@@ -39,12 +39,13 @@ func (s *shop) show(w http.ResponseWriter, r *http.Request, status int, name str
 	if id, ok := oidcgate.FromContext(r.Context()); ok {
 		v.Name, v.SignedIn, v.Basket = id.Name(), true, s.basketSize(r.Context())
 	}
-	// The log out button leads on to the provider, whichever it is, so form-action stays open.
+	// The form of the logout button is redirected to the provider, whose origin may vary, so there
+	// is no form-action here.
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'")
 	render(w, status, name, v)
 }
 
-// loginReturn is where the log in button leads back to: the page it stands on.
+// loginReturn returns the path to which a login leads back: the current page.
 func loginReturn(r *http.Request) string {
 	if r.Method != http.MethodGet || strings.HasPrefix(r.URL.Path, "/auth/") {
 		return "/"
@@ -52,23 +53,23 @@ func loginReturn(r *http.Request) string {
 	return r.URL.Path
 }
 
-// render writes a page whole or, when its template fails, not at all.
+// render writes a whole page, or an error if the template fails.
 func render(w http.ResponseWriter, status int, name string, v any) {
 	var page bytes.Buffer
 	if err := templates.ExecuteTemplate(&page, name, v); err != nil {
-		slog.Error("demo: making a page", "err", err)
-		http.Error(w, "This page could not be made.", http.StatusInternalServerError)
+		slog.Error("demo: executing a template", "err", err)
+		http.Error(w, "This page could not be created.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(page.Bytes()) // a browser that left wants no page
+	_, _ = w.Write(page.Bytes()) // an error means that the browser has left
 }
 
 func serveStyle(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/css; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(style) // a browser that left wants no style
+	_, _ = w.Write(style) // an error means that the browser has left
 }
 
 // initials are the first letters of the first two words of a name.

@@ -1,4 +1,5 @@
-// Command gin puts login in front of gin. Register http://localhost:8080/auth/callback at the provider.
+// Command gin is an example of oidcgate with the router gin. Register
+// http://localhost:8080/auth/callback at the provider.
 package main
 
 import (
@@ -55,6 +56,6 @@ func home(c *gin.Context) {
 }
 
 func account(c *gin.Context) {
-	id, _ := oidcgate.FromContext(c.Request.Context()) // require let only visitors in who have one
+	id, _ := oidcgate.FromContext(c.Request.Context()) // require admits only signed-in users
 	c.String(http.StatusOK, "You are %s at %s.\n", id.Subject(), id.Issuer())
 }

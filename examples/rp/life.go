@@ -16,22 +16,23 @@ import (
 	"github.com/oidcgate/oidcgate"
 )
 
-// The handlers of this file do what handlers do in real life and middlewares break: they take long, send
-// early, send in pieces, take the connection over, and panic. All but the guarded two are open to all and
-// tell who is signed in. With SESSION_VALUES they also store the value k=v of the query.
+// The handlers of this file do what real handlers do and what a middleware can easily break: they
+// are slow, send headers early, stream, take over the connection, and panic. Only put and get have
+// a guard; the others show whether a user is signed in. With SESSION_VALUES they also store the
+// value k=v of the query.
 
-// who tells who is signed in.
+// who returns a text that names the signed-in user.
 func (s *service) who(r *http.Request) string {
 	if id, ok := oidcgate.FromContext(r.Context()); ok {
 		return "signed in as " + id.Subject()
 	}
 	if s.gate.Err(r.Context()) != nil {
-		return "nobody can tell at the moment whether you are signed in"
+		return "cannot tell at the moment whether you are signed in"
 	}
 	return "not signed in"
 }
 
-// remember stores the value of the query and reports whether there is one to be saved.
+// remember puts the value of the query into the session and reports whether it did so.
 func (s *service) remember(r *http.Request) bool {
 	_, signedIn := oidcgate.FromContext(r.Context())
 	key := r.URL.Query().Get("k")
@@ -42,12 +43,12 @@ func (s *service) remember(r *http.Request) bool {
 	return true
 }
 
-// withoutValues answers where the page makes sense only with SESSION_VALUES.
+// withoutValues answers 501 and returns true if SESSION_VALUES is off.
 func (s *service) withoutValues(w http.ResponseWriter) bool {
 	if s.options.config.Values {
 		return false
 	}
-	http.Error(w, "SESSION_VALUES is off: this service keeps no values", http.StatusNotImplemented)
+	http.Error(w, "SESSION_VALUES is off, so no values are stored", http.StatusNotImplemented)
 	return true
 }
 
@@ -73,7 +74,8 @@ func (s *service) get(w http.ResponseWriter, r *http.Request) {
 	writeText(w, s.gate.Values().GetString(r.Context(), key))
 }
 
-// writeText answers with text that came from a stranger: never as HTML, whatever it looks like.
+// writeText answers with text from an untrusted source. The headers keep browsers from reading it
+// as HTML.
 func writeText(w http.ResponseWriter, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -82,7 +84,7 @@ func writeText(w http.ResponseWriter, text string) {
 
 const maxSlow = time.Minute
 
-// slow answers after ms milliseconds, a minute at most.
+// slow answers after ms milliseconds, but at most one minute.
 func (s *service) slow(w http.ResponseWriter, r *http.Request) {
 	ms, err := strconv.Atoi(r.URL.Query().Get("ms"))
 	if err != nil || ms < 0 {
@@ -96,7 +98,7 @@ func (s *service) slow(w http.ResponseWriter, r *http.Request) {
 	writeText(w, s.who(r)+"\n")
 }
 
-// wait reports whether the time passed before the context ended.
+// wait waits for d. It returns false if ctx ends first.
 func wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -108,7 +110,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// hint103 tells the browser what to fetch before it knows what to answer (RFC 8297).
+// hint103 sends a 103 (Early Hints, RFC 8297) before its answer.
 func (s *service) hint103(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Link", "</file>; rel=preload; as=fetch")
 	w.WriteHeader(http.StatusEarlyHints)
@@ -117,8 +119,8 @@ func (s *service) hint103(w http.ResponseWriter, r *http.Request) {
 	writeText(w, s.who(r)+"\n")
 }
 
-// flushFirst sends its headers before it has anything to say, and so before it has a value to save. Commit
-// tells whether that was saved, since the status is gone.
+// flushFirst sends its headers before it stores a value. The status has then been sent already, so
+// it saves the value with Commit and writes the result into the body.
 func (s *service) flushFirst(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if err := http.NewResponseController(w).Flush(); err != nil {
@@ -136,8 +138,8 @@ func (s *service) flushFirst(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, "done")
 }
 
-// saveNow stores the value of the query at once and reports whether there was one. While the store cannot
-// tell who is signed in, it cannot keep anything either.
+// saveNow saves the value of the query at once and reports whether there was one. It returns an
+// error if the session could not be read.
 func (s *service) saveNow(r *http.Request) (bool, error) {
 	if !s.remember(r) {
 		return false, s.gate.Err(r.Context())
@@ -146,25 +148,26 @@ func (s *service) saveNow(r *http.Request) (bool, error) {
 	return err == nil, err
 }
 
-// hijack takes the connection over: for a websocket that echoes, or for an answer written by hand.
+// hijack takes over the connection: for a websocket that echoes messages, or to write a response
+// without net/http.
 func (s *service) hijack(w http.ResponseWriter, r *http.Request) {
 	s.remember(r)
 	if r.Header.Get("Upgrade") != "" {
 		s.echo(w, r)
 		return
 	}
-	if r.ProtoMajor != 1 { // there is no connection of one's own, and gin panics where it is asked for
+	if r.ProtoMajor != 1 { // HTTP/2 requests share a connection, and gin panics on Hijack
 		http.Error(w, "this connection cannot be taken over", http.StatusHTTPVersionNotSupported)
 		return
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		s.logger.Error("rp: taking the connection over", "err", err)
+		s.logger.Error("rp: taking over the connection", "err", err)
 		return
 	}
 	defer func() { _ = conn.Close() }()
 	body := s.who(r) + "\n"
-	// What the gate set, cookies among it, is sent by hand too.
+	// The headers that the gate has set, such as cookies, must be written here too.
 	header := w.Header().Clone()
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -172,18 +175,20 @@ func (s *service) hijack(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(buffered, "HTTP/1.1 200 OK\r\n")
 	_ = header.Write(buffered)
 	fmt.Fprint(buffered, "\r\n"+body)
-	_ = buffered.Flush() // a client that left wants no answer
+	_ = buffered.Flush() // an error means that the client has left
 }
 
-// echo first tells who is signed in, then sends every message back. A websocket is no navigation and not
-// behind CORS: Accept compares its Origin with the host, or any site could open one with a visitor's cookie.
+// echo sends the name of the signed-in user and then sends every message back. CORS does not apply
+// to websockets, so any site could open one with the user's cookie. Accept prevents this: it
+// compares the Origin header with the host.
 func (s *service) echo(w http.ResponseWriter, r *http.Request) {
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {
 		return // Accept has answered
 	}
 	defer func() { _ = conn.CloseNow() }()
-	// A connection taken over is not the server's any more, which neither waits for it nor ends it.
+	// The server neither waits for nor closes a connection that was taken over; s.streams ends it
+	// at shutdown.
 	if conn.Write(s.streams, websocket.MessageText, []byte(s.who(r))) != nil {
 		return
 	}
@@ -200,18 +205,19 @@ func (s *service) panics(_ http.ResponseWriter, r *http.Request) {
 	panic("rp: as asked for")
 }
 
-// The stream of /sse.
+// The limits of /sse.
 const (
 	sseEvents    = 5
 	maxSSEEvents = 1000
 	sseInterval  = 100 * time.Millisecond
 )
 
-// sse sends n events, or five. It flushes its headers first, so that the browser knows it is connected.
+// sse sends n server-sent events, five by default. It flushes the headers first, so that the
+// browser knows it is connected.
 func (s *service) sse(w http.ResponseWriter, r *http.Request) {
 	n, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("n"), strconv.Itoa(sseEvents)))
 	if err != nil {
-		http.Error(w, "n is the number of events", http.StatusBadRequest)
+		http.Error(w, "n must be the number of events", http.StatusBadRequest)
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -230,10 +236,10 @@ func (s *service) sse(w http.ResponseWriter, r *http.Request) {
 //go:embed file.txt
 var fileText []byte
 
-// fileModified is the same on every replica.
+// fileModified is a constant, so that it is the same on every replica.
 var fileModified = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// file serves ranges and conditional requests.
+// file supports range requests and conditional requests.
 func (s *service) file(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Signed-In", s.who(r))
 	http.ServeContent(w, r, "file.txt", fileModified, bytes.NewReader(fileText))

@@ -1,11 +1,12 @@
-// Command rp is a relying party whose every option is a flag or an environment variable: for trying
-// oidcgate with any provider, and for testing it from outside. Any number of processes with the same
-// options, Redis and keys are one service.
+// Command rp is a relying party (a service that lets users log in at an OpenID Provider). Each of
+// its options is a flag or an environment variable. Use it to try oidcgate with any provider, or to
+// test oidcgate from outside. Several processes with the same options, Redis and keys form one
+// service.
 //
 //	OIDC_ISSUER=https://id.example OIDC_CLIENT_ID=shop OIDC_CLIENT_SECRET=... go run ./rp
 //
-// -help lists the options. Events are JSON lines on standard output, everything else goes to standard
-// error. It ends on SIGINT and SIGTERM, after the requests under way.
+// -help lists the options. It writes events as JSON lines to standard output, and everything else
+// to standard error. After SIGINT or SIGTERM it finishes the running requests and ends.
 package main
 
 import (
@@ -37,10 +38,10 @@ func main() {
 	}
 }
 
-// shutdownTimeout is what requests under way get to finish in.
+// shutdownTimeout is the time in which running requests must finish after a signal.
 const shutdownTimeout = 10 * time.Second
 
-// run serves until ctx ends. All that is wrong with the options is in the one error it returns.
+// run serves until ctx ends. If options are wrong, the error names all of them.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	o, err := readOptions(args, getenv, stdout)
 	if o == nil {
@@ -64,7 +65,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return serve(ctx, s, listener)
 }
 
-// serve ends in order: first the requests, then the events they caused.
+// serve serves until ctx ends. Then it finishes the running requests, and after that delivers the
+// remaining events.
 func serve(ctx context.Context, s *service, listener net.Listener) error {
 	server := &http.Server{
 		Handler:           s.handler(),
@@ -88,12 +90,12 @@ func serve(ctx context.Context, s *service, listener net.Listener) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
-		return fmt.Errorf("rp: requests under way were cut off: %w", err)
+		return fmt.Errorf("rp: running requests were aborted: %w", err)
 	}
 	return s.gate.Close(ctx)
 }
 
-// eventLine is an event as it is printed: with its reason even where that is empty.
+// eventLine is an event as it is printed. It always has a reason, which may be empty.
 type eventLine struct {
 	oidcgate.Event
 	Reason oidcgate.Reason `json:"reason"`

@@ -16,8 +16,8 @@ import (
 	"github.com/oidcgate/oidcgate"
 )
 
-// options are what the flags and the environment say. What they do not say stays zero in config and
-// provider, and so keeps the library's default.
+// options are the values of the flags and the environment variables. Options that are not set stay
+// zero in config and provider, so the library's defaults apply.
 type options struct {
 	config   oidcgate.Config
 	provider oidcgate.Provider
@@ -35,8 +35,9 @@ type options struct {
 	logLevel        slog.Level
 }
 
-// option is a flag and an environment variable in one. The flag is the variable's name in lower case with
-// dashes: -base-url is BASE_URL. A flag wins, and what is empty is not set.
+// option is a flag and an environment variable with the same meaning. The flag is the variable's
+// name in lower case with dashes: -base-url is BASE_URL. The flag wins over the variable. An empty
+// value counts as not set.
 type option struct {
 	env   string
 	usage string
@@ -49,7 +50,7 @@ func (o *options) all() []*option {
 	c, p := &o.config, &o.provider
 	return []*option{
 		{env: "ADDR", usage: "address to listen on; 127.0.0.1:8080 if not set", set: text(&o.addr)},
-		{env: "BASE_URL", usage: "what browsers have in front of every path; http://localhost:PORT if not set", set: text(&c.BaseURL)},
+		{env: "BASE_URL", usage: "the URL of this service in browsers, without the path; http://localhost:PORT if not set", set: text(&c.BaseURL)},
 		{env: "ROUTER", usage: "mux, chi or gin; mux if not set", set: oneOf(&o.router, "mux", "chi", "gin")},
 		{env: "TLS_CERT", usage: "file with the certificate to serve https with", set: text(&o.tlsCert)},
 		{env: "TLS_KEY", usage: "file with the key of TLS_CERT", set: text(&o.tlsKey)},
@@ -57,60 +58,60 @@ func (o *options) all() []*option {
 
 		{env: "OIDC_ISSUER", usage: "the provider's issuer identifier", set: text(&p.Issuer)},
 		{env: "OIDC_CLIENT_ID", usage: "the id the provider gave this application", set: text(&p.ClientID)},
-		{env: "OIDC_CLIENT_SECRET", usage: "the secret that goes with it", set: text(&o.clientSecret)},
+		{env: "OIDC_CLIENT_SECRET", usage: "the client secret that the provider gave this application", set: text(&o.clientSecret)},
 		{env: "OIDC_CLIENT_AUTH", usage: "how to authenticate at the token endpoint: basic, post or none; basic if not set", set: oneOf(&o.clientAuth, "basic", "post", "none")},
-		{env: "OIDC_NAME", usage: "name of the provider, last in the path of the callback", set: text(&p.Name)},
+		{env: "OIDC_NAME", usage: "name of the provider; it is the last segment of the callback's path", set: text(&p.Name)},
 		{env: "OIDC_SCOPES", usage: "scopes besides openid, separated by spaces or commas", set: list(&p.Scopes)},
-		{env: "OIDC_AUTH_PARAMS", usage: "more parameters of the authorization request, as in \"prompt=consent&ui_locales=de\"", set: params(&p.AuthParams)},
+		{env: "OIDC_AUTH_PARAMS", usage: "additional parameters of the authorization request, such as \"prompt=consent&ui_locales=de\"", set: params(&p.AuthParams)},
 		{env: "OIDC_RESPONSE_MODE", usage: "response_mode of the authorization request", set: text(&p.ResponseMode)},
-		{env: "OIDC_USERINFO", usage: "ask the userinfo endpoint: off, on or required", set: userinfo(&p.Userinfo)},
-		{env: "OIDC_USERINFO_SIGNED", usage: "true: refuse userinfo answers that are not signed", set: boolean(&p.UserinfoSigned)},
+		{env: "OIDC_USERINFO", usage: "call the userinfo endpoint: off, on or required", set: userinfo(&p.Userinfo)},
+		{env: "OIDC_USERINFO_SIGNED", usage: "true: refuse userinfo responses that are not signed", set: boolean(&p.UserinfoSigned)},
 		{env: "OIDC_SIGNING_ALGS", usage: "algorithms an ID Token may be signed with, separated by spaces or commas", set: list(&p.SigningAlgs)},
-		{env: "OIDC_AUTHORIZATION_ENDPOINT", usage: "overrides the announced one", set: text(&p.AuthorizationEndpoint)},
-		{env: "OIDC_TOKEN_ENDPOINT", usage: "overrides the announced one", set: text(&p.TokenEndpoint)},
-		{env: "OIDC_USERINFO_ENDPOINT", usage: "overrides the announced one", set: text(&p.UserinfoEndpoint)},
-		{env: "OIDC_JWKS_URI", usage: "overrides the announced one", set: text(&p.JWKSURI)},
-		{env: "OIDC_END_SESSION_ENDPOINT", usage: "overrides the announced one", set: text(&p.EndSessionEndpoint)},
-		{env: "DISCOVERY_REFRESH", usage: "age at which the provider's metadata is fetched anew", set: duration(&p.DiscoveryRefresh)},
-		{env: "JWKS_REFRESH", usage: "age at which the provider's keys are fetched anew", set: duration(&p.JWKSRefresh)},
-		{env: "PROVIDER_TIMEOUT", usage: "bound on each request to the provider", set: duration(&c.ProviderTimeout)},
-		{env: "CA_FILE", usage: "PEM file of certificate authorities to trust besides the system's, at the provider", set: text(&o.caFile)},
+		{env: "OIDC_AUTHORIZATION_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.AuthorizationEndpoint)},
+		{env: "OIDC_TOKEN_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.TokenEndpoint)},
+		{env: "OIDC_USERINFO_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.UserinfoEndpoint)},
+		{env: "OIDC_JWKS_URI", usage: "used instead of the address in the provider's metadata", set: text(&p.JWKSURI)},
+		{env: "OIDC_END_SESSION_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.EndSessionEndpoint)},
+		{env: "DISCOVERY_REFRESH", usage: "age at which the provider's metadata is fetched again", set: duration(&p.DiscoveryRefresh)},
+		{env: "JWKS_REFRESH", usage: "age at which the provider's keys are fetched again", set: duration(&p.JWKSRefresh)},
+		{env: "PROVIDER_TIMEOUT", usage: "time limit of each request to the provider", set: duration(&c.ProviderTimeout)},
+		{env: "CA_FILE", usage: "PEM file with certificate authorities to trust for the provider, in addition to the system's", set: text(&o.caFile)},
 
-		{env: "REDIS_URL", usage: "where sessions are kept; in memory if not set:\n" +
+		{env: "REDIS_URL", usage: "where sessions are stored; in memory if not set:\n" +
 			"redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,HOST:PORT/MASTER?db=DB of the Sentinels,\n" +
 			"or redis+cluster://HOST:PORT,HOST:PORT of some nodes; each may have USER:PASSWORD@ before HOST", set: text(&o.redisURL)},
-		{env: "REDIS_TIMEOUT", usage: "bound on each call to Redis; 500ms if not set", set: duration(&o.redisTimeout)},
-		{env: "SESSION_KEYS", usage: "keys that seal cookies and sessions, separated by commas, each 32 bytes in base64", set: keys(&c.Keys)},
-		{env: "SESSION_VALUES", usage: "true: keep the application's own values (/put and /get)", set: boolean(&c.Values)},
+		{env: "REDIS_TIMEOUT", usage: "time limit of each call to Redis; 500ms if not set", set: duration(&o.redisTimeout)},
+		{env: "SESSION_KEYS", usage: "keys that encrypt cookies and sessions, separated by commas, each 32 bytes in base64", set: keys(&c.Keys)},
+		{env: "SESSION_VALUES", usage: "true: store the application's own values in sessions (/put and /get)", set: boolean(&c.Values)},
 		{env: "SESSION_LIFETIME", usage: "time after which every session ends", set: duration(&c.SessionLifetime)},
-		{env: "IDLE_TIMEOUT", usage: "time after which a session ends that nobody uses", set: duration(&c.IdleTimeout)},
-		{env: "ATTEMPT_TTL", usage: "time a visitor has to log in", set: duration(&c.AttemptTTL)},
-		{env: "REFRESH_MARGIN", usage: "time before its end at which an access token is refreshed, at most a quarter of its life", set: duration(&c.RefreshMargin)},
-		{env: "LOCK_LEASE", usage: "time after which others may refresh what a dying replica began to", set: duration(&c.LockLease)},
-		{env: "TOKEN_LIFETIME", usage: "life of an access token whose provider does not say", set: duration(&c.TokenLifetime)},
+		{env: "IDLE_TIMEOUT", usage: "time without requests after which a session ends", set: duration(&c.IdleTimeout)},
+		{env: "ATTEMPT_TTL", usage: "time in which a visitor must finish a login", set: duration(&c.AttemptTTL)},
+		{env: "REFRESH_MARGIN", usage: "how long before its expiry an access token is refreshed, at most a quarter of its lifetime", set: duration(&c.RefreshMargin)},
+		{env: "LOCK_LEASE", usage: "time after which another replica may take over a refresh that a crashed replica began", set: duration(&c.LockLease)},
+		{env: "TOKEN_LIFETIME", usage: "lifetime of an access token if the provider does not send expires_in", set: duration(&c.TokenLifetime)},
 		{env: "REREAD_CLAIMS", usage: "age at which a session's claims are read again; never if not set", set: duration(&c.RereadClaims)},
-		{env: "END_WITH_TOKEN", usage: "true: a session ends with an access token that cannot be refreshed", set: boolean(&c.EndWithToken)},
+		{env: "END_WITH_TOKEN", usage: "true: a session ends when its access token has expired and cannot be refreshed", set: boolean(&c.EndWithToken)},
 		{env: "LEEWAY", usage: "how far the clocks of service and provider may differ", set: duration(&c.Leeway)},
-		{env: "MAX_SESSION_BYTES", usage: "what a session may take in the store", set: number(&c.MaxSessionBytes)},
+		{env: "MAX_SESSION_BYTES", usage: "greatest size of a session in the store, in bytes", set: number(&c.MaxSessionBytes)},
 		{env: "COOKIE_NAME", usage: "name of the session cookie", set: text(&c.CookieName)},
 		{env: "ROUTE_PREFIX", usage: "path of the gate's own routes", set: text(&c.Prefix)},
-		{env: "DEFAULT_PATH", usage: "where a login leads that began nowhere in particular", set: text(&c.DefaultPath)},
-		{env: "INSECURE_ALLOW_HTTP", usage: "true: accept http off the loopback hosts", set: boolean(&c.InsecureAllowHTTP)},
+		{env: "DEFAULT_PATH", usage: "where the browser goes after a login that has no return path", set: text(&c.DefaultPath)},
+		{env: "INSECURE_ALLOW_HTTP", usage: "true: allow http for hosts other than loopback", set: boolean(&c.InsecureAllowHTTP)},
 
-		{env: "ADMIN_GROUP", usage: "who may see /admin, by the claim groups; admin if not set", set: text(&o.adminGroup)},
-		{env: "EMAIL_DOMAIN", usage: "who may see /domain, by verified e-mail address; example.com if not set", set: domain(&o.emailDomain)},
-		{env: "GROUPS_PREFIX", usage: "keep only the groups that begin with it in the session; all if not set", set: text(&o.groupsPrefix)},
+		{env: "ADMIN_GROUP", usage: "group whose members may see /admin; admin if not set", set: text(&o.adminGroup)},
+		{env: "EMAIL_DOMAIN", usage: "users with a verified e-mail address in this domain may see /domain; example.com if not set", set: domain(&o.emailDomain)},
+		{env: "GROUPS_PREFIX", usage: "store only groups that begin with this text in the session; all if not set", set: text(&o.groupsPrefix)},
 	}
 }
 
-// readOptions returns what could be read beside an error that names all that could not, so that the rest can
-// be checked too. It returns no options where the command line is not understood, or asks for help, which is
-// flag.ErrHelp.
+// readOptions returns the options, and an error that names every invalid one. It returns options
+// even with an error, so that the caller can check the valid ones too. The options are nil if the
+// command line cannot be parsed or asks for help; for help the error is flag.ErrHelp.
 func readOptions(args []string, getenv func(string) string, help io.Writer) (*options, error) {
 	o := &options{addr: "127.0.0.1:8080", router: "mux", clientAuth: "basic", adminGroup: "admin", emailDomain: "example.com"}
 	all := o.all()
 	flags := flag.NewFlagSet("rp", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the error says it, in the form of all others
+	flags.SetOutput(io.Discard) // run returns the error, and main prints it
 	for _, opt := range all {
 		opt.value = getenv(opt.env)
 		flags.Var(opt, opt.flag(), opt.usage)
@@ -148,8 +149,8 @@ func (o *options) apply(all []*option) error {
 	return errors.Join(faults...)
 }
 
-// completeBaseURL makes up for a BASE_URL that is not set. It says localhost and no address, because
-// providers and browsers know localhost.
+// completeBaseURL sets BASE_URL if it is not set. It uses localhost instead of an IP address,
+// because providers and browsers make exceptions for localhost.
 func (o *options) completeBaseURL() error {
 	_, port, err := net.SplitHostPort(o.addr)
 	if err != nil {
@@ -179,8 +180,8 @@ func (o *options) auth() oidcgate.ClientAuth {
 
 func writeHelp(w io.Writer, all []*option) {
 	fmt.Fprint(w, "rp is a relying party for trying providers with oidcgate.\n\n"+
-		"Each option is a flag or an environment variable; the flag wins. What is not set keeps the\n"+
-		"library's default.\n\n")
+		"Each option is a flag or an environment variable; the flag wins. Options that are not set\n"+
+		"have the library's default.\n\n")
 	for _, opt := range all {
 		fmt.Fprintf(w, "  -%s, %s\n        %s\n", opt.flag(), opt.env, strings.ReplaceAll(opt.usage, "\n", "\n        "))
 	}
@@ -191,8 +192,8 @@ func (opt *option) flag() string { return strings.ReplaceAll(strings.ToLower(opt
 // String implements flag.Value.
 func (opt *option) String() string { return opt.value }
 
-// Set implements flag.Value. It only keeps the text: package flag stops at the first error, and options
-// are to be reported together.
+// Set implements flag.Value. It only stores the text. It does not parse it, because package flag
+// stops at the first error and all errors are to be reported together.
 func (opt *option) Set(value string) error {
 	opt.value = value
 	return nil

@@ -43,8 +43,8 @@ func (s *service) pages() []page {
 	}
 }
 
-// mountedPages stand below /mounted in a router of their own, whose handlers see another path than the
-// browser does.
+// mountedPages are served below /mounted by a separate router. Its handlers see a path without
+// /mounted, unlike the browser.
 func (s *service) mountedPages() []page {
 	return []page{
 		{path: "/app", serve: s.app, guarded: true},
@@ -57,10 +57,10 @@ var pageText string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
-// view is what page.html shows.
+// view is the data of page.html.
 type view struct {
 	Title     string
-	Name      string // of who is signed in
+	Name      string // of the signed-in user, or ""
 	Home      string
 	LoginURL  string
 	LogoutURL string
@@ -94,7 +94,7 @@ func (s *service) public(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, view{Title: "Public page"})
 }
 
-// app serves /app, /admin and /domain: who gets here was let in by the guard.
+// app serves /app, /admin and /domain. The guard has already checked the user.
 func (s *service) app(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, view{Title: "Guarded page"})
 }
@@ -104,7 +104,7 @@ type whoamiAnswer struct {
 	Issuer        string    `json:"iss"`
 	Subject       string    `json:"sub"`
 	SessionID     string    `json:"sid"`
-	AuthTime      *int64    `json:"auth_time"` // null: the provider did not say
+	AuthTime      *int64    `json:"auth_time"` // null if the provider did not send it
 	ACR           string    `json:"acr"`
 	Name          string    `json:"name"`
 	Email         string    `json:"email"`
@@ -116,7 +116,7 @@ type whoamiAnswer struct {
 	IdleExpires   time.Time `json:"idle_expires"`
 }
 
-// whoami is open to all and answers for itself, as an API does.
+// whoami has no guard. Like an API it answers 401 itself, instead of starting a login.
 func (s *service) whoami(w http.ResponseWriter, r *http.Request) {
 	if s.anonymous(w, r) {
 		return
@@ -135,8 +135,8 @@ func (s *service) whoami(w http.ResponseWriter, r *http.Request) {
 	s.writeJSON(w, http.StatusOK, answer)
 }
 
-// anonymous answers when the visitor is not signed in: 401, or 503 when the session could not be looked up and
-// the visitor may well be signed in.
+// anonymous answers the request and returns true if no user is signed in. The status is 401, or 503
+// if the session could not be read, in which case the user may be signed in.
 func (s *service) anonymous(w http.ResponseWriter, r *http.Request) bool {
 	if s.failed(w, s.gate.Err(r.Context())) {
 		return true
@@ -153,7 +153,8 @@ func (s *service) unavailable(w http.ResponseWriter, message string) {
 	s.writeError(w, http.StatusServiceUnavailable, message)
 }
 
-// groupsOf returns the claim groups, which some providers send as one string. It is never nil.
+// groupsOf returns the claim groups. Some providers send a single group as a string. The result is
+// never nil.
 func groupsOf(id *oidcgate.Identity) []string {
 	var claims struct {
 		Groups any `json:"groups"`
@@ -175,7 +176,8 @@ func groupsOf(id *oidcgate.Identity) []string {
 	return groups
 }
 
-// token tells the access token, which is refreshed when it is due, apart from others without giving it away.
+// token answers with a hash of the access token, so that a test can see whether it has changed. The
+// gate refreshes the token when that is due.
 func (s *service) token(w http.ResponseWriter, r *http.Request) {
 	token, err := s.gate.Token(r.Context())
 	if s.failed(w, err) {
@@ -187,7 +189,7 @@ func (s *service) token(w http.ResponseWriter, r *http.Request) {
 
 func (s *service) healthz(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
 
-// readyTimeout is below what those who probe usually wait.
+// readyTimeout is shorter than the usual timeout of a readiness probe.
 const readyTimeout = 5 * time.Second
 
 func (s *service) readyz(w http.ResponseWriter, r *http.Request) {

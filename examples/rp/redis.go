@@ -10,12 +10,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// errRedisURL does not repeat the URL, which may hold a password.
+// errRedisURL does not contain the URL, because the URL may contain a password.
 var errRedisURL = errors.New("rp: REDIS_URL: is not a Redis URL; write redis://HOST:PORT/DB, " +
 	"redis+sentinel://HOST:PORT,HOST:PORT/MASTER?db=DB or redis+cluster://HOST:PORT,HOST:PORT")
 
-// newRedis makes a client of one Redis, of what Sentinels call the master, or of a Cluster. It waits for
-// nothing: a Redis that is down is found again by itself.
+// newRedis returns a client for a single Redis, for the master that Sentinels name, or for a
+// Cluster. It does not connect; the client connects when it is used, and again after an outage.
 func newRedis(address string) (redis.UniversalClient, error) {
 	kind, rest, _ := strings.Cut(address, "://")
 	switch kind {
@@ -31,7 +31,8 @@ func newRedis(address string) (redis.UniversalClient, error) {
 			return nil, errRedisURL
 		}
 		cluster := o.Cluster()
-		// Else a command may first fetch the list of commands, in a time that is not the request's.
+		// Otherwise a command may first fetch the server's list of commands, with a timeout other
+		// than the request's.
 		cluster.DisableRoutingPolicies = true
 		return redis.NewClusterClient(cluster), nil
 	}
@@ -39,14 +40,14 @@ func newRedis(address string) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, errRedisURL
 	}
-	// Without it go-redis waits for its own timeouts whatever the request's deadline is, and the store would
-	// have to bound each call by a goroutine of its own.
+	// Without it go-redis ignores the request's deadline, and the store needs a goroutine for each
+	// call.
 	o.ContextTimeoutEnabled = true
 	return redis.NewClient(o), nil
 }
 
-// parseNodes reads USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER?db=DB. User and password are those of Redis, and
-// not of its Sentinels.
+// parseNodes parses USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER?db=DB. User and password are for
+// Redis, not for its Sentinels.
 func parseNodes(s string) (*redis.UniversalOptions, error) {
 	end := len(s)
 	if i := strings.IndexAny(s, "/?"); i >= 0 {
@@ -59,7 +60,7 @@ func parseNodes(s string) (*redis.UniversalOptions, error) {
 			return nil, errRedisURL
 		}
 	}
-	// Package url knows of no list of hosts, so it reads the rest round the place where they were.
+	// Package url cannot parse a list of hosts, so "nodes" takes its place here.
 	u, err := url.Parse("redis://" + s[:hosts] + "nodes" + s[end:])
 	if err != nil {
 		return nil, errRedisURL
@@ -71,7 +72,7 @@ func parseNodes(s string) (*redis.UniversalOptions, error) {
 	return o, err
 }
 
-// parseDB reads a query in which there may be nothing but db.
+// parseDB parses a query that may contain only db.
 func parseDB(query string) (int, error) {
 	if query == "" {
 		return 0, nil

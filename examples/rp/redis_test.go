@@ -45,7 +45,7 @@ func TestSessionsInEveryKindOfRedis(t *testing.T) {
 	}
 }
 
-// wantNoWarning checks that the store has nothing to say against the settings of the client.
+// wantNoWarning fails if the store logs a warning about the settings of the client.
 func wantNoWarning(t *testing.T, redisURL string) {
 	t.Helper()
 	env := map[string]string{"OIDC_ISSUER": "https://id.test", "OIDC_CLIENT_ID": "rp", "OIDC_CLIENT_AUTH": "none", "REDIS_URL": redisURL,
@@ -65,7 +65,8 @@ func wantNoWarning(t *testing.T, redisURL string) {
 	}
 }
 
-// startSentinel starts a Sentinel that watches a Redis, until the test ends, and returns its address.
+// startSentinel starts a Sentinel for a Redis and returns its address. The Sentinel runs until the
+// test ends.
 func startSentinel(t *testing.T, name, master string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

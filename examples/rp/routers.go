@@ -9,13 +9,13 @@ import (
 	"github.com/oidcgate/oidcgate"
 )
 
-// page is a route. The three routers are given the same ones.
+// page is a route. All three routers get the same routes.
 type page struct {
 	path    string
 	serve   http.HandlerFunc
 	guarded bool
 	rules   []oidcgate.Rule
-	post    bool // it changes something: POST alone, and not from other sites
+	post    bool // it changes something, so only POST from this site is accepted
 }
 
 func (p page) handler() http.HandlerFunc {
@@ -33,7 +33,8 @@ func (p page) handler() http.HandlerFunc {
 	}
 }
 
-// handler is what the server serves. Probes stand outside the gate, since they need no session.
+// handler returns the handler of the server. Health probes are outside the gate, because they need
+// no session.
 func (s *service) handler() http.Handler {
 	gated := keepUserAgent(s.gate.Wrap(s.router()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -72,7 +73,7 @@ func (s *service) addToMux(mux *http.ServeMux, pages []page) {
 	for _, p := range pages {
 		pattern := p.path
 		if pattern == "/" {
-			pattern = "/{$}" // and not every path that nothing else serves
+			pattern = "/{$}" // "/" alone would match every path without a route
 		}
 		var h http.Handler = p.handler()
 		if p.guarded {
@@ -119,7 +120,7 @@ func (s *service) addToGin(r gin.IRouter, pages []page) {
 	}
 }
 
-// ginGuard is all that gin needs for a guard.
+// ginGuard returns a guard as a gin handler.
 func (s *service) ginGuard(rules ...oidcgate.Rule) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		if !s.gate.Admit(c.Writer, c.Request, rules...) {
@@ -132,8 +133,8 @@ func ginHandler(h http.HandlerFunc) gin.HandlerFunc {
 	return func(c *gin.Context) { h(ginWriter{c.Writer}, c.Request) }
 }
 
-// ginWriter sends informational answers on. gin itself notes every status and sends the last one with the
-// body, so that a 103 would be lost.
+// ginWriter sends informational responses (1xx) at once. gin itself only remembers the status and
+// sends the last one with the body, so a 103 would be lost.
 type ginWriter struct{ gin.ResponseWriter }
 
 // WriteHeader implements [http.ResponseWriter].

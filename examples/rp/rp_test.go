@@ -29,7 +29,7 @@ import (
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 )
 
-// world is a relying party and a provider that listen, and a browser.
+// world is a running relying party, a running provider, and a browser.
 type world struct {
 	*testing.T
 	base    string
@@ -41,7 +41,7 @@ type world struct {
 	environment map[string]string
 }
 
-// output may be written and read at the same time.
+// output is a buffer that is safe for concurrent use.
 type output struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -59,7 +59,7 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// start serves with the options, given as environment, until the test ends.
+// start runs the relying party, with options from env, until the test ends.
 func start(t *testing.T, env map[string]string) *world {
 	t.Helper()
 	w := &world{T: t, op: oidcgatetest.NewProvider(t), browser: new(http.Client)}
@@ -68,7 +68,7 @@ func start(t *testing.T, env map[string]string) *world {
 	return w
 }
 
-// startTLS is start with everything over TLS, and so with HTTP/2.
+// startTLS is like start, but with TLS everywhere, and therefore with HTTP/2.
 func startTLS(t *testing.T, env map[string]string) *world {
 	t.Helper()
 	w := &world{T: t, op: oidcgatetest.NewProvider(t)}
@@ -97,7 +97,7 @@ func pemFile(t *testing.T, kind string, bytes []byte) string {
 	return name
 }
 
-// open registers the relying party at the provider and serves it.
+// open registers the relying party at the provider and starts it.
 func (w *world) open(scheme string, env map[string]string) {
 	w.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -146,7 +146,7 @@ func (w *world) serve(listener net.Listener, env map[string]string) {
 	w.Cleanup(w.stop)
 }
 
-// answer is a response, read.
+// answer is a response with its body.
 type answer struct {
 	*http.Response
 	body string
@@ -443,7 +443,7 @@ func TestEventsAreJSONLinesWithEventAndReason(t *testing.T) {
 	w := start(t, map[string]string{})
 	w.get("/app")
 	w.get("/auth/callback?state=unknown&code=x")
-	w.stop() // hands over what is queued
+	w.stop() // delivers the queued events
 	seen := map[string]string{}
 	for line := range strings.Lines(w.output.String()) {
 		var event map[string]any
@@ -492,7 +492,7 @@ func TestStoreThatIsGone(t *testing.T) {
 	w.wants(w.get("/readyz"), http.StatusServiceUnavailable, "")
 	w.wants(w.get("/healthz"), http.StatusOK, "ok")
 	w.wants(w.get("/public"), http.StatusOK, "Public")
-	w.wants(w.get("/flushfirst?k=a&v=b"), http.StatusOK, "nobody can tell at the moment whether you are signed in\nerror\n")
+	w.wants(w.get("/flushfirst?k=a&v=b"), http.StatusOK, "cannot tell at the moment whether you are signed in\nerror\n")
 }
 
 func TestStoreThatRefusesWrites(t *testing.T) {

@@ -17,18 +17,19 @@ import (
 	"github.com/oidcgate/oidcgate/store/redisstore"
 )
 
-// service is the relying party: the gate and the pages behind it.
+// service is the relying party: the gate and its pages.
 type service struct {
 	options *options
 	gate    *oidcgate.Gate
 	logger  *slog.Logger
 	redis   redis.UniversalClient // nil: sessions are in memory
 
-	streams    context.Context // ends when the service does
+	streams    context.Context // ends when the service shuts down
 	endStreams context.CancelFunc
 }
 
-// newService reports all that is wrong together: what it checks itself and what oidcgate.New does.
+// newService creates the service. Its error has all faults together: its own and those of
+// oidcgate.New.
 func newService(o *options, logger *slog.Logger, events io.Writer) (*service, error) {
 	s := &service{options: o, logger: logger}
 	s.streams, s.endStreams = context.WithCancel(context.Background())
@@ -36,7 +37,7 @@ func newService(o *options, logger *slog.Logger, events io.Writer) (*service, er
 	config.Logger = logger
 	lines := json.NewEncoder(events)
 	config.OnEvent = func(e oidcgate.Event) {
-		_ = lines.Encode(eventLine{Event: e, Reason: e.Reason}) // nobody may be reading
+		_ = lines.Encode(eventLine{Event: e, Reason: e.Reason}) // standard output may be closed
 	}
 	config.OnLogin = s.onLogin
 	redisErr := s.openRedis(&config)
@@ -64,11 +65,11 @@ func (s *service) openRedis(config *oidcgate.Config) (err error) {
 func (s *service) close() {
 	s.endStreams()
 	if s.redis != nil {
-		_ = s.redis.Close() // the process ends
+		_ = s.redis.Close() // the process ends in any case
 	}
 }
 
-// trust adds certificate authorities to those of the system.
+// trust sets Config.RootCAs to the certificate authorities of the system and those of file.
 func trust(config *oidcgate.Config, file string) error {
 	if file == "" {
 		return nil
@@ -96,8 +97,8 @@ func (s *service) onLogin(ctx context.Context, login *oidcgate.Login) error {
 	return keepGroups(login, s.options.groupsPrefix)
 }
 
-// keepGroups trims the claim groups to what this service knows, so that somebody in three thousand groups has
-// a small session too.
+// keepGroups keeps only the groups that begin with prefix, so that the session of a user with
+// thousands of groups stays small.
 func keepGroups(login *oidcgate.Login, prefix string) error {
 	kept := []string{}
 	for _, group := range groupsOf(login.Identity()) {

@@ -10,7 +10,7 @@ import (
 	"github.com/oidcgate/oidcgate"
 )
 
-// sessionAnswer is a session of the visitor's in JSON.
+// sessionAnswer is one session of the user in JSON.
 type sessionAnswer struct {
 	ID       string    `json:"id"`
 	Provider string    `json:"provider"`
@@ -19,7 +19,7 @@ type sessionAnswer struct {
 	Current  bool      `json:"current"`
 }
 
-// sessions lists the sessions of the visitor, the newest first.
+// sessions lists the sessions of the user, the newest first.
 func (s *service) sessions(w http.ResponseWriter, r *http.Request) {
 	list, err := s.gate.Sessions().List(r.Context())
 	if s.failed(w, err) {
@@ -32,7 +32,7 @@ func (s *service) sessions(w http.ResponseWriter, r *http.Request) {
 	s.writeJSON(w, http.StatusOK, answer)
 }
 
-// endSession ends the session of the visitor's that the query names, which may be this one.
+// endSession ends the session of the user that the query names. It may be the current session.
 func (s *service) endSession(w http.ResponseWriter, r *http.Request) {
 	if s.anonymous(w, r) {
 		return
@@ -51,10 +51,11 @@ func (s *service) endOtherSessions(w http.ResponseWriter, r *http.Request) {
 	s.writeEnded(w, ended, err)
 }
 
-// endUser ends the sessions of the user iss, sub or, with iss and sid, those that came of one session of the
-// provider's. It asks nobody who he is, so that tests may call it without logging in, and answers this machine
-// alone. That is a demonstration: behind a proxy on the same machine everybody has a loopback address, and a
-// real service would let in administrators only.
+// endUser ends all sessions of the user given by iss and sub. With iss and sid instead, it ends the
+// sessions that belong to one session at the provider. The caller need not be signed in, so that
+// tests can call it; only requests from this machine are accepted. This is for demonstration only:
+// behind a proxy on the same machine every request has a loopback address. A real service would
+// allow only administrators.
 func (s *service) endUser(w http.ResponseWriter, r *http.Request) {
 	if !fromThisMachine(r) {
 		s.writeError(w, http.StatusForbidden, "only for requests from the machine this runs on")
@@ -85,8 +86,9 @@ func (s *service) writeEnded(w http.ResponseWriter, ended int, err error) {
 	}
 }
 
-// failed answers when err is not nil: 401 when the visitor has no session, or no token any more, and 503 when
-// store or provider cannot answer at the moment and the same request may succeed later.
+// failed answers the request and returns true if err is not nil. The status is 401 if there is no
+// session or no valid token any more, and 503 if the store or the provider cannot answer at the
+// moment, so that the same request may succeed later.
 func (s *service) failed(w http.ResponseWriter, err error) bool {
 	switch {
 	case err == nil:
@@ -101,17 +103,19 @@ func (s *service) failed(w http.ResponseWriter, err error) bool {
 	return true
 }
 
-// userAgent is the key under which a request's context has its User-Agent.
+// userAgent is the key of the User-Agent in a request's context.
 type userAgent struct{}
 
-// keepUserAgent goes round the gate: OnLogin sees the context of the callback's request, and not the request.
+// keepUserAgent puts the User-Agent into the request's context. It is outside the gate, because
+// OnLogin gets the context of the callback request but not the request.
 func keepUserAgent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userAgent{}, r.UserAgent())))
 	})
 }
 
-// label calls a new session by the browser that logged in. When claims are read again, it stays what it was.
+// label names a new session after the browser that logged in. It does not change the name when the
+// claims are read again.
 func label(ctx context.Context, login *oidcgate.Login) {
 	if name, ok := ctx.Value(userAgent{}).(string); ok && !login.Again() {
 		login.SetLabel(name)

@@ -14,7 +14,7 @@ import (
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 )
 
-// logIn opens another browser, which says its name, and logs in with it.
+// logIn opens another browser, with its name as User-Agent, and logs in with it.
 func (w *world) logIn(subject, name string) *http.Client {
 	w.Helper()
 	w.op.SetUser(oidcgatetest.User{Subject: subject})
@@ -40,7 +40,7 @@ func read[T any](w *world, a answer) (v T) {
 	return v
 }
 
-// list returns the sessions of the browser's visitor by label.
+// list returns the sessions of the browser's user by label.
 func (w *world) list() map[string]sessionAnswer {
 	w.Helper()
 	sessions := map[string]sessionAnswer{}
@@ -169,7 +169,7 @@ func TestSessionsWhenTheStoreIsIll(t *testing.T) {
 	}
 }
 
-// tokensThat is a fault of the provider in what it issues.
+// tokensThat is a fault that changes the provider's token responses.
 func tokensThat(have map[string]any, without ...string) oidcgatetest.Fault {
 	return oidcgatetest.EditJSON(func(members map[string]any) {
 		maps.Copy(members, have)
@@ -179,7 +179,7 @@ func tokensThat(have map[string]any, without ...string) oidcgatetest.Fault {
 	})
 }
 
-// atOnce is a TOKEN_LIFETIME that is over when the token is there.
+// atOnce is a TOKEN_LIFETIME so short that a token has expired when it arrives.
 const atOnce = "1ns"
 
 func TestTokenIsRefreshedWhenItsTimeIsOver(t *testing.T) {
@@ -262,6 +262,6 @@ func TestOptionsOfTokens(t *testing.T) {
 		}
 	}
 	if !c.EndWithToken {
-		t.Error("END_WITH_TOKEN is true and was not heeded")
+		t.Error("END_WITH_TOKEN is true, but EndWithToken is not set")
 	}
 }

@@ -5,9 +5,10 @@ import (
 	"strings"
 )
 
-// browse returns the origin and the path of the page that a browser at https://app.example/auth/callback goes to for
-// ref. It follows the WHATWG URL standard, section 4.4, as far as telling this site from others needs it: an address that
-// it refuses has no origin, a scheme without sites has its name for an origin, and hosts in numbers stay as written.
+// browse returns the origin and the path of the page to which a browser at
+// https://app.example/auth/callback resolves ref. It follows the WHATWG URL standard, section 4.4,
+// as far as is needed to tell this site from others: an address that a browser refuses has the
+// origin "", a scheme without hosts has its own name as origin, and numeric hosts stay as written.
 func browse(ref string) (origin, path string) {
 	ref = strings.TrimFunc(ref, func(r rune) bool { return r <= ' ' })
 	ref = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(ref)
@@ -37,7 +38,8 @@ func browse(ref string) (origin, path string) {
 	return "https://app.example", withoutDots(rest)
 }
 
-// cutScheme takes the scheme off ref, in lower case; without one it is empty.
+// cutScheme splits ref into its scheme, in lower case, and the rest. The scheme is "" if ref has
+// none.
 func cutScheme(ref string) (scheme, rest string) {
 	before, after, found := strings.Cut(ref, ":")
 	scheme = strings.ToLower(before)
@@ -79,7 +81,7 @@ func narrow(r rune) rune {
 	return r
 }
 
-// withoutDots resolves the "." and ".." of a path, written plainly or in escapes.
+// withoutDots resolves the segments "." and ".." of a path, percent-encoded or not.
 func withoutDots(path string) string {
 	var kept []string
 	segments := strings.Split(path, "/")[1:]

@@ -1,9 +1,12 @@
-// Package returnto decides which path is safe to send a browser back to.
+// Package returnto checks that a return path, the path a browser is sent to after login or logout,
+// leads to this site.
 //
-// A return path comes from whoever wrote the link, so it is hostile. The attack is the open redirect (RFC 9700,
-// section 4.11): a link to this site that ends, after a genuine login, on a page of somebody else. It lives on
-// disagreement: between what was checked and what the browser, a proxy or a router makes of it. So the rules accept
-// only what all of them read alike, and what is accepted is sent as it stands, never parsed and written anew.
+// The return path is part of a link, and anybody can write a link, so it is hostile input. The
+// attack is the open redirect (RFC 9700, section 4.11): a link to this site that, after a genuine
+// login, sends the browser to a page of the attacker. Such attacks use differences between parsers:
+// the check, the browser, a proxy and a router may each read the same path differently. So the
+// rules accept only paths that all of them read in the same way, and an accepted path is sent byte
+// for byte, never parsed and written again.
 package returnto
 
 import (
@@ -12,44 +15,65 @@ import (
 	"unicode/utf8"
 )
 
-// MaxLen is the longest value that Check accepts, in bytes, its fragment included.
+// MaxLen is the greatest length of a value that Check accepts, in bytes, including the fragment.
 const MaxLen = 2048
 
-// A Reason is why a value was refused. It is the error that Check returns, a stable code fit for an event, and holds
-// nothing of the value.
+// A Reason says why a value was refused. It is the error that Check returns. Its text is a stable
+// code for use in events and contains nothing of the value.
 type Reason string
 
 const (
-	Empty          Reason = "empty"           // no value at all: nothing was asked for
-	TooLong        Reason = "too_long"        // more than MaxLen bytes
-	ForbiddenByte  Reason = "forbidden_byte"  // a byte that some parser drops, turns into a slash, or that leaves an attribute
-	NotRooted      Reason = "not_rooted"      // does not begin with a slash: another scheme, or relative to the callback
-	NetworkPath    Reason = "network_path"    // "//host": another site under this scheme
-	BadEscape      Reason = "bad_escape"      // a % in the path that two hexadecimal digits do not follow
-	InvalidUTF8    Reason = "invalid_utf8"    // decodes to bytes that are not UTF-8, an overlong slash among them
-	EncodedControl Reason = "encoded_control" // decodes to a control character or a backslash
-	BidiControl    Reason = "bidi_control"    // decodes to a character that makes the address read as another
-	EmptySegment   Reason = "empty_segment"   // "//" within the path, which path cleaning turns into another path
-	DotSegment     Reason = "dot_segment"     // "." or ".." as a segment, which browsers and routers resolve
-	OwnRoute       Reason = "own_route"       // a route of the gate: a loop, or a logout by link
-	EncodedSlash   Reason = "encoded_slash"   // decodes to a slash: routers disagree about where the segment ends
+	// Empty: there is no value.
+	Empty Reason = "empty"
+	// TooLong: the value is longer than MaxLen bytes.
+	TooLong Reason = "too_long"
+	// ForbiddenByte: some parsers drop this byte or read it as a slash, or it could end an HTML
+	// attribute.
+	ForbiddenByte Reason = "forbidden_byte"
+	// NotRooted: the value does not begin with a slash, so it has a scheme or is relative to the
+	// callback.
+	NotRooted Reason = "not_rooted"
+	// NetworkPath: the value begins with "//", so a browser reads a host name after it.
+	NetworkPath Reason = "network_path"
+	// BadEscape: a % in the path is not followed by two hexadecimal digits.
+	BadEscape Reason = "bad_escape"
+	// InvalidUTF8: the path decodes to bytes that are not UTF-8, such as an overlong slash.
+	InvalidUTF8 Reason = "invalid_utf8"
+	// EncodedControl: the path decodes to a control character or a backslash.
+	EncodedControl Reason = "encoded_control"
+	// BidiControl: the path decodes to a bidirectional control character, which can make the
+	// address look like another.
+	BidiControl Reason = "bidi_control"
+	// EmptySegment: the path contains "//", which path cleaning turns into another path.
+	EmptySegment Reason = "empty_segment"
+	// DotSegment: a segment is "." or "..", which browsers and routers resolve to another path.
+	DotSegment Reason = "dot_segment"
+	// OwnRoute: the path is a route of the gate. It would cause a redirect loop, or a logout by a
+	// link.
+	OwnRoute Reason = "own_route"
+	// EncodedSlash: the path decodes to more slashes, and routers disagree whether those separate
+	// segments.
+	EncodedSlash Reason = "encoded_slash"
 )
 
 // Error returns the reason as a sentence fragment for a log.
 func (r Reason) Error() string { return "return path refused: " + string(r) }
 
-// Check returns value without its fragment when that is a path, with or without a query, that is safe to send a browser
-// to on this site. Otherwise the path is empty and the error is a [Reason].
+// Check returns value without its fragment if it is a path on this site, with or without a query,
+// that a browser may be sent to. Otherwise it returns "" and an error that is a [Reason].
 //
-// ownPrefix is the path under which the gate's own routes lie, such as "/auth"; it is compared in any letter case, and
-// whole segments only. If empty or "/", no path is the gate's own.
+// ownPrefix is the path above the gate's own routes, such as "/auth". It is compared segment by
+// segment, ignoring letter case. If it is empty or "/", no path counts as a route of the gate.
 //
-// The rules for the path hold for it as it stands and decoded once and twice, because a proxy in front or a router behind
-// may decode once more than the browser did. The query is free but for the rules on bytes: nobody finds a site in it.
+// The rules for the path are applied to the path undecoded, decoded once and decoded twice, because
+// a proxy in front of the service or a router behind it may decode once more than the browser did.
+// Only the rules on bytes apply to the query, because no parser takes the host from it.
 //
-// The caller puts its origin, and its base path if it has one, in front of the path and sets the Location header itself:
-// http.Redirect cleans and rewrites, so that what was checked is not what is sent. A path that was kept, even sealed, is
-// checked again before use. Check returns what it accepted unchanged when given it again.
+// The caller puts its origin, and its base path if it has one, in front of the path and sets the
+// Location header itself. http.Redirect must not be used: it cleans and rewrites paths, so the path
+// that is sent would differ from the path that was checked. A stored path, even if it was
+// encrypted, must be checked again before use. Check accepts its own result and returns it
+// unchanged.
 func Check(value, ownPrefix string) (string, error) {
 	if value == "" {
 		return "", Empty
@@ -77,22 +101,24 @@ func Check(value, ownPrefix string) (string, error) {
 	return value, nil
 }
 
-// onlyPlainBytes reports whether s is printable ASCII without the characters that parsers treat each in their own way.
-// Browsers drop tab, CR and LF anywhere, trim spaces and control characters at the ends, and read a backslash as a slash
-// (WHATWG URL, section 4.4). The others are no URL characters (RFC 3986, section 2) and useful only to leave an HTML attribute.
+// onlyPlainBytes reports whether s is printable ASCII without the characters that parsers read in
+// different ways. Browsers drop tab, CR and LF anywhere, trim spaces and control characters at both
+// ends, and read a backslash as a slash (WHATWG URL, section 4.4). The other excluded characters
+// are not allowed in URLs (RFC 3986, section 2) and could end an HTML attribute.
 func onlyPlainBytes(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c <= ' ' || c >= 0x7f:
 			return false
-		case c == '\\' || c == '<' || c == '>' || c == '"' || c == '{' || c == '}' || c == '|' || c == '^' || c == '`':
+		case strings.IndexByte("\\<>\"{}|^`", c) >= 0:
 			return false
 		}
 	}
 	return true
 }
 
-// wellEscaped reports whether two hexadecimal digits follow every % of path. net/http answers 400 to any other path.
+// wellEscaped reports whether every % of path is followed by two hexadecimal digits. net/http
+// answers 400 to any other path.
 func wellEscaped(path string) bool {
 	for i := range len(path) {
 		if path[i] == '%' && !isEscape(path[i:]) {
@@ -102,7 +128,7 @@ func wellEscaped(path string) bool {
 	return true
 }
 
-// checkPath applies checkDecoded to path as it stands, decoded once and decoded twice.
+// checkPath applies checkDecoded to path undecoded, decoded once and decoded twice.
 func checkPath(path, ownPrefix string) error {
 	slashes := strings.Count(path, "/")
 	for decoded := 0; ; decoded++ {
@@ -119,12 +145,12 @@ func checkPath(path, ownPrefix string) error {
 	}
 }
 
-// checkDecoded applies the rules that hold however often a path is decoded. It begins with a slash.
+// checkDecoded applies the rules that hold for every number of decodings. path begins with a slash.
 func checkDecoded(path, ownPrefix string) error {
 	if err := checkCharacters(path); err != nil {
 		return err
 	}
-	// A slash at the end is the page of a folder and no empty segment, but one before it would be.
+	// One slash at the end is allowed ("/folder/"); two slashes in a row are not.
 	if strings.Contains(path, "//") {
 		return EmptySegment
 	}
@@ -139,7 +165,8 @@ func checkDecoded(path, ownPrefix string) error {
 	return nil
 }
 
-// checkCharacters refuses what may come out of a decoding although onlyPlainBytes kept it from being written plainly.
+// checkCharacters refuses characters that onlyPlainBytes refuses too, but that can appear after
+// decoding.
 func checkCharacters(path string) error {
 	if !utf8.ValidString(path) {
 		return InvalidUTF8
@@ -155,8 +182,8 @@ func checkCharacters(path string) error {
 	return nil
 }
 
-// isUnder reports whether path is prefix, in any letter case, or lies below it: "/authx" is not under "/auth", and
-// nothing is under "".
+// isUnder reports whether path equals prefix or is below it, ignoring letter case. "/authx" is not
+// under "/auth". No path is under "".
 func isUnder(path, prefix string) bool {
 	for end := 1; end <= len(path); end++ {
 		atBoundary := end == len(path) || path[end] == '/'
@@ -167,7 +194,8 @@ func isUnder(path, prefix string) bool {
 	return false
 }
 
-// unescape decodes every escape of s once and leaves a % that begins none: in "/100%25", decoded once, the sign is meant.
+// unescape decodes every escape of s once. It keeps a % that does not begin an escape: "/100%25"
+// decoded once is "/100%", which has a literal percent sign.
 func unescape(s string) string {
 	var b strings.Builder
 	b.Grow(len(s))
@@ -187,7 +215,7 @@ func isEscape(s string) bool {
 	return len(s) >= 3 && s[0] == '%' && hexDigit(s[1]) < 16 && hexDigit(s[2]) < 16
 }
 
-// hexDigit returns the value of the hexadecimal digit c, or 16 when it is none.
+// hexDigit returns the value of the hexadecimal digit c, or 16 if c is not one.
 func hexDigit(c byte) byte {
 	switch {
 	case '0' <= c && c <= '9':

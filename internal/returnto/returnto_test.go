@@ -116,7 +116,8 @@ func TestReasonsRepeatNothingOfTheValue(t *testing.T) {
 	}
 }
 
-// The stand-in browser is worth believing only where it goes the way that real ones were seen to go.
+// TestStandInBrowserGoesWhereBrowsersGo checks that browse gives the results that the corpus records for real browsers.
+// FuzzCheck depends on it.
 func TestStandInBrowserGoesWhereBrowsersGo(t *testing.T) {
 	for _, e := range corpus(t) {
 		want := strings.TrimSuffix(e.Browser, " (userinfo)") == site
@@ -126,7 +127,8 @@ func TestStandInBrowserGoesWhereBrowsersGo(t *testing.T) {
 	}
 }
 
-// FuzzCheck holds Check to its promise: wherever it leads is on this site, outside the gate, and the same for everybody.
+// FuzzCheck checks that every accepted path is on this site and outside the gate's own routes, and
+// that a browser and net/http read it in the same way.
 func FuzzCheck(f *testing.F) {
 	for _, e := range corpus(f) {
 		f.Add(string(e.In))
@@ -147,8 +149,8 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// leadsHere fails unless a browser stays on the site and asks for the very path that was checked, whether it meets
-// it as a relative reference, behind the origin as the gate sends it, or behind a base path.
+// leadsHere fails unless a browser stays on the site and requests exactly the path that was
+// checked: as a relative reference, after the origin as the gate sends it, and after a base path.
 func leadsHere(t *testing.T, path string) {
 	t.Helper()
 	plain, _, _ := strings.Cut(path, "?")
@@ -160,7 +162,8 @@ func leadsHere(t *testing.T, path string) {
 	}
 }
 
-// routesToApplication fails when net/http does not read path, or its router sends it to the gate or to a cleaner path.
+// routesToApplication fails when net/http cannot parse path, or when its router sends it to the
+// gate or redirects it to a cleaned path.
 func routesToApplication(t *testing.T, path string) {
 	t.Helper()
 	u, err := url.ParseRequestURI(path)

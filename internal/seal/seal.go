@@ -1,22 +1,25 @@
-// Package seal encrypts what leaves the process: records in the store and attempts in the browser.
+// Package seal encrypts the data that leaves the process: records in the store and login attempts
+// in the browser's cookies.
 //
-// A value is sealed with AES-256-GCM under a key that is derived, by HMAC-SHA256, from one of the application's keys and
-// from everything that says what the value is and where it belongs: the gate, the purpose, the name and, where there is
-// one, the browser's secret. So a sealed value opens in no other place. Whoever can write to the store cannot put one
-// visitor's session where another's is read, nor tokens where a session is read, and whoever reads the store and
-// the application's key, but has not the browser's cookie, cannot read a session.
+// A value is sealed with AES-256-GCM. The key is derived by HMAC-SHA256 from one of the
+// application's keys and from everything that says what the value is and where it belongs: the
+// gate, the purpose, the name and, where there is one, the browser's secret. A sealed value can
+// therefore be opened only in the place it was sealed for. An attacker who can write to the store
+// cannot move one visitor's session to the key of another session, and cannot use a record with
+// tokens as a session. An attacker who reads both the store and the application's key, but does not
+// have the browser's cookie, cannot read a session.
 //
-// A sealed value is, in this order:
+// A sealed value consists of, in this order:
 //
 //	version     1 byte
 //	key id      4 bytes, from a hash of the key
-//	clear       any number of bytes, readable by everyone, authenticated
+//	clear       any number of bytes, not encrypted, but authenticated
 //	nonce       12 bytes, random
 //	ciphertext  as long as the plaintext
 //	tag         16 bytes
 //
-// Version, key id and clear are the additional data of the encryption. What a [Binding] holds needs no place there: with
-// another binding the key is another, and the tag does not match.
+// Version, key id and clear are the additional authenticated data of the encryption. The fields of
+// a [Binding] are not part of it: another binding derives another key, so the tag does not match.
 package seal
 
 import (
@@ -37,7 +40,7 @@ import (
 const (
 	// KeyLen is the length of an application's key, in bytes.
 	KeyLen = 32
-	// Overhead is by how much a sealed value is longer than clear and plaintext together, in bytes.
+	// Overhead is the length of a sealed value minus the lengths of clear and plaintext, in bytes.
 	Overhead = prefixLen + nonceLen + tagLen
 
 	version   = 1
@@ -48,36 +51,42 @@ const (
 )
 
 var (
-	// ErrUnknownKey means that the value was sealed under a key that the ring does not hold, or holds no longer.
+	// ErrUnknownKey means that the value was sealed under a key that is not in the ring, or no
+	// longer in it.
 	ErrUnknownKey = errors.New("seal: sealed under an unknown key")
-	// ErrNewerVersion means that a later release sealed the value, as happens while replicas are being upgraded.
+	// ErrNewerVersion means that a newer release of this package sealed the value. This happens
+	// while replicas are being upgraded one after the other.
 	ErrNewerVersion = errors.New("seal: sealed by a newer version")
-	// ErrUnreadable means that the value is too short, was changed, or was sealed with another binding. Which of these it
-	// was cannot be told.
+	// ErrUnreadable means that the value is too short, was changed, or was sealed with another
+	// binding. These cases cannot be told apart.
 	ErrUnreadable = errors.New("seal: damaged, or sealed for another place")
 )
 
-// A Ring seals under the first of the application's keys and opens under all of them, so that keys can be rotated.
-// It is made by [NewRing] and may be used from several goroutines at once. However it is printed, it shows no key.
+// A Ring holds the application's keys. It seals under the first key and opens under all of them, so
+// that keys can be rotated. [NewRing] makes one; the zero Ring has no keys and must not be used. A
+// Ring is safe for concurrent use. Printing it with any verb shows no key.
 type Ring struct {
 	gate string
 	keys []*key
 }
 
-// A Binding says what a sealed value is and where it belongs. All of it must be the same when the value is opened.
+// A Binding says what a sealed value is and where it belongs. Open succeeds only with the same
+// Binding that was given to Seal.
 type Binding struct {
 	// Purpose is the kind of the value, such as "session" or "attempt".
 	Purpose string
-	// Name is the name of the record or cookie that the value stands in.
+	// Name is the name of the record or cookie that holds the value.
 	Name string
-	// Secret is the value of the browser's cookie, without which nobody opens the value. If empty, the application's key
-	// alone opens it. Nonces are random, so at most 2^32 values may be sealed with equal bindings (NIST SP 800-38D,
-	// section 8.3): a value that is sealed without a secret for every visitor needs a name of its own.
+	// Secret is the value of the browser's cookie. The value cannot be opened without it. If empty,
+	// the application's key alone opens the value. Nonces are random, so at most 2^32 values may be
+	// sealed with equal bindings (NIST SP 800-38D, section 8.3). A kind of value that is sealed for
+	// every visitor without a secret therefore needs a different Name for each value.
 	Secret string
 }
 
-// NewRing returns a ring of the given keys, each KeyLen bytes long: the first seals, all open. The keys are copied.
-// The gate tells apart the gates of an application that share a key; what one sealed no other opens.
+// NewRing returns a ring of the given keys, each KeyLen bytes long. The first key seals; all keys
+// open. The keys are copied. gate is the name of the gate: gates of one application that share a
+// key cannot open each other's values.
 func NewRing(keys [][]byte, gate string) (*Ring, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("seal: no keys")
@@ -96,8 +105,8 @@ func NewRing(keys [][]byte, gate string) (*Ring, error) {
 	return r, nil
 }
 
-// Seal returns plaintext encrypted and clear as it is, both authenticated and bound to b.
-// It fails when the system has no randomness to give.
+// Seal encrypts plaintext and leaves clear unencrypted. Both are authenticated and bound to b. Seal
+// fails only when the system's random source fails.
 func (r *Ring) Seal(b Binding, clear, plaintext []byte) ([]byte, error) {
 	k := r.keys[0]
 	aead, err := k.aead(r.gate, b)
@@ -108,16 +117,18 @@ func (r *Ring) Seal(b Binding, clear, plaintext []byte) ([]byte, error) {
 	sealed = append(sealed, k.prefix...)
 	sealed = append(sealed, clear...)
 	header, nonce := sealed, sealed[len(sealed):len(sealed)+nonceLen]
-	// The Reader and not rand.Read, which ends the process when there is no randomness: a login that fails is enough.
+	// rand.Reader instead of rand.Read: when the random source fails, rand.Read ends the process.
+	// Here only this one login should fail.
 	if _, err := io.ReadFull(rand.Reader, nonce); err != nil {
 		return nil, fmt.Errorf("seal: reading a nonce: %w", err)
 	}
 	return aead.Seal(sealed[:len(header)+nonceLen], nonce, plaintext, header), nil
 }
 
-// Open returns what was given to Seal with the same b, and clearLen bytes of clear. The error is [ErrUnknownKey],
-// [ErrNewerVersion] or [ErrUnreadable]. Sealed is left as it was, for it may be compared with what the store holds,
-// and shares no memory with clear and plaintext.
+// Open returns the clear and plaintext that were given to Seal with the same b. clearLen is the
+// length of clear, in bytes. The error is [ErrUnknownKey], [ErrNewerVersion] or [ErrUnreadable].
+// Open does not change sealed, because the caller may compare it with what the store holds. The
+// results share no memory with sealed.
 func (r *Ring) Open(b Binding, clearLen int, sealed []byte) (clear, plaintext []byte, err error) {
 	if len(sealed) > 0 && sealed[0] > version {
 		return nil, nil, ErrNewerVersion
@@ -145,8 +156,9 @@ func (r *Ring) Open(b Binding, clearLen int, sealed []byte) (clear, plaintext []
 	return opened[:clearLen:clearLen], plaintext, nil
 }
 
-// Fingerprint returns a keyed hash of a value, for logs: the same wherever the first key is the same, and nothing
-// that can be recomputed from guesses without the key. It is another for every purpose.
+// Fingerprint returns a keyed hash of value, for logs. It is the same in every process that has the
+// same first key and the same gate. Without the key nobody can compute it, so a guessed value
+// cannot be confirmed. Different purposes give different fingerprints of the same value.
 func (r *Ring) Fingerprint(purpose, value string) []byte {
 	return r.keys[0].derive(r.gate, Binding{Purpose: "fingerprint of " + purpose, Secret: value})
 }
@@ -161,7 +173,8 @@ func (r *Ring) find(prefix []byte) *key {
 	return nil
 }
 
-// Format prints REDACTED, whatever the verb. Both methods have value receivers, so that a copied Ring is as silent.
+// Format prints REDACTED for every verb. Format and MarshalText have value receivers, so that a
+// copied Ring hides its keys too.
 func (Ring) Format(w fmt.State, _ rune) { io.WriteString(w, redacted) }
 
 // MarshalText returns REDACTED, for encoding/json and log/slog.
@@ -169,15 +182,17 @@ func (Ring) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 const redacted = "REDACTED"
 
-// A key is one of the application's keys. The key itself stands only in the keyed state of its derivations.
+// A key is one of the application's keys. The key bytes are held only by the HMACs of its
+// derivations.
 type key struct {
-	prefix      []byte    // what a value sealed under this key begins with: version and key id
+	prefix      []byte    // the first bytes of a value sealed under this key: version and key id
 	derivations sync.Pool // of *derivation
 }
 
-// A derivation is an HMAC under an application's key, with the memory that one use of it needs. It is kept because keying
-// an HMAC costs more than using it: deriving a key and setting up AES-GCM takes 1.0 us and 2 allocations so, and 2.1 us and
-// 19 allocations with crypto/hkdf, whose extraction gains nothing where the application's key is uniformly random.
+// A derivation is an HMAC under an application's key, with the buffers for one use. Derivations are
+// pooled because keying an HMAC costs more than using it: deriving a key and setting up AES-GCM
+// takes 1.0 us and 2 allocations this way. With crypto/hkdf it takes 2.1 us and 19 allocations, and
+// HKDF's extract step gains nothing because the application's key is uniformly random.
 type derivation struct {
 	mac        hash.Hash
 	input, sum []byte
@@ -187,7 +202,8 @@ func newKey(secret []byte) *key {
 	secret = bytes.Clone(secret)
 	k := &key{}
 	k.derivations.New = func() any { return &derivation{mac: hmac.New(sha256.New, secret)} }
-	// The input of no derived key begins like this one: theirs begin with the version.
+	// This input cannot equal the input of a derived key, because that begins with the version
+	// byte.
 	id := hmac.New(sha256.New, secret)
 	id.Write([]byte("oidcgate key id"))
 	k.prefix = append([]byte{version}, id.Sum(nil)[:keyIDLen]...)
@@ -209,18 +225,18 @@ func (k *key) aead(gate string, b Binding) (cipher.AEAD, error) {
 	return aead, nil
 }
 
-// derive returns what is derived for gate and b, for the caller to keep.
+// derive returns a copy of the 32 bytes derived for gate and b.
 func (k *key) derive(gate string, b Binding) []byte {
 	d := k.derivations.Get().(*derivation)
 	defer k.derivations.Put(d)
 	return bytes.Clone(d.of(gate, b))
 }
 
-// of derives 32 bytes for gate and b. They are overwritten by the next use of d.
+// of derives 32 bytes for gate and b. The next use of d overwrites them.
 func (d *derivation) of(gate string, b Binding) []byte {
 	d.input = append(d.input[:0], version)
 	for _, part := range [...]string{gate, b.Purpose, b.Name, b.Secret} {
-		// The length goes before each part, so that "ab","c" and "a","bc" are two inputs.
+		// The length precedes each part, so that "ab","c" and "a","bc" give different inputs.
 		d.input = binary.AppendUvarint(d.input, uint64(len(part)))
 		d.input = append(d.input, part...)
 	}

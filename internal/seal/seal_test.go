@@ -26,11 +26,12 @@ var (
 	record = seal.Binding{Purpose: "session", Name: "record", Secret: "cookie"}
 )
 
-// golden is what version 1 made of "clear" and "plaintext" under key1, gate and record, worked out with another AES-GCM
-// from the package comment.
+// golden is the sealed form, version 1, of "clear" and "plaintext" under key1, gate and record. It
+// was computed with another AES-GCM implementation by following the package comment.
 const golden = "014dd95dd4636c656172a0a1a2a3a4a5a6a7a8a9aaab341855794f95a7575ae2c552d5834e601a46d051af96717591"
 
-// countingKey returns the key whose bytes count up from first.
+// countingKey returns the key whose first byte is first and whose every other byte is one more than
+// the byte before it.
 func countingKey(first byte) []byte {
 	key := make([]byte, seal.KeyLen)
 	for i := range key {
@@ -66,7 +67,7 @@ func opens(t *testing.T, r *seal.Ring, b seal.Binding, sealed []byte, clear, pla
 	}
 }
 
-// refuses fails unless Open refuses sealed with want and gives nothing of it.
+// refuses fails unless Open returns the error want and no data.
 func refuses(t *testing.T, r *seal.Ring, b seal.Binding, clearLen int, sealed []byte, want error) {
 	t.Helper()
 	clear, plaintext, err := r.Open(b, clearLen, sealed)
@@ -123,7 +124,7 @@ func TestEqualValuesAreSealedDifferently(t *testing.T) {
 	r := newRing(t, gate, key1)
 	first, second := mustSeal(t, r, record, "c", "p"), mustSeal(t, r, record, "c", "p")
 	if bytes.Equal(first, second) {
-		t.Errorf("R-CRY-1: sealed twice, both times %x", first)
+		t.Errorf("sealed twice, both times %x", first)
 	}
 }
 
@@ -220,12 +221,12 @@ func TestRotation(t *testing.T) {
 	old := mustSeal(t, before, record, "clear", "old")
 	fresh := mustSeal(t, during, record, "clear", "fresh")
 
-	t.Run("4.6 the second key still opens", func(t *testing.T) { opens(t, during, record, old, "clear", "old") })
-	t.Run("4.6 the first key seals", func(t *testing.T) { opens(t, after, record, fresh, "clear", "fresh") })
-	t.Run("4.6 a key that was taken out is unknown", func(t *testing.T) {
+	t.Run("C103 the second key still opens", func(t *testing.T) { opens(t, during, record, old, "clear", "old") })
+	t.Run("C103 the first key seals", func(t *testing.T) { opens(t, after, record, fresh, "clear", "fresh") })
+	t.Run("C103 a key that was taken out is unknown", func(t *testing.T) {
 		refuses(t, after, record, len("clear"), old, seal.ErrUnknownKey)
 	})
-	t.Run("4.6 a key that is yet to come is unknown", func(t *testing.T) {
+	t.Run("C103 a key that is yet to come is unknown", func(t *testing.T) {
 		refuses(t, before, record, len("clear"), fresh, seal.ErrUnknownKey)
 	})
 }
@@ -366,7 +367,8 @@ func TestTheRingShowsNoKey(t *testing.T) {
 	}
 }
 
-// silent fails when printed shows the key of K's, as text, in hexadecimal or as numbers.
+// silent fails when printed shows the key, whose bytes are all the letter K, as text, in
+// hexadecimal or as numbers.
 func silent(t *testing.T, what, printed string) {
 	t.Helper()
 	for _, shown := range []string{"KKK", "4b4b4b", "75 75 75", "0x4b, 0x4b", "S0tL"} {
@@ -376,7 +378,8 @@ func silent(t *testing.T, what, printed string) {
 	}
 }
 
-// FuzzOpen holds Open to this: it refuses, with one of its three errors, all but what was sealed.
+// FuzzOpen checks that Open refuses, with one of its three errors, every value that Seal did not
+// make.
 func FuzzOpen(f *testing.F) {
 	valid := unhex(f, golden)
 	f.Add(valid, 5)

@@ -7,18 +7,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A client is what the store needs to know of the application's client.
+// A client holds what the store needs to know about the application's client.
 type client struct {
-	// cure says what to change so that the client heeds the deadline of a
-	// context in everything it does. If empty, it does already.
+	// cure says which setting to change so that the client respects the deadline of a context in
+	// every call. If empty, the client does so already.
 	cure string
 
-	// replicas says that replicas may answer reads.
+	// replicas is true if replicas may answer reads.
 	replicas bool
 }
 
-// inspect looks at the settings of rdb. A client of an unknown type is taken to
-// ignore deadlines.
+// inspect reads the settings of rdb. It assumes that a client of an unknown type ignores deadlines.
 func inspect(rdb redis.UniversalClient) client {
 	switch rdb := rdb.(type) {
 	case *redis.Client:
@@ -38,9 +37,9 @@ func inspectCluster(o *redis.ClusterOptions) client {
 		cure:     cure(o.ContextTimeoutEnabled, o.ReadTimeout, o.WriteTimeout),
 		replicas: o.ReadOnly,
 	}
-	// With routing policies, or with replicas, each command looks into the
-	// list of commands, which is fetched under a lock and within five seconds
-	// that are not the caller's.
+	// With routing policies or with replicas, go-redis looks up every command in the server's list
+	// of commands. It fetches that list under a lock, with a timeout of its own of five seconds,
+	// and ignores the caller's deadline.
 	if c.cure == "" && (!o.DisableRoutingPolicies || o.ReadOnly) {
 		c.cure = "set DisableRoutingPolicies: true and ReadOnly: false in its options"
 	}
@@ -51,7 +50,7 @@ func cure(contextTimeoutEnabled bool, read, write time.Duration) string {
 	if !contextTimeoutEnabled {
 		return "set ContextTimeoutEnabled: true in its options"
 	}
-	// A negative timeout turns socket deadlines off, those of contexts included.
+	// A negative timeout turns off socket deadlines, including those from contexts.
 	if read < 0 || write < 0 {
 		return "set no negative ReadTimeout or WriteTimeout in its options"
 	}
@@ -60,9 +59,13 @@ func cure(contextTimeoutEnabled bool, read, write time.Duration) string {
 
 func (c client) warn(log *slog.Logger) {
 	if c.cure != "" {
-		log.Warn("redisstore: the Redis client does not heed context deadlines, so every call costs a goroutine", "cure", c.cure)
+		log.Warn("redisstore: the Redis client ignores context deadlines, "+
+			"so every call needs a goroutine", "cure", c.cure)
 	}
 	if c.replicas {
-		log.Warn("redisstore: replicas may answer reads, so a session may outlive its logout", "cure", "set ReadOnly, RouteByLatency and RouteRandomly to false in the client's options")
+		log.Warn("redisstore: replicas may answer reads, "+
+			"so a session may still work after its logout",
+			"cure", "set ReadOnly, RouteByLatency and RouteRandomly to false "+
+				"in the client's options")
 	}
 }

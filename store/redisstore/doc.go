@@ -1,5 +1,5 @@
-// Package redisstore keeps a [store.Store] in Redis, through a go-redis client
-// that the application owns, configures and closes:
+// Package redisstore implements [store.Store] in Redis. It uses a go-redis client that the
+// application creates, configures and closes:
 //
 //	rdb := redis.NewUniversalClient(&redis.UniversalOptions{
 //		Addrs:                 []string{"redis.internal:6379"},
@@ -7,44 +7,41 @@
 //	})
 //	s := redisstore.New(rdb)
 //
-// # The Redis it needs
+// # Requirements on Redis
 //
-// Redis 6.2 or later, or a server that speaks as it does, with Lua scripts. Every
-// command names one key, so a single server, Sentinel and Cluster serve equally;
-// go-redis follows redirections and failovers. A user with these rights suffices:
+// Redis 6.2 or later, or a compatible server, with Lua scripts. Every command names one key, so a
+// single server, Sentinel and Cluster all work; go-redis follows redirections and failovers. A
+// Redis user with these rights is sufficient:
 //
 //	ACL SETUSER gate on >password resetkeys ~oidcgate:* resetchannels -@all
 //	    +get +set +del +eval +evalsha +time
 //	    +zadd +zrem +zrange +zrangebyscore +zremrangebyscore +pexpireat
 //
-// Cluster needs also +cluster|slots and +asking, and +command where
-// DisableRoutingPolicies is false.
+// Cluster also needs +cluster|slots and +asking, and +command if DisableRoutingPolicies is false.
 //
-// Every key has a TTL. What Redis evicts before its time is a visitor logged out
-// or a revocation forgotten, so give the gate a Redis, or at least a memory limit,
-// of its own with maxmemory-policy noeviction: a full Redis then refuses new
-// sessions and keeps the old. Persistence (appendonly yes, appendfsync everysec)
-// keeps people logged in over a restart. Replication is asynchronous: a failover
-// may lose the last writes, a logout among them; min-replicas-to-write narrows
-// that.
+// Every key has a TTL (time to live). If Redis evicts a key earlier, a visitor is signed out or a
+// revocation is forgotten. So give the gate its own Redis, or at least its own memory limit, with
+// maxmemory-policy noeviction: a full Redis then refuses new sessions and keeps the existing ones.
+// Persistence (appendonly yes, appendfsync everysec) keeps users signed in when Redis restarts.
+// Replication is asynchronous: a failover may lose the last writes, including a logout. The Redis
+// setting min-replicas-to-write makes this less likely.
 //
-// # The client it needs
+// # Requirements on the client
 //
-// Each call ends after [Config].Timeout whatever the client's settings. That costs
-// next to nothing where the client itself heeds the deadline of a context, which
-// it does with ContextTimeoutEnabled: true, and for a ClusterClient with
-// DisableRoutingPolicies: true as well. (Otherwise it asks the cluster for its
-// list of commands within a time of its own. All commands used here are routed by
-// their key alone.) With any other client each call runs in a goroutine of its
-// own, which the store leaves behind at the deadline and which ends by the
-// client's ReadTimeout and WriteTimeout; the client's pool bounds their number.
-// [NewWith] logs once when that is so.
+// Each call ends after [Config].Timeout, whatever the settings of the client. This costs almost
+// nothing if the client itself respects the deadline of a context. It does so with
+// ContextTimeoutEnabled: true; a ClusterClient also needs DisableRoutingPolicies: true, because
+// otherwise it asks the cluster for its list of commands with a timeout of its own. (The routing
+// policies are not needed: every command used here is routed by its key.) With any other client
+// each call runs in its own goroutine. When the deadline passes, the store returns and the
+// goroutine continues until the client's ReadTimeout or WriteTimeout ends it; the size of the
+// client's pool limits the number of these goroutines. In that case [NewWith] logs one warning.
 //
-// Reads must reach the primary: ReadOnly, RouteByLatency and RouteRandomly let a
-// replica answer that has not yet heard of a logout. For the same reason leave the
-// client-side cache off. A [redis.Ring] sends the keys of an unreachable shard to
-// another, where they are absent: a hiccup would log people out. Prefer Cluster.
+// Reads must go to the primary. With ReadOnly, RouteByLatency or RouteRandomly a replica may answer
+// that has not yet received a logout. For the same reason leave the client-side cache off. A
+// [redis.Ring] sends the keys of an unreachable shard to another shard, which does not have them,
+// so a short network failure would sign users out. Use Cluster instead.
 //
-// Tracing hooks of go-redis see the arguments of commands: keys, which are hashes,
-// and values, which are sealed.
+// Tracing hooks of go-redis see the arguments of commands. The gate's keys are hashes and its
+// values are encrypted.
 package redisstore

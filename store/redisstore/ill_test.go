@@ -66,15 +66,15 @@ func fill(t *testing.T, s store.Store) {
 	}
 }
 
-// wantIll wants an error that says no more than that the store is ill.
+// wantIll fails unless err is an error that is none of the sentinel errors of package store.
 func wantIll(t *testing.T, what string, err error) {
 	t.Helper()
 	if err == nil {
-		t.Errorf("%s on an ill store: got no error", what)
+		t.Errorf("%s on a failing store: got no error", what)
 	}
 	for _, sentinel := range []error{store.ErrNotFound, store.ErrExists, store.ErrConflict, store.ErrFull, store.ErrTTL} {
 		if errors.Is(err, sentinel) {
-			t.Errorf("%s on an ill store: got %v, which the caller would take for an answer", what, err)
+			t.Errorf("%s on a failing store: got %v, which the caller would take for an answer of the store", what, err)
 		}
 	}
 }
@@ -99,16 +99,16 @@ func TestRedisThatAnswersWithErrors(t *testing.T) {
 		sicken    func(*testing.T, *redis.Client)
 		goOn, ill []operation
 	}{
-		{"F18 READONLY: reads go on", replicate, reads, all(writes, removals)},
-		{"F18 MASTERDOWN: nothing goes on", func(t *testing.T, rdb *redis.Client) {
+		{"F18 READONLY: reads work", replicate, reads, all(writes, removals)},
+		{"F18 MASTERDOWN: nothing works", func(t *testing.T, rdb *redis.Client) {
 			config("replica-serve-stale-data", "no")(t, rdb)
 			replicate(t, rdb)
 		}, nil, all(reads, writes, removals)},
-		{"F18 NOREPLICAS: reads go on", config("min-replicas-to-write", "1"), reads, all(writes, removals)},
-		{"F18 NOAUTH: nothing goes on", config("requirepass", "secret"), nil, all(reads, writes, removals)},
-		{"F19 OOM: reads and removals go on", config("maxmemory", "1", "maxmemory-policy", "noeviction"), all(reads, removals), writes},
-		{"F18 MISCONF: reads go on", failToSave, reads, all(writes, removals)},
-		{"F18 WRONGTYPE: nothing goes on but an unconditional delete", func(t *testing.T, rdb *redis.Client) {
+		{"F18 NOREPLICAS: reads work", config("min-replicas-to-write", "1"), reads, all(writes, removals)},
+		{"F18 NOAUTH: nothing works", config("requirepass", "secret"), nil, all(reads, writes, removals)},
+		{"F19 OOM: reads and removals work", config("maxmemory", "1", "maxmemory-policy", "noeviction"), all(reads, removals), writes},
+		{"F18 MISCONF: reads work", failToSave, reads, all(writes, removals)},
+		{"F18 WRONGTYPE: nothing works but an unconditional delete", func(t *testing.T, rdb *redis.Client) {
 			for _, key := range []string{"k", "new", "set"} {
 				key = "ill:" + key
 				rdb.Del(t.Context(), key)
@@ -129,21 +129,21 @@ func TestRedisThatAnswersWithErrors(t *testing.T) {
 			}
 			fill(t, newIll())
 			tt.sicken(t, server.Client(nil))
-			s := newIll() // with connections that know nothing of better days
+			s := newIll() // whose connections have not seen the working server
 			for _, op := range tt.ill {
 				wantIll(t, op.name, op.do(t.Context(), s))
 			}
 			for _, op := range tt.goOn {
 				if err := op.do(t.Context(), s); err != nil {
-					t.Errorf("%s: got error %v, want it to go on", op.name, err)
+					t.Errorf("%s: got error %v, want it to work", op.name, err)
 				}
 			}
 		})
 	}
 }
 
-// failToSave takes away the directory that snapshots go to, which is the working
-// directory of test and server.
+// failToSave removes the directory of the snapshots, which is the working directory of the test and
+// of the server.
 func failToSave(t *testing.T, rdb *redis.Client) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -164,8 +164,8 @@ func failToSave(t *testing.T, rdb *redis.Client) {
 	}
 }
 
-// TestErrorRepliesAreIllness scripts the replies that a real server gives only in
-// passing.
+// TestErrorRepliesAreIllness uses a scripted server for replies that a real server gives only for a
+// short time.
 func TestErrorRepliesAreIllness(t *testing.T) {
 	replies := []string{
 		"LOADING Redis is loading the dataset in memory",
@@ -271,8 +271,8 @@ func TestLostReplies(t *testing.T) {
 	}
 }
 
-// TestHungRedis gives the client timeouts so long that a call which ends has ended
-// by the store's doing.
+// TestHungRedis gives the client very long timeouts, so that only the timeout of the store can end
+// a call.
 func TestHungRedis(t *testing.T) {
 	patient := func(o *redis.Options) {
 		o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = time.Hour, time.Hour, time.Hour
@@ -350,8 +350,8 @@ func TestRedisThatComesBack(t *testing.T) {
 	}
 }
 
-// awaitRecovery waits for go-redis, which after many refused connections tries
-// again only once a second.
+// awaitRecovery waits until go-redis has connected again: after many refused connections it tries
+// only once a second.
 func awaitRecovery(t *testing.T, s store.Store) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {

@@ -19,40 +19,40 @@ const (
 	defaultTimeout = 500 * time.Millisecond
 )
 
-// Config is what a [Store] may be told. Its zero value is the default.
+// Config holds the settings of a [Store]. The zero Config is the default.
 type Config struct {
-	// Prefix stands before every key in Redis. If empty, it is "oidcgate:".
-	// Two applications on one Redis need different prefixes only if their
-	// operators want to tell the keys apart.
+	// Prefix is put before every key in Redis. If empty, it is "oidcgate:". Two applications may
+	// share one Redis with the same prefix; different prefixes only help operators to tell the keys
+	// apart.
 	Prefix string
 
-	// Timeout bounds each call, retries and the wait for a connection
-	// included; a context that ends sooner counts. If zero or negative, it is
-	// 500 ms. A call may get a sixteenth less.
+	// Timeout limits the duration of each call, including retries and the wait for a connection. A
+	// context that ends sooner ends the call sooner. If zero or negative, it is 500 ms. A call may
+	// end up to a sixteenth of the timeout early.
 	Timeout time.Duration
 
-	// Logger hears of settings of the client that cost speed or safety, once,
-	// when the Store is made. If nil, it is slog.Default().
+	// Logger receives warnings about settings of the client that reduce speed or safety, once, when
+	// the Store is created. If nil, it is slog.Default().
 	Logger *slog.Logger
 }
 
-// Store is a [store.Store] in Redis. It is safe for concurrent use. It owns
-// nothing that must be closed.
+// Store is a [store.Store] in Redis. [New] and [NewWith] create one; the zero Store must not be
+// used. It is safe for concurrent use and need not be closed.
 //
-// A context that is cancelled during a call, without a deadline of its own, may
-// be noticed only when the call ends, which is at the timeout at the latest.
+// If a context is cancelled during a call, the call may still run until it gets an answer or
+// reaches its timeout.
 type Store struct {
 	rdb      redis.UniversalClient
 	prefix   string
 	deadline deadline
-	detach   bool // the client does not heed the deadline of a context
+	detach   bool // the client ignores the deadline of a context, so calls need a goroutine
 	line     line
 }
 
 var _ store.Store = (*Store)(nil)
 
-// New returns a Store with the default [Config] on a client that stays the
-// caller's to close. It does not speak to Redis. It panics if there is no client.
+// New returns a Store with the default [Config]. The caller closes rdb when it is no longer used.
+// New sends nothing to Redis. It panics if rdb is nil.
 func New(rdb redis.UniversalClient) *Store { return NewWith(rdb, Config{}) }
 
 // NewWith is [New] with a Config.
@@ -79,8 +79,7 @@ func NewWith(rdb redis.UniversalClient, config Config) *Store {
 	}
 }
 
-// Get implements [store.Store] by one GET. Reads that are made at the same time
-// may share a round trip.
+// Get implements [store.Store] with one GET. Reads made at the same time may share a round trip.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 	if s.detach {
 		return s.getAlone(ctx, key)
@@ -97,16 +96,17 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 
 func (s *Store) getAlone(ctx context.Context, key string) ([]byte, error) {
 	cmd := redis.NewStringCmd(ctx, "get", s.prefix+key)
-	if err := s.process(ctx, cmd); err != nil && err != redis.Nil { // cmd may still be written to
+	// After any other error go-redis may still write to cmd.
+	if err := s.process(ctx, cmd); err != nil && err != redis.Nil {
 		return nil, wrap("get", err)
 	}
 	return found(cmd)
 }
 
-// found is what a GET found.
+// found returns the result of a finished GET.
 func found(cmd *redis.StringCmd) ([]byte, error) {
 	value, err := cmd.Bytes()
-	if err == redis.Nil { // compared, not unwrapped: go-redis returns it bare
+	if err == redis.Nil { // go-redis returns it unwrapped
 		return nil, store.ErrNotFound
 	}
 	return value, wrap("get", err)
@@ -138,8 +138,9 @@ func (s *Store) Delete(ctx context.Context, key string, old []byte) error {
 	return wrap("delete", s.process(ctx, redis.NewIntCmd(ctx, "del", s.prefix+key)))
 }
 
-// Add implements [store.Store]. A set is a sorted set of members scored by the
-// time of their expiry, by Redis's clock: the clocks of replicas may differ.
+// Add implements [store.Store]. A set is a Redis sorted set; the score of a member is the time of
+// its expiry. The time is taken from Redis, because the clocks of the application's replicas may
+// differ.
 func (s *Store) Add(ctx context.Context, set, member string, ttl time.Duration) error {
 	ttl, err := store.RoundTTL(ttl)
 	if err != nil {
@@ -148,7 +149,7 @@ func (s *Store) Add(ctx context.Context, set, member string, ttl time.Duration) 
 	return s.change(ctx, "add", addScript, set, member, ttl.Milliseconds())
 }
 
-// Members implements [store.Store] by a script that only reads.
+// Members implements [store.Store] with a script that only reads.
 func (s *Store) Members(ctx context.Context, set string) ([]string, error) {
 	cmd, err := s.run(ctx, membersScript, set)
 	if err != nil {
@@ -163,8 +164,10 @@ func (s *Store) Remove(ctx context.Context, set, member string) error {
 	return wrap("remove", s.process(ctx, redis.NewIntCmd(ctx, "zrem", s.prefix+set, member)))
 }
 
-// change runs a script that answers with an outcome.
-func (s *Store) change(ctx context.Context, op string, script *redis.Script, name string, args ...any) error {
+// change runs a script that returns one of the outcomes in scripts.go.
+func (s *Store) change(
+	ctx context.Context, op string, script *redis.Script, name string, args ...any,
+) error {
 	cmd, err := s.run(ctx, script, name, args...)
 	if err != nil {
 		return wrap(op, err)
@@ -186,8 +189,10 @@ func (s *Store) change(ctx context.Context, op string, script *redis.Script, nam
 	return fmt.Errorf("redisstore: %s: unexpected outcome %d", op, outcome)
 }
 
-// run sends a script by its hash, and whole where Redis does not know it.
-func (s *Store) run(ctx context.Context, script *redis.Script, name string, args ...any) (*redis.Cmd, error) {
+// run sends the hash of a script, and the whole script if Redis does not know the hash.
+func (s *Store) run(
+	ctx context.Context, script *redis.Script, name string, args ...any,
+) (*redis.Cmd, error) {
 	var cmd *redis.Cmd
 	err := s.bound(ctx, func(ctx context.Context) error {
 		sent := script.Run(ctx, s.rdb, []string{s.prefix + name}, args...)
@@ -202,8 +207,8 @@ func (s *Store) run(ctx context.Context, script *redis.Script, name string, args
 	return cmd, nil
 }
 
-// process sends cmd. When the call was left behind cmd must not be looked at, for
-// go-redis may still be writing to it: look only where the error is nil or redis's.
+// process sends cmd. If it returns because of a deadline, go-redis may still be writing to cmd. So
+// the caller may read cmd only if the error is nil or redis.Nil.
 func (s *Store) process(ctx context.Context, cmd redis.Cmder) error {
 	if s.detach {
 		return s.bound(ctx, func(ctx context.Context) error { return s.rdb.Process(ctx, cmd) })
@@ -214,7 +219,8 @@ func (s *Store) process(ctx context.Context, cmd redis.Cmder) error {
 	return s.rdb.Process(s.deadline.bound(ctx), cmd)
 }
 
-// bound makes call end by the deadline, if need be by leaving it behind.
+// bound runs call and returns by the deadline. If the client ignores deadlines, call may continue
+// in a goroutine after bound has returned.
 func (s *Store) bound(ctx context.Context, call func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -223,7 +229,7 @@ func (s *Store) bound(ctx context.Context, call func(context.Context) error) err
 	if !s.detach {
 		return call(bounded)
 	}
-	answer := make(chan error, 1) // with room, so that a call left behind can end
+	answer := make(chan error, 1) // buffered, so that a call that is no longer awaited can end
 	go func() { answer <- call(bounded) }()
 	select {
 	case err := <-answer:
@@ -235,7 +241,7 @@ func (s *Store) bound(ctx context.Context, call func(context.Context) error) err
 	}
 }
 
-// wrap says which operation failed.
+// wrap adds the name of the operation to err. It returns nil if err is nil.
 func wrap(op string, err error) error {
 	if err == nil {
 		return nil
@@ -243,9 +249,9 @@ func wrap(op string, err error) error {
 	return fmt.Errorf("redisstore: %s: %w", op, withoutArguments(err))
 }
 
-// withoutArguments cuts what a server repeats of a command that it does not know
-// ("ERR unknown command 'EVALSHA', with args beginning with: ..."): keys and values
-// belong in no log.
+// withoutArguments removes the arguments that a server repeats in its error for an unknown command
+// ("ERR unknown command 'EVALSHA', with args beginning with: ..."), because keys and values must
+// not appear in logs.
 func withoutArguments(err error) error {
 	text, _, repeats := strings.Cut(err.Error(), ", with args beginning with")
 	if !repeats {

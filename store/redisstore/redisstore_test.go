@@ -70,8 +70,8 @@ func TestConformanceOfCluster(t *testing.T) {
 	}
 }
 
-// conform runs the conformance test with a prefix of its own for each subtest, and
-// looks at what the subtest left in the servers.
+// conform runs the conformance test with a separate prefix for each subtest, and checks the keys
+// that the subtest left in the servers.
 func conform(t *testing.T, rdb redis.UniversalClient, servers ...*redistest.Server) {
 	storetest.Run(t, func(t *testing.T) store.Store {
 		t.Cleanup(func() {
@@ -94,8 +94,7 @@ func newStore(rdb redis.UniversalClient, config redisstore.Config) *redisstore.S
 
 func heedContext(o *redis.Options) { o.ContextTimeoutEnabled = true }
 
-// documentedUser returns the arguments of ACL SETUSER that the package comment
-// gives.
+// documentedUser returns the arguments of ACL SETUSER from the package comment.
 func documentedUser(t *testing.T) []string {
 	t.Helper()
 	doc, err := os.ReadFile("doc.go")
@@ -117,10 +116,10 @@ func setUser(t *testing.T, rdb *redis.Client, user []string) {
 	}
 }
 
-// wantNoImmortalKey looks at every key of the server, whoever wrote it.
+// wantNoImmortalKey fails if any key of the server has no TTL.
 func wantNoImmortalKey(t *testing.T, server *redistest.Server) {
 	t.Helper()
-	ctx := context.Background() // that of t has ended in a cleanup
+	ctx := context.Background() // in a cleanup, t.Context() has ended
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
 	defer func() { _ = rdb.Close() }()
 	for keys := rdb.Scan(ctx, 0, "*", 1000).Iterator(); keys.Next(ctx); {
@@ -128,7 +127,7 @@ func wantNoImmortalKey(t *testing.T, server *redistest.Server) {
 		if err != nil {
 			t.Fatalf("PTTL: %v", err)
 		}
-		if ttl == -1 { // no expiry, in contrast to -2, already gone
+		if ttl == -1 { // no TTL; -2 would mean that the key has expired
 			t.Errorf("C106 key %q has no TTL", keys.Val())
 		}
 	}
@@ -145,7 +144,7 @@ func TestEachDocumentedRightIsNeeded(t *testing.T) {
 	for _, right := range rights {
 		t.Run("without "+right+" something fails and nothing immortal is left", func(t *testing.T) {
 			setUser(t, admin, append(slices.Clone(user), "-"+right[1:]))
-			admin.ScriptFlush(t.Context()) // for EVAL is needed only where EVALSHA finds no script
+			admin.ScriptFlush(t.Context()) // because EVAL is sent only when EVALSHA finds no script
 			rdb := server.Client(func(o *redis.Options) {
 				heedContext(o)
 				o.Username, o.Password = "gate", "password"
@@ -228,7 +227,7 @@ func TestClientSettings(t *testing.T) {
 
 type contextKey struct{}
 
-// spy sees commands as tracing hooks do.
+// spy is a hook of go-redis that records commands.
 type spy struct {
 	commands []string
 	values   []any

@@ -2,7 +2,7 @@ package redisstore
 
 import "github.com/redis/go-redis/v9"
 
-// What a script answers.
+// The outcomes of a script.
 const (
 	done    = 0
 	absent  = 1
@@ -10,10 +10,10 @@ const (
 	changed = 3
 )
 
-// Each script touches the one key it is given, and does all or nothing. Redis
-// resends nothing by itself, but go-redis does after a lost reply; therefore a
-// script that finds its work done answers "done". SET .. IFEQ and SET .. NX GET
-// would need no script and Redis 8.4 and 7.0.
+// Each script touches only the key it is given, and either does all of its work or changes nothing.
+// go-redis sends a command again when the reply was lost, so a script that finds its work already
+// done returns 0 (done). SET .. IFEQ and SET .. NX GET would replace two scripts, but need Redis
+// 8.4 and 7.0.
 var (
 	// createScript: value, ttl in ms.
 	createScript = redis.NewScript(`
@@ -38,12 +38,12 @@ if there ~= ARGV[1] then return 3 end
 redis.call('DEL', KEYS[1])
 return 0`)
 
-	// addScript: member, ttl in ms. As with a key, the last millisecond of a
-	// member is its own: it is dead when the clock has gone past its score.
+	// addScript: member, ttl in ms. As with a key, a member still exists in the millisecond that
+	// equals its score, and has expired when the clock is past it.
 	//
-	// ZADD is the first write, because a full Redis refuses only the first of a
-	// script. Reads come before it, and where PEXPIREAT is refused (to a user
-	// without the right) the member goes again: no set may live for ever.
+	// ZADD is the first write, because a full Redis refuses only the first write of a script. All
+	// reads come before it. If PEXPIREAT is refused, because the Redis user lacks that right, the
+	// script removes the member again, so that no set lives forever.
 	addScript = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -59,7 +59,7 @@ end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', now))
 return 0`)
 
-	// membersScript only reads, so that it works where writing does not.
+	// membersScript only reads, so that it also works when Redis refuses writes.
 	membersScript = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)

@@ -10,38 +10,39 @@ import (
 	"github.com/oidcgate/oidcgate/store"
 )
 
-// A round trip to Redis costs a server more than all else of a read: two system
-// calls and two wake-ups. Reads that would wait for each other's round trips
-// share one: while enough of them are under way, those that come later wait in
-// line, and when one ends, the first in line takes the whole line with it in a
-// pipeline. A read that meets no others goes at once and alone.
+// The round trip to Redis is the most expensive part of a read: two system calls and two goroutine
+// wake-ups. So reads that would wait for each other's round trips share one. While maxAlone round
+// trips are running, later reads wait in line. When one of them ends, the first read in line sends
+// all waiting reads in one pipeline. A read that finds fewer round trips running is sent at once
+// and alone.
 //
-// A pipeline of GETs, not MGET: each command names one key, so that Cluster can
-// send them to different machines, and each has an answer of its own.
+// It is a pipeline of GETs and not MGET: each command names one key, so Cluster can send them to
+// different machines, and each has its own answer.
 
-// maxAlone is how many reads are under way before others wait in line. Fewer
-// would leave Redis idle while an answer is being read; more would share less.
+// maxAlone is the number of round trips that may run before other reads wait in line. With fewer,
+// Redis would be idle while an answer is being read; with more, fewer reads would share a round
+// trip.
 const maxAlone = 2
 
-// line is where reads wait.
+// line holds the reads that wait for a round trip.
 type line struct {
 	mu      sync.Mutex
 	running int // round trips under way
 	waiting []*read
 }
 
-// read is a read in line. What it found may be read after done is closed, or
-// after the turn was taken.
+// read is a read in line. value and err may be read after done is closed, or after the batch
+// received from turn was read.
 type read struct {
 	key   string
 	value []byte
 	err   error
-	turn  chan []*read // has the line that this read is to take with it
+	turn  chan []*read // receives the batch that the caller of this read must send
 	done  chan struct{}
 }
 
-// enter returns nil when the caller may go at once, and its place in line
-// otherwise. Who may go calls leave afterwards.
+// enter returns nil if the caller may read at once; the caller must then call leave after its read.
+// Otherwise it returns the caller's place in line.
 func (l *line) enter(key string) *read {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,7 +55,8 @@ func (l *line) enter(key string) *read {
 	return r
 }
 
-// leave ends a round trip: the line, if there is one, goes on the next.
+// leave ends a round trip. If reads are waiting, the first of them gets the turn to send all of
+// them.
 func (l *line) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -67,8 +69,8 @@ func (l *line) leave() {
 	batch[0].turn <- batch
 }
 
-// quit takes r out of the line and reports whether it was still there. If it was
-// not, somebody is reading for it, or its turn has come.
+// quit takes r out of the line and reports whether it was still there. If it was not, another read
+// has sent it in its batch, or its turn has come.
 func (l *line) quit(r *read) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,9 +82,9 @@ func (l *line) quit(r *read) bool {
 	return true
 }
 
-// wait returns what another's round trip found, or makes one for the whole line
-// when it is r's turn. It ends with ctx; a turn that comes at the same moment is
-// taken all the same, because others wait for it.
+// wait waits until another read has sent r in its batch, or until it is r's turn, and then reads
+// for the whole batch. It returns early when ctx ends. If r's turn comes at that moment, the batch
+// is still sent, because other reads wait for it.
 func (s *Store) wait(ctx context.Context, r *read) ([]byte, error) {
 	bounded := s.deadline.bound(ctx)
 	select {
@@ -97,8 +99,8 @@ func (s *Store) wait(ctx context.Context, r *read) ([]byte, error) {
 	if r.err == nil || r.err == store.ErrNotFound || bounded.Err() != nil {
 		return r.value, r.err
 	}
-	// go-redis has connections for pipelines of their own. After an outage they may come back later than the
-	// others, of which a read that still has time may have one.
+	// go-redis has separate connections for pipelines. After an outage they may recover later than
+	// the other connections, so a read that still has time is tried again alone.
 	return s.getAlone(bounded, r.key)
 }
 
@@ -106,15 +108,15 @@ func (s *Store) giveUp(ctx context.Context, r *read) error {
 	if !s.line.quit(r) {
 		select {
 		case batch := <-r.turn:
-			go s.readAll(batch) // bounded like any call
+			go s.readAll(batch) // ends by its own deadline
 		default:
 		}
 	}
 	return ctx.Err()
 }
 
-// readAll reads for a whole line in one round trip. It belongs to no one
-// request, and so ends with none.
+// readAll reads for a whole batch in one round trip. It does not end with the context of any single
+// request.
 func (s *Store) readAll(batch []*read) {
 	defer s.line.leave()
 	ctx := s.deadline.bound(context.Background())

@@ -1,5 +1,5 @@
-// Package storetest checks that a [store.Store] keeps its promises. Who writes a
-// store of their own calls [Run] from a test of it.
+// Package storetest tests an implementation of [store.Store]. The tests of an implementation call
+// [Run].
 package storetest
 
 import (
@@ -16,23 +16,23 @@ import (
 )
 
 const (
-	// crowd is how many goroutines compete for one key.
+	// crowd is the number of goroutines that compete for one key.
 	crowd = 50
 
-	// lasting is a ttl that no test outlives.
+	// lasting is a ttl longer than any of the tests.
 	lasting = time.Minute
 
-	// brief is a ttl that a test waits for.
+	// brief is a ttl whose end a test waits for.
 	brief = 150 * time.Millisecond
 
-	// patience is how long an expiry may be overdue. It is generous because
-	// only "eventually" is promised to a machine under load.
+	// patience is how late an expiry may be. It is long so that the tests also pass on a busy
+	// machine.
 	patience = 10 * time.Second
 )
 
-// Run checks every promise of package store, each in a subtest with an empty
-// store of its own from newStore. It takes a second or two, for it waits for
-// values to expire.
+// Run checks the contract of [store.Store], each rule in its own subtest. newStore is called once
+// for each subtest and must return an empty store. Run takes one or two seconds because it waits
+// for values to expire.
 func Run(t *testing.T, newStore func(t *testing.T) store.Store) {
 	tests := []struct {
 		name string
@@ -73,7 +73,8 @@ func Run(t *testing.T, newStore func(t *testing.T) store.Store) {
 
 func absentKey(t *testing.T, s store.Store) {
 	wantValue(t, s, "k", nil, store.ErrNotFound)
-	wantErr(t, "Swap", s.Swap(t.Context(), "k", []byte("a"), []byte("b"), lasting), store.ErrNotFound)
+	wantErr(t, "Swap",
+		s.Swap(t.Context(), "k", []byte("a"), []byte("b"), lasting), store.ErrNotFound)
 	wantErr(t, "Delete", s.Delete(t.Context(), "k", nil), nil)
 	wantErr(t, "Delete of a value", s.Delete(t.Context(), "k", []byte("a")), nil)
 	wantValue(t, s, "k", nil, store.ErrNotFound)
@@ -109,8 +110,10 @@ func swapReplaces(t *testing.T, s store.Store) {
 
 func swapSparesAnother(t *testing.T, s store.Store) {
 	create(t, s, "k", "a", lasting)
-	wantErr(t, "Swap", s.Swap(t.Context(), "k", []byte("x"), []byte("b"), lasting), store.ErrConflict)
-	wantErr(t, "Swap of nothing", s.Swap(t.Context(), "k", nil, []byte("b"), lasting), store.ErrConflict)
+	wantErr(t, "Swap",
+		s.Swap(t.Context(), "k", []byte("x"), []byte("b"), lasting), store.ErrConflict)
+	wantErr(t, "Swap of nothing",
+		s.Swap(t.Context(), "k", nil, []byte("b"), lasting), store.ErrConflict)
 	wantValue(t, s, "k", []byte("a"), nil)
 }
 
@@ -119,7 +122,8 @@ func swapTwice(t *testing.T, s store.Store) {
 	swap(t, s, "k", "a", "b", lasting)
 	swap(t, s, "k", "a", "b", lasting)
 	wantValue(t, s, "k", []byte("b"), nil)
-	wantErr(t, "Swap of the value before", s.Swap(t.Context(), "k", []byte("a"), []byte("c"), lasting), store.ErrConflict)
+	err := s.Swap(t.Context(), "k", []byte("a"), []byte("c"), lasting)
+	wantErr(t, "Swap of the value before", err, store.ErrConflict)
 }
 
 func swapRenews(t *testing.T, s store.Store) {
@@ -141,8 +145,10 @@ func swapShortens(t *testing.T, s store.Store) {
 func deleteWins(t *testing.T, s store.Store) {
 	create(t, s, "k", "a", lasting)
 	wantErr(t, "Delete", s.Delete(t.Context(), "k", nil), nil)
-	wantErr(t, "Swap", s.Swap(t.Context(), "k", []byte("a"), []byte("b"), lasting), store.ErrNotFound)
-	wantErr(t, "Swap to the same", s.Swap(t.Context(), "k", []byte("a"), []byte("a"), lasting), store.ErrNotFound)
+	wantErr(t, "Swap",
+		s.Swap(t.Context(), "k", []byte("a"), []byte("b"), lasting), store.ErrNotFound)
+	err := s.Swap(t.Context(), "k", []byte("a"), []byte("a"), lasting)
+	wantErr(t, "Swap to the same", err, store.ErrNotFound)
 	wantValue(t, s, "k", nil, store.ErrNotFound)
 }
 
@@ -157,7 +163,8 @@ func deleteAny(t *testing.T, s store.Store) {
 
 func deleteOwn(t *testing.T, s store.Store) {
 	create(t, s, "lock", "owner", lasting)
-	wantErr(t, "Delete by another", s.Delete(t.Context(), "lock", []byte("another")), store.ErrConflict)
+	wantErr(t, "Delete by another",
+		s.Delete(t.Context(), "lock", []byte("another")), store.ErrConflict)
 	wantValue(t, s, "lock", []byte("owner"), nil)
 	for range 2 {
 		wantErr(t, "Delete by the owner", s.Delete(t.Context(), "lock", []byte("owner")), nil)
@@ -171,7 +178,8 @@ func emptyOld(t *testing.T, s store.Store) {
 	wantValue(t, s, "k", []byte("a"), nil)
 	swap(t, s, "k", "a", "", lasting)
 	wantValue(t, s, "k", nil, nil)
-	wantErr(t, "Create over the empty value", s.Create(t.Context(), "k", []byte("b"), lasting), store.ErrExists)
+	wantErr(t, "Create over the empty value",
+		s.Create(t.Context(), "k", []byte("b"), lasting), store.ErrExists)
 	swap(t, s, "k", "", "c", lasting)
 	swap(t, s, "k", "c", "", lasting)
 	wantErr(t, "Delete of the empty value", s.Delete(t.Context(), "k", []byte{}), nil)
@@ -226,7 +234,8 @@ func valueExpires(t *testing.T, s store.Store) {
 	create(t, s, "k", "a", brief)
 	waitGone(t, s, "k")
 	wantNotEarly(t, start, brief)
-	wantErr(t, "Swap of the expired", s.Swap(t.Context(), "k", []byte("a"), []byte("b"), lasting), store.ErrNotFound)
+	wantErr(t, "Swap of the expired",
+		s.Swap(t.Context(), "k", []byte("a"), []byte("b"), lasting), store.ErrNotFound)
 	wantErr(t, "Delete of the expired", s.Delete(t.Context(), "k", []byte("a")), nil)
 }
 
@@ -245,8 +254,10 @@ func tinyTTL(t *testing.T, s store.Store) {
 func badTTL(t *testing.T, s store.Store) {
 	create(t, s, "k", "a", lasting)
 	for _, ttl := range []time.Duration{0, -1, -2, -time.Millisecond, -time.Hour} {
-		wantErr(t, "Create with "+ttl.String(), s.Create(t.Context(), "new", []byte("a"), ttl), store.ErrTTL)
-		wantErr(t, "Swap with "+ttl.String(), s.Swap(t.Context(), "k", []byte("a"), []byte("b"), ttl), store.ErrTTL)
+		wantErr(t, "Create with "+ttl.String(),
+			s.Create(t.Context(), "new", []byte("a"), ttl), store.ErrTTL)
+		wantErr(t, "Swap with "+ttl.String(),
+			s.Swap(t.Context(), "k", []byte("a"), []byte("b"), ttl), store.ErrTTL)
 		wantErr(t, "Add with "+ttl.String(), s.Add(t.Context(), "set", "m", ttl), store.ErrTTL)
 	}
 	wantValue(t, s, "new", nil, store.ErrNotFound)
@@ -283,8 +294,8 @@ func removeTwice(t *testing.T, s store.Store) {
 	wantErr(t, "Remove from no set", s.Remove(t.Context(), "absent", "b"), nil)
 }
 
-// membersExpireSingly adds the lasting members before and after the brief one,
-// so that neither the first ttl nor the last may stand for the whole set.
+// membersExpireSingly adds lasting members before and after the brief one, to find a store that
+// applies the first or the last ttl to the whole set.
 func membersExpireSingly(t *testing.T, s store.Store) {
 	add(t, s, "set", "first", lasting)
 	start := time.Now()
@@ -365,9 +376,9 @@ func noLostUpdate(t *testing.T, s store.Store) {
 	}
 }
 
-// increment adds one to the counter, as often as it takes. The writer's number
-// stands behind the count because a value is its own version: two writers of
-// the same count would both be told that theirs is the one that lives.
+// increment adds one to the counter and repeats this until Swap succeeds. The writer's number
+// follows the count, so that values of different writers differ: if two writers wrote the same
+// bytes, Swap would succeed for both.
 func increment(ctx context.Context, s store.Store, writer uint64) error {
 	for {
 		old, err := s.Get(ctx, "count")
@@ -394,7 +405,7 @@ func concurrentAdds(t *testing.T, s store.Store) {
 	wantMembers(t, s, "set", want...)
 }
 
-// together runs do(0) to do(crowd-1) at once and returns when all have ended.
+// together runs do(0) to do(crowd-1) concurrently and returns when all have ended.
 func together(do func(i int)) {
 	var wg sync.WaitGroup
 	start := make(chan struct{})
@@ -453,7 +464,7 @@ func members(t *testing.T, s store.Store, set string) []string {
 	return slices.Sorted(slices.Values(got))
 }
 
-// waitGone waits until nothing lives under key.
+// waitGone waits until there is no value under key.
 func waitGone(t *testing.T, s store.Store, key string) {
 	t.Helper()
 	eventually(t, key+" is gone", func() bool {
@@ -465,7 +476,7 @@ func waitGone(t *testing.T, s store.Store, key string) {
 	})
 }
 
-// waitMembers waits until set has these members, which are sorted.
+// waitMembers waits until set has exactly the members want, which must be sorted.
 func waitMembers(t *testing.T, s store.Store, set string, want ...string) {
 	t.Helper()
 	eventually(t, "expiry in "+set, func() bool { return slices.Equal(members(t, s, set), want) })
@@ -480,8 +491,8 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// wantNotEarly fails the test if something that had ttl from start or later is
-// gone already.
+// wantNotEarly fails the test if less than ttl has passed since start. It is called when something
+// is gone that was given ttl after start.
 func wantNotEarly(t *testing.T, start time.Time, ttl time.Duration) {
 	t.Helper()
 	if lived := time.Since(start); lived < ttl {
