@@ -61,7 +61,7 @@ func newShop(s store.Store) (*shop, error) {
 		Keys:        keys,
 		IdleTimeout: sessionIdle,
 		Logger:      slog.New(slog.DiscardHandler),
-		Transport:   op.Transport(),
+		HTTP:        oidcgate.HTTPOptions{Transport: op.Transport()},
 	}, oidcgate.Provider{
 		Issuer:   op.Issuer(),
 		ClientID: "shop",

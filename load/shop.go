@@ -33,20 +33,20 @@ func newShop(rdb redis.UniversalClient, p *provider, onEvent func(oidcgate.Event
 		return nil, err
 	}
 	gate, err := oidcgate.New(oidcgate.Config{
-		BaseURL:    baseURL,
-		Store:      redisstore.New(rdb),
-		Keys:       keys,
-		AttemptTTL: attemptTTL,
-		Leeway:     leeway,
-		Transport:  p,
-		Logger:     slog.New(slog.NewTextHandler(io.Discard, nil)),
-		OnEvent:    onEvent,
-		Values:     onEvent != nil,
+		BaseURL:      baseURL,
+		Store:        redisstore.New(rdb),
+		Keys:         keys,
+		Limits:       oidcgate.Limits{LoginTimeout: attemptTTL, ClockSkew: leeway},
+		HTTP:         oidcgate.HTTPOptions{Transport: p},
+		Logger:       slog.New(slog.NewTextHandler(io.Discard, nil)),
+		OnEvent:      onEvent,
+		EnableValues: onEvent != nil,
 
 		IdleTimeout: 12 * time.Hour, // filling Redis may take longer than the usual one
-		LockLease:   2 * time.Second,
+		Tokens:      oidcgate.TokenOptions{LockLease: 2 * time.Second},
 	}, oidcgate.Provider{
-		Issuer: issuer, ClientID: clientID, Auth: oidcgate.NoClientSecret(), SigningAlgs: []string{"ES256"},
+		Issuer: issuer, ClientID: clientID, Auth: oidcgate.PublicClient(),
+		Verification: oidcgate.Verification{SigningAlgs: []string{"ES256"}},
 	})
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ const (
 )
 
 func (s *shop) me(w http.ResponseWriter, r *http.Request) {
-	if err := s.gate.Err(r.Context()); err != nil {
+	if err := s.gate.SessionErr(r.Context()); err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}

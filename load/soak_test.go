@@ -84,7 +84,7 @@ func (k *soak) run(d time.Duration) {
 	running.Wait()
 	ctx, cancel = context.WithTimeout(k.Context(), time.Minute)
 	defer cancel()
-	if err := k.shop.gate.Close(ctx); err != nil { // waits for refreshes under way and ends nothing else
+	if err := k.shop.gate.Wait(ctx); err != nil { // waits for refreshes under way and ends nothing else
 		k.Errorf("waiting for refreshes: %v", err)
 	}
 	k.server.Restart() // which ends all connections: two goroutines and two buffers each, of the proxy

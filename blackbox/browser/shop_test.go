@@ -37,14 +37,14 @@ func openShop(t *testing.T, s *sites, sessions store.Store) *oidcgatetest.Provid
 		BaseURL:   shopURL,
 		Store:     sessions,
 		Keys:      newKeys(t),
-		Transport: s.transport(t),
+		HTTP:      oidcgate.HTTPOptions{Transport: s.transport(t)},
 		Logger:    slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}, oidcgate.Provider{
 		Issuer:      idURL,
 		ClientID:    "shop",
 		Auth:        oidcgate.ClientSecretBasic("the shop's secret"),
 		Scopes:      []string{"profile"},
-		SigningAlgs: []string{"ES256"},
+		Verification: oidcgate.Verification{SigningAlgs: []string{"ES256"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func openShop(t *testing.T, s *sites, sessions store.Store) *oidcgatetest.Provid
 func closeGate(t *testing.T, gate *oidcgate.Gate) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := gate.Close(ctx); err != nil {
+	if err := gate.Wait(ctx); err != nil {
 		t.Errorf("closing the gate: %v", err)
 	}
 }

@@ -152,7 +152,7 @@ func serve(ctx context.Context, shop *shop, listener net.Listener, upstream *ups
 	for _, server := range servers {
 		errs = append(errs, server.Shutdown(ctx))
 	}
-	return errors.Join(append(errs, shop.gate.Close(ctx))...)
+	return errors.Join(append(errs, shop.gate.Wait(ctx))...)
 }
 
 func start(h http.Handler, listener net.Listener, failed chan<- error) *http.Server {

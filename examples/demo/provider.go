@@ -42,7 +42,7 @@ func openProvider(o options, shopURL string) (*upstream, error) {
 
 func clientAuth(secret string) oidcgate.ClientAuth {
 	if secret == "" {
-		return oidcgate.NoClientSecret()
+		return oidcgate.PublicClient()
 	}
 	return oidcgate.ClientSecretBasic(secret)
 }

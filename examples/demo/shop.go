@@ -31,10 +31,10 @@ func newShop(o options, shopURL string, upstream *upstream) (*shop, error) {
 		Keys:    keys,
 		// Cookies do not depend on the port, so another service on localhost could use the default
 		// name.
-		CookieName: "teashop",
-		Values:     true, // for the basket
-		ErrorPage:  s.errorPage,
-		OnLogin:    nameDevice,
+		Site:         oidcgate.SiteOptions{CookieName: "teashop"},
+		EnableValues: true, // for the basket
+		ErrorPage:    s.errorPage,
+		OnLogin:      nameDevice,
 	}
 	if err := s.openRedis(&config, o.getenv("REDIS_URL")); err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func newShop(o options, shopURL string, upstream *upstream) (*shop, error) {
 		ClientID: upstream.clientID,
 		Auth:     upstream.auth,
 		Scopes:   []string{"profile", "email"},
-		Userinfo: oidcgate.UserinfoOn,
+		Userinfo: oidcgate.UserinfoOptional,
 	})
 	if err != nil {
 		s.close()

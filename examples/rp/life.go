@@ -26,7 +26,7 @@ func (s *service) who(r *http.Request) string {
 	if id, ok := oidcgate.FromContext(r.Context()); ok {
 		return "signed in as " + id.Subject()
 	}
-	if s.gate.Err(r.Context()) != nil {
+	if s.gate.SessionErr(r.Context()) != nil {
 		return "cannot tell at the moment whether you are signed in"
 	}
 	return "not signed in"
@@ -36,7 +36,7 @@ func (s *service) who(r *http.Request) string {
 func (s *service) remember(r *http.Request) bool {
 	_, signedIn := oidcgate.FromContext(r.Context())
 	key := r.URL.Query().Get("k")
-	if !s.options.config.Values || !signedIn || key == "" {
+	if !s.options.config.EnableValues || !signedIn || key == "" {
 		return false
 	}
 	s.gate.Values().Put(r.Context(), key, r.URL.Query().Get("v"))
@@ -45,7 +45,7 @@ func (s *service) remember(r *http.Request) bool {
 
 // withoutValues answers 501 and returns true if SESSION_VALUES is off.
 func (s *service) withoutValues(w http.ResponseWriter) bool {
-	if s.options.config.Values {
+	if s.options.config.EnableValues {
 		return false
 	}
 	http.Error(w, "SESSION_VALUES is off, so no values are stored", http.StatusNotImplemented)
@@ -142,7 +142,7 @@ func (s *service) flushFirst(w http.ResponseWriter, r *http.Request) {
 // error if the session could not be read.
 func (s *service) saveNow(r *http.Request) (bool, error) {
 	if !s.remember(r) {
-		return false, s.gate.Err(r.Context())
+		return false, s.gate.SessionErr(r.Context())
 	}
 	_, _, err := s.gate.Values().Commit(r.Context())
 	return err == nil, err

@@ -92,7 +92,7 @@ func serve(ctx context.Context, s *service, listener net.Listener) error {
 	if err := server.Shutdown(ctx); err != nil {
 		return fmt.Errorf("rp: running requests were aborted: %w", err)
 	}
-	return s.gate.Close(ctx)
+	return s.gate.Wait(ctx)
 }
 
 // eventLine is an event as it is printed. It always has a reason, which may be empty.

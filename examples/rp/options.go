@@ -62,19 +62,19 @@ func (o *options) all() []*option {
 		{env: "OIDC_CLIENT_AUTH", usage: "how to authenticate at the token endpoint: basic, post or none; basic if not set", set: oneOf(&o.clientAuth, "basic", "post", "none")},
 		{env: "OIDC_NAME", usage: "name of the provider; it is the last segment of the callback's path", set: text(&p.Name)},
 		{env: "OIDC_SCOPES", usage: "scopes besides openid, separated by spaces or commas", set: list(&p.Scopes)},
-		{env: "OIDC_AUTH_PARAMS", usage: "additional parameters of the authorization request, such as \"prompt=consent&ui_locales=de\"", set: params(&p.AuthParams)},
-		{env: "OIDC_RESPONSE_MODE", usage: "response_mode of the authorization request", set: text(&p.ResponseMode)},
+		{env: "OIDC_AUTH_PARAMS", usage: "additional parameters of the authorization request, such as \"prompt=consent&ui_locales=de\"", set: params(&p.Request.Params)},
+		{env: "OIDC_RESPONSE_MODE", usage: "response_mode of the authorization request", set: text(&p.Request.ResponseMode)},
 		{env: "OIDC_USERINFO", usage: "call the userinfo endpoint: off, on or required", set: userinfo(&p.Userinfo)},
-		{env: "OIDC_USERINFO_SIGNED", usage: "true: refuse userinfo responses that are not signed", set: boolean(&p.UserinfoSigned)},
-		{env: "OIDC_SIGNING_ALGS", usage: "algorithms an ID Token may be signed with, separated by spaces or commas", set: list(&p.SigningAlgs)},
-		{env: "OIDC_AUTHORIZATION_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.AuthorizationEndpoint)},
-		{env: "OIDC_TOKEN_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.TokenEndpoint)},
-		{env: "OIDC_USERINFO_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.UserinfoEndpoint)},
-		{env: "OIDC_JWKS_URI", usage: "used instead of the address in the provider's metadata", set: text(&p.JWKSURI)},
-		{env: "OIDC_END_SESSION_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.EndSessionEndpoint)},
-		{env: "DISCOVERY_REFRESH", usage: "age at which the provider's metadata is fetched again", set: duration(&p.DiscoveryRefresh)},
-		{env: "JWKS_REFRESH", usage: "age at which the provider's keys are fetched again", set: duration(&p.JWKSRefresh)},
-		{env: "PROVIDER_TIMEOUT", usage: "time limit of each request to the provider", set: duration(&c.ProviderTimeout)},
+		{env: "OIDC_USERINFO_SIGNED", usage: "true: refuse userinfo responses that are not signed", set: boolean(&p.Verification.SignedUserinfo)},
+		{env: "OIDC_SIGNING_ALGS", usage: "algorithms an ID Token may be signed with, separated by spaces or commas", set: list(&p.Verification.SigningAlgs)},
+		{env: "OIDC_AUTHORIZATION_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.Endpoints.Authorization)},
+		{env: "OIDC_TOKEN_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.Endpoints.Token)},
+		{env: "OIDC_USERINFO_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.Endpoints.Userinfo)},
+		{env: "OIDC_JWKS_URI", usage: "used instead of the address in the provider's metadata", set: text(&p.Endpoints.JWKS)},
+		{env: "OIDC_END_SESSION_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.Endpoints.EndSession)},
+		{env: "DISCOVERY_REFRESH", usage: "age at which the provider's metadata is fetched again", set: duration(&p.Endpoints.MaxAge)},
+		{env: "JWKS_REFRESH", usage: "age at which the provider's keys are fetched again", set: duration(&p.Verification.KeysMaxAge)},
+		{env: "PROVIDER_TIMEOUT", usage: "time limit of each request to the provider", set: duration(&c.HTTP.Timeout)},
 		{env: "CA_FILE", usage: "PEM file with certificate authorities to trust for the provider, in addition to the system's", set: text(&o.caFile)},
 
 		{env: "REDIS_URL", usage: "where sessions are stored; in memory if not set:\n" +
@@ -82,20 +82,20 @@ func (o *options) all() []*option {
 			"or redis+cluster://HOST:PORT,HOST:PORT of some nodes; each may have USER:PASSWORD@ before HOST", set: text(&o.redisURL)},
 		{env: "REDIS_TIMEOUT", usage: "time limit of each call to Redis; 500ms if not set", set: duration(&o.redisTimeout)},
 		{env: "SESSION_KEYS", usage: "keys that encrypt cookies and sessions, separated by commas, each 32 bytes in base64", set: keys(&c.Keys)},
-		{env: "SESSION_VALUES", usage: "true: store the application's own values in sessions (/put and /get)", set: boolean(&c.Values)},
+		{env: "SESSION_VALUES", usage: "true: store the application's own values in sessions (/put and /get)", set: boolean(&c.EnableValues)},
 		{env: "SESSION_LIFETIME", usage: "time after which every session ends", set: duration(&c.SessionLifetime)},
 		{env: "IDLE_TIMEOUT", usage: "time without requests after which a session ends", set: duration(&c.IdleTimeout)},
-		{env: "ATTEMPT_TTL", usage: "time in which a visitor must finish a login", set: duration(&c.AttemptTTL)},
-		{env: "REFRESH_MARGIN", usage: "how long before its expiry an access token is refreshed, at most a quarter of its lifetime", set: duration(&c.RefreshMargin)},
-		{env: "LOCK_LEASE", usage: "time after which another replica may take over a refresh that a crashed replica began", set: duration(&c.LockLease)},
-		{env: "TOKEN_LIFETIME", usage: "lifetime of an access token if the provider does not send expires_in", set: duration(&c.TokenLifetime)},
-		{env: "REREAD_CLAIMS", usage: "age at which a session's claims are read again; never if not set", set: duration(&c.RereadClaims)},
-		{env: "END_WITH_TOKEN", usage: "true: a session ends when its access token has expired and cannot be refreshed", set: boolean(&c.EndWithToken)},
-		{env: "LEEWAY", usage: "how far the clocks of service and provider may differ", set: duration(&c.Leeway)},
-		{env: "MAX_SESSION_BYTES", usage: "greatest size of a session in the store, in bytes", set: number(&c.MaxSessionBytes)},
-		{env: "COOKIE_NAME", usage: "name of the session cookie", set: text(&c.CookieName)},
-		{env: "ROUTE_PREFIX", usage: "path of the gate's own routes", set: text(&c.Prefix)},
-		{env: "DEFAULT_PATH", usage: "where the browser goes after a login that has no return path", set: text(&c.DefaultPath)},
+		{env: "ATTEMPT_TTL", usage: "time in which a visitor must finish a login", set: duration(&c.Limits.LoginTimeout)},
+		{env: "REFRESH_MARGIN", usage: "how long before its expiry an access token is refreshed, at most a quarter of its lifetime", set: duration(&c.Tokens.RefreshMargin)},
+		{env: "LOCK_LEASE", usage: "time after which another replica may take over a refresh that a crashed replica began", set: duration(&c.Tokens.LockLease)},
+		{env: "TOKEN_LIFETIME", usage: "lifetime of an access token if the provider does not send expires_in", set: duration(&c.Tokens.Lifetime)},
+		{env: "REREAD_CLAIMS", usage: "age at which a session's claims are read again; never if not set", set: duration(&c.Tokens.ClaimsMaxAge)},
+		{env: "END_WITH_TOKEN", usage: "true: a session ends when its access token has expired and cannot be refreshed", set: boolean(&c.Tokens.EndSession)},
+		{env: "LEEWAY", usage: "how far the clocks of service and provider may differ", set: duration(&c.Limits.ClockSkew)},
+		{env: "MAX_SESSION_BYTES", usage: "greatest size of a session in the store, in bytes", set: number(&c.Limits.SessionBytes)},
+		{env: "COOKIE_NAME", usage: "name of the session cookie", set: text(&c.Site.CookieName)},
+		{env: "ROUTE_PREFIX", usage: "path of the gate's own routes", set: text(&c.Site.Prefix)},
+		{env: "DEFAULT_PATH", usage: "where the browser goes after a login that has no return path", set: text(&c.Site.DefaultPath)},
 		{env: "INSECURE_ALLOW_HTTP", usage: "true: allow http for hosts other than loopback", set: boolean(&c.InsecureAllowHTTP)},
 
 		{env: "ADMIN_GROUP", usage: "group whose members may see /admin; admin if not set", set: text(&o.adminGroup)},
@@ -170,7 +170,7 @@ func (o *options) completeBaseURL() error {
 func (o *options) auth() oidcgate.ClientAuth {
 	switch o.clientAuth {
 	case "none":
-		return oidcgate.NoClientSecret()
+		return oidcgate.PublicClient()
 	case "post":
 		return oidcgate.ClientSecretPost(o.clientSecret)
 	default:
@@ -293,7 +293,7 @@ func level(p *slog.Level) func(string) error {
 func userinfo(p *oidcgate.UserinfoMode) func(string) error {
 	modes := map[string]oidcgate.UserinfoMode{
 		"off":      oidcgate.UserinfoOff,
-		"on":       oidcgate.UserinfoOn,
+		"on":       oidcgate.UserinfoOptional,
 		"required": oidcgate.UserinfoRequired,
 	}
 	return func(s string) error {

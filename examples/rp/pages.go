@@ -123,8 +123,8 @@ func (s *service) whoami(w http.ResponseWriter, r *http.Request) {
 	}
 	id, _ := oidcgate.FromContext(r.Context())
 	answer := whoamiAnswer{
-		Issuer: id.Issuer(), Subject: id.Subject(), SessionID: id.SessionID(), ACR: id.ACR(),
-		Name: id.Name(), Groups: groupsOf(id), Provider: id.Provider(),
+		Issuer: id.Issuer(), Subject: id.Subject(), SessionID: id.ProviderSessionID(), ACR: id.ACR(),
+		Name: id.Name(), Groups: groupsOf(id), Provider: id.ProviderName(),
 		Created: id.Created(), Expires: id.Expires(), IdleExpires: id.IdleExpires(),
 	}
 	answer.Email, answer.EmailVerified = id.Email()
@@ -138,7 +138,7 @@ func (s *service) whoami(w http.ResponseWriter, r *http.Request) {
 // anonymous answers the request and returns true if no user is signed in. The status is 401, or 503
 // if the session could not be read, in which case the user may be signed in.
 func (s *service) anonymous(w http.ResponseWriter, r *http.Request) bool {
-	if s.failed(w, s.gate.Err(r.Context())) {
+	if s.failed(w, s.gate.SessionErr(r.Context())) {
 		return true
 	}
 	if _, ok := oidcgate.FromContext(r.Context()); ok {

@@ -543,9 +543,9 @@ func TestFlagsWinOverTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.router != "gin" || !o.config.Values || o.config.IdleTimeout.Minutes() != 5 || o.config.SessionLifetime != 0 {
+	if o.router != "gin" || !o.config.EnableValues || o.config.IdleTimeout.Minutes() != 5 || o.config.SessionLifetime != 0 {
 		t.Errorf("got router %s, values %t, idle timeout %v, lifetime %v; want gin, true, 5m0s, 0s",
-			o.router, o.config.Values, o.config.IdleTimeout, o.config.SessionLifetime)
+			o.router, o.config.EnableValues, o.config.IdleTimeout, o.config.SessionLifetime)
 	}
 }
 

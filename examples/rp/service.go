@@ -69,7 +69,7 @@ func (s *service) close() {
 	}
 }
 
-// trust sets Config.RootCAs to the certificate authorities of the system and those of file.
+// trust sets HTTPOptions.RootCAs to the certificate authorities of the system and those of file.
 func trust(config *oidcgate.Config, file string) error {
 	if file == "" {
 		return nil
@@ -85,7 +85,7 @@ func trust(config *oidcgate.Config, file string) error {
 	if !roots.AppendCertsFromPEM(pem) {
 		return fmt.Errorf("rp: CA_FILE: %s holds no certificate in PEM form", file)
 	}
-	config.RootCAs = roots
+	config.HTTP.RootCAs = roots
 	return nil
 }
 

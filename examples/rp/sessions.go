@@ -117,7 +117,7 @@ func keepUserAgent(next http.Handler) http.Handler {
 // label names a new session after the browser that logged in. It does not change the name when the
 // claims are read again.
 func label(ctx context.Context, login *oidcgate.Login) {
-	if name, ok := ctx.Value(userAgent{}).(string); ok && !login.Again() {
+	if name, ok := ctx.Value(userAgent{}).(string); ok && !login.IsReread() {
 		login.SetLabel(name)
 	}
 }
