@@ -157,7 +157,7 @@ func (s valuesStore) CommitCtx(ctx context.Context, _ string, b []byte, _ time.T
 		return ErrNoSession
 	}
 	if len(b) > s.gate.config.Limits.SessionBytes {
-		return errors.New("oidcgate: the values are larger than MaxSessionBytes")
+		return errors.New("oidcgate: the values are larger than Limits.SessionBytes")
 	}
 	mine, values := claims.Object(b), &v.values
 	merge := func(current claims.Object) claims.Object { return changes(values.base, mine, current) }

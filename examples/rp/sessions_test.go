@@ -255,13 +255,13 @@ func TestOptionsOfTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := o.config
-	got := []time.Duration{c.RefreshMargin, c.LockLease, c.RereadClaims, c.TokenLifetime}
+	got := []time.Duration{c.Tokens.RefreshMargin, c.Tokens.LockLease, c.Tokens.ClaimsMaxAge, c.Tokens.Lifetime}
 	for i, want := range []time.Duration{2, 3, 4, 5} {
 		if got[i] != want*time.Second {
 			t.Errorf("got %v, want 2s, 3s, 4s and 5s", got)
 		}
 	}
-	if !c.EndWithToken {
+	if !c.Tokens.EndSession {
 		t.Error("END_WITH_TOKEN is true, but EndWithToken is not set")
 	}
 }

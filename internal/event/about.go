@@ -280,8 +280,8 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonSessionTooLarge),
-			Means: "The claims are larger than MaxSessionBytes.",
-			Do:    "Drop claims in OnLogin, ask the provider for fewer, or raise MaxSessionBytes.",
+			Means: "The claims are larger than Limits.SessionBytes.",
+			Do:    "Drop claims in OnLogin, ask the provider for fewer, or raise Limits.SessionBytes.",
 		},
 		{
 			Name:  string(ReasonLogoutWon),

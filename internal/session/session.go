@@ -46,7 +46,7 @@ var (
 	ErrLoggedOut = errors.New("the user was logged out while the login was under way")
 
 	// ErrTooLarge means that a record would be larger than [Limits.MaxBytes].
-	ErrTooLarge = errors.New("the session is larger than MaxSessionBytes; drop claims in OnLogin")
+	ErrTooLarge = errors.New("the session is larger than Limits.SessionBytes; drop claims in OnLogin")
 )
 
 // Limits are the times and sizes a [Keeper] works by. The caller has checked them.
