@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -76,11 +75,11 @@ func attemptBinding(cookie string) seal.Binding {
 
 // keepAttempt writes the attempt's cookie and drops what does not fit beside it, the oldest first.
 func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, a attempt) error {
-	value, err := g.sealAttempt(a)
+	value, err := g.ring.SealText(attemptBinding(a.cookie), a)
 	if err == nil && len(a.cookie)+len(value) > maxAttempt {
 		g.rejectReturnTo(a.ReturnTo, returnto.TooLong)
 		a.ReturnTo = g.config.Site.DefaultPath
-		value, err = g.sealAttempt(a)
+		value, err = g.ring.SealText(attemptBinding(a.cookie), a)
 	}
 	if err == nil && len(a.cookie)+len(value) > maxAttempt {
 		err = errors.New("the login asks for more than a cookie holds: fewer values for ACR")
@@ -93,27 +92,13 @@ func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, a attempt) er
 	return nil
 }
 
-func (g *Gate) sealAttempt(a attempt) (string, error) {
-	text, err := json.Marshal(a)
-	if err != nil {
-		return "", err
-	}
-	sealed, err := g.ring.Seal(attemptBinding(a.cookie), nil, text)
-	return base64.RawURLEncoding.EncodeToString(sealed), err
-}
-
-// openAttempt reads the cookie of an attempt. What cannot be opened is no attempt.
+// openAttempt reads the cookie of an attempt. A cookie that cannot be opened is ignored.
 func (g *Gate) openAttempt(c *http.Cookie) (attempt, bool) {
-	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
-	if err != nil || len(c.Value) > maxAttempt {
-		return attempt{}, false
-	}
-	_, text, err := g.ring.Open(attemptBinding(c.Name), 0, sealed)
 	a := attempt{cookie: c.Name}
-	if err != nil || json.Unmarshal(text, &a) != nil || len(a.Seed) != seedSize {
+	if len(c.Value) > maxAttempt || g.ring.OpenText(attemptBinding(c.Name), c.Value, &a) != nil {
 		return attempt{}, false
 	}
-	return a, true
+	return a, len(a.Seed) == seedSize
 }
 
 // dropAttempts makes room for a new attempt of that size: those that are over go, and the oldest of the rest.

@@ -36,7 +36,7 @@ func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *ups
 	}
 	raw, err := readLogoutToken(w, r)
 	if err != nil {
-		g.rejectLogout(w, up, &op.Error{Reason: string((event.ReasonRequest)), Status: http.StatusBadRequest, Err: err})
+		g.rejectLogout(w, up, &op.Error{Reason: event.ReasonRequest, Status: http.StatusBadRequest, Err: err})
 		return
 	}
 	token, err := g.verifyLogout(r.Context(), up, raw)
@@ -94,7 +94,7 @@ func (g *Gate) applyLogout(r *http.Request, up *upstream, token *op.LogoutToken)
 		return err
 	}
 	if used {
-		return &op.Error{Reason: string((event.ReasonReplayed)), Status: http.StatusBadRequest}
+		return &op.Error{Reason: event.ReasonReplayed, Status: http.StatusBadRequest}
 	}
 	const reason = event.ReasonBackchannel
 	if token.SessionID != "" {
@@ -112,7 +112,7 @@ func (g *Gate) applyLogout(r *http.Request, up *upstream, token *op.LogoutToken)
 func (g *Gate) rejectLogout(w http.ResponseWriter, up *upstream, err error) {
 	var e *op.Error
 	if !errors.As(err, &e) {
-		e = &op.Error{Reason: string(ReasonStoreError), Status: http.StatusServiceUnavailable, Err: err}
+		e = &op.Error{Reason: event.ReasonStoreError, Status: http.StatusServiceUnavailable, Err: err}
 	}
 	g.events.emit(Event{Type: EventBackchannelRejected, Reason: Reason(e.Reason), Provider: up.name, Issuer: up.issuer, Status: e.Status, Detail: errorText(e.Err)})
 	if e.Status != http.StatusBadRequest {

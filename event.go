@@ -3,7 +3,6 @@ package oidcgate
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -129,65 +128,28 @@ type Event struct {
 	Dropped     uint64    `json:"dropped,omitempty"` // events lost to a full queue before this one
 }
 
-// eventQueue is the number of events that may wait for a slow log or OnEvent.
-const eventQueue = 1024
-
-// events hands events to the log and to OnEvent from a queue, in order, by a goroutine that lives only
-// while there is something to hand over. A sink that blocks delays no login (it drops events, counted).
+// events hands events to the log and to OnEvent.
 type events struct {
 	logger  *slog.Logger
 	onEvent func(Event)
-	dropped atomic.Uint64
+	queue   *event.Queue[Event]
 	ill     atomic.Int64 // when the store was last reported ill, in unix nanoseconds
+}
 
-	mu      sync.Mutex
-	queue   []Event
-	running bool
-	idle    chan struct{} // closed when the queue has run empty
+func newEvents(logger *slog.Logger, onEvent func(Event)) *events {
+	e := &events{logger: logger, onEvent: onEvent}
+	e.queue = event.NewQueue(e.hand)
+	return e
 }
 
 func (e *events) emit(ev Event) {
 	ev.Time = time.Now()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.queue) >= eventQueue {
-		e.dropped.Add(1)
-		return
-	}
-	e.queue = append(e.queue, ev)
-	if !e.running {
-		e.running = true
-		e.idle = make(chan struct{})
-		go e.drain()
-	}
-}
-
-func (e *events) drain() {
-	for {
-		ev, ok := e.next()
-		if !ok {
-			return
-		}
-		ev.Dropped = e.dropped.Swap(0)
-		e.hand(ev)
-	}
-}
-
-func (e *events) next() (Event, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.queue) == 0 {
-		e.running, e.queue = false, nil
-		close(e.idle)
-		return Event{}, false
-	}
-	ev := e.queue[0]
-	e.queue = e.queue[1:]
-	return ev, true
+	e.queue.Put(ev)
 }
 
 // hand gives one event to the sinks. A panic of OnEvent must not end the process that serves everybody.
-func (e *events) hand(ev Event) {
+func (e *events) hand(ev Event, dropped uint64) {
+	ev.Dropped = dropped
 	defer func() {
 		if v := recover(); v != nil {
 			e.logger.Error("oidcgate: OnEvent panicked", "panic", v)
@@ -199,22 +161,6 @@ func (e *events) hand(ev Event) {
 	}
 }
 
-// wait returns when all events so far are handed over, or with the context's error.
-func (e *events) wait(ctx context.Context) error {
-	e.mu.Lock()
-	running, idle := e.running, e.idle
-	e.mu.Unlock()
-	if !running {
-		return nil
-	}
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // storeUnavailable reports trouble with the store at most once a second: an outage under traffic is
 // one fact.
 func (e *events) storeUnavailable(err error) {
@@ -222,7 +168,10 @@ func (e *events) storeUnavailable(err error) {
 	if now-last < int64(time.Second) || !e.ill.CompareAndSwap(last, now) {
 		return
 	}
-	e.emit(Event{Type: EventStoreUnavailable, Detail: err.Error(), Hint: "check that the store is up, reachable, writable and not out of memory"})
+	e.emit(Event{
+		Type: EventStoreUnavailable, Detail: err.Error(),
+		Hint: "check that the store is up, reachable, writable and not out of memory",
+	})
 }
 
 func (ev Event) level() slog.Level { return event.LevelOf(event.Type(ev.Type)) }

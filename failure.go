@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
@@ -62,7 +63,7 @@ func providerFailure(err error) *LoginError {
 	e, ok := errors.AsType[*op.Error](err)
 	if !ok {
 		e = &op.Error{
-			Reason: op.ReasonProviderUnreachable, Status: http.StatusServiceUnavailable, Err: err,
+			Reason: event.ReasonProviderUnreachable, Status: http.StatusServiceUnavailable, Err: err,
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			e.Status = http.StatusGatewayTimeout

@@ -4,19 +4,17 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
+
+	"github.com/oidcgate/oidcgate/internal/seal"
 )
 
-const (
-	keySize  = 32
-	redacted = "REDACTED"
-)
+const redacted = "REDACTED"
 
 // Keys seal what the gate keeps in cookies and in the store. The first key seals and all open, so a key is
 // rotated without a logout: deploy the new one everywhere as second, then make it first, then remove the
@@ -35,7 +33,7 @@ func ParseKeys(text string) (Keys, error) {
 	}
 	var ring [][]byte
 	for i, field := range strings.Split(text, ",") {
-		key, err := parseKey(strings.TrimSpace(field))
+		key, err := seal.ParseKey(strings.TrimSpace(field))
 		if err != nil {
 			return Keys{}, fmt.Errorf("oidcgate: key %d of %d: %w", i+1, strings.Count(text, ",")+1, err)
 		}
@@ -49,31 +47,8 @@ func ParseKeys(text string) (Keys, error) {
 	return Keys{&ring}, nil
 }
 
-func parseKey(field string) ([]byte, error) {
-	field = strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(field), "=")
-	key, err := base64.RawURLEncoding.Strict().DecodeString(field)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("is not base64; make one with \"openssl rand -base64 32\"")
-	case len(key) != keySize:
-		return nil, fmt.Errorf("has %d bytes in place of %d; make one with \"openssl rand -base64 32\"", len(key), keySize)
-	case distinctBytes(key) < 8:
-		return nil, fmt.Errorf("is not random; make one with \"openssl rand -base64 32\"")
-	}
-	return key, nil
-}
-
-// distinctBytes finds placeholders: 32 random bytes have fewer than eight different values once in 10^30.
-func distinctBytes(key []byte) int {
-	seen := map[byte]bool{}
-	for _, b := range key {
-		seen[b] = true
-	}
-	return len(seen)
-}
-
 func randomKeys() Keys {
-	key := make([]byte, keySize)
+	key := make([]byte, seal.KeyLen)
 	_, _ = rand.Read(key) // never fails: crypto/rand ends the process instead
 	return Keys{&[][]byte{key}}
 }

@@ -4,13 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/page"
 	"github.com/oidcgate/oidcgate/internal/seal"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
@@ -72,8 +71,8 @@ func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
 		Title:  "Log out?",
 		Text:   "You are signed in. Do you want to log out?",
 		Links:  []Link{{g.siteURL(g.config.Site.DefaultPath), "Stay"}},
-		form: &form{
-			Action: g.LogoutURL(""), Label: "Log out", FormAction: origin,
+		form: &page.Form{
+			Action: g.LogoutURL(""), Label: "Log out", Origin: origin,
 			ReturnTo: g.afterLogout(r.URL.Query().Get("return_to")),
 		},
 	})
@@ -197,16 +196,11 @@ func (g *Gate) logoutBinding() seal.Binding {
 }
 
 func (g *Gate) keepLogout(w http.ResponseWriter, back logoutReturn) error {
-	text, err := json.Marshal(back)
-	if err != nil {
-		return err
+	text, err := g.ring.SealText(g.logoutBinding(), back)
+	if err == nil {
+		g.setCookie(w, g.config.logoutState, text, logoutTTL)
 	}
-	sealed, err := g.ring.Seal(g.logoutBinding(), nil, text)
-	if err != nil {
-		return err
-	}
-	g.setCookie(w, g.config.logoutState, base64.RawURLEncoding.EncodeToString(sealed), logoutTTL)
-	return nil
+	return err
 }
 
 // logoutDone is where the provider sends the browser after its logout. Only the state that this browser took
@@ -233,15 +227,7 @@ func (g *Gate) openLogout(r *http.Request) (logoutReturn, error) {
 	if err != nil {
 		return back, err
 	}
-	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
-	if err != nil {
-		return back, err
-	}
-	_, text, err := g.ring.Open(g.logoutBinding(), 0, sealed)
-	if err != nil {
-		return back, err
-	}
-	if err := json.Unmarshal(text, &back); err != nil {
+	if err := g.ring.OpenText(g.logoutBinding(), c.Value, &back); err != nil {
 		return back, err
 	}
 	if subtle.ConstantTimeCompare([]byte(r.URL.Query().Get("state")), []byte(back.State)) != 1 {

@@ -23,7 +23,7 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	warn(&config, c)
 	g := &Gate{config: config}
 	g.logoutChecks = make(chan struct{}, maxLogoutChecks)
-	g.events = &events{logger: config.Logger, onEvent: config.OnEvent}
+	g.events = newEvents(config.Logger, config.OnEvent)
 	if g.ring, err = seal.NewRing(*config.Keys.ring, config.identity()); err != nil {
 		return nil, &ConfigError{"Keys", "has the same key twice; give each key once"}
 	}
@@ -136,5 +136,5 @@ func (g *Gate) Wait(ctx context.Context) error {
 	if err := g.keeper.Wait(ctx); err != nil {
 		return err
 	}
-	return g.events.wait(ctx)
+	return g.events.queue.Wait(ctx)
 }

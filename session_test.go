@@ -133,17 +133,24 @@ func (s *tap) Delete(ctx context.Context, key string, old []byte) error {
 	return s.carry(storeCall{"delete", key, 0, true}, func() error { return s.Store.Delete(ctx, key, old) })
 }
 
-// onEachStore runs a test with sessions in memory and in a real Redis.
+// onEachStore runs a test with sessions in memory, on a clock of its own, and in a real Redis.
 func onEachStore(t *testing.T, test func(t *testing.T, on change)) {
-	t.Run("in memory", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { test(t, func(*oidcgate.Config, *oidcgate.Provider) {}) })
-	})
-	t.Run("in Redis", func(t *testing.T) {
-		rdb := redistest.Start(t).Client(heedsDeadlines)
-		test(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
-			// Each shop has the Redis to itself, whichever shop came before.
-			c.Store = redisstore.NewWith(rdb, redisstore.Config{Prefix: rand.Text() + ":", Timeout: patience})
-		})
+	onMemory := func(t *testing.T) { test(t, func(*oidcgate.Config, *oidcgate.Provider) {}) }
+	t.Run("in memory", func(t *testing.T) { synctest.Test(t, onMemory) })
+	t.Run("in Redis", func(t *testing.T) { onRedis(t, test) })
+}
+
+// onEachStoreWithValues is onEachStore in real time: with values, scs has a goroutine that does not end.
+func onEachStoreWithValues(t *testing.T, test func(t *testing.T, on change)) {
+	t.Run("in memory", func(t *testing.T) { test(t, func(*oidcgate.Config, *oidcgate.Provider) {}) })
+	t.Run("in Redis", func(t *testing.T) { onRedis(t, test) })
+}
+
+func onRedis(t *testing.T, test func(t *testing.T, on change)) {
+	rdb := redistest.Start(t).Client(heedsDeadlines)
+	test(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+		// Each shop has the Redis to itself, whichever shop came before.
+		c.Store = redisstore.NewWith(rdb, redisstore.Config{Prefix: rand.Text() + ":", Timeout: patience})
 	})
 }
 

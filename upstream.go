@@ -113,7 +113,7 @@ func sessionFailure(err error) error {
 	if !ok {
 		return f
 	}
-	f.Reason = event.Reason(e.Reason)
+	f.Reason = e.Reason
 	switch {
 	case e.Code == "invalid_grant":
 		f.Kind = session.InvalidGrant
@@ -133,7 +133,7 @@ func notVerified(err error) error {
 	if !ok {
 		return f
 	}
-	f.Reason = event.Reason(e.Reason)
+	f.Reason = e.Reason
 	switch f.Reason {
 	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown, event.ReasonProviderUnreachable:
 		f.Kind = session.KeysUnavailable

@@ -16,6 +16,7 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/saver"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -185,11 +186,11 @@ func (g *Gate) loadValues(v *visit) context.Context {
 // serveWithValues runs the application's handler behind a ResponseWriter that saves values in time.
 func (g *Gate) serveWithValues(next http.Handler, w http.ResponseWriter, r *http.Request, v *visit) {
 	ctx := g.loadValues(v)
-	saver := &saver{ResponseWriter: w, before: w.Header().Clone()}
-	saver.save = func() error { return g.saveValues(ctx, v) }
-	saver.fail = func(http.ResponseWriter) { g.unavailable(w, r) }
-	next.ServeHTTP(saver.wrap(), r.WithContext(ctx))
-	saver.finish()
+	s := saver.New(w,
+		func() error { return g.saveValues(ctx, v) },
+		func(http.ResponseWriter) { g.unavailable(w, r) })
+	next.ServeHTTP(s.Wrap(), r.WithContext(ctx))
+	s.Finish()
 }
 
 // saveValues saves the values if they were changed. The browser may have left: what the handler put is saved

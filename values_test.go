@@ -66,7 +66,7 @@ type cart struct{ Items map[string]int }
 func TestValues(t *testing.T) {
 	gob.Register(cart{})
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	onEachStore(t, func(t *testing.T, on change) {
+	onEachStoreWithValues(t, func(t *testing.T, on change) {
 		values := map[string]any{
 			"text": "twelve", "number": 12, "flag": true, "bytes": []byte{1, 2}, "time": at,
 			"map": map[string]any{"a": "b", "n": 1}, "list": []any{"a", 1}, "own": cart{map[string]int{"tea": 2}},
@@ -343,7 +343,7 @@ func refusesWrites(c storeCall) error {
 }
 
 func TestValuesOfTwoRequests(t *testing.T) {
-	onEachStore(t, func(t *testing.T, on change) {
+	onEachStoreWithValues(t, func(t *testing.T, on change) {
 		inside, leave := make(chan struct{}), make(chan struct{})
 		w, _ := newValuesWorld(t, func(w *world) http.HandlerFunc {
 			return func(_ http.ResponseWriter, r *http.Request) {
@@ -376,7 +376,7 @@ func TestValuesOfTwoRequests(t *testing.T) {
 	})
 
 	t.Run("twenty requests at once each keep their key", func(t *testing.T) {
-		onEachStore(t, func(t *testing.T, on change) {
+		onEachStoreWithValues(t, func(t *testing.T, on change) {
 			w, _ := newValuesWorld(t, nil, on)
 			cookie := sessionCookie + "=" + w.cookie(sessionCookie)
 			var all sync.WaitGroup

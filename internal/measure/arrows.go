@@ -16,7 +16,7 @@ var arrows = []struct {
 }{
 	{"", []string{
 		"internal/session", "internal/op", "internal/event", "internal/claims", "internal/seal",
-		"internal/returnto", "store",
+		"internal/returnto", "internal/saver", "internal/page", "store",
 	}},
 	{"internal/session", []string{"internal/claims", "internal/seal", "internal/event", "store"}},
 	{"internal/op", []string{"internal/claims", "internal/event"}},
@@ -24,6 +24,8 @@ var arrows = []struct {
 	{"internal/seal", nil},
 	{"internal/returnto", nil},
 	{"internal/event", nil},
+	{"internal/saver", nil},
+	{"internal/page", nil},
 	{"internal/measure", nil},
 	{"internal/...", []string{"internal/...", "store"}},
 	{"store", nil},

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // Auth is how the client authenticates at the token endpoint (OpenID Connect
@@ -31,7 +33,7 @@ func (a Auth) secret(ctx context.Context) (string, error) {
 	secret, err := a.Secret(ctx)
 	if err != nil {
 		return "", &Error{
-			Reason: ReasonClientSecret,
+			Reason: event.ReasonClientSecret,
 			Status: http.StatusServiceUnavailable,
 			Hint:   "the function that gives the client secret failed",
 			Err:    err,

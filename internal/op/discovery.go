@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // Between two attempts at discovery that fail lies this much, doubling from the
@@ -111,7 +112,7 @@ func (c *Client) fetchMetadata(ctx context.Context) (*Metadata, error) {
 	}
 	doc, err := claims.Parse(document)
 	if err != nil {
-		return nil, reject(ReasonMetadataInvalid, err.Error())
+		return nil, reject(event.ReasonMetadataInvalid, err.Error())
 	}
 	return newMetadata(doc, &c.cfg)
 }
@@ -126,7 +127,7 @@ func onlyOK(a answer) ([]byte, error) {
 
 // unreachable is the Error for a discovery that brought no document.
 func unreachable(err error) *Error {
-	e := failure(err, ReasonProviderUnreachable, ReasonMetadataInvalid)
+	e := failure(err, event.ReasonProviderUnreachable, event.ReasonMetadataInvalid)
 	if e.Status == http.StatusBadGateway {
 		e.Status = http.StatusServiceUnavailable
 	}
@@ -148,7 +149,7 @@ func (d *discovery) settle(next *Metadata, err error) (Notice, error) {
 	}
 	notice := Notice{}
 	if d.known == nil {
-		notice.Event = EventReady
+		notice.Event = event.ProviderReady
 	}
 	d.known, d.settled = next, time.Now()
 	d.failed, d.failures, d.retry = nil, 0, time.Time{}
@@ -160,18 +161,18 @@ func (d *discovery) fail(err error) Notice {
 	d.failed = err
 	d.retry = now.Add(backoff(d.failures))
 	d.failures++
-	notice := Notice{Event: EventRejected, Reason: ReasonProviderUnreachable, Err: err}
+	notice := Notice{Event: event.ProviderRejected, Reason: event.ReasonProviderUnreachable, Err: err}
 	if e, ok := errors.AsType[*Error](err); ok {
 		notice.Reason = e.Reason
 	}
 	switch {
-	case notice.Reason == ReasonProviderUnreachable:
-		notice.Event = EventUnreachable
+	case notice.Reason == event.ReasonProviderUnreachable:
+		notice.Event = event.ProviderUnreachable
 	case d.known != nil:
 		// The answer was understood and refused. To ask again soon would
 		// only tell the same again.
 		d.settled = now
-		notice.Event = EventDowngradeRefused
+		notice.Event = event.ProviderDowngradeRefused
 	}
 	return notice
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // Tokens is a good answer of the token endpoint (OpenID Connect Core, 3.1.3.3).
@@ -58,7 +59,7 @@ func (c *Client) requestTokens(
 		return nil, err
 	})
 	if err != nil {
-		return nil, failure(err, ReasonTokenEndpointUnreachable, ReasonTokenResponseInvalid)
+		return nil, failure(err, event.ReasonTokenEndpointUnreachable, event.ReasonTokenResponseInvalid)
 	}
 	return tokens, nil
 }
@@ -97,10 +98,10 @@ func newTokens(doc claims.Object, needIDToken bool) (*Tokens, error) {
 		return nil, refused("access_token is missing or has characters that no header may have")
 	}
 	if !strings.EqualFold(tokenType, "Bearer") {
-		return nil, invalid(ReasonTokenType, "token_type is not Bearer")
+		return nil, invalid(event.ReasonTokenType, "token_type is not Bearer")
 	}
 	if needIDToken && t.IDToken == "" {
-		e := invalid(ReasonIDTokenMissing, "the answer has no ID Token")
+		e := invalid(event.ReasonIDTokenMissing, "the answer has no ID Token")
 		e.Hint = "check that the client is one for OpenID Connect and may use the scope openid"
 		return nil, e
 	}
@@ -157,7 +158,7 @@ func hasMediaType(h http.Header, want ...string) bool {
 // request.
 func tokenEndpointError(status int, code string) *Error {
 	e := &Error{
-		Reason: ReasonTokenEndpointError,
+		Reason: event.ReasonTokenEndpointError,
 		Status: statusFault(status).status,
 		Err:    statusFault(status),
 	}

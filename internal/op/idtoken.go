@@ -14,6 +14,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // freshness is how long ago the ID Token of a login may have been issued. It
@@ -60,7 +61,7 @@ func (c *Client) VerifyIDToken(ctx context.Context, raw string, want Expectation
 	}
 	id, err := claims.Parse(payload)
 	if err != nil {
-		return "", &Error{Reason: ReasonIDTokenMalformed, Status: http.StatusBadGateway, Err: err}
+		return "", &Error{Reason: event.ReasonIDTokenMalformed, Status: http.StatusBadGateway, Err: err}
 	}
 	if err := c.checkIDToken(id, token.alg, want); err != nil {
 		return "", err
@@ -80,7 +81,7 @@ func (c *Client) verifyAgain(ctx context.Context, raw string, payload []byte) er
 		Now:                  func() time.Time { return time.Now().Add(-c.cfg.Leeway) },
 	})
 	if _, err := verifier.Verify(ctx, raw); err != nil {
-		return invalid(ReasonIDTokenMalformed, "go-oidc refuses what our own rules accept")
+		return invalid(event.ReasonIDTokenMalformed, "go-oidc refuses what our own rules accept")
 	}
 	return nil
 }
@@ -108,16 +109,16 @@ func (c *Client) checkIDToken(id claims.Object, alg string, want Expectation) er
 		return err
 	}
 	if !nonceMatches(id, want) {
-		return invalid(ReasonNonce, "the nonce is not the one of this login")
+		return invalid(event.ReasonNonce, "the nonce is not the one of this login")
 	}
 	if !validSubject(text(id, "sub")) {
-		return invalid(ReasonSubject, "sub is not a string of 1 to 255 ASCII characters")
+		return invalid(event.ReasonSubject, "sub is not a string of 1 to 255 ASCII characters")
 	}
 	if err := checkOriginal(id, want.Original); err != nil {
 		return err
 	}
 	if len(want.ACRValues) > 0 && !slices.Contains(want.ACRValues, text(id, "acr")) {
-		return invalid(ReasonACR, "acr is none of those that were asked for")
+		return invalid(event.ReasonACR, "acr is none of those that were asked for")
 	}
 	if err := c.checkAuthTime(id, now, want); err != nil {
 		return err
@@ -128,7 +129,7 @@ func (c *Client) checkIDToken(id claims.Object, alg string, want Expectation) er
 	// A logout token has iss, aud, iat and exp like an ID Token and is signed
 	// by the same key (Back-Channel Logout, 2.4).
 	if _, ok := id.Get("events"); ok {
-		return invalid(ReasonType, "the token has an events claim: it is not an ID Token")
+		return invalid(event.ReasonType, "the token has an events claim: it is not an ID Token")
 	}
 	return nil
 }
@@ -149,13 +150,13 @@ func checkOriginal(id claims.Object, original *Original) error {
 		return nil
 	}
 	if text(id, "sub") != original.Subject {
-		return invalid(ReasonSubject, "a refresh names another user")
+		return invalid(event.ReasonSubject, "a refresh names another user")
 	}
 	if _, ok := id.Get("auth_time"); !ok || original.AuthTime.IsZero() {
 		return nil
 	}
 	if at, ok := date(id, "auth_time"); !ok || !at.Equal(original.AuthTime) {
-		return invalid(ReasonAuthTime, "a refresh changes auth_time")
+		return invalid(event.ReasonAuthTime, "a refresh changes auth_time")
 	}
 	return nil
 }
@@ -163,13 +164,13 @@ func checkOriginal(id claims.Object, original *Original) error {
 // checkParties checks who issued the token, for whom, and who asked for it.
 func (c *Client) checkParties(id claims.Object) error {
 	if text(id, "iss") != c.cfg.Issuer {
-		return invalid(ReasonIssuerClaim, "iss is another issuer")
+		return invalid(event.ReasonIssuer, "iss is another issuer")
 	}
 	if !c.isAudience(id) {
-		return invalid(ReasonAudience, "aud is not this client alone")
+		return invalid(event.ReasonAudience, "aud is not this client alone")
 	}
 	if _, ok := id.Get("azp"); ok && text(id, "azp") != c.cfg.ClientID {
-		return invalid(ReasonAuthorizedParty, "azp is another client")
+		return invalid(event.ReasonAuthorizedParty, "azp is another client")
 	}
 	return nil
 }
@@ -200,17 +201,17 @@ func (c *Client) checkTimes(id claims.Object, now time.Time) error {
 	leeway := c.cfg.Leeway
 	exp, ok := date(id, "exp")
 	if !ok || !now.Before(exp.Add(leeway)) {
-		return invalid(ReasonExpiry, "exp is missing, no number, or past")
+		return invalid(event.ReasonExpiry, "exp is missing, no number, or past")
 	}
 	iat, ok := date(id, "iat")
 	if !ok || iat.After(now.Add(leeway)) || iat.Before(now.Add(-freshness-leeway)) {
-		return invalid(ReasonIssuedAt, "iat is missing, no number, in the future, or long ago")
+		return invalid(event.ReasonIssuedAt, "iat is missing, no number, in the future, or long ago")
 	}
 	if _, ok := id.Get("nbf"); !ok {
 		return nil
 	}
 	if nbf, ok := date(id, "nbf"); !ok || nbf.After(now.Add(leeway)) {
-		return invalid(ReasonNotBefore, "nbf is no number, or in the future")
+		return invalid(event.ReasonNotBefore, "nbf is no number, or in the future")
 	}
 	return nil
 }
@@ -228,7 +229,7 @@ func (c *Client) checkAuthTime(id claims.Object, now time.Time, want Expectation
 	}
 	at, ok := date(id, "auth_time")
 	if !ok || at.After(now.Add(c.cfg.Leeway)) || at.Before(start.Add(-*want.MaxAge-c.cfg.Leeway)) {
-		return invalid(ReasonAuthTime, "auth_time is missing, no number, in the future, or too long ago")
+		return invalid(event.ReasonAuthTime, "auth_time is missing, no number, in the future, or too long ago")
 	}
 	return nil
 }
@@ -240,7 +241,7 @@ func checkAccessTokenHash(id claims.Object, alg, accessToken string) error {
 		return nil
 	}
 	if got := text(id, "at_hash"); accessToken == "" || !equal(got, leftHalfHash(alg, accessToken)) {
-		return invalid(ReasonAccessTokenHash, "at_hash is that of another access token")
+		return invalid(event.ReasonAccessTokenHash, "at_hash is that of another access token")
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // maxTokenSize is the longest signed token that is read. It has room for a
@@ -58,12 +59,12 @@ func parseTyped(raw string, algs []string, accept func(typ string) bool) (*compa
 	}
 	if kid, ok := header.Get("kid"); ok {
 		if t.keyID, t.hasKeyID = kid.Str(); !t.hasKeyID {
-			return nil, invalid(ReasonIDTokenMalformed, "the header's kid is not a string")
+			return nil, invalid(event.ReasonIDTokenMalformed, "the header's kid is not a string")
 		}
 	}
 	t.jws, err = jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(t.alg)})
 	if err != nil {
-		return nil, invalid(ReasonIDTokenMalformed, "the token is not a JWS in compact serialization")
+		return nil, invalid(event.ReasonIDTokenMalformed, "the token is not a JWS in compact serialization")
 	}
 	return t, nil
 }
@@ -73,18 +74,18 @@ func parseTyped(raw string, algs []string, accept func(typ string) bool) (*compa
 // one way only.
 func headerOf(raw string) (claims.Object, error) {
 	if len(raw) > maxTokenSize {
-		return "", invalid(ReasonIDTokenMalformed, "the token is too long")
+		return "", invalid(event.ReasonIDTokenMalformed, "the token is too long")
 	}
 	parts := strings.Split(raw, ".")
 	if len(parts) != 3 {
-		return "", invalid(ReasonIDTokenMalformed, "the token does not have three parts")
+		return "", invalid(event.ReasonIDTokenMalformed, "the token does not have three parts")
 	}
 	var header []byte
 	for i, part := range parts {
 		// The decoder skips line breaks, strict or not.
 		decoded, err := base64.RawURLEncoding.Strict().DecodeString(part)
 		if err != nil || strings.ContainsAny(part, "\r\n") {
-			return "", invalid(ReasonIDTokenMalformed, "a part of the token is not base64url")
+			return "", invalid(event.ReasonIDTokenMalformed, "a part of the token is not base64url")
 		}
 		if i == 0 {
 			header = decoded
@@ -92,7 +93,7 @@ func headerOf(raw string) (claims.Object, error) {
 	}
 	h, err := claims.Parse(header)
 	if err != nil {
-		return "", invalid(ReasonIDTokenMalformed, "the header is not a strict JSON object")
+		return "", invalid(event.ReasonIDTokenMalformed, "the header is not a strict JSON object")
 	}
 	return h, nil
 }
@@ -103,13 +104,13 @@ func headerOf(raw string) (claims.Object, error) {
 func checkHeader(header claims.Object, algs []string, accept func(typ string) bool) (alg string, err error) {
 	for _, name := range []string{"crit", "b64", "zip"} {
 		if _, ok := header.Get(name); ok {
-			return "", invalid(ReasonIDTokenMalformed, "the header has a "+name+" parameter")
+			return "", invalid(event.ReasonIDTokenMalformed, "the header has a "+name+" parameter")
 		}
 	}
 	v, _ := header.Get("alg")
 	alg, _ = v.Str()
 	if !slices.Contains(algs, alg) {
-		e := invalid(ReasonAlg, "the token's alg is not one of those that were agreed on")
+		e := invalid(event.ReasonAlg, "the token's alg is not one of those that were agreed on")
 		if Asymmetric(alg) {
 			e.Hint = "the token is signed with " + alg + ": if that is what the provider was registered for, set SigningAlgs"
 		}
@@ -119,7 +120,7 @@ func checkHeader(header claims.Object, algs []string, accept func(typ string) bo
 	// same keys and say what they are (RFC 8725, 3.11).
 	if v, ok := header.Get("typ"); ok {
 		if typ, ok := v.Str(); !ok || !accept(typ) {
-			return "", invalid(ReasonType, "the header says that the token is of another type")
+			return "", invalid(event.ReasonType, "the header says that the token is of another type")
 		}
 	}
 	return alg, nil

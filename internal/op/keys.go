@@ -15,6 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // How often keys are loaded: twice at once, then every half minute. Whoever can
@@ -81,7 +82,7 @@ func (c *Client) currentKeys(ctx context.Context) (*keySet, error) {
 	if newer := c.keys.now(); newer != nil {
 		return newer, nil
 	}
-	e := *failure(err, ReasonKeysUnavailable, ReasonKeysUnavailable) // a copy: all who waited for the load got the same
+	e := *failure(err, event.ReasonJWKSUnavailable, event.ReasonJWKSUnavailable) // a copy: all who waited for the load got the same
 	if e.Hint == "" {
 		e.Hint = "the provider's keys cannot be loaded: check its jwks_uri and whether this host reaches it"
 	}
@@ -110,7 +111,7 @@ func (c *Client) loadKeys(ctx context.Context, set *keySet) error {
 			return nil
 		case loadThrottled:
 			if c.keys.mayTell() {
-				c.cfg.Notify(Notice{Event: EventKeysThrottled, Reason: ReasonKeyUnknown, Err: failed})
+				c.cfg.Notify(Notice{Event: event.JWKSRefreshThrottled, Reason: event.ReasonKeyUnknown, Err: failed})
 			}
 			return failed
 		}
@@ -162,9 +163,9 @@ func (k *keys) mayTell() bool {
 func (c *Client) fetchKeys(ctx context.Context) error {
 	set, err := c.requestKeys(ctx)
 	c.keys.settle(set, err)
-	notice := Notice{Event: EventKeysRefreshed}
+	notice := Notice{Event: event.JWKSRefreshed}
 	if err != nil {
-		notice = Notice{Event: EventKeysRefreshFailed, Reason: ReasonKeysUnavailable, Err: err}
+		notice = Notice{Event: event.JWKSRefreshFailed, Reason: event.ReasonJWKSUnavailable, Err: err}
 	}
 	c.cfg.Notify(notice)
 	return err
@@ -202,7 +203,7 @@ func (c *Client) requestKeys(ctx context.Context) (*keySet, error) {
 		return body, nil
 	}).Do(req)
 	if err != nil {
-		return nil, failure(err, ReasonKeysUnavailable, ReasonKeysUnavailable)
+		return nil, failure(err, event.ReasonJWKSUnavailable, event.ReasonJWKSUnavailable)
 	}
 	return set, resp.Body.Close()
 }
@@ -345,7 +346,7 @@ func (s *keySet) verify(t *compactToken) ([]byte, error) {
 		}
 	}
 	if !known {
-		return nil, invalid(ReasonKeyUnknown, "the provider has no key for this token")
+		return nil, invalid(event.ReasonKeyUnknown, "the provider has no key for this token")
 	}
-	return nil, invalid(ReasonSignature, "the signature is not the provider's")
+	return nil, invalid(event.ReasonSignature, "the signature is not the provider's")
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
@@ -318,7 +319,7 @@ func TestThrottledLoadsAreToldOnceASecond(t *testing.T) {
 			cfg.Notify = func(n op.Notice) {
 				mu.Lock()
 				defer mu.Unlock()
-				if n.Event == op.EventKeysThrottled {
+				if n.Event == event.JWKSRefreshThrottled {
 					told++
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // LogoutToken is a verified logout token (OpenID Connect Back-Channel Logout,
@@ -18,13 +19,6 @@ type LogoutToken struct {
 	IssuedAt  time.Time
 	Expires   time.Time
 }
-
-// The reasons for which a logout token is refused, beside those of ID Tokens.
-const (
-	ReasonTokenID   = "jti"
-	ReasonEvents    = "events"
-	ReasonSessionID = "sid"
-)
 
 const (
 	// maxLogoutToken is the longest logout token that is read. It names a user
@@ -45,7 +39,7 @@ const (
 // be judged.
 func (c *Client) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
 	if len(raw) > maxLogoutToken {
-		return nil, badToken(ReasonIDTokenMalformed, "the token is too long")
+		return nil, badToken(event.ReasonIDTokenMalformed, "the token is too long")
 	}
 	token, err := parseTyped(raw, c.cfg.SigningAlgs, isLogoutType)
 	if err != nil {
@@ -57,7 +51,7 @@ func (c *Client) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToke
 	}
 	doc, err := claims.Parse(payload)
 	if err != nil {
-		return nil, badToken(ReasonIDTokenMalformed, "the payload is not a strict JSON object")
+		return nil, badToken(event.ReasonIDTokenMalformed, "the payload is not a strict JSON object")
 	}
 	if err := c.checkLogoutToken(doc); err != nil {
 		return nil, blame(err)
@@ -84,35 +78,35 @@ func (c *Client) checkLogoutToken(doc claims.Object) error {
 	}
 	iat, _ := date(doc, "iat")
 	if exp, _ := date(doc, "exp"); exp.Sub(iat) > logoutLifetime {
-		return invalid(ReasonExpiry, "exp is too far from iat for a logout token")
+		return invalid(event.ReasonExpiry, "exp is too far from iat for a logout token")
 	}
 	sub, hasSub := doc.Get("sub")
 	if _, ok := sub.Str(); hasSub && (!ok || !validSubject(text(doc, "sub"))) {
-		return invalid(ReasonSubject, "sub is not a string of 1 to 255 ASCII characters")
+		return invalid(event.ReasonSubject, "sub is not a string of 1 to 255 ASCII characters")
 	}
 	// A sid that is no name must not leave a logout of all the user's sessions.
 	if _, hasSID := doc.Get("sid"); hasSID && text(doc, "sid") == "" {
-		return invalid(ReasonSessionID, "sid is empty or no string")
+		return invalid(event.ReasonSessionID, "sid is empty or no string")
 	}
 	if text(doc, "sub") == "" && text(doc, "sid") == "" {
-		return invalid(ReasonSubject, "neither sub nor sid says whose logout it is")
+		return invalid(event.ReasonSubject, "neither sub nor sid says whose logout it is")
 	}
-	events, _ := doc.Get("events")
-	list, _ := events.Object()
-	if event, _ := list.Get(logoutEvent); event.Kind() != claims.Members {
-		return invalid(ReasonEvents, "events has no object for a back-channel logout")
+	named, _ := doc.Get("events")
+	list, _ := named.Object()
+	if logout, _ := list.Get(logoutEvent); logout.Kind() != claims.Members {
+		return invalid(event.ReasonLogoutEvent, "events has no object for a back-channel logout")
 	}
 	// An ID Token has a nonce; a token with one is not taken for a logout.
 	if _, ok := doc.Get("nonce"); ok {
-		return invalid(ReasonNonce, "a logout token has no nonce")
+		return invalid(event.ReasonNonce, "a logout token has no nonce")
 	}
 	if id := text(doc, "jti"); id == "" || len(id) > 255 {
-		return invalid(ReasonTokenID, "jti is missing, no string, or too long")
+		return invalid(event.ReasonTokenID, "jti is missing, no string, or too long")
 	}
 	return nil
 }
 
-func badToken(reason, text string) *Error {
+func badToken(reason event.Reason, text string) *Error {
 	e := invalid(reason, text)
 	e.Status = http.StatusBadRequest
 	return e
@@ -121,8 +115,8 @@ func badToken(reason, text string) *Error {
 // blame gives an invalid token the status 400. A key set that cannot be had is
 // not the token's fault.
 func blame(err error) error {
-	e := failure(err, ReasonKeysUnavailable, ReasonIDTokenMalformed)
-	if e.Status != http.StatusBadGateway || e.Reason == ReasonKeysUnavailable {
+	e := failure(err, event.ReasonJWKSUnavailable, event.ReasonIDTokenMalformed)
+	if e.Status != http.StatusBadGateway || e.Reason == event.ReasonJWKSUnavailable {
 		return e
 	}
 	blamed := *e

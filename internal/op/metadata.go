@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // Metadata is what we know of the provider (OpenID Connect Discovery, 3): from
@@ -28,7 +29,7 @@ type Metadata struct {
 
 // reject is the Error for a document that we do not work by. The browser gets
 // 503: to a visitor, a provider we may not use is a provider that is down.
-func reject(reason, text string) *Error {
+func reject(reason event.Reason, text string) *Error {
 	e := invalid(reason, text)
 	e.Status = http.StatusServiceUnavailable
 	e.Hint = "the provider's metadata is not what the configuration expects; compare its discovery document"
@@ -39,7 +40,7 @@ func reject(reason, text string) *Error {
 // one. The two are compared byte for byte (RFC 8414, 3.3), and a slash at the
 // end is the commonest difference.
 func otherIssuer(announced, configured string) *Error {
-	e := reject(ReasonIssuerMismatch, "the metadata is that of another issuer")
+	e := reject(event.ReasonIssuerMismatch, "the metadata is that of another issuer")
 	switch {
 	case announced == configured+"/":
 		e.Hint = "set Issuer with a slash at its end, as the provider writes it"
@@ -69,7 +70,7 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 		Revocation:    r.text("revocation_endpoint"),
 	}
 	if r.wrong != "" {
-		return nil, reject(ReasonMetadataInvalid, r.wrong+" has the wrong type")
+		return nil, reject(event.ReasonMetadataInvalid, r.wrong+" has the wrong type")
 	}
 	if m.Issuer != cfg.Issuer {
 		return nil, otherIssuer(m.Issuer, cfg.Issuer)
@@ -78,7 +79,7 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 	// provider that lists nothing is sent the challenge all the same: who does
 	// not know a parameter ignores it (RFC 6749, 3.1).
 	if m.CodeChallengeMethods != nil && !slices.Contains(m.CodeChallengeMethods, "S256") {
-		return nil, reject(ReasonPKCEUnsupported, "code_challenge_methods_supported does not list S256")
+		return nil, reject(event.ReasonPKCEUnsupported, "code_challenge_methods_supported does not list S256")
 	}
 	var err error
 	m.Endpoints, err = chooseEndpoints(discovered, cfg)
@@ -109,12 +110,12 @@ func chooseEndpoints(discovered Endpoints, cfg *Config) (Endpoints, error) {
 			continue
 		}
 		if !cfg.allows(e.found) {
-			return Endpoints{}, reject(ReasonEndpointInvalid, e.name+" is not an absolute https URL without user information and fragment")
+			return Endpoints{}, reject(event.ReasonEndpointInvalid, e.name+" is not an absolute https URL without user information and fragment")
 		}
 		*e.chosen = e.found
 	}
 	if hasProtocolParameter(chosen.Authorization) {
-		return Endpoints{}, reject(ReasonEndpointInvalid, "authorization_endpoint has a protocol parameter in its query")
+		return Endpoints{}, reject(event.ReasonEndpointInvalid, "authorization_endpoint has a protocol parameter in its query")
 	}
 	return chosen, nil
 }
@@ -168,10 +169,10 @@ func hasProtocolParameter(endpoint string) bool {
 // takes what is then there.
 func (m *Metadata) refuse(next *Metadata) error {
 	if m.IssParameter && !next.IssParameter {
-		return reject(ReasonDowngrade, "authorization_response_iss_parameter_supported was withdrawn")
+		return reject(event.ReasonDowngrade, "authorization_response_iss_parameter_supported was withdrawn")
 	}
 	if slices.Contains(m.CodeChallengeMethods, "S256") && next.CodeChallengeMethods == nil {
-		return reject(ReasonDowngrade, "code_challenge_methods_supported was withdrawn")
+		return reject(event.ReasonDowngrade, "code_challenge_methods_supported was withdrawn")
 	}
 	for _, e := range []struct{ name, before, after string }{
 		{"authorization_endpoint", m.Authorization, next.Authorization},
@@ -182,7 +183,7 @@ func (m *Metadata) refuse(next *Metadata) error {
 		{"revocation_endpoint", m.Revocation, next.Revocation},
 	} {
 		if !m.mayMove(e.before, e.after) {
-			return reject(ReasonDowngrade, e.name+" moved to another origin")
+			return reject(event.ReasonDowngrade, e.name+" moved to another origin")
 		}
 	}
 	return nil

@@ -117,7 +117,7 @@ func (o *fakeOP) events() []string {
 	defer o.mu.Unlock()
 	events := []string{}
 	for _, n := range o.notices {
-		events = append(events, strings.TrimSpace(n.Event+" "+n.Reason))
+		events = append(events, strings.TrimSpace(string(n.Event)+" "+string(n.Reason)))
 	}
 	return events
 }
@@ -341,7 +341,7 @@ func wantReason(t *testing.T, err error, reason string) *op.Error {
 	if !ok {
 		t.Fatalf("got error %v, want reason %s", err, reason)
 	}
-	if e.Reason != reason {
+	if string(e.Reason) != reason {
 		t.Fatalf("got reason %s (%v), want %s", e.Reason, err, reason)
 	}
 	checkSilent(t, err)

@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // Config is what a [Client] works by. It is compiled and checked by the caller;
@@ -87,22 +89,10 @@ const (
 
 // Notice is something that happened between us and the provider.
 type Notice struct {
-	Event  string // one of the Event constants
-	Reason string // a Reason constant, when something went wrong
-	Err    error  // the cause, when something went wrong
+	Event  event.Type
+	Reason event.Reason // why, when something went wrong
+	Err    error        // the cause, when something went wrong
 }
-
-// The events of a [Notice].
-const (
-	EventReady             = "provider.ready"             // the first metadata is here
-	EventRejected          = "provider.rejected"          // the first metadata was refused
-	EventUnreachable       = "provider.unreachable"       // metadata could not be had; the last good, if any, is kept
-	EventDowngradeRefused  = "provider.downgrade_refused" // newer metadata was refused; the last good is kept
-	EventKeysRefreshed     = "jwks.refreshed"             // keys were loaded
-	EventKeysRefreshFailed = "jwks.refresh_failed"        // keys could not be loaded; the last good are kept
-	EventKeysThrottled     = "jwks.refresh_throttled"     // keys were not loaded: they were a moment ago
-	EventUserinfoFailed    = "userinfo.failed"            // a login went on without userinfo
-)
 
 // Client speaks to one provider. It is safe for concurrent use.
 type Client struct {
@@ -167,7 +157,7 @@ func (c *Client) Acquire(ctx context.Context) (release func(), err error) {
 
 func busy(err error) *Error {
 	return &Error{
-		Reason: ReasonProviderBusy,
+		Reason: event.ReasonProviderBusy,
 		Status: http.StatusServiceUnavailable,
 		Hint:   "the provider answers too slowly for the number of logins",
 		Err:    err,

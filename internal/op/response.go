@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // Response is an authorization response (OpenID Connect Core, 3.1.2.5), whatever channel brought
@@ -32,19 +34,19 @@ var responseParameters = []string{
 // ReadResponse reads an authorization response from a query.
 func ReadResponse(rawQuery string) (Response, error) {
 	if len(rawQuery) > maxResponse {
-		return Response{}, badResponse(ReasonResponseInvalid, "%d bytes long", len(rawQuery))
+		return Response{}, badResponse(event.ReasonResponseInvalid, "%d bytes long", len(rawQuery))
 	}
 	q, err := url.ParseQuery(rawQuery)
 	if err != nil {
-		return Response{}, badResponse(ReasonResponseInvalid, "not a query")
+		return Response{}, badResponse(event.ReasonResponseInvalid, "not a query")
 	}
 	for _, name := range responseParameters {
 		if n := len(q[name]); n > 1 {
-			return Response{}, badResponse(ReasonDuplicateParameter, "%s appears %d times", name, n)
+			return Response{}, badResponse(event.ReasonDuplicateParameter, "%s appears %d times", name, n)
 		}
 	}
 	if n := len(q.Get("code")); n > maxCode {
-		return Response{}, badResponse(ReasonResponseInvalid, "a code of %d bytes", n)
+		return Response{}, badResponse(event.ReasonResponseInvalid, "a code of %d bytes", n)
 	}
 	return Response{
 		State:     q.Get("state"),
@@ -58,7 +60,7 @@ func ReadResponse(rawQuery string) (Response, error) {
 }
 
 // badResponse is an Error of what the browser brought.
-func badResponse(reason, format string, args ...any) *Error {
+func badResponse(reason event.Reason, format string, args ...any) *Error {
 	return &Error{
 		Reason: reason, Status: http.StatusBadRequest, OfResponse: true,
 		Err: fmt.Errorf(format, args...),
@@ -80,13 +82,13 @@ func (c *Client) checkResponse(ctx context.Context, r Response) error {
 func checkShape(r Response) error {
 	switch {
 	case r.hasTokens:
-		return badResponse(ReasonResponseInvalid, "tokens or a response object beside the code")
+		return badResponse(event.ReasonResponseInvalid, "tokens or a response object beside the code")
 	case r.Code != "" && r.hasError:
-		return badResponse(ReasonResponseInvalid, "both a code and an error")
+		return badResponse(event.ReasonResponseInvalid, "both a code and an error")
 	case r.Error != "":
 		return providerSaid(r.Error)
 	case r.Code == "":
-		return badResponse(ReasonResponseInvalid, "neither a code nor an error")
+		return badResponse(event.ReasonResponseInvalid, "neither a code nor an error")
 	}
 	return nil
 }
@@ -97,7 +99,7 @@ func checkShape(r Response) error {
 // must be known, because it says whether iss may be absent; call [Client.Metadata] first.
 func (c *Client) CheckResponseIssuer(iss string, present bool) error {
 	if present && iss != c.cfg.Issuer {
-		return fromBrowser(ReasonIssMismatch)
+		return fromBrowser(event.ReasonIssMismatch)
 	}
 	if present {
 		return nil
@@ -105,18 +107,18 @@ func (c *Client) CheckResponseIssuer(iss string, present bool) error {
 	meta, known := c.Known()
 	if !known {
 		return &Error{
-			Reason: ReasonProviderUnreachable,
+			Reason: event.ReasonProviderUnreachable,
 			Status: http.StatusServiceUnavailable,
 			Err:    refused("nothing says whether the response may lack iss"),
 		}
 	}
 	if meta.IssParameter {
-		return fromBrowser(ReasonIssMissing)
+		return fromBrowser(event.ReasonIssMissing)
 	}
 	return nil
 }
 
-func fromBrowser(reason string) *Error {
+func fromBrowser(reason event.Reason) *Error {
 	return &Error{Reason: reason, Status: http.StatusBadRequest, OfResponse: true}
 }
 
@@ -144,7 +146,7 @@ func providerSaid(code string) *Error {
 		code, status = "other", http.StatusBadGateway
 	}
 	return &Error{
-		Reason: ReasonProviderError + code, Status: status, Code: code, OfResponse: true,
+		Reason: event.ReasonProviderError + event.Reason(code), Status: status, Code: code, OfResponse: true,
 		Hint: "the provider refused the authorization request: " +
 			"check the redirect URI, the scopes and who may use this client there",
 	}

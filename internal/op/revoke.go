@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // Revoke asks the provider to forget a refresh token, and with it the access
@@ -17,13 +19,10 @@ func (c *Client) Revoke(ctx context.Context, refreshToken string) error {
 	}
 	form := url.Values{"token": {refreshToken}, "token_type_hint": {"refresh_token"}}
 	if err := c.post(ctx, meta.Revocation, form, metadataLimit, anyOK); err != nil {
-		return failure(err, ReasonRevocation, ReasonRevocation)
+		return failure(err, event.ReasonRevocationEndpointError, event.ReasonRevocationEndpointError)
 	}
 	return nil
 }
-
-// ReasonRevocation is the reason of a revocation that failed.
-const ReasonRevocation = "revocation_endpoint_error"
 
 // anyOK takes an answer of which only the status counts (RFC 7009, 2.2).
 func anyOK(a answer) ([]byte, error) {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // Userinfo returns what the userinfo endpoint says of the user whom a verified
@@ -33,11 +34,11 @@ func (c *Client) askUserinfo(ctx context.Context, accessToken, subject string, r
 	}
 	a, err := c.fetchUserinfo(ctx, accessToken)
 	if err != nil {
-		e := failure(err, ReasonUserinfoError, ReasonUserinfoError)
+		e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
 		if required {
 			return "", e
 		}
-		c.cfg.Notify(Notice{Event: EventUserinfoFailed, Reason: e.Reason, Err: e})
+		c.cfg.Notify(Notice{Event: event.UserinfoFailed, Reason: e.Reason, Err: e})
 		return "", nil
 	}
 	info, err := c.readUserinfo(ctx, a)
@@ -47,7 +48,7 @@ func (c *Client) askUserinfo(ctx context.Context, accessToken, subject string, r
 	// Userinfo is bound to the login by nothing but this: the access token may
 	// have been swapped for another user's (Core, 5.3.2, 16.11).
 	if got := text(info, "sub"); subject == "" || got != subject {
-		return "", invalid(ReasonUserinfoSubject, "the userinfo response is about another user")
+		return "", invalid(event.ReasonUserinfoSubject, "the userinfo response is about another user")
 	}
 	return info.Filter(mayComeFromUserinfo), nil
 }
@@ -89,11 +90,11 @@ func (c *Client) readUserinfo(ctx context.Context, a answer) (claims.Object, err
 		return c.readSignedUserinfo(ctx, string(a.body))
 	}
 	if c.cfg.UserinfoSigned {
-		return "", invalid(ReasonUserinfoError, "the userinfo response is not signed, as it was agreed to be")
+		return "", invalid(event.ReasonUserinfoError, "the userinfo response is not signed, as it was agreed to be")
 	}
 	info, err := claims.Parse(a.body)
 	if err != nil {
-		return "", &Error{Reason: ReasonUserinfoError, Status: http.StatusBadGateway, Err: err}
+		return "", &Error{Reason: event.ReasonUserinfoError, Status: http.StatusBadGateway, Err: err}
 	}
 	return info, nil
 }
@@ -123,8 +124,8 @@ func (c *Client) readSignedUserinfo(ctx context.Context, raw string) (claims.Obj
 // userinfoError keeps the cause and the status of err under the reason that
 // userinfo has.
 func userinfoError(err error) *Error {
-	e := failure(err, ReasonUserinfoError, ReasonUserinfoError)
-	return &Error{Reason: ReasonUserinfoError, Status: e.Status, Hint: e.Hint, Err: e}
+	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
+	return &Error{Reason: event.ReasonUserinfoError, Status: e.Status, Hint: e.Hint, Err: e}
 }
 
 // mayComeFromUserinfo reports whether a claim is one that userinfo may add.

@@ -1,4 +1,6 @@
-package oidcgate
+// Package saver has a ResponseWriter that saves before the first byte of an answer leaves. It knows
+// nothing of what is saved.
+package saver
 
 import (
 	"bufio"
@@ -9,10 +11,10 @@ import (
 	"net/http"
 )
 
-// saver is the ResponseWriter of handlers that keep values: it saves them before the first byte leaves,
-// whatever sends it, so that an answer never promises what was not saved. When saving fails, the answer is
-// the gate's 503 in place of the handler's, whole: status, headers and body.
-type saver struct {
+// Saver is the ResponseWriter of handlers whose work must be saved before the first byte leaves,
+// whatever sends it, so that an answer never promises what was not saved. When saving fails, the
+// answer is that of fail in place of the handler's, whole: status, headers and body.
+type Saver struct {
 	http.ResponseWriter
 	save   func() error
 	fail   func(http.ResponseWriter)
@@ -22,10 +24,17 @@ type saver struct {
 	failed bool
 }
 
+// New returns a Saver in front of w. The handler gets what [Saver.Wrap] returns; when the handler
+// has returned, call [Saver.Finish].
+func New(w http.ResponseWriter, save func() error, fail func(http.ResponseWriter)) *Saver {
+	return &Saver{ResponseWriter: w, save: save, fail: fail, before: w.Header().Clone()}
+}
+
+// errNotSaved is what a handler gets that writes after saving has failed.
 var errNotSaved = errors.New("oidcgate: the values could not be saved")
 
 // ready saves and reports whether the handler's bytes may go out.
-func (s *saver) ready() bool {
+func (s *Saver) ready() bool {
 	if s.begun || s.failed {
 		return !s.failed
 	}
@@ -41,7 +50,7 @@ func (s *saver) ready() bool {
 
 // WriteHeader implements [http.ResponseWriter]. A 1xx status is not the answer yet: values put after it are
 // saved before the final one.
-func (s *saver) WriteHeader(status int) {
+func (s *Saver) WriteHeader(status int) {
 	if !s.ready() {
 		return
 	}
@@ -50,7 +59,7 @@ func (s *saver) WriteHeader(status int) {
 }
 
 // Write implements [io.Writer].
-func (s *saver) Write(b []byte) (int, error) {
+func (s *Saver) Write(b []byte) (int, error) {
 	if !s.ready() {
 		return 0, errNotSaved
 	}
@@ -59,7 +68,7 @@ func (s *saver) Write(b []byte) (int, error) {
 }
 
 // WriteString implements [io.StringWriter].
-func (s *saver) WriteString(text string) (int, error) {
+func (s *Saver) WriteString(text string) (int, error) {
 	if !s.ready() {
 		return 0, errNotSaved
 	}
@@ -68,10 +77,10 @@ func (s *saver) WriteString(text string) (int, error) {
 }
 
 // Unwrap is for [http.ResponseController].
-func (s *saver) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+func (s *Saver) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-// finish saves what the handler changed and did not send, or changed after it had begun to send.
-func (s *saver) finish() {
+// Finish saves what the handler changed and did not send, or changed after it had begun to send.
+func (s *Saver) Finish() {
 	if s.begun {
 		_ = s.save() // too late for the answer; the event tells
 		return
@@ -79,10 +88,10 @@ func (s *saver) finish() {
 	s.ready()
 }
 
-// wrap returns the saver with the optional interfaces that the writer below has, and no others: a handler
+// Wrap returns the saver with the optional interfaces that the writer below has, and no others: a handler
 // that asks what its writer can do gets the same answer as without us. Servers speak either HTTP/1, with
 // Hijacker, or HTTP/2, with Pusher.
-func (s *saver) wrap() http.ResponseWriter {
+func (s *Saver) Wrap() http.ResponseWriter {
 	flusher, canFlush := s.ResponseWriter.(http.Flusher)
 	if !canFlush {
 		return s
@@ -98,7 +107,7 @@ func (s *saver) wrap() http.ResponseWriter {
 }
 
 type flushSaver struct {
-	*saver
+	*Saver
 	flusher http.Flusher
 }
 

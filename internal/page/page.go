@@ -1,0 +1,61 @@
+// Package page writes the gate's pages in HTML.
+package page
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"io"
+	"strings"
+)
+
+// Page is what a page says. Nothing in it is HTML.
+type Page struct {
+	Title, Text       string
+	Reason, Reference string // may be empty
+	Links             []Link
+	Form              *Form // may be nil
+}
+
+// Link is a way on from a [Page].
+type Link struct{ URL, Text string }
+
+// Form is a button that posts to Action.
+type Form struct {
+	Action, Label string
+	ReturnTo      string // is posted as return_to, if it is not empty
+	Origin        string // to which the answer may redirect, beside this site; may be empty
+}
+
+//go:embed page.css
+var style string
+
+//go:embed page.html
+var source string
+
+var (
+	parsed    = template.Must(template.New("page").Parse(source))
+	styleHash = sha256.Sum256([]byte(style))
+)
+
+// Write writes p. The answer's Content-Security-Policy is that of [Policy].
+func Write(w io.Writer, p Page) error {
+	return parsed.Execute(w, struct {
+		Page
+		Style template.CSS
+	}{p, template.CSS(style)})
+}
+
+// Policy returns the Content-Security-Policy of a page with that form, which may be nil. The page may
+// show its own style and nothing else. Where it has a form, it may post to this site and be
+// redirected to the form's origin, which browsers count as part of the form's action.
+func Policy(f *Form) string {
+	action := "'none'"
+	if f != nil {
+		action = strings.TrimSpace("'self' " + f.Origin)
+	}
+	return "default-src 'none'; style-src 'sha256-" +
+		base64.StdEncoding.EncodeToString(styleHash[:]) + "'; form-action " + action +
+		"; base-uri 'none'; frame-ancestors 'none'"
+}
