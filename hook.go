@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -37,9 +36,11 @@ func (l *Login) IsReread() bool { return l.again }
 // Drop removes claims the application has no use for, so that they take no room in the session. Those the
 // protocol needs stay.
 func (l *Login) Drop(names ...string) {
-	keep := func(name string) bool {
-		return !slices.Contains(names, name) || session.IsProtocolClaim(name)
+	dropped := make(map[string]bool, len(names))
+	for _, name := range names {
+		dropped[name] = true
 	}
+	keep := func(name string) bool { return !dropped[name] || session.IsProtocolClaim(name) }
 	id := *l.identity
 	r := &id.record
 	r.IDToken, r.Userinfo = r.IDToken.Filter(keep), r.Userinfo.Filter(keep)

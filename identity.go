@@ -1,10 +1,8 @@
 package oidcgate
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -38,32 +36,6 @@ func NewIdentity(issuer, subject string, other map[string]any) (*Identity, error
 		record:  session.Identity{IDToken: o, Created: now},
 		expires: now.Add(time.Hour), idleExpires: now.Add(time.Hour),
 	}, nil
-}
-
-// claim finds a claim by name. What OnLogin set comes first, then the ID Token, then userinfo, which can
-// therefore never replace what the ID Token says (OpenID Connect Core, section 5.3.2).
-func (id *Identity) claim(name string) (claims.Value, bool) {
-	for _, o := range [...]claims.Object{id.record.Application, id.record.IDToken, id.record.Userinfo} {
-		if v, ok := o.Get(name); ok {
-			return v, true
-		}
-	}
-	return "", false
-}
-
-// pointer finds a value below a claim. The first source that has the claim decides, as in claim: userinfo adds
-// nothing to what the ID Token says of it.
-func (id *Identity) pointer(p string) (claims.Value, bool) {
-	top := p
-	if i := strings.IndexByte(p[1:], '/'); i >= 0 {
-		top = p[:1+i]
-	}
-	for _, o := range [...]claims.Object{id.record.Application, id.record.IDToken, id.record.Userinfo} {
-		if _, ok := o.Pointer(top); ok {
-			return o.Pointer(p)
-		}
-	}
-	return "", false
 }
 
 func (id *Identity) text(name string) string {
@@ -133,7 +105,7 @@ func (id *Identity) Name() string {
 // the boolean true, not a string, from the same source as the address, and the address has one "@". It is
 // no key for a user: addresses change hands.
 func (id *Identity) Email() (address string, verified bool) {
-	for _, o := range [...]claims.Object{id.record.Application, id.record.IDToken, id.record.Userinfo} {
+	for _, o := range id.sources() {
 		v, ok := o.Get("email")
 		if !ok {
 			continue
@@ -146,19 +118,6 @@ func (id *Identity) Email() (address string, verified bool) {
 	return "", false
 }
 
-// Decode stores the claims in v as encoding/json would: a struct with the claims an application knows, or
-// a map. It builds and parses JSON each time; keep the result when it is needed often. A claim that
-// several sources have is the one the application set, else the ID Token's, else userinfo's.
-func (id *Identity) Decode(v any) error {
-	all := id.record.Userinfo
-	for _, o := range [...]claims.Object{id.record.IDToken, id.record.Application} {
-		for name, value := range o.All() {
-			all = all.With(name, value)
-		}
-	}
-	return json.Unmarshal(all.AppendJSON(nil), v)
-}
-
 // FromUserinfo reports whether the claim comes from the userinfo endpoint: from the provider over TLS, but
 // not signed into the ID Token.
 func (id *Identity) FromUserinfo(claim string) bool {
@@ -166,14 +125,4 @@ func (id *Identity) FromUserinfo(claim string) bool {
 	_, signed := id.record.IDToken.Get(claim)
 	_, there := id.record.Userinfo.Get(claim)
 	return there && !signed && !set
-}
-
-func texts(v claims.Value) []string {
-	var out []string
-	for e := range v.Elements() {
-		if s, ok := e.Str(); ok {
-			out = append(out, s)
-		}
-	}
-	return out
 }

@@ -175,7 +175,9 @@ func TestOnLoginDecidesAgain(t *testing.T) {
 		f := newFleet(t, 2, func(c *oidcgate.Config, _ *oidcgate.Provider) {
 			c.Tokens.ClaimsMaxAge = 5 * time.Minute
 			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
-				var claims struct{ Groups []string }
+				var claims struct {
+					Groups []string `json:"groups"`
+				}
 				if err := l.Identity().Decode(&claims); err != nil {
 					return err
 				}

@@ -26,12 +26,8 @@ func Claim(name string, anyOf ...string) Rule {
 		panic("oidcgate: Claim needs a name and values that are not empty")
 	}
 	anyOf = slices.Clone(anyOf)
-	lookup := (*Identity).claim
-	if name[0] == '/' {
-		lookup = (*Identity).pointer
-	}
 	return Rule{name: "claim " + name, allows: func(id *Identity, _ time.Duration) bool {
-		v, ok := lookup(id, name)
+		v, ok := id.lookup(name)
 		return ok && holds(v, anyOf)
 	}}
 }

@@ -1,20 +1,19 @@
-// Package claims keeps a JSON object in a framed binary form: parsed strictly
-// once, at login, and then read on every request without parsing JSON and
-// without allocating.
+// Package claims keeps a JSON object in a framed binary form. The JSON is parsed once, at login, and
+// strictly; a request then reads claims from the frame without parsing JSON and without allocating
+// memory.
 //
-// The strictness is a security measure. encoding/json matches member names
-// without regard to case, lets the last of two equal names win and replaces
-// broken text silently, so that two readers of one ID Token can see two
-// different subjects (RFC 8725, 2.8; RFC 7519, 4). [Parse] refuses what two
-// readers could read differently, and every lookup here is exact.
+// The strict parsing is a security measure. encoding/json matches member names without regard to
+// case, takes the last of two equal names and replaces invalid text silently, so that two programs
+// that read one ID Token can see two different subjects (RFC 8725, 2.8; RFC 7519, 4). [Parse]
+// refuses what two programs could read differently. Every lookup, and [Decode] into Go values,
+// compares names byte for byte.
 //
 // # The frame
 //
-// An object is its members one after the other, each a piece with the name
-// followed by a piece with the value. A piece is its length as an unsigned
-// varint (encoding/binary) and that many bytes. A value is one kind byte and a
-// body: nothing for null, '0' or '1' for a boolean, the text of a number, the
-// UTF-8 of a string, the pieces of an array, the frame of an object.
+// An object is the sequence of its members. A member is a piece with the name followed by a piece
+// with the value. A piece is its length as an unsigned varint (encoding/binary) and that many bytes.
+// A value is one kind byte and a body: nothing for null, '0' or '1' for a boolean, the text of a
+// number, the UTF-8 of a string, the pieces of an array, the frame of an object.
 package claims
 
 import (
@@ -22,16 +21,15 @@ import (
 	"strings"
 )
 
-// maxDepth bounds the nesting of objects and arrays, the outermost object
-// included. No claim set in use comes near it, and it keeps every recursion
-// over a stranger's JSON shallow.
+// maxDepth bounds the nesting of objects and arrays, the outermost object included. It is far more
+// than claims in use have, and it bounds every recursion over JSON from outside.
 const maxDepth = 32
 
-// Object is a JSON object in framed form. It is immutable and safe for
-// concurrent use, and the zero value is the empty object. An Object may be a
-// substring of a larger record; values read from it are substrings in turn.
+// Object is a JSON object in framed form. It is immutable and safe for concurrent use, and the zero
+// value is the empty object. An Object may be a substring of a larger record; values read from it
+// are substrings of the Object.
 //
-// No method panics, whatever the frame holds: what cannot be read is not there.
+// No method panics on a damaged frame: a member that cannot be read is treated as absent.
 type Object string
 
 // Get returns the member called name. Names are compared byte for byte.
@@ -49,9 +47,9 @@ func (o Object) Get(name string) (Value, bool) {
 	return "", false
 }
 
-// Pointer returns the value p points to, where p is a JSON Pointer (RFC 6901)
-// such as "/realm_access/roles" or "/groups/0". It finds only what is below the
-// object: a pointer that does not begin with "/" finds nothing.
+// Pointer returns the value p points to, where p is a JSON Pointer (RFC 6901) such as
+// "/realm_access/roles" or "/groups/0". A pointer that does not begin with "/" finds nothing, also
+// the empty one, which stands for the object itself.
 func (o Object) Pointer(p string) (Value, bool) {
 	if p == "" || p[0] != '/' {
 		return "", false
@@ -65,8 +63,7 @@ func (o Object) Pointer(p string) (Value, bool) {
 	return v, ok
 }
 
-// member is Get for a reference token, in which "~1" stands for "/" and "~0"
-// for "~" (RFC 6901, 3).
+// member is Get for a reference token, in which "~1" stands for "/" and "~0" for "~" (RFC 6901, 3).
 func (o Object) member(token string) (Value, bool) {
 	if !strings.Contains(token, "~") {
 		return o.Get(token)
@@ -79,8 +76,8 @@ func (o Object) member(token string) (Value, bool) {
 	return "", false
 }
 
-// tokenNames reports whether the reference token, once unescaped, is name.
-// A "~" that is followed by neither 0 nor 1 names nothing.
+// tokenNames reports whether the reference token, once unescaped, is name. A token in which a "~" is
+// followed by neither 0 nor 1 is no name.
 func tokenNames(token, name string) bool {
 	for token != "" {
 		c, width := token[0], 1
@@ -111,7 +108,7 @@ func (o Object) All() iter.Seq2[string, Value] {
 	}
 }
 
-// Filter returns the object with those members for whose name keep is true.
+// Filter returns the object with only those members for whose name keep returns true.
 func (o Object) Filter(keep func(name string) bool) Object {
 	var kept []byte
 	for name, v := range o.All() {
@@ -122,8 +119,9 @@ func (o Object) Filter(keep func(name string) bool) Object {
 	return Object(kept)
 }
 
-// With returns the object with the member called name set to v. A member of
-// that name is replaced where it stands, a new one goes to the end.
+// With returns the object with the member called name set to v. An existing member of that name is
+// replaced where it stands; a new one is added at the end. It copies the object: use a [Builder] to
+// make one of many members.
 func (o Object) With(name string, v Value) Object {
 	var out []byte
 	replaced := false
@@ -139,8 +137,8 @@ func (o Object) With(name string, v Value) Object {
 	return Object(out)
 }
 
-// AppendJSON appends the object as JSON text, its members in their order and
-// its numbers digit for digit as they came.
+// AppendJSON appends the object as JSON text, with the members in their order and the numbers digit
+// for digit as they were received.
 func (o Object) AppendJSON(dst []byte) []byte {
 	return o.appendJSON(dst, 1)
 }

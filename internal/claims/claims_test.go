@@ -74,7 +74,8 @@ func TestParse(t *testing.T) {
 		{"C069 a lone surrogate in a name", `{"\udfff":1}`, false},
 		{"F09 nesting beyond the limit", nested(33), false},
 		{"F09 a hundred thousand brackets", `{"a":` + strings.Repeat("[", 100_000), false},
-		{"F09 a hundred thousand closed brackets", `{"a":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + "}", false},
+		{"F09 a hundred thousand closed brackets",
+			`{"a":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + "}", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -259,7 +260,8 @@ func TestFilterAndWith(t *testing.T) {
 		got  claims.Object
 		want string
 	}{
-		{"members that are kept stay in order", o.Filter(func(n string) bool { return n != "b" }), `{"a":1,"c":3}`},
+		{"members that are kept stay in order",
+			o.Filter(func(n string) bool { return n != "b" }), `{"a":1,"c":3}`},
 		{"nothing kept is the empty object", o.Filter(func(string) bool { return false }), `{}`},
 		{"a member is replaced where it stands", o.With("b", x), `{"a":1,"b":"x","c":3}`},
 		{"a new member goes to the end", o.With("d", x), `{"a":1,"b":2,"c":3,"d":"x"}`},
@@ -298,7 +300,10 @@ func TestOf(t *testing.T) {
 
 func TestMakingValues(t *testing.T) {
 	inner := claims.Object("").With("b", claims.Text("é"))
-	o := claims.Object("").With("a", inner.Value()).With("empty", claims.Object("").Value()).With("c", claims.Text(""))
+	o := claims.Object("").
+		With("a", inner.Value()).
+		With("empty", claims.Object("").Value()).
+		With("c", claims.Text(""))
 	if got, want := string(o.AppendJSON(nil)), `{"a":{"b":"é"},"empty":{},"c":""}`; got != want {
 		t.Errorf("made %s, want %s", got, want)
 	}
@@ -350,8 +355,8 @@ func nestedFrame(depth int) claims.Object {
 	return o
 }
 
-// readAll calls every method that reads; none may panic. What they return adds
-// up to a size, which keeps the calls from being idle.
+// readAll calls every method that reads; none may panic. It returns a sum over all results, so that
+// the compiler keeps the calls.
 func readAll(o claims.Object) int {
 	v, _ := o.Get("a")
 	below, _ := o.Pointer("/a/0/a~1b")
@@ -419,10 +424,13 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// FuzzParse states that what Parse takes is a valid frame that says the same as
-// the text, and that its own JSON gives the same frame again.
+// FuzzParse states that Parse returns a valid frame with the content of the text, and that parsing
+// the JSON of this frame gives the same frame again.
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{identity, `{}`, `{"a":"\ud83d\ude00"}`, `{"a":1,"a":2}`, `{"a":"\ud800"}`, nested(32), `[`, `{"a":-0.0e-1}`} {
+	for _, seed := range []string{
+		identity, `{}`, `{"a":"\ud83d\ude00"}`, `{"a":1,"a":2}`, `{"a":"\ud800"}`, nested(32), `[`,
+		`{"a":-0.0e-1}`,
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -458,8 +466,7 @@ func decode(t *testing.T, text []byte) []byte {
 	return out
 }
 
-// FuzzValid states that no frame makes a method panic, and that a valid one has
-// JSON.
+// FuzzValid states that no frame makes a method panic, and that the JSON of a valid one is valid.
 func FuzzValid(f *testing.F) {
 	f.Add(string(mustParse(f, identity)))
 	f.Add("\xff\xff\xff\xff\x0f")

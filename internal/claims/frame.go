@@ -6,16 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// errFrame says that a frame is not one that this package wrote.
+// errFrame says that a frame was not written by this package.
 var errFrame = errors.New("claims: damaged frame")
 
-// Valid returns the object whose frame o is, or an error when o is not one:
-// a piece that ends outside its parent, an unknown kind, a number that is none,
-// text that is not UTF-8, nesting beyond the limit. Use it on a frame that has
-// been out of the process; it allocates nothing.
+// Valid returns o as an Object, or an error when o is not the frame of one: a piece ends outside the
+// piece around it, a kind is unknown, a number does not have the form of one, text is not UTF-8, or
+// the nesting is too deep. Use it on a frame that comes from outside the process. It does not
+// allocate memory.
 //
-// Equal member names are not looked for. [Parse] lets none in, and where there
-// are two the first is found.
+// It does not check for equal member names. [Parse] refuses them, and of two equal names the first
+// is found.
 func Valid(o string) (Object, error) {
 	if !validObject(o, 1) {
 		return "", errFrame
@@ -74,7 +74,7 @@ func validValue(v string, depth int) bool {
 	}
 }
 
-// cut takes the first piece off s.
+// cut splits s after its first piece.
 func cut(s string) (piece, rest string, ok bool) {
 	var length uint64
 	for i := 0; i < len(s) && i < binary.MaxVarintLen32; i++ {

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// The reasons for which [Parse] refuses a text. None of them quotes the text:
-// it may be an ID Token's payload, and errors end in logs.
+// The reasons for which [Parse] refuses a text. They do not quote the text: it may be the payload of
+// an ID Token, and errors are logged.
 var (
 	errSyntax     = errors.New("claims: not one JSON value")
 	errNotObject  = errors.New("claims: not a JSON object")
@@ -20,10 +20,9 @@ var (
 	errTokenOrder = errors.New("claims: unexpected token")
 )
 
-// Parse reads one JSON object and nothing after it. It refuses text that is not
-// UTF-8, strings with half a surrogate pair, two equal member names in one
-// object at any depth, and nesting deeper than 32. Names that differ in case
-// are different names. Numbers keep their text.
+// Parse reads a text that is one JSON object. It refuses text after the object, text that is not
+// UTF-8, strings with half a surrogate pair, two equal member names in one object at any depth, and
+// nesting deeper than 32. Names that differ in case are different names. Numbers keep their text.
 //
 // The caller bounds the length of the text.
 func Parse(text []byte) (Object, error) {
@@ -38,8 +37,8 @@ func Parse(text []byte) (Object, error) {
 	return o, nil
 }
 
-// parseValue is Parse for any value. It counts the object around it that the
-// value will go into.
+// parseValue is Parse for a value of any kind that will be a member of an object. The depth includes
+// that object.
 func parseValue(text []byte) (Value, error) {
 	return parse(text, 2)
 }
@@ -48,8 +47,8 @@ func parse(text []byte, depth int) (Value, error) {
 	if !utf8.Valid(text) {
 		return "", errUTF8
 	}
-	// The decoder below checks the grammar token by token and leaves what
-	// follows the value unread; this checks the text as a whole.
+	// The decoder below checks the grammar token by token and does not read what follows the value;
+	// json.Valid checks the whole text.
 	if !json.Valid(text) {
 		return "", errSyntax
 	}
@@ -63,9 +62,8 @@ func parse(text []byte, depth int) (Value, error) {
 	return Value(v), err
 }
 
-// hasLoneSurrogate reports whether valid JSON text holds an escape like \ud800
-// without its other half. encoding/json replaces it with U+FFFD, which makes
-// one subject out of many.
+// hasLoneSurrogate reports whether valid JSON text has an escape such as \ud800 without the other
+// half of the pair. encoding/json replaces each with U+FFFD, so that different subjects become equal.
 func hasLoneSurrogate(text []byte) bool {
 	for {
 		i := bytes.IndexByte(text, '\\')
@@ -100,7 +98,7 @@ func unicodeEscape(text []byte) (unit uint64, ok bool) {
 	return unit, err == nil
 }
 
-// parser turns the decoder's tokens into frames.
+// parser converts the tokens of the decoder into frames.
 type parser struct{ dec *json.Decoder }
 
 func (p parser) value(depth int) ([]byte, error) {
@@ -182,7 +180,7 @@ func (p parser) name() (string, error) {
 	return name, nil
 }
 
-// end takes the closing delimiter.
+// end reads the closing delimiter.
 func (p parser) end() error {
 	if _, err := p.dec.Token(); err != nil {
 		return errSyntax

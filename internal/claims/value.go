@@ -7,9 +7,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
-// Kind says which of the six kinds of JSON a [Value] is.
+// Kind is one of the six kinds of JSON values.
 type Kind byte
 
 // The kinds of JSON values.
@@ -22,12 +23,12 @@ const (
 	Members Kind = 'o' // an object; its frame is an [Object]
 )
 
-// Value is a JSON value in framed form. It is immutable and safe for concurrent
-// use, and the zero value is null. No method panics, whatever the frame holds.
+// Value is a JSON value in framed form. It is immutable and safe for concurrent use, and the zero
+// value is null. No method panics on a damaged frame.
 type Value string
 
-// Of returns v, as encoding/json writes it, in framed form. It fails where
-// json.Marshal fails and where [Parse] would refuse the result.
+// Of returns v in framed form, as encoding/json writes it. It fails where json.Marshal fails and
+// where [Parse] would refuse the result.
 func Of(v any) (Value, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -36,7 +37,7 @@ func Of(v any) (Value, error) {
 	return parseValue(text)
 }
 
-// Kind returns the kind of v. A damaged value is Null: it holds nothing.
+// Kind returns the kind of v. A value whose kind is unknown is Null.
 func (v Value) Kind() Kind {
 	if v == "" {
 		return Null
@@ -60,7 +61,7 @@ func (v Value) body(k Kind) (string, bool) {
 // Str returns the text of a string.
 func (v Value) Str() (string, bool) { return v.body(String) }
 
-// Bool returns the truth of a boolean. The string "true" is no boolean.
+// Bool returns the value of a boolean. The string "true" is not a boolean.
 func (v Value) Bool() (value, ok bool) {
 	body, ok := v.body(Bool)
 	if !ok || body != "0" && body != "1" {
@@ -78,8 +79,7 @@ func (v Value) Object() (Object, bool) {
 	return Object(body), ok
 }
 
-// Elements returns the elements of an array in their order, and none of
-// anything else.
+// Elements returns the elements of an array in their order. A value of another kind has none.
 func (v Value) Elements() iter.Seq[Value] {
 	return func(yield func(Value) bool) {
 		rest, _ := v.body(Array)
@@ -93,7 +93,7 @@ func (v Value) Elements() iter.Seq[Value] {
 	}
 }
 
-// child returns what the reference token names in an object or an array.
+// child returns the member or the element that the reference token names.
 func (v Value) child(token string) (Value, bool) {
 	if o, ok := v.Object(); ok {
 		return o.member(token)
@@ -101,8 +101,8 @@ func (v Value) child(token string) (Value, bool) {
 	return v.element(token)
 }
 
-// element returns the element an array index names: decimal digits without a
-// leading zero (RFC 6901, 4).
+// element returns the element that an array index names: decimal digits without a leading zero
+// (RFC 6901, 4).
 func (v Value) element(token string) (Value, bool) {
 	n, err := strconv.ParseUint(token, 10, 32)
 	if err != nil || len(token) > 1 && token[0] == '0' {
@@ -117,14 +117,13 @@ func (v Value) element(token string) (Value, bool) {
 	return "", false
 }
 
-// endOfTime is the first second of the year 10000, which time.Time's JSON and
-// most databases refuse.
+// endOfTime is the first second of the year 10000, which the JSON of time.Time and most databases
+// refuse.
 const endOfTime = 253402300800
 
-// Time returns a NumericDate (RFC 7519, 2), a number of seconds since 1970 with
-// or without a fraction, in UTC. Only a JSON number from 1970 up to the year
-// 9999 is one: a string of digits is not, nor is 1e300, which as an expiry
-// would make a token immortal or overflow into the past.
+// Time returns a NumericDate (RFC 7519, 2), a number of seconds since 1970 with or without a
+// fraction, in UTC. Only a JSON number from 1970 to the end of the year 9999 is accepted. A string of
+// digits is not, nor is 1e300: as an expiry it would never pass, or overflow to a time in the past.
 func (v Value) Time() (time.Time, bool) {
 	text, ok := v.Number()
 	if !ok {
@@ -144,7 +143,7 @@ func (v Value) Time() (time.Time, bool) {
 	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), true
 }
 
-// AppendJSON appends v as JSON text, a number digit for digit as it came.
+// AppendJSON appends v as JSON text, a number digit for digit as it was received.
 func (v Value) AppendJSON(dst []byte) []byte {
 	return v.appendJSON(dst, 2)
 }
@@ -190,9 +189,31 @@ func appendJSONNumber(dst []byte, text string) []byte {
 	return append(dst, text...)
 }
 
+// appendJSONString appends s as encoding/json writes it.
 func appendJSONString(dst []byte, s string) []byte {
+	if isPlain(s) {
+		dst = append(dst, '"')
+		dst = append(dst, s...)
+		return append(dst, '"')
+	}
 	quoted, _ := json.Marshal(s) // a string always marshals
 	return append(dst, quoted...)
+}
+
+// isPlain reports that encoding/json writes s without an escape. It may be false for such a text.
+func isPlain(s string) bool {
+	ascii := true
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		case c == 0xe2: // the first byte of U+2028 and U+2029, which are escaped
+			return false
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	return ascii || utf8.ValidString(s)
 }
 
 // isNumber reports whether text is a number in the grammar of RFC 8259, 6.

@@ -77,15 +77,15 @@ func (id Identity) renewed(idToken, userinfo claims.Object) Identity {
 
 // encode frames the identity for its record, without the times that stand in the header.
 func (id *Identity) encode() []byte {
-	return []byte(claims.Object("").
-		With("provider", claims.Text(id.Provider)).
-		With("attempt", claims.Text(id.Attempt)).
-		With("label", claims.Text(id.Label)).
-		With("created", millis(id.Created)).
-		With("checked", millis(id.Checked)).
-		With("id_token", id.IDToken.Value()).
-		With("userinfo", id.Userinfo.Value()).
-		With("application", id.Application.Value()))
+	return claims.Builder{}.
+		Text("provider", id.Provider).
+		Text("attempt", id.Attempt).
+		Text("label", id.Label).
+		Add("created", millis(id.Created)).
+		Add("checked", millis(id.Checked)).
+		Object("id_token", id.IDToken).
+		Object("userinfo", id.Userinfo).
+		Object("application", id.Application)
 }
 
 // decodeIdentity is the reverse of encode. Nothing is parsed: the claims are pieces of the record.

@@ -47,14 +47,14 @@ func (id *Identity) summary() summary {
 }
 
 func (s summary) encode() []byte {
-	return []byte(claims.Object("").
-		With("iss", claims.Text(s.Issuer)).
-		With("sub", claims.Text(s.Subject)).
-		With("sid", claims.Text(s.SID)).
-		With("provider", claims.Text(s.Provider)).
-		With("label", claims.Text(s.Label)).
-		With("created", millis(s.Created)).
-		With("issued", millis(s.Issued)))
+	return claims.Builder{}.
+		Text("iss", s.Issuer).
+		Text("sub", s.Subject).
+		Text("sid", s.SID).
+		Text("provider", s.Provider).
+		Text("label", s.Label).
+		Add("created", millis(s.Created)).
+		Add("issued", millis(s.Issued))
 }
 
 func decodeSummary(plaintext []byte) summary {

@@ -49,18 +49,18 @@ func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
 }
 
 func (t *Tokens) encode() []byte {
-	record := claims.Object("").
-		With("access_token", claims.Text(t.AccessToken)).
-		With("token_type", claims.Text(t.TokenType)).
-		With("refresh_token", claims.Text(t.RefreshToken)).
-		With("id_token", claims.Text(t.IDToken)).
-		With("scope", claims.Text(t.Scope)).
-		With("nonce", claims.Text(t.Nonce)).
-		With("issued", millis(t.Issued))
+	record := claims.Builder{}.
+		Text("access_token", t.AccessToken).
+		Text("token_type", t.TokenType).
+		Text("refresh_token", t.RefreshToken).
+		Text("id_token", t.IDToken).
+		Text("scope", t.Scope).
+		Text("nonce", t.Nonce).
+		Add("issued", millis(t.Issued))
 	if !t.Expiry.IsZero() {
-		record = record.With("expiry", millis(t.Expiry))
+		record = record.Add("expiry", millis(t.Expiry))
 	}
-	return []byte(record)
+	return record
 }
 
 func decodeTokens(r record) *Tokens {
