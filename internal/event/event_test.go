@@ -1,0 +1,154 @@
+package event_test
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/returnto"
+)
+
+var update = flag.Bool("update", false, "write docs/events.md")
+
+const page = "../../docs/events.md"
+
+// TestPage holds that docs/events.md is what the tables say.
+func TestPage(t *testing.T) {
+	want := markdown()
+	if *update {
+		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Error("docs/events.md is not what the tables say; run: " +
+			"go test ./internal/event -run TestPage -update")
+	}
+}
+
+func markdown() string {
+	var b strings.Builder
+	b.WriteString(`# Events and reasons
+
+What the gate tells the log and ` + "`Config.OnEvent`" + `. Names are stable: alerts and dashboards may use
+them. This page is made from internal/event; do not edit it.
+
+An event has a type and often a reason. The log line is "oidcgate: " and the type; its attributes
+are the fields of ` + "`oidcgate.Event`" + `. Where a visitor sees an error page, the page and the event
+have the same reference.
+
+## Events
+
+`)
+	for _, g := range event.Types {
+		fmt.Fprintf(&b, "### %s\n\n| event | level | what it means | what to do |\n| --- | --- | --- | --- |\n",
+			g.Heading)
+		for _, a := range g.List {
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", a.Name, a.Level, a.Means, a.Do)
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("## Reasons\n\n")
+	for _, g := range event.Reasons {
+		fmt.Fprintf(&b, "### %s\n\n| reason | what it means | what to do |\n| --- | --- | --- |\n", g.Heading)
+		for _, a := range g.List {
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", a.Name, a.Means, a.Do)
+		}
+		b.WriteString("\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// TestTables holds that the tables have every constant once, with a meaning and a cure.
+func TestTables(t *testing.T) {
+	constants := constantsOf(t)
+	for kind, groups := range map[string][]event.Group{
+		"Type": event.Types, "Reason": event.Reasons,
+	} {
+		listed := map[string]int{}
+		for _, g := range groups {
+			for _, a := range g.List {
+				listed[a.Name]++
+				if a.Means == "" || a.Do == "" {
+					t.Errorf("%s lacks a meaning or a cure", a.Name)
+				}
+			}
+		}
+		for name, value := range constants[kind] {
+			if listed[value] != 1 {
+				t.Errorf("%s (%q) is listed %d times", name, value, listed[value])
+			}
+			delete(listed, value)
+		}
+		for value := range listed {
+			t.Errorf("%q is listed and is no constant", value)
+		}
+	}
+}
+
+// constantsOf returns the constants of event.go by their type and name.
+func constantsOf(t *testing.T) map[string]map[string]string {
+	file, err := parser.ParseFile(token.NewFileSet(), "event.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]map[string]string{"Type": {}, "Reason": {}}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[spec.Type.(*ast.Ident).Name][spec.Names[0].Name] = value
+		return true
+	})
+	if len(found["Type"]) < 20 || len(found["Reason"]) < 50 {
+		t.Fatalf("only %d events and %d reasons found", len(found["Type"]), len(found["Reason"]))
+	}
+	return found
+}
+
+// TestReturnPathReasons holds that a refused return path has a reason of the table.
+func TestReturnPathReasons(t *testing.T) {
+	known := map[string]bool{}
+	for _, g := range event.Reasons {
+		for _, a := range g.List {
+			known[a.Name] = true
+		}
+	}
+	for _, r := range []returnto.Reason{
+		returnto.Empty, returnto.TooLong, returnto.ForbiddenByte, returnto.NotRooted,
+		returnto.NetworkPath, returnto.BadEscape, returnto.InvalidUTF8, returnto.EncodedControl,
+		returnto.BidiControl, returnto.EmptySegment, returnto.DotSegment, returnto.OwnRoute,
+		returnto.EncodedSlash,
+	} {
+		if !known[string(r)] {
+			t.Errorf("%q is no reason of the table", string(r))
+		}
+	}
+}
+
+func TestLevelOf(t *testing.T) {
+	for typ, want := range map[event.Type]string{
+		event.LoginFailed: "WARN", event.StoreUnavailable: "ERROR", event.LoginSucceeded: "INFO",
+		event.LoginStarted: "DEBUG", "unknown": "DEBUG",
+	} {
+		if got := event.LevelOf(typ).String(); got != want {
+			t.Errorf("LevelOf(%s) = %s, want %s", typ, got, want)
+		}
+	}
+}
