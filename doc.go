@@ -1,72 +1,133 @@
-// Package oidcgate puts OpenID Connect login in front of an existing Go service. It is a net/http middleware:
-// it serves login, callback and logout, runs the authorization code flow with PKCE, keeps sessions in a store
-// through scs, and gives handlers the verified identity of the visitor in the request's context.
+// Package oidcgate puts OpenID Connect login in front of an existing Go service. It is a net/http
+// middleware: it serves login, callback and logout, runs the authorization code flow with PKCE,
+// keeps sessions in a store through scs, and gives handlers the signed-in user.
 //
-//	gate, err := oidcgate.New(oidcgate.Config{BaseURL: "https://shop.example", Store: redisstore.New(rdb), Keys: keys},
-//		oidcgate.Provider{Issuer: "https://id.example", ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
-//	mux.Handle("/account", gate.Require()(account))
-//	http.ListenAndServe(addr, gate.Wrap(mux))
+//	gate, err := oidcgate.New(oidcgate.Config{
+//		BaseURL: "https://shop.example",
+//		Store:   redisstore.New(rdb),
+//		Keys:    keys, // oidcgate.ParseKeys(os.Getenv("OIDCGATE_KEYS"))
+//	}, oidcgate.Provider{
+//		Issuer:   "https://id.example",
+//		ClientID: "shop",
+//		Auth:     oidcgate.ClientSecretBasic(secret),
+//	})
+//	if err != nil {
+//		log.Fatal(err) // all faults of the configuration, each with its cure
+//	}
+//	mux.Handle("/account", gate.Require()(account)) // login first
+//	http.ListenAndServe(addr, gate.Wrap(mux))       // sessions and the gate's own routes
+//
+// A handler reads who is signed in:
+//
+//	id, ok := oidcgate.FromContext(r.Context())
+//	groups, _ := id.ClaimStrings("groups")
+//
+// [Gate.Require] and [Gate.Admit] guard routes; rules such as [Claim] say who may enter. [Gate.Token]
+// and [Gate.Client] call other services in the user's name. [Gate.Sessions] lists and ends sessions.
+// Config.OnLogin sees every login, Config.OnEvent everything an operator may want to know.
 //
 // # Where things are
 //
-// A request passes the files in this order, and so may a reader:
+// docs/architecture.md has a picture of the packages and the way of a login and of a request. The
+// files of this package, in the order in which a request passes them:
 //
-//	config.go       Config, and provider.go, Provider: every default and every check, before the first request;
-//	                faults.go collects what is wrong
-//	clientauth.go   how the application authenticates at the provider; keys.go, what seals
-//	gate.go         Gate, its providers and its addresses
-//	middleware.go   New, Wrap: own routes, and the session of every other request
-//	visit.go        what the gate knows of a request
-//	cookie.go       which session id a request brings
-//	record.go       records of the store: names, times, sealing
-//	session.go      scs on our store: one read, times checked, last seen noted
-//	require.go      Admit, Require, and rules.go: who may enter; navigation.go: what kind of request this is
-//	login.go        out to the provider: state, nonce, verifier; attempt.go, one login under way
-//	stepup.go       a stronger or a fresh login
+// Configuration: defaults and every check, before the first request.
+//
+//	config.go       Config
+//	provider.go     Provider
+//	clientauth.go   how the application authenticates at the provider
+//	keys.go         the keys that seal cookies and records
+//	faults.go       collects what is wrong with a configuration
+//
+// Every request.
+//
+//	gate.go         Gate, and the addresses of its routes
+//	middleware.go   New, Wrap: the gate's own routes, and the session of every other request
+//	visit.go        what the gate knows of a request; FromContext
+//	cookie.go       the session id that a request brings
+//	session.go      scs on internal/session
+//
+// Who may enter.
+//
+//	require.go      Require and Admit: the guard and its answers
+//	rules.go        Claim, EmailDomain, ACR, MaxAge, Match
+//	navigation.go   what kind of request this is: a person who navigates, a form, a script
+//	stepup.go       what a stronger or a fresh login must bring
+//
+// Out to the provider, and back.
+//
+//	login.go        the login route: choose a provider, send the browser there
+//	attempt.go      a login under way, sealed in a cookie
 //	returnpath.go   where the browser goes afterwards
-//	callback.go     back again: the checks in the order of the specification, then a session; response.go, the answer
-//	token.go        the provider's tokens for handlers; client.go, an http.Client with them
-//	tokenrecord.go  the record in which they are kept
-//	refresh.go      one refresh per session, whatever the number of requests (flight.go) and replicas (lock.go)
-//	recheck.go      claims that follow the provider
-//	index.go        from a user to the user's sessions, and logouts that win; sessions.go, lists for handlers
-//	values.go       the application's values; saver.go saves them before the first byte
-//	logout.go       by the user: here first, then at the provider
-//	backchannel.go  by the provider: back-channel logout, and frontchannel.go, front-channel logout
-//	identity.go     Identity; hook.go, Login for OnLogin
-//	event.go        what an operator may want to know; errors.go, failure.go and page.go, what is told to whom
+//	callback.go     whose response is this, finish, ask the application, sign in
+//	hook.go         Login: what OnLogin sees and may change
 //
-// internal/provider speaks to the provider, and believes nothing it says before its check. internal/claims holds
-// claims so that no request parses JSON, internal/seal encrypts, internal/returnto decides where a browser may be
-// sent. Package store states what a store promises.
+// What handlers use.
+//
+//	identity.go     Identity: who is signed in
+//	claim.go        reading claims
+//	token.go        access tokens
+//	client.go       an http.Client that sends the access token
+//	upstream.go     what internal/session asks providers and the application
+//	sessions.go     lists of sessions, and ending them
+//	values.go       the application's own values
+//
+// Out, from every side.
+//
+//	logout.go       the user: here first, then at the provider
+//	backchannel.go  the provider, from server to server
+//	frontchannel.go the provider, by a frame in the browser
+//
+// What is told to whom.
+//
+//	page.go         the browser
+//	failure.go      a login that is refused: the page, the log and the event have one reference
+//	errors.go       the application
+//	event.go        the log and OnEvent
+//
+// internal/session keeps a session in the store. internal/op speaks to one provider. internal/claims
+// holds claims so that no request parses JSON, internal/seal encrypts, internal/returnto decides
+// where a browser may be sent, internal/event has the names of events and reasons, internal/page
+// writes HTML, and internal/saver saves values before the first byte of an answer. Package store
+// states what a store promises.
+//
+// Files depend on those above them in the list, or on internal packages. These use each other:
+//
+//   - config.go and provider.go: New checks both together, and a provider is made of limits in
+//     Config.
+//   - config.go and hook.go: Config.OnLogin has a Login as its parameter, and hook.go calls it.
+//   - config.go and page.go: Config.ErrorPage has a Page as its parameter, and page.go calls it.
+//   - visit.go and values.go: a visit holds the values of its request.
+//   - identity.go and claim.go: they are one type in two files.
 //
 // # Threats
 //
-// What is defended against, in which file, and by which rules it is shown. docs/rules.md lists the rules, and
-// the subtests that show one carry its number: go test -v -run '/C031' ./... finds them.
+// What is defended against, in which file, and by which rules it is shown. The paths op, session,
+// claims and seal are below internal. docs/rules.md explains the rules. The subtests that show a
+// rule carry its number: go test -v -run '/C031' ./... finds them.
 //
-//	a code or state that was stolen, guessed or sent again     login.go, callback.go          C019-C023, C029, C030, F28
-//	a login finished in another browser (login CSRF)           callback.go                    C029, C047, C048
-//	one provider's code redeemed at another (mix-up)           callback.go, internal/provider C031, C032
-//	parameters that two readers read differently               callback.go, internal/claims   C033-C037, C069
-//	a forged, foreign or old ID Token                          internal/provider/idtoken.go   C058-C070
-//	keys from elsewhere, key floods, junk keys                 internal/provider/keys.go      C008-C013, F05-F07
-//	userinfo of somebody else                                  internal/provider/userinfo.go  C074-C079
-//	a provider that is slow, huge, down or redirects           internal/provider/transport.go C015, C052, F01-F11
-//	metadata that weakens while the service runs               internal/provider/metadata.go  C001-C007, F13
-//	redirects off the site                                     internal/returnto, login.go    the corpus of internal/returnto
-//	session fixation                                           callback.go                    C046, C109
-//	a copy of the store, swapped or damaged records            session.go, internal/seal      C102, C103, F22
-//	sessions that do not end                                   session.go                     C105, C106
-//	a logout that a slow request undoes                        session.go, values.go          C107, C108
-//	cookies tossed or forged by neighbours                     cookie.go                      C101, C104, F23, F24
-//	floods of abandoned logins                                 login.go                       C022, F26, F27
-//	requests that talk their way past a guard                  require.go                     C110-C112
-//	pages that a cache shares between visitors                 middleware.go, require.go      C115
-//	logout by another site                                     logout.go                      C116-C119
-//	forged, repeated and late logouts by the provider          backchannel.go, index.go       C120-C129
-//	a refresh token spent twice or lost, another user's token  refresh.go                     C080-C087, F30-F32
-//	groups that were taken away, sessions nobody can end       recheck.go, index.go           C113, C114
-//	a store that hiccups                                       session.go, require.go         F15-F19
-//	secrets in logs, pages and errors                          event.go, page.go, errors.go   C016, C055, F45
+//	a code or state stolen, guessed or sent again    attempt.go, callback.go C019-C023 C029 C030 F28
+//	a login finished in another browser (login CSRF) attempt.go              C029 C047 C048
+//	one provider's code redeemed at another (mix-up) op/response.go          C031 C032
+//	parameters that two readers read differently     op, claims              C033-C037 C069
+//	a forged, foreign or old ID Token                op/idtoken.go           C058-C070
+//	keys from elsewhere, key floods, junk keys       op/keys.go              C008-C013 F05-F07
+//	userinfo of somebody else                        op/userinfo.go          C074-C079
+//	a provider that is slow, huge or down            op/transport.go         C015 C052 F01-F11
+//	metadata that weakens while the service runs     op/metadata.go          C001-C007 F13
+//	redirects off the site                           returnpath.go           its corpus
+//	session fixation                                 callback.go             C046 C109
+//	a copy of the store; swapped or damaged records  session, seal           C102 C103 F22
+//	sessions that do not end                         session/record.go       C105 C106
+//	a logout that a slow request undoes              session                 C107 C108
+//	cookies tossed or forged by neighbours           cookie.go               C101 C104 F23 F24
+//	floods of abandoned logins                       attempt.go              C022 F26 F27
+//	requests that talk their way past a guard        require.go              C110-C112
+//	pages that a cache shares between visitors       visit.go, require.go    C115
+//	logout by another site                           logout.go               C116-C119
+//	forged, repeated and late logout tokens          backchannel.go, session C120-C129
+//	a refresh token spent twice or lost              session/refresh.go      C080-C087 F30-F32
+//	groups taken away, sessions nobody can end       session/reread.go       C113 C114
+//	a store that fails for a moment                  session, require.go     F15-F19
+//	secrets in logs, pages and errors                event.go, page.go       C016 C055 F45
 package oidcgate
