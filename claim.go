@@ -90,7 +90,8 @@ func (id *Identity) ClaimJSON(claim string) (json.RawMessage, bool) {
 //
 // Unlike json.Unmarshal it compares names byte for byte, at every depth: a claim "Groups" is not
 // stored in a field with the tag "groups", so that a claim that a user could name at the provider
-// replaces no other. Types with their own UnmarshalJSON decide for themselves.
+// replaces no other. Give each field a tag with the name of its claim: the claim "groups" is not
+// stored in a field Groups without a tag. Types with their own UnmarshalJSON decide for themselves.
 //
 // A claim that is absent leaves its field as it was: decode into a zero value. Decode takes a few
 // microseconds and builds JSON only of the claims that v has fields for. For a single claim use

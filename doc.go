@@ -22,9 +22,10 @@
 //	id, ok := oidcgate.FromContext(r.Context())
 //	groups, _ := id.ClaimStrings("groups")
 //
-// [Gate.Require] and [Gate.Admit] guard routes; rules such as [Claim] say who may enter. [Gate.Token]
-// and [Gate.Client] call other services in the user's name. [Gate.Sessions] lists and ends sessions.
-// Config.OnLogin sees every login, Config.OnEvent everything an operator may want to know.
+// [Gate.Require] and [Gate.Admit] guard routes; rules such as [Claim] say who may enter.
+// [Gate.Token] and [Gate.Client] call other services in the user's name. [Gate.Sessions] lists and
+// ends sessions. Config.OnLogin sees every login, Config.OnEvent everything an operator may want to
+// know.
 //
 // # Where things are
 //
@@ -85,11 +86,11 @@
 //	errors.go       the application
 //	event.go        the log and OnEvent
 //
-// internal/session keeps a session in the store. internal/op speaks to one provider. internal/claims
-// holds claims so that no request parses JSON, internal/seal encrypts, internal/returnto decides
-// where a browser may be sent, internal/event has the names of events and reasons, internal/page
-// writes HTML, and internal/saver saves values before the first byte of an answer. Package store
-// states what a store promises.
+// internal/session keeps a session in the store. internal/op speaks to one provider.
+// internal/claims holds claims so that no request parses JSON, internal/seal encrypts,
+// internal/returnto decides where a browser may be sent, internal/event has the names of events and
+// reasons, internal/page writes HTML, and internal/saver saves values before the first byte of an
+// answer. Package store states what a store promises.
 //
 // Files depend on those above them in the list, or on internal packages. These use each other:
 //

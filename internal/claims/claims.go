@@ -1,5 +1,5 @@
-// Package claims keeps a JSON object in a framed binary form. The JSON is parsed once, at login, and
-// strictly; a request then reads claims from the frame without parsing JSON and without allocating
+// Package claims keeps a JSON object in a framed binary form. The JSON is parsed once and strictly,
+// at login; a request then reads claims from the frame without parsing JSON and without allocating
 // memory.
 //
 // The strict parsing is a security measure. encoding/json matches member names without regard to
@@ -11,9 +11,9 @@
 // # The frame
 //
 // An object is the sequence of its members. A member is a piece with the name followed by a piece
-// with the value. A piece is its length as an unsigned varint (encoding/binary) and that many bytes.
-// A value is one kind byte and a body: nothing for null, '0' or '1' for a boolean, the text of a
-// number, the UTF-8 of a string, the pieces of an array, the frame of an object.
+// with the value. A piece is its length as an unsigned varint (encoding/binary) and that many
+// bytes. A value is one kind byte and a body: nothing for null, '0' or '1' for a boolean, the text
+// of a number, the UTF-8 of a string, the pieces of an array, the frame of an object.
 package claims
 
 import (
@@ -76,8 +76,8 @@ func (o Object) member(token string) (Value, bool) {
 	return "", false
 }
 
-// tokenNames reports whether the reference token, once unescaped, is name. A token in which a "~" is
-// followed by neither 0 nor 1 is no name.
+// tokenNames reports whether the reference token, once unescaped, is name. A token in which a "~"
+// is followed by neither 0 nor 1 is no name.
 func tokenNames(token, name string) bool {
 	for token != "" {
 		c, width := token[0], 1

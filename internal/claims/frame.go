@@ -9,10 +9,10 @@ import (
 // errFrame says that a frame was not written by this package.
 var errFrame = errors.New("claims: damaged frame")
 
-// Valid returns o as an Object, or an error when o is not the frame of one: a piece ends outside the
-// piece around it, a kind is unknown, a number does not have the form of one, text is not UTF-8, or
-// the nesting is too deep. Use it on a frame that comes from outside the process. It does not
-// allocate memory.
+// Valid returns o as an Object, or an error when o is not the frame of one: a piece ends outside
+// the piece around it, a kind is unknown, a number does not have the form of one, text is not
+// UTF-8, or the nesting is too deep. Use it on a frame that comes from outside the process. It does
+// not allocate memory.
 //
 // It does not check for equal member names. [Parse] refuses them, and of two equal names the first
 // is found.

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// The reasons for which [Parse] refuses a text. They do not quote the text: it may be the payload of
-// an ID Token, and errors are logged.
+// The reasons for which [Parse] refuses a text. They do not quote the text: it may be the payload
+// of an ID Token, and errors are logged.
 var (
 	errSyntax     = errors.New("claims: not one JSON value")
 	errNotObject  = errors.New("claims: not a JSON object")
@@ -37,8 +37,8 @@ func Parse(text []byte) (Object, error) {
 	return o, nil
 }
 
-// parseValue is Parse for a value of any kind that will be a member of an object. The depth includes
-// that object.
+// parseValue is Parse for a value of any kind that will be a member of an object. The depth
+// includes that object.
 func parseValue(text []byte) (Value, error) {
 	return parse(text, 2)
 }
@@ -63,7 +63,8 @@ func parse(text []byte, depth int) (Value, error) {
 }
 
 // hasLoneSurrogate reports whether valid JSON text has an escape such as \ud800 without the other
-// half of the pair. encoding/json replaces each with U+FFFD, so that different subjects become equal.
+// half of the pair. encoding/json replaces each with U+FFFD, so that different subjects become
+// equal.
 func hasLoneSurrogate(text []byte) bool {
 	for {
 		i := bytes.IndexByte(text, '\\')

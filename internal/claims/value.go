@@ -122,8 +122,9 @@ func (v Value) element(token string) (Value, bool) {
 const endOfTime = 253402300800
 
 // Time returns a NumericDate (RFC 7519, 2), a number of seconds since 1970 with or without a
-// fraction, in UTC. Only a JSON number from 1970 to the end of the year 9999 is accepted. A string of
-// digits is not, nor is 1e300: as an expiry it would never pass, or overflow to a time in the past.
+// fraction, in UTC. Only a JSON number from 1970 to the end of the year 9999 is accepted. A string
+// of digits is not, nor is 1e300: as an expiry it would never pass, or overflow to a time in the
+// past.
 func (v Value) Time() (time.Time, bool) {
 	text, ok := v.Number()
 	if !ok {
