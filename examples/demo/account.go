@@ -36,10 +36,7 @@ func (s *shop) account(w http.ResponseWriter, r *http.Request) {
 	}
 	a := account{Times: timesOf(id), Devices: devices, Claims: claimsOf(id)}
 	a.Email, a.Verified = id.Email()
-	var known struct{ Groups []string }
-	if id.Decode(&known) == nil {
-		a.Groups = known.Groups
-	}
+	a.Groups, _ = id.ClaimStrings("groups")
 	s.show(w, r, http.StatusOK, "account.html", view{Title: "Account", Page: "account", Body: a})
 }
 
