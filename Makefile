@@ -31,7 +31,7 @@ underload: ## the tests of the root module COUNT times (20) beside two busy loop
 interop: ## log in at Keycloak, fetched through Maven (exits 75 when Maven is not reachable)
 	@scripts/interop
 
-bench: setup ## the cost of an authenticated request beside its peers
+bench: setup ## the cost of an authenticated request beside its peers (REV=<commit> shows that commit beside it)
 	@scripts/bench
 
 load: setup ## what a million sessions take in one Redis (LOAD="-sessions 1000,10000"); with SOAK=10m a soak of ten minutes

@@ -18,6 +18,7 @@ import (
 // A load is what the servers did with a number of connections: a sample for each subject and round.
 type load struct {
 	connections int
+	subjects    []subject
 	samples     map[string][]sample
 }
 
@@ -35,27 +36,33 @@ func measureLoad(ctx context.Context, o options, connections int, redisAddr stri
 			_ = s.stop()
 		}
 	}()
-	for _, s := range subjects {
-		server, err := startServer(ctx, s.name, redisAddr)
+	var all []subject
+	for _, s := range o.all() {
+		server, err := startServer(ctx, s, redisAddr)
+		if err != nil && s.program != "" { // another commit may not have it
+			progress("left out: %s: %v", s.title(), err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
-		servers[s.name] = server
+		all = append(all, s)
+		servers[s.title()] = server
 		if _, err := measure(ctx, server, connections, o.time/4); err != nil { // to warm it
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	l := &load{connections, make(map[string][]sample)}
+	l := &load{connections, all, make(map[string][]sample)}
 	for round := range o.rounds {
 		if round%5 == 0 {
 			progress("%d connections, round %d of %d", connections, round+1, o.rounds)
 		}
-		for _, s := range inTurn(round) {
-			sample, err := measure(ctx, servers[s.name], connections, o.time)
+		for _, s := range inTurn(all, round) {
+			sample, err := measure(ctx, servers[s.title()], connections, o.time)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name, err)
 			}
-			l.samples[s.name] = append(l.samples[s.name], sample)
+			l.samples[s.title()] = append(l.samples[s.title()], sample)
 		}
 	}
 	return l, nil
@@ -63,8 +70,8 @@ func measureLoad(ctx context.Context, o options, connections int, redisAddr stri
 
 // inTurn returns the subjects forwards and backwards by turns, so that a machine which becomes slower or faster
 // favours none.
-func inTurn(round int) []subject {
-	order := slices.Clone(subjects)
+func inTurn(all []subject, round int) []subject {
+	order := slices.Clone(all)
 	if round%2 == 1 {
 		slices.Reverse(order)
 	}

@@ -44,6 +44,7 @@ type options struct {
 	connections []int
 	serve       string // the name of a subject: this process is its server
 	redis       string // the address of the Redis it is to use
+	before      string // this program as another commit builds it
 }
 
 func parseOptions() (options, error) {
@@ -53,6 +54,7 @@ func parseOptions() (options, error) {
 	connections := flag.String("connections", "1,16,64", "numbers of connections to measure with")
 	flag.StringVar(&o.serve, "serve", "", "be the server of one measurement (used by this program itself)")
 	flag.StringVar(&o.redis, "redis", "", "its Redis")
+	flag.StringVar(&o.before, "before", "", "this program as another commit built it: its gates stand beside ours")
 	flag.Parse()
 	for text := range strings.SplitSeq(*connections, ",") {
 		n, err := strconv.Atoi(text)

@@ -43,10 +43,10 @@ func (l *load) print(w io.Writer) {
 	fmt.Fprintf(w, "\nProcessor time of the server per request, %d connections\n\n", l.connections)
 	columns(w, func(w io.Writer) {
 		fmt.Fprintln(w, "\tmicroseconds\tx one GET\t(lowest to highest round)\trequests/s\t99 % within\t")
-		for _, s := range subjects {
-			samples := l.samples[s.name]
-			ratios := l.ratios(s.name)
-			fmt.Fprintf(w, "%s\t%.1f\t%.2f\t(%.2f to %.2f)\t%.0f\t%.1f ms\t\n", s.name,
+		for _, s := range l.subjects {
+			samples := l.samples[s.title()]
+			ratios := l.ratios(s.title())
+			fmt.Fprintf(w, "%s\t%.1f\t%.2f\t(%.2f to %.2f)\t%.0f\t%.1f ms\t\n", s.title(),
 				microseconds(median(samples, func(s sample) float64 { return float64(s.cpu) })),
 				median(ratios, func(r float64) float64 { return r }), slices.Min(ratios), slices.Max(ratios),
 				median(samples, func(s sample) float64 { return s.rate }),

@@ -74,12 +74,16 @@ type server struct {
 	answers *json.Decoder
 }
 
-func startServer(ctx context.Context, name, redisAddr string) (*server, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+func startServer(ctx context.Context, of subject, redisAddr string) (*server, error) {
+	program := of.program
+	if program == "" {
+		var err error
+		if program, err = os.Executable(); err != nil {
+			return nil, err
+		}
 	}
-	s := &server{process: exec.CommandContext(ctx, self, "-serve", name, "-redis", redisAddr)}
+	var err error
+	s := &server{process: exec.CommandContext(ctx, program, "-serve", of.name, "-redis", redisAddr)}
 	s.process.Stderr = os.Stderr
 	if s.ask, err = s.process.StdinPipe(); err != nil {
 		return nil, err
@@ -93,7 +97,7 @@ func startServer(ctx context.Context, name, redisAddr string) (*server, error) {
 		return nil, err
 	}
 	if err := s.answers.Decode(&s.hello); err != nil {
-		return nil, fmt.Errorf("the server %q did not start: %w", name, errors.Join(err, s.stop()))
+		return nil, fmt.Errorf("the server %q did not start: %w", of.title(), errors.Join(err, s.stop()))
 	}
 	return s, nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 
 	"github.com/alexedwards/scs/goredisstore"
@@ -24,8 +25,9 @@ import (
 // A subject is a way of answering GET /me to a visitor who is signed in: with the subject, the verified
 // e-mail address and one group.
 type subject struct {
-	name string
-	open func(ctx context.Context, rdb *redis.Client) (*site, error)
+	name    string
+	open    func(ctx context.Context, rdb *redis.Client) (*site, error)
+	program string // that serves it under this name; "" is this program
 }
 
 // A site is a subject that is ready to be asked.
@@ -36,19 +38,40 @@ type site struct {
 
 // subjects are what is measured. The floor stands beside the gate that is measured by it.
 var subjects = []subject{
-	{plainName, openPlain},
-	{"gate, memory store", openMemoryGate},
-	{floorName, openFloor},
-	{gateName, openRedisGate},
-	{"scs, goredisstore, gob", openSCS},
-	{"scs, the same with idle timeout", openIdleSCS},
+	{name: plainName, open: openPlain},
+	{name: "gate, memory store", open: openMemoryGate},
+	{name: floorName, open: openFloor},
+	{name: gateName, open: openRedisGate},
+	{name: claimsName, open: openClaimsGate},
+	{name: "scs, goredisstore, gob", open: openSCS},
+	{name: "scs, the same with idle timeout", open: openIdleSCS},
 }
 
 const (
-	plainName = "plain handler"
-	floorName = "handler with one Redis GET"
-	gateName  = "gate, Redis store"
+	plainName  = "plain handler"
+	floorName  = "handler with one Redis GET"
+	gateName   = "gate, Redis store"
+	claimsName = "gate, a handler that reads three claims of its own"
 )
+
+// all returns the subjects, and with -before the gates of the other program beside them.
+func (o options) all() []subject {
+	all := slices.Clone(subjects)
+	if o.before != "" {
+		for _, name := range []string{gateName, claimsName} {
+			all = append(all, subject{name: name, program: o.before})
+		}
+	}
+	return all
+}
+
+// title is what the report calls a subject.
+func (s subject) title() string {
+	if s.program != "" {
+		return s.name + ", before"
+	}
+	return s.name
+}
 
 func findSubject(name string) (subject, error) {
 	for _, s := range subjects {
@@ -136,6 +159,34 @@ func openGate(ctx context.Context, s store.Store) (*site, error) {
 	defer shop.provider.Close()
 	cookie, err := shop.login(ctx)
 	return &site{shop.handler, cookie}, err
+}
+
+// openClaimsGate is a gate whose handler reads claims that the guard and the gate do not read.
+func openClaimsGate(ctx context.Context, rdb *redis.Client) (*site, error) {
+	shop, err := newShop(redisstore.New(rdb))
+	if err != nil {
+		return nil, err
+	}
+	defer shop.provider.Close()
+	cookie, err := shop.login(ctx)
+	guarded := shop.gate.Require(oidcgate.Claim("groups", userGroup))(http.HandlerFunc(meWithClaims))
+	return &site{shop.gate.Wrap(guarded), cookie}, err
+}
+
+func meWithClaims(w http.ResponseWriter, r *http.Request) {
+	id, ok := oidcgate.FromContext(r.Context())
+	if !ok {
+		fail(w)
+		return
+	}
+	name, named := id.ClaimString("preferred_username")
+	locale, known := id.ClaimString("locale")
+	groups, grouped := id.ClaimStrings("groups")
+	if !named || !known || !grouped || name == "" || locale == "" || len(groups) == 0 {
+		fail(w)
+		return
+	}
+	me(w, r)
 }
 
 // me is the handler behind a gate. The guard has read the group.
