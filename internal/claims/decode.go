@@ -3,6 +3,7 @@ package claims
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 )
 
 // Decode stores the members of the sources in v as json.Unmarshal would. Of members with the same
@@ -21,8 +22,33 @@ func Decode(v any, sources ...Object) error {
 	if into.Kind() != reflect.Pointer || into.IsNil() {
 		return &json.InvalidUnmarshalError{Type: reflect.TypeOf(v)}
 	}
-	text := appendMembers(make([]byte, 0, 512), targetOf(into), 1, sources...)
-	return json.Unmarshal(text, v)
+	t := targetOf(into)
+	if !t.value.IsValid() {
+		sources = []Object{lastFirst(sources)}
+	}
+	return json.Unmarshal(appendMembers(make([]byte, 0, 512), t, 1, sources...), v)
+}
+
+// lastFirst returns the members that Decode stores, those of the last source first. It is for types
+// that decode themselves. Such a type often calls json.Unmarshal, which takes the last of several
+// members whose names differ only in case. In this order a name in userinfo cannot replace a claim
+// of the ID Token.
+func lastFirst(sources []Object) Object {
+	owners := make(map[string]int)
+	for i, source := range slices.Backward(sources) {
+		for name := range source.All() {
+			owners[name] = i
+		}
+	}
+	var b Builder
+	for i, source := range slices.Backward(sources) {
+		for name, v := range source.All() {
+			if owners[name] == i {
+				b = b.Add(name, v)
+			}
+		}
+	}
+	return Object(b)
 }
 
 // appendMembers appends an object with the members that the target takes.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -232,7 +233,7 @@ func TestDecodePrecedence(t *testing.T) {
 	if err := claims.Decode(&got, first, second, third); err != nil {
 		t.Fatal(err)
 	}
-	if want := `{"a":null,"b":{"x":1},"c":"second","d":"third"}`; string(got) != want {
+	if want := `{"d":"third","c":"second","a":null,"b":{"x":1}}`; string(got) != want {
 		t.Errorf("Decode = %s, want %s", got, want)
 	}
 	twice := claims.Object(claims.Builder{}.Text("a", "first").Text("a", "second"))
@@ -416,5 +417,28 @@ func BenchmarkUnmarshal(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// selfDecoding decodes itself as many types do: by json.Unmarshal, which ignores the case of names.
+type selfDecoding struct {
+	Subject string   `json:"sub"`
+	Groups  []string `json:"groups"`
+}
+
+func (f *selfDecoding) UnmarshalJSON(text []byte) error {
+	type plain selfDecoding
+	return json.Unmarshal(text, (*plain)(f))
+}
+
+func TestC069DecodeGivesTheFirstSourceLastToTypesThatDecodeThemselves(t *testing.T) {
+	idToken := mustParse(t, `{"sub":"alice","groups":["user"]}`)
+	userinfo := mustParse(t, `{"sub":"mallory","\u017fub":"victim","Groups":["admin"]}`)
+	var got selfDecoding
+	if err := claims.Decode(&got, "", idToken, userinfo); err != nil {
+		t.Fatal(err)
+	}
+	if got.Subject != "alice" || !slices.Equal(got.Groups, []string{"user"}) {
+		t.Errorf("got %+v, want the claims of the ID Token", got)
 	}
 }
