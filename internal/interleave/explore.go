@@ -9,63 +9,60 @@ import (
 	"testing/synctest"
 )
 
-// Fault is an event that can go wrong in an execution.
+// Fault is something that goes wrong.
 type Fault int
 
 // The faults.
 const (
 	none      Fault = iota
 	Crash           // an actor is killed before its next step (SIGKILL)
-	Resend          // a step happens, its reply is lost, and the client sends it again later
+	Resend          // a step happens, its reply is lost, and the client sends it again, perhaps much later
 	LostReply       // a step happens, and the actor is told that it failed
 	Refused         // a step does not happen, and the actor is told that it failed
-	Stall           // all actors stand still for [Pause], and a value in the store expires
+	Stall           // everybody stands still for [Pause], and something in the store runs out
 	Failover        // the store loses its last write
-	tick            // not a fault: time passes although an actor could continue
+	tick            // no fault: time goes on while somebody could move
 )
 
 // String returns the fault's name in a trace.
 func (f Fault) String() string {
-	return [...]string{
-		"", "KILLED", "SENT TWICE", "REPLY LOST", "REFUSED", "ALL STAND STILL", "LAST WRITE LOST",
-		"time goes on",
-	}[f]
+	return [...]string{"", "KILLED", "SENT TWICE", "REPLY LOST", "REFUSED", "ALL STAND STILL", "LAST WRITE LOST", "time goes on"}[f]
 }
 
-// Scenario describes a few actors and the promises that must hold in every order of their steps.
+// Scenario is a few actors and what must hold whatever the order of their steps.
 type Scenario struct {
-	// Begin sets up one execution: it adds the actors and returns the checks. It runs in a
-	// testing/synctest bubble and must do the same in every execution.
+	// Begin sets up one execution: it adds the actors and returns what must hold. It runs in a
+	// testing/synctest bubble and must do the same every time.
 	Begin func(t *testing.T, r *Run) World
 
-	// Faults are the faults to try. At most one fault happens in each execution.
+	// Faults are what may go wrong.
 	Faults []Fault
 
-	// Ticks is how often time may pass by [Tick] while only steps outside the store are waiting.
-	// Store operations are assumed to take less time than that, except during a [Stall].
+	// MaxFaults is how often something goes wrong in one execution. If zero, it is once.
+	MaxFaults int
+
+	// Ticks is how often time may go on by [Tick] while all that waits is outside the store. The store itself
+	// answers faster than that, but for a [Stall].
 	Ticks int
 
-	// Full makes Explore try all orders, including those that differ only in the order of
-	// independent steps.
+	// Full tries all orders, also those that differ only in steps that do not touch each other.
 	Full bool
 }
 
-// World is the part of an execution outside the store.
+// World is the part of an execution that is not the store.
 type World struct {
-	// Check returns an error if a promise is broken at the end of an execution. Store operations no
-	// longer wait then.
+	// Check looks at the end of an execution whether the promises were kept. The store is free then.
 	Check func() error
 
-	// State returns a text that identifies the state that steps outside the store have changed. If
-	// State is nil, there is no such state.
+	// State names the state of what steps outside the store change. If nil, there is none.
 	State func() string
 }
 
-// Report says how many executions and states were explored.
+// Report says how much was explored.
 type Report struct {
-	Executions int // how often the scenario was executed
+	Executions int // how often the scenario was run
 	States     int
-	Ends       map[string]int // for each combination of outcomes, the number of executions with it
+	Ends       map[string]int // the outcomes of the actors, and in how many states they ended so
 }
 
 // Violation is an order of steps after which a promise is broken.
@@ -74,19 +71,19 @@ type Violation struct {
 	Steps []string
 }
 
-// Error returns the broken promise and the steps, one per line.
+// Error lists the steps.
 func (v *Violation) Error() string {
 	return fmt.Sprintf("%v, after:\n  %s", v.Err, strings.Join(v.Steps, "\n  "))
 }
 
-// move is one possible continuation: a step, with or without a fault.
+// move is one way to go on.
 type move struct {
 	actor, what, key string
 	write            bool
 	fault            Fault
 }
 
-// outside is the key of steps outside the store.
+// outside is the key of steps that are not the store's.
 const outside = "the provider"
 
 func (m move) String() string {
@@ -94,23 +91,16 @@ func (m move) String() string {
 }
 
 func (m move) compare(o move) int {
-	return cmp.Or(
-		cmp.Compare(m.actor, o.actor),
-		cmp.Compare(m.what, o.what),
-		cmp.Compare(m.key, o.key),
-		cmp.Compare(m.fault, o.fault),
-	)
+	return cmp.Or(cmp.Compare(m.actor, o.actor), cmp.Compare(m.what, o.what), cmp.Compare(m.key, o.key), cmp.Compare(m.fault, o.fault))
 }
 
-// about reports whether m and o belong to the same step, ignoring the fault.
+// about reports whether both are about the same step, whatever goes wrong with it.
 func (m move) about(o move) bool { return m.actor == o.actor && m.what == o.what && m.key == o.key }
 
-// everywhere reports whether the move affects all actors and keys.
-func (m move) everywhere() bool {
-	return m.fault == Stall || m.fault == Failover || m.fault == tick
-}
+// everywhere reports whether the move touches everything.
+func (m move) everywhere() bool { return m.fault == Stall || m.fault == Failover || m.fault == tick }
 
-// independent reports whether two moves have the same result in either order.
+// independent reports whether two moves come to the same in either order.
 func independent(a, b move) bool {
 	switch {
 	case a.actor == b.actor, a.everywhere(), b.everywhere(), a.fault != none && b.fault != none:
@@ -119,10 +109,10 @@ func independent(a, b move) bool {
 	return a.key != b.key || !a.write && !b.write
 }
 
-// node is an execution that has not been explored yet.
+// node is an execution that is still to be followed.
 type node struct {
-	plan  []move // its first moves
-	sleep []move // moves that need not be tried after the plan, because they were tried before
+	plan  []move // how it begins
+	sleep []move // what need not be tried after that: it was, before the plan's last move
 }
 
 type explorer struct {
@@ -130,13 +120,13 @@ type explorer struct {
 	scenario Scenario
 	common   map[string]bool
 	todo     []node
-	seen     map[string][]move // for each state visited, the moves that were not tried there
+	seen     map[string][]move // states, and what was not tried there
 	report   Report
 	found    *Violation
 }
 
-// Explore executes the scenario in every order, until one breaks a promise or all have been tried.
-// The Violation is nil if all promises hold.
+// Explore executes the scenario in every order, until one breaks a promise or none is left. It returns nil if
+// all promises hold.
 func Explore(t *testing.T, s Scenario) (Report, *Violation) {
 	t.Helper()
 	e := &explorer{t: t, scenario: s, seen: map[string][]move{}, todo: []node{{}}}
@@ -153,8 +143,7 @@ func Explore(t *testing.T, s Scenario) (Report, *Violation) {
 	return e.report, e.found
 }
 
-// calibrate executes the scenario twice in the same order and returns the keys that occur both
-// times. These are not random.
+// calibrate executes the scenario twice in the same order. Keys that occur in both are not random.
 func (e *explorer) calibrate() map[string]bool {
 	var keys [2]map[string]bool
 	for i := range keys {
@@ -180,8 +169,7 @@ func (e *explorer) calibrate() map[string]bool {
 	return keys[0]
 }
 
-// execute makes the moves of one plan, and then always the first move to try. It postpones the
-// other moves.
+// execute follows one plan, and then the first way on at every turn; the other ways it leaves for later.
 func (e *explorer) execute(t *testing.T, n node) {
 	r := newRun(e.common)
 	world := e.scenario.Begin(t, r)
@@ -219,7 +207,7 @@ func (w World) state() string {
 	return w.State()
 }
 
-// finish records the outcomes and checks the promises at the end of an execution.
+// finish checks the promises at the end of an execution.
 func (e *explorer) finish(r *Run, world World) {
 	var ends []string
 	for _, a := range r.actors {
@@ -249,7 +237,7 @@ func (e *explorer) ways(r *Run, waiting []*step) []move {
 	if r.ticks < e.scenario.Ticks && !slices.ContainsFunc(waiting, inStore) {
 		ways = append(ways, move{fault: tick})
 	}
-	if len(r.faults) > 0 {
+	if len(r.faults) >= max(1, e.scenario.MaxFaults) {
 		return ways
 	}
 	for _, f := range e.scenario.Faults {
@@ -258,7 +246,7 @@ func (e *explorer) ways(r *Run, waiting []*step) []move {
 	return ways
 }
 
-// faulty returns the possible moves with the fault f.
+// faulty returns the moves in which a fault happens.
 func faulty(r *Run, f Fault, waiting []*step) []move {
 	var ways []move
 	switch f {
@@ -281,7 +269,7 @@ func faulty(r *Run, f Fault, waiting []*step) []move {
 			m = move{actor: m.actor, key: outside, write: true, fault: Crash}
 		case Resend:
 			if m.key == outside {
-				continue // requests to a provider are never sent twice
+				continue // nothing that is sent to a provider is sent twice
 			}
 		}
 		if !slices.Contains(ways, m) {
@@ -291,7 +279,7 @@ func faulty(r *Run, f Fault, waiting []*step) []move {
 	return ways
 }
 
-// visit returns the moves to try in a state, and the sleep set there.
+// visit returns the moves to try in a state, and those that sleep there.
 func (e *explorer) visit(state string, ways, sleep []move) (try, asleep []move) {
 	if e.scenario.Full {
 		sleep = nil
@@ -301,20 +289,16 @@ func (e *explorer) visit(state string, ways, sleep []move) (try, asleep []move) 
 		e.seen[state] = sleep
 		return without(ways, sleep), sleep
 	}
-	asleep = slices.DeleteFunc(slices.Clone(before), func(m move) bool {
-		return !slices.Contains(sleep, m)
-	})
+	asleep = slices.DeleteFunc(slices.Clone(before), func(m move) bool { return !slices.Contains(sleep, m) })
 	e.seen[state] = asleep
 	return without(before, sleep), asleep
 }
 
 func without(moves, those []move) []move {
-	return slices.DeleteFunc(slices.Clone(moves), func(m move) bool {
-		return slices.Contains(those, m)
-	})
+	return slices.DeleteFunc(slices.Clone(moves), func(m move) bool { return slices.Contains(those, m) })
 }
 
-// postpone adds all moves of try except the first to the executions to explore.
+// postpone leaves all ways but the first for later.
 func (e *explorer) postpone(path, try, sleep []move) {
 	for i := len(try) - 1; i > 0; i-- {
 		tried := append(slices.Clone(sleep), try[:i]...)
@@ -325,9 +309,7 @@ func (e *explorer) postpone(path, try, sleep []move) {
 	}
 }
 
-// stillAsleep returns the moves of the sleep set that are independent of the move made.
+// stillAsleep keeps of the sleeping moves those that made has nothing to do with.
 func stillAsleep(sleep []move, made move) []move {
-	return slices.DeleteFunc(slices.Clone(sleep), func(m move) bool {
-		return !independent(m, made)
-	})
+	return slices.DeleteFunc(slices.Clone(sleep), func(m move) bool { return !independent(m, made) })
 }

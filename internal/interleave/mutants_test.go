@@ -10,8 +10,11 @@ import (
 	"github.com/oidcgate/oidcgate/store"
 )
 
+// operate is what a replica has in the place of its store's operations.
+type operate func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply
+
 // detour changes what a replica asks of its store. It is made anew for each replica and execution.
-type detour func() func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply
+type detour func() operate
 
 // in bends one replica.
 func (d detour) in(replica string) bend {
@@ -20,7 +23,9 @@ func (d detour) in(replica string) bend {
 			return s
 		}
 		f := d()
-		return interleave.Func(func(ctx context.Context, c interleave.Call) interleave.Reply { return f(ctx, s, c) })
+		return interleave.Func(func(ctx context.Context, c interleave.Call) interleave.Reply {
+			return f(ctx, s, c)
+		})
 	}
 }
 
@@ -32,12 +37,24 @@ type kind struct {
 
 func (k kind) of(c interleave.Call) bool { return c.Is(k.op, k.prefix) }
 
+// anyOf reports whether the call is of one of the kinds.
+func anyOf(kinds []kind, c interleave.Call) bool {
+	return slices.ContainsFunc(kinds, func(k kind) bool { return k.of(c) })
+}
+
+// Shorter names for the operations.
+const (
+	get, members      = interleave.Get, interleave.Members
+	create, swap, del = interleave.Create, interleave.Swap, interleave.Delete
+	add               = interleave.Add
+)
+
 // later puts off what is held until after has been done.
 func later(after kind, held ...kind) detour {
-	return func() func(context.Context, store.Store, interleave.Call) interleave.Reply {
+	return func() operate {
 		var waiting []interleave.Call
 		return func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
-			if slices.ContainsFunc(held, func(k kind) bool { return k.of(c) }) {
+			if anyOf(held, c) {
 				waiting = append(waiting, c)
 				return interleave.Reply{}
 			}
@@ -57,10 +74,10 @@ func later(after kind, held ...kind) detour {
 }
 
 // instead answers a kind of call by something else.
-func instead(k kind, f func(context.Context, store.Store, interleave.Call) interleave.Reply) detour {
-	return func() func(context.Context, store.Store, interleave.Call) interleave.Reply {
+func instead(f operate, kinds ...kind) detour {
+	return func() operate {
 		return func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
-			if k.of(c) {
+			if anyOf(kinds, c) {
 				return f(ctx, s, c)
 			}
 			return c.On(ctx, s)
@@ -68,33 +85,46 @@ func instead(k kind, f func(context.Context, store.Store, interleave.Call) inter
 	}
 }
 
-// without leaves a kind of call out, and says that it worked.
-func without(k kind) detour {
-	return instead(k, func(context.Context, store.Store, interleave.Call) interleave.Reply { return interleave.Reply{} })
+// without leaves kinds of calls out, and says that they worked.
+func without(kinds ...kind) detour {
+	return instead(func(context.Context, store.Store, interleave.Call) interleave.Reply {
+		return interleave.Reply{}
+	}, kinds...)
 }
 
 // unread leaves a kind of read out, and says that nothing is there.
 func unread(k kind) detour {
-	return instead(k, func(context.Context, store.Store, interleave.Call) interleave.Reply {
+	return instead(func(context.Context, store.Store, interleave.Call) interleave.Reply {
 		return interleave.Reply{Err: store.ErrNotFound}
-	})
+	}, k)
 }
 
 // blindly writes whatever is there, or is not.
 func blindly(k kind) detour {
-	return instead(k, func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
+	return instead(func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
 		if err := s.Delete(ctx, c.Key, nil); err != nil {
 			return interleave.Reply{Err: err}
 		}
 		return interleave.Reply{Err: s.Create(ctx, c.Key, c.Value, c.TTL)}
-	})
+	}, k)
+}
+
+// overwriting swaps for what is there, in the place of what was read before.
+func overwriting(k kind) detour {
+	return instead(func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
+		var err error
+		if c.Old, err = s.Get(ctx, c.Key); err != nil {
+			return interleave.Reply{Err: err}
+		}
+		return c.On(ctx, s)
+	}, k)
 }
 
 // remembered reads the session's tokens once, and not again with the lock in hand.
-func remembered() func(context.Context, store.Store, interleave.Call) interleave.Reply {
+func remembered() operate {
 	var read *interleave.Reply
 	return func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
-		if !c.Is(interleave.Get, "t:") {
+		if !c.Is(get, "t:") {
 			return c.On(ctx, s)
 		}
 		if read == nil {
@@ -106,13 +136,13 @@ func remembered() func(context.Context, store.Store, interleave.Call) interleave
 }
 
 // releasedEarly gives the lock back before it saves the tokens.
-func releasedEarly() func(context.Context, store.Store, interleave.Call) interleave.Reply {
+func releasedEarly() operate {
 	var lock interleave.Call
 	return func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
 		switch {
-		case c.Is(interleave.Create, "l:"):
+		case c.Is(create, "l:"):
 			lock = c
-		case c.Is(interleave.Swap, "t:"):
+		case c.Is(swap, "t:"):
 			if err := s.Delete(ctx, lock.Key, lock.Value); err != nil {
 				return interleave.Reply{Err: err}
 			}
@@ -122,65 +152,205 @@ func releasedEarly() func(context.Context, store.Store, interleave.Call) interle
 }
 
 // unlooked saves values without a look whether the session lives.
-func unlooked() func(context.Context, store.Store, interleave.Call) interleave.Reply {
+func unlooked() operate {
 	created := false
 	return func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
-		if created && c.Is(interleave.Get, "s:") {
+		if created && c.Is(get, "s:") {
 			return interleave.Reply{}
 		}
-		created = created || c.Is(interleave.Create, "v:")
+		created = created || c.Is(create, "v:")
 		return c.On(ctx, s)
 	}
 }
 
-// TestMutants makes the code do one step of the protocol in another order, or not at all, and the explorer
-// must find the order in which that breaks a promise. It keeps the steps and the promises honest: one that no
-// mutant needs is not checked.
-func TestMutants(t *testing.T) {
-	tests := []struct {
-		name     string
-		protocol protocol
-		replica  string
-		detour   detour
-		faults   []interleave.Fault
-	}{
-		{"the tombstone is written after the index is read", loginAndSid, "logout",
-			later(kind{interleave.Members, "i:"}, kind{interleave.Create, "I:"}), nil},
-		{"the tombstone is not written", loginAndSub, "logout", without(kind{interleave.Create, "U:"}), nil},
-		{"the session is created after the tombstones are read", loginAndSid, "login",
-			later(kind{interleave.Get, "U:"}, kind{interleave.Create, "s:"}, kind{interleave.Create, "t:"}), nil},
-		{"the session stands in the index after the tombstones are read", loginAndSid, "login",
-			later(kind{interleave.Get, "U:"}, kind{interleave.Add, "u:"}, kind{interleave.Add, "i:"}), nil},
-		{"the tombstone of a sid is not read", loginAndSid, "login", unread(kind{interleave.Get, "I:"}), nil},
-		{"the tombstone of a sub is not read", loginAndSub, "login", unread(kind{interleave.Get, "U:"}), nil},
-		{"the session stands in the index before its card is there", laterLogin, "login",
-			later(kind{interleave.Add, "i:"}, kind{interleave.Create, "d:"}), nil},
-		{"the claim on an attempt is not made", callbackTwice, "first", without(kind{interleave.Create, "a:"}), nil},
-		{"a logout leaves the index before it ends the session, and dies", logoutAlone, "logout",
-			later(kind{interleave.Delete, "d:"}, kind{interleave.Delete, "s:"}, kind{interleave.Delete, "t:"}, kind{interleave.Delete, "v:"}),
-			[]interleave.Fault{interleave.Crash}},
-		{"a logout deletes the values before the identity", valuesAndLogout, "logout",
-			later(kind{interleave.Delete, "v:"}, kind{interleave.Delete, "s:"}), nil},
-		{"values are created without a look whether the session lives", valuesAndLogout, "A", unlooked, nil},
-		{"values are written over those of others", valuesTwice, "A", blindly(kind{interleave.Swap, "v:"}), nil},
-		{"the use of a session is noted by a blind write", touchAndLogout, "A", blindly(kind{interleave.Swap, "s:"}), nil},
-		{"the claims are saved by a blind write", rereadAndLogout, "A", blindly(kind{interleave.Swap, "s:"}), nil},
-		{"the tokens are saved by a blind write", refreshAndLogout, "A", blindly(kind{interleave.Swap, "t:"}), nil},
-		{"the lock is not taken", refreshDue, "A", without(kind{interleave.Create, "l:"}), nil},
-		{"the lock is taken whoever holds it", refreshDue, "A", blindly(kind{interleave.Create, "l:"}), nil},
-		{"the lock is released before the tokens are saved", refreshDue, "A", releasedEarly, nil},
-		{"the tokens are not read again with the lock in hand", refreshDue, "A", remembered, nil},
-		{"the tokens are not saved", refreshDue, "A", without(kind{interleave.Swap, "t:"}), nil},
-		{"the lease is not renewed", refreshExpired, "A", without(kind{interleave.Swap, "l:"}), nil},
+// backdated puts its own time over the later time of another tombstone.
+func backdated() operate {
+	var own []byte
+	return func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
+		switch {
+		case c.Is(create, "U:"):
+			own = c.Value
+		case c.Is(swap, "U:"):
+			c.Value = own
+		}
+		return c.On(ctx, s)
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+}
+
+// usedAtOnce remembers a logout token before it ends the sessions.
+func usedAtOnce() operate {
+	return func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
+		reply := c.On(ctx, s)
+		if c.Is(get, "j:") && reply.Err != nil {
+			if err := s.Create(ctx, c.Key, []byte("1"), lockLease*1000); err != nil {
+				return interleave.Reply{Err: err}
+			}
+		}
+		return reply
+	}
+}
+
+// mutant is a fault of the code in one replica, and the scenario in which it breaks a promise.
+type mutant struct {
+	name    string
+	in      trial
+	replica string
+	detour  detour
+}
+
+// crashing is a scenario in which an actor is killed.
+func crashing(p protocol) trial { return trial{p, []interleave.Fault{interleave.Crash}, 1} }
+
+// smoothly is a scenario in which nothing goes wrong.
+func smoothly(p protocol) trial { return trial{protocol: p} }
+
+// TestMutants makes the code do one step of the protocol in another order, or not at all, and the
+// explorer must find the order in which that breaks a promise. It keeps the steps and the promises
+// honest: one that no mutant needs is not checked.
+func TestMutants(t *testing.T) {
+	for _, m := range slices.Concat(loginMutants, logoutMutants, requestMutants, refreshMutants) {
+		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			report, violation := tt.protocol.explore(t, tt.detour.in(tt.replica), tt.faults...)
+			report, violation := m.in.explore(t, m.detour.in(m.replica))
 			if violation == nil {
-				t.Fatalf("no order of %q breaks a promise, of %d", tt.protocol.name, report.Executions)
+				t.Fatalf("none of %d orders of %q breaks a promise",
+					report.Executions, m.in.protocol.name)
 			}
 			t.Logf("found in execution %d: %v", report.Executions, violation)
 		})
 	}
+}
+
+var loginMutants = []mutant{
+	{
+		"the session is created after the tombstones are read", smoothly(loginAndSid), "login",
+		later(kind{get, "U:"}, kind{create, "s:"}, kind{create, "t:"}),
+	},
+	{
+		"the session stands in the index after the tombstones are read",
+		smoothly(loginAndSid), "login",
+		later(kind{get, "U:"}, kind{add, "u:"}, kind{add, "i:"}),
+	},
+	{
+		"the session stands in the index after it is created, and the login dies",
+		crashing(loginAlone), "login",
+		later(kind{create, "s:"}, kind{add, "u:"}, kind{add, "i:"}),
+	},
+	{
+		"the session stands in the index before its summary is there",
+		smoothly(laterLogin), "login",
+		later(kind{add, "i:"}, kind{create, "d:"}),
+	},
+	{
+		"the tombstone of a sid is not read", smoothly(loginAndSid), "login",
+		unread(kind{get, "I:"}),
+	},
+	{
+		"the tombstone of a sub is not read", smoothly(loginAndSub), "login",
+		unread(kind{get, "U:"}),
+	},
+	{
+		"what a login has written stays when a logout came first",
+		smoothly(loginAndSid), "login",
+		without(kind{del, "s:"}, kind{del, "t:"}),
+	},
+	{
+		"the session before the login is not ended", smoothly(loginAgain), "login",
+		without(kind{del, "s:"}),
+	},
+	{
+		"the claim on an attempt is not made", smoothly(callbackTwice), "first",
+		without(kind{create, "a:"}),
+	},
+	{
+		"the claim on an attempt is made after the code is presented",
+		smoothly(callbackTwice), "first",
+		later(kind{create, "d:"}, kind{create, "a:"}),
+	},
+}
+
+var logoutMutants = []mutant{
+	{
+		"the tombstone is written after the index is read", smoothly(loginAndSid), "logout",
+		later(kind{members, "i:"}, kind{create, "I:"}),
+	},
+	{
+		"the tombstone is not written", smoothly(loginAndSub), "logout",
+		without(kind{create, "U:"}),
+	},
+	{"a tombstone becomes earlier", smoothly(loginAndTwoSubs), "older", backdated},
+	{
+		"a logout leaves the index before it ends the session, and dies",
+		crashing(logoutAlone), "logout",
+		later(kind{del, "d:"}, kind{del, "s:"}, kind{del, "t:"}, kind{del, "v:"}),
+	},
+	{
+		"a logout token is remembered before the sessions are ended, and the logout dies",
+		crashing(logoutAlone), "logout", usedAtOnce,
+	},
+	{
+		"a logout deletes the values before the identity", smoothly(valuesAndLogout), "logout",
+		later(kind{del, "v:"}, kind{del, "s:"}),
+	},
+	{
+		"a logout leaves the tokens", smoothly(refreshAndLogout), "logout",
+		without(kind{del, "t:"}),
+	},
+}
+
+var requestMutants = []mutant{
+	{
+		"values are created without a look whether the session lives",
+		smoothly(valuesAndLogout), "A", unlooked,
+	},
+	{
+		"values are written over those of others", smoothly(valuesTwice), "A",
+		blindly(kind{swap, "v:"}),
+	},
+	{
+		"values are swapped for those that are there", smoothly(valuesTwice), "A",
+		overwriting(kind{swap, "v:"}),
+	},
+	{
+		"the use of a session is noted by a blind write", smoothly(touchAndLogout), "A",
+		blindly(kind{swap, "s:"}),
+	},
+	{
+		"the use of a session is noted over claims that were read again",
+		smoothly(rereadTwice), "B", overwriting(kind{swap, "s:"}),
+	},
+	{
+		"the claims are saved by a blind write", smoothly(rereadAndLogout), "A",
+		blindly(kind{swap, "s:"}),
+	},
+}
+
+var refreshMutants = []mutant{
+	{
+		"the tokens are saved by a blind write", smoothly(refreshAndLogout), "A",
+		blindly(kind{swap, "t:"}),
+	},
+	{"the lock is not taken", smoothly(refreshDue), "A", without(kind{create, "l:"})},
+	{
+		"the lock is taken whoever holds it", smoothly(refreshDue), "A",
+		blindly(kind{create, "l:"}),
+	},
+	{
+		"the lock is released before the tokens are saved", smoothly(refreshDue), "A",
+		releasedEarly,
+	},
+	{
+		"the tokens are not read again with the lock in hand", smoothly(refreshDue), "A",
+		remembered,
+	},
+	{"the tokens are not saved", smoothly(refreshDue), "A", without(kind{swap, "t:"})},
+	{
+		"of tokens that cannot be verified nothing is saved", smoothly(refreshWithoutKeys), "A",
+		without(kind{swap, "t:"}),
+	},
+	{"the lease is not renewed", smoothly(refreshExpired), "A", without(kind{swap, "l:"})},
+	{
+		"the provider is asked without a note of it, and the replica dies",
+		crashing(refreshDue), "A", without(kind{create, "m:"}),
+	},
 }

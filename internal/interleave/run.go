@@ -16,15 +16,14 @@ import (
 )
 
 const (
-	// Tick is how far the clock advances at a time. It is longer than the pause of an actor that
-	// polls, so every polling actor has woken after one Tick.
+	// Tick is how far the clock goes when it goes by itself: longer than what an actor sleeps between two
+	// looks, so that who sleeps has woken after it.
 	Tick = 60 * time.Millisecond
 
-	// Pause is how long all actors stand still in a [Stall].
+	// Pause is how long everybody stands still in a [Stall].
 	Pause = 200 * time.Millisecond
 
-	// patience is the number of ticks without a step after which an execution fails because an
-	// actor waits forever.
+	// patience is after how many ticks without a step an actor is taken to wait for ever.
 	patience = 1000
 )
 
@@ -35,36 +34,36 @@ type Run struct {
 	shelf  shelf
 
 	mu        sync.Mutex
-	free      bool // operations do not wait: before the actors start, and after the end
+	free      bool // nobody waits: before the actors start, and when they have finished
 	actors    []*actor
 	waiting   []*step
-	names     map[string]string // replacements for random names and values
-	faults    []Fault           // faults that have happened
-	ticks     int               // tick moves that have been made
+	names     map[string]string // what stands for a random name or value
+	faults    []Fault           // that have happened
+	ticks     int               // ticks that the explorer chose
 	trace     []string
 	violation error
 	running   sync.WaitGroup
 }
 
-// actor is a replica of the service, with its own view of the store.
+// actor is whoever has a store of its own: a replica of the service.
 type actor struct {
 	name    string
 	act     func() string
-	seen    string // a hash of all its steps and their answers
+	seen    string // a hash of all its steps and of what they were answered
 	started bool
 	dead    bool
-	outcome string // the result of act, when done
+	outcome string // of act, when it has returned
 	done    bool
 }
 
-// step is an operation that an actor is about to perform.
+// step is something that an actor is about to do.
 type step struct {
 	actor  *actor
 	move   move
 	do     func() (answer string) // may be done more than once
-	named  bool                   // the move's key has been replaced by its name
+	named  bool                   // the move's key is a name
 	resent bool
-	reply  chan error // receives nil if the actor gets the answer of do, otherwise an error
+	reply  chan error // what the actor is told: nil for what do answered
 }
 
 func newRun(common map[string]bool) *Run {
@@ -84,11 +83,10 @@ func (r *Run) actor(name string) *actor {
 	return a
 }
 
-// Go adds an actor. act starts after the scenario is set up. Its result is the outcome of the
-// actor.
+// Go adds an actor. act begins when the scenario is set up; what it returns is its outcome.
 func (r *Run) Go(name string, act func() (outcome string)) { r.actor(name).act = act }
 
-// Outcome returns the outcome of an actor, or "" if it was killed.
+// Outcome is what an actor returned; "" for one that died.
 func (r *Run) Outcome(name string) string {
 	a := r.actor(name)
 	r.mu.Lock()
@@ -96,25 +94,36 @@ func (r *Run) Outcome(name string) string {
 	return a.outcome
 }
 
-// Happened reports whether one of these faults has happened. It may be called inside a step, and at
-// the end.
+// Outcomes returns what all actors returned that were started.
+func (r *Run) Outcomes() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var outcomes []string
+	for _, a := range r.actors {
+		if a.started {
+			outcomes = append(outcomes, a.outcome)
+		}
+	}
+	return outcomes
+}
+
+// Happened reports whether one of these faults has happened. It may be called inside a step, and at the end.
 func (r *Run) Happened(faults ...Fault) bool {
 	return slices.ContainsFunc(r.faults, func(f Fault) bool { return slices.Contains(faults, f) })
 }
 
-// Fail ends the execution with a violation. Only the first call counts. It may be called inside a
-// step.
+// Fail ends the execution as a violation. It may be called inside a step.
 func (r *Run) Fail(format string, args ...any) {
 	if r.violation == nil {
 		r.violation = fmt.Errorf(format, args...)
 	}
 }
 
-// Keys returns the keys and the names of the sets that the store holds.
+// Keys returns the keys and sets that the store holds.
 func (r *Run) Keys() []string { return r.shelf.keys() }
 
-// Store returns the store as the actor with that name sees it. While the actors run, each of its
-// operations waits until the explorer releases it. Before and after, operations happen at once.
+// Store returns the store as an actor sees it. Its operations wait to be let go once the actors run, and
+// happen at once before and after that.
 func (r *Run) Store(name string) store.Store {
 	a := r.actor(name)
 	return Func(func(ctx context.Context, c Call) Reply {
@@ -122,9 +131,7 @@ func (r *Run) Store(name string) store.Store {
 		m := move{actor: name, what: string(c.Op), key: c.Key, write: !c.reads()}
 		err := r.perform(a, m, func() string {
 			reply = r.shelf.do(ctx, c)
-			slices.SortFunc(reply.Members, func(x, y string) int {
-				return cmp.Compare(r.name(a, x), r.name(a, y))
-			})
+			slices.SortFunc(reply.Members, func(x, y string) int { return cmp.Compare(r.name(a, x), r.name(a, y)) })
 			return r.describe(a, c, reply)
 		})
 		if err != nil {
@@ -134,18 +141,13 @@ func (r *Run) Store(name string) store.Store {
 	})
 }
 
-// Step performs a step of an actor outside the store, such as a request to a provider. It waits
-// like a store operation; do then runs while no other step runs. The error is not nil if a fault
-// keeps the result from the actor.
+// Step is a step of an actor outside the store, such as what a provider does at a request. do happens at once
+// and alone. The error is not nil when the actor is not told what came of it.
 func (r *Run) Step(name, what string, do func()) error {
-	m := move{actor: name, what: what, key: outside, write: true}
-	return r.perform(r.actor(name), m, func() string {
-		do()
-		return ""
-	})
+	return r.perform(r.actor(name), move{actor: name, what: what, key: outside, write: true}, func() string { do(); return "" })
 }
 
-// perform waits until the explorer releases the step, and returns when it was done.
+// perform waits until the step may be done, and returns when it was.
 func (r *Run) perform(a *actor, m move, do func() string) error {
 	r.mu.Lock()
 	switch {
@@ -163,7 +165,7 @@ func (r *Run) perform(a *actor, m move, do func() string) error {
 	return <-s.reply
 }
 
-// nameKey returns a name for a key that is readable in a trace and the same in every execution.
+// nameKey names a key for the reader of a trace, and the same in every execution.
 func (r *Run) nameKey(a *actor, key string) string {
 	prefix, rest, _ := strings.Cut(key, ":")
 	if r.common[key] {
@@ -172,11 +174,10 @@ func (r *Run) nameKey(a *actor, key string) string {
 	return prefix + ":" + r.name(a, rest)
 }
 
-// name returns a name for a random text, made from the actor that first used it and the answers
-// that the actor had received before.
+// name names what is random by who brought it into the world, and after which answers.
 func (r *Run) name(a *actor, text string) string {
 	if len(text) <= 16 {
-		return text // too short to be random: a word or a time
+		return text // a word, or a time
 	}
 	if n, ok := r.names[text]; ok {
 		return n
@@ -189,7 +190,7 @@ func (r *Run) name(a *actor, text string) string {
 	return n
 }
 
-// describe returns what an actor learns from a reply, and names the value that it wrote.
+// describe says what an actor learns from a reply, and names what it has written.
 func (r *Run) describe(a *actor, c Call, reply Reply) string {
 	switch {
 	case reply.Err != nil:
@@ -216,11 +217,11 @@ func digest(parts ...string) string {
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
-// start starts the actors.
+// start lets the actors begin.
 func (r *Run) start() {
 	r.mu.Lock()
 	r.free = false
-	r.shelf.undo = nil // a Failover does not lose what the setup wrote
+	r.shelf.undo = nil // what the setup wrote was there long ago
 	actors := slices.Clone(r.actors)
 	r.mu.Unlock()
 	for _, a := range actors {
@@ -239,8 +240,8 @@ func (r *Run) start() {
 	}
 }
 
-// settle waits until every actor waits with a step, sleeps or is done. While no step waits, it lets
-// time pass. It returns the waiting steps, or none if the execution is over.
+// settle waits until every actor stands before a step or is done, and lets time pass while all are asleep. It
+// returns the steps that wait, none when the execution is over.
 func (r *Run) settle() []*step {
 	for range patience {
 		synctest.Wait()
@@ -256,12 +257,12 @@ func (r *Run) settle() []*step {
 		}
 		time.Sleep(Tick)
 	}
-	r.Fail("an actor waits forever")
+	r.Fail("an actor waits for ever")
 	return nil
 }
 
-// nameSteps names the keys of new waiting steps and sorts the steps. The order does not depend on
-// which step arrived first.
+// nameSteps names the keys of steps that have come to wait, in an order that does not depend on who came first,
+// and sorts them.
 func (r *Run) nameSteps(waiting []*step) {
 	byMove := func(a, b *step) int { return a.move.compare(b.move) }
 	slices.SortFunc(waiting, byMove)
@@ -276,8 +277,7 @@ func (r *Run) nameSteps(waiting []*step) {
 	slices.SortFunc(waiting, byMove)
 }
 
-// finished reports whether all actors that were not killed are done and no step waits, not even one
-// in the background.
+// finished reports whether all actors that live are done and nothing waits, not even in the background.
 func (r *Run) finished() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -306,7 +306,7 @@ func (r *Run) apply(m move) {
 	}
 }
 
-// take performs the step of a move, changed by the move's fault.
+// take does the step that a move is about, in the way that its fault has it.
 func (r *Run) take(m move) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -329,7 +329,7 @@ func (r *Run) take(m move) {
 	s.reply <- err
 }
 
-// kill stops an actor. Its waiting and later operations have no effect.
+// kill ends an actor where it stands: nothing that it does from now on has an effect.
 func (r *Run) kill(a *actor) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -342,14 +342,14 @@ func (r *Run) kill(a *actor) {
 	})
 }
 
-// release lets the checks use the store without waiting, after the actors have finished.
+// release makes the store free for checks, with nobody left who acts.
 func (r *Run) release() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.free = true
 }
 
-// end kills all actors and waits until their goroutines have ended.
+// end stops all actors and waits for them.
 func (r *Run) end() {
 	for _, a := range r.actors {
 		r.kill(a)
@@ -357,7 +357,7 @@ func (r *Run) end() {
 	r.running.Wait()
 }
 
-// state returns a hash of everything that decides how the execution continues.
+// state is a hash of everything that decides how the execution goes on.
 func (r *Run) state(world string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -377,7 +377,7 @@ func (r *Run) state(world string) string {
 	return digest(append(parts, fmt.Sprint(r.faults, r.ticks, time.Since(r.begun)), world)...)
 }
 
-// contents lists what the store holds, with random values replaced by their names.
+// contents lists what the store holds, with names in the place of what is random.
 func (r *Run) contents() []string {
 	r.shelf.mu.Lock()
 	defer r.shelf.mu.Unlock()
@@ -385,9 +385,7 @@ func (r *Run) contents() []string {
 	nobody := &actor{name: "unnamed"}
 	var list []string
 	for key, it := range r.shelf.values {
-		value := r.name(nobody, string(it.value))
-		list = append(list,
-			fmt.Sprint(r.nameKey(nobody, key), "=", value, it.written.Sub(r.begun)))
+		list = append(list, fmt.Sprint(r.nameKey(nobody, key), "=", r.name(nobody, string(it.value)), it.written.Sub(r.begun)))
 	}
 	for set, members := range r.shelf.sets {
 		for m := range members {
@@ -397,5 +395,4 @@ func (r *Run) contents() []string {
 	return list
 }
 
-var errNondeterministic = errors.New("interleave: the same answers led to another step; " +
-	"actors share something that the explorer does not see")
+var errNondeterministic = errors.New("interleave: the same answers led to another step; actors share something that the explorer does not see")

@@ -1,0 +1,444 @@
+package interleave_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/interleave"
+	"github.com/oidcgate/oidcgate/internal/seal"
+	"github.com/oidcgate/oidcgate/internal/session"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+const (
+	issuer  = "https://id.test"
+	subject = "alice"
+	sid     = "the provider's session"
+
+	tokenLife       = time.Minute
+	sessionLifetime = 8 * time.Hour
+
+	// lockLease is less than interleave.Pause, and more than two of interleave.Tick: one renewal
+	// may fail.
+	lockLease = 150 * time.Millisecond
+)
+
+// keys seal the records. One ring serves all executions.
+var keys = sync.OnceValues(func() (*seal.Ring, error) {
+	return seal.NewRing([][]byte{make([]byte, seal.KeyLen)}, "gate")
+})
+
+// service is an application with several replicas, and its provider.
+type service struct {
+	*testing.T
+	run    *interleave.Run
+	limits session.Limits
+	bend   bend
+	probe  *replica // on which nothing else happens
+
+	refuses  bool // the application refuses claims that are read again
+	idTokens bool // a refresh brings an ID Token
+	keysLost bool // the ID Token of a refresh cannot be verified for want of keys
+
+	logouts map[string]func(*replica) string // by actor: what it does, to be done again
+
+	mu       sync.Mutex
+	sessions map[string]session.ID // by actor: what its login gave to a browser
+	grants   []*grant              // what the provider knows of its logins
+	unheard  bool                  // an answer of the provider about a refresh was lost
+}
+
+// bend changes what one replica does to the store. A fault of the code is made by it.
+type bend func(replica string, s store.Store) store.Store
+
+func newService(t *testing.T, r *interleave.Run, p protocol, b bend) *service {
+	t.Helper()
+	w := &service{
+		T: t, run: r, bend: b,
+		limits: session.Limits{
+			Idle: time.Hour, Touch: 3 * time.Minute, Attempt: 10 * time.Minute, Leeway: time.Minute,
+			TokenLifetime: time.Hour, RefreshMargin: time.Minute, LockLease: lockLease,
+			ProviderTimeout: 10 * time.Second, MaxBytes: 16 << 10, MaxIDToken: 4 << 10, Values: true,
+		},
+		logouts:  map[string]func(*replica) string{},
+		sessions: map[string]session.ID{},
+	}
+	if p.change != nil {
+		p.change(w)
+	}
+	w.probe = w.replica("probe")
+	return w
+}
+
+// replica is a process of the service. The explorer decides about its store and its provider.
+type replica struct {
+	*session.Keeper
+	service *service
+	name    string
+}
+
+func (w *service) replica(name string) *replica {
+	w.Helper()
+	ring, err := keys()
+	if err != nil {
+		w.Fatal(err)
+	}
+	records := w.run.Store(name)
+	if w.bend != nil {
+		records = w.bend(name, records)
+	}
+	r := &replica{service: w, name: name}
+	r.Keeper = session.New(session.Config{
+		Store: records, Ring: ring, Limits: w.limits, Provider: r,
+		Logger: slog.New(slog.DiscardHandler), Tell: w.told,
+	})
+	return r
+}
+
+// told checks the reason of a refusal. The provider of this file refuses a refresh token only after
+// its answer was lost, or after a logout, of which nothing is told.
+func (w *service) told(e session.Event) {
+	if e.Type == event.RefreshFailed && e.Reason == event.ReasonInvalidGrant &&
+		!w.run.Happened(interleave.Failover) {
+		w.run.Fail("a refresh was refused, and the reason is not said to be a lost answer")
+	}
+}
+
+// The outcomes of requests.
+const (
+	done   = "done"
+	over   = "no session"
+	used   = "used"
+	overtaken = "logged out meanwhile"
+	failed = "failed"
+)
+
+func outcome(err error) string {
+	switch {
+	case err == nil:
+		return done
+	case errors.Is(err, session.ErrGone):
+		return over
+	case errors.Is(err, session.ErrUsed):
+		return used
+	case errors.Is(err, session.ErrLoggedOut):
+		return overtaken
+	}
+	return failed
+}
+
+// What follows are requests: each calls the keeper in the order in which the gate does.
+
+// attempt is a login that only lacks its way back.
+type attempt struct {
+	grant  int        // which login it is, to the provider
+	before session.ID // the session of the browser; "" if there is none
+}
+
+// logIn is the callback of an attempt.
+func (r *replica) logIn(ctx context.Context, a attempt) string {
+	if a.before != "" {
+		if _, err := r.Load(ctx, a.before); err != nil && !errors.Is(err, session.ErrGone) {
+			return outcome(err)
+		}
+	}
+	if err := r.ClaimAttempt(ctx, fmt.Sprint(a.grant)); err != nil {
+		return outcome(err)
+	}
+	s, t, err := r.exchange(a)
+	if err != nil {
+		return outcome(err)
+	}
+	ctx, cancel := session.Detached(ctx)
+	defer cancel()
+	if err := r.Begin(ctx, s, t); err != nil {
+		return outcome(err)
+	}
+	r.service.gave(r.name, s.ID)
+	if a.before != "" {
+		_ = r.End(ctx, a.before)
+	}
+	return done
+}
+
+func (w *service) gave(name string, id session.ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sessions[name] = id
+}
+
+// load is how a request to the application begins.
+func (r *replica) load(ctx context.Context, id session.ID) (session.Session, error) {
+	s, err := r.Load(ctx, id)
+	if err != nil || !r.Stale(&s.Identity) {
+		return s, err
+	}
+	return r.Reread(ctx, s)
+}
+
+// read is a request that only needs to know who is signed in.
+func (r *replica) read(ctx context.Context, id session.ID) string {
+	_, err := r.load(ctx, id)
+	return outcome(err)
+}
+
+// token is a request that needs an access token.
+func (r *replica) token(ctx context.Context, id session.ID) string {
+	s, err := r.load(ctx, id)
+	if err != nil {
+		return outcome(err)
+	}
+	t, err := r.Token(ctx, &s)
+	if err != nil {
+		return outcome(err)
+	}
+	return t.AccessToken
+}
+
+// save is a request that puts a value of the replica's name.
+func (r *replica) save(ctx context.Context, id session.ID) string {
+	s, err := r.load(ctx, id)
+	if err != nil {
+		return outcome(err)
+	}
+	v, err := r.ReadValues(ctx, id)
+	if err != nil {
+		return outcome(err)
+	}
+	ctx, cancel := session.Detached(ctx)
+	defer cancel()
+	return outcome(r.SaveValues(ctx, &s, &v, func(current claims.Object) claims.Object {
+		return current.With(r.name, claims.Text("value"))
+	}))
+}
+
+// logOut is a logout by the visitor.
+func (r *replica) logOut(ctx context.Context, id session.ID) string {
+	s, err := r.Load(ctx, id)
+	detached, cancel := session.Detached(ctx)
+	defer cancel()
+	if errors.Is(err, session.ErrGone) {
+		return outcome(r.End(detached, id))
+	}
+	if err != nil {
+		return outcome(err)
+	}
+	t, tokensErr := r.Tokens(ctx, id)
+	if err := r.EndSession(detached, &s, event.ReasonByUser); err != nil {
+		return outcome(err)
+	}
+	if tokensErr == nil {
+		r.Revoke(ctx, &s.Identity, t.RefreshToken)
+	}
+	return done
+}
+
+// logoutToken is what the provider sends to log a user out.
+type logoutToken struct {
+	id     string
+	sid    string // "" when the token names the user
+	issued time.Time
+}
+
+// backchannel is a back-channel logout.
+func (r *replica) backchannel(ctx context.Context, t logoutToken) string {
+	ctx, cancel := session.Detached(ctx)
+	defer cancel()
+	isUsed, err := r.LogoutTokenUsed(ctx, issuer, t.id)
+	if err != nil {
+		return outcome(err)
+	}
+	if isUsed {
+		return used
+	}
+	if t.sid != "" {
+		_, err = r.EndProviderSession(ctx, issuer, t.sid, event.ReasonBackchannel)
+	} else {
+		_, err = r.EndUserBefore(ctx, user, t.issued, event.ReasonBackchannel)
+	}
+	if err != nil {
+		return outcome(err)
+	}
+	return outcome(r.UseLogoutToken(ctx, issuer, t.id, t.issued.Add(2*time.Minute)))
+}
+
+var user = session.User{Issuer: issuer, Subject: subject}
+
+// endUser ends all sessions of the user, as an administrator does.
+func (r *replica) endUser(ctx context.Context) string {
+	_, err := r.EndUser(ctx, user, time.Now(), event.ReasonByAdmin)
+	return outcome(err)
+}
+
+// What follows is the provider, and the way of a replica to it.
+
+// grant is what the provider knows of a login.
+type grant struct {
+	exchanged bool            // the code was presented
+	rotations int             // how often the refresh token was rotated
+	asking    map[string]bool // replicas whose refresh is under way
+	revoked   bool
+}
+
+// attempt begins a login and returns its way back.
+func (w *service) attempt() attempt {
+	w.grants = append(w.grants, &grant{asking: map[string]bool{}})
+	return attempt{grant: len(w.grants) - 1}
+}
+
+// exchange presents the code of an attempt. It returns the session to begin and its tokens.
+func (r *replica) exchange(a attempt) (*session.Session, *session.Tokens, error) {
+	var t *session.ProviderTokens
+	err := r.service.run.Step(r.name, "presents the code", func() { t = r.service.issue(a) })
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	idToken, err := claims.Of(map[string]any{
+		"iss": issuer, "sub": subject, "sid": sid, "iat": now.Unix(),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &session.Session{ID: session.ID((rand.Text() + rand.Text())[:session.IDSize])}
+	s.Identity = session.Identity{Created: now, Checked: now}
+	s.Identity.IDToken, _ = idToken.Object()
+	s.Times.Deadline = now.Add(sessionLifetime).UnixMilli()
+	return s, session.NewTokens(t, "nonce"), nil
+}
+
+func (w *service) issue(a attempt) *session.ProviderTokens {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := w.grants[a.grant]
+	if g.exchanged {
+		w.run.Fail("a code was presented twice")
+	}
+	g.exchanged = true
+	return w.tokens(a.grant)
+}
+
+// tokens are those of a grant that are good now.
+func (w *service) tokens(number int) *session.ProviderTokens {
+	now := fmt.Sprint(number, ".", w.grants[number].rotations)
+	return &session.ProviderTokens{
+		AccessToken: "access-" + now, RefreshToken: "refresh-" + now, TokenType: "Bearer",
+		Expiry: time.Now().Add(tokenLife),
+	}
+}
+
+// Reach implements [session.Provider].
+func (r *replica) Reach(context.Context, *session.Identity) error { return nil }
+
+// Refresh implements [session.Provider]. It is two steps: what the provider does, and the arrival
+// of its answer.
+func (r *replica) Refresh(
+	_ context.Context, _ *session.Identity, refreshToken string,
+) (*session.ProviderTokens, error) {
+	w := r.service
+	var t *session.ProviderTokens
+	var refused error
+	err := w.run.Step(r.name, "asks for a refresh", func() {
+		t, refused = w.rotate(r.name, refreshToken)
+	})
+	if err == nil {
+		err = w.run.Step(r.name, "gets the answer to it", func() {})
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.grants[numberOf(refreshToken)].asking, r.name)
+	if err != nil {
+		w.unheard = true
+		return nil, err
+	}
+	return t, refused
+}
+
+// numberOf returns the number of the grant that a refresh token belongs to.
+func numberOf(refreshToken string) (number int) {
+	_, _ = fmt.Sscanf(refreshToken, "refresh-%d.", &number)
+	return number
+}
+
+// rotate rotates the refresh token, and detects when a spent one is presented.
+func (w *service) rotate(name, refreshToken string) (*session.ProviderTokens, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	number := numberOf(refreshToken)
+	g := w.grants[number]
+	g.asking[name] = true
+	if len(g.asking) > 1 && !w.run.Happened(interleave.Stall, interleave.Failover) {
+		w.run.Fail("two refreshes of one session are under way at the same time")
+	}
+	if g.revoked || refreshToken != w.tokens(number).RefreshToken {
+		return nil, &session.Failure{
+			Kind: session.InvalidGrant, Reason: event.ReasonInvalidGrant,
+			Err: errors.New("the refresh token is spent or revoked"),
+		}
+	}
+	g.rotations++
+	t := w.tokens(number)
+	if w.idTokens {
+		t.IDToken = "ID Token"
+	}
+	return t, nil
+}
+
+// Verify implements [session.Provider].
+func (r *replica) Verify(
+	_ context.Context, id *session.Identity, _ *session.Tokens,
+) (claims.Object, error) {
+	if r.service.keysLost {
+		return "", &session.Failure{
+			Kind: session.KeysUnavailable, Reason: event.ReasonJWKSUnavailable,
+			Err: errors.New("no keys"),
+		}
+	}
+	return id.IDToken, nil
+}
+
+// Userinfo implements [session.Provider].
+func (r *replica) Userinfo(context.Context, *session.Identity, string) (claims.Object, error) {
+	err := r.service.run.Step(r.name, "asks for userinfo", func() {})
+	return claims.Object("").With("group", claims.Text("readers")), err
+}
+
+// Decide implements [session.Provider].
+func (r *replica) Decide(_ context.Context, id session.Identity) (session.Identity, error) {
+	if r.service.refuses {
+		return id, &session.Failure{
+			Kind: session.Rejected, Reason: event.ReasonPolicyDenied, Err: errors.New("refused"),
+		}
+	}
+	return id, nil
+}
+
+// Revoke implements [session.Provider]. A token that was rotated stands for the newest too.
+func (r *replica) Revoke(_ context.Context, _ *session.Identity, refreshToken string) {
+	w := r.service
+	_ = w.run.Step(r.name, "revokes the refresh token", func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.grants[numberOf(refreshToken)].revoked = true
+	})
+}
+
+// state names what the provider knows, for the explorer.
+func (w *service) state() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all strings.Builder
+	for _, g := range w.grants {
+		fmt.Fprintf(&all, "%+v ", *g)
+	}
+	return fmt.Sprint(all.String(), w.unheard)
+}
