@@ -115,11 +115,11 @@ func (w *service) told(e session.Event) {
 
 // The outcomes of requests.
 const (
-	done   = "done"
-	over   = "no session"
-	used   = "used"
+	done      = "done"
+	over      = "no session"
+	used      = "used"
 	overtaken = "logged out meanwhile"
-	failed = "failed"
+	failed    = "failed"
 )
 
 func outcome(err error) string {

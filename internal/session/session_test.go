@@ -1,37 +1,57 @@
 package session_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/interleave"
 	"github.com/oidcgate/oidcgate/internal/seal"
 	"github.com/oidcgate/oidcgate/internal/session"
 	"github.com/oidcgate/oidcgate/store"
 )
 
+const (
+	issuer    = "https://id.test"
+	tokenLife = 10 * time.Minute
+	lifetime  = 8 * time.Hour // of a session
+)
+
+var alice = session.User{Issuer: issuer, Subject: "alice"}
+
 // world is a keeper with a store in memory and a provider that does what the test says.
 type world struct {
 	*testing.T
 	*session.Keeper
-	store *recorder
+	config   session.Config
+	provider *provider
+	memory   store.Memory
 
-	mu     sync.Mutex
-	events []session.Event
+	mu      sync.Mutex
+	events  []session.Event
+	written map[string]time.Duration // the time to live of every key, as it was written first
+	asked   map[string]bool          // every key of every call
+
+	broken  func(interleave.Call) error // fails calls of the store; nil: none
+	forever bool                        // the store does not end records by itself
 }
 
 func newWorld(t *testing.T, change func(*session.Limits)) *world {
 	t.Helper()
-	ring, err := seal.NewRing([][]byte{make([]byte, seal.KeyLen)}, "gate")
-	if err != nil {
-		t.Fatal(err)
+	w := &world{
+		T: t, provider: &provider{}, written: map[string]time.Duration{}, asked: map[string]bool{},
 	}
-	w := &world{T: t, store: &recorder{Store: &store.Memory{}}}
 	limits := session.Limits{
 		Idle: time.Hour, Touch: 3 * time.Minute, Attempt: 10 * time.Minute, Leeway: time.Minute,
 		TokenLifetime: time.Hour, RefreshMargin: time.Minute, LockLease: 15 * time.Second,
@@ -40,94 +60,247 @@ func newWorld(t *testing.T, change func(*session.Limits)) *world {
 	if change != nil {
 		change(&limits)
 	}
-	w.Keeper = session.New(session.Config{
-		Store: w.store, Ring: ring, Limits: limits, Provider: nobody{},
-		Logger: slog.New(slog.DiscardHandler),
-		Tell: func(e session.Event) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.events = append(w.events, e)
-		},
-	})
+	w.config = session.Config{
+		Store: interleave.Func(w.call), Ring: newRing(t, 0), Limits: limits,
+		Provider: w.provider, Logger: slog.New(slog.DiscardHandler), Tell: w.tell,
+	}
+	w.Keeper = session.New(w.config)
 	return w
 }
 
-// login begins a session of alice that ends after the lifetime.
-func (w *world) login(lifetime time.Duration) session.Session {
+// inTime runs a test in a bubble, where time passes when everybody waits.
+func inTime(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
+func newRing(t *testing.T, first byte) *seal.Ring {
+	t.Helper()
+	ring, err := seal.NewRing([][]byte{append([]byte{first}, make([]byte, seal.KeyLen-1)...)}, "gate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+// replica returns another keeper of the same sessions, with a change to its configuration.
+func (w *world) replica(change func(*session.Config)) *session.Keeper {
+	c := w.config
+	if change != nil {
+		change(&c)
+	}
+	return session.New(c)
+}
+
+// identity returns who logs in: alice, in the provider's session s1.
+func (w *world) identity() session.Identity {
 	w.Helper()
 	now := time.Now()
 	idToken, err := claims.Of(map[string]any{
-		"iss": "https://id.test", "sub": "alice", "sid": "s1", "iat": now.Unix(),
+		"iss": issuer, "sub": "alice", "sid": "s1", "iat": now.Unix(),
 	})
 	if err != nil {
 		w.Fatal(err)
 	}
-	s := session.Session{ID: newID()}
-	s.Identity = session.Identity{Created: now, Checked: now}
-	s.Identity.IDToken, _ = idToken.Object()
-	s.Times.Deadline = now.Add(lifetime).UnixMilli()
-	tokens := session.NewTokens(&session.ProviderTokens{AccessToken: "at"}, "nonce")
-	if err := w.Begin(w.Context(), &s, tokens); err != nil {
+	id := session.Identity{Created: now, Checked: now}
+	id.IDToken, _ = idToken.Object()
+	return id
+}
+
+// login begins a session of alice that ends after a time. Its tokens are at-0 and rt-0.
+func (w *world) login(lifetime time.Duration) session.Session {
+	w.Helper()
+	s := session.Session{ID: newID(), Identity: w.identity()}
+	s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
+	if err := w.Begin(w.Context(), &s, session.NewTokens(tokens(0), "nonce")); err != nil {
 		w.Fatal(err)
 	}
 	return s
+}
+
+// tokens returns the provider's tokens with a number.
+func tokens(n int) *session.ProviderTokens {
+	return &session.ProviderTokens{
+		AccessToken: fmt.Sprint("at-", n), RefreshToken: fmt.Sprint("rt-", n),
+		Expiry: time.Now().Add(tokenLife),
+	}
 }
 
 func newID() session.ID {
 	return session.ID((rand.Text() + rand.Text())[:session.IDSize])
 }
 
-// told counts the events of a type.
-func (w *world) told(t event.Type) (n int) {
+// call is the store: the one in memory, where it is not broken.
+func (w *world) call(ctx context.Context, c interleave.Call) interleave.Reply {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, e := range w.events {
-		if e.Type == t {
-			n++
+	w.asked[c.Key] = true
+	if _, ok := w.written[c.Key]; c.TTL != 0 && !ok {
+		w.written[c.Key] = c.TTL
+	}
+	broken := w.broken
+	w.mu.Unlock()
+	if broken != nil {
+		if err := broken(c); err != nil {
+			return interleave.Reply{Err: err}
 		}
 	}
-	return n
-}
-
-// recorder is a store that notes the time to live of every key.
-type recorder struct {
-	store.Store
-	mu   sync.Mutex
-	keys map[string]time.Duration
-}
-
-func (r *recorder) note(key string, ttl time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.keys == nil {
-		r.keys = map[string]time.Duration{}
+	if w.forever && c.TTL > 0 {
+		c.TTL = 1000 * time.Hour
 	}
-	r.keys[key] = ttl
+	return c.On(ctx, &w.memory)
 }
 
-func (r *recorder) Create(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	r.note(key, ttl)
-	return r.Store.Create(ctx, key, value, ttl)
+func (w *world) tell(e session.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e)
 }
 
-func (r *recorder) Swap(
-	ctx context.Context, key string, old, value []byte, ttl time.Duration,
-) error {
-	r.note(key, ttl)
-	return r.Store.Swap(ctx, key, old, value, ttl)
+// told returns the reasons of the events of a type.
+func (w *world) told(t event.Type) []event.Reason {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var reasons []event.Reason
+	for _, e := range w.events {
+		if e.Type == t {
+			reasons = append(reasons, e.Reason)
+		}
+	}
+	return reasons
 }
 
-// living returns the keys that are still there.
-func (r *recorder) living(ctx context.Context) (keys []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for key := range r.keys {
-		if _, err := r.Get(ctx, key); err == nil {
+// wantTold checks the reasons of the events of a type.
+func (w *world) wantTold(t event.Type, want ...event.Reason) {
+	w.Helper()
+	if got := w.told(t); !slices.Equal(got, want) {
+		w.Errorf("events %s with the reasons %q, want %q", t, got, want)
+	}
+}
+
+// wantErr checks an error.
+func (w *world) wantErr(got, want error) {
+	w.Helper()
+	if !errors.Is(got, want) {
+		w.Errorf("error %v, want %v", got, want)
+	}
+}
+
+// living returns the keys and sets of the store that hold something, without those that begin with
+// one of the prefixes.
+func (w *world) living(except ...string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var keys []string
+	for key := range w.asked {
+		_, err := w.memory.Get(w.Context(), key)
+		in, _ := w.memory.Members(w.Context(), key)
+		skip := slices.ContainsFunc(except, func(p string) bool { return strings.HasPrefix(key, p) })
+		if (err == nil || len(in) > 0) && !skip {
 			keys = append(keys, key)
 		}
 	}
+	slices.Sort(keys)
 	return keys
 }
 
-// nobody is a provider that is never asked.
-type nobody struct{ session.Provider }
+// key returns the one key with a prefix that was ever asked for.
+func (w *world) key(prefix string) string {
+	w.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var keys []string
+	for key := range w.asked {
+		if strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) != 1 {
+		w.Fatalf("keys %q with the prefix %s", keys, prefix)
+	}
+	return keys[0]
+}
+
+// change overwrites the one record with a prefix.
+func (w *world) change(prefix string, f func(sealed []byte) []byte) {
+	w.Helper()
+	key := w.key(prefix)
+	old, err := w.memory.Get(w.Context(), key)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := w.memory.Swap(w.Context(), key, old, f(slices.Clone(old)), time.Hour); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// provider does what its fields say. It counts refreshes and remembers what was spent and revoked.
+type provider struct {
+	reach    func() error
+	refresh  func(n int) (*session.ProviderTokens, error) // nil: rotates
+	verify   func() error                                 // nil: accepts
+	userinfo claims.Object
+	decide   func() error
+
+	mu      sync.Mutex
+	spent   []string
+	revoked []string
+}
+
+var _ session.Provider = (*provider)(nil)
+
+// Reach implements [session.Provider].
+func (p *provider) Reach(context.Context, *session.Identity) error {
+	if p.reach == nil {
+		return nil
+	}
+	return p.reach()
+}
+
+// Refresh implements [session.Provider].
+func (p *provider) Refresh(
+	_ context.Context, _ *session.Identity, refreshToken string,
+) (*session.ProviderTokens, error) {
+	p.mu.Lock()
+	p.spent = append(p.spent, refreshToken)
+	n := len(p.spent)
+	p.mu.Unlock()
+	if p.refresh == nil {
+		return tokens(n), nil
+	}
+	return p.refresh(n)
+}
+
+// Verify implements [session.Provider].
+func (p *provider) Verify(
+	_ context.Context, id *session.Identity, _ *session.Tokens,
+) (claims.Object, error) {
+	if p.verify == nil {
+		return id.IDToken, nil
+	}
+	return "", p.verify()
+}
+
+// Userinfo implements [session.Provider].
+func (p *provider) Userinfo(context.Context, *session.Identity, string) (claims.Object, error) {
+	return p.userinfo, nil
+}
+
+// Decide implements [session.Provider].
+func (p *provider) Decide(_ context.Context, id session.Identity) (session.Identity, error) {
+	if p.decide == nil {
+		return id, nil
+	}
+	return id, p.decide()
+}
+
+// Revoke implements [session.Provider].
+func (p *provider) Revoke(_ context.Context, _ *session.Identity, refreshToken string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.revoked = append(p.revoked, refreshToken)
+}
+
+// failure is why the provider gives no good answer.
+func failure(k session.FailureKind, r event.Reason) error {
+	return &session.Failure{Kind: k, Reason: cmp.Or(r, "reason"), Err: errors.New("the cause")}
+}

@@ -1,35 +1,109 @@
 package session_test
 
 import (
+	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/interleave"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-func TestSaveValues(t *testing.T) {
-	put := func(current claims.Object) claims.Object { return current.With("a", claims.Text("1")) }
+// put returns a merge that sets a value.
+func put(name string) func(claims.Object) claims.Object {
+	return func(o claims.Object) claims.Object { return o.With(name, claims.Text("1")) }
+}
 
-	t.Run("C106 values put when the deadline has just passed leave nothing for ever", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+// values reads the values of a session.
+func (w *world) values(s session.Session) session.Values {
+	w.Helper()
+	v, err := w.ReadValues(w.Context(), s.ID)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return v
+}
+
+func TestSaveValues(t *testing.T) {
+	inTime(t, "C106 values put when the deadline has just passed leave nothing for ever",
+		func(t *testing.T) {
 			w := newWorld(t, nil)
 			s := w.login(5 * time.Minute)
-			v, err := w.ReadValues(t.Context(), s.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
+			v := w.values(s)
 			time.Sleep(10 * time.Minute)
-			_ = w.SaveValues(t.Context(), &s, &v, put)
-			for key, ttl := range w.store.keys {
+			_ = w.SaveValues(t.Context(), &s, &v, put("a"))
+			for key, ttl := range w.written {
 				if ttl <= 0 {
 					t.Errorf("%s for %v", key, ttl)
 				}
 			}
 			time.Sleep(time.Second)
-			if keys := w.store.living(t.Context()); len(keys) != 0 {
+			if keys := w.living(); len(keys) != 0 {
 				t.Errorf("records are left: %v", keys)
 			}
 		})
+	inTime(t, "F29 a save goes on top of what another request has saved", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		first, second := w.values(s), w.values(s)
+		w.wantErr(w.SaveValues(t.Context(), &s, &first, put("a")), nil)
+		w.wantErr(w.SaveValues(t.Context(), &s, &second, put("b")), nil)
+		w.wantErr(w.SaveValues(t.Context(), &s, &first, put("c")), nil)
+		got := w.values(s).Current
+		for _, name := range []string{"a", "b", "c"} {
+			if _, ok := got.Get(name); !ok {
+				t.Errorf("the value %s is lost", name)
+			}
+		}
+	})
+	inTime(t, "C107 values of a session that was ended are not saved", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		v := w.values(s)
+		w.wantErr(w.End(t.Context(), s.ID), nil)
+		w.wantErr(w.SaveValues(t.Context(), &s, &v, put("a")), session.ErrGone)
+		if keys := w.living(); len(keys) != 0 {
+			t.Errorf("records are left: %v", keys)
+		}
+	})
+	inTime(t, "F41 values under a key of another replica stay, and the save says why not",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			v := w.values(s)
+			w.wantErr(w.SaveValues(t.Context(), &s, &v, put("a")), nil)
+			other := w.replica(func(c *session.Config) { c.Ring = newRing(t, 1) })
+			foreign, err := other.ReadValues(t.Context(), s.ID)
+			w.wantErr(err, nil)
+			err = other.SaveValues(t.Context(), &s, &foreign, put("b"))
+			if err == nil || errors.Is(err, session.ErrGone) || errors.Is(err, session.ErrStore) {
+				t.Errorf("error %v", err)
+			}
+			if _, ok := w.values(s).Current.Get("a"); !ok {
+				t.Error("the values are lost")
+			}
+			w.wantTold(event.SessionUnreadable, event.ReasonKeyUnknown)
+		})
+	inTime(t, "F22 damaged values are deleted, and the session has none", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		v := w.values(s)
+		w.wantErr(w.SaveValues(t.Context(), &s, &v, put("a")), nil)
+		w.change("v:", damage)
+		v = w.values(s)
+		if v.Current != "" {
+			t.Errorf("values %q", v.Current)
+		}
+		w.wantErr(w.SaveValues(t.Context(), &s, &v, put("b")), nil)
+		w.wantTold(event.SessionUnreadable, event.ReasonDamaged)
+	})
+	inTime(t, "F16 a store that is ill is an error, and no values", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.broken = func(interleave.Call) error { return errors.New("down") }
+		_, err := w.ReadValues(t.Context(), s.ID)
+		w.wantErr(err, session.ErrStore)
 	})
 }

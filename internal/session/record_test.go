@@ -1,0 +1,237 @@
+package session_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/interleave"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// damage changes the last bit of a record.
+func damage(sealed []byte) []byte { sealed[len(sealed)-1] ^= 1; return sealed }
+
+func TestTimesEnds(t *testing.T) {
+	const idle = time.Minute
+	tests := []struct {
+		name  string
+		times session.Times
+		want  int64
+	}{
+		{"tokens and values have only a deadline", session.Times{Deadline: 500_000}, 500_000},
+		{"idle before the deadline", session.Times{Deadline: 500_000, Seen: 1}, 60_001},
+		{"the deadline before idle", session.Times{Deadline: 500_000, Seen: 499_999}, 500_000},
+		{"both at once", session.Times{Deadline: 500_000, Seen: 440_000}, 500_000},
+		{"used after the deadline", session.Times{Deadline: 5, Seen: 10}, 5},
+		{"a deadline long ago", session.Times{Deadline: -1, Seen: 10}, -1},
+	}
+	for _, tt := range tests {
+		t.Run("C105 "+tt.name, func(t *testing.T) {
+			if got := tt.times.Ends(idle); got != tt.want {
+				t.Errorf("%+v ends at %d, want %d", tt.times, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestReadOfARecordThatCannotBeOpened(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(sealed []byte) []byte
+		reason event.Reason
+		kept   bool
+	}{
+		{"F22 C103 damaged: deleted", damage, event.ReasonDamaged, false},
+		{
+			"F22 C105 with another deadline: deleted",
+			func(b []byte) []byte { b[12] ^= 1; return b }, event.ReasonDamaged, false,
+		},
+		{"F22 empty: deleted", func([]byte) []byte { return nil }, event.ReasonDamaged, false},
+		{
+			"F41 of a newer version: kept",
+			func(b []byte) []byte { b[0]++; return b }, event.ReasonVersionNewer, true,
+		},
+		{
+			"F41 of an unknown key: kept",
+			func(b []byte) []byte { b[1] ^= 1; return b }, event.ReasonKeyUnknown, true,
+		},
+	}
+	for _, tt := range tests {
+		for prefix, read := range map[string]func(*world, session.ID) error{
+			"s:": func(w *world, id session.ID) error { _, err := w.Load(w.Context(), id); return err },
+			"t:": func(w *world, id session.ID) error { _, err := w.Tokens(w.Context(), id); return err },
+		} {
+			t.Run(prefix+" "+tt.name, func(t *testing.T) {
+				w := newWorld(t, nil)
+				s := w.login(lifetime)
+				w.change(prefix, tt.change)
+				w.wantErr(read(w, s.ID), session.ErrGone)
+				w.wantTold(event.SessionUnreadable, tt.reason)
+				if kept := slices.Contains(w.living(), w.key(prefix)); kept != tt.kept {
+					t.Errorf("the record is kept: %v", kept)
+				}
+			})
+		}
+	}
+
+	t.Run("F41 a logout ends a session whose record is of an unknown key", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		other := w.replica(func(c *session.Config) { c.Ring = newRing(t, 1) })
+		w.wantErr(other.End(t.Context(), s.ID), nil)
+		_, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, session.ErrGone)
+	})
+}
+
+func TestReadOfARecordThatIsOver(t *testing.T) {
+	tests := []struct {
+		name     string
+		lifetime time.Duration
+		reason   event.Reason
+	}{
+		{"idle", lifetime, event.ReasonIdle},
+		{"at its deadline", 30 * time.Minute, event.ReasonAbsolute},
+	}
+	for _, tt := range tests {
+		name := "C105 " + tt.name + ": deleted with all that belongs to it, " +
+			"though the store would keep it"
+		inTime(t, name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.forever = true
+			s := w.login(tt.lifetime)
+			time.Sleep(min(tt.lifetime, time.Hour) - time.Millisecond)
+			w.wantTold(event.SessionExpired)
+			if n := len(w.living()); n != 5 { // s: t: d: u: i:
+				t.Errorf("%d keys before the end: %q", n, w.living())
+			}
+			time.Sleep(time.Millisecond)
+			_, err := w.Load(t.Context(), s.ID)
+			w.wantErr(err, session.ErrGone)
+			w.wantTold(event.SessionExpired, tt.reason)
+			if keys := w.living(); len(keys) != 0 {
+				t.Errorf("left behind: %q", keys)
+			}
+		})
+	}
+
+	inTime(t, "C105 tokens are not read after the deadline", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.forever = true
+		s := w.login(5 * time.Minute)
+		time.Sleep(5 * time.Minute)
+		_, err := w.Tokens(t.Context(), s.ID)
+		w.wantErr(err, session.ErrGone)
+	})
+	inTime(t, "C107 a session that was used meanwhile is not deleted as idle", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.forever = true
+		s := w.login(lifetime)
+		time.Sleep(time.Hour)
+		w.broken = func(c interleave.Call) error {
+			if c.Is(interleave.Delete, "s:") {
+				w.change("s:", func([]byte) []byte { return []byte("written by another") })
+			}
+			return nil
+		}
+		_, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, session.ErrGone)
+		if !slices.Contains(w.living(), w.key("s:")) || !slices.Contains(w.living(), w.key("d:")) {
+			t.Errorf("only %q is left", w.living())
+		}
+	})
+}
+
+func TestLoad(t *testing.T) {
+	down := errors.New("down")
+	inTime(t, "F16 a store that does not answer is an error of the store", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.broken = func(interleave.Call) error { return down }
+		_, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, session.ErrStore)
+		w.wantErr(err, down)
+		w.wantTold(event.StoreUnavailable, "")
+	})
+	inTime(t, "C108 F18 a note of use that is refused is an event and no error", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		time.Sleep(3 * time.Minute)
+		w.broken = func(c interleave.Call) error {
+			if c.Op == interleave.Swap {
+				return down
+			}
+			return nil
+		}
+		got, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		if got.Times != s.Times {
+			t.Errorf("times %v, want %v", got.Times, s.Times)
+		}
+		w.wantTold(event.SessionTouchFailed, "")
+	})
+	inTime(t, "C107 a session that ends before its use is noted is gone", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		time.Sleep(3 * time.Minute)
+		w.broken = func(c interleave.Call) error {
+			if c.Is(interleave.Swap, "s:") {
+				return w.memory.Delete(t.Context(), c.Key, nil)
+			}
+			return nil
+		}
+		_, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, session.ErrGone)
+	})
+	inTime(t, "C108 two notes of use at a time: the session is loaded", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		time.Sleep(3 * time.Minute)
+		var other error
+		w.broken = func(c interleave.Call) error {
+			if c.Is(interleave.Swap, "s:") {
+				w.broken = nil
+				_, other = w.replica(nil).Load(t.Context(), s.ID)
+			}
+			return nil
+		}
+		_, err := w.Load(t.Context(), s.ID)
+		w.wantErr(errors.Join(err, other), nil)
+	})
+}
+
+func TestBegin(t *testing.T) {
+	inTime(t, "F38 an identity that is too large is refused, and leaves nothing", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.MaxBytes = 10 })
+		s := session.Session{ID: newID(), Identity: w.identity()}
+		s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
+		err := w.Begin(t.Context(), &s, session.NewTokens(tokens(0), ""))
+		w.wantErr(err, session.ErrTooLarge)
+		if keys := w.living(); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
+	for _, prefix := range []string{"d:", "u:", "i:", "s:", "t:"} {
+		inTime(t, "F16 "+prefix+" is carried out and said to have failed: nothing stays",
+			func(t *testing.T) {
+				w := newWorld(t, nil)
+				w.broken = func(c interleave.Call) error {
+					if c.Is(interleave.Create, prefix) || c.Is(interleave.Add, prefix) {
+						_ = c.On(t.Context(), &w.memory)
+						return errors.New("the connection broke")
+					}
+					return nil
+				}
+				s := session.Session{ID: newID(), Identity: w.identity()}
+				s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
+				err := w.Begin(t.Context(), &s, session.NewTokens(tokens(0), ""))
+				w.wantErr(err, session.ErrStore)
+				if keys := w.living(); len(keys) != 0 {
+					t.Errorf("left behind: %q", keys)
+				}
+			})
+	}
+}
