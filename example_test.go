@@ -19,7 +19,7 @@ import (
 
 // A service behind a gate: one page for everybody, one for those who are logged in, one for administrators.
 func Example() {
-	keys, err := oidcgate.ParseKeys(os.Getenv("OIDCGATE_KEYS")) // openssl rand -base64 32
+	keys, err := oidcgate.ParseKeys(os.Getenv("SESSION_KEYS")) // openssl rand -base64 32
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -32,6 +32,7 @@ func Example() {
 		Issuer:   "https://id.example/realms/shop",
 		ClientID: "shop",
 		Auth:     oidcgate.ClientSecretBasic(os.Getenv("OIDC_CLIENT_SECRET")),
+		Scopes:   []string{"profile", "email"}, // besides "openid"
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -163,6 +164,73 @@ func ExampleDeny() {
 	fmt.Println(onLogin(context.Background(), oidcgate.NewLogin(id, "/")))
 	// Output:
 	// denied by OnLogin: Confirm your e-mail address first, then log in again.
+}
+
+// A handler reads a claim by its name, or by a pointer into it. A claim that is absent, or of another kind, is false.
+func ExampleIdentity_ClaimStrings() {
+	gate := exampleGate(oidcgate.Config{})
+	service := gate.Wrap(gate.Require()(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, _ := oidcgate.FromContext(r.Context()) // never nil behind Require
+		groups, _ := id.ClaimStrings("groups")
+		roles, _ := id.ClaimStrings("/realm_access/roles")
+		_, ok := id.ClaimStrings("entitlements")
+		_, _ = fmt.Fprintln(w, id.Name(), groups, roles, ok)
+	})))
+
+	visit(gate, service, "/account", &oidcgatetest.User{Subject: "alice", Claims: map[string]any{
+		"groups":       []string{"staff"},
+		"realm_access": map[string]any{"roles": []string{"admin", "editor"}},
+	}})
+	// Output:
+	// 200 alice [staff] [admin editor] false
+}
+
+// Decode reads many claims at once. Each field has a tag, and the tag is compared with the claim letter for letter.
+func ExampleIdentity_Decode() {
+	id, err := oidcgate.NewIdentity("https://id.test", "alice", map[string]any{
+		"locale": "en-GB", "address": map[string]any{"country": "NZ"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var claims struct {
+		Locale  string `json:"locale"`
+		Address struct {
+			Country string `json:"country"`
+		} `json:"address"`
+	}
+	if err := id.Decode(&claims); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(claims.Locale, claims.Address.Country)
+	// Output:
+	// en-GB NZ
+}
+
+// An Unidy provider answers in the fragment unless it is asked for the query, and a public client has no secret.
+func ExampleProvider() {
+	_, err := oidcgate.New(oidcgate.Config{BaseURL: "http://localhost:8080"}, oidcgate.Provider{
+		Name:     "unidy",
+		Issuer:   "https://yourname.unidy.de",
+		ClientID: "shop",
+		Auth:     oidcgate.ClientSecretPost("a secret"),
+		Request:  oidcgate.RequestOptions{ResponseMode: "query"},
+		Userinfo: oidcgate.UserinfoOptional,
+	}, oidcgate.Provider{
+		Name:     "unikname",
+		Issuer:   "https://connect.unikname.com/oidc",
+		ClientID: "shop",
+		Auth:     oidcgate.PublicClient(),
+		Endpoints: oidcgate.Endpoints{
+			Authorization: "https://connect.unikname.com/oidc/authorize",
+			Token:         "https://connect.unikname.com/oidc/accessToken",
+			Userinfo:      "https://connect.unikname.com/oidc/profile",
+		}, // the others are discovered
+		Userinfo: oidcgate.UserinfoOptional,
+	})
+	fmt.Println(err)
+	// Output:
+	// <nil>
 }
 
 // Values are the application's own, in the session of a visitor who is signed in.
