@@ -207,7 +207,7 @@ func ExampleIdentity_Decode() {
 	// en-GB NZ
 }
 
-// An Unidy provider answers in the fragment unless it is asked for the query, and a public client has no secret.
+// Two providers: one must be asked to answer in the query, the other has a public client and addresses set by hand.
 func ExampleProvider() {
 	_, err := oidcgate.New(oidcgate.Config{BaseURL: "http://localhost:8080"}, oidcgate.Provider{
 		Name:     "unidy",
