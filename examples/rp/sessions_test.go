@@ -262,6 +262,6 @@ func TestOptionsOfTokens(t *testing.T) {
 		}
 	}
 	if !c.Tokens.EndSession {
-		t.Error("END_WITH_TOKEN is true, but EndWithToken is not set")
+		t.Error("END_WITH_TOKEN is true, but Tokens.EndSession is not set")
 	}
 }
