@@ -92,7 +92,7 @@ func TestIllStore(t *testing.T) {
 				w.proxy = redistest.NewProxy(t, server.Addr)
 				addr = w.proxy.Addr
 			}
-			w.shop = rp.Start(t, options.With("OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+addr))
+			w.shop = rp.Start(t, options.With("OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+addr, "REDIS_TIMEOUT", "500ms"))
 			w.goThrough(t, ill)
 		})
 	}
@@ -241,7 +241,7 @@ func (w *ward) awaitWell(t *testing.T) {
 	t.Helper()
 	const inARow = 40 // times 50 ms
 	well := 0
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if well++; !w.shop.Ready() {
 			well = 0
 		}

@@ -52,8 +52,7 @@ func TestSmallExamplesLogIn(t *testing.T) {
 	}
 }
 
-// freeAddress returns an address with a free port, for a process that cannot report the port it
-// listens on.
+// freeAddress finds a port for a process that cannot tell which one it took.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,7 +63,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// start builds an example as a user would, and runs it until the test ends.
+// start builds and runs an example, as a user would, until the test ends.
 func start(t *testing.T, name string, env ...string) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), name)
@@ -85,19 +84,33 @@ func start(t *testing.T, name string, env ...string) {
 	})
 }
 
-// await waits until a process listens on addr.
+// patience is how long something may take on a busy machine.
+const patience = time.Minute
+
+// await waits until somebody listens.
 func await(t *testing.T, addr string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", addr); err == nil {
 			_ = conn.Close()
 			return
 		}
 	}
-	t.Fatalf("no process listens on %s", addr)
+	t.Fatalf("nobody listens on %s", addr)
 }
 
-func get(t *testing.T, browser *http.Client, url string) (int, string) {
+// get asks again for as long as the answer is 503, as a browser's user does: on a busy machine Redis may be late.
+func get(t *testing.T, browser *http.Client, url string) (status int, body string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if status, body = getOnce(t, browser, url); status != http.StatusServiceUnavailable {
+			break
+		}
+	}
+	return status, body
+}
+
+func getOnce(t *testing.T, browser *http.Client, url string) (int, string) {
 	t.Helper()
 	resp, err := browser.Get(url)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 func TestInChromium(t *testing.T) {
 	sites := startSites(t)
 	chromium := startChromium(t, sites.flags()...)
-	shared := redisstore.New(redistest.Start(t).Client(heedContexts))
+	shared := redisstore.NewWith(redistest.Start(t).Client(heedContexts), redisstore.Config{Timeout: patience})
 	stores := []struct {
 		name string
 		make func() store.Store

@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds what one visitor does in one test. Nothing waits for it but a test that fails.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // startChromium starts a browser that ends with the test, and returns the context its tabs are made from.
 func startChromium(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.Context {

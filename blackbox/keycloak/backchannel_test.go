@@ -17,7 +17,7 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/walk"
 )
 
-const patience = 30 * time.Second // with Keycloak, on a busy machine
+const patience = 3 * time.Minute // with Keycloak, on a busy machine
 
 // freeAddr returns a loopback address that nobody listens on.
 func freeAddr(t *testing.T) string {

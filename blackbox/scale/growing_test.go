@@ -13,6 +13,9 @@ import (
 // mediumLife is short enough for refreshes at all times, and longer than a burst of requests takes.
 const mediumLife = 8
 
+// failoverTimeout is REDIS_TIMEOUT where the primary dies: below the lease of a lock.
+const failoverTimeout = "2s"
+
 func sentinelURL(g *redistest.Group) string {
 	return "redis+sentinel://" + strings.Join(g.Sentinels, ",") + "/" + g.Name
 }
@@ -21,7 +24,7 @@ func sentinelURL(g *redistest.Group) string {
 // and lost by Redis about the time the primary died.
 func TestSentinelFailoverUnderTraffic(t *testing.T) {
 	group := redistest.StartSentinel(t)
-	w := newTown(t, plan{people: 24, firstTTL: mediumLife, refreshedTTL: mediumLife, options: []string{"REDIS_URL", sentinelURL(group)}})
+	w := newTown(t, plan{people: 24, firstTTL: mediumLife, refreshedTTL: mediumLife, options: []string{"REDIS_URL", sentinelURL(group), "REDIS_TIMEOUT", failoverTimeout}})
 	w.open(t, 3)
 	leavers, stayers := w.people[:4], w.people[4:]
 	w.logIn(t, w.people...)
@@ -55,7 +58,7 @@ func TestSentinelFailoverUnderTraffic(t *testing.T) {
 func TestFailoverThatLosesWrites(t *testing.T) {
 	group := redistest.StartSentinel(t)
 	w := newTown(t, plan{people: 16, firstTTL: shortLife, refreshedTTL: longLife,
-		options: []string{"REDIS_URL", sentinelURL(group), "PROVIDER_TIMEOUT", patience.String()}})
+		options: []string{"REDIS_URL", sentinelURL(group), "REDIS_TIMEOUT", failoverTimeout, "PROVIDER_TIMEOUT", patience.String()}})
 	w.open(t, 3)
 	w.logIn(t, w.people...)
 	letExpire()

@@ -21,7 +21,7 @@ func letExpire() { time.Sleep((shortLife + 1) * time.Second) }
 func TestThreeReplicasRefreshOnce(t *testing.T) {
 	const sessions, each = 50, 6
 	w := newTown(t, plan{people: sessions, firstTTL: shortLife, refreshedTTL: longLife,
-		options: []string{"REDIS_URL", "redis://" + redistest.Start(t).Addr, "PROVIDER_TIMEOUT", "4s"}})
+		options: []string{"REDIS_URL", "redis://" + redistest.Start(t).Addr, "PROVIDER_TIMEOUT", "10s"}})
 	w.open(t, 3)
 
 	t.Run("C082 F30 of 300 requests at expiry the provider sees one refresh per session", func(t *testing.T) {

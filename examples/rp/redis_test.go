@@ -99,7 +99,7 @@ func awaitSentinel(t *testing.T, addr, name string) {
 	sentinel := redis.NewSentinelClient(&redis.Options{Addr: addr})
 	defer func() { _ = sentinel.Close() }()
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err = sentinel.GetMasterAddrByName(t.Context(), name).Err(); err == nil {
 			return
 		}

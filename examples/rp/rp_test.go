@@ -108,6 +108,7 @@ func (w *world) open(scheme string, env map[string]string) {
 	all := map[string]string{
 		"BASE_URL": w.base, "OIDC_ISSUER": w.op.Issuer(), "OIDC_CLIENT_ID": "rp",
 		"OIDC_CLIENT_SECRET": "a secret", "OIDC_SCOPES": "profile email",
+		"REDIS_TIMEOUT": "10s", // on a busy machine Redis may be late
 	}
 	maps.Copy(all, env)
 	w.op.AddClient(oidcgatetest.Client{
@@ -479,7 +480,7 @@ func TestASessionOutlivesItsProcessInRedis(t *testing.T) {
 
 func TestStoreThatIsGone(t *testing.T) {
 	server := redistest.Start(t)
-	w := start(t, map[string]string{"REDIS_URL": "redis://" + server.Addr, "SESSION_VALUES": "true"})
+	w := start(t, map[string]string{"REDIS_URL": "redis://" + server.Addr, "REDIS_TIMEOUT": "500ms", "SESSION_VALUES": "true"})
 	w.get("/app")
 	server.Stop()
 	for _, path := range []string{"/me", "/whoami", "/token", "/app", "/put?k=a&v=b"} {

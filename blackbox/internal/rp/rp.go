@@ -87,7 +87,7 @@ func NewKey() string {
 }
 
 // Start starts a relying party that ends with the test. Of the options BASE_URL must be there; where ADDR is not,
-// it listens at the port of BASE_URL.
+// it listens at the port of BASE_URL; where REDIS_TIMEOUT is not, Redis may take long, as it does on a busy machine.
 func Start(t testing.TB, options Options) *Replica {
 	t.Helper()
 	base := options["BASE_URL"]
@@ -97,6 +97,9 @@ func Start(t testing.TB, options Options) *Replica {
 	}
 	cmd := exec.Command(program(t))
 	cmd.Env = []string{"ADDR=" + r.Addr, "GORACE=atexit_sleep_ms=0"} // the race detector ends with a nap
+	if options["REDIS_TIMEOUT"] == "" {
+		options = options.With("REDIS_TIMEOUT", "10s")
+	}
 	for name, value := range options {
 		if name != "ADDR" {
 			cmd.Env = append(cmd.Env, name+"="+value)
