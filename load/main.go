@@ -1,9 +1,11 @@
-// Command load fills one Redis with sessions, each begun by a login of its own through the gate, and tells what a
-// session takes and what a request and a logout cost as they become many.
+// Command load fills one Redis with sessions, each created by a login through the gate. It reports
+// how much memory a session takes, and how the cost of a request and of a logout depends on the
+// number of sessions.
 //
 //	go run . -sessions 1000,100000,1000000
 //
-// It takes about a millisecond of one core for each login, and 3 GB for a million. Nothing is written to disk.
+// A login takes about one millisecond of one core. One million sessions take 3 GB. Nothing is
+// written to disk.
 package main
 
 import (
@@ -93,7 +95,8 @@ func run(ctx context.Context, args []string) error {
 	return show(rows)
 }
 
-// A load is a shop and the cookies of those who are signed in there. Every visitor is a user of their own.
+// A load is a shop and the session cookies of its signed-in visitors. Every visitor is a different
+// user.
 type load struct {
 	shop     *shop
 	rdb      *redis.Client
@@ -101,7 +104,7 @@ type load struct {
 
 	before  gauge // of an empty Redis
 	cookies []string
-	begun   int // logins so far: it names the next user
+	begun   int // number of logins so far, used to name the next user
 	retries atomic.Int64
 }
 
@@ -119,19 +122,19 @@ func newLoad(ctx context.Context, rdb *redis.Client) (*load, error) {
 	return l, err
 }
 
-// A row is what was measured at a number of sessions.
+// A row holds the measurements at one number of sessions.
 type row struct {
 	sessions        int
 	memory          float64 // bytes per session
 	request, logout cost
 }
 
-// A cost is what something took on average.
+// A cost is the average cost of one operation.
 type cost struct {
 	commands float64       // sent to Redis
 	redis    time.Duration // processor time of Redis
-	own      time.Duration // processor time of this process: the gate, and the little that asks it
-	took     time.Duration // on the clock, with as many at a time as there are cores
+	own      time.Duration // processor time of this process: mostly the gate
+	took     time.Duration // elapsed time, with one operation at a time per core
 }
 
 func (l *load) measureAt(ctx context.Context, n int, o options) (row, error) {
@@ -144,7 +147,8 @@ func (l *load) measureAt(ctx context.Context, n int, o options) (row, error) {
 	}
 	r := row{sessions: n, memory: float64(memory-l.before.memory) / float64(n)}
 	progress("%d sessions: %d requests", n, o.requests)
-	// Neighbours in time are not neighbours here: a stride that shares no factor with n visits all.
+	// Consecutive requests should not use sessions that were created together. A stride that has no
+	// common factor with n visits all of them.
 	r.request, err = l.measure(ctx, o.requests, func(i int) error {
 		return wantStatus(l.shop.ask(ctx, "GET", "/me", l.cookies[i*7919%n]), 200)
 	})
@@ -160,7 +164,7 @@ func (l *load) measureAt(ctx context.Context, n int, o options) (row, error) {
 	return r, err
 }
 
-// fillers log in at a time: a login waits for Redis most of its time.
+// fillers is the number of logins at a time. It is high because a login mostly waits for Redis.
 const fillers = 48
 
 // fill signs visitors in until there are n.
@@ -195,7 +199,7 @@ func (l *load) fill(ctx context.Context, n int) error {
 	return errors.Join(err, ctx.Err())
 }
 
-// logIn tries again where Redis did not answer in time, as it may on a machine that has other things to do.
+// logIn tries again if Redis did not answer in time, which can happen on a busy machine.
 func (l *load) logIn(ctx context.Context, id string) (string, error) {
 	for try := 1; ; try++ {
 		cookie, err := l.shop.logIn(ctx, "user-"+id, fmt.Sprint("sid-", id, "-", try))
@@ -209,8 +213,9 @@ func (l *load) logIn(ctx context.Context, id string) (string, error) {
 
 const maxTries = 5
 
-// settledMemory waits until the marks of the logins that were used are over, which all leave for a while, and has
-// Redis forget them: by itself it may keep a tenth of them, and SCAN deletes what it finds expired.
+// settledMemory waits until the marks of used login attempts have expired. Then it makes Redis
+// delete them: Redis itself may keep a tenth of the expired keys, and SCAN deletes those that it
+// finds.
 func (l *load) settledMemory(ctx context.Context) (int64, error) {
 	progress("waiting for the marks of used logins to expire")
 	select {
@@ -224,7 +229,7 @@ func (l *load) settledMemory(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// A login that was tried again may have left something.
+	// A login that was tried again may have left additional keys.
 	if want := keysPerSession * int64(len(l.cookies)); keys < want || keys > want+keysPerSession*l.retries.Load() {
 		return 0, fmt.Errorf("load: Redis has %d keys, want %d", keys, want)
 	}
@@ -232,8 +237,8 @@ func (l *load) settledMemory(ctx context.Context) (int64, error) {
 	return g.memory, err
 }
 
-// keysPerSession are identity, tokens, what the index says of the session, and two sets of the index. Every visitor
-// is a user of their own here.
+// keysPerSession counts the identity, the tokens, the session's entry in the index, and two sets of
+// the index. The sets are not shared, because every visitor is a different user.
 const keysPerSession = 5
 
 func (l *load) measure(ctx context.Context, n int, do func(int) error) (cost, error) {
@@ -252,7 +257,8 @@ func (l *load) measure(ctx context.Context, n int, do func(int) error) (cost, er
 	return cost{float64(commands) / float64(n), each(after.cpu - before.cpu), each(own), each(took)}, err
 }
 
-// inParallel does n things, so many at a time, and ends with the first error.
+// inParallel calls do n times, with a limited number of calls at a time, and stops at the first
+// error.
 func inParallel(workers, n int, do func(int) error) error {
 	var next atomic.Int64
 	errs := make([]error, workers)

@@ -23,20 +23,20 @@ const (
 	keyID    = "the key"
 )
 
-// A provider answers a gate's requests in this process and remembers nothing, so that a million logins cost it
-// nothing: what it would have to know stands in the code and in the refresh token.
+// A provider answers the gate's requests in this process. It stores nothing, so that a million
+// logins need no memory: the code and the refresh token contain all its data.
 type provider struct {
 	tokenLife time.Duration
-	fault     atomic.Pointer[fault] // nil: it is well
+	fault     atomic.Pointer[fault] // nil: it answers correctly
 
 	signer jose.Signer
 	keys   []byte
 }
 
-// A fault answers in the provider's place.
+// A fault answers instead of the provider.
 type fault func(*http.Request) (*http.Response, error)
 
-// A grant is who logged in. It is what codes and refresh tokens say.
+// A grant says who logged in. Codes and refresh tokens contain it.
 type grant struct {
 	Subject   string `json:"sub"`
 	SessionID string `json:"sid"`
@@ -93,7 +93,7 @@ func answer(r *http.Request, status int, body []byte) *http.Response {
 	}
 }
 
-// token answers a code or a refresh token with a new set of tokens.
+// token exchanges a code or a refresh token for new tokens.
 func (p *provider) token(r *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -111,7 +111,8 @@ func (p *provider) token(r *http.Request) (*http.Response, error) {
 	return answer(r, http.StatusOK, text), err
 }
 
-// tokens have the size that tokens have: about fifteen claims, and an access token of 600 bytes.
+// tokens returns tokens of a realistic size: about fifteen claims, and an access token of 600
+// bytes.
 func (p *provider) tokens(g grant) ([]byte, error) {
 	now := time.Now()
 	claims := map[string]any{

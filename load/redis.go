@@ -14,7 +14,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// startRedis starts a redis-server on loopback that keeps everything in memory and writes nothing to disk.
+// startRedis starts a redis-server on loopback that keeps everything in memory and writes nothing
+// to disk.
 func startRedis(ctx context.Context) (_ *redis.Client, stop func(), err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,9 +45,9 @@ func startRedis(ctx context.Context) (_ *redis.Client, stop func(), err error) {
 	}
 }
 
-// A gauge is what Redis says of itself.
+// A gauge holds figures that Redis reports about itself.
 type gauge struct {
-	memory int64         // bytes that it takes, without what its clients do
+	memory int64         // bytes of memory, without the buffers of its clients
 	cpu    time.Duration // of the process
 }
 
@@ -63,7 +64,7 @@ func readGauge(ctx context.Context, rdb *redis.Client) (gauge, error) {
 			var n int64
 			n, err = strconv.ParseInt(value, 10, 64)
 			g.memory += n
-		case "mem_clients_normal": // which are no session's
+		case "mem_clients_normal": // not part of the sessions
 			var n int64
 			n, err = strconv.ParseInt(value, 10, 64)
 			g.memory -= n
