@@ -15,7 +15,7 @@ import (
 	"github.com/oidcgate/oidcgate/store/redisstore"
 )
 
-// discard is a ResponseWriter that costs next to nothing.
+// discard is a ResponseWriter that does almost nothing.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header         { return d.header }
@@ -28,7 +28,7 @@ func newRequest(ctx context.Context, cookie string) *http.Request {
 	return r
 }
 
-// benchmarkServe measures the handler alone, without a server round it.
+// benchmarkServe measures the handler alone, without a server.
 func benchmarkServe(b *testing.B, s *site) {
 	r := newRequest(b.Context(), s.cookie)
 	rec := httptest.NewRecorder()
@@ -43,8 +43,8 @@ func benchmarkServe(b *testing.B, s *site) {
 	}
 }
 
-// benchmarkLogin measures a login from the guarded page back to it, with the browser and the provider's part,
-// which signs the ID Token, in the same process.
+// benchmarkLogin measures a login from the guarded page back to it. The browser and the provider,
+// which signs the ID Token, run in the same process and are included.
 func benchmarkLogin(b *testing.B, s store.Store) {
 	shop, err := newShop(s)
 	if err != nil {
@@ -59,7 +59,7 @@ func benchmarkLogin(b *testing.B, s store.Store) {
 	}
 }
 
-// A result is that of a benchmark, with its name.
+// A result is the result of a benchmark, with its name.
 type result struct {
 	name string
 	testing.BenchmarkResult
@@ -108,21 +108,21 @@ func measureLogins(redisAddr string) ([]result, error) {
 
 func benchmark(name string, f func(*testing.B)) (result, error) {
 	r := result{name, testing.Benchmark(f)}
-	if r.N == 0 { // what a benchmark that failed returns
+	if r.N == 0 { // the benchmark failed
 		return r, errors.New(name + ": the benchmark failed")
 	}
 	return r, nil
 }
 
-// A size is what one session takes in Redis.
+// A size is the memory that one session takes in Redis.
 type size struct {
 	keys    int
 	request int64 // the record that a request reads, in bytes
 	total   int64 // all values, in bytes
 }
 
-// measureSize logs in on an empty Redis and adds up what is there then, what guards the login's single use
-// included.
+// measureSize logs in on an empty Redis and adds up the sizes of all values, including the mark of
+// the used login attempt.
 func measureSize(ctx context.Context, redisAddr string) (size, error) {
 	rdb := newClient(redisAddr)
 	defer func() { _ = rdb.Close() }()
@@ -152,7 +152,8 @@ func measureSize(ctx context.Context, redisAddr string) (size, error) {
 	return s, err
 }
 
-// valueSize returns the length of a string, and of anything else what it takes in Redis's memory.
+// valueSize returns the length of a string, or the memory that Redis uses for a value of another
+// type.
 func valueSize(ctx context.Context, rdb *redis.Client, key string) (int64, error) {
 	kind, err := rdb.Type(ctx, key).Result()
 	if err != nil {

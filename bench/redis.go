@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// A redisServer is a redis-server of this program's own, without persistence, on loopback.
+// A redisServer is a redis-server that this program starts on loopback, without persistence.
 type redisServer struct {
 	addr string
 	stop func()
 }
 
-// startRedis starts a server that ends with the context, or by stop.
+// startRedis starts a server that runs until the context ends or stop is called.
 func startRedis(ctx context.Context) (*redisServer, error) {
 	port, err := freePort()
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A report is all that was measured.
+// A report holds all measurements.
 type report struct {
 	options options
 	size    size

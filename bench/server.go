@@ -17,11 +17,11 @@ import (
 	"time"
 )
 
-// hello is what a server says on its standard output when it listens.
+// hello is the line that a server prints on its standard output when it listens.
 type hello struct{ Addr, Cookie string }
 
-// serve is the server's side: it listens until its standard input ends, and answers each line there with the
-// processor time it has used so far.
+// serve is the code of the server process. It serves until its standard input ends, and answers
+// each line of the input with the processor time it has used so far.
 func serve(ctx context.Context, name, redisAddr string) error {
 	s, err := findSubject(name)
 	if err != nil {
@@ -57,7 +57,7 @@ func serve(ctx context.Context, name, redisAddr string) error {
 	return nil
 }
 
-// processorTime returns what this process has used, in user mode and in the kernel.
+// processorTime returns the processor time of this process, in user mode and in the kernel.
 func processorTime() (time.Duration, error) {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -66,7 +66,7 @@ func processorTime() (time.Duration, error) {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
 }
 
-// A server is the other side: a subject in a process of its own.
+// A server is a running server process of a subject, seen from the load generator.
 type server struct {
 	hello
 	process *exec.Cmd
@@ -113,6 +113,6 @@ func (s *server) used() (time.Duration, error) {
 }
 
 func (s *server) stop() error {
-	_ = s.ask.Close() // the end of its input ends it
+	_ = s.ask.Close() // the server ends when its input ends
 	return s.process.Wait()
 }

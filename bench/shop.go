@@ -20,7 +20,7 @@ import (
 	"github.com/oidcgate/oidcgate/store"
 )
 
-// The session that everything is measured with: 15 claims in an ID Token of about 1200 bytes, and tokens of
+// The session used in all measurements: 15 claims in an ID Token of about 1200 bytes, and tokens of
 // the size that large providers issue.
 const (
 	userSubject = "248289761001"
@@ -39,7 +39,7 @@ var (
 	refreshToken = strings.Repeat("r", 700)
 )
 
-// A shop is an application behind a gate, and its provider in the same process.
+// A shop is an application with a gate, and its provider in the same process.
 type shop struct {
 	handler  http.Handler
 	gate     *oidcgate.Gate
@@ -102,8 +102,8 @@ func newProvider() (*oidcgatetest.Provider, error) {
 	return op, nil
 }
 
-// login signs a visitor with a new browser in, from the guarded page to the guarded page, and returns the
-// cookie of the session.
+// login signs a visitor in with a new browser, from the guarded page back to it, and returns the
+// session cookie.
 func (s *shop) login(ctx context.Context) (cookie string, err error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -116,7 +116,7 @@ func (s *shop) login(ctx context.Context) (cookie string, err error) {
 	if err != nil {
 		return "", err
 	}
-	r.Header.Set("Accept", "text/html") // a navigation, which is led to the login
+	r.Header.Set("Accept", "text/html") // a navigation, which is redirected to the login
 	resp, err := browser.Do(r)
 	if err != nil {
 		return "", err
