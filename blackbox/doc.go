@@ -1,3 +1,4 @@
-// Package blackbox tests oidcgate from outside: the relying party of ../examples/rp as a process of its own,
-// before a real provider (the oidc-provider in provider/) and a real Redis, visited over the wire.
+// Package blackbox tests oidcgate from outside. The relying party of ../examples/rp runs as a
+// separate process, with a real provider (the oidc-provider in provider/) and a real Redis, and the
+// tests send HTTP requests to it.
 package blackbox

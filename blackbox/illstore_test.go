@@ -18,24 +18,24 @@ import (
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
-// illness is what befalls Redis while visitors go on.
+// illness is a fault of Redis while visitors use the service.
 type illness struct {
 	name    string
 	befall  func(*testing.T, *ward)
 	heal    func(*testing.T, *ward)
 	proxied bool // the service reaches Redis through a proxy
 	reads   bool // Redis still answers reads
-	deletes bool // and still deletes
+	deletes bool // Redis still deletes
 }
 
-// ward is a service whose Redis falls ill.
+// ward is a service whose Redis gets a fault.
 type ward struct {
 	redis *redistest.Server
-	proxy *redistest.Proxy // where the illness wants one
+	proxy *redistest.Proxy // if the fault needs one
 	admin *redis.Client
 	shop  *rp.Replica
 
-	issuer string // of the provider, which is well
+	issuer string // of the provider, which has no fault
 }
 
 var illnesses = []illness{
@@ -57,7 +57,7 @@ var illnesses = []illness{
 	},
 	{
 		name:   "read-only",
-		befall: func(t *testing.T, w *ward) { w.command(t, "REPLICAOF", "127.0.0.1", "1") }, // where nobody listens
+		befall: func(t *testing.T, w *ward) { w.command(t, "REPLICAOF", "127.0.0.1", "1") }, // no process listens there
 		heal:   func(t *testing.T, w *ward) { w.command(t, "REPLICAOF", "NO", "ONE") },
 		reads:  true,
 	},
@@ -66,7 +66,7 @@ var illnesses = []illness{
 		befall:  func(t *testing.T, w *ward) { w.command(t, "CONFIG", "SET", "maxmemory", "1") },
 		heal:    func(t *testing.T, w *ward) { w.command(t, "CONFIG", "SET", "maxmemory", "0") },
 		reads:   true,
-		deletes: true, // which needs no memory
+		deletes: true, // deleting needs no memory
 	},
 }
 
@@ -77,14 +77,15 @@ func (w *ward) command(t *testing.T, args ...any) {
 	}
 }
 
-// An ill Redis logs nobody out: what needs only reading goes on as long as Redis can be read, the rest is 503 with
-// Retry-After and leaves cookies alone, and all is as before once Redis is well.
+// A fault of Redis signs nobody out. Requests that only read work as long as Redis answers reads.
+// All others get 503 with Retry-After, and their cookies stay. When Redis works again, everything
+// works as before.
 func TestIllStore(t *testing.T) {
 	options, client := newShop(t)
 	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}})
 	for _, ill := range illnesses {
 		t.Run("Redis is "+ill.name, func(t *testing.T) {
-			// What is written is on disk before it is answered, so that a Redis that starts again knows it all.
+			// Redis writes to disk before it answers, so that a restarted Redis has all data.
 			server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 			w := &ward{redis: server, admin: server.Client(nil), issuer: op.Issuer}
 			addr := server.Addr
@@ -140,7 +141,7 @@ func (w *ward) goThrough(t *testing.T, ill illness) {
 
 func sameCookie(a, b *http.Cookie) bool { return a.Name == b.Name && a.Value == b.Value }
 
-// wantReading holds as long as Redis can be read.
+// wantReading checks what must work as long as Redis answers reads.
 func (w *ward) wantReading(t *testing.T, alice *visitor.Visitor) {
 	t.Helper()
 	for _, page := range []string{"/public", "/whoami", "/app", "/admin", "/domain", "/token"} {
@@ -152,7 +153,8 @@ func (w *ward) wantReading(t *testing.T, alice *visitor.Visitor) {
 	wantUnavailable(t, alice, w.shop.URL+"/put?k=cart&v=pears")
 }
 
-// wantNothing holds while Redis answers nothing: who is signed in is not known then, and not denied.
+// wantNothing checks the answers while Redis does not answer: the service does not know whether the
+// visitor is signed in, and must not answer that the visitor is not.
 func (w *ward) wantNothing(t *testing.T, alice *visitor.Visitor) {
 	t.Helper()
 	walk.Status(t, alice, w.shop.URL+"/public", http.StatusOK)
@@ -179,20 +181,21 @@ func checkUnavailable(t *testing.T, p *visitor.Page) {
 	}
 }
 
-// wantNoLogout presses the button all the same.
+// wantNoLogout presses the logout button and checks that the answer is 503.
 func (w *ward) wantNoLogout(t *testing.T, v *visitor.Visitor) {
 	t.Helper()
 	checkUnavailable(t, v.Submit(t, visitor.NewForm(w.shop.URL+"/auth/logout")))
 }
 
-// wantLogout is what the visitor wishes, and nothing stands in its way.
+// wantLogout checks that a logout works.
 func (w *ward) wantLogout(t *testing.T, v *visitor.Visitor) {
 	t.Helper()
 	v.ConfirmLogout(t, v.Submit(t, visitor.NewForm(w.shop.URL+"/auth/logout")))
 	walk.Status(t, v, w.shop.URL+"/whoami", http.StatusUnauthorized)
 }
 
-// traffic keeps a visitor busy until the function it returns is called. No answer may deny who is signed in.
+// traffic sends requests of a visitor until the function it returns is called. No response may say
+// that the visitor is not signed in.
 func (w *ward) traffic(t *testing.T, v *visitor.Visitor) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -235,8 +238,8 @@ func visitOnce(v *visitor.Visitor, address string) error {
 	return nil
 }
 
-// awaitWell waits until the service has noticed, whichever connection it takes: after many refusals go-redis dials
-// for each of its pools about once a second.
+// awaitWell waits until the service works again on every connection: after many refused connections
+// go-redis dials only about once a second for each of its pools.
 func (w *ward) awaitWell(t *testing.T) {
 	t.Helper()
 	const inARow = 40 // times 50 ms

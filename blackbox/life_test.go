@@ -22,20 +22,21 @@ import (
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
-// guest is a visitor of a service, and what handlers say of the visitor.
+// guest is a visitor of a service, and what the handlers should answer to that visitor.
 type guest struct {
 	*visitor.Visitor
 	base     string
 	who      string // "signed in as ..." or "not signed in"
-	values   bool   // the service keeps values for this visitor
+	values   bool   // the service stores values for this visitor
 	protocol string // "HTTP/1.1" or "HTTP/2.0"
 }
 
-// habits are what handlers do and middlewares break. Each must look as it does without a gate.
+// habits are things that handlers do and a middleware can easily break. Each must work as it does
+// without a gate.
 var habits = []struct {
 	name  string
 	show  func(*testing.T, *guest)
-	http1 bool // HTTP/2 has no connection to give away
+	http1 bool // HTTP/2 requests share a connection, so it cannot be taken over
 }{
 	{name: "a stream sends each event by itself", show: showEvents},
 	{name: "a 103 goes out before the answer", show: showEarlyHints},
@@ -86,14 +87,14 @@ func live(t *testing.T, options rp.Options, roots *x509.CertPool, protocol strin
 				continue
 			}
 			t.Run(g.who+": "+habit.name, func(t *testing.T) {
-				t.Parallel() // as in life: values are put by several requests at once
+				t.Parallel() // so that several requests store values at the same time
 				habit.show(t, g)
 			})
 		}
 	}
 }
 
-// request asks for a path as a script does. header is "Name: value", or empty.
+// request sends a request as a script does. header is "Name: value", or empty.
 func (g *guest) request(t *testing.T, method, path, header string) *http.Response {
 	t.Helper()
 	resp, err := g.try(t, method, path, header, nil)
@@ -135,7 +136,7 @@ func wantBody(t *testing.T, resp *http.Response, status int, want string) {
 	}
 }
 
-// wantValue looks whether a handler's value outlived its request.
+// wantValue checks that a value which a handler stored is there in a later request.
 func (g *guest) wantValue(t *testing.T, key, want string) {
 	t.Helper()
 	if g.values {
@@ -154,8 +155,8 @@ func showEvents(t *testing.T, g *guest) {
 	}
 }
 
-// wantChunks looks at the bytes of the stream. What is flushed by itself is a chunk of its own there, however slow
-// reader and writer are (RFC 9112, section 7.1).
+// wantChunks checks the bytes of the stream. Data that is flushed separately is a separate chunk,
+// however slow reader and writer are (RFC 9112, section 7.1).
 func (g *guest) wantChunks(t *testing.T) {
 	t.Helper()
 	_, got, _ := strings.Cut(string(exchange(t, g.base, "/sse", g.Cookies(g.base))), "\r\n\r\n")

@@ -12,7 +12,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
-// The way of one visitor through a service, for every client authentication, router and store.
+// One visitor uses a service, with every client authentication method, router and store.
 func TestLogInAndOut(t *testing.T) {
 	server := redistest.Start(t)
 	options, basic := newShop(t)
@@ -43,7 +43,8 @@ func TestLogInAndOut(t *testing.T) {
 	}
 }
 
-// Claims may come from either place; where userinfo is off, the ID Token's are the only ones.
+// Claims may come from the ID Token or from userinfo. Without userinfo, only those of the ID Token
+// are there.
 func TestUserinfo(t *testing.T) {
 	options, client := newShop(t)
 	tests := []struct {

@@ -17,8 +17,8 @@ const (
 	sessionCookie = "oidcgate" // on plain http, where it cannot have the prefix __Host-
 )
 
-// newShop returns the options of a service and the client it is at the provider. The two know of each other once
-// OIDC_ISSUER is set.
+// newShop returns the options of a service and its registration as a client at the provider. The
+// caller must still set OIDC_ISSUER.
 func newShop(t testing.TB) (rp.Options, idp.Client) {
 	t.Helper()
 	base := rp.NewBaseURL(t)
@@ -33,7 +33,7 @@ func newShop(t testing.TB) (rp.Options, idp.Client) {
 	}, idp.NewClient("shop", clientSecret, "client_secret_basic", base)
 }
 
-// upToCallback logs in at the provider and returns the address it leads back to, which nobody has opened.
+// upToCallback logs in at the provider and returns the callback's address, without opening it.
 func upToCallback(t testing.TB, v *visitor.Visitor, base string, u idp.User) string {
 	t.Helper()
 	callback := base + "/auth/callback"

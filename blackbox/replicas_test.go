@@ -16,7 +16,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
-// Two processes are one service: nothing that a visitor began on one needs that one again.
+// Two processes form one service: a visitor can continue on either process what began on the other.
 func TestReplicas(t *testing.T) {
 	options, client := newShop(t)
 	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}})

@@ -18,7 +18,8 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/walk"
 )
 
-// targets are request targets that send a browser elsewhere when they come back as a Location.
+// targets are request targets that would send a browser to another site if they were used as
+// Location.
 var targets = []string{
 	"//evil.example/x",
 	`/\evil.example/x`,
@@ -41,7 +42,8 @@ var targets = []string{
 	`/\evil.example/../app`,
 }
 
-// What a request line names is never where the answer leads: that is this site or the provider.
+// A redirect leads only to this site or to the provider, never to a host that the request line
+// names.
 func TestRequestLinesThatNameAnotherSite(t *testing.T) {
 	options, client := newShop(t)
 	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}})
@@ -63,7 +65,7 @@ func TestRequestLinesThatNameAnotherSite(t *testing.T) {
 	}
 }
 
-// sendLine sends a request line as it is, which no client of the standard library would.
+// sendLine sends a request line unchanged. The clients of the standard library would change it.
 func sendLine(t *testing.T, shop *rp.Replica, target string, cookies []*http.Cookie) *http.Response {
 	t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(exchange(t, shop.URL, target, cookies))), nil)
@@ -74,7 +76,7 @@ func sendLine(t *testing.T, shop *rp.Replica, target string, cookies []*http.Coo
 	return resp
 }
 
-// exchange returns the bytes that answer a request for target.
+// exchange returns the bytes of the response to a request for target.
 func exchange(t *testing.T, base, target string, cookies []*http.Cookie) []byte {
 	t.Helper()
 	host := strings.TrimPrefix(base, "http://")
@@ -98,7 +100,8 @@ func exchange(t *testing.T, base, target string, cookies []*http.Cookie) []byte 
 	return answer
 }
 
-// wantHere resolves the Location as browsers do, which take a backslash for a slash.
+// wantHere resolves the Location as browsers do, which read a backslash as a slash, and fails if it
+// leads to another site.
 func wantHere(t *testing.T, resp *http.Response, base, issuer string) {
 	t.Helper()
 	location := resp.Header.Get("Location")
@@ -121,7 +124,8 @@ func wantHere(t *testing.T, resp *http.Response, base, issuer string) {
 	}
 }
 
-// wantReturnHere logs in with a return path that names another site, and ends on this one.
+// wantReturnHere logs in with a return path that names another site and fails unless the login ends
+// on this site.
 func wantReturnHere(t *testing.T, shop *rp.Replica) {
 	t.Helper()
 	for _, returnTo := range []string{"//evil.example/x", `/\evil.example/x`, "http://evil.example/x"} {

@@ -12,7 +12,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
-// Attempts live in the browser. A store that kept them could be filled by anybody.
+// Attempts are stored in the browser. If the store held them, anybody could fill it.
 func TestStrangersLeaveNothingInRedis(t *testing.T) {
 	const starts, atOnce = 10_000, 16
 	server := redistest.Start(t)
@@ -47,7 +47,7 @@ func TestStrangersLeaveNothingInRedis(t *testing.T) {
 	}
 }
 
-// startLogin reports whether one more stranger was sent to the provider.
+// startLogin reports whether one more visitor was redirected to the provider.
 func startLogin(t *testing.T, stranger *http.Client, base, issuer string) bool {
 	r, err := http.NewRequest(http.MethodGet, base+"/auth/login?return_to=/app", nil)
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package browser_test shows what only a browser does: cookies that are kept and sent by its own rules,
-// redirects over two sites, the back button, frames, and a Content-Security-Policy that is obeyed.
+// Package browser_test tests what only a real browser does: it stores and sends cookies by its own
+// rules, follows redirects between sites, has a back button, shows frames, and enforces a
+// Content-Security-Policy.
 package browser_test
 
 import (
@@ -43,7 +44,7 @@ func TestInChromium(t *testing.T) {
 
 func heedContexts(o *redis.Options) { o.ContextTimeoutEnabled = true }
 
-// stories are what visitors do. Each has a shop and a provider of its own.
+// stories are the tests. Each has its own shop and provider.
 var stories = []struct {
 	name string
 	tell func(*scene)
@@ -70,14 +71,14 @@ var stories = []struct {
 	{"an error page has its style, and the console has nothing to say", errorPageStory},
 }
 
-// scene is where a story takes place.
+// scene is the environment of a story.
 type scene struct {
 	*testing.T
 	chromium context.Context
 	op       *oidcgatetest.Provider
 }
 
-// visitor opens a browser in which nobody is signed in. At the end its console must be empty.
+// visitor opens a browser without a session. At the end of the test its console must be empty.
 func (s *scene) visitor() *tab {
 	s.Helper()
 	v := newVisitor(s.T, s.chromium)
@@ -85,7 +86,7 @@ func (s *scene) visitor() *tab {
 	return v
 }
 
-// customer is a visitor who has logged in as Alice and looks at the account.
+// customer is a visitor who has logged in as Alice and opened the account page.
 func (s *scene) customer() *tab {
 	s.Helper()
 	v := s.visitor()
@@ -95,7 +96,7 @@ func (s *scene) customer() *tab {
 	return v
 }
 
-// wantCalls fails the test unless an endpoint of the provider was called so often.
+// wantCalls fails the test unless an endpoint of the provider was called the given number of times.
 func (s *scene) wantCalls(endpoint oidcgatetest.Endpoint, want int) {
 	s.Helper()
 	if got := s.op.Count(endpoint); got != want {
@@ -103,7 +104,7 @@ func (s *scene) wantCalls(endpoint oidcgatetest.Endpoint, want int) {
 	}
 }
 
-// wantSignedIn fails the test unless that user is signed in, as a page says that is loaded now.
+// wantSignedIn loads a page and fails the test unless it names that user.
 func (v *tab) wantSignedIn(name string) {
 	v.Helper()
 	v.open(shopURL + "/account")
@@ -170,8 +171,9 @@ func (v *tab) onlyCookie(when string) *network.Cookie {
 	return cookies[0]
 }
 
-// wantProtected compares a cookie with what C104 demands. The browser has checked "__Host-" itself: it takes
-// no cookie of that name that has a Domain, another path, or came without TLS.
+// wantProtected compares a cookie with the attributes of rule C104. The browser checks "__Host-"
+// itself: it rejects a cookie of such a name that has a Domain or another path, or came without
+// TLS.
 func wantProtected(t *testing.T, c *network.Cookie) {
 	t.Helper()
 	type protection struct {
@@ -216,7 +218,7 @@ func backStory(s *scene) {
 	v := s.customer()
 	v.back()
 	v.wantText("h1", "Who are you?")
-	v.click("#alice") // the login that is over already
+	v.click("#alice") // for the login that has already finished
 	v.wantAt(shopURL + "/")
 	v.wantText("#who", "Alice Example")
 	s.wantCalls(oidcgatetest.Token, 1)
@@ -267,7 +269,8 @@ func confirmStory(s *scene) {
 	v.wantSignedOut(s)
 }
 
-// wantSignedOut fails the test unless the tab has come back from the provider's logout, and nothing is left.
+// wantSignedOut fails the test unless the tab has returned from the provider's logout and has no
+// session cookie.
 func (v *tab) wantSignedOut(s *scene) {
 	v.Helper()
 	if got := v.address(); !strings.HasPrefix(got, shopURL+"/auth/logout/done?") {
@@ -334,7 +337,7 @@ func loginLinkStory(s *scene) {
 }
 
 func frameStory(s *scene) {
-	v := newVisitor(s.T, s.chromium) // its console tells of the refusals
+	v := newVisitor(s.T, s.chromium) // not s.visitor, because its console reports the refusals
 	for _, path := range []string{"/", "/auth/login", "/auth/logout"} {
 		v.open(evil("frame", path))
 	}
@@ -349,7 +352,7 @@ func frameStory(s *scene) {
 }
 
 func embedsStory(s *scene) {
-	v := newVisitor(s.T, s.chromium) // its console tells of what could not be shown
+	v := newVisitor(s.T, s.chromium) // not s.visitor, because its console reports the refused frames
 	v.open(shopURL + "/embeds")
 	s.wantCalls(oidcgatetest.Authorization, 0)
 	if got := v.cookieNames(shopURL); got != nil {
@@ -402,7 +405,8 @@ func errorPageStory(s *scene) {
 	v.wantStyle()
 }
 
-// wantStyle fails the test unless the gate's own style is applied: its policy allows that one by its hash.
+// wantStyle fails the test unless the gate's own style is applied, which its policy allows by its
+// hash.
 func (v *tab) wantStyle() {
 	v.Helper()
 	const script = `(style => style.maxWidth + " " + style.borderTopLeftRadius)(getComputedStyle(document.querySelector("main")))`

@@ -17,10 +17,11 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience bounds what one visitor does in one test. Nothing waits for it but a test that fails.
-const patience = 3 * time.Minute
+// patience is the time limit for one visitor in one test. Only a failing test reaches it.
+const patience = time.Minute
 
-// startChromium starts a browser that ends with the test, and returns the context its tabs are made from.
+// startChromium starts a browser that ends with the test, and returns the context from which its
+// tabs are created.
 func startChromium(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
@@ -28,7 +29,7 @@ func startChromium(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("site-per-process", true), // frames of other sites are other processes, as on a desktop
+		chromedp.Flag("site-per-process", true), // frames of other sites run in separate processes, as on a desktop
 	)
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium has no sandbox for root and refuses to start with one
@@ -44,8 +45,8 @@ func startChromium(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.
 	return ctx
 }
 
-// quit lets the browser end by itself, so that none of its processes still writes into the profile that is
-// deleted then. One that does not is killed by the cancelling of its context.
+// quit asks the browser to end, so that no process still writes to the profile when it is deleted.
+// If the browser does not end, the cancelled context kills it.
 func quit(t *testing.T, chromium context.Context) {
 	ctx, cancel := context.WithTimeout(chromium, patience)
 	defer cancel()
@@ -65,25 +66,25 @@ func chromiumPath(t *testing.T) string {
 	return ""
 }
 
-// tab is a tab of the browser, with what went over its network and what its console complained about.
+// tab is a tab of the browser, with its network requests and the errors of its console.
 type tab struct {
 	*testing.T
 	ctx context.Context
 
 	mu       sync.Mutex
-	requests map[network.RequestID]string // addresses of documents under way
-	visited  []string                     // the same in their order, those that redirected included
-	refused  []string                     // addresses that the browser would not show in a frame
+	requests map[network.RequestID]string // addresses of documents that are being loaded
+	visited  []string                     // the same in order, including redirects
+	refused  []string                     // addresses that the browser refused to show in a frame
 	problems []string
 }
 
-// newVisitor opens a browser window of its own: no cookies, no cache, no history.
+// newVisitor opens a new browser window without cookies, cache and history.
 func newVisitor(t *testing.T, chromium context.Context) *tab {
 	t.Helper()
 	return openTab(t, chromium, chromedp.WithNewBrowserContext())
 }
 
-// anotherTab opens a second tab beside v: the cookies are the same.
+// anotherTab opens a second tab with the same cookies as v.
 func (v *tab) anotherTab() *tab {
 	v.Helper()
 	return openTab(v.T, v.ctx)
@@ -103,14 +104,15 @@ func openTab(t *testing.T, parent context.Context, options ...chromedp.ContextOp
 	return v
 }
 
-// open goes to an address as if it were typed, and waits for the page where that ends.
+// open goes to an address as if it were typed, and waits for the final page.
 func (v *tab) open(address string) *network.Response {
 	v.Helper()
 	return v.land("opening "+address, chromedp.Navigate(address))
 }
 
-// click clicks what the selector finds, where it is on the screen, and waits for the page that follows.
-// chromedp.Click would look for it in a tree that it loses when the back button brings a page back alive.
+// click clicks what the selector finds, where it is on the screen, and waits for the page that
+// follows. chromedp.Click does not work after the back button has restored a page, because its copy
+// of the page's tree is lost then.
 func (v *tab) click(selector string) *network.Response {
 	v.Helper()
 	type point struct{ X, Y float64 }
@@ -128,8 +130,8 @@ func (v *tab) land(what string, action chromedp.Action[chromedp.Void]) *network.
 	return response
 }
 
-// back presses the back button and waits for the page. chromedp.NavigateBack would wait for a load event,
-// which a page that the browser has kept alive does not fire.
+// back presses the back button and waits for the page. chromedp.NavigateBack would wait for a load
+// event, which a page restored from the back/forward cache does not fire.
 func (v *tab) back() {
 	v.Helper()
 	entries := run(v, "reading the history", chromedp.NavigationEntries())
@@ -151,14 +153,14 @@ func (v *tab) reload() {
 	v.land("reloading", chromedp.Reload())
 }
 
-// address is what stands in the address bar.
+// address returns the address in the address bar.
 func (v *tab) address() string {
 	v.Helper()
 	entries := run(v, "reading the address", chromedp.NavigationEntries())
 	return entries.Entries[entries.CurrentIndex].URL
 }
 
-// history lists the addresses that the back button can reach, and the present one.
+// history lists the addresses that the back button can reach, and the current one.
 func (v *tab) history() []string {
 	v.Helper()
 	var addresses []string
@@ -168,7 +170,7 @@ func (v *tab) history() []string {
 	return addresses
 }
 
-// cookies are those the browser would send to an address, as DevTools shows them.
+// cookies returns the cookies that the browser would send to an address.
 func (v *tab) cookies(address string) []*network.Cookie {
 	v.Helper()
 	result, err := chromedp.Call(v.ctx, network.GetCookies, network.GetCookiesParams{URLs: []string{address}})
@@ -202,20 +204,20 @@ func run[R any](v *tab, what string, action chromedp.Action[R]) R {
 	return result
 }
 
-// text is what the first element says that the selector finds, or "" where there is none.
+// text returns the text of the first element that the selector finds, or "" if there is none.
 func (v *tab) text(selector string) string {
 	v.Helper()
 	return evaluate[string](v, fmt.Sprintf(`document.querySelector(%q)?.textContent ?? ""`, selector))
 }
 
-// documents lists the addresses of documents the tab has asked for since it was opened.
+// documents lists the addresses of the documents that the tab has requested since it was opened.
 func (v *tab) documents() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return slices.Clone(v.visited)
 }
 
-// refusedFrames lists the addresses that the browser would not show in a frame.
+// refusedFrames lists the addresses that the browser refused to show in a frame.
 func (v *tab) refusedFrames() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -230,7 +232,7 @@ func (v *tab) wantAt(want string) {
 	}
 }
 
-// wantText fails the test unless the element says so.
+// wantText fails the test unless the element has that text.
 func (v *tab) wantText(selector, want string) {
 	v.Helper()
 	if got := v.text(selector); got != want {
@@ -238,7 +240,8 @@ func (v *tab) wantText(selector, want string) {
 	}
 }
 
-// wantNoProblems fails the test when the console of the tab holds an error, or when a cookie was not taken.
+// wantNoProblems fails the test if the console of the tab has an error or the browser rejected a
+// cookie.
 func (v *tab) wantNoProblems() {
 	v.Helper()
 	v.mu.Lock()

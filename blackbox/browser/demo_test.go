@@ -17,7 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// screen is what a visitor looks at.
+// screen is the screen of a visitor's device.
 type screen struct {
 	name          string
 	width, height int64
@@ -31,8 +31,8 @@ var screens = []screen{
 	{"phone-dark", 390, 844, "dark", []chromedp.EmulateViewportOption{chromedp.EmulateMobile, chromedp.EmulateTouch}},
 }
 
-// tourDemo goes through the demo by clicking, on plain http, and takes a picture of each page. The pictures go
-// to the directory that SCREENSHOTS names, or away with the test.
+// tourDemo clicks through the demo on plain http and takes a screenshot of each page. The
+// screenshots are stored in the directory that SCREENSHOTS names, or in a temporary one.
 func tourDemo(t *testing.T, chromium context.Context) {
 	shop := startDemo(t)
 	album := os.Getenv("SCREENSHOTS")
@@ -51,7 +51,7 @@ func tourDemo(t *testing.T, chromium context.Context) {
 	}
 }
 
-// tourist is a visitor with a camera.
+// tourist is a visitor that takes screenshots.
 type tourist struct {
 	*tab
 	screen screen
@@ -59,7 +59,7 @@ type tourist struct {
 	shop   string
 }
 
-// look is what anybody can see.
+// look visits the pages that need no login.
 func (v *tourist) look() {
 	v.Helper()
 	run(v.tab, "setting the screen", chromedp.EmulateViewport(v.screen.width, v.screen.height, v.screen.options...))
@@ -73,7 +73,7 @@ func (v *tourist) look() {
 	v.shoot("2-login")
 }
 
-// manager logs in as somebody who may see everything, and out again.
+// manager logs in as a user who may see every page, and logs out again.
 func (v *tourist) manager() {
 	v.Helper()
 	v.logIn("ada")
@@ -95,7 +95,8 @@ func (v *tourist) manager() {
 	v.shoot("7-signed-out")
 }
 
-// customer is refused at the door of the office, once by the provider and once by the shop.
+// customer is refused twice: a login that is cancelled at the provider, and the back office without
+// the right group.
 func (v *tourist) customer() {
 	v.Helper()
 	v.visit("/office", 200, "Who are you?")
@@ -113,7 +114,7 @@ func (v *tourist) customer() {
 	v.shoot("9-no-access")
 }
 
-// lost asks for what is not there.
+// lost requests a page that does not exist.
 func (v *tourist) lost() {
 	v.Helper()
 	v.visit("/nowhere", 404, "Nothing here")
@@ -148,8 +149,8 @@ func (v *tourist) shoot(name string) {
 	}
 }
 
-// startDemo builds the demo, starts it on free ports, and returns the address it prints. With the test it gets
-// what Ctrl-C sends, and must end without complaint.
+// startDemo builds the demo, starts it on free ports, and returns the address it prints. At the end
+// of the test it sends the signal of Ctrl-C, and the demo must end without an error.
 func startDemo(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "demo")
@@ -184,7 +185,8 @@ func stopDemo(t *testing.T, demo *exec.Cmd) {
 	}
 }
 
-// printedAddress reads what the demo prints up to its address. The demo prints a page, which fits into the pipe.
+// printedAddress reads the output of the demo up to its address. The rest of the output is short
+// enough for the pipe's buffer.
 func printedAddress(t *testing.T, output io.Reader) string {
 	t.Helper()
 	for lines := bufio.NewScanner(output); lines.Scan(); {

@@ -6,7 +6,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 )
 
-// listen keeps what the tests ask for of a tab's events.
+// listen records the events of a tab that the tests need.
 func (v *tab) listen(event any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -35,8 +35,8 @@ func (v *tab) listen(event any) {
 	}
 }
 
-// listenLog keeps errors of the browser's log. An answer with an error status is one there, too, and is the
-// test's own to judge.
+// listenLog records errors of the browser's log, except those for responses with an error status,
+// which the tests check themselves.
 func (v *tab) listenLog(e *log.Entry) {
 	if e.Level == log.EntryLevelError && e.Source != log.EntrySourceNetwork {
 		v.complain("%s: %s (%s)", e.Source, e.Text, e.URL)

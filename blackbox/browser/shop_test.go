@@ -16,14 +16,14 @@ import (
 	"github.com/oidcgate/oidcgate/store"
 )
 
-// The users who can click on their names at the provider.
+// The users on the provider's login page.
 var users = map[string]oidcgatetest.User{
 	"alice": {Subject: "alice", Claims: map[string]any{"name": "Alice Example"}},
 	"bob":   {Subject: "bob", Claims: map[string]any{"name": "Bob Example"}},
 }
 
-// openShop puts a shop behind a new gate at shop.test and a provider with a login page at id.test, and
-// returns the provider. What strangers do to both is served at evil.test.
+// openShop serves a shop with a new gate at shop.test and a provider with a login page at id.test,
+// and returns the provider. It serves pages of an attacker at evil.test.
 func openShop(t *testing.T, s *sites, sessions store.Store) *oidcgatetest.Provider {
 	t.Helper()
 	op := oidcgatetest.NewProvider(t, oidcgatetest.Config{Issuer: idURL, Algorithm: "ES256", LoginPage: loginPage})
@@ -76,7 +76,7 @@ func newKeys(t *testing.T) oidcgate.Keys {
 	return keys
 }
 
-// loginPage has a button for each user and one for those who think better of it.
+// loginPage has a button for each user and a button to cancel.
 func loginPage(w http.ResponseWriter, r *http.Request, login *oidcgatetest.Login) {
 	if r.Method != http.MethodPost {
 		writePage(w, "Who are you?", `<form method="post">
@@ -88,7 +88,8 @@ func loginPage(w http.ResponseWriter, r *http.Request, login *oidcgatetest.Login
 	login.Proceed(users[r.PostForm.Get("user")])
 }
 
-// shop is an application: a home page for all, an account and orders for customers.
+// shop is an application with a home page for everybody, and an account page and orders for
+// signed-in users.
 func shop(gate *oidcgate.Gate) http.Handler {
 	logout := fmt.Sprintf(`<form method="post" action="%s"><button id="logout">Log out</button></form>`, gate.LogoutURL(""))
 	mux := http.NewServeMux()
@@ -135,5 +136,6 @@ func serveEvil(w http.ResponseWriter, r *http.Request) {
 	writePage(w, "Evil", fmt.Sprintf(body, target))
 }
 
-// evil is the address of a page at evil.test that does something with an address of the shop.
+// evil returns the address of a page at evil.test that uses an address of the shop in the given
+// way.
 func evil(what, path string) string { return evilURL + "/" + what + "?to=" + shopURL + path }

@@ -25,16 +25,16 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// Three sites, each its own to a browser. Two ports of localhost would be one: they share cookies, and every
-// test of SameSite and "__Host-" would pass there and prove nothing.
+// Three hosts that are separate sites for a browser. Two ports of localhost would be one site and
+// share cookies, so the tests of SameSite and "__Host-" would pass there without testing anything.
 const (
 	shopURL = "https://shop.test"
 	idURL   = "https://id.test"
 	evilURL = "https://evil.test"
 )
 
-// site is an https server on loopback. What it serves can be replaced between tests, while its port, which
-// the browser was told at its start, stays.
+// site is an https server on loopback. Its handler can be replaced between tests. Its port stays,
+// because the browser gets it when it starts.
 type site struct {
 	host    string
 	address string // host:port on loopback
@@ -65,7 +65,7 @@ func startSites(t *testing.T) *sites {
 		server := httptest.NewUnstartedServer(s)
 		server.EnableHTTP2 = true
 		server.TLS = &tls.Config{Certificates: []tls.Certificate{a.issue(t, host)}}
-		server.Config.ErrorLog = log.New(io.Discard, "", 0) // Chromium opens connections it does not use
+		server.Config.ErrorLog = log.New(io.Discard, "", 0) // Chromium opens connections that it does not use, which would be logged
 		server.StartTLS()
 		t.Cleanup(server.Close)
 		s.address = server.Listener.Addr().String()
@@ -76,8 +76,8 @@ func startSites(t *testing.T) *sites {
 
 func (s *sites) all() []*site { return []*site{s.shop, s.id, s.evil} }
 
-// flags tell Chromium where the sites are and which authority to believe. Their addresses have no port, so
-// that in the browser everything is as on the Internet.
+// flags tell Chromium the addresses of the sites and which certificate authority to trust. The URLs
+// of the sites have no port, as on the Internet.
 func (s *sites) flags() []chromedp.ExecAllocatorOption {
 	var rules []string
 	for _, site := range s.all() {
@@ -89,7 +89,8 @@ func (s *sites) flags() []chromedp.ExecAllocatorOption {
 	}
 }
 
-// transport carries the gate's own requests to the sites. It believes the same authority and nobody else.
+// transport sends the gate's own requests to the sites. It trusts only the same certificate
+// authority.
 func (s *sites) transport(t *testing.T) http.RoundTripper {
 	dialer := new(net.Dialer)
 	transport := &http.Transport{
@@ -108,7 +109,7 @@ func (s *sites) transport(t *testing.T) http.RoundTripper {
 	return transport
 }
 
-// authority is a certificate authority that lives as long as the test.
+// authority is a certificate authority for one test.
 type authority struct {
 	key         *ecdsa.PrivateKey
 	certificate *x509.Certificate
@@ -125,7 +126,7 @@ func newAuthority(t *testing.T) *authority {
 	return &authority{key, sign(t, template, template, key, key)}
 }
 
-// issue makes a certificate for a host, with its chain.
+// issue returns a certificate for a host, with its chain.
 func (a *authority) issue(t *testing.T, host string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -168,7 +169,7 @@ func (a *authority) pool() *x509.CertPool {
 	return pool
 }
 
-// fingerprint names the authority's key as Chromium wants it.
+// fingerprint returns the hash of the authority's key in the form that Chromium's flag needs.
 func (a *authority) fingerprint() string {
 	sum := sha256.Sum256(a.certificate.RawSubjectPublicKeyInfo)
 	return base64.StdEncoding.EncodeToString(sum[:])

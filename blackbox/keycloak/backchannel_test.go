@@ -19,20 +19,21 @@ import (
 
 const patience = 3 * time.Minute // with Keycloak, on a busy machine
 
-// freeAddr returns a loopback address that nobody listens on.
+// freeAddr returns a loopback address on which no process listens.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(process.FreePort(t)))
 }
 
-// pair is one service of two replicas: people log in at the first, and Keycloak knows the second alone.
+// pair is a service with two replicas: users log in at the first, and Keycloak sends logout tokens
+// to the second.
 type pair struct {
 	server          *server
 	base            string
 	first, receiver *rp.Replica
 }
 
-// testBackchannelLogout logs people out at Keycloak, behind the back of their browsers.
+// testBackchannelLogout logs users out at Keycloak, without requests from their browsers.
 func testBackchannelLogout(t *testing.T, s *server, options rp.Options, receiver string) {
 	p := &pair{server: s, base: options["BASE_URL"], first: rp.Start(t, options)}
 	p.receiver = rp.Start(t, options.With("ADDR", receiver))
@@ -56,7 +57,7 @@ func testBackchannelLogout(t *testing.T, s *server, options rp.Options, receiver
 	})
 }
 
-// logIn logs Alice in at the first replica, from a new browser, and returns the cookies that this left there.
+// logIn logs Alice in at the first replica with a new browser, and returns its cookies.
 func (p *pair) logIn(t *testing.T) []*http.Cookie {
 	t.Helper()
 	v := visitor.New()
@@ -65,8 +66,8 @@ func (p *pair) logIn(t *testing.T) []*http.Cookie {
 	return v.Cookies(p.base)
 }
 
-// whoami returns the status that a replica answers to cookies. Each time they come from a new browser: one that was
-// told to forget them would show nothing.
+// whoami returns the status of a replica's response to a request with the cookies. Each call uses a
+// new browser, because the replica may have deleted the cookies in an earlier one.
 func (p *pair) whoami(t *testing.T, cookies []*http.Cookie, replica *rp.Replica) int {
 	t.Helper()
 	v := visitor.New()
@@ -93,7 +94,8 @@ func (p *pair) wantDead(t *testing.T, cookies []*http.Cookie) {
 	}
 }
 
-// wantAccepted checks that the receiver took so many logout tokens and refused none.
+// wantAccepted checks that the receiver accepted the given number of logout tokens and refused
+// none.
 func (p *pair) wantAccepted(t *testing.T, want int) {
 	t.Helper()
 	await(t, strconv.Itoa(want)+" logout tokens are accepted", func() bool {
@@ -118,7 +120,7 @@ func await(t *testing.T, what string, yes func() bool) {
 	t.Fatalf("waited %v in vain until %s", patience, what)
 }
 
-// onlySession returns the id of the one session that a user has at Keycloak.
+// onlySession returns the id of the only session that a user has at Keycloak.
 func (s *server) onlySession(t *testing.T, user string) string {
 	t.Helper()
 	var sessions []struct{ ID string }

@@ -27,7 +27,7 @@ var (
 	}}
 )
 
-// TestKeycloak starts Keycloak once, since that takes most of the time.
+// TestKeycloak starts Keycloak once for all subtests, because the start takes most of the time.
 func TestKeycloak(t *testing.T) {
 	server := startServer(t)
 	base, receiver := rp.NewBaseURL(t), freeAddr(t)
@@ -48,8 +48,8 @@ func TestKeycloak(t *testing.T) {
 	t.Run("log in and out", func(t *testing.T) { testLogInAndOut(t, tour, options, redisURL) })
 }
 
-// testLogInAndOut logs in, looks at claims and at a page for one group, and logs out here and at Keycloak: for
-// every client authentication, router and store.
+// testLogInAndOut logs in, checks the claims and a page for one group, and logs out here and at
+// Keycloak. It does so with every client authentication method, router and store.
 func testLogInAndOut(t *testing.T, tour walk.Tour, options rp.Options, redisURL string) {
 	clients := map[string]rp.Options{
 		"basic": options.With("OIDC_CLIENT_ID", "shop"),

@@ -24,18 +24,18 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/rp"
 )
 
-// server is a running Keycloak with nothing but its master realm.
+// server is a running Keycloak that has only its master realm.
 type server struct {
 	url    string
-	client *http.Client // trusts it
+	client *http.Client // trusts its certificate
 	roots  *x509.CertPool
 	caFile string
 }
 
 const adminPassword = "of an administrator who lives as long as the test"
 
-// startServer unpacks and starts Keycloak with an empty database in memory. It speaks https, as everywhere but in
-// demos: its cookies are Secure.
+// startServer unpacks and starts Keycloak with an empty database in memory. It uses https, because
+// its cookies are Secure.
 func startServer(t *testing.T) *server {
 	t.Helper()
 	archive := os.Getenv("KEYCLOAK_ZIP")
@@ -55,7 +55,8 @@ func startServer(t *testing.T) *server {
 	return &server{url: "https://127.0.0.1:" + port, client: client, roots: roots, caFile: certFile}
 }
 
-// unpack returns the one directory that the archive holds. Keycloak writes into it, so each run has its own.
+// unpack unpacks the archive and returns its only directory. Each run has its own copy, because
+// Keycloak writes into it.
 func unpack(t *testing.T, archive string) string {
 	t.Helper()
 	r, err := zip.OpenReader(archive)
@@ -102,8 +103,8 @@ var realmText string
 
 var realmTemplate = template.Must(template.New("realm.json").Parse(realmText))
 
-// addRealm makes the realm shop, with clients for a service at baseURL, and returns its issuer. The client
-// shop-backchannel is told of logouts at receiver, a host:port.
+// addRealm creates the realm shop, with clients for a service at baseURL, and returns its issuer.
+// For the client shop-backchannel, Keycloak sends logout tokens to receiver, a host:port.
 func (s *server) addRealm(t *testing.T, baseURL, receiver string) string {
 	t.Helper()
 	var realm bytes.Buffer
@@ -122,7 +123,7 @@ func (s *server) admin(t *testing.T, method, path string, body io.Reader, want i
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Authorization", "Bearer "+s.adminToken(t)) // a new one: it lives for a minute
+	r.Header.Set("Authorization", "Bearer "+s.adminToken(t)) // a new token each time, because it is valid for one minute
 	return s.send(t, r, want)
 }
 

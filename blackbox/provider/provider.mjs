@@ -1,5 +1,5 @@
-// An OpenID Provider for black-box tests: oidc-provider with users, a login page, a consent page and a logout page
-// of its own, so that a scripted visitor and a browser meet what people meet. Everything lives in memory.
+// An OpenID Provider for black-box tests: oidc-provider with users and its own login page, consent page and logout
+// page, so that a scripted visitor and a browser see real pages. Everything is stored in memory.
 //
 //     node provider.mjs config.json
 //
@@ -10,12 +10,12 @@
 //     tls                  {"cert": file, "key": file}; without it plain http
 //     clients              client metadata as RFC 7591 names it
 //     users                [{"login", "password", "claims": {"sub", ...}}]
-//     claimsInIDToken      true: claims of scopes stand in the ID Token too, not only in userinfo
+//     claimsInIDToken      true: claims of scopes are in the ID Token too, not only in userinfo
 //     alwaysRefreshToken   true: a refresh token also without offline_access
-//     rotateRefreshToken   true: every refresh token serves once
+//     rotateRefreshToken   true: every refresh token can be used once
 //     ttl                  seconds by token, such as {"AccessToken": 60}
-//     refreshedTTL         seconds that an access token lives which a refresh brought; without it those of ttl
-//     watched              true: GET /watch tells what was refreshed and which access tokens live
+//     refreshedTTL         lifetime in seconds of an access token from a refresh; without it that of ttl
+//     watched              true: GET /watch reports the refreshes and the access tokens
 //
 // It prints "ready ISSUER" once it listens and ends on SIGTERM.
 
@@ -60,7 +60,7 @@ function providerConfiguration() {
   return {
     adapter: Records,
     clients: config.clients,
-    fetch: (url, { dispatcher, ...options }) => fetch(url, options), // the dispatcher refuses loopback
+    fetch: (url, { dispatcher, ...options }) => fetch(url, options), // without the dispatcher, which refuses loopback addresses
     jwks: { keys: [signingKey()] },
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     findAccount,
@@ -110,7 +110,7 @@ async function findAccount(ctx, sub) {
   return user && { accountId: sub, claims: async () => user.claims };
 }
 
-// interact shows the page that the login under way waits for, or takes what was sent from it.
+// interact shows the page that the current login needs, or processes the form that was sent from it.
 async function interact(req, res, step) {
   const interaction = await provider.interactionDetails(req, res);
   if (req.method === 'GET') {
@@ -184,7 +184,7 @@ function abortForm(uid) {
     </form>`;
 }
 
-// logoutSource is the question "log out?"; form is oidc-provider's own, which carries its secret.
+// logoutSource is the page that asks "log out?". The form is made by oidc-provider and contains its secret.
 async function logoutSource(ctx, form) {
   ctx.body = html('Log out?', `
     ${form}

@@ -1,9 +1,9 @@
-// What the provider keeps, and what it has seen.
+// The records of the provider, and what it has observed.
 
 import { createHash } from 'node:crypto';
 
-// watch is for tests to look at: how many refreshes brought tokens, by sub, how many did not, and how many of those
-// because their refresh token had served before; and every access token there was, by its hash.
+// watch holds figures for tests: how many refreshes succeeded, by sub; how many failed; how many of those failed
+// because the refresh token had been used before; and every access token that was issued, by its hash.
 export const watch = { refreshes: {}, refused: {}, reused: {}, tokens: {} };
 
 export function watchRefreshes(provider) {
@@ -23,8 +23,8 @@ export function watchRefreshes(provider) {
   });
 }
 
-// Records keeps the records of one model. It forgets nothing by itself, where oidc-provider's own adapter drops the
-// oldest after a thousand; oidc-provider checks the expiry of what it finds.
+// Records stores the records of one model. It deletes nothing by itself, while the adapter of oidc-provider deletes
+// the oldest after a thousand. oidc-provider checks the expiry of the records it reads.
 export class Records {
   #model;
   #byId = new Map();
@@ -57,7 +57,7 @@ export class Records {
   }
 
   async findByUserCode() {
-    return undefined; // there are no devices
+    return undefined; // the device flow is not used
   }
 
   async consume(id) {

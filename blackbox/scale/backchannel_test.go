@@ -18,8 +18,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
-// Whoever logs out at the provider is logged out here, by a logout token that reaches a replica which has never
-// seen the session.
+// A user who logs out at the provider is logged out here, by a logout token that is sent to a
+// replica which has never seen the session.
 func TestBackchannelLogout(t *testing.T) {
 	t.Run("C125 a token with sid ends that session of the provider's and no other", func(t *testing.T) {
 		w := newLogoutTown(t, true)
@@ -45,13 +45,13 @@ func TestBackchannelLogout(t *testing.T) {
 		w.wantDead(t, []*person{oldest, second, third})
 		w.wantSignedIn(t, w.people[1:], w.replicas...)
 		w.wantAccepted(t, 1)
-		time.Sleep(time.Second) // a logout token's time is in whole seconds: a login of the same one counts as before
+		time.Sleep(time.Second) // iat has whole seconds, and a login in the second of the logout would be ended too
 		w.logInAtFirst(t, second)
 		w.wantSignedIn(t, []*person{second}, w.replicas...)
 	})
 }
 
-// newLogoutTown has three replicas. The last one hears from the provider, and nobody logs in there.
+// newLogoutTown has three replicas. The last one gets the logout tokens, and no user logs in there.
 func newLogoutTown(t *testing.T, sid bool) *town {
 	t.Helper()
 	receiver := net.JoinHostPort("127.0.0.1", strconv.Itoa(process.FreePort(t)))
@@ -71,17 +71,17 @@ func newLogoutTown(t *testing.T, sid bool) *town {
 	return w
 }
 
-// atAnotherBrowser returns the same user without cookies.
+// atAnotherBrowser returns the same user with another browser, without cookies.
 func (p *person) atAnotherBrowser() *person { return &person{visitor.New(), p.user, p.sub} }
 
 func (w *town) logInAtFirst(t *testing.T, people ...*person) {
 	t.Helper()
 	for _, p := range people {
-		w.logIn(t, p) // alone, and so at the first
+		w.logIn(t, p) // one at a time, so at the first replica
 	}
 }
 
-// logOutAtProvider is a visit to the provider's own page, of which this service's pages know nothing.
+// logOutAtProvider logs out on the provider's own page, without visiting this service.
 func (w *town) logOutAtProvider(t *testing.T, p *person) {
 	t.Helper()
 	page := p.Get(t, w.front.issuer+"/session/end")
@@ -93,7 +93,8 @@ func (w *town) logOutAtProvider(t *testing.T, p *person) {
 	}
 }
 
-// endHere ends a person's session by its place in the list of that user's, from another replica.
+// endHere ends a person's session, chosen by its position in the list of the user's sessions, from
+// another replica.
 func (w *town) endHere(t *testing.T, p *person) {
 	t.Helper()
 	var list []struct {
@@ -114,7 +115,8 @@ func (w *town) endHere(t *testing.T, p *person) {
 	}
 }
 
-// wantAccepted checks that the receiver took so many logout tokens and refused none.
+// wantAccepted checks that the receiver accepted the given number of logout tokens and refused
+// none.
 func (w *town) wantAccepted(t *testing.T, want int) {
 	t.Helper()
 	receiver := w.replicas[len(w.replicas)-1]

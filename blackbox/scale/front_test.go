@@ -16,14 +16,14 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/process"
 )
 
-// A front stands before the provider, at the address of its issuer, and spoils token requests of one grant. All
-// else passes.
+// A front is a proxy in front of the provider, at the address of its issuer. It disturbs token
+// requests of one grant type. All other requests pass unchanged.
 type front struct {
 	issuer string
-	port   int // where the provider is to listen
+	port   int // the port on which the provider must listen
 
 	mu    sync.Mutex
-	grant string // grant_type of what is spoilt
+	grant string // grant_type of the requests to disturb
 	spoil func(w http.ResponseWriter, r *http.Request, pass http.Handler)
 }
 
@@ -34,7 +34,7 @@ func newFront(t *testing.T) *front {
 	pass := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
-			r.Out.Host = r.In.Host // of which the provider makes its addresses
+			r.Out.Host = r.In.Host // the provider builds its addresses from the Host header
 		},
 		ErrorLog: nil,
 	}
@@ -50,7 +50,7 @@ func newFront(t *testing.T) *front {
 	return f
 }
 
-// spoiling returns what to do with a request, or nil.
+// spoiling returns the function that disturbs a request, or nil if the request passes.
 func (f *front) spoiling(r *http.Request) func(http.ResponseWriter, *http.Request, http.Handler) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -60,7 +60,7 @@ func (f *front) spoiling(r *http.Request) func(http.ResponseWriter, *http.Reques
 	return f.spoil
 }
 
-// grantOf looks into the form of a token request and leaves it to be read again.
+// grantOf returns the grant_type of a token request. The body can be read again afterwards.
 func grantOf(r *http.Request) string {
 	if r.Method != http.MethodPost || r.URL.Path != "/token" {
 		return ""
@@ -74,43 +74,43 @@ func grantOf(r *http.Request) string {
 	return form.Get("grant_type")
 }
 
-// The grants of token requests.
+// The grant types of token requests.
 const (
 	refreshGrant = "refresh_token"
 	codeGrant    = "authorization_code"
 )
 
-// set spoils token requests of a grant from now on.
+// set disturbs token requests of a grant type from now on.
 func (f *front) set(grant string, spoil func(http.ResponseWriter, *http.Request, http.Handler)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.grant, f.spoil = grant, spoil
 }
 
-// clear lets everything pass.
+// clear lets all requests pass again.
 func (f *front) clear() { f.set("", nil) }
 
-// fail answers 500. The provider does not hear of the request.
+// fail answers 500. The provider does not get the request.
 func fail(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 	http.Error(w, "out of order", http.StatusInternalServerError)
 }
 
-// reset breaks the connection. The provider does not hear of the request.
+// reset breaks the connection. The provider does not get the request.
 func reset(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(err)
 	}
-	_ = conn.(*net.TCPConn).SetLinger(0) // RST and not FIN
+	_ = conn.(*net.TCPConn).SetLinger(0) // closing then sends RST instead of FIN
 	_ = conn.Close()
 }
 
-// hang waits until the client leaves. The provider does not hear of the request.
+// hang waits until the client closes the connection. The provider does not get the request.
 func hang(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() }
 
 // A gatehouse holds requests back until it is opened.
 type gatehouse struct {
-	before bool // it holds requests, else the answers to them
+	before bool // it holds requests; if false, it holds the responses to them
 	held   chan struct{}
 	open   chan struct{}
 }
@@ -119,8 +119,8 @@ func newGatehouse(before bool) *gatehouse {
 	return &gatehouse{before: before, held: make(chan struct{}, 1000), open: make(chan struct{})}
 }
 
-// hold holds one request or the answer to it. A client that leaves in the meantime gets nothing; a request that
-// is held does not reach the provider then.
+// hold holds one request or the answer to it. If the client leaves in the meantime, it gets no
+// response, and a held request does not reach the provider.
 func (g *gatehouse) hold(w http.ResponseWriter, r *http.Request, pass http.Handler) {
 	if g.before {
 		if g.wait(r) {
@@ -140,7 +140,7 @@ func (g *gatehouse) hold(w http.ResponseWriter, r *http.Request, pass http.Handl
 	_, _ = w.Write(answer.Body.Bytes())
 }
 
-// wait reports whether the gatehouse opened before the client left.
+// wait waits until the gatehouse is opened. It returns false if the client leaves first.
 func (g *gatehouse) wait(r *http.Request) bool {
 	g.held <- struct{}{}
 	select {
@@ -151,7 +151,7 @@ func (g *gatehouse) wait(r *http.Request) bool {
 	}
 }
 
-// awaitHeld returns when so many more are held.
+// awaitHeld waits until n more requests or responses are held.
 func (g *gatehouse) awaitHeld(t *testing.T, n int) {
 	t.Helper()
 	for range n {

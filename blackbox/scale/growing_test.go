@@ -10,7 +10,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
-// mediumLife is short enough for refreshes at all times, and longer than a burst of requests takes.
+// mediumLife is a token lifetime short enough for frequent refreshes, but longer than a burst of
+// requests.
 const mediumLife = 8
 
 // failoverTimeout is REDIS_TIMEOUT where the primary dies: below the lease of a lock.
@@ -20,8 +21,8 @@ func sentinelURL(g *redistest.Group) string {
 	return "redis+sentinel://" + strings.Join(g.Sentinels, ",") + "/" + g.Name
 }
 
-// A failover answers some requests with 503. It signs out those alone whose refresh was answered by the provider
-// and lost by Redis about the time the primary died.
+// During a failover some requests get 503. It signs out only users whose refresh the provider had
+// answered but Redis lost when the primary died.
 func TestSentinelFailoverUnderTraffic(t *testing.T) {
 	group := redistest.StartSentinel(t)
 	w := newTown(t, plan{people: 24, firstTTL: mediumLife, refreshedTTL: mediumLife, options: []string{"REDIS_URL", sentinelURL(group), "REDIS_TIMEOUT", failoverTimeout}})
@@ -37,12 +38,12 @@ func TestSentinelFailoverUnderTraffic(t *testing.T) {
 	group.AwaitFailover(group.Kill())
 	busy.awaitMore(t, 200)
 	after := w.op.Watch(t)
-	w.logIn(t, leavers[:2]...) // logins go on
+	w.logIn(t, leavers[:2]...) // logins still work
 	w.wantSignedIn(t, leavers[:2], w.replicas...)
 	stop()
 
 	seen := w.op.Watch(t)
-	lost := make(map[*person]bool) // a refresh: its token was answered, not kept, and so spent again
+	lost := make(map[*person]bool) // a refresh whose token was lost, so that the old one is used a second time
 	for _, p := range stayers {
 		lost[p] = seen.Reused[p.sub] > 0 && refreshes(before, after, p) > 0
 	}
@@ -52,9 +53,10 @@ func TestSentinelFailoverUnderTraffic(t *testing.T) {
 	w.wantLogoutWorks(t, leavers[0])
 }
 
-// A failover that loses the last writes is what asynchronous replication allows. The sessions that were refreshed
-// in them have a refresh token in Redis that is spent: each ends once. A refresh that held its lock in them may
-// meet a second one of the same session, which the provider takes for theft.
+// With asynchronous replication a failover may lose the last writes. Sessions whose refresh was in
+// the lost writes have a used refresh token in Redis, and each of them ends once. If the lost write
+// was the lock of a running refresh, a second refresh of the same session may run, which the
+// provider treats as theft.
 func TestFailoverThatLosesWrites(t *testing.T) {
 	group := redistest.StartSentinel(t)
 	w := newTown(t, plan{people: 16, firstTTL: shortLife, refreshedTTL: longLife,
@@ -67,7 +69,7 @@ func TestFailoverThatLosesWrites(t *testing.T) {
 	before := w.op.Watch(t)
 
 	group.Isolate()
-	answers := w.burst(lost, 2, w.replicas...) // saved where it will be forgotten
+	answers := w.burst(lost, 2, w.replicas...) // saved on the primary that will be lost
 	wantLive(t, w.op.Watch(t), answers)
 	house := newGatehouse(true)
 	w.front.set(refreshGrant, house.hold)
@@ -77,7 +79,7 @@ func TestFailoverThatLosesWrites(t *testing.T) {
 	group.AwaitFailover(group.Kill())
 
 	both.Go(func() { w.insist(raced, w.replicas[1]) })
-	house.awaitHeld(t, len(raced)) // the new primary knows of no lock
+	house.awaitHeld(t, len(raced)) // the new primary has no lock
 	close(house.open)
 	both.Wait()
 	w.front.clear()
@@ -104,12 +106,12 @@ func TestFailoverThatLosesWrites(t *testing.T) {
 	if twice == 0 {
 		t.Error("no lock was lost, so nothing was shown")
 	}
-	w.logIn(t, lost...) // and whoever was signed out signs in again
+	w.logIn(t, lost...) // users who were signed out sign in again
 	w.wantSignedIn(t, lost, w.replicas...)
 }
 
-// settle asks until each session has ended or goes on for good: whoever has a token may have one whose family the
-// provider has revoked, which nobody is told of.
+// settle sends requests until each session has either ended or will continue. A session may have
+// tokens that the provider has revoked, which the gate learns only at the next refresh.
 func (w *town) settle(t *testing.T, people []*person) {
 	t.Helper()
 	await(t, "each session has ended or goes on", func() bool {
@@ -157,14 +159,15 @@ func (w *town) leave(t *testing.T, people []*person) []*person {
 	return ghosts
 }
 
-// ghost returns somebody who has copied a person's cookies.
+// ghost returns a visitor with a copy of a person's cookies.
 func (p *person) ghost(base string) *person {
 	g := &person{Visitor: visitor.New(), user: p.user, sub: p.sub}
 	g.SetCookies(base, p.Cookies(base))
 	return g
 }
 
-// wantLogoutWorks signs a person out, at another replica than most have logged in at.
+// wantLogoutWorks signs a person out, at a replica other than the one where most users have logged
+// in.
 func (w *town) wantLogoutWorks(t *testing.T, p *person) {
 	t.Helper()
 	p.Route(w.base, w.replicas[len(w.replicas)-1].Addr)
@@ -172,7 +175,7 @@ func (w *town) wantLogoutWorks(t *testing.T, p *person) {
 	w.wantDead(t, []*person{p})
 }
 
-// wantDead checks that a cookie opens nothing, on any replica.
+// wantDead checks that a cookie has no session on any replica.
 func (w *town) wantDead(t *testing.T, people []*person) {
 	t.Helper()
 	for _, p := range people {

@@ -14,8 +14,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
-// Whatever is under way when a visitor signs out, on whatever replica: afterwards the old cookie opens nothing
-// anywhere, and stays so when all that was under way is done.
+// After a visitor has signed out, the old cookie has no effect on any replica. This must stay so
+// when all requests that were running at that time have finished.
 func TestLogoutWinsAgainstEverythingInFlight(t *testing.T) {
 	t.Run("on three replicas, with Redis", func(t *testing.T) {
 		server := redistest.Start(t)
@@ -38,7 +38,7 @@ func (w *town) logoutWins(t *testing.T) {
 	callback := w.upToCallback(t, comer)
 	letExpire()
 
-	var flight sync.WaitGroup // all of it on the first replica
+	var flight sync.WaitGroup // all requests are on the first replica
 	first, last := w.replicas[0], w.replicas[len(w.replicas)-1]
 	flight.Go(func() { w.get(reader, first, "/slow?ms=4000") })
 	flight.Go(func() { w.get(lateWriter, first, "/slow?ms=4000&k=cart&v=late") })
@@ -66,13 +66,13 @@ func (w *town) logoutWins(t *testing.T) {
 	flight.Wait()
 	w.wantDead(t, ghosts)
 	wantNoLogin(t, overtaken)
-	time.Sleep(2 * lease) // whatever a lock, a lease or a retry may still bring
+	time.Sleep(2 * lease) // time for late effects of a lock, a lease or a retry
 	w.wantDead(t, ghosts)
 	w.wantSignedIn(t, []*person{stayer}, w.replicas...)
 	w.signOut(t, stayer, last)
 }
 
-// wantNoLogin checks that a callback which a logout has overtaken begins no session.
+// wantNoLogin checks that a callback begins no session if a logout came before it finished.
 func wantNoLogin(t *testing.T, a answer) {
 	t.Helper()
 	if a.err != nil || a.status < 400 {
@@ -85,13 +85,14 @@ func wantNoLogin(t *testing.T, a answer) {
 	}
 }
 
-// sessionCookie is its name on plain http, where it cannot have the prefix __Host-.
+// sessionCookie is the name of the session cookie on plain http, where the prefix __Host- is not
+// possible.
 const sessionCookie = "oidcgate"
 
 // lease is LOCK_LEASE.
 const lease = 3 * time.Second
 
-// upToCallback logs in at the provider and returns the path it leads back to, which nobody has opened.
+// upToCallback logs in at the provider and returns the callback's path, without opening it.
 func (w *town) upToCallback(t *testing.T, p *person) string {
 	t.Helper()
 	p.Route(w.base, w.replicas[0].Addr)
@@ -104,7 +105,7 @@ func (w *town) upToCallback(t *testing.T, p *person) string {
 	return u.RequestURI()
 }
 
-// inHouse begins something that asks for tokens, and returns when it is held up.
+// inHouse starts an operation that sends a token request, and returns when that request is held.
 func (w *town) inHouse(t *testing.T, before bool, grant string, begin func()) *gatehouse {
 	t.Helper()
 	house := newGatehouse(before)
@@ -114,7 +115,7 @@ func (w *town) inHouse(t *testing.T, before bool, grant string, begin func()) *g
 	return house
 }
 
-// keepPutting puts values as fast as they are saved.
+// keepPutting stores values, each as soon as the last one is saved.
 func (w *town) keepPutting(p *person, r *rp.Replica, until <-chan struct{}) {
 	for {
 		select {
@@ -126,7 +127,7 @@ func (w *town) keepPutting(p *person, r *rp.Replica, until <-chan struct{}) {
 	}
 }
 
-// signOut presses the button at one replica. The cookie jar keeps what the answer says.
+// signOut presses the logout button at one replica. The cookie jar is updated by the response.
 func (w *town) signOut(t *testing.T, p *person, r *rp.Replica) {
 	t.Helper()
 	a := w.send(p, r, http.MethodPost, "/auth/logout")
@@ -143,7 +144,7 @@ func (w *town) endUser(t *testing.T, p *person, r *rp.Replica) {
 	}
 }
 
-// wantNoSession checks that nothing of any session is left in Redis.
+// wantNoSession checks that Redis has no key of any session.
 func wantNoSession(t *testing.T, rdb *redis.Client) {
 	t.Helper()
 	for _, kind := range []string{"s", "t", "v", "d", "u", "i"} {

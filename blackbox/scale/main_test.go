@@ -1,5 +1,5 @@
-// Package scale tests oidcgate where there are many: replicas, sessions, requests at a time, and Redis servers
-// that take one another's place.
+// Package scale tests oidcgate with many replicas, many sessions, many concurrent requests, and
+// failovers between Redis servers.
 package scale_test
 
 import (

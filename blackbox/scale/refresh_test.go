@@ -8,14 +8,15 @@ import (
 	"github.com/oidcgate/oidcgate/internal/redistest"
 )
 
-// Access tokens of a login live for two seconds here and those of a refresh for long: whoever asks for a token
-// after the login causes one refresh, and another would be one too many.
+// Here the access tokens of a login are valid for two seconds and those of a refresh for a long
+// time. So the first request for a token after that causes one refresh, and a second refresh would
+// be an error.
 const (
 	shortLife = 2
 	longLife  = 3600
 )
 
-// letExpire returns when the access tokens of all logins so far are over.
+// letExpire returns when the access tokens of all logins so far have expired.
 func letExpire() { time.Sleep((shortLife + 1) * time.Second) }
 
 func TestThreeReplicasRefreshOnce(t *testing.T) {
@@ -48,7 +49,7 @@ func TestThreeReplicasRefreshOnce(t *testing.T) {
 	}
 }
 
-// outage lets everybody ask for a token while the provider fails, and again until it is well.
+// outage lets all users request a token while the provider fails, and again until it works.
 func (w *town) outage(t *testing.T, spoil func(http.ResponseWriter, *http.Request, http.Handler)) {
 	people := w.people[:20]
 	w.logIn(t, people...)
@@ -84,12 +85,12 @@ func (w *town) outage(t *testing.T, spoil func(http.ResponseWriter, *http.Reques
 	w.wantSignedIn(t, people, w.replicas...)
 }
 
-// A replica that is killed leaves its lock behind, and that is all, unless it had spent a refresh token whose
-// successor nobody knows now.
+// A replica that is killed leaves its lock behind. The session continues, unless the replica had
+// used a refresh token and had not saved the new one.
 func TestReplicaKilledInARefresh(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		before bool // it dies before the provider hears of the refresh
+		before bool // it is killed before the provider gets the refresh
 	}{
 		{"C082 before the provider was asked: another refreshes, and everybody stays signed in", true},
 		{"F31 after the provider answered: those sessions end once, with an event, and nobody else's", false},
@@ -119,7 +120,8 @@ func TestReplicaKilledInARefresh(t *testing.T) {
 	}
 }
 
-// killInRefresh kills the first replica when it has asked the provider for the tokens of all of people.
+// killInRefresh kills the first replica after it has sent the refreshes of all people to the
+// provider.
 func (w *town) killInRefresh(t *testing.T, before bool, people []*person) {
 	t.Helper()
 	house := newGatehouse(before)
@@ -132,11 +134,12 @@ func (w *town) killInRefresh(t *testing.T, before bool, people []*person) {
 	<-left
 }
 
-// wantEndedOnce checks that sessions end with one refused refresh each, that is told of, and can begin again.
+// wantEndedOnce checks that each session ends with one refused refresh and one event, and that its
+// user can log in again.
 func (w *town) wantEndedOnce(t *testing.T, people []*person) {
 	t.Helper()
 	before := w.op.Watch(t)
-	for range 3 { // whoever asks again does not ask the provider again
+	for range 3 { // further requests do not reach the provider
 		for _, a := range w.burst(people, 3, w.replicas[1:]...) {
 			if a.err != nil || a.status != http.StatusUnauthorized {
 				t.Errorf("%s is answered %d %s (%v), want 401", a.person.sub, a.status, a.body, a.err)

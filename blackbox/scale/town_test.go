@@ -20,11 +20,11 @@ import (
 
 const (
 	clientSecret = "a secret of client and provider"
-	patience     = 2 * time.Minute // for what must happen, on a machine that may be busy
+	patience     = 2 * time.Minute // time limit for expected events, long enough for a busy machine
 )
 
-// A town is a service of several replicas, a provider that rotates refresh tokens and takes a second use of one
-// for theft, and people, each a user of their own.
+// A town is a service with several replicas, a provider, and people, each a different user. The
+// provider rotates refresh tokens and treats a second use of one as theft.
 type town struct {
 	op       *idp.Provider
 	front    *front
@@ -41,16 +41,16 @@ type person struct {
 	sub  string
 }
 
-// plan is what a town is built by.
+// plan has the settings of a town.
 type plan struct {
 	people       int
-	firstTTL     int // seconds that the access token of a login lives
-	refreshedTTL int // and those after it
+	firstTTL     int // lifetime in seconds of the access token of a login
+	refreshedTTL int // lifetime in seconds of the access tokens of refreshes
 	options      []string
 	client       func(*idp.Client)
 }
 
-// newTown starts the provider and no replica yet.
+// newTown starts the provider, but no replica.
 func newTown(t *testing.T, p plan) *town {
 	t.Helper()
 	base := rp.NewBaseURL(t)
@@ -82,7 +82,7 @@ func newTown(t *testing.T, p plan) *town {
 	return w
 }
 
-// open starts so many more replicas.
+// open starts n more replicas.
 func (w *town) open(t *testing.T, replicas int) {
 	t.Helper()
 	for range replicas {
@@ -94,7 +94,7 @@ func (w *town) open(t *testing.T, replicas int) {
 	}
 }
 
-// logIn signs people in, each at another replica.
+// logIn signs people in, using the replicas in turn.
 func (w *town) logIn(t *testing.T, people ...*person) {
 	t.Helper()
 	for i, p := range people {
@@ -106,7 +106,7 @@ func (w *town) logIn(t *testing.T, people ...*person) {
 	}
 }
 
-// An answer is what a replica said to a person.
+// An answer is a replica's response to a person.
 type answer struct {
 	person *person
 	asked  time.Time
@@ -116,7 +116,7 @@ type answer struct {
 	err    error
 }
 
-// get asks one replica as a script does, on a connection of its own.
+// get sends a request to one replica as a script does, on a new connection.
 func (w *town) get(p *person, r *rp.Replica, path string) answer {
 	return w.send(p, r, http.MethodGet, path)
 }
@@ -131,7 +131,7 @@ func (w *town) send(p *person, r *rp.Replica, method, path string) answer {
 	for _, c := range p.Cookies(w.base) {
 		req.AddCookie(c)
 	}
-	req.Header.Set("Sec-Fetch-Mode", "cors") // a guarded page answers 401 and not with a way to the login
+	req.Header.Set("Sec-Fetch-Mode", "cors") // so that a guarded page answers 401 and does not redirect to the login
 	req.Host = strings.TrimPrefix(w.base, "http://")
 	resp, err := direct.Do(req)
 	if err != nil {
@@ -144,14 +144,15 @@ func (w *town) send(p *person, r *rp.Replica, method, path string) answer {
 	return a
 }
 
-// direct keeps no connection: replicas come and go.
+// direct keeps no connections open, because replicas are stopped and started.
 var direct = &http.Client{
 	Timeout:       patience,
 	Transport:     &http.Transport{DisableKeepAlives: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// burst lets everybody ask for the access token so many times at once, over all replicas.
+// burst requests the access token of each person the given number of times, all at once, over the
+// given replicas.
 func (w *town) burst(people []*person, each int, replicas ...*rp.Replica) []answer {
 	answers := make([]answer, len(people)*each)
 	var running sync.WaitGroup
@@ -162,7 +163,7 @@ func (w *town) burst(people []*person, each int, replicas ...*rp.Replica) []answ
 	return answers
 }
 
-// insist lets everybody ask one replica for the access token until the answer is not 503.
+// insist requests the access token of each person at one replica until the status is not 503.
 func (w *town) insist(people []*person, r *rp.Replica) {
 	var running sync.WaitGroup
 	for _, p := range people {
@@ -177,7 +178,8 @@ func (w *town) insist(people []*person, r *rp.Replica) {
 	running.Wait()
 }
 
-// wantLive checks that every answer is 200 with a token of that user's that lived when it was asked for.
+// wantLive checks that every answer is 200 with a token of that user that was valid when it was
+// requested.
 func wantLive(t *testing.T, seen idp.Watch, answers []answer) {
 	t.Helper()
 	for _, a := range answers {
@@ -191,11 +193,12 @@ func wantLive(t *testing.T, seen idp.Watch, answers []answer) {
 	}
 }
 
-// rounding is what provider and service may differ by about the end of a token: the provider's is in whole seconds,
-// cut off, and the service counts expires_in from when it has the answer (RFC 6749, section 5.1).
+// rounding is by how much provider and service may differ about the expiry of a token: the provider
+// cuts it to whole seconds, and the service counts expires_in from when it gets the response (RFC
+// 6749, section 5.1).
 const rounding = 2
 
-// live says what is wrong with the token of an answer.
+// live returns an error if the token of an answer is wrong or was not valid.
 func live(seen idp.Watch, a answer) error {
 	var body struct{ SHA256 string }
 	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
@@ -216,7 +219,7 @@ func live(seen idp.Watch, a answer) error {
 	return nil
 }
 
-// wantSignedIn checks that everybody is who they were, on every replica.
+// wantSignedIn checks that all people are signed in as the right user on every replica.
 func (w *town) wantSignedIn(t *testing.T, people []*person, replicas ...*rp.Replica) {
 	t.Helper()
 	for i, p := range people {
@@ -227,12 +230,12 @@ func (w *town) wantSignedIn(t *testing.T, people []*person, replicas ...*rp.Repl
 	}
 }
 
-// refreshes returns how many refreshes of people brought tokens between two looks at the provider.
+// refreshes returns how many refreshes of people succeeded between two states of the provider.
 func refreshes(before, after idp.Watch, p *person) int {
 	return after.Refreshes[p.sub] - before.Refreshes[p.sub]
 }
 
-// wantRefreshes checks that the provider saw exactly so many refreshes of each person, and refused none.
+// wantRefreshes checks that the provider got exactly n refreshes of each person, and refused none.
 func wantRefreshes(t *testing.T, before, after idp.Watch, people []*person, want int) {
 	t.Helper()
 	for _, p := range people {
@@ -245,7 +248,7 @@ func wantRefreshes(t *testing.T, before, after idp.Watch, people []*person, want
 	}
 }
 
-// count returns how many events of a name replicas have printed.
+// count returns how many events of a name the replicas have printed.
 func count(t *testing.T, name string, replicas ...*rp.Replica) int {
 	t.Helper()
 	n := 0
@@ -259,7 +262,7 @@ func count(t *testing.T, name string, replicas ...*rp.Replica) int {
 	return n
 }
 
-// await asks until the answer is yes.
+// await calls the function until it returns true.
 func await(t *testing.T, what string, yes func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {

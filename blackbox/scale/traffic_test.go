@@ -13,20 +13,20 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/idp"
 )
 
-// Traffic is what people do all day, over all replicas, until it is stopped: look who they are, put and get
-// values, ask for access tokens. It takes down every answer that cannot be right.
+// Traffic sends typical requests of people to all replicas until it is stopped: read the identity,
+// store and read values, get access tokens. It records every response that cannot be right.
 type traffic struct {
 	town *town
 
 	mu     sync.Mutex
 	tokens []answer
-	out    map[*person]answer // the first answer that said somebody is not signed in
+	out    map[*person]answer // the first response to each person that said "not signed in"
 	ok     int
-	ill    int // 503
+	ill    int // number of 503 responses
 	wrong  []error
 }
 
-// begin lets people be busy until the function it returns is called.
+// begin sends requests of people until the function it returns is called.
 func (w *town) begin(t *testing.T, people []*person) (_ *traffic, stop func()) {
 	t.Helper()
 	f := &traffic{town: w, out: make(map[*person]answer)}
@@ -43,7 +43,7 @@ func (w *town) begin(t *testing.T, people []*person) (_ *traffic, stop func()) {
 	return f, func() { cancel(); running.Wait() }
 }
 
-// step asks one question at some replica. A person is one browser: values come back as they were put.
+// step sends one request of a person to a random replica and records the response.
 func (f *traffic) step(p *person, n int) {
 	r := f.town.replicas[rand.IntN(len(f.town.replicas))]
 	switch n % 3 {
@@ -56,7 +56,8 @@ func (f *traffic) step(p *person, n int) {
 	}
 }
 
-// note sorts an answer. A guarded page sends whoever is not signed in to the login.
+// note records an answer by its kind. A guarded page redirects a visitor without a session to the
+// login.
 func (f *traffic) note(a answer, right func(answer) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -77,21 +78,22 @@ func (f *traffic) note(a answer, right func(answer) bool) {
 	}
 }
 
-// answered returns how many answers were 200.
+// answered returns how many responses were 200.
 func (f *traffic) answered() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.ok
 }
 
-// awaitMore returns when so many more were answered 200: the service goes on.
+// awaitMore waits until n more responses were 200, which shows that the service works.
 func (f *traffic) awaitMore(t *testing.T, n int) {
 	t.Helper()
 	goal := f.answered() + n
 	await(t, fmt.Sprint(n, " more are answered 200"), func() bool { return f.answered() >= goal })
 }
 
-// wantNothingWrong is called after the traffic was stopped. All tokens lived but those of the excused.
+// wantNothingWrong checks the recorded responses, after the traffic was stopped. All tokens must
+// have been valid, except those of the excused people.
 func (f *traffic) wantNothingWrong(t *testing.T, seen idp.Watch, excused map[*person]bool) {
 	t.Helper()
 	t.Logf("%d answers 200, %d answers 503, %d people signed out", f.ok, f.ill, len(f.out))

@@ -15,8 +15,9 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/process"
 )
 
-// Config is what provider.mjs reads. Issuer and Port may be zero: then it is http on a free port of 127.0.0.1.
-// A service under test stands at localhost, so that their cookies do not meet.
+// Config is the configuration of provider.mjs. If Issuer and Port are zero, it serves http on a
+// free port of 127.0.0.1. A service under test should use localhost, so that it does not share
+// cookies with the provider.
 type Config struct {
 	Issuer             string         `json:"issuer"`
 	Port               int            `json:"port"`
@@ -28,7 +29,7 @@ type Config struct {
 	RotateRefreshToken bool           `json:"rotateRefreshToken"`
 	TTL                map[string]int `json:"ttl,omitempty"`          // seconds, by oidc-provider's name of the token
 	RefreshedTTL       int            `json:"refreshedTTL,omitempty"` // seconds; if zero, TTL's
-	Watched            bool           `json:"watched,omitempty"`      // tell Watch what is going on
+	Watched            bool           `json:"watched,omitempty"`      // record figures for Watch
 }
 
 // TLS names the files of a certificate and its key.
@@ -37,8 +38,8 @@ type TLS struct {
 	Key  string `json:"key"`
 }
 
-// Client is a registered client, in the words of RFC 7591. AuthMethod is client_secret_basic, client_secret_post
-// or none, and then there is no Secret.
+// Client is a registered client, with the names of RFC 7591. AuthMethod is client_secret_basic,
+// client_secret_post or none. With none there is no Secret.
 type Client struct {
 	ID                     string   `json:"client_id"`
 	Secret                 string   `json:"client_secret,omitempty"`
@@ -50,7 +51,7 @@ type Client struct {
 	GrantTypes             []string `json:"grant_types"`
 }
 
-// NewClient returns a client of a service at baseURL, with the routes the gate has below /auth.
+// NewClient returns the client for a service at baseURL, with the gate's routes below /auth.
 func NewClient(id, secret, authMethod, baseURL string) Client {
 	return Client{
 		ID: id, Secret: secret, AuthMethod: authMethod,
@@ -60,7 +61,7 @@ func NewClient(id, secret, authMethod, baseURL string) Client {
 	}
 }
 
-// User is somebody who can log in.
+// User is a user of the provider.
 type User struct {
 	Login    string         `json:"login"`
 	Password string         `json:"password"`
@@ -73,7 +74,7 @@ var Alice = User{Login: "alice", Password: "alice's password", Claims: map[strin
 	"groups": []string{"admin", "staff"},
 }}
 
-// Bob is in no group that matters, and his e-mail address is not verified.
+// Bob is not in the group admin, and his e-mail address is not verified.
 var Bob = User{Login: "bob", Password: "bob's password", Claims: map[string]any{
 	"sub": "bob-0002", "name": "Bob Brown", "email": "bob@example.com", "email_verified": false,
 	"groups": []string{"staff"},
@@ -84,10 +85,10 @@ type Provider struct {
 	*process.Process
 	Issuer string
 
-	local string // where it listens itself, whatever stands before it
+	local string // its own address, even if there is a proxy in front of it
 }
 
-// Start starts a provider that ends with the test. Without Users it knows [Alice] and [Bob].
+// Start starts a provider that ends with the test. Without Users it has [Alice] and [Bob].
 func Start(t testing.TB, c Config) *Provider {
 	t.Helper()
 	if c.Port == 0 {
@@ -110,11 +111,12 @@ func Start(t testing.TB, c Config) *Provider {
 	return &Provider{Process: p, Issuer: c.Issuer, local: fmt.Sprintf("http://127.0.0.1:%d", c.Port)}
 }
 
-// Watch is what a provider that is Watched saw: refreshes by sub, and access tokens by their SHA-256 in hex.
+// Watch holds what a provider with Config.Watched has recorded: refreshes by sub, and access tokens
+// by their SHA-256 in hex.
 type Watch struct {
-	Refreshes map[string]int   `json:"refreshes"` // that brought new tokens
-	Refused   map[string]int   `json:"refused"`   // that did not; sub may be "nobody"
-	Reused    map[string]int   `json:"reused"`    // of those, with a refresh token that had served before
+	Refreshes map[string]int   `json:"refreshes"` // successful ones
+	Refused   map[string]int   `json:"refused"`   // refused ones; sub may be "nobody"
+	Reused    map[string]int   `json:"reused"`    // refused because the refresh token had been used before
 	Tokens    map[string]Token `json:"tokens"`
 }
 
@@ -122,10 +124,10 @@ type Watch struct {
 type Token struct {
 	Subject string  `json:"sub"`
 	Expires float64 `json:"exp"`
-	Revoked float64 `json:"revoked"` // zero: it was not
+	Revoked float64 `json:"revoked"` // zero: not revoked
 }
 
-// Watch asks what the provider saw so far.
+// Watch returns what the provider has recorded so far.
 func (p *Provider) Watch(t testing.TB) Watch {
 	t.Helper()
 	resp, err := http.Get(p.local + "/watch")

@@ -20,21 +20,22 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/process"
 )
 
-// binary is the program, once built.
+// binary is the path of the program, after it was built.
 var binary struct {
 	once sync.Once
 	dir  string
 	err  error
 }
 
-// Run runs the tests of a package that uses [Start], from its TestMain, and removes the program built for them.
+// Run runs the tests of a package that uses [Start], from its TestMain, and removes the program
+// built for them.
 func Run(m *testing.M) int {
 	defer func() { _ = os.RemoveAll(binary.dir) }()
 	return m.Run()
 }
 
-// program builds the relying party once, with the race detector: an unsynchronised access of any replica fails
-// the test that caused it.
+// program builds the relying party once, with the race detector, so that a data race in any replica
+// fails the test that caused it.
 func program(t testing.TB) string {
 	t.Helper()
 	binary.once.Do(func() {
@@ -72,8 +73,8 @@ type Replica struct {
 	Addr string // host:port it listens on
 }
 
-// NewBaseURL returns an address for a service that nobody listens on. It is at localhost, since providers are at
-// 127.0.0.1 and cookies do not know ports.
+// NewBaseURL returns a free address for a service. It is at localhost, because providers are at
+// 127.0.0.1 and cookies do not depend on the port.
 func NewBaseURL(t testing.TB) string {
 	t.Helper()
 	return fmt.Sprintf("http://localhost:%d", process.FreePort(t))
@@ -86,8 +87,8 @@ func NewKey() string {
 	return base64.StdEncoding.EncodeToString(key)
 }
 
-// Start starts a relying party that ends with the test. Of the options BASE_URL must be there; where ADDR is not,
-// it listens at the port of BASE_URL; where REDIS_TIMEOUT is not, Redis may take long, as it does on a busy machine.
+// Start starts a relying party that ends with the test. The option BASE_URL is required. Without
+// ADDR it listens at the port of BASE_URL.
 func Start(t testing.TB, options Options) *Replica {
 	t.Helper()
 	base := options["BASE_URL"]
@@ -96,10 +97,7 @@ func Start(t testing.TB, options Options) *Replica {
 		r.Addr = net.JoinHostPort("127.0.0.1", base[strings.LastIndex(base, ":")+1:])
 	}
 	cmd := exec.Command(program(t))
-	cmd.Env = []string{"ADDR=" + r.Addr, "GORACE=atexit_sleep_ms=0"} // the race detector ends with a nap
-	if options["REDIS_TIMEOUT"] == "" {
-		options = options.With("REDIS_TIMEOUT", "10s")
-	}
+	cmd.Env = []string{"ADDR=" + r.Addr, "GORACE=atexit_sleep_ms=0"} // otherwise the race detector sleeps at exit
 	for name, value := range options {
 		if name != "ADDR" {
 			cmd.Env = append(cmd.Env, name+"="+value)

@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// WriteCertificate makes a certificate for host names and IP addresses and returns the files TLS_CERT and TLS_KEY, and whom to trust.
+// WriteCertificate makes a certificate for host names and IP addresses. It returns the files for
+// TLS_CERT and TLS_KEY, and a pool with the certificate for clients.
 func WriteCertificate(t testing.TB, hosts ...string) (certFile, keyFile string, roots *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -26,7 +27,7 @@ func WriteCertificate(t testing.TB, hosts ...string) (certFile, keyFile string, 
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: hosts[0]}, // Java takes no certificate without one
+		Subject:      pkix.Name{CommonName: hosts[0]}, // Java rejects a certificate without one
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().Add(24 * time.Hour),
 	}

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/net/html"
 )
 
-// Page is an answer that was read to its end.
+// Page is a response with its whole body.
 type Page struct {
-	URL    *url.URL // where the redirects ended
+	URL    *url.URL // after all redirects
 	Status int
 	Header http.Header
 	Body   string
@@ -28,7 +28,8 @@ type Form struct {
 	Fields url.Values
 }
 
-// NewForm returns a form without fields that is sent to an address, as a page that was opened earlier has it.
+// NewForm returns a form without fields that is sent to an address, like a form of a page that was
+// opened earlier.
 func NewForm(address string) *Form {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -56,7 +57,7 @@ func newPage(t testing.TB, resp *http.Response) *Page {
 	return p
 }
 
-// Location returns where a redirect leads that was not followed, or "".
+// Location returns the target of a redirect that was not followed, or "".
 func (p *Page) Location() string {
 	u, err := p.URL.Parse(p.Header.Get("Location"))
 	if p.Header.Get("Location") == "" || err != nil {
@@ -114,7 +115,8 @@ func (p *Page) readForms(t testing.TB, root *html.Node) {
 	}
 }
 
-// isTextField leaves out what a browser sends only when it was pressed or ticked.
+// isTextField excludes buttons, checkboxes and radio buttons, which a browser sends only if they were
+// pressed or chosen.
 func isTextField(n *html.Node) bool {
 	if n.Type != html.ElementNode || n.Data != "input" || attribute(n, "name") == "" {
 		return false

@@ -1,5 +1,5 @@
-// Package visitor is a person with a browser, as far as HTTP shows: it keeps cookies, follows redirects, and
-// fills in the forms of pages it has never seen.
+// Package visitor simulates a person with a browser over HTTP: it stores cookies, follows
+// redirects, and fills in the forms of pages.
 package visitor
 
 import (
@@ -18,8 +18,9 @@ import (
 	"time"
 )
 
-// Visitor has one cookie jar, as a browser has. Its methods may be called concurrently; those that take a
-// testing.TB end that test where there is no answer at all, and so belong to its own goroutine.
+// Visitor is a client with one cookie jar, like a browser. Its methods may be called concurrently.
+// Methods with a testing.TB end that test if there is no response at all, so they must be called in
+// the goroutine of that test.
 type Visitor struct {
 	client    *http.Client
 	transport *http.Transport
@@ -35,7 +36,7 @@ func New() *Visitor {
 	v := &Visitor{routes: make(map[string]string)}
 	v.transport = &http.Transport{
 		DialContext:       v.dial,
-		DisableKeepAlives: true, // or Route would be heard of only by new connections
+		DisableKeepAlives: true, // otherwise Route would affect only new connections
 		ForceAttemptHTTP2: true,
 	}
 	v.client = &http.Client{Jar: jar, Timeout: time.Minute, Transport: v.transport, CheckRedirect: v.checkRedirect}
@@ -50,7 +51,7 @@ func (v *Visitor) Trust(roots *x509.CertPool) {
 // Client returns the visitor as an http.Client.
 func (v *Visitor) Client() *http.Client { return v.client }
 
-// Route makes connections to the host of baseURL go to addr from now on, as a load balancer does.
+// Route sends connections for the host of baseURL to addr from now on, like a load balancer.
 func (v *Visitor) Route(baseURL, addr string) {
 	u, err := url.Parse(baseURL)
 	if err != nil {
@@ -61,8 +62,8 @@ func (v *Visitor) Route(baseURL, addr string) {
 	v.routes[u.Host] = addr
 }
 
-// HoldAt makes the visitor follow no redirect to an address that begins with prefix; where one leads there,
-// Page.Location has the address. HoldAt("") ends it.
+// HoldAt makes the visitor stop at a redirect to an address that begins with prefix. Page.Location
+// then returns the address. HoldAt("") removes the prefix.
 func (v *Visitor) HoldAt(prefix string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -90,7 +91,7 @@ func (v *Visitor) dial(ctx context.Context, network, addr string) (net.Conn, err
 	return (&net.Dialer{}).DialContext(ctx, network, addr)
 }
 
-// Get opens an address, as typing it into the address bar does, and follows where it leads.
+// Get opens an address, as if it were typed into the address bar, and follows redirects.
 func (v *Visitor) Get(t testing.TB, address string) *Page {
 	t.Helper()
 	return v.navigate(t, v.client, http.MethodGet, address, nil)
@@ -104,7 +105,7 @@ func (v *Visitor) Peek(t testing.TB, address string) *Page {
 	return v.navigate(t, &client, http.MethodGet, address, nil)
 }
 
-// Submit sends a form and follows where it leads.
+// Submit sends a form and follows redirects.
 func (v *Visitor) Submit(t testing.TB, f *Form) *Page {
 	t.Helper()
 	if f.Method != http.MethodPost {
@@ -113,7 +114,7 @@ func (v *Visitor) Submit(t testing.TB, f *Form) *Page {
 	return v.navigate(t, v.client, http.MethodPost, f.Action.String(), f)
 }
 
-// navigate sends what browsers send with a navigation.
+// navigate sends a request with the headers that browsers send with a navigation.
 func (v *Visitor) navigate(t testing.TB, client *http.Client, method, address string, f *Form) *Page {
 	t.Helper()
 	var body io.Reader
@@ -157,10 +158,10 @@ func (v *Visitor) SetCookies(address string, cookies []*http.Cookie) {
 	v.client.Jar.SetCookies(u, cookies)
 }
 
-// maxSteps bounds a walk through the pages of a provider, and a chain of redirects.
+// maxSteps is the greatest number of provider pages in a login, and of redirects in a chain.
 const maxSteps = 10
 
-// LogIn fills in the login page that was reached, and says yes to what is asked next, until there is nothing to
+// LogIn fills in the login page p and confirms the following pages, until a page has no form to
 // fill in.
 func (v *Visitor) LogIn(t testing.TB, p *Page, login, password string) *Page {
 	t.Helper()
@@ -184,7 +185,7 @@ func (v *Visitor) LogIn(t testing.TB, p *Page, login, password string) *Page {
 	})
 }
 
-// ConfirmLogout says yes where the provider asks whether to log out.
+// ConfirmLogout confirms the logout if the provider asks.
 func (v *Visitor) ConfirmLogout(t testing.TB, p *Page) *Page {
 	t.Helper()
 	return v.walk(t, p, func(p *Page) *Form {
@@ -196,7 +197,7 @@ func (v *Visitor) ConfirmLogout(t testing.TB, p *Page) *Page {
 	})
 }
 
-// walk submits what next makes of each page until that is nothing.
+// walk submits the form that next returns for each page, until next returns nil.
 func (v *Visitor) walk(t testing.TB, p *Page, next func(*Page) *Form) *Page {
 	t.Helper()
 	for range maxSteps {

@@ -1,4 +1,5 @@
-// Package walk is the way of visitors through the relying party of ../rp: what the tests of every provider do.
+// Package walk has the test that is run with every provider: visitors use the relying party of
+// ../rp.
 package walk
 
 import (
@@ -15,16 +16,16 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/visitor"
 )
 
-// Tour is a service and two people who are known to its provider: Alice, in the group admin, with a verified e-mail
-// address at example.com, and Bob, who has neither.
+// Tour is a service and two users of its provider: Alice, in the group admin and with a verified
+// e-mail address at example.com, and Bob, who has neither.
 type Tour struct {
 	Issuer     string
-	Roots      *x509.CertPool // whom visitors trust; nil: the system's
+	Roots      *x509.CertPool // certificate authorities that visitors trust; nil: the system's
 	Options    rp.Options     // of the service
 	Alice, Bob idp.User
 }
 
-// Take starts the service, logs both in, looks at what each may see, and logs Alice out.
+// Take starts the service, logs both users in, checks which pages each may see, and logs Alice out.
 func (tour Tour) Take(t *testing.T) {
 	t.Helper()
 	shop := rp.Start(t, tour.Options)
@@ -47,7 +48,7 @@ func (tour Tour) Take(t *testing.T) {
 	tour.logOut(t, shop, alice)
 	Status(t, bob, shop.URL+"/app", http.StatusOK)
 
-	shop.Stop() // the last events are printed then
+	shop.Stop() // it prints the last events
 	tour.checkOutput(t, shop, bob)
 }
 
@@ -57,7 +58,7 @@ func (tour Tour) newVisitor() *visitor.Visitor {
 	return v
 }
 
-// checkOutput looks for the events that must be told and for what must never be.
+// checkOutput checks that the output has the required events and no secrets.
 func (tour Tour) checkOutput(t *testing.T, shop *rp.Replica, v *visitor.Visitor) {
 	t.Helper()
 	for _, name := range []string{"login.started", "login.succeeded", "access.denied", "logout.started", "logout.completed"} {
@@ -65,7 +66,7 @@ func (tour Tour) checkOutput(t *testing.T, shop *rp.Replica, v *visitor.Visitor)
 			t.Errorf("standard output has no event %q", name)
 		}
 	}
-	secrets := []string{tour.Options["SESSION_KEYS"], "code=", "eyJ"} // as each token begins
+	secrets := []string{tour.Options["SESSION_KEYS"], "code=", "eyJ"} // every JWT begins with eyJ
 	if secret := tour.Options["OIDC_CLIENT_SECRET"]; secret != "" {
 		secrets = append(secrets, secret)
 	}
@@ -79,7 +80,7 @@ func (tour Tour) checkOutput(t *testing.T, shop *rp.Replica, v *visitor.Visitor)
 	}
 }
 
-// WantIdentity compares what a service knows of somebody with what the provider does.
+// WantIdentity compares a service's identity of a user with the user's data at the provider.
 func WantIdentity(t testing.TB, got Identity, issuer string, u idp.User) {
 	t.Helper()
 	want := Identity{
@@ -91,7 +92,7 @@ func WantIdentity(t testing.TB, got Identity, issuer string, u idp.User) {
 	}
 }
 
-// logOut logs out and finds both sessions ended: the service's and the provider's.
+// logOut logs out and checks that the session of the service and that of the provider have ended.
 func (tour Tour) logOut(t *testing.T, shop *rp.Replica, v *visitor.Visitor) {
 	t.Helper()
 	before := v.Cookies(shop.URL)
@@ -103,7 +104,7 @@ func (tour Tour) logOut(t *testing.T, shop *rp.Replica, v *visitor.Visitor) {
 	if p := v.Get(t, shop.URL+"/app"); !strings.HasPrefix(p.URL.String(), tour.Issuer) || p.FormWith("password") == nil {
 		t.Errorf("after logging out /app leads to %s:\n%s\nwant the provider's login page", p.URL, p.Body)
 	}
-	// The cookie of before opens nothing, wherever somebody kept it.
+	// A copy of the old cookie must not work any more.
 	thief := visitor.New()
 	thief.SetCookies(shop.URL, before)
 	Status(t, thief, shop.URL+"/whoami", http.StatusUnauthorized)
@@ -121,7 +122,7 @@ func LogIn(t testing.TB, v *visitor.Visitor, page string, u idp.User) {
 	}
 }
 
-// Identity is what /whoami answers.
+// Identity is the response of /whoami.
 type Identity struct {
 	Issuer        string   `json:"iss"`
 	Subject       string   `json:"sub"`
@@ -145,7 +146,7 @@ func Whoami(t testing.TB, v *visitor.Visitor, base string) Identity {
 	return id
 }
 
-// Status opens a path and checks what it answers, without following a redirect.
+// Status opens a path and checks the status of the response, without following a redirect.
 func Status(t testing.TB, v *visitor.Visitor, address string, want int) *visitor.Page {
 	t.Helper()
 	p := v.Peek(t, address)
@@ -155,7 +156,7 @@ func Status(t testing.TB, v *visitor.Visitor, address string, want int) *visitor
 	return p
 }
 
-// LogOut presses the button of a page of the service and answers the provider's question.
+// LogOut presses the logout button of a page and confirms the logout at the provider.
 func LogOut(t testing.TB, v *visitor.Visitor, base string) *visitor.Page {
 	t.Helper()
 	button := v.Get(t, base+"/app").FormTo("/auth/logout")
