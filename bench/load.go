@@ -15,9 +15,10 @@ import (
 	"time"
 )
 
-// A load holds the samples at one number of connections, one for each subject and round.
+// A load is what the servers did with a number of connections: a sample for each subject and round.
 type load struct {
 	connections int
+	subjects    []subject
 	samples     map[string][]sample
 }
 
@@ -25,7 +26,7 @@ type load struct {
 type sample struct {
 	cpu  time.Duration // processor time of the server per request
 	rate float64       // requests per second
-	p99  time.Duration // 99 of 100 requests were answered within this time
+	p99  time.Duration // within which 99 of 100 requests were answered
 }
 
 func measureLoad(ctx context.Context, o options, connections int, redisAddr string) (*load, error) {
@@ -35,44 +36,49 @@ func measureLoad(ctx context.Context, o options, connections int, redisAddr stri
 			_ = s.stop()
 		}
 	}()
-	for _, s := range subjects {
-		server, err := startServer(ctx, s.name, redisAddr)
+	var all []subject
+	for _, s := range o.all() {
+		server, err := startServer(ctx, s, redisAddr)
+		if err != nil && s.program != "" { // another commit may not have it
+			progress("left out: %s: %v", s.title(), err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
-		servers[s.name] = server
+		all = append(all, s)
+		servers[s.title()] = server
 		if _, err := measure(ctx, server, connections, o.time/4); err != nil { // to warm it
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	l := &load{connections, make(map[string][]sample)}
+	l := &load{connections, all, make(map[string][]sample)}
 	for round := range o.rounds {
 		if round%5 == 0 {
 			progress("%d connections, round %d of %d", connections, round+1, o.rounds)
 		}
-		for _, s := range inTurn(round) {
-			sample, err := measure(ctx, servers[s.name], connections, o.time)
+		for _, s := range inTurn(all, round) {
+			sample, err := measure(ctx, servers[s.title()], connections, o.time)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name, err)
 			}
-			l.samples[s.name] = append(l.samples[s.name], sample)
+			l.samples[s.title()] = append(l.samples[s.title()], sample)
 		}
 	}
 	return l, nil
 }
 
-// inTurn returns the subjects forwards in one round and backwards in the next, so that no subject
-// has an advantage when the machine becomes slower or faster.
-func inTurn(round int) []subject {
-	order := slices.Clone(subjects)
+// inTurn returns the subjects forwards and backwards by turns, so that a machine which becomes slower or faster
+// favours none.
+func inTurn(all []subject, round int) []subject {
+	order := slices.Clone(all)
 	if round%2 == 1 {
 		slices.Reverse(order)
 	}
 	return order
 }
 
-// measure sends requests for a time. Each connection sends the next request as soon as it has
-// received the response to the last one.
+// measure sends requests for a time, each connection the next as soon as it has the answer to the last.
 func measure(ctx context.Context, s *server, connections int, d time.Duration) (sample, error) {
 	visitors, err := dial(s, connections)
 	defer closeAll(visitors)
@@ -101,8 +107,7 @@ func measure(ctx context.Context, s *server, connections int, d time.Duration) (
 	}, nil
 }
 
-// browse lets all visitors send requests until end, at least one each, and returns the duration of
-// each response.
+// browse lets all visitors ask until the end, once at least, and returns how long each answer took.
 func browse(ctx context.Context, visitors []*visitor, end time.Time) ([]time.Duration, error) {
 	var (
 		wait  sync.WaitGroup
@@ -125,15 +130,15 @@ func browse(ctx context.Context, visitors []*visitor, end time.Time) ([]time.Dur
 	return slices.Concat(waits...), errors.Join(append(errs, ctx.Err())...)
 }
 
-// A visitor is one keep-alive connection of a signed-in browser. It implements HTTP itself, because
-// http.Client would use more processor time than the servers.
+// A visitor is one keep-alive connection of a signed-in browser. It speaks HTTP itself, because http.Client
+// would take more of the machine than the servers do.
 type visitor struct {
 	conn    net.Conn
 	reader  *bufio.Reader
 	request []byte
 }
 
-// dial opens connections and sends one request on each, so that opening them is not measured.
+// dial opens connections and sends one request on each: the opening is not measured.
 func dial(s *server, connections int) ([]*visitor, error) {
 	request := "GET /me HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: bench\r\nAccept: application/json\r\nCookie: " + s.Cookie + "\r\n\r\n"
 	var visitors []*visitor

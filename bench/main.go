@@ -1,15 +1,13 @@
 //go:build unix
 
-// Command bench measures the cost of an authenticated request with a gate, and compares it with the
-// least possible cost and with other libraries. It measures all of them in one run, because numbers
-// of two runs are not comparable.
+// Command bench measures what an authenticated request costs behind a gate, beside what it could cost at
+// least and what its peers cost: in one run, because numbers of two runs are not comparable.
 //
-// Each subject answers GET /me in a server process of its own, so that its processor time can be
-// read without that of the load generator and of Redis. The load comes over loopback on keep-alive
-// connections that send without pauses, so that the server is always busy: with idle time between
-// requests, the cost of waking up would be larger than the differences to be measured. The servers
-// are measured in turn for several rounds. Every ratio is the median of the ratios within a round,
-// because the speed of a machine changes over two minutes.
+// Every way of answering GET /me is a server in a process of its own, so that its processor time can be read
+// without that of the load or of Redis. The load comes over loopback on keep-alive connections that never
+// wait, which keeps the server saturated: with idle time between requests, waking up costs more than
+// everything that is to be told apart. The servers are measured in turn, several rounds long, and every ratio
+// is the median of the ratios within a round, because a machine is not equally fast for two minutes.
 //
 //	go run .                            all of it, about two minutes
 //	go run . -rounds 5                  shorter, and noisier
@@ -44,8 +42,9 @@ type options struct {
 	rounds      int
 	time        time.Duration
 	connections []int
-	serve       string // the name of a subject, if this process is the server of that subject
-	redis       string // the address of the Redis that the server uses
+	serve       string // the name of a subject: this process is its server
+	redis       string // the address of the Redis it is to use
+	before      string // this program as another commit builds it
 }
 
 func parseOptions() (options, error) {
@@ -55,6 +54,7 @@ func parseOptions() (options, error) {
 	connections := flag.String("connections", "1,16,64", "numbers of connections to measure with")
 	flag.StringVar(&o.serve, "serve", "", "be the server of one measurement (used by this program itself)")
 	flag.StringVar(&o.redis, "redis", "", "its Redis")
+	flag.StringVar(&o.before, "before", "", "this program as another commit built it: its gates stand beside ours")
 	flag.Parse()
 	for text := range strings.SplitSeq(*connections, ",") {
 		n, err := strconv.Atoi(text)
@@ -104,7 +104,7 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// progress writes to standard error what is being measured.
+// progress says on standard error what is being measured.
 func progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 
 	"github.com/alexedwards/scs/goredisstore"
@@ -21,35 +22,56 @@ import (
 	"github.com/oidcgate/oidcgate/store/redisstore"
 )
 
-// A subject is an implementation of GET /me for a signed-in visitor. The response has the claim
-// sub, the verified e-mail address and one group.
+// A subject is a way of answering GET /me to a visitor who is signed in: with the subject, the verified
+// e-mail address and one group.
 type subject struct {
-	name string
-	open func(ctx context.Context, rdb *redis.Client) (*site, error)
+	name    string
+	open    func(ctx context.Context, rdb *redis.Client) (*site, error)
+	program string // that serves it under this name; "" is this program
 }
 
-// A site is a subject that is ready to serve.
+// A site is a subject that is ready to be asked.
 type site struct {
 	handler http.Handler
-	cookie  string // the Cookie header of the signed-in visitor
+	cookie  string // what the signed-in visitor sends in the header Cookie
 }
 
-// subjects are the implementations that are measured. The floor stands next to the gate, which is
-// compared with it.
+// subjects are what is measured. The floor stands beside the gate that is measured by it.
 var subjects = []subject{
-	{plainName, openPlain},
-	{"gate, memory store", openMemoryGate},
-	{floorName, openFloor},
-	{gateName, openRedisGate},
-	{"scs, goredisstore, gob", openSCS},
-	{"scs, the same with idle timeout", openIdleSCS},
+	{name: plainName, open: openPlain},
+	{name: "gate, memory store", open: openMemoryGate},
+	{name: floorName, open: openFloor},
+	{name: gateName, open: openRedisGate},
+	{name: claimsName, open: openClaimsGate},
+	{name: "scs, goredisstore, gob", open: openSCS},
+	{name: "scs, the same with idle timeout", open: openIdleSCS},
 }
 
 const (
-	plainName = "plain handler"
-	floorName = "handler with one Redis GET"
-	gateName  = "gate, Redis store"
+	plainName  = "plain handler"
+	floorName  = "handler with one Redis GET"
+	gateName   = "gate, Redis store"
+	claimsName = "gate, a handler that reads three claims of its own"
 )
+
+// all returns the subjects, and with -before the gates of the other program beside them.
+func (o options) all() []subject {
+	all := slices.Clone(subjects)
+	if o.before != "" {
+		for _, name := range []string{gateName, claimsName} {
+			all = append(all, subject{name: name, program: o.before})
+		}
+	}
+	return all
+}
+
+// title is what the report calls a subject.
+func (s subject) title() string {
+	if s.program != "" {
+		return s.name + ", before"
+	}
+	return s.name
+}
 
 func findSubject(name string) (subject, error) {
 	for _, s := range subjects {
@@ -60,13 +82,13 @@ func findSubject(name string) (subject, error) {
 	return subject{}, fmt.Errorf("no subject is called %q", name)
 }
 
-// newClient returns a client of Redis, with the same settings for all subjects. It respects the
-// deadlines of contexts and has so many connections that no request waits for one.
+// newClient returns a client of Redis. All subjects have the same: it heeds the deadlines of contexts, and no
+// request of the load waits for a connection.
 func newClient(addr string) *redis.Client {
 	return redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, PoolSize: 64})
 }
 
-// answer writes the response, which is the same for every subject.
+// answer writes what every subject answers.
 func answer(w http.ResponseWriter, subject, email, group string) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, `{"sub":"`+subject+`","email":"`+email+`","group":"`+group+`"}`)
@@ -77,7 +99,7 @@ func fail(w http.ResponseWriter) {
 }
 
 func openPlain(ctx context.Context, rdb *redis.Client) (*site, error) {
-	s, err := openRedisGate(ctx, rdb) // for a cookie as long and a heap as large as those of the others
+	s, err := openRedisGate(ctx, rdb) // for a cookie as long as the others', and a heap like theirs
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +109,8 @@ func openPlain(ctx context.Context, rdb *redis.Client) (*site, error) {
 	return s, nil
 }
 
-// openFloor reads the same record as the gate and does nothing with it. No session that can be
-// ended at once on all replicas costs less.
+// openFloor reads the very record that the gate reads and does nothing with it: no session that can be ended
+// at once, on all replicas, costs less.
 func openFloor(ctx context.Context, rdb *redis.Client) (*site, error) {
 	s, err := openRedisGate(ctx, rdb)
 	if err != nil {
@@ -108,7 +130,7 @@ func openFloor(ctx context.Context, rdb *redis.Client) (*site, error) {
 	return s, nil
 }
 
-// sessionRecord returns the key of the record that a request reads.
+// sessionRecord returns the key of a record that a request reads.
 func sessionRecord(ctx context.Context, rdb *redis.Client) (string, error) {
 	keys, err := rdb.Keys(ctx, "oidcgate:s:*").Result()
 	if err != nil {
@@ -139,7 +161,35 @@ func openGate(ctx context.Context, s store.Store) (*site, error) {
 	return &site{shop.handler, cookie}, err
 }
 
-// me is the handler of the gate's subject. The guard has already checked the group.
+// openClaimsGate is a gate whose handler reads claims that the guard and the gate do not read.
+func openClaimsGate(ctx context.Context, rdb *redis.Client) (*site, error) {
+	shop, err := newShop(redisstore.New(rdb))
+	if err != nil {
+		return nil, err
+	}
+	defer shop.provider.Close()
+	cookie, err := shop.login(ctx)
+	guarded := shop.gate.Require(oidcgate.Claim("groups", userGroup))(http.HandlerFunc(meWithClaims))
+	return &site{shop.gate.Wrap(guarded), cookie}, err
+}
+
+func meWithClaims(w http.ResponseWriter, r *http.Request) {
+	id, ok := oidcgate.FromContext(r.Context())
+	if !ok {
+		fail(w)
+		return
+	}
+	name, named := id.ClaimString("preferred_username")
+	locale, known := id.ClaimString("locale")
+	groups, grouped := id.ClaimStrings("groups")
+	if !named || !known || !grouped || name == "" || locale == "" || len(groups) == 0 {
+		fail(w)
+		return
+	}
+	me(w, r)
+}
+
+// me is the handler behind a gate. The guard has read the group.
 func me(w http.ResponseWriter, r *http.Request) {
 	id, ok := oidcgate.FromContext(r.Context())
 	if !ok {
@@ -154,7 +204,7 @@ func me(w http.ResponseWriter, r *http.Request) {
 	answer(w, id.Subject(), email, userGroup)
 }
 
-// openSCS uses scs as its documentation shows it, with the same session content.
+// openSCS is scs as its documentation shows it, with the same content in its session.
 func openSCS(ctx context.Context, rdb *redis.Client) (*site, error) {
 	gob.Register(map[string]any{})
 	gob.Register([]any{})
@@ -163,7 +213,7 @@ func openSCS(ctx context.Context, rdb *redis.Client) (*site, error) {
 	return signInSCS(ctx, m)
 }
 
-// openIdleSCS uses scs with an idle timeout, which the gate has too.
+// openIdleSCS has what the gate has: a session that ends when it is not used.
 func openIdleSCS(ctx context.Context, rdb *redis.Client) (*site, error) {
 	s, err := openSCS(ctx, rdb)
 	if err != nil {

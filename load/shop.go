@@ -20,8 +20,8 @@ import (
 
 const baseURL = "https://shop.test"
 
-// A shop is a service with a gate. Requests are made by calling its handler, so that the gate is
-// measured without sockets and HTTP.
+// A shop is a service behind a gate. Requests are made by calling its handler: what is measured is the gate, and
+// neither sockets nor HTTP.
 type shop struct {
 	gate    *oidcgate.Gate
 	handler http.Handler
@@ -33,20 +33,20 @@ func newShop(rdb redis.UniversalClient, p *provider, onEvent func(oidcgate.Event
 		return nil, err
 	}
 	gate, err := oidcgate.New(oidcgate.Config{
-		BaseURL:    baseURL,
-		Store:      redisstore.New(rdb),
-		Keys:       keys,
-		AttemptTTL: attemptTTL,
-		Leeway:     leeway,
-		Transport:  p,
-		Logger:     slog.New(slog.NewTextHandler(io.Discard, nil)),
-		OnEvent:    onEvent,
-		Values:     onEvent != nil,
+		BaseURL:      baseURL,
+		Store:        redisstore.New(rdb),
+		Keys:         keys,
+		Limits:       oidcgate.Limits{LoginTimeout: attemptTTL, ClockSkew: leeway},
+		HTTP:         oidcgate.HTTPOptions{Transport: p},
+		Logger:       slog.New(slog.NewTextHandler(io.Discard, nil)),
+		OnEvent:      onEvent,
+		EnableValues: onEvent != nil,
 
-		IdleTimeout: 12 * time.Hour, // filling Redis may take longer than the default
-		LockLease:   2 * time.Second,
+		IdleTimeout: 12 * time.Hour, // filling Redis may take longer than the usual one
+		Tokens:      oidcgate.TokenOptions{LockLease: 2 * time.Second},
 	}, oidcgate.Provider{
-		Issuer: issuer, ClientID: clientID, Auth: oidcgate.NoClientSecret(), SigningAlgs: []string{"ES256"},
+		Issuer: issuer, ClientID: clientID, Auth: oidcgate.PublicClient(),
+		Verification: oidcgate.Verification{SigningAlgs: []string{"ES256"}},
 	})
 	if err != nil {
 		return nil, err
@@ -62,15 +62,15 @@ func newShop(rdb redis.UniversalClient, p *provider, onEvent func(oidcgate.Event
 	return s, nil
 }
 
-// These times are short, because the mark of a used login attempt stays in Redis for about that
-// long, and its memory is not to be measured.
+// These are short, because the mark of a login that was used stays in Redis for about so long, and is not what is to
+// be weighed.
 const (
 	attemptTTL = 10 * time.Second
 	leeway     = time.Second
 )
 
 func (s *shop) me(w http.ResponseWriter, r *http.Request) {
-	if err := s.gate.Err(r.Context()); err != nil {
+	if err := s.gate.SessionErr(r.Context()); err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
@@ -92,8 +92,8 @@ func (s *shop) put(_ http.ResponseWriter, r *http.Request) {
 	s.gate.Values().Put(r.Context(), "at", time.Now().String())
 }
 
-// logIn makes the requests of a browser: the gate's login, the provider, the gate's callback. It
-// returns the session cookie.
+// logIn goes the way of a browser: to the gate's login, past the provider, to the gate's callback. It returns the
+// session's cookie.
 func (s *shop) logIn(ctx context.Context, subject, sid string) (string, error) {
 	start := s.ask(ctx, http.MethodGet, "/auth/login", "")
 	to, err := url.Parse(start.Header.Get("Location"))
@@ -113,7 +113,7 @@ func (s *shop) logIn(ctx context.Context, subject, sid string) (string, error) {
 	return cookie, nil
 }
 
-// cookiesOf returns the Cookie header that a browser sends after a response.
+// cookiesOf returns the header Cookie that follows from an answer.
 func cookiesOf(resp *http.Response) string {
 	var cookies []string
 	for _, c := range resp.Cookies() {

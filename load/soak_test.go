@@ -25,15 +25,14 @@ var soakTime = flag.Duration("soak", 20*time.Second, "how long the soak takes")
 const (
 	soakVisitors = 24
 	warmUp       = 5 * time.Second
-	// By how much pools, timers and buffers may differ between two moments. A leak of one object
-	// per request would be thousands.
+	// What a pool, a timer or a buffer may have more of than at another moment; a leak of one thing a request
+	// is thousands.
 	spareGoroutines = 8
 	spareHeap       = 4 << 20
 )
 
-// After hours of logins, requests, refreshes and logouts, with a store and a provider that
-// sometimes fail, the process must be as large as before, and every response must be for the right
-// user.
+// After hours of logins, requests, refreshes and logouts, with a store and a provider that fail now and then, the
+// process is as large as before, and everybody who is signed in is who they are.
 func TestSoak(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr)
@@ -73,7 +72,7 @@ type soak struct {
 	answers, unavailable atomic.Int64
 }
 
-// run lets visitors use the service for a time, while faults happen.
+// run lets visitors be busy for a time, while things fail.
 func (k *soak) run(d time.Duration) {
 	ctx, cancel := context.WithTimeout(k.Context(), d)
 	defer cancel()
@@ -85,13 +84,13 @@ func (k *soak) run(d time.Duration) {
 	running.Wait()
 	ctx, cancel = context.WithTimeout(k.Context(), time.Minute)
 	defer cancel()
-	if err := k.shop.gate.Close(ctx); err != nil { // waits for running refreshes only
+	if err := k.shop.gate.Wait(ctx); err != nil { // waits for refreshes under way and ends nothing else
 		k.Errorf("waiting for refreshes: %v", err)
 	}
-	k.server.Restart() // closes all connections, each of which has two goroutines and two buffers in the proxy
+	k.server.Restart() // which ends all connections: two goroutines and two buffers each, of the proxy
 }
 
-// fail causes one fault after the other, each for a short time, with pauses between them.
+// fail brings one fault after the other, each for a moment, with peace between them.
 func (k *soak) fail(ctx context.Context) {
 	faults := []struct{ begin, end func() }{
 		{func() { k.proxy.SetDelay(2 * time.Second) }, func() { k.proxy.SetDelay(0) }},
@@ -99,7 +98,7 @@ func (k *soak) fail(ctx context.Context) {
 		{func() { k.proxy.CutReply("oidcgate") }, func() {}},
 		{k.providerFault(0, errors.New("connection reset")), k.providerWell},
 		{k.server.Pause, k.server.Resume},
-		{func() { k.server.Restart() }, func() {}}, // then all visitors sign in again
+		{func() { k.server.Restart() }, func() {}}, // and everybody signs in again
 	}
 	for i := 0; pass(ctx, time.Second); i++ {
 		f := faults[i%len(faults)]
@@ -116,7 +115,7 @@ func (k *soak) providerFault(status int, err error) func() {
 
 func (k *soak) providerWell() { k.provider.fault.Store(nil) }
 
-// pass waits for d. It returns false if the context ends first.
+// pass reports whether the time passed before the context ended.
 func pass(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -126,13 +125,12 @@ func pass(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// live is the loop of one visitor: sign in, use the service, sign out. Some visitors leave without
-// signing out.
+// live is a visitor's life: sign in, use the service, sign out, and again. Some leave without signing out.
 func (k *soak) live(ctx context.Context, subject string) {
 	for n := 0; ctx.Err() == nil; n++ {
 		cookie, err := k.shop.logIn(ctx, subject, fmt.Sprint(subject, "-", n))
 		if err != nil {
-			pass(ctx, 50*time.Millisecond) // the store or the provider has a fault
+			pass(ctx, 50*time.Millisecond) // store or provider is ill, and says so
 			continue
 		}
 		for range 20 + rand.IntN(200) {
@@ -151,7 +149,7 @@ func (k *soak) visit(ctx context.Context, cookie, subject string) bool {
 	path := []string{"/me", "/me", "/token", "/put"}[rand.IntN(4)]
 	resp := k.shop.ask(ctx, "GET", path, cookie)
 	k.answers.Add(1)
-	body, _ := io.ReadAll(resp.Body) // cannot fail, because the body is in memory
+	body, _ := io.ReadAll(resp.Body) // from memory
 	switch {
 	case resp.StatusCode == http.StatusServiceUnavailable:
 		k.unavailable.Add(1)
@@ -163,7 +161,7 @@ func (k *soak) visit(ctx context.Context, cookie, subject string) bool {
 	return true
 }
 
-// size is the size of the process.
+// size is how large the process is.
 type size struct {
 	goroutines int
 	heap       uint64
@@ -171,13 +169,13 @@ type size struct {
 
 func (k *soak) size() size {
 	runtime.GC()
-	runtime.GC() // a second time, for objects with finalizers or in pools
+	runtime.GC() // what finalizers and pools held
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return size{runtime.NumGoroutine(), m.HeapAlloc}
 }
 
-// sizeAtMost waits a while for goroutines and connections that end by themselves.
+// sizeAtMost waits a while for what ends by itself.
 func (k *soak) sizeAtMost(want size) size {
 	for end := time.Now().Add(time.Minute); ; time.Sleep(500 * time.Millisecond) {
 		s := k.size()

@@ -34,16 +34,16 @@ func openShop(t *testing.T, s *sites, sessions store.Store) *oidcgatetest.Provid
 		PostLogoutRedirectURLs: []string{shopURL + "/auth/logout/done"},
 	})
 	gate, err := oidcgate.New(oidcgate.Config{
-		BaseURL:   shopURL,
-		Store:     sessions,
-		Keys:      newKeys(t),
-		HTTP:      oidcgate.HTTPOptions{Transport: s.transport(t)},
-		Logger:    slog.New(slog.NewTextHandler(t.Output(), nil)),
+		BaseURL: shopURL,
+		Store:   sessions,
+		Keys:    newKeys(t),
+		HTTP:    oidcgate.HTTPOptions{Transport: s.transport(t)},
+		Logger:  slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}, oidcgate.Provider{
-		Issuer:      idURL,
-		ClientID:    "shop",
-		Auth:        oidcgate.ClientSecretBasic("the shop's secret"),
-		Scopes:      []string{"profile"},
+		Issuer:       idURL,
+		ClientID:     "shop",
+		Auth:         oidcgate.ClientSecretBasic("the shop's secret"),
+		Scopes:       []string{"profile"},
 		Verification: oidcgate.Verification{SigningAlgs: []string{"ES256"}},
 	})
 	if err != nil {
