@@ -1,5 +1,5 @@
-// Package process runs programs for tests. It waits until they are ready, records their output, and
-// ends them by process id, together with the processes they started.
+// Package process runs programs for tests: it waits until they are ready, keeps what they print and ends them
+// by process id, with all that they started.
 package process
 
 import (
@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -30,9 +29,8 @@ type Process struct {
 	stdout, stderr output
 }
 
-// Start starts cmd, waits until ready returns true, and ends the program with the test. The test
-// fails at once if the program ends before it is ready. If the test fails later, its log shows the
-// output of the program.
+// Start starts cmd, waits until ready reports true and ends it with the test. The test fails at once where the
+// program ends before it is ready; where it fails later, its log shows what the program printed.
 func Start(t testing.TB, cmd *exec.Cmd, ready func(*Process) bool) *Process {
 	t.Helper()
 	p, err := launch(t, cmd, readyTime, ready)
@@ -42,8 +40,8 @@ func Start(t testing.TB, cmd *exec.Cmd, ready func(*Process) bool) *Process {
 	return p
 }
 
-// StartAgain is like Start, for a program that is usually ready soon and rarely never becomes
-// ready. If it is not ready within the time, it is ended and started again, at most twice.
+// StartAgain is Start for a program that is ready in a moment or, once in a thousand, never: one that is not ready
+// within the time is ended and started again, twice at the most.
 func StartAgain(t testing.TB, within time.Duration, command func() *exec.Cmd, ready func(*Process) bool) *Process {
 	t.Helper()
 	for range 2 {
@@ -92,10 +90,9 @@ func (p *Process) await(within time.Duration, ready func(*Process) bool) error {
 	return fmt.Errorf("not ready within %v", within)
 }
 
-// Stop asks the program to end, waits for it, and kills it if it does not end. Further calls do
-// nothing.
+// Stop asks the program to end, waits for it, and kills it if it does not. Stopping it again does nothing.
 func (p *Process) Stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // an error says that it has ended
+	askToEnd(p.cmd.Process)
 	select {
 	case <-p.exited:
 	case <-time.After(stopTime):
@@ -103,11 +100,9 @@ func (p *Process) Stop() {
 	p.Kill()
 }
 
-// Kill kills the program and all processes it started.
+// Kill ends the program and all that it started at once.
 func (p *Process) Kill() {
-	// Other processes of the group may still run when its leader has ended; until then the id of
-	// the group is not reused.
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	killGroup(p.cmd.Process)
 	<-p.exited
 }
 
@@ -117,7 +112,7 @@ func (p *Process) Stdout() string { return p.stdout.String() }
 // Stderr returns what the program has printed on standard error.
 func (p *Process) Stderr() string { return p.stderr.String() }
 
-// FreePort returns a loopback port on which no process listens.
+// FreePort returns a loopback port that nobody listens on.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -128,8 +123,7 @@ func FreePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// ModuleDir returns the directory of the module under test, the parent of the package's or further
-// up.
+// ModuleDir returns the directory of the module under test, the parent of the package's or further up.
 func ModuleDir(t testing.TB) string {
 	t.Helper()
 	out, err := exec.Command("go", "env", "GOMOD").Output()
@@ -152,7 +146,7 @@ func (o *output) Write(b []byte) (int, error) {
 	return o.buffer.Write(b)
 }
 
-// String returns everything that was written.
+// String returns all that was written.
 func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
