@@ -11,23 +11,24 @@ import (
 )
 
 // ClientAuth is how the application authenticates at a provider's token endpoint. It is made by
-// [ClientSecretBasic], [ClientSecretPost] and [PublicClient]; the zero value is none of them and is
-// refused by [New]. However it is printed, it shows no secret.
+// [ClientSecretBasic], [ClientSecretPost] and [PublicClient]; [New] refuses the zero value. No
+// printed form of it shows the secret.
 type ClientAuth struct {
 	method string
 	secret func(context.Context) (string, error)
-	empty  bool // the constructor was given no secret at all
+	empty  bool // the constructor was given no secret
 }
 
-// Secret is a client secret: the secret itself, or a function that returns it as it is now. The
-// function is called for every request that authenticates the client, concurrently, within that
-// request's deadline.
+// Secret is a client secret, or a function that returns the current one. The gate calls the
+// function for every request that authenticates the client, concurrently, within the request's
+// deadline.
 type Secret interface {
 	string | func(context.Context) (string, error)
 }
 
 // ClientSecretBasic sends the secret in the Authorization header (client_secret_basic of OpenID
-// Connect Core, section 9), id and secret form-encoded first as RFC 6749, section 2.3.1 asks.
+// Connect Core, section 9). Id and secret are form-encoded first, as RFC 6749, section 2.3.1
+// requires.
 func ClientSecretBasic[S Secret](secret S) ClientAuth {
 	return withSecret(op.AuthBasic, secret)
 }
@@ -38,7 +39,7 @@ func ClientSecretPost[S Secret](secret S) ClientAuth {
 	return withSecret(op.AuthPost, secret)
 }
 
-// PublicClient is for a client without a secret: the code is protected by PKCE alone (client
+// PublicClient is for a client without a secret: PKCE alone protects the code (client
 // authentication "none" of OpenID Connect Core, section 9).
 func PublicClient() ClientAuth {
 	return ClientAuth{method: op.AuthNone}
@@ -58,7 +59,8 @@ func withSecret(method string, secret any) ClientAuth {
 func (a ClientAuth) check(f *faults) {
 	switch {
 	case a.method == "":
-		f.add("Auth", "is not set; use ClientSecretBasic, ClientSecretPost or PublicClient, as registered at the provider")
+		f.add("Auth", "is not set; use ClientSecretBasic, ClientSecretPost or PublicClient, "+
+			"as registered at the provider")
 	case a.empty:
 		f.add("Auth", "has an empty secret; give the one registered at the provider, or use PublicClient")
 	}
@@ -68,7 +70,7 @@ func (a ClientAuth) compiled() op.Auth {
 	return op.Auth{Method: a.method, Secret: a.secret}
 }
 
-// String names the method and hides the secret, and so do the other forms below.
+// String returns the method without the secret, as the methods below do.
 func (a ClientAuth) String() string {
 	switch a.method {
 	case "":
@@ -79,7 +81,7 @@ func (a ClientAuth) String() string {
 	return a.method + " " + redacted
 }
 
-// Format keeps %+v and %#v from printing fields.
+// Format keeps %+v and %#v from printing the fields.
 func (a ClientAuth) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, a.String()) }
 
 // MarshalJSON implements [json.Marshaler].

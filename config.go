@@ -14,154 +14,153 @@ import (
 	"github.com/oidcgate/oidcgate/store"
 )
 
-// Config configures a [Gate]. It is read once, by [New], which copies it, checks every field and
-// reports all faults together; changing it later changes nothing. BaseURL is always required. Store
-// and Keys are required unless BaseURL is on a loopback host.
+// Config configures a [Gate]. [New] copies it, checks every field and reports all faults together;
+// later changes have no effect. BaseURL is always required. Store and Keys are required unless
+// BaseURL is on a loopback host.
 type Config struct {
-	// BaseURL is what the browser has in front of every path the gate sees: "https://shop.example",
-	// or "https://example.com/shop" behind a proxy that strips "/shop". Redirects, the redirect URI
-	// and the cookies' security come from it and never from the Host or X-Forwarded-* headers of a
-	// request.
+	// BaseURL is the public address of the application: "https://shop.example", or
+	// "https://example.com/shop" behind a proxy that strips "/shop". Redirects, the redirect URI and
+	// the cookies' security follow from it, never from the Host or X-Forwarded-* headers of a request.
 	BaseURL string
 
-	// Store keeps sessions. If nil, sessions are kept in memory when BaseURL is on a loopback host;
-	// any other BaseURL requires a store, so that no replica forgets a session by accident.
+	// Store keeps sessions. If nil, sessions are kept in memory when BaseURL is on a loopback host.
+	// Any other BaseURL requires a store, because other replicas do not know a session kept in memory.
 	Store store.Store `json:"-"`
 
-	// Keys seal cookies and records: the first seals, all open. If empty, a random key is made when
-	// BaseURL is on a loopback host; any other BaseURL requires keys.
+	// Keys encrypt cookies and records: the first key encrypts, every key decrypts. If empty, a random
+	// key is made when BaseURL is on a loopback host; any other BaseURL requires keys.
 	Keys Keys
 
-	// IdleTimeout ends a session that no request used for so long. If zero, it is one hour. Use is
-	// noted only every twentieth of it (at least a minute, at most a quarter), so a session may end
-	// that much earlier.
+	// IdleTimeout ends a session that no request has used for this long. If zero, it is one hour. The
+	// time of the last use is saved only once in every twentieth of it (at least a minute, at most a
+	// quarter of it), so a session may end that much earlier.
 	IdleTimeout time.Duration
 
-	// SessionLifetime ends every session this long after login, however busy it is, and bounds
-	// IdleTimeout. If zero, it is 24 hours.
+	// SessionLifetime ends every session this long after its login, even one in use. IdleTimeout is
+	// never longer. If zero, it is 24 hours.
 	SessionLifetime time.Duration
 
-	// OnLogin runs after every check of a login and before the session exists. It may create the
-	// local user, drop or add claims, or refuse: an error made by [Deny] answers 403, any other
-	// error or a panic 500, and no session begins. It runs concurrently for concurrent logins.
+	// OnLogin runs when a login has passed every check and before the session begins. It may create
+	// the local user, drop or add claims, or refuse: an error made by [Deny] answers 403, any other
+	// error or a panic answers 500, and no session begins. Concurrent logins call it concurrently.
 	OnLogin func(ctx context.Context, login *Login) error `json:"-"`
 
 	// OnEvent gets every [Event], one at a time, from a bounded queue: a slow OnEvent delays no
-	// request; what does not fit into the queue is dropped and counted.
+	// request. Events that do not fit into the queue are dropped and counted.
 	OnEvent func(Event) `json:"-"`
 
-	// Logger gets every event and every cause that the browser is not told. If nil, it is
+	// Logger gets every event and every cause of an error that the browser is not told. If nil, it is
 	// [slog.Default].
 	Logger *slog.Logger `json:"-"`
 
-	// ErrorPage writes the pages with a status of 400 or more in place of the gate: the status,
-	// which is p.Status, and the body. Headers that keep the page out of caches and frames are set
-	// already. Nothing in p is HTML. Scripts get problem+json in any case.
+	// ErrorPage, if set, writes the pages with a status of 400 or more: the status, which is p.Status,
+	// and the body. Headers that keep the page out of caches and frames are set already. The texts in
+	// p are not HTML and must be escaped. Scripts always get problem+json.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, p Page) `json:"-"`
 
-	// EnableValues gives signed-in visitors a place for the application's own values; see
-	// [Gate.Values]. It costs one more read per request with a session, and one goroutine of scs
-	// for each gate.
+	// EnableValues stores values of the application for signed-in visitors; see [Gate.Values]. It
+	// costs one more read per request with a session, and one goroutine of scs per gate.
 	EnableValues bool
 
-	// What follows has defaults that fit most services.
+	// The defaults of the following fields fit most services.
 
 	Site   SiteOptions  // paths and the cookie
 	Tokens TokenOptions // refreshing access tokens, and the claims that come with it
 	HTTP   HTTPOptions  // requests to the providers
 	Limits Limits       // times and sizes
 
-	// InsecureAllowHTTP accepts http where https is demanded: in BaseURL, Issuer and endpoints off
-	// the loopback hosts. Codes, tokens and cookies then cross the network in the clear.
+	// InsecureAllowHTTP accepts http in BaseURL, Issuer and endpoints on any host, not only on
+	// loopback hosts. Codes, tokens and cookies then cross the network unencrypted.
 	InsecureAllowHTTP bool
 }
 
-// SiteOptions say where on the site the gate is.
+// SiteOptions set the gate's paths and its cookie.
 type SiteOptions struct {
 	// Prefix is the path below which the gate serves its own routes. If empty, it is "/auth".
 	Prefix string
 
-	// DefaultPath is where a login leads that began nowhere in particular, and where a visitor goes
-	// whose return path was refused. If empty, it is "/".
+	// DefaultPath is where a login leads when it has no return path or its return path was refused. If
+	// empty, it is "/".
 	DefaultPath string
 
 	// CookieName names the session cookie. If empty, it is "__Host-oidcgate", or "oidcgate" where
-	// BaseURL is http. On https the name must begin with "__Host-", which makes browsers refuse the
-	// cookie from sibling domains and plain http (draft-ietf-httpbis-rfc6265bis, section 4.1.3).
+	// BaseURL is http. On https the name must begin with "__Host-": browsers refuse such a cookie from
+	// sibling domains and from plain http (draft-ietf-httpbis-rfc6265bis, section 4.1.3).
 	CookieName string
 }
 
-// TokenOptions say how the provider's tokens of a session are kept fresh.
+// TokenOptions set how the tokens and claims of a session are refreshed.
 type TokenOptions struct {
-	// Lifetime is how long an access token is taken to live when the provider does not say
-	// (expires_in). If zero, it is one hour.
+	// Lifetime is how long an access token is assumed to be valid when the provider sends no
+	// expires_in. If zero, it is one hour.
 	Lifetime time.Duration
 
-	// RefreshMargin is how long before its end an access token is refreshed, at most a quarter of
-	// its life. If zero, it is one minute.
+	// RefreshMargin is how long before its expiry an access token is refreshed, at most a quarter of
+	// its lifetime. If zero, it is one minute.
 	RefreshMargin time.Duration
 
-	// LockLease is how long a refresh that a dying replica left behind keeps others from refreshing
-	// the same session. It is renewed while the provider is asked. If zero, it is 15 seconds.
+	// LockLease is how long a session cannot be refreshed after a replica has crashed while refreshing
+	// it. A replica renews the lock while it waits for the provider. If zero, it is 15 seconds.
 	LockLease time.Duration
 
-	// ClaimsMaxAge is the age at which a session's claims are read again, on its next request: the
-	// tokens are refreshed, if they can be, userinfo is asked, if the provider's Userinfo says so,
-	// and OnLogin decides again. So a group that is taken away at the provider is gone here after
-	// that time, as long as the provider answers. Claims of the ID Token that OnLogin dropped or
-	// replaced come back to it only with a new ID Token. If zero, claims stay as they were at login.
+	// ClaimsMaxAge is the age at which the claims of a session are read again, on its next request.
+	// The gate then refreshes the tokens if it can, asks userinfo if the provider's Userinfo says so,
+	// and calls OnLogin again. So a group that the provider takes away is gone here after that time,
+	// as long as the provider answers. Claims of the ID Token that OnLogin dropped or replaced are
+	// given to it again only with a new ID Token. If zero, claims stay as they were at login.
 	ClaimsMaxAge time.Duration
 
-	// EndSession ends a session with its access token, where the provider gave no refresh token.
+	// EndSession ends a session together with its access token if the provider gave no refresh token.
 	EndSession bool
 }
 
-// HTTPOptions are about the gate's own requests to the providers.
+// HTTPOptions set how the gate sends requests to the providers.
 type HTTPOptions struct {
-	// Timeout bounds each single request. If zero, it is ten seconds.
+	// Timeout bounds each request. If zero, it is ten seconds.
 	Timeout time.Duration
 
-	// RootCAs are the certificate authorities that providers' certificates are checked against. If
-	// nil, they are the system's. A Transport has its own.
+	// RootCAs are the certificate authorities that the providers' certificates are checked against. If
+	// nil, they are the system's. They are not used with a Transport.
 	RootCAs *x509.CertPool `json:"-"`
 
-	// Transport carries the requests. Deadlines, size limits and the refusal of redirects apply
-	// whatever it is. If nil, it is a transport with TLS 1.2 or newer that refuses link-local
-	// addresses and uses no proxy. Set it for a proxy, or for tests.
+	// Transport carries the requests. Deadlines, size limits and the refusal of redirects apply to any
+	// Transport. If nil, it is one with TLS 1.2 or newer that refuses link-local addresses and uses no
+	// proxy. Set it for a proxy, or for tests.
 	Transport http.RoundTripper `json:"-"`
 }
 
-// Limits bound what a login and a session may take.
+// Limits bound the time and the size of logins and sessions.
 type Limits struct {
-	// LoginTimeout is the time a visitor has to log in at the provider. If zero, it is ten minutes;
-	// at most an hour.
+	// LoginTimeout is the time a visitor has to log in at the provider. If zero, it is ten minutes; at
+	// most an hour.
 	LoginTimeout time.Duration
 
-	// ClockSkew is how far the clocks of gate and provider may differ. If zero, it is 60 seconds;
-	// at most five minutes.
+	// ClockSkew is how far the clocks of gate and provider may differ. If zero, it is 60 seconds; at
+	// most five minutes.
 	ClockSkew time.Duration
 
-	// SessionBytes bounds what a session may take in the store, tokens aside. A login above it is
+	// SessionBytes bounds the size of a session in the store, without its tokens. A larger login is
 	// refused as [ReasonSessionTooLarge], unless OnLogin drops claims first. If zero, it is 16 KiB.
 	SessionBytes int
 }
 
-// config is the compiled form: every default filled in, everything checked.
+// config is the compiled form of Config: checked and with every default filled in.
 type config struct {
 	Config
 	origin      string // scheme://host[:port] of BaseURL
 	basePath    string // path of BaseURL, without a slash at its end
 	secure      bool   // BaseURL is https
 	touchAfter  time.Duration
-	logoutState string // name of the cookie that awaits the return from the provider's logout
+	logoutState string // name of the cookie that a logout at the provider is matched with
 }
 
-// compile checks c and fills in its defaults. All faults are reported together.
+// compile checks c and fills in its defaults. It reports all faults together.
 func compile(c Config, providers []Provider) (config, []Provider, error) {
 	f := newFaults()
 	out := config{Config: c}
 	out.compileBaseURL(f)
 	out.compileDurations(f)
+	out.compileLimits(f)
 	out.compilePaths(f)
 	out.compileCookie(f)
 	out.compileStorage(f)
@@ -174,38 +173,41 @@ func compile(c Config, providers []Provider) (config, []Provider, error) {
 
 func (c *config) compileBaseURL(f *faults) {
 	u, err := url.Parse(c.BaseURL)
+	shown := redactURL(c.BaseURL)
 	switch {
 	case c.BaseURL == "":
 		f.add("BaseURL", "is empty; write the address browsers use, such as \"https://shop.example\"")
 		return
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
-		f.add("BaseURL", "%q is not an absolute URL; write %q", redactURL(c.BaseURL), absolute(c.BaseURL))
+		f.add("BaseURL", "%q is not an absolute URL; write %q", shown, absolute(c.BaseURL))
 		return
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		f.add("BaseURL", "%q has user information, a query or a fragment; leave them out", redactURL(c.BaseURL))
+		f.add("BaseURL", "%q has user information, a query or a fragment; leave them out", shown)
 		return
 	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !c.InsecureAllowHTTP:
-		f.add("BaseURL", "%q is http; use https, or set InsecureAllowHTTP for a network you trust", c.BaseURL)
+		f.add("BaseURL", "%q is http; use https, or set InsecureAllowHTTP for a network you trust", shown)
 	}
 	c.secure = u.Scheme == "https"
 	c.origin = u.Scheme + "://" + strings.ToLower(u.Host)
 	c.basePath = strings.TrimRight(u.EscapedPath(), "/")
 	if c.basePath != "" {
 		if _, err := returnto.Check(c.basePath, ""); err != nil {
-			f.add("BaseURL", "path %q is not plain (%v); write it without dots, doubled slashes and escapes", c.basePath, err)
+			f.add("BaseURL", "path %q is not plain (%v); write it without dots, double slashes "+
+				"and escapes", c.basePath, err)
 		}
 	}
 }
 
-// absolute guesses the URL that somebody meant who left the scheme out.
+// absolute returns the URL that an address without a scheme probably stands for.
 func absolute(address string) string {
-	for _, scheme := range []string{"https://", "http://"} {
-		u, err := url.Parse(scheme + address)
-		if err == nil && u.Host == address && u.User == nil && isLoopback(u.Hostname()) == (scheme == "http://") {
-			return scheme + address
-		}
+	u, err := url.Parse("https://" + address)
+	switch {
+	case err != nil || u.Host != address || u.User != nil:
+		return "https://shop.example"
+	case isLoopback(u.Hostname()):
+		return "http://" + address
 	}
-	return "https://shop.example"
+	return "https://" + address
 }
 
 func (c *config) compileDurations(f *faults) {
@@ -224,11 +226,17 @@ func (c *config) compileDurations(f *faults) {
 	if c.IdleTimeout > c.SessionLifetime {
 		c.IdleTimeout = c.SessionLifetime
 	}
+	c.touchAfter = min(max(c.IdleTimeout/20, time.Minute), c.IdleTimeout/4)
+}
+
+func (c *config) compileLimits(f *faults) {
 	if c.Limits.ClockSkew > 5*time.Minute {
-		f.add("Limits.ClockSkew", "%v is more than five minutes; set the clocks right instead", c.Limits.ClockSkew)
+		f.add("Limits.ClockSkew", "%v is more than five minutes; correct the clocks instead",
+			c.Limits.ClockSkew)
 	}
 	if c.Limits.LoginTimeout > time.Hour {
-		f.add("Limits.LoginTimeout", "%v is more than an hour; a login begun and forgotten should not stay open", c.Limits.LoginTimeout)
+		f.add("Limits.LoginTimeout", "%v is more than an hour; use less, so that an abandoned login "+
+			"cannot be finished later", c.Limits.LoginTimeout)
 	}
 	switch {
 	case c.Limits.SessionBytes < 0:
@@ -236,10 +244,9 @@ func (c *config) compileDurations(f *faults) {
 	case c.Limits.SessionBytes == 0:
 		c.Limits.SessionBytes = 16 << 10
 	}
-	c.touchAfter = min(max(c.IdleTimeout/20, time.Minute), c.IdleTimeout/4)
 }
 
-// maxDefaultPath leaves room for the rest of an attempt in its cookie.
+// maxDefaultPath leaves room for the other fields of an attempt in its cookie.
 const maxDefaultPath = 200
 
 var plainPrefix = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
@@ -255,14 +262,16 @@ func (c *config) compilePaths(f *faults) {
 		c.Site.DefaultPath = "/"
 	}
 	if _, err := returnto.Check(c.Site.DefaultPath, c.Site.Prefix); err != nil {
-		f.add("Site.DefaultPath", "%.80q cannot be returned to (%v); write a path of this site such as \"/\"", c.Site.DefaultPath, err)
+		f.add("Site.DefaultPath", "%.80q cannot be a return path (%v); write a path of this site "+
+			"such as \"/\"", c.Site.DefaultPath, err)
 	}
 	if len(c.Site.DefaultPath) > maxDefaultPath {
-		f.add("Site.DefaultPath", "has %d bytes and fits into no login's cookie; write one of up to %d", len(c.Site.DefaultPath), maxDefaultPath)
+		f.add("Site.DefaultPath", "has %d bytes, too many for the cookie of a login; use at most %d",
+			len(c.Site.DefaultPath), maxDefaultPath)
 	}
 }
 
-// cookieToken is what RFC 6265, section 4.1.1 allows in a cookie's name.
+// cookieToken matches the cookie names that RFC 6265, section 4.1.1 allows.
 var cookieToken = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
 func (c *config) compileCookie(f *faults) {
@@ -274,11 +283,14 @@ func (c *config) compileCookie(f *faults) {
 	}
 	switch {
 	case !cookieToken.MatchString(c.Site.CookieName):
-		f.add("Site.CookieName", "%q is not a cookie name; use letters, digits, \"-\" and \"_\"", c.Site.CookieName)
+		f.add("Site.CookieName", "%q is not a cookie name; use letters, digits, \"-\" and \"_\"",
+			c.Site.CookieName)
 	case c.secure && !strings.HasPrefix(c.Site.CookieName, "__Host-"):
-		f.add("Site.CookieName", "%q lacks the prefix that keeps other hosts from setting it; write \"__Host-%s\"", c.Site.CookieName, c.Site.CookieName)
+		f.add("Site.CookieName", "%q can be set by other hosts, because its prefix is missing; "+
+			"write \"__Host-%[1]s\"", c.Site.CookieName)
 	case !c.secure && strings.HasPrefix(c.Site.CookieName, "__"):
-		f.add("Site.CookieName", "%q has a prefix that browsers refuse on http; leave it out", c.Site.CookieName)
+		f.add("Site.CookieName", "%q has a prefix that browsers refuse on http; leave it out",
+			c.Site.CookieName)
 	}
 	c.logoutState = c.Site.CookieName + "-logout"
 }
@@ -286,7 +298,7 @@ func (c *config) compileCookie(f *faults) {
 func (c *config) compileStorage(f *faults) {
 	u, err := url.Parse(c.BaseURL)
 	if c.origin == "" {
-		u, err = url.Parse(absolute(c.BaseURL)) // what was meant
+		u, err = url.Parse(absolute(c.BaseURL)) // the scheme may be missing
 	}
 	local := err == nil && isLoopback(u.Hostname())
 	if c.Store == nil {
@@ -303,7 +315,7 @@ func (c *config) compileStorage(f *faults) {
 	}
 }
 
-// providerPath is the path of a route that each provider has its own of.
+// providerPath returns the path of a route that exists once for each provider.
 func (c *config) providerPath(route, name string) string {
 	if name == "" {
 		return c.Site.Prefix + route
@@ -311,5 +323,5 @@ func (c *config) providerPath(route, name string) string {
 	return c.Site.Prefix + route + "/" + name
 }
 
-// identity tells this gate from others that share its store and keys.
+// identity distinguishes this gate from others that share its store and keys.
 func (c *config) identity() string { return c.origin + c.basePath + "\x00" + c.Site.CookieName }

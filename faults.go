@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// faults collects what is wrong with a configuration.
+// faults collects the faults of a configuration.
 type faults struct {
 	prefix string
 	list   *[]error
@@ -21,7 +21,7 @@ func (f *faults) add(field, format string, args ...any) {
 	*f.list = append(*f.list, &ConfigError{f.prefix + field, fmt.Sprintf(format, args...)})
 }
 
-// within returns a collector of the same list whose fields stand below label.
+// within returns a collector for the same list that puts label in front of every field.
 func (f *faults) within(label string) *faults {
 	return &faults{prefix: label + ".", list: f.list}
 }
@@ -40,14 +40,14 @@ func (f *faults) duration(field string, d *time.Duration, ifZero time.Duration) 
 	}
 }
 
-// lasting refuses a time in which nobody can do anything: a number without its unit.
+// lasting refuses a time below a millisecond: it is a number whose unit was forgotten.
 func (f *faults) lasting(field string, d time.Duration) {
 	if 0 < d && d < time.Millisecond {
-		f.add(field, "%v is next to nothing; a number alone is nanoseconds, write 30*time.Minute", d)
+		f.add(field, "%v is too short; a number without a unit is nanoseconds, write 30*time.Minute", d)
 	}
 }
 
-// url checks an endpoint or issuer; an empty one is not its business.
+// url checks an endpoint or issuer if it is not empty.
 func (f *faults) url(field, value string, allowHTTP bool) {
 	if value == "" {
 		return
@@ -63,7 +63,7 @@ func (f *faults) url(field, value string, allowHTTP bool) {
 	}
 }
 
-// redactURL keeps passwords that somebody put into a URL out of messages.
+// redactURL hides the user name and password of a URL that a message shows.
 func redactURL(value string) string {
 	if i := strings.LastIndex(value, "@"); i >= 0 {
 		scheme, _, found := strings.Cut(value, "://")
@@ -75,7 +75,7 @@ func redactURL(value string) string {
 	return value
 }
 
-// isLoopback reports whether host names this machine: plain http is safe to it.
+// isLoopback reports whether host names this machine. Plain http to it crosses no network.
 func isLoopback(host string) bool {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true

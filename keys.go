@@ -16,17 +16,17 @@ import (
 
 const redacted = "REDACTED"
 
-// Keys seal what the gate keeps in cookies and in the store. The first key seals and all open, so a key is
-// rotated without a logout: deploy the new one everywhere as second, then make it first, then remove the
-// old one after the absolute lifetime of sessions. The zero value has no key. However it is printed, it
-// shows none.
+// Keys encrypt what the gate keeps in cookies and in the store. The first key encrypts and every
+// key decrypts, so a key is replaced without logging anybody out: deploy the new key everywhere as
+// the second, then make it the first, then remove the old one when SessionLifetime has passed. The
+// zero value has no key. No printed form of it shows a key.
 type Keys struct {
 	ring *[][]byte // behind a pointer: fmt does not follow it inside a struct
 }
 
-// ParseKeys reads keys separated by commas, each 32 random bytes in base64 (either alphabet, padded or not)
-// as "openssl rand -base64 32" writes them. An empty text is no keys and no error. Errors name the place of
-// the faulty key and never the key.
+// ParseKeys reads keys separated by commas, each 32 random bytes in base64 (either alphabet, padded
+// or not) as "openssl rand -base64 32" writes them. An empty text gives no keys and no error. An
+// error names the position of the faulty key and does not show the key.
 func ParseKeys(text string) (Keys, error) {
 	if strings.TrimSpace(text) == "" {
 		return Keys{}, nil
@@ -55,7 +55,7 @@ func randomKeys() Keys {
 
 func (k Keys) empty() bool { return k.ring == nil || len(*k.ring) == 0 }
 
-// String shows a fingerprint of each key, which tells whether two replicas have the same ones.
+// String returns a fingerprint of each key. Replicas with the same keys have the same fingerprints.
 func (k Keys) String() string {
 	if k.empty() {
 		return "no keys"
@@ -68,7 +68,7 @@ func (k Keys) String() string {
 	return strings.Join(prints, ",")
 }
 
-// Format keeps %+v and %#v from printing fields.
+// Format keeps %+v and %#v from printing the fields.
 func (k Keys) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }
 
 // MarshalJSON implements [json.Marshaler].

@@ -12,11 +12,11 @@ import (
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
-// Provider is an OpenID Provider to log in with. Issuer, ClientID and Auth are required.
+// Provider configures an OpenID Provider to log in with. Issuer, ClientID and Auth are required.
 type Provider struct {
-	// Name tells several providers apart, in /auth/callback/NAME, which is registered at the
-	// provider and should then never change. One provider of a gate may leave it empty; its callback
-	// is /auth/callback. Letters, digits, "-" and "_".
+	// Name distinguishes the providers of a gate: letters, digits, "-" and "_". It is part of the
+	// callback's path, /auth/callback/NAME. That path is registered at the provider, so the name
+	// should not change. One provider of a gate may have no name; its callback is /auth/callback.
 	Name string
 
 	// Issuer is the provider's identifier, byte for byte as the provider writes it in "iss" (OpenID
@@ -26,26 +26,27 @@ type Provider struct {
 	// ClientID is the id the provider gave this application.
 	ClientID string
 
-	// Auth is how this application authenticates at the token endpoint. It must be what is
-	// registered there: it is never guessed, because a guess sends a code twice.
+	// Auth is how this application authenticates at the token endpoint. It must be the method
+	// registered there. The gate does not guess it, because a second guess would send the code twice.
 	Auth ClientAuth
 
-	// Scopes are requested besides "openid", which is always sent.
+	// Scopes are requested in addition to "openid", which is always sent.
 	Scopes []string
 
-	// Userinfo says whether the userinfo endpoint is asked after the ID Token is verified. If zero,
-	// it is [UserinfoOff].
+	// Userinfo says whether the gate asks the userinfo endpoint after it has verified the ID Token. If
+	// zero, it is [UserinfoOff].
 	Userinfo UserinfoMode
 
-	// What follows has defaults that fit most providers.
+	// The defaults of the following fields fit most providers.
 
-	Endpoints    Endpoints      // in place of those that the provider announces
-	Request      RequestOptions // of the authorization request
+	Endpoints    Endpoints      // replace those in the discovery document
+	Request      RequestOptions // for the authorization request
 	Verification Verification   // of what the provider signs
 }
 
-// Endpoints are addresses of a provider. Each that is set overrides the one the provider announces.
-// Where all that are needed are set, nothing is discovered (OpenID Connect Discovery, section 3).
+// Endpoints are addresses of a provider. Each one that is set replaces the one in the provider's
+// discovery document (OpenID Connect Discovery, section 3). That document is not fetched when all
+// endpoints in use are set.
 type Endpoints struct {
 	Authorization string
 	Token         string
@@ -53,54 +54,56 @@ type Endpoints struct {
 	JWKS          string
 	EndSession    string
 
-	// MaxAge is the age at which discovered endpoints are fetched anew, on their next use. If zero,
-	// it is one hour.
+	// MaxAge is the age at which the discovery document is fetched again, when it is next used. If
+	// zero, it is one hour.
 	MaxAge time.Duration
 }
 
-// RequestOptions are about the authorization request (OpenID Connect Core, section 3.1.2.1).
+// RequestOptions set the authorization request (OpenID Connect Core, section 3.1.2.1).
 type RequestOptions struct {
-	// Params are sent with every authorization request, "prompt" or "ui_locales" for example. The
-	// protocol's own parameters are refused.
+	// Params are sent with every authorization request, "prompt" or "ui_locales" for example. Those
+	// that the gate sets itself are refused.
 	Params map[string]string
 
-	// ResponseMode is sent only when set. "query" is the one mode served.
+	// ResponseMode is sent only if it is set. Only "query" is supported.
 	ResponseMode string
 }
 
-// Verification says what is accepted of what the provider signs.
+// Verification sets what the gate accepts among what the provider signs.
 type Verification struct {
-	// SigningAlgs are the algorithms an ID Token may be signed with. If empty, it is RS256 alone,
-	// the default of OpenID Connect Dynamic Client Registration, section 2. Only asymmetric ones are
+	// SigningAlgs are the algorithms that may sign an ID Token. If empty, it is RS256 alone, the
+	// default of OpenID Connect Dynamic Client Registration, section 2. Only asymmetric algorithms are
 	// accepted.
 	SigningAlgs []string
 
-	// TrustedAudiences may stand in an ID Token's "aud" beside the client, if "azp" then names the
-	// client. An ID Token with any other audience is refused (OpenID Connect Core, section 3.1.3.7).
+	// TrustedAudiences may stand in an ID Token's "aud" beside the client's id, if "azp" is the
+	// client's id. An ID Token with any other audience is refused (OpenID Connect Core, section
+	// 3.1.3.7).
 	TrustedAudiences []string
 
-	// SignedUserinfo says that the provider was asked to sign its userinfo answers
-	// (userinfo_signed_response_alg): an unsigned one is then refused.
+	// SignedUserinfo says that this client is registered for signed userinfo answers
+	// (userinfo_signed_response_alg). The gate then refuses an unsigned one.
 	SignedUserinfo bool
 
-	// KeysMaxAge is the age at which the provider's keys are fetched anew, on their next use. If
-	// zero, it is one hour.
+	// KeysMaxAge is the age at which the provider's keys are fetched again, when they are next used.
+	// If zero, it is one hour.
 	KeysMaxAge time.Duration
 }
 
-// UserinfoMode says whether and how strictly the userinfo endpoint is asked (OpenID Connect Core,
-// section 5.3). An answer about another subject refuses the login in every mode.
+// UserinfoMode says whether the gate asks the userinfo endpoint, and whether a login needs the
+// answer (OpenID Connect Core, section 5.3). In every mode an answer about another subject refuses
+// the login.
 type UserinfoMode int
 
 // The userinfo modes.
 const (
-	// UserinfoOff never asks.
+	// UserinfoOff does not ask.
 	UserinfoOff = UserinfoMode(op.UserinfoOff)
 
-	// UserinfoOptional asks. An endpoint that fails costs its claims and not the login.
+	// UserinfoOptional asks. If the endpoint fails, the login goes on without its claims.
 	UserinfoOptional = UserinfoMode(op.UserinfoOn)
 
-	// UserinfoRequired asks. Without an answer there is no login.
+	// UserinfoRequired asks. If the endpoint fails, the login is refused.
 	UserinfoRequired = UserinfoMode(op.UserinfoRequired)
 )
 
@@ -116,10 +119,11 @@ func compileProviders(f *faults, in []Provider, allowHTTP bool) []Provider {
 		p := &out[i]
 		pf := f.within(providerLabel(*p, i, len(in)))
 		if p.Name != "" && !providerName.MatchString(p.Name) {
-			pf.add("Name", "%q does not fit into a path; use up to 32 letters, digits, \"-\" and \"_\"", p.Name)
+			pf.add("Name", "%q does not fit into a path; use up to 32 letters, digits, \"-\" and \"_\"",
+				p.Name)
 		}
 		if seen[strings.ToLower(p.Name)] {
-			pf.add("Name", "%q is used twice; every provider of a gate needs a name of its own", p.Name)
+			pf.add("Name", "%q is used twice; give every provider its own name", p.Name)
 		}
 		seen[strings.ToLower(p.Name)] = true
 		p.compile(pf, allowHTTP)
@@ -127,7 +131,7 @@ func compileProviders(f *faults, in []Provider, allowHTTP bool) []Provider {
 	return out
 }
 
-// providerLabel names a provider in faults: by its name, or else by its place.
+// providerLabel names a provider in faults: by its name, or by its index if it has none.
 func providerLabel(p Provider, i, of int) string {
 	switch {
 	case of == 1:
@@ -139,14 +143,7 @@ func providerLabel(p Provider, i, of int) string {
 }
 
 func (p *Provider) compile(f *faults, allowHTTP bool) {
-	f.url("Issuer", p.Issuer, allowHTTP)
-	if p.Issuer == "" {
-		f.add("Issuer", "is empty; use the \"issuer\" of the provider's discovery document")
-	} else if u, err := url.Parse(p.Issuer); err == nil && u.RawQuery != "" {
-		f.add("Issuer", "%q has a query; an issuer has none (OpenID Connect Discovery, section 4.1)", redactURL(p.Issuer))
-	} else if issuer, found := strings.CutSuffix(p.Issuer, "/.well-known/openid-configuration"); found {
-		f.add("Issuer", "%q is the address of the discovery document; write %q, or as the document's \"issuer\" says", redactURL(p.Issuer), redactURL(issuer))
-	}
+	p.compileIssuer(f, allowHTTP)
 	if p.ClientID == "" {
 		f.add("ClientID", "is empty; use the id the provider gave this application")
 	}
@@ -164,21 +161,38 @@ func (p *Provider) compile(f *faults, allowHTTP bool) {
 	p.compileVerification(f)
 }
 
-// ownParams are the authorization parameters that are the gate's to set. One of them among AuthParams
-// would be sent twice or replace the gate's, and leave the provider to pick.
+func (p *Provider) compileIssuer(f *faults, allowHTTP bool) {
+	f.url("Issuer", p.Issuer, allowHTTP)
+	u, err := url.Parse(p.Issuer)
+	issuer, isDocument := strings.CutSuffix(p.Issuer, "/.well-known/openid-configuration")
+	switch {
+	case p.Issuer == "":
+		f.add("Issuer", "is empty; use the \"issuer\" of the provider's discovery document")
+	case err == nil && u.RawQuery != "":
+		f.add("Issuer", "%q has a query; an issuer has none (OpenID Connect Discovery, section 4.1)",
+			redactURL(p.Issuer))
+	case isDocument:
+		f.add("Issuer", "%q is the address of the discovery document; write %q, or the \"issuer\" "+
+			"in that document", redactURL(p.Issuer), redactURL(issuer))
+	}
+}
+
+// ownParams are the authorization parameters that only the gate sets. If one were in
+// Request.Params, it would replace the gate's value or be sent beside it, and the provider would
+// choose between them.
 var ownParams = []string{
 	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce",
 	"code_challenge", "code_challenge_method", "request", "request_uri", "max_age", "acr_values",
-	"client_secret", "client_assertion", "client_assertion_type", "code", "code_verifier", "grant_type",
-	"id_token_hint", "dpop_jkt", "registration",
+	"client_secret", "client_assertion", "client_assertion_type", "code", "code_verifier",
+	"grant_type", "id_token_hint", "dpop_jkt", "registration",
 }
 
 func (p *Provider) compileRequest(f *faults) {
 	scopes := []string{"openid"}
 	for _, s := range p.Scopes {
 		switch {
-		case s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }):
-			f.add("Scopes", "%q is not one scope; give each its own element", s)
+		case s == "" || strings.ContainsFunc(s, notInScope):
+			f.add("Scopes", "%q is not one scope; give each scope its own element", s)
 		case !slices.Contains(scopes, s):
 			scopes = append(scopes, s)
 		}
@@ -190,9 +204,13 @@ func (p *Provider) compileRequest(f *faults) {
 		}
 	}
 	if p.Request.ResponseMode != "" && p.Request.ResponseMode != "query" {
-		f.add("Request.ResponseMode", "%q is not served; use \"query\", or leave it empty", p.Request.ResponseMode)
+		f.add("Request.ResponseMode", "%q is not supported; use \"query\", or leave it empty",
+			p.Request.ResponseMode)
 	}
 }
+
+// notInScope reports whether a scope must not contain r (RFC 6749, section 3.3).
+func notInScope(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }
 
 func (p *Provider) compileVerification(f *faults) {
 	p.Verification.SigningAlgs = slices.Clone(p.Verification.SigningAlgs)
@@ -201,17 +219,19 @@ func (p *Provider) compileVerification(f *faults) {
 	}
 	for _, alg := range p.Verification.SigningAlgs {
 		if !op.Asymmetric(alg) {
-			f.add("Verification.SigningAlgs", "%q is not accepted; use asymmetric ones: RS256, PS256, ES256 and their longer kin, or EdDSA", alg)
+			f.add("Verification.SigningAlgs", "%q is not an accepted asymmetric algorithm; use EdDSA, "+
+				"RS256, PS256, ES256 or their variants with 384 and 512", alg)
 		}
 	}
 	if p.Userinfo < UserinfoOff || p.Userinfo > UserinfoRequired {
-		f.add("Userinfo", "%d is not a mode; use UserinfoOff, UserinfoOptional or UserinfoRequired", p.Userinfo)
+		f.add("Userinfo", "%d is not a mode; use UserinfoOff, UserinfoOptional or UserinfoRequired",
+			p.Userinfo)
 	}
 	f.duration("Endpoints.MaxAge", &p.Endpoints.MaxAge, time.Hour)
 	f.duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
 }
 
-// client is the provider's side of p, for internal/provider.
+// client returns the client of p for internal/op.
 func (p Provider) client(c *config, notify func(op.Notice)) *op.Client {
 	return op.New(op.Config{
 		Issuer:      p.Issuer,
