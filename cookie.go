@@ -7,9 +7,9 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// sessionCookie returns the session id a request brings. A cookie that cannot be an id is forgotten without
-// asking the store. Two different ones are no session at all: one of them is somebody else's doing (a
-// neighbour's cookie tossed onto this site), and the first is not a better guess than the second.
+// sessionCookie returns the session id that a request brings. A cookie that cannot be an id is
+// cleared without asking the store. If two different ids come, both are refused: one of them was
+// set by another site (cookie tossing from a neighbouring domain), and nothing shows which one.
 func (g *Gate) sessionCookie(w http.ResponseWriter, r *http.Request) (id session.ID, ok bool) {
 	if r.Header["Cookie"] == nil {
 		return "", false
@@ -31,17 +31,18 @@ func (g *Gate) sessionCookie(w http.ResponseWriter, r *http.Request) (id session
 	return id, id != ""
 }
 
-// forget takes the cookie of a session that is over out of the browser, when the visitor navigates to a page.
-// The answer to anything else may arrive late, after a new login in another tab, and would clear its cookie; so
-// may that of a callback sent twice, whose other answer brings the new session.
+// forget clears the cookie of a session that has ended, when the visitor navigates to a page. The
+// answer to any other request may arrive late, after a new login in another tab, and would clear
+// the new cookie. So may the answer to a callback sent twice, if the other answer brings the new
+// session.
 func (g *Gate) forget(w http.ResponseWriter, r *http.Request) {
 	if _, own := g.routes[r.URL.Path]; !own && isNavigation(r) {
 		g.clearSession(w)
 	}
 }
 
-// clearSession takes the session's cookie out of the browser, and the answer out of shared caches, which
-// would hand the deletion to others.
+// clearSession clears the session cookie, and keeps the answer out of shared caches, which would
+// clear other visitors' cookies with it.
 func (g *Gate) clearSession(w http.ResponseWriter) {
 	g.clearCookie(w, g.config.Site.CookieName)
 	w.Header().Set("Cache-Control", "private, no-cache")

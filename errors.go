@@ -6,33 +6,33 @@ import (
 
 // The errors that a caller may act on.
 var (
-	// ErrStoreUnavailable is wrapped by what [Gate.SessionErr], [Gate.Token], [Gate.Ready] and [Sessions] return
-	// while the store cannot answer.
+	// ErrStoreUnavailable is wrapped by the errors that [Gate.SessionErr], [Gate.Token], [Gate.Ready]
+	// and [Sessions] return while the store cannot answer.
 	ErrStoreUnavailable = session.ErrStore
 
-	// ErrNoSession is returned where a signed-in visitor is needed and there is none.
+	// ErrNoSession is returned where a session is needed and the visitor has none.
 	ErrNoSession = session.ErrGone
 
-	// ErrTokenExpired is returned by [Gate.Token] when the session's access token is over and cannot
-	// be refreshed, because the provider gave no refresh token.
+	// ErrTokenExpired is returned by [Gate.Token] when the session's access token has expired and
+	// cannot be refreshed, because the provider gave no refresh token.
 	ErrTokenExpired = session.ErrTokenExpired
 
-	// ErrProviderUnavailable is wrapped by what [Gate.Token] returns when the access token is over
-	// and the provider gives no new one at the moment. The session goes on.
+	// ErrProviderUnavailable is wrapped by the error that [Gate.Token] returns when the access token
+	// has expired and the provider gives no new one at the moment. The session goes on.
 	ErrProviderUnavailable = session.ErrProvider
 )
 
-// ConfigError is one fault of a [Config] or [Provider]. [New] reports all of them joined; errors.As finds
-// the first.
+// ConfigError is one fault of a [Config] or [Provider]. [New] returns all of them joined; errors.As
+// finds the first.
 type ConfigError struct {
 	Field   string // "BaseURL", "Provider.ClientID", "Provider[staff].Issuer"
-	Problem string // what is wrong with its value, and the cure
+	Problem string // what is wrong with the value, and the cure
 }
 
 func (e *ConfigError) Error() string { return "oidcgate: " + e.Field + ": " + e.Problem }
 
-// LoginError is why a login was refused: the Err of its [Event]. The browser sees a [Page] with the same
-// reference.
+// LoginError says why a login was refused. It is the Err of the [Event]; the browser sees a [Page]
+// with the same reference.
 type LoginError struct {
 	Status    int    // the HTTP status answered
 	Reason    Reason // stable, for alerts and tests
@@ -40,8 +40,8 @@ type LoginError struct {
 	Hint      string // what an operator can do about it; may be empty
 	Err       error  // the cause; may be nil
 
-	text  string // for the page in place of the sentence that goes with Reason
-	retry string // path the page's link leads to after a new login; empty: the default path
+	text  string // shown on the page instead of the sentence for Reason
+	retry string // path that the page's link leads to after a new login; empty: the default path
 }
 
 func (e *LoginError) Error() string {
@@ -54,10 +54,10 @@ func (e *LoginError) Error() string {
 // Unwrap returns the cause.
 func (e *LoginError) Unwrap() error { return e.Err }
 
-// ProviderError is an error the provider answered with instead of a code or a token (RFC 6749, sections
+// ProviderError is an error that the provider sent instead of a code or a token (RFC 6749, sections
 // 4.1.2.1 and 5.2; OpenID Connect Core, section 3.1.2.6).
 type ProviderError struct {
-	Code string // as registered, or "other": a provider's own text is never passed on
+	Code string // a registered code, or "other": a provider's own text is never passed on
 }
 
 func (e *ProviderError) Error() string { return "the provider answered with the error " + e.Code }

@@ -14,10 +14,10 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// Gate puts OpenID Connect login in front of a handler. It is made by [New], wrapped round a router
-// by [Gate.Wrap], and asked by [Gate.Admit] or [Gate.Require] who may enter. All methods may be
-// called concurrently. A gate keeps no visitor's state in memory: any number of replicas with the
-// same configuration, store and keys are one gate.
+// Gate puts OpenID Connect login in front of a handler. [New] makes it, [Gate.Wrap] puts it around
+// a router, [Gate.Admit] and [Gate.Require] decide who may enter. All methods may be called
+// concurrently. A gate keeps no visitor's state in memory: any number of replicas with the same
+// configuration, store and keys work as one gate.
 type Gate struct {
 	config       config
 	providers    []*upstream
@@ -34,10 +34,10 @@ type Gate struct {
 // upstream is one provider of a gate.
 type upstream struct {
 	name   string
-	label  string // for people: the name, or the issuer's host
+	label  string // shown to people: the name, or the issuer's host
 	issuer string
 	origin string // of the issuer
-	silent bool   // its logins are asked for with prompt=none
+	silent bool   // its logins are sent with prompt=none
 	client *op.Client
 }
 
@@ -51,15 +51,16 @@ func (g *Gate) provider(name string) *upstream {
 	return nil
 }
 
-// LoginURL returns the address that logs a visitor in and leads back to returnTo, a path of this
-// site as the browser has it below BaseURL. Use it for links in templates, opened in the same tab.
+// LoginURL returns the address that logs a visitor in and then leads to returnTo, a path of this
+// site below BaseURL, as the browser sees it. Use it for links in templates that open in the same
+// tab.
 func (g *Gate) LoginURL(returnTo string) string {
 	return g.ownURL("/login", returnTo)
 }
 
 // LogoutURL returns the address to POST to for logging out; a GET of it asks for confirmation
-// first. After the logout the visitor comes to returnTo, or to a page that says "signed out" when
-// it is empty.
+// first. After the logout the browser goes to returnTo, or to a page that says "signed out" if
+// returnTo is empty.
 func (g *Gate) LogoutURL(returnTo string) string {
 	return g.ownURL("/logout", returnTo)
 }
@@ -72,12 +73,12 @@ func (g *Gate) ownURL(route, returnTo string) string {
 	return u + "?" + url.Values{"return_to": {returnTo}}.Encode()
 }
 
-// siteURL is the absolute address of a checked path on this site.
+// siteURL returns the absolute address of a checked path on this site.
 func (g *Gate) siteURL(path string) string { return g.config.origin + g.config.basePath + path }
 
 // subjectHash and sessionRef stand for a user and a session in events. They are keyed hashes, so
-// that whoever reads them cannot try out names. They are the same on every replica with the same
-// first key.
+// that a reader of the events cannot find a name by hashing guesses. They are the same on every
+// replica with the same first key.
 func (g *Gate) subjectHash(issuer, subject string) string {
 	return g.hash("subject", issuer+"\x00"+subject)
 }
@@ -88,7 +89,7 @@ func (g *Gate) hash(kind, value string) string {
 	return base64.RawURLEncoding.EncodeToString(g.ring.Fingerprint(kind, value)[:9])
 }
 
-// Format prints the gate without its configuration, in which there are secrets.
+// Format prints the gate without its configuration, which contains secrets.
 func (g *Gate) Format(s fmt.State, _ rune) {
 	_, _ = io.WriteString(s, "oidcgate.Gate("+g.siteURL("")+")")
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/oidcgate/oidcgate/internal/seal"
 )
 
-// New checks the configuration and returns a gate, or all that is wrong with the configuration, each fault a
-// [ConfigError]. It waits for nothing, calls nobody and starts no goroutine: a provider that is down is found
-// when it is needed.
+// New checks the configuration and returns a gate, or all faults of the configuration, each a
+// [ConfigError]. It sends no request, does not wait and starts no goroutine: that a provider is
+// down is noticed when the provider is first needed.
 func New(c Config, providers ...Provider) (*Gate, error) {
 	config, providers, err := compile(c, providers)
 	if err != nil {
@@ -43,13 +43,15 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	return g, nil
 }
 
-// warn tells what is allowed and seldom meant.
+// warn logs settings that are allowed but seldom intended.
 func warn(compiled *config, given Config) {
 	if given.Store != nil && given.Keys.empty() {
-		compiled.Logger.Warn("oidcgate: Config.Keys is empty, so a random key is used: other processes and the next start cannot read the sessions in the store")
+		compiled.Logger.Warn("oidcgate: Config.Keys is empty, so a random key is used: " +
+			"sessions in the store cannot be read by other processes or after a restart")
 	}
 	if given.InsecureAllowHTTP {
-		compiled.Logger.Warn("oidcgate: Config.InsecureAllowHTTP is true: codes, tokens and cookies may cross the network in the clear")
+		compiled.Logger.Warn("oidcgate: Config.InsecureAllowHTTP is true: " +
+			"codes, tokens and cookies may cross the network unencrypted")
 	}
 }
 
@@ -60,13 +62,16 @@ func newUpstream(g *Gate, p Provider) *upstream {
 		up.label = cmp.Or(p.Name, u.Host)
 	}
 	up.client = p.client(&g.config, func(n op.Notice) {
-		g.events.emit(Event{Type: EventType(n.Event), Reason: Reason(n.Reason), Provider: p.Name, Issuer: p.Issuer, Detail: errorText(n.Err)})
+		g.events.emit(Event{
+			Type: EventType(n.Event), Reason: Reason(n.Reason), Provider: p.Name, Issuer: p.Issuer,
+			Detail: errorText(n.Err),
+		})
 	})
 	return up
 }
 
-// ownRoutes are the paths the gate answers itself. They are matched exactly; every other path is the
-// application's.
+// ownRoutes returns the paths that the gate answers itself. Only exact matches are the gate's;
+// every other path is the application's.
 func (g *Gate) ownRoutes() map[string]http.HandlerFunc {
 	routes := map[string]http.HandlerFunc{
 		g.config.Site.Prefix + "/login":       g.login,
@@ -75,7 +80,8 @@ func (g *Gate) ownRoutes() map[string]http.HandlerFunc {
 	}
 	for _, up := range g.providers {
 		of := func(route string, serve func(http.ResponseWriter, *http.Request, *upstream)) {
-			routes[g.config.providerPath(route, up.name)] = func(w http.ResponseWriter, r *http.Request) { serve(w, r, up) }
+			path := g.config.providerPath(route, up.name)
+			routes[path] = func(w http.ResponseWriter, r *http.Request) { serve(w, r, up) }
 		}
 		of("/callback", g.callback)
 		of("/backchannel-logout", g.backchannelLogout)
@@ -84,20 +90,20 @@ func (g *Gate) ownRoutes() map[string]http.HandlerFunc {
 	return routes
 }
 
-// Wrap returns a handler that serves the gate's own routes and gives every other request to next, with the
-// session of its visitor in the request's context. It stands outside the router, or in the top router's Use,
-// once; it decides about nobody, which is for [Gate.Admit] and [Gate.Require]. What needs no session, such as
-// static files, belongs outside.
+// Wrap returns a handler that serves the gate's own routes and gives every other request to next,
+// with the visitor's session in the request's context. Use it once, outside the router or in the
+// outermost router's Use. It refuses nobody; that is for [Gate.Admit] and [Gate.Require]. Do not
+// wrap what needs no session, such as static files.
 //
-// The ResponseWriter is passed on as it is, unless Config.EnableValues is true. A visitor without a session cookie
-// costs no access to the store, one with a session costs one read.
+// The ResponseWriter is passed on as it is, unless Config.EnableValues is true. A request without a
+// session cookie does not read the store, one with a session reads it once.
 func (g *Gate) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if serve, ok := g.routes[r.URL.Path]; ok {
 			serve(w, r)
 			return
 		}
-		if visitFrom(r.Context(), g) != nil { // wrapped twice, or a test's identity
+		if visitFrom(r.Context(), g) != nil { // wrapped twice, or by NewContext
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -111,9 +117,9 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 	})
 }
 
-// Ready returns nil when the gate can serve logins: the store answers, and of at least one provider the
-// metadata has been had at some time. A provider that is down for the moment is no reason to take a replica
-// out of service.
+// Ready returns nil when the gate can serve logins: the store answers, and the metadata of at least
+// one provider has been fetched at some time. It stays nil while a provider is down, because taking
+// replicas out of service would not help.
 func (g *Gate) Ready(ctx context.Context) error {
 	if err := g.keeper.Ping(ctx); err != nil {
 		return err
@@ -129,9 +135,9 @@ func (g *Gate) Ready(ctx context.Context) error {
 	return errors.Join(causes...)
 }
 
-// Wait waits until refreshes under way are saved and all events are handed to the log and to OnEvent, or the
-// context ends: call it when the server has shut down, before the store is closed, which is the application's
-// to do. The gate may be used during and after it.
+// Wait waits until running refreshes are saved and all events are delivered to the log and OnEvent,
+// or until ctx ends. Call it after the server has shut down and before you close the store. The
+// gate may be used during and after it.
 func (g *Gate) Wait(ctx context.Context) error {
 	if err := g.keeper.Wait(ctx); err != nil {
 		return err

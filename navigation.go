@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// isNavigation reports whether a request is a person going to a page in a tab of the browser. Browsers say
-// so in Sec-Fetch-Mode and Sec-Fetch-Dest (W3C Fetch Metadata); for those that do not, it is a GET that takes
-// HTML for an answer and was not made by a script.
+// isNavigation reports whether a person opens a page in a browser tab. Browsers say so in
+// Sec-Fetch-Mode and Sec-Fetch-Dest (W3C Fetch Metadata). Without these headers it is a GET that
+// accepts HTML and was not made by a script.
 func isNavigation(r *http.Request) bool {
 	h := r.Header
 	if r.Method != http.MethodGet || h.Get("Upgrade") != "" || isPrefetch(h) {
@@ -21,12 +21,13 @@ func isNavigation(r *http.Request) bool {
 }
 
 func isPrefetch(h http.Header) bool {
-	return strings.Contains(h.Get("Sec-Purpose"), "prefetch") || strings.EqualFold(h.Get("Purpose"), "prefetch")
+	return strings.Contains(h.Get("Sec-Purpose"), "prefetch") ||
+		strings.EqualFold(h.Get("Purpose"), "prefetch")
 }
 
-// takesHTML reports whether HTML is an answer the client may want. No Accept header takes anything (RFC 9110,
-// section 12.5.1), and so does "*/*" alone; where it stands beside other types than HTML, the client is a script,
-// or a browser loading an image or a stylesheet.
+// takesHTML reports whether the client may want HTML. A request without an Accept header accepts
+// everything (RFC 9110, section 12.5.1), and so does "*/*" alone. "*/*" beside types other than
+// HTML comes from a script, or from a browser that loads an image or a stylesheet.
 func takesHTML(h http.Header) bool {
 	accept := strings.ToLower(strings.Join(h["Accept"], ","))
 	media, _, _ := strings.Cut(accept, ";")
@@ -34,7 +35,7 @@ func takesHTML(h http.Header) bool {
 		!strings.Contains(accept, ",") && (accept == "" || strings.TrimSpace(media) == "*/*")
 }
 
-// isFormPost reports whether a request is a form that a person sent off.
+// isFormPost reports whether a person submitted a form.
 func isFormPost(r *http.Request) bool {
 	if r.Method != http.MethodPost || r.Header.Get("X-Requested-With") != "" {
 		return false
@@ -47,7 +48,7 @@ func isFormPost(r *http.Request) bool {
 	return form && strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
-// isScript reports whether a page would be wasted on the client.
+// isScript reports whether the client would not show a page to anybody.
 func isScript(r *http.Request) bool {
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
 		return mode != "navigate"

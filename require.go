@@ -21,26 +21,31 @@ func (g *Gate) Require(rules ...Rule) func(http.Handler) http.Handler {
 	}
 }
 
-// Admit is the guard: it returns true when the visitor is signed in and every rule allows, and otherwise
-// answers the request itself and returns false, and the handler returns. There are three answers, and none
-// of them loops:
+// Admit is the guard. It returns true when the visitor is signed in and every rule allows.
+// Otherwise it answers the request itself and returns false, and the handler must return. There are
+// three answers, and none of them causes a loop:
 //
-//   - Nobody is signed in: a GET navigation goes to the login and comes back; a form that was posted gets a
-//     page that says so, since its data would be lost on the way; anything else gets 401 with the login's
-//     address as problem+json.
-//   - Somebody is, and a rule says no: 403.
-//   - Somebody is, but too weakly or too long ago ([ACR], [MaxAge]): one more login, the result of which
-//     is checked.
+//   - Not signed in: a GET navigation goes to the login and comes back; a posted form gets a page
+//     that says that its data was not sent, because the way to the login would lose it; any other
+//     request gets 401 with the login's address as problem+json.
+//   - Signed in, but a rule refuses: 403.
+//   - Signed in, but too weakly or too long ago ([ACR], [MaxAge]): one more login, whose result is
+//     checked.
 //
-// When the store cannot answer it is 503 with Retry-After, and the visitor stays signed in. Admit believes
-// only its own gate: on a request that did not pass through [Gate.Wrap] it answers 500 and logs the cure.
+// When the store cannot answer, Admit answers 503 with Retry-After, and the visitor stays signed
+// in. Admit accepts only sessions of its own gate: to a request that did not pass through
+// [Gate.Wrap] it answers 500 and logs the cure.
 func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
 	checkRules(rules)
 	v := visitFrom(r.Context(), g)
 	switch {
 	case v == nil:
-		g.config.Logger.Error("oidcgate: Admit or Require on a request that did not pass through Wrap; wrap the outermost router: gate.Wrap(router)")
-		g.showPage(w, r, Page{Status: http.StatusInternalServerError, Title: "Not set up", Text: "This page cannot be shown, because the service is not set up correctly."})
+		g.config.Logger.Error("oidcgate: Admit or Require got a request that did not pass through " +
+			"Wrap; wrap the outermost router: gate.Wrap(router)")
+		g.showPage(w, r, Page{
+			Status: http.StatusInternalServerError, Title: "Not set up",
+			Text: "This page cannot be shown, because the service is not set up correctly.",
+		})
 		return false
 	case v.err != nil:
 		g.unavailable(w, r)
@@ -53,7 +58,7 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 }
 
 func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, rules []Rule) bool {
-	var step stepUp // what a new login must bring so that every rule allows, not only those that do not now
+	var step stepUp // what a new login must bring to satisfy all rules, not only those that refuse now
 	enough := true
 	for _, rule := range rules {
 		allows := rule.allows(v.identity, g.config.Limits.ClockSkew)
@@ -69,55 +74,55 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 		w.Header().Set("Cache-Control", "private, no-store")
 		return true
 	case step.impossible():
-		g.forbid(w, r, v, "ACR") // one login after the other would satisfy one rule after the other
+		g.forbid(w, r, v, "ACR") // a login loop otherwise: no result satisfies all rules
 		return false
 	}
-	g.events.emit(Event{Type: EventStepUpRequired, SubjectHash: g.subjectHash(v.identity.Issuer(), v.identity.Subject())})
+	subject := g.subjectHash(v.identity.Issuer(), v.identity.Subject())
+	g.events.emit(Event{Type: EventStepUpRequired, SubjectHash: subject})
 	g.askLogin(w, r, v, step)
 	return false
 }
 
-// forbid answers who is signed in and may not enter. The log says where and why.
+// forbid answers a signed-in visitor who may not enter. The event says where and why.
 func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, rule string) {
 	reference := newReference()
 	g.events.emit(Event{
-		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference, Provider: v.identity.record.Provider,
-		SubjectHash: g.subjectHash(v.identity.Issuer(), v.identity.Subject()), Detail: fmt.Sprintf("%.200q: %s", v.path, rule),
+		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference,
+		Provider:    v.identity.record.Provider,
+		SubjectHash: g.subjectHash(v.identity.Issuer(), v.identity.Subject()),
+		Detail:      fmt.Sprintf("%.200q: %s", v.path, rule),
 	})
+	home := g.siteURL(g.config.Site.DefaultPath)
 	g.showPage(w, r, Page{
-		Status:    http.StatusForbidden,
-		Title:     "No access",
-		Text:      "You are signed in, but this page is not for your account.",
-		Reference: reference,
-		Links:     []Link{{g.siteURL(g.config.Site.DefaultPath), "Back to the site"}, {g.LogoutURL(""), "Log out"}},
+		Status: http.StatusForbidden, Title: "No access", Reference: reference,
+		Text:  "You are signed in, but this page is not for your account.",
+		Links: []Link{{home, "Back to the site"}, {g.LogoutURL(""), "Log out"}},
 	})
 }
 
 func (g *Gate) unavailable(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", retryAfter)
 	g.showPage(w, r, Page{
-		Status: http.StatusServiceUnavailable,
-		Title:  "Please try again",
-		Text:   "We cannot look up your session at the moment. You are not signed out; try again shortly.",
+		Status: http.StatusServiceUnavailable, Title: "Please try again",
+		Text: "We cannot look up your session at the moment. You are not signed out; try again shortly.",
 	})
 }
 
-// askLogin answers a request that needs a login. Only a navigation is sent to it: a script that is redirected
-// to another site fails without a reason, and each image on a page would begin a login of its own.
+// askLogin answers a request that needs a login. It redirects only navigations: a script that is
+// redirected to another site fails without a reason, and each image on a page would begin a login.
 func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, v *visit, step stepUp) {
 	loginURL := g.loginURL(v, r, step)
 	login := Page{
-		Status: http.StatusUnauthorized,
-		Title:  "Login required",
-		Text:   "You are not signed in.",
-		Links:  []Link{{loginURL, "Log in"}},
+		Status: http.StatusUnauthorized, Title: "Login required", Text: "You are not signed in.",
+		Links: []Link{{loginURL, "Log in"}},
 	}
 	switch {
 	case isNavigation(r):
 		redirect(w, loginURL)
 	case isFormPost(r):
 		login.Title = "Not sent"
-		login.Text = "You are not signed in any more, so what you entered was not sent. Log in, then enter it again."
+		login.Text = "You are not signed in any more, so what you entered was not sent. " +
+			"Log in, then enter it again."
 		g.showPage(w, r, login)
 	default:
 		if !step.zero() {
@@ -129,12 +134,12 @@ func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, v *visit, step s
 	}
 }
 
-// loginURL leads to the login and back to the page that was asked for, which for anything but a GET is the
-// page of this site that the browser says it was on.
+// loginURL returns the address of a login that leads back to the requested page. For methods other
+// than GET and HEAD it leads back to the page in the Referer header, if that is on this site.
 func (g *Gate) loginURL(v *visit, r *http.Request, step stepUp) string {
 	returnTo := ""
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		returnTo = cmp.Or(v.returnTo(), r.URL.RequestURI()) // without Wrap, in a test, there is only the request
+		returnTo = cmp.Or(v.returnTo(), r.URL.RequestURI()) // NewContext knows no path
 	} else if path, ours := strings.CutPrefix(r.Referer(), g.siteURL("/")); ours {
 		returnTo = "/" + path
 	}

@@ -14,17 +14,18 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// The gate's sessions are kept through scs: it makes the ids, and it loads, commits and writes the
-// cookie. What a record is, and how it is read and written, is internal/session's.
+// The gate keeps its sessions through scs, which makes the ids, loads, commits, and writes the
+// cookie. internal/session reads and writes the records in the store.
 //
-// The gate calls Load, Commit and WriteSessionCookie of scs itself. IdleTimeout stays zero: it
-// makes scs rewrite every session after every request, which brings sessions back that were ended
-// in the meantime. RenewToken is not called: it deletes the old session before the new one is saved.
+// The gate calls Load, Commit and WriteSessionCookie of scs itself. IdleTimeout of scs stays zero,
+// because scs would rewrite every session after every request and so restore a session that ended
+// during the request. RenewToken is not called, because it deletes the old session before the new
+// one is saved.
 
 // newSessions returns the manager of the gate's own sessions. It is not made by scs.New, which
-// starts a goroutine for a memory store that nobody uses here. What only scs.New does is to give
-// each manager a key of its own in contexts. The gate needs none: it calls scs with a [sessionCall]
-// as the context, which shows scs nothing of other managers.
+// starts a goroutine for an unused memory store. Apart from that, scs.New only gives each manager
+// its own context key. The gate needs none: it calls scs with a [sessionCall] as the context, which
+// hides the data of other managers from scs.
 func newSessions(g *Gate) *scs.SessionManager {
 	return &scs.SessionManager{
 		Store:    sessionStore{keeper: g.keeper},
@@ -40,20 +41,20 @@ func newSessions(g *Gate) *scs.SessionManager {
 	}
 }
 
-// sessionCall is the context of a call of scs. scs passes it on to the store, so that the session
-// need not travel through scs as bytes.
+// sessionCall is the context of a call of scs. scs passes it on to the store, so that sessions need
+// not pass through scs as bytes.
 type sessionCall struct {
 	context.Context // of the request, for the store
 
-	session session.Session // what Load finds, or what Commit begins
+	session session.Session // found by Load, or begun by Commit
 	tokens  *session.Tokens // for Commit
-	err     error           // why Load finds none
+	err     error           // why Load found none
 }
 
 type sessionCallKey struct{}
 
-// Value implements [context.Context]. It has no values but itself: data of another manager, such as
-// that of a gate outside, must not be taken for this one's.
+// Value implements [context.Context]. It hides all other values: scs must not take data of another
+// manager, such as an outer gate's, for its own.
 func (c *sessionCall) Value(key any) any {
 	if key == (sessionCallKey{}) {
 		return c
@@ -61,7 +62,8 @@ func (c *sessionCall) Value(key any) any {
 	return nil
 }
 
-// loadSession returns the session of an id. The error is session.ErrGone or wraps ErrStoreUnavailable.
+// loadSession returns the session of an id. The error is session.ErrGone or wraps
+// ErrStoreUnavailable.
 func (g *Gate) loadSession(ctx context.Context, id session.ID) (session.Session, error) {
 	call := &sessionCall{Context: ctx}
 	if _, err := g.sessions.Load(call, string(id)); err != nil {
@@ -70,9 +72,9 @@ func (g *Gate) loadSession(ctx context.Context, id session.ID) (session.Session,
 	return call.session, call.err
 }
 
-// beginSession saves a new session and writes its cookie. When it returns, everything is in the
-// store: no answer promises a session that is not there. Of a session that cannot be saved whole
-// nothing stays.
+// beginSession saves a new session and writes its cookie. It returns when everything is in the
+// store, so no answer promises a session that does not exist. A session that cannot be saved
+// completely is removed.
 func (g *Gate) beginSession(
 	ctx context.Context, w http.ResponseWriter, id *Identity, t *session.Tokens,
 ) (session.Handle, error) {
@@ -82,8 +84,8 @@ func (g *Gate) beginSession(
 	if err != nil {
 		return "", err
 	}
-	if end := g.keeper.Expires(t); g.config.Tokens.EndSession && t.RefreshToken == "" &&
-		end.Before(g.sessions.Deadline(ctx)) {
+	end, withToken := g.keeper.Expires(t), g.config.Tokens.EndSession && t.RefreshToken == ""
+	if withToken && end.Before(g.sessions.Deadline(ctx)) {
 		g.sessions.SetDeadline(ctx, end)
 	}
 	token, deadline, err := g.sessions.Commit(ctx)
@@ -95,7 +97,7 @@ func (g *Gate) beginSession(
 	return g.keeper.Handle(call.session.ID), nil
 }
 
-// sessionStore is what scs keeps sessions in.
+// sessionStore is the store of scs.
 type sessionStore struct {
 	withoutContext
 	keeper *session.Keeper
@@ -108,8 +110,8 @@ func (s sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool, 
 	return nil, call.err == nil, nil
 }
 
-// CommitCtx begins the call's session. scs is asked to commit new sessions only: what changes later
-// is not written through it.
+// CommitCtx begins the call's session. The gate commits only new sessions through scs, no later
+// changes.
 func (s sessionStore) CommitCtx(
 	ctx context.Context, token string, _ []byte, deadline time.Time,
 ) error {
@@ -119,10 +121,10 @@ func (s sessionStore) CommitCtx(
 	return s.keeper.Begin(call.Context, &call.session, call.tokens)
 }
 
-// DeleteCtx is scs's Destroy and RenewToken, which the gate does not call.
+// DeleteCtx is for Destroy and RenewToken of scs, which the gate does not call.
 func (sessionStore) DeleteCtx(context.Context, string) error { return errNoContext }
 
-// sessionCodec has nothing to do: sessions do not pass through scs as bytes.
+// sessionCodec does nothing: sessions do not pass through scs as bytes.
 type sessionCodec struct{}
 
 // Encode implements scs.Codec.
@@ -137,20 +139,20 @@ func (sessionCodec) Decode([]byte) (time.Time, map[string]any, error) {
 // these.
 type withoutContext struct{}
 
-var errNoContext = errors.New("oidcgate: the store is used with a context only")
+var errNoContext = errors.New("oidcgate: scs must not call this method")
 
 func (withoutContext) Find(string) ([]byte, bool, error)      { return nil, false, errNoContext }
 func (withoutContext) Commit(string, []byte, time.Time) error { return errNoContext }
 func (withoutContext) Delete(string) error                    { return errNoContext }
 
-// told makes an [Event] of what happened to a session.
+// told emits the [Event] for what happened to a session.
 func (g *Gate) told(e session.Event) {
 	if e.Type == event.StoreUnavailable {
 		g.events.storeUnavailable(e.Err)
 		return
 	}
-	if e.Identity != nil {
-		e.Provider, e.Issuer, e.Subject = e.Identity.Provider, e.Identity.Issuer(), e.Identity.Subject()
+	if id := e.Identity; id != nil {
+		e.Provider, e.Issuer, e.Subject = id.Provider, id.Issuer(), id.Subject()
 	}
 	ev := Event{
 		Type: EventType(e.Type), Reason: Reason(e.Reason), Provider: e.Provider, Issuer: e.Issuer,
@@ -173,10 +175,12 @@ func newKeeper(g *Gate) *session.Keeper {
 		Ring:  g.ring,
 		Gate:  sha256.Sum256([]byte(c.identity())),
 		Limits: session.Limits{
-			Idle: c.IdleTimeout, Touch: c.touchAfter, Attempt: c.Limits.LoginTimeout, Leeway: c.Limits.ClockSkew,
-			TokenLifetime: c.Tokens.Lifetime, RefreshMargin: c.Tokens.RefreshMargin, Reread: c.Tokens.ClaimsMaxAge,
-			LockLease: c.Tokens.LockLease, ProviderTimeout: c.HTTP.Timeout,
-			MaxBytes: c.Limits.SessionBytes, MaxIDToken: op.MaxEndSessionURL, Values: c.EnableValues,
+			Idle: c.IdleTimeout, Touch: c.touchAfter,
+			Attempt: c.Limits.LoginTimeout, Leeway: c.Limits.ClockSkew,
+			TokenLifetime: c.Tokens.Lifetime, RefreshMargin: c.Tokens.RefreshMargin,
+			Reread: c.Tokens.ClaimsMaxAge, LockLease: c.Tokens.LockLease,
+			ProviderTimeout: c.HTTP.Timeout, MaxBytes: c.Limits.SessionBytes,
+			MaxIDToken: op.MaxEndSessionURL, Values: c.EnableValues,
 		},
 		Provider: asker{g},
 		Logger:   c.Logger,

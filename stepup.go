@@ -7,7 +7,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/seal"
 )
 
-// stepUp is what a login is asked for beyond the usual (OpenID Connect Core, section 3.1.2.1).
+// stepUp is what a login must bring in addition to the usual (OpenID Connect Core, section
+// 3.1.2.1).
 type stepUp struct {
 	ACR    []string       `json:"a,omitempty"`
 	MaxAge *time.Duration `json:"m,omitempty"`
@@ -15,13 +16,15 @@ type stepUp struct {
 
 func (s stepUp) zero() bool { return len(s.ACR) == 0 && s.MaxAge == nil }
 
-// and combines what two rules ask for.
+// and returns what satisfies both s and other.
 func (s stepUp) and(other stepUp) stepUp {
 	switch {
 	case s.ACR == nil:
 		s.ACR = other.ACR
 	case other.ACR != nil:
-		s.ACR = slices.DeleteFunc(slices.Clone(s.ACR), func(acr string) bool { return !slices.Contains(other.ACR, acr) })
+		s.ACR = slices.DeleteFunc(slices.Clone(s.ACR), func(acr string) bool {
+			return !slices.Contains(other.ACR, acr)
+		})
 	}
 	if other.MaxAge != nil && (s.MaxAge == nil || *other.MaxAge < *s.MaxAge) {
 		s.MaxAge = other.MaxAge
@@ -29,11 +32,12 @@ func (s stepUp) and(other stepUp) stepUp {
 	return s
 }
 
-// impossible reports whether no login can bring what is asked for: rules without a class in common.
+// impossible reports whether no login can bring what is asked for: the rules share no class.
 func (s stepUp) impossible() bool { return s.ACR != nil && len(s.ACR) == 0 }
 
-// sealStep and openStep carry what a stronger login must bring from the guard to the login's address. It is
-// sealed for the session it was made for: a link from elsewhere cannot choose what is asked of the provider.
+// sealStep and openStep carry a stepUp from the guard to the login in the login's address. It is
+// encrypted and bound to the session: a link from elsewhere cannot choose what the provider is
+// asked.
 func (g *Gate) sealStep(v *visit, step stepUp) string {
 	text, err := g.ring.SealText(stepBinding(v), step)
 	if err != nil {

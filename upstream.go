@@ -12,7 +12,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// asker asks providers and the application for internal/session, which knows neither.
+// asker asks the providers and the application for internal/session, which does not know them.
 type asker struct{ gate *Gate }
 
 var _ session.Provider = asker{}
@@ -87,7 +87,7 @@ func (a asker) Decide(ctx context.Context, id session.Identity) (session.Identit
 	return login.identity.record, nil
 }
 
-// revokeTimeout bounds the revocation of a token, for which somebody waits.
+// revokeTimeout bounds the revocation of a token, because a visitor waits for it.
 const revokeTimeout = 2 * time.Second
 
 // Revoke implements session.Provider.
@@ -99,11 +99,11 @@ func (a asker) Revoke(ctx context.Context, id *session.Identity, refreshToken st
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 	defer cancel()
 	if err := up.client.Revoke(ctx, refreshToken); err != nil {
-		a.gate.config.Logger.Info("oidcgate: revoking a refresh token", "err", err)
+		a.gate.config.Logger.Info("oidcgate: cannot revoke a refresh token", "err", err)
 	}
 }
 
-// sessionFailure says what an error of a provider means for a session.
+// sessionFailure returns what an error of a provider means for a session.
 func sessionFailure(err error) error {
 	if err == nil {
 		return nil
@@ -118,15 +118,15 @@ func sessionFailure(err error) error {
 	case e.Code == "invalid_grant":
 		f.Kind = session.InvalidGrant
 	case e.Code != "":
-		f.Kind = session.NotRotated // refused in the protocol's words
+		f.Kind = session.NotRotated // refused with an OAuth error code
 	case f.Reason == event.ReasonUserinfoSubject:
 		f.Kind = session.Rejected
 	}
 	return f
 }
 
-// notVerified is the failure of a refreshed ID Token. Want of the provider's keys says nothing
-// against the token.
+// notVerified returns the failure for a refreshed ID Token that could not be verified. If the
+// provider's keys are missing, that says nothing against the token.
 func notVerified(err error) error {
 	f := &session.Failure{Kind: session.Rejected, Reason: event.ReasonProviderUnreachable, Err: err}
 	e, ok := errors.AsType[*op.Error](err)

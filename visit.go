@@ -10,19 +10,19 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// visit is what the gate knows of a request. It is the request's context, so that one value serves
-// both. With nested gates, the inner gate's visit has the outer gate's as its parent.
+// visit is what the gate knows about a request. It is also the request's context, so that both are
+// one value. With nested gates, the inner gate's visit has the outer gate's as its parent.
 type visit struct {
 	context.Context
 	gate     *Gate
-	asked    session.ID // the session id that the request's cookie brought
-	id       session.ID // the same, when there is a session of that id
+	asked    session.ID // the session id in the request's cookie
+	id       session.ID // the same, if the session exists
 	times    session.Times
-	identity *Identity // nil: nobody is signed in
-	err      error     // the store could not answer
+	identity *Identity // nil: the visitor is not signed in
+	err      error     // why the session could not be loaded
 	values   savedValues
 
-	// As Wrap saw them: StripPrefix and Mount change what the guard sees.
+	// The URL as Wrap saw it. StripPrefix and Mount change the URL that the guard sees.
 	path, rawPath, rawQuery string
 }
 
@@ -36,8 +36,8 @@ func (v *visit) Value(key any) any {
 	return v.Context.Value(key)
 }
 
-// visitFrom returns the visit that g gave the request, or nil. A guard believes its own gate only,
-// and takes no other gate's visit for it.
+// visitFrom returns the visit that g gave the request, or nil. A guard must not accept the visit of
+// another gate.
 func visitFrom(ctx context.Context, g *Gate) *visit {
 	for {
 		v, _ := ctx.Value(visitKey{}).(*visit)
@@ -50,21 +50,21 @@ func visitFrom(ctx context.Context, g *Gate) *visit {
 
 func newVisit(ctx context.Context, g *Gate) *visit { return &visit{Context: ctx, gate: g} }
 
-// signIn notes that the request has a session.
+// signIn records that the request has a session.
 func (v *visit) signIn(s *session.Session) {
 	v.id, v.times = s.ID, s.Times
 	v.identity = identityOf(s, v.gate.config.IdleTimeout)
 }
 
-// signOut notes that the request has no session any more.
+// signOut records that the request has no session any more.
 func (v *visit) signOut() { v.id, v.identity = "", nil }
 
-// session is the session of a request that has one.
+// session returns the session of a request that has one.
 func (v *visit) session() *session.Session {
 	return &session.Session{ID: v.id, Identity: v.identity.record, Times: v.times}
 }
 
-// returnTo is the page that was asked for, as the browser has it.
+// returnTo returns the path and query of the requested page as the browser sent them.
 func (v *visit) returnTo() string {
 	u := url.URL{Path: v.path, RawPath: v.rawPath}
 	if v.rawQuery == "" {
@@ -73,8 +73,8 @@ func (v *visit) returnTo() string {
 	return u.EscapedPath() + "?" + v.rawQuery
 }
 
-// FromContext returns the identity of the visitor, and false when nobody is signed in. With nested
-// gates it is the innermost gate's. Behind gin, pass c.Request.Context().
+// FromContext returns the identity of the visitor, and false when the visitor is not signed in.
+// With nested gates it is the innermost gate's. Behind gin, pass c.Request.Context().
 func FromContext(ctx context.Context) (*Identity, bool) {
 	v, _ := ctx.Value(visitKey{}).(*visit)
 	if v == nil || v.identity == nil {
@@ -83,9 +83,9 @@ func FromContext(ctx context.Context) (*Identity, bool) {
 	return v.identity, true
 }
 
-// NewContext returns a context in which id is signed in at g: for tests of handlers, and for other
-// ways of logging in, such as a bearer token that the application has checked. Guards of g believe
-// it.
+// NewContext returns a context in which id is signed in at g. It is for tests of handlers, and for
+// other kinds of login, such as a bearer token that the application has checked. Guards of g accept
+// id without a check.
 func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 	v := newVisit(ctx, g)
 	v.identity = id
@@ -110,9 +110,9 @@ func (g *Gate) signedIn(ctx context.Context) (*visit, error) {
 	return v, nil
 }
 
-// SessionErr returns why the session of a request could not be loaded, or nil: an error that wraps
-// [ErrStoreUnavailable] when the store cannot answer. A page that is not guarded may tell from it that
-// the visitor is perhaps signed in.
+// SessionErr returns why the session of a request could not be loaded, or nil. The error wraps
+// [ErrStoreUnavailable] when the store cannot answer. From it a page without a guard can tell that
+// the visitor may be signed in.
 func (g *Gate) SessionErr(ctx context.Context) error {
 	if v := visitFrom(ctx, g); v != nil {
 		return v.err
@@ -120,8 +120,8 @@ func (g *Gate) SessionErr(ctx context.Context) error {
 	return nil
 }
 
-// load finds the session of a request. When the store cannot answer, the visit has the error and
-// the cookie is left alone: a store that fails for a moment has logged nobody out.
+// load finds the session of a request. When the store cannot answer, it sets the visit's err and
+// keeps the cookie: a short failure of the store must not log anybody out.
 func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 	v := newVisit(r.Context(), g)
 	v.path, v.rawPath, v.rawQuery = r.URL.Path, r.URL.RawPath, r.URL.RawQuery
@@ -146,14 +146,14 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 	return v
 }
 
-// knows reports whether an identity comes from a provider of this gate: one that was taken out of
-// the configuration, or replaced by another, lets nobody in any more.
+// knows reports whether an identity comes from a provider of this gate. Sessions of a provider that
+// was removed from the configuration, or replaced by another, are not accepted.
 func (g *Gate) knows(id *session.Identity) bool {
 	up := g.provider(id.Provider)
 	return up != nil && up.issuer == id.Issuer()
 }
 
-// upstreamOf returns the provider of a visitor who is signed in, or nil.
+// upstreamOf returns the provider of a signed-in visitor, or nil.
 func (g *Gate) upstreamOf(v *visit) *upstream {
 	if v.identity == nil {
 		return nil
@@ -161,9 +161,9 @@ func (g *Gate) upstreamOf(v *visit) *upstream {
 	return g.provider(v.identity.record.Provider)
 }
 
-// reread reads the claims of a request's session again, when they are due, before anybody is asked
-// who may enter. A session that is over then is an anonymous visitor. While the provider does not
-// answer, the old claims stay.
+// reread reads the claims of a request's session again when they are due, before any guard decides.
+// If the session has ended, the visitor is not signed in. If the provider does not answer, the old
+// claims stay.
 func (g *Gate) reread(w http.ResponseWriter, r *http.Request, v *visit) {
 	if v.identity == nil || !g.keeper.Stale(&v.identity.record) {
 		return
@@ -181,7 +181,7 @@ func (g *Gate) reread(w http.ResponseWriter, r *http.Request, v *visit) {
 	}
 }
 
-// identityOf makes what handlers see of a session.
+// identityOf returns what handlers see of a session.
 func identityOf(s *session.Session, idle time.Duration) *Identity {
 	return &Identity{
 		record:      s.Identity,
