@@ -10,8 +10,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
-// ClientAuth is how the application authenticates at a provider's token endpoint. It is made by
-// [ClientSecretBasic], [ClientSecretPost] and [PublicClient]; [New] refuses the zero value. No
+// ClientAuth is how the application authenticates at a provider's token endpoint, made by
+// [ClientSecretBasic], [ClientSecretPost] or [PublicClient]. [New] refuses the zero value. No
 // printed form of it shows the secret.
 type ClientAuth struct {
 	method string
@@ -19,16 +19,14 @@ type ClientAuth struct {
 	empty  bool // the constructor was given no secret
 }
 
-// Secret is a client secret, or a function that returns the current one. The gate calls the
-// function for every request that authenticates the client, concurrently, within the request's
-// deadline.
+// Secret is a client secret, or a function that returns the current one. The function is called for
+// every request that authenticates the client, concurrently, within that request's deadline.
 type Secret interface {
 	string | func(context.Context) (string, error)
 }
 
 // ClientSecretBasic sends the secret in the Authorization header (client_secret_basic of OpenID
-// Connect Core, section 9). Id and secret are form-encoded first, as RFC 6749, section 2.3.1
-// requires.
+// Connect Core, section 9), id and secret form-encoded as in RFC 6749, section 2.3.1.
 func ClientSecretBasic[S Secret](secret S) ClientAuth {
 	return withSecret(op.AuthBasic, secret)
 }

@@ -36,8 +36,8 @@ type Config struct {
 	// quarter of it), so a session may end that much earlier.
 	IdleTimeout time.Duration
 
-	// SessionLifetime ends every session this long after its login, even one in use. IdleTimeout is
-	// never longer. If zero, it is 24 hours.
+	// SessionLifetime ends every session this long after login and bounds IdleTimeout. If zero, 24
+	// hours.
 	SessionLifetime time.Duration
 
 	// OnLogin runs when a login has passed every check and before the session begins. It may create
@@ -49,8 +49,7 @@ type Config struct {
 	// request. Events that do not fit into the queue are dropped and counted.
 	OnEvent func(Event) `json:"-"`
 
-	// Logger gets every event and every cause of an error that the browser is not told. If nil, it is
-	// [slog.Default].
+	// Logger gets every event and every cause that the browser is not told. If nil, [slog.Default].
 	Logger *slog.Logger `json:"-"`
 
 	// ErrorPage, if set, writes the pages with a status of 400 or more: the status, which is p.Status,
@@ -79,8 +78,7 @@ type SiteOptions struct {
 	// Prefix is the path below which the gate serves its own routes. If empty, it is "/auth".
 	Prefix string
 
-	// DefaultPath is where a login leads when it has no return path or its return path was refused. If
-	// empty, it is "/".
+	// DefaultPath is where a login leads that has no valid return path. If empty, it is "/".
 	DefaultPath string
 
 	// CookieName names the session cookie. If empty, it is "__Host-oidcgate", or "oidcgate" where
@@ -91,8 +89,7 @@ type SiteOptions struct {
 
 // TokenOptions set how the tokens and claims of a session are refreshed.
 type TokenOptions struct {
-	// Lifetime is how long an access token is assumed to be valid when the provider sends no
-	// expires_in. If zero, it is one hour.
+	// Lifetime is assumed of an access token that came without expires_in. If zero, it is one hour.
 	Lifetime time.Duration
 
 	// RefreshMargin is how long before its expiry an access token is refreshed, at most a quarter of
@@ -131,8 +128,7 @@ type HTTPOptions struct {
 
 // Limits bound the time and the size of logins and sessions.
 type Limits struct {
-	// LoginTimeout is the time a visitor has to log in at the provider. If zero, it is ten minutes; at
-	// most an hour.
+	// LoginTimeout is the time to log in at the provider. If zero, ten minutes; at most an hour.
 	LoginTimeout time.Duration
 
 	// ClockSkew is how far the clocks of gate and provider may differ. If zero, it is 60 seconds; at
@@ -230,13 +226,11 @@ func (c *config) compileDurations(f *faults) {
 }
 
 func (c *config) compileLimits(f *faults) {
-	if c.Limits.ClockSkew > 5*time.Minute {
-		f.add("Limits.ClockSkew", "%v is more than five minutes; correct the clocks instead",
-			c.Limits.ClockSkew)
+	if d := c.Limits.ClockSkew; d > 5*time.Minute {
+		f.add("Limits.ClockSkew", "%v is more than five minutes; correct the clocks instead", d)
 	}
-	if c.Limits.LoginTimeout > time.Hour {
-		f.add("Limits.LoginTimeout", "%v is more than an hour; use less, so that an abandoned login "+
-			"cannot be finished later", c.Limits.LoginTimeout)
+	if d := c.Limits.LoginTimeout; d > time.Hour {
+		f.add("Limits.LoginTimeout", "%v is more than an hour; an abandoned login must end sooner", d)
 	}
 	switch {
 	case c.Limits.SessionBytes < 0:
@@ -281,18 +275,16 @@ func (c *config) compileCookie(f *faults) {
 			c.Site.CookieName = "__Host-oidcgate"
 		}
 	}
+	name := c.Site.CookieName
 	switch {
-	case !cookieToken.MatchString(c.Site.CookieName):
-		f.add("Site.CookieName", "%q is not a cookie name; use letters, digits, \"-\" and \"_\"",
-			c.Site.CookieName)
-	case c.secure && !strings.HasPrefix(c.Site.CookieName, "__Host-"):
-		f.add("Site.CookieName", "%q can be set by other hosts, because its prefix is missing; "+
-			"write \"__Host-%[1]s\"", c.Site.CookieName)
-	case !c.secure && strings.HasPrefix(c.Site.CookieName, "__"):
-		f.add("Site.CookieName", "%q has a prefix that browsers refuse on http; leave it out",
-			c.Site.CookieName)
+	case !cookieToken.MatchString(name):
+		f.add("Site.CookieName", "%q is not a cookie name; use letters, digits, \"-\" and \"_\"", name)
+	case c.secure && !strings.HasPrefix(name, "__Host-"):
+		f.add("Site.CookieName", "%q can be set by other hosts; write \"__Host-%[1]s\"", name)
+	case !c.secure && strings.HasPrefix(name, "__"):
+		f.add("Site.CookieName", "%q has a prefix that browsers refuse on http; leave it out", name)
 	}
-	c.logoutState = c.Site.CookieName + "-logout"
+	c.logoutState = name + "-logout"
 }
 
 func (c *config) compileStorage(f *faults) {

@@ -33,7 +33,7 @@ func (g *Gate) sessionCookie(w http.ResponseWriter, r *http.Request) (id session
 
 // forget clears the cookie of a session that has ended, when the visitor navigates to a page. The
 // answer to any other request may arrive late, after a new login in another tab, and would clear
-// the new cookie. So may the answer to a callback sent twice, if the other answer brings the new
+// the new cookie. So may the answer to a repeated callback whose first answer brings the new
 // session.
 func (g *Gate) forget(w http.ResponseWriter, r *http.Request) {
 	if _, own := g.routes[r.URL.Path]; !own && isNavigation(r) {

@@ -52,15 +52,14 @@ func (g *Gate) provider(name string) *upstream {
 }
 
 // LoginURL returns the address that logs a visitor in and then leads to returnTo, a path of this
-// site below BaseURL, as the browser sees it. Use it for links in templates that open in the same
-// tab.
+// site below BaseURL, as the browser sees it. Use it for links that open in the same tab.
 func (g *Gate) LoginURL(returnTo string) string {
 	return g.ownURL("/login", returnTo)
 }
 
 // LogoutURL returns the address to POST to for logging out; a GET of it asks for confirmation
-// first. After the logout the browser goes to returnTo, or to a page that says "signed out" if
-// returnTo is empty.
+// first. After the logout the browser goes to returnTo or, if that is empty, to a page "signed
+// out".
 func (g *Gate) LogoutURL(returnTo string) string {
 	return g.ownURL("/logout", returnTo)
 }
@@ -76,9 +75,8 @@ func (g *Gate) ownURL(route, returnTo string) string {
 // siteURL returns the absolute address of a checked path on this site.
 func (g *Gate) siteURL(path string) string { return g.config.origin + g.config.basePath + path }
 
-// subjectHash and sessionRef stand for a user and a session in events. They are keyed hashes, so
-// that a reader of the events cannot find a name by hashing guesses. They are the same on every
-// replica with the same first key.
+// subjectHash and sessionRef stand for a user and a session in events. They are keyed hashes: a
+// reader cannot test guessed names. Replicas with the same first key make the same hashes.
 func (g *Gate) subjectHash(issuer, subject string) string {
 	return g.hash("subject", issuer+"\x00"+subject)
 }

@@ -70,8 +70,7 @@ func newUpstream(g *Gate, p Provider) *upstream {
 	return up
 }
 
-// ownRoutes returns the paths that the gate answers itself. Only exact matches are the gate's;
-// every other path is the application's.
+// ownRoutes returns the gate's own paths, which must match exactly. Others are the application's.
 func (g *Gate) ownRoutes() map[string]http.HandlerFunc {
 	routes := map[string]http.HandlerFunc{
 		g.config.Site.Prefix + "/login":       g.login,

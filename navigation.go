@@ -6,8 +6,8 @@ import (
 )
 
 // isNavigation reports whether a person opens a page in a browser tab. Browsers say so in
-// Sec-Fetch-Mode and Sec-Fetch-Dest (W3C Fetch Metadata). Without these headers it is a GET that
-// accepts HTML and was not made by a script.
+// Sec-Fetch-Mode and Sec-Fetch-Dest (W3C Fetch Metadata). Without them it is a GET that accepts
+// HTML and was not made by a script.
 func isNavigation(r *http.Request) bool {
 	h := r.Header
 	if r.Method != http.MethodGet || h.Get("Upgrade") != "" || isPrefetch(h) {

@@ -33,8 +33,7 @@ type Provider struct {
 	// Scopes are requested in addition to "openid", which is always sent.
 	Scopes []string
 
-	// Userinfo says whether the gate asks the userinfo endpoint after it has verified the ID Token. If
-	// zero, it is [UserinfoOff].
+	// Userinfo says whether userinfo is asked after the ID Token is verified. If zero, [UserinfoOff].
 	Userinfo UserinfoMode
 
 	// The defaults of the following fields fit most providers.
@@ -44,9 +43,8 @@ type Provider struct {
 	Verification Verification   // of what the provider signs
 }
 
-// Endpoints are addresses of a provider. Each one that is set replaces the one in the provider's
-// discovery document (OpenID Connect Discovery, section 3). That document is not fetched when all
-// endpoints in use are set.
+// Endpoints are addresses of a provider. Each one that is set replaces the discovered one. If all
+// that are needed are set, nothing is discovered (OpenID Connect Discovery, section 3).
 type Endpoints struct {
 	Authorization string
 	Token         string
@@ -54,8 +52,7 @@ type Endpoints struct {
 	JWKS          string
 	EndSession    string
 
-	// MaxAge is the age at which the discovery document is fetched again, when it is next used. If
-	// zero, it is one hour.
+	// MaxAge is the age at which endpoints are discovered again, on their next use. If zero, one hour.
 	MaxAge time.Duration
 }
 
@@ -71,28 +68,24 @@ type RequestOptions struct {
 
 // Verification sets what the gate accepts among what the provider signs.
 type Verification struct {
-	// SigningAlgs are the algorithms that may sign an ID Token. If empty, it is RS256 alone, the
-	// default of OpenID Connect Dynamic Client Registration, section 2. Only asymmetric algorithms are
-	// accepted.
+	// SigningAlgs are the algorithms, all asymmetric, that may sign an ID Token. If empty, it is RS256
+	// alone, the default of OpenID Connect Dynamic Client Registration, section 2.
 	SigningAlgs []string
 
-	// TrustedAudiences may stand in an ID Token's "aud" beside the client's id, if "azp" is the
-	// client's id. An ID Token with any other audience is refused (OpenID Connect Core, section
-	// 3.1.3.7).
+	// TrustedAudiences may stand in an ID Token's "aud" beside the client, if "azp" names the client.
+	// An ID Token with any other audience is refused (OpenID Connect Core, section 3.1.3.7).
 	TrustedAudiences []string
 
 	// SignedUserinfo says that this client is registered for signed userinfo answers
 	// (userinfo_signed_response_alg). The gate then refuses an unsigned one.
 	SignedUserinfo bool
 
-	// KeysMaxAge is the age at which the provider's keys are fetched again, when they are next used.
-	// If zero, it is one hour.
+	// KeysMaxAge is the age at which keys are fetched again, on their next use. If zero, one hour.
 	KeysMaxAge time.Duration
 }
 
-// UserinfoMode says whether the gate asks the userinfo endpoint, and whether a login needs the
-// answer (OpenID Connect Core, section 5.3). In every mode an answer about another subject refuses
-// the login.
+// UserinfoMode says whether the gate asks userinfo and whether a login needs the answer (OpenID
+// Connect Core, section 5.3). An answer about another subject refuses the login in every mode.
 type UserinfoMode int
 
 // The userinfo modes.
@@ -148,15 +141,11 @@ func (p *Provider) compile(f *faults, allowHTTP bool) {
 		f.add("ClientID", "is empty; use the id the provider gave this application")
 	}
 	p.Auth.check(f)
-	for _, e := range []struct{ field, value string }{
-		{"Endpoints.Authorization", p.Endpoints.Authorization},
-		{"Endpoints.Token", p.Endpoints.Token},
-		{"Endpoints.Userinfo", p.Endpoints.Userinfo},
-		{"Endpoints.JWKS", p.Endpoints.JWKS},
-		{"Endpoints.EndSession", p.Endpoints.EndSession},
-	} {
-		f.url(e.field, e.value, allowHTTP)
-	}
+	f.url("Endpoints.Authorization", p.Endpoints.Authorization, allowHTTP)
+	f.url("Endpoints.Token", p.Endpoints.Token, allowHTTP)
+	f.url("Endpoints.Userinfo", p.Endpoints.Userinfo, allowHTTP)
+	f.url("Endpoints.JWKS", p.Endpoints.JWKS, allowHTTP)
+	f.url("Endpoints.EndSession", p.Endpoints.EndSession, allowHTTP)
 	p.compileRequest(f)
 	p.compileVerification(f)
 }
@@ -177,9 +166,8 @@ func (p *Provider) compileIssuer(f *faults, allowHTTP bool) {
 	}
 }
 
-// ownParams are the authorization parameters that only the gate sets. If one were in
-// Request.Params, it would replace the gate's value or be sent beside it, and the provider would
-// choose between them.
+// ownParams are the authorization parameters that only the gate sets. One among Request.Params
+// would replace the gate's or be sent beside it, and the provider would choose.
 var ownParams = []string{
 	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce",
 	"code_challenge", "code_challenge_method", "request", "request_uri", "max_age", "acr_values",
@@ -233,33 +221,20 @@ func (p *Provider) compileVerification(f *faults) {
 
 // client returns the client of p for internal/op.
 func (p Provider) client(c *config, notify func(op.Notice)) *op.Client {
+	e, v := p.Endpoints, p.Verification
 	return op.New(op.Config{
-		Issuer:      p.Issuer,
-		ClientID:    p.ClientID,
+		Issuer: p.Issuer, ClientID: p.ClientID, Auth: p.Auth.compiled(),
 		RedirectURL: c.origin + c.basePath + c.providerPath("/callback", p.Name),
-		Auth:        p.Auth.compiled(),
 		Endpoints: op.Endpoints{
-			Authorization: p.Endpoints.Authorization,
-			Token:         p.Endpoints.Token,
-			Userinfo:      p.Endpoints.Userinfo,
-			JWKS:          p.Endpoints.JWKS,
-			EndSession:    p.Endpoints.EndSession,
+			Authorization: e.Authorization, Token: e.Token, Userinfo: e.Userinfo,
+			JWKS: e.JWKS, EndSession: e.EndSession,
 		},
-		Scopes:           p.Scopes,
-		AuthParams:       p.authParams(),
-		ResponseMode:     p.Request.ResponseMode,
-		SigningAlgs:      p.Verification.SigningAlgs,
-		TrustedAudiences: slices.Clone(p.Verification.TrustedAudiences),
-		Userinfo:         op.UserinfoMode(p.Userinfo),
-		UserinfoSigned:   p.Verification.SignedUserinfo,
-		Leeway:           c.Limits.ClockSkew,
-		DiscoveryRefresh: p.Endpoints.MaxAge,
-		JWKSRefresh:      p.Verification.KeysMaxAge,
-		Timeout:          c.HTTP.Timeout,
-		AllowHTTP:        c.InsecureAllowHTTP,
-		Transport:        c.HTTP.Transport,
-		RootCAs:          c.HTTP.RootCAs,
-		Notify:           notify,
+		Scopes: p.Scopes, AuthParams: p.authParams(), ResponseMode: p.Request.ResponseMode,
+		SigningAlgs: v.SigningAlgs, TrustedAudiences: slices.Clone(v.TrustedAudiences),
+		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
+		Leeway: c.Limits.ClockSkew, DiscoveryRefresh: e.MaxAge, JWKSRefresh: v.KeysMaxAge,
+		Timeout: c.HTTP.Timeout, Transport: c.HTTP.Transport, RootCAs: c.HTTP.RootCAs,
+		AllowHTTP: c.InsecureAllowHTTP, Notify: notify,
 	})
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
 
-// Rule says who may enter. It is made by [Claim], [EmailDomain], [Match], [ACR] and [MaxAge]. A
-// guard built with the zero value panics.
+// Rule says who may enter. [Claim], [EmailDomain], [Match], [ACR] and [MaxAge] make one. A guard
+// with the zero Rule panics.
 type Rule struct {
 	name   string // for the log
 	allows func(id *Identity, leeway time.Duration) bool
@@ -75,8 +75,8 @@ func wellFormed(address string) bool {
 	return !strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// Match allows those for whom f returns true. f is called for every request that the rule guards,
-// concurrently. Match panics when f is nil.
+// Match allows those for whom f returns true. f is called, concurrently, for every request that the
+// rule guards. Match panics when f is nil.
 func Match(f func(*Identity) bool) Rule {
 	if f == nil {
 		panic("oidcgate: Match needs a function")
@@ -88,13 +88,9 @@ func Match(f func(*Identity) bool) Rule {
 // once more, with anyOf as acr_values, and the new ID Token must then carry one of them (OpenID
 // Connect Core, section 3.1.2.1). ACR panics when no value is given or one is empty or has a space.
 func ACR(anyOf ...string) Rule {
-	if len(anyOf) == 0 {
-		panic("oidcgate: ACR needs a value")
-	}
-	for _, class := range anyOf {
-		if class == "" || strings.Contains(class, " ") {
-			panic("oidcgate: ACR needs values without spaces that are not empty")
-		}
+	isBad := func(class string) bool { return class == "" || strings.Contains(class, " ") }
+	if len(anyOf) == 0 || slices.ContainsFunc(anyOf, isBad) {
+		panic("oidcgate: ACR needs values that are not empty and have no spaces")
 	}
 	anyOf = slices.Clone(anyOf)
 	return Rule{

@@ -18,25 +18,21 @@ import (
 // cookie. internal/session reads and writes the records in the store.
 //
 // The gate calls Load, Commit and WriteSessionCookie of scs itself. IdleTimeout of scs stays zero,
-// because scs would rewrite every session after every request and so restore a session that ended
-// during the request. RenewToken is not called, because it deletes the old session before the new
-// one is saved.
+// because scs would rewrite every session after every request and so restore one that ended in the
+// meantime. RenewToken is not called: it deletes the old session before the new one is saved.
 
 // newSessions returns the manager of the gate's own sessions. It is not made by scs.New, which
-// starts a goroutine for an unused memory store. Apart from that, scs.New only gives each manager
-// its own context key. The gate needs none: it calls scs with a [sessionCall] as the context, which
-// hides the data of other managers from scs.
+// starts a goroutine for an unused memory store and otherwise only gives each manager its own
+// context key. The gate needs none: a [sessionCall] as the context hides the data of other managers
+// from scs.
 func newSessions(g *Gate) *scs.SessionManager {
 	return &scs.SessionManager{
 		Store:    sessionStore{keeper: g.keeper},
 		Codec:    sessionCodec{},
 		Lifetime: g.config.SessionLifetime,
 		Cookie: scs.SessionCookie{
-			Name:     g.config.Site.CookieName,
-			Path:     "/",
-			HttpOnly: true,
-			Secure:   g.config.secure,
-			SameSite: http.SameSiteLaxMode,
+			Name: g.config.Site.CookieName, Path: "/",
+			HttpOnly: true, Secure: g.config.secure, SameSite: http.SameSiteLaxMode,
 		},
 	}
 }
@@ -62,7 +58,7 @@ func (c *sessionCall) Value(key any) any {
 	return nil
 }
 
-// loadSession returns the session of an id. The error is session.ErrGone or wraps
+// loadSession returns the session of an id, or session.ErrGone, or an error wrapping
 // ErrStoreUnavailable.
 func (g *Gate) loadSession(ctx context.Context, id session.ID) (session.Session, error) {
 	call := &sessionCall{Context: ctx}
@@ -73,8 +69,8 @@ func (g *Gate) loadSession(ctx context.Context, id session.ID) (session.Session,
 }
 
 // beginSession saves a new session and writes its cookie. It returns when everything is in the
-// store, so no answer promises a session that does not exist. A session that cannot be saved
-// completely is removed.
+// store: no answer promises a session that does not exist. A session that is not saved whole is
+// removed.
 func (g *Gate) beginSession(
 	ctx context.Context, w http.ResponseWriter, id *Identity, t *session.Tokens,
 ) (session.Handle, error) {
@@ -110,8 +106,7 @@ func (s sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool, 
 	return nil, call.err == nil, nil
 }
 
-// CommitCtx begins the call's session. The gate commits only new sessions through scs, no later
-// changes.
+// CommitCtx begins the call's session. Later changes of a session are not written through scs.
 func (s sessionStore) CommitCtx(
 	ctx context.Context, token string, _ []byte, deadline time.Time,
 ) error {
@@ -135,8 +130,7 @@ func (sessionCodec) Decode([]byte) (time.Time, map[string]any, error) {
 	return time.Time{}, nil, nil
 }
 
-// withoutContext completes scs.CtxStore. scs prefers the methods with a context and never calls
-// these.
+// withoutContext completes scs.CtxStore. scs calls the methods with a context in place of these.
 type withoutContext struct{}
 
 var errNoContext = errors.New("oidcgate: scs must not call this method")

@@ -7,8 +7,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/seal"
 )
 
-// stepUp is what a login must bring in addition to the usual (OpenID Connect Core, section
-// 3.1.2.1).
+// stepUp is what a login must bring beyond the usual (OpenID Connect Core, section 3.1.2.1).
 type stepUp struct {
 	ACR    []string       `json:"a,omitempty"`
 	MaxAge *time.Duration `json:"m,omitempty"`
@@ -35,9 +34,8 @@ func (s stepUp) and(other stepUp) stepUp {
 // impossible reports whether no login can bring what is asked for: the rules share no class.
 func (s stepUp) impossible() bool { return s.ACR != nil && len(s.ACR) == 0 }
 
-// sealStep and openStep carry a stepUp from the guard to the login in the login's address. It is
-// encrypted and bound to the session: a link from elsewhere cannot choose what the provider is
-// asked.
+// sealStep and openStep carry a stepUp from the guard to the login in the login's address,
+// encrypted for its session: a link from elsewhere cannot choose what is asked of the provider.
 func (g *Gate) sealStep(v *visit, step stepUp) string {
 	text, err := g.ring.SealText(stepBinding(v), step)
 	if err != nil {

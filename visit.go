@@ -36,8 +36,7 @@ func (v *visit) Value(key any) any {
 	return v.Context.Value(key)
 }
 
-// visitFrom returns the visit that g gave the request, or nil. A guard must not accept the visit of
-// another gate.
+// visitFrom returns the visit that g gave the request, or nil. Visits of other gates do not count.
 func visitFrom(ctx context.Context, g *Gate) *visit {
 	for {
 		v, _ := ctx.Value(visitKey{}).(*visit)
@@ -84,8 +83,8 @@ func FromContext(ctx context.Context) (*Identity, bool) {
 }
 
 // NewContext returns a context in which id is signed in at g. It is for tests of handlers, and for
-// other kinds of login, such as a bearer token that the application has checked. Guards of g accept
-// id without a check.
+// other kinds of login, such as a bearer token that you have checked: guards of g accept id
+// unchecked.
 func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 	v := newVisit(ctx, g)
 	v.identity = id
@@ -110,9 +109,8 @@ func (g *Gate) signedIn(ctx context.Context) (*visit, error) {
 	return v, nil
 }
 
-// SessionErr returns why the session of a request could not be loaded, or nil. The error wraps
-// [ErrStoreUnavailable] when the store cannot answer. From it a page without a guard can tell that
-// the visitor may be signed in.
+// SessionErr returns why the session of a request could not be loaded, or nil. It wraps
+// [ErrStoreUnavailable] when the store cannot answer; the visitor may then be signed in.
 func (g *Gate) SessionErr(ctx context.Context) error {
 	if v := visitFrom(ctx, g); v != nil {
 		return v.err
@@ -161,9 +159,9 @@ func (g *Gate) upstreamOf(v *visit) *upstream {
 	return g.provider(v.identity.record.Provider)
 }
 
-// reread reads the claims of a request's session again when they are due, before any guard decides.
-// If the session has ended, the visitor is not signed in. If the provider does not answer, the old
-// claims stay.
+// reread reads the claims of a session again when they are due, before any guard decides. If the
+// session has ended, the visitor is not signed in. If the provider does not answer, old claims
+// stay.
 func (g *Gate) reread(w http.ResponseWriter, r *http.Request, v *visit) {
 	if v.identity == nil || !g.keeper.Stale(&v.identity.record) {
 		return
