@@ -36,8 +36,8 @@ type Config struct {
 	// quarter of it), so a session may end that much earlier.
 	IdleTimeout time.Duration
 
-	// SessionLifetime ends every session this long after login and bounds IdleTimeout. If zero, 24
-	// hours.
+	// SessionLifetime ends every session this long after login, even one in use, and bounds
+	// IdleTimeout. If zero, it is 24 hours.
 	SessionLifetime time.Duration
 
 	// OnLogin runs when a login has passed every check and before the session begins. It may create
@@ -78,7 +78,7 @@ type SiteOptions struct {
 	// Prefix is the path below which the gate serves its own routes. If empty, it is "/auth".
 	Prefix string
 
-	// DefaultPath is where a login leads that has no valid return path. If empty, it is "/".
+	// DefaultPath is where a login without a valid return path leads. If empty, it is "/".
 	DefaultPath string
 
 	// CookieName names the session cookie. If empty, it is "__Host-oidcgate", or "oidcgate" where
@@ -89,7 +89,7 @@ type SiteOptions struct {
 
 // TokenOptions set how the tokens and claims of a session are refreshed.
 type TokenOptions struct {
-	// Lifetime is assumed of an access token that came without expires_in. If zero, it is one hour.
+	// Lifetime is assumed for an access token that came without expires_in. If zero, it is one hour.
 	Lifetime time.Duration
 
 	// RefreshMargin is how long before its expiry an access token is refreshed, at most a quarter of
@@ -128,7 +128,7 @@ type HTTPOptions struct {
 
 // Limits bound the time and the size of logins and sessions.
 type Limits struct {
-	// LoginTimeout is the time to log in at the provider. If zero, ten minutes; at most an hour.
+	// LoginTimeout bounds the time to log in at the provider. If zero, ten minutes; at most an hour.
 	LoginTimeout time.Duration
 
 	// ClockSkew is how far the clocks of gate and provider may differ. If zero, it is 60 seconds; at
@@ -147,7 +147,7 @@ type config struct {
 	basePath    string // path of BaseURL, without a slash at its end
 	secure      bool   // BaseURL is https
 	touchAfter  time.Duration
-	logoutState string // name of the cookie that a logout at the provider is matched with
+	logoutState string // name of the cookie with the state of a logout at the provider
 }
 
 // compile checks c and fills in its defaults. It reports all faults together.

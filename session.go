@@ -58,7 +58,7 @@ func (c *sessionCall) Value(key any) any {
 	return nil
 }
 
-// loadSession returns the session of an id, or session.ErrGone, or an error wrapping
+// loadSession returns the session of an id. The error is session.ErrGone or wraps
 // ErrStoreUnavailable.
 func (g *Gate) loadSession(ctx context.Context, id session.ID) (session.Session, error) {
 	call := &sessionCall{Context: ctx}
@@ -69,8 +69,8 @@ func (g *Gate) loadSession(ctx context.Context, id session.ID) (session.Session,
 }
 
 // beginSession saves a new session and writes its cookie. It returns when everything is in the
-// store: no answer promises a session that does not exist. A session that is not saved whole is
-// removed.
+// store: no answer promises a session that does not exist. What is left of a session that could not
+// be saved is removed.
 func (g *Gate) beginSession(
 	ctx context.Context, w http.ResponseWriter, id *Identity, t *session.Tokens,
 ) (session.Handle, error) {
@@ -80,8 +80,8 @@ func (g *Gate) beginSession(
 	if err != nil {
 		return "", err
 	}
-	end, withToken := g.keeper.Expires(t), g.config.Tokens.EndSession && t.RefreshToken == ""
-	if withToken && end.Before(g.sessions.Deadline(ctx)) {
+	end, endsWithToken := g.keeper.Expires(t), g.config.Tokens.EndSession && t.RefreshToken == ""
+	if endsWithToken && end.Before(g.sessions.Deadline(ctx)) {
 		g.sessions.SetDeadline(ctx, end)
 	}
 	token, deadline, err := g.sessions.Commit(ctx)

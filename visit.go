@@ -36,7 +36,7 @@ func (v *visit) Value(key any) any {
 	return v.Context.Value(key)
 }
 
-// visitFrom returns the visit that g gave the request, or nil. Visits of other gates do not count.
+// visitFrom returns the visit that g gave the request, or nil: a guard trusts its own gate only.
 func visitFrom(ctx context.Context, g *Gate) *visit {
 	for {
 		v, _ := ctx.Value(visitKey{}).(*visit)
