@@ -117,7 +117,7 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 }
 
 // Ready returns nil when the gate can serve logins: the store answers, and the metadata of at least
-// one provider has been fetched at some time. It stays nil when a provider goes down, because taking
+// one provider has been fetched at some time. It stays nil when that provider goes down: taking
 // replicas out of service would not help.
 func (g *Gate) Ready(ctx context.Context) error {
 	if err := g.keeper.Ping(ctx); err != nil {
