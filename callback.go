@@ -69,7 +69,7 @@ func (c *callbackRequest) finish() *LoginError {
 	if refused := g.askApplication(c.r.Context(), login); refused != nil {
 		return refused
 	}
-	tokens := session.NewTokens((*session.ProviderTokens)(&result.Tokens), a.nonce())
+	tokens := session.NewTokens((*session.ProviderTokens)(result.Tokens), a.nonce())
 	if refused := c.signIn(login.identity, tokens); refused != nil {
 		return refused
 	}
@@ -116,7 +116,7 @@ func (c *callbackRequest) claimAttempt(ctx context.Context) error {
 // tried again.
 func (c *callbackRequest) notFinished(err error) *LoginError {
 	e, ok := errors.AsType[*op.Error](err)
-	if ok && e.OfResponse {
+	if ok && e.Stage == op.StageResponse {
 		c.gate.clearCookie(c.w, c.attempt.cookie)
 	}
 	if ok && e.NeedsInteraction() && c.up.silent && !c.attempt.Asked {

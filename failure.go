@@ -71,9 +71,9 @@ func providerFailure(err error) *LoginError {
 	}
 	refused := &LoginError{Status: e.Status, Reason: Reason(e.Reason), Hint: e.Hint, Err: e}
 	switch {
-	case e.OfResponse && e.Code != "":
+	case e.Stage == op.StageResponse && e.Code != "":
 		refused.Err = &ProviderError{Code: e.Code}
-	case e.OfResponse && e.Err != nil:
+	case e.Stage == op.StageResponse && e.Err != nil:
 		refused.Err = e.Err
 	}
 	return refused

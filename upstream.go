@@ -53,10 +53,8 @@ func (a asker) Verify(
 	if err != nil {
 		return "", sessionFailure(err)
 	}
-	idToken, err := up.client.VerifyIDToken(ctx, t.IDToken, op.Expectation{
-		Nonce:       t.Nonce,
-		AccessToken: t.AccessToken,
-		Original:    &op.Original{Subject: id.Subject(), AuthTime: id.AuthTime()},
+	idToken, err := up.client.VerifyRefreshed(ctx, t.IDToken, t.AccessToken, op.Original{
+		Subject: id.Subject(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
 	})
 	if err != nil {
 		return "", notVerified(err)

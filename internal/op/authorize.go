@@ -14,14 +14,14 @@ type AuthorizationRequest struct {
 	State        string
 	Nonce        string
 	CodeVerifier string         // only its S256 hash is sent
-	MaxAge       *time.Duration // in whole seconds; nil asks for nothing, zero for a new login at the provider
+	MaxAge       *time.Duration // in whole seconds; nil asks for nothing, zero for a new login
 	ACRValues    []string       // in the order of preference
-	Interactive  bool           // a configured prompt=none is left out: the provider may ask the user
+	Interactive  bool           // without a configured prompt=none: the provider may ask the user
 }
 
-// AuthorizationURL returns where to send the browser (OpenID Connect Core,
-// 3.1.2.1). It discovers the provider first if need be. Each parameter is there
-// once; what the request asks for wins over the configured extra parameters.
+// AuthorizationURL returns where to send the browser (OpenID Connect Core, 3.1.2.1). It discovers
+// the provider first if its metadata is not known. Each parameter stands there once. What the
+// request asks for wins over the configured extra parameters.
 func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (string, error) {
 	meta, err := c.Metadata(ctx)
 	if err != nil {
@@ -46,20 +46,16 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 		set("max_age", strconv.FormatInt(int64(*r.MaxAge/time.Second), 10))
 	}
 	options = append(options, oauth2.S256ChallengeOption(r.CodeVerifier))
-	return c.oauth2Config(meta).AuthCodeURL(r.State, options...), nil
-}
-
-func (c *Client) oauth2Config(meta Metadata) *oauth2.Config {
-	return &oauth2.Config{
+	conf := oauth2.Config{
 		ClientID:    c.cfg.ClientID,
 		RedirectURL: c.cfg.RedirectURL,
 		Scopes:      c.cfg.Scopes,
 		Endpoint:    oauth2.Endpoint{AuthURL: meta.Authorization},
 	}
+	return conf.AuthCodeURL(r.State, options...), nil
 }
 
-// AuthorizationOrigin returns the origin that logins lead to, or "" while it is
-// not known.
+// AuthorizationOrigin returns the origin that logins lead to, or "" while it is not known.
 func (c *Client) AuthorizationOrigin() string {
 	meta, _ := c.Known()
 	return originOf(meta.Authorization)

@@ -1,16 +1,13 @@
 package op_test
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"maps"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/op"
@@ -42,8 +39,10 @@ func TestAuthorizationURL(t *testing.T) {
 			map[string]string{"max_age": "90", "acr_values": "gold silver"}},
 		{"a response mode", func(cfg *op.Config) { cfg.ResponseMode = "form_post" }, op.AuthorizationRequest{},
 			map[string]string{"response_mode": "form_post"}},
-		{"C024 extra parameters", extra, op.AuthorizationRequest{}, map[string]string{"kc_idp_hint": "a b&c", "prompt": "none"}},
-		{"C036 a login that may ask the user", extra, op.AuthorizationRequest{Interactive: true}, map[string]string{"kc_idp_hint": "a b&c"}},
+		{"C024 extra parameters", extra, op.AuthorizationRequest{},
+			map[string]string{"kc_idp_hint": "a b&c", "prompt": "none"}},
+		{"C036 a login that may ask the user", extra, op.AuthorizationRequest{Interactive: true},
+			map[string]string{"kc_idp_hint": "a b&c"}},
 		{"another prompt stays", func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"prompt", "consent"}} },
 			op.AuthorizationRequest{Interactive: true}, map[string]string{"prompt": "consent"}},
 	}
@@ -81,41 +80,6 @@ func TestAuthorizationURL(t *testing.T) {
 	}
 }
 
-func TestCheckResponseIssuer(t *testing.T) {
-	tests := []struct {
-		name       string
-		advertised bool
-		iss        string
-		present    bool
-		reason     string
-	}{
-		{"C031 the issuer, as advertised", true, issuer, true, ""},
-		{"C031 the issuer, though not advertised", false, issuer, true, ""},
-		{"C031 absent, as not advertised", false, "", false, ""},
-		{"C031 absent, though advertised", true, "", false, "iss_missing"},
-		{"C031 another issuer", true, "https://evil.example", true, "iss_mismatch"},
-		{"C031 another issuer, not advertised", false, "https://evil.example", true, "iss_mismatch"},
-		{"C031 present and empty", false, "", true, "iss_mismatch"},
-		{"C031 a slash more", true, issuer + "/", true, "iss_mismatch"},
-		{"C031 another case", true, strings.ToUpper(issuer), true, "iss_mismatch"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			o := newOP()
-			o.set("discovery", answerJSON(metadata(map[string]any{"authorization_response_iss_parameter_supported": tt.advertised})))
-			c := o.client()
-			_, err := c.Metadata(t.Context())
-			wantReason(t, err, "")
-			if e := wantReason(t, c.CheckResponseIssuer(tt.iss, tt.present), tt.reason); e != nil && e.Status != 400 {
-				t.Errorf("status %d, want 400", e.Status)
-			}
-		})
-	}
-	t.Run("C031 absent while nothing is known of the provider", func(t *testing.T) {
-		wantReason(t, newOP().client().CheckResponseIssuer("", false), "provider_unreachable")
-	})
-}
-
 func TestOrigins(t *testing.T) {
 	for endpoint, want := range map[string]string{
 		"https://id.example/authorize":      "https://id.example",
@@ -133,43 +97,6 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
-func TestAcquire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newOP().client()
-		var releases []func()
-		for range 64 {
-			release, err := c.Acquire(t.Context())
-			wantReason(t, err, "")
-			releases = append(releases, release)
-		}
-		start := time.Now()
-		_, err := c.Acquire(t.Context())
-		if e := wantReason(t, err, "provider_busy"); e.Status != 503 || time.Since(start) != time.Second {
-			t.Errorf("F04 status %d after %v, want 503 after a second", e.Status, time.Since(start))
-		}
-		gone, cancel := context.WithCancel(t.Context())
-		cancel()
-		_, err = c.Acquire(gone)
-		wantReason(t, err, "provider_busy")
-
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			release, err := c.Acquire(t.Context())
-			wantReason(t, err, "")
-			release()
-		})
-		synctest.Wait()
-		releases[0]()
-		releases[0]() // frees nobody else's place
-		wg.Wait()
-		release, err := c.Acquire(t.Context())
-		wantReason(t, err, "")
-		_, err = c.Acquire(t.Context())
-		wantReason(t, err, "provider_busy")
-		release()
-	})
-}
-
 func TestEndSessionURL(t *testing.T) {
 	o := newOP()
 	o.set("discovery", answerJSON(metadata(map[string]any{"end_session_endpoint": "https://id.example/logout?tenant=1"})))
@@ -184,9 +111,11 @@ func TestEndSessionURL(t *testing.T) {
 	wantReason(t, err, "")
 	const bye = "&post_logout_redirect_uri=https%3A%2F%2Fapp.example%2Fbye"
 	for _, tt := range []struct{ name, hint, state, after, want string }{
-		{"C117 everything", "h+1", "st", "https://app.example/bye", "?tenant=1&client_id=shop&id_token_hint=h%2B1" + bye + "&state=st"},
+		{"C117 everything", "h+1", "st", "https://app.example/bye",
+			"?tenant=1&client_id=shop&id_token_hint=h%2B1" + bye + "&state=st"},
 		{"nothing", "", "", "", "?tenant=1&client_id=shop"},
-		{"C119 a long hint", strings.Repeat("h", 4096), "st", "https://app.example/bye", "?tenant=1&client_id=shop" + bye + "&state=st"},
+		{"C119 a long hint", strings.Repeat("h", 4096), "st", "https://app.example/bye",
+			"?tenant=1&client_id=shop" + bye + "&state=st"},
 	} {
 		got, ok := c.EndSessionURL(tt.hint, tt.state, tt.after)
 		if want := "https://id.example/logout" + tt.want; !ok || got != want {

@@ -15,8 +15,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// Between two attempts at discovery that fail lies this much, doubling from the
-// first to the last, less up to half of it so that replicas do not march in step.
+// The pause after an attempt at discovery that failed. It doubles from the first to the last. Up to
+// half of it is taken off at random, so that replicas do not all ask at the same time.
 const (
 	firstBackoff = time.Second
 	lastBackoff  = 15 * time.Second
@@ -27,15 +27,15 @@ type discovery struct {
 	flight flight
 
 	mu       sync.Mutex
-	static   bool      // known comes from the configuration and is never asked for
+	static   bool      // known comes from the configuration, and nobody is asked
 	known    *Metadata // the last good; never changed in place
-	settled  time.Time // when known was last confirmed, replaced or defended
+	settled  time.Time // when an answer last replaced known, or was refused in its favour
 	failed   error     // of the last attempt
 	failures int       // in a row
 	retry    time.Time // not before this
 }
 
-// Known returns the metadata we have, without asking anybody.
+// Known returns the metadata that we have. It asks nobody.
 func (c *Client) Known() (Metadata, bool) {
 	c.discovery.mu.Lock()
 	defer c.discovery.mu.Unlock()
@@ -45,12 +45,12 @@ func (c *Client) Known() (Metadata, bool) {
 	return *c.discovery.known, true
 }
 
-// Metadata returns what is known of the provider. The first call discovers it,
-// all who call meanwhile wait for the same attempt, and an attempt goes on when
-// its caller leaves. After a failure calls fail at once with the same *Error
-// until the back-off is over. Metadata older than DiscoveryRefresh is returned
-// as it is while one attempt to replace it runs beside; nothing is asked when
-// nobody calls.
+// Metadata returns what is known of the provider. The first call discovers it. All who call
+// meanwhile wait for the same attempt, which goes on when its caller leaves. After a failure all
+// calls fail at once with the same *Error until the pause is over.
+//
+// Metadata older than DiscoveryRefresh is returned as it is, while one attempt to replace it runs
+// in the background. Nothing is asked when nobody calls.
 func (c *Client) Metadata(ctx context.Context) (Metadata, error) {
 	known, due, failed := c.discovery.look(c.cfg.DiscoveryRefresh)
 	if !due {
@@ -67,8 +67,8 @@ func (c *Client) Metadata(ctx context.Context) (Metadata, error) {
 	return known, failed
 }
 
-// look returns the last good metadata, or the last failure if there is none,
-// and whether it is time for an attempt.
+// look returns the last good metadata, or the last failure if there is none, and whether it is time
+// for an attempt.
 func (d *discovery) look(refresh time.Duration) (known Metadata, due bool, failed error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -94,9 +94,8 @@ func (c *Client) discover(ctx context.Context) error {
 	return err
 }
 
-// fetchMetadata gets the document through go-oidc, which knows the URL and
-// compares the issuer, and then reads it strictly itself: go-oidc takes
-// "ISSUER" for "issuer".
+// fetchMetadata gets the document through go-oidc, which knows the URL and compares the issuer. It
+// then reads the document itself, strictly, because go-oidc takes "ISSUER" for "issuer".
 func (c *Client) fetchMetadata(ctx context.Context) (*Metadata, error) {
 	ctx = oidc.ClientContext(ctx, c.client(metadataLimit, onlyOK))
 	p, err := oidc.NewProvider(ctx, c.cfg.Issuer)
@@ -117,12 +116,9 @@ func (c *Client) fetchMetadata(ctx context.Context) (*Metadata, error) {
 	return newMetadata(doc, &c.cfg)
 }
 
-// onlyOK takes an answer with status 200 as it is.
+// onlyOK returns the body of an answer with status 200.
 func onlyOK(a answer) ([]byte, error) {
-	if a.status != http.StatusOK {
-		return nil, statusFault(a.status)
-	}
-	return a.body, nil
+	return a.body, requireOK(a)
 }
 
 // unreachable is the Error for a discovery that brought no document.
@@ -137,7 +133,7 @@ func unreachable(err error) *Error {
 	return e
 }
 
-// settle records the outcome of an attempt and says what to tell.
+// settle records the outcome of an attempt. A Notice without Event says nothing.
 func (d *discovery) settle(next *Metadata, err error) (Notice, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -156,6 +152,7 @@ func (d *discovery) settle(next *Metadata, err error) (Notice, error) {
 	return notice, nil
 }
 
+// fail records a failure and returns the Notice of it.
 func (d *discovery) fail(err error) Notice {
 	now := time.Now()
 	d.failed = err
@@ -169,14 +166,14 @@ func (d *discovery) fail(err error) Notice {
 	case notice.Reason == event.ReasonProviderUnreachable:
 		notice.Event = event.ProviderUnreachable
 	case d.known != nil:
-		// The answer was understood and refused. To ask again soon would
-		// only tell the same again.
+		// The answer was read and refused. The next one soon would be the same.
 		d.settled = now
 		notice.Event = event.ProviderDowngradeRefused
 	}
 	return notice
 }
 
+// backoff returns the pause after so many failures before this one.
 func backoff(failures int) time.Duration {
 	d := lastBackoff
 	if failures < 4 {

@@ -5,15 +5,14 @@ import (
 	"strings"
 )
 
-// MaxEndSessionURL is the longest logout URL that browsers and the proxies
-// before providers carry without complaint, in bytes.
+// MaxEndSessionURL is the longest logout URL, in bytes, that browsers and the proxies in front of
+// providers always accept.
 const MaxEndSessionURL = 4096
 
-// EndSessionURL returns where to send the browser so that the user is logged
-// out at the provider too (OpenID Connect RP-Initiated Logout, 2), or false
-// when no such place is known; nobody is asked for one. Empty arguments are
-// left out. The hint, an ID Token, is left out when the URL would be too long;
-// client_id then says whose logout it is.
+// EndSessionURL returns where to send the browser so that the user is logged out at the provider
+// too (OpenID Connect RP-Initiated Logout, 2), or false when no such address is known. It asks
+// nobody. Empty arguments are left out. The hint is an ID Token and is left out when the URL would
+// be too long; client_id then says which client asks for the logout.
 func (c *Client) EndSessionURL(hint, state, postLogoutRedirectURL string) (string, bool) {
 	meta, _ := c.Known()
 	if meta.EndSession == "" {
@@ -37,6 +36,7 @@ func (c *Client) EndSessionURL(hint, state, postLogoutRedirectURL string) (strin
 	return full, true
 }
 
+// withQuery adds parameters to an endpoint, which may have a query of its own.
 func withQuery(endpoint string, query url.Values) string {
 	separator := "?"
 	if strings.Contains(endpoint, "?") {
@@ -45,8 +45,7 @@ func withQuery(endpoint string, query url.Values) string {
 	return endpoint + separator + query.Encode()
 }
 
-// EndSessionOrigin returns the origin that logouts lead to, or "" while it is
-// not known.
+// EndSessionOrigin returns the origin that logouts lead to, or "" while it is not known.
 func (c *Client) EndSessionOrigin() string {
 	meta, _ := c.Known()
 	return originOf(meta.EndSession)

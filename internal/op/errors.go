@@ -7,23 +7,58 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// Error is every failure of this package: one text for the log, one status for
-// the browser, one stable word for events. None of its parts holds a body, a
-// token, a code, a secret or a URL with a query, whatever the provider sent.
+// Error is every failure of this package: one text for the log, one status for the browser, one
+// stable word for events. None of its parts holds a body, a token, a code, a secret or a URL
+// with a query, whatever the provider sent.
 type Error struct {
 	Reason event.Reason
 
-	// Status is what the browser gets: 502 for an invalid answer, 503 for a provider that is down or
-	// busy, 504 for a slow one, 400 for what came through the browser.
+	// Status is what the browser gets: 400 for what came through the browser, 403 for a user
+	// whom the provider refuses, 502 for an invalid answer, 503 for a provider that is down or
+	// busy, 504 for a slow one.
 	Status int
 
-	Code string // the OAuth error code, if the provider answered with one: registered, or "other"
+	// Stage is how far the login had come. Only ReadResponse and Finish set it.
+	Stage Stage
+
+	// Code is the OAuth error code, if the provider answered with one: a registered code or
+	// "other".
+	Code string
+
 	Hint string // what an operator can do about it, if we know
 	Err  error  // the cause; may be nil
+}
 
-	// OfResponse says that the authorization response itself is refused, or brings an error. The
-	// login cannot be finished any more.
-	OfResponse bool
+// Stage is how far a login had come when it failed.
+type Stage int
+
+// The stages of a login, in their order.
+const (
+	// StageBefore: the response was not looked at, or the login was not claimed, because the
+	// provider could not be asked. The same response may be tried again.
+	StageBefore Stage = iota
+
+	// StageResponse: the response is refused, or brings the provider's error. The login is over
+	// in this browser, and was not claimed.
+	StageResponse
+
+	// StageClaimed: the login was claimed, and its code may have been sent. It is over.
+	StageClaimed
+)
+
+// NeedsInteraction reports whether a response in order says that the provider cannot complete
+// the login without asking the user (OpenID Connect Core, 3.1.2.6). After a request with
+// prompt=none the login may be begun again without it.
+func (e *Error) NeedsInteraction() bool {
+	if e.Stage != StageResponse {
+		return false
+	}
+	switch e.Code {
+	case "login_required", "interaction_required", "consent_required",
+		"account_selection_required":
+		return true
+	}
+	return false
 }
 
 // Error returns the reason, the code and the cause.
@@ -41,22 +76,21 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// invalid is an Error for something the provider sent and should not have.
+// invalid is the Error for an answer that breaks a rule.
 func invalid(reason event.Reason, text string) *Error {
 	return &Error{Reason: reason, Status: http.StatusBadGateway, Err: errors.New(text)}
 }
 
-// failure turns the error of a call into an Error: with the reason unreachable
-// when no answer came, and the reason unusable when the answer was no good. An
-// Error that a check of the answer made is returned as it is.
+// failure turns the error of a request into an Error: with the reason unreachable when no answer
+// came, and the reason unusable when an answer came and was refused. An Error that a check of the
+// answer made is returned as it is.
 func failure(err error, unreachable, unusable event.Reason) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	f, ok := errors.AsType[*fault](err)
 	if !ok {
-		// A library refused what our own checks let through. Its text may
-		// quote the answer.
+		// A library refused what our own checks accept. Its text may quote the answer.
 		f = &fault{status: http.StatusBadGateway, answered: true, text: "the answer could not be read"}
 	}
 	reason := unreachable

@@ -2,48 +2,95 @@ package op
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
 
-// Result is a login that the provider has answered for.
-type Result struct {
-	Tokens   Tokens
-	IDToken  claims.Object // the claims of the ID Token, verified
-	Userinfo claims.Object // what userinfo adds to them
+// Expectation is what one login knows and the provider's answers must agree with.
+type Expectation struct {
+	Nonce        string         // never empty: no ID Token matches without
+	CodeVerifier string         // its hash went out with the authorization request
+	MaxAge       *time.Duration // the max_age that was asked for, if any
+	ACRValues    []string       // the acr must be one of them, if there are any
+	Start        time.Time      // when the login began; MaxAge counts from here. If zero, from now
+
+	// Claim takes the login for this request, so that no other request can send its code. It is
+	// called at most once, just before the code is sent. When it fails the code is not sent,
+	// and Finish returns its error as it is.
+	Claim func(context.Context) error
 }
 
-// Finish turns an authorization response into a user: the response is checked, the code is
-// exchanged, the ID Token is verified, and userinfo is asked, in this order, and nothing is believed
-// before its check. want says what the login expects.
+// Result is a login that is in order.
+type Result struct {
+	Tokens   *Tokens
+	IDToken  claims.Object // the claims of the ID Token
+	Userinfo claims.Object // the claims that userinfo adds; empty if there are none
+}
+
+// Finish goes from an authorization response to verified claims (OpenID Connect Core,
+// 3.1.2.7 to 3.1.3.7 and 5.3). The caller has found the login that response.State names, in the
+// browser that began it.
 //
-// The error is an *[Error], or what want.Claim failed with. While the provider is down or too busy
-// to be asked, the login stays as it was and may be finished later.
-func (c *Client) Finish(ctx context.Context, r Response, want Expectation) (*Result, error) {
-	if err := c.checkResponse(ctx, r); err != nil {
+// At most 64 logins at a time send a code. A login that waits longer than a second for its turn
+// fails. It is not claimed then, and its response may be tried again. So a slow provider costs
+// a bounded number of goroutines and connections, and only a login that goes to the provider
+// leaves a claim, so that strangers cannot fill the store with claims.
+//
+// Every failure is an *Error whose Stage says how far the login came, or the error of
+// want.Claim.
+func (c *Client) Finish(
+	ctx context.Context, response Response, want Expectation,
+) (*Result, error) {
+	// The metadata says whether iss may be absent, and this process may not have begun the login.
+	meta, err := c.Metadata(ctx)
+	if err != nil {
 		return nil, err
 	}
-	release, err := c.Acquire(ctx)
+	if err := response.check(meta); err != nil {
+		return nil, err
+	}
+	release, err := c.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	// Only a login that goes to the provider leaves a claim, so that strangers cannot fill the store.
 	if err := want.Claim(ctx); err != nil {
 		return nil, err
 	}
-	t, err := c.Exchange(ctx, r.Code, want.CodeVerifier)
+	result, err := c.redeem(ctx, response.code, want)
+	if err != nil {
+		return nil, afterClaim(err)
+	}
+	return result, nil
+}
+
+// redeem turns a code into a user: tokens, ID Token, userinfo, in this order.
+func (c *Client) redeem(ctx context.Context, code string, want Expectation) (*Result, error) {
+	tokens, err := c.exchange(ctx, code, want.CodeVerifier)
 	if err != nil {
 		return nil, err
 	}
-	want.AccessToken = t.AccessToken
-	idToken, err := c.VerifyIDToken(ctx, t.IDToken, want)
+	id, err := c.verifyIDToken(ctx, tokens.IDToken, tokens.AccessToken, c.loginRules(want))
 	if err != nil {
 		return nil, err
 	}
-	userinfo, err := c.Userinfo(ctx, t.AccessToken, text(idToken, "sub"))
+	info, err := c.userinfo(ctx, tokens.AccessToken, text(id, "sub"))
 	if err != nil {
 		return nil, err
 	}
-	return &Result{*t, idToken, userinfo}, nil
+	return &Result{Tokens: tokens, IDToken: id, Userinfo: info}, nil
+}
+
+// afterClaim returns err as an Error of StageClaimed. It changes a copy, because logins that
+// wait for the same request share its error.
+func afterClaim(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	later := *e
+	later.Stage = StageClaimed
+	return &later
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// flight runs one function at a time and lets everybody who asks meanwhile wait
-// for that run. The run does not end when the caller who started it gives up:
-// a browser that leaves must not fail the others. The zero value is ready.
+// flight runs one function at a time. Callers who ask while it runs wait for that run. The run goes
+// on when the caller who started it gives up, so that a browser that leaves does not fail the
+// others. The zero value is ready.
 type flight struct {
 	mu  sync.Mutex
 	now *run
@@ -20,9 +20,11 @@ type run struct {
 	err  error // set before done is closed
 }
 
-// start begins a run of fn, or returns the one under way. fn gets ctx's values
-// and a deadline of its own.
-func (f *flight) start(ctx context.Context, timeout time.Duration, fn func(context.Context) error) *run {
+// start begins a run of fn, or returns the one under way. fn gets ctx's values and a deadline of
+// its own.
+func (f *flight) start(
+	ctx context.Context, timeout time.Duration, fn func(context.Context) error,
+) *run {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.now != nil {
@@ -52,9 +54,9 @@ func (r *run) wait(ctx context.Context) error {
 	}
 }
 
-// recovered calls fn and makes an error of its panic. In a handler a panic ends
-// one request; in a goroutine of ours it would end the process, and what runs
-// here parses what a stranger sent. The panic's value may quote that.
+// recovered calls fn and turns a panic into an error. A panic in a handler ends one request, but in
+// a goroutine of ours it would end the process, and fn parses what a stranger sent. The panic's
+// value may quote that, so only its type is told.
 func recovered(ctx context.Context, fn func(context.Context) error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

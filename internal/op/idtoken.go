@@ -17,40 +17,19 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// freshness is how long ago the ID Token of a login may have been issued. It
-// comes straight from the token endpoint.
+// freshness is how long ago an ID Token may have been issued. It comes straight from the token
+// endpoint.
 const freshness = 10 * time.Minute
 
-// Expectation is what a login expects of the provider's answer. [Client.VerifyIDToken] reads neither
-// CodeVerifier nor Claim.
-type Expectation struct {
-	Nonce        string         // never empty: no ID Token matches without
-	CodeVerifier string         // of the login's PKCE challenge
-	MaxAge       *time.Duration // the max_age that was asked for, if any
-	ACRValues    []string       // the acr must be one of them, if there are any
-	AccessToken  string         // what at_hash must be of, if the token has one
-	Start        time.Time      // when the login began; max_age counts from here. If zero, from now.
-	Original     *Original      // set for the ID Token of a refresh, nil for that of a login
-
-	// Claim is called once, before the code is sent anywhere. It takes the login for this request;
-	// when it fails, the code is not sent.
-	Claim func(context.Context) error
-}
-
-// Original is what a refreshed ID Token must repeat of the one of the login
-// (OpenID Connect Core, 12.2). Its nonce, which a refreshed one may lack, is
-// the Nonce of the [Expectation].
-type Original struct {
-	Subject  string
-	AuthTime time.Time // zero if the first token had none
-}
-
-// VerifyIDToken returns the claims of an ID Token that is the answer to this
-// login (OpenID Connect Core, 3.1.3.7). The signature is checked first and
-// nothing of an unsigned payload is looked at; then our own rules in the order
-// of the specification; then go-oidc's once more. Every failure is an *Error
-// whose Reason names the rule.
-func (c *Client) VerifyIDToken(ctx context.Context, raw string, want Expectation) (claims.Object, error) {
+// verifyIDToken returns the claims of an ID Token that came together with accessToken (OpenID
+// Connect Core, 3.1.3.7). rules are those of the occasion: a login's or a refresh's.
+//
+// The signature is checked first, and nothing of an unsigned payload is looked at. Then come our
+// own rules in the order of the specification, and go-oidc's after them. Every failure is an
+// *Error whose Reason names the rule.
+func (c *Client) verifyIDToken(
+	ctx context.Context, raw, accessToken string, rules func(claims.Object) error,
+) (claims.Object, error) {
 	token, err := parseCompact(raw, c.cfg.SigningAlgs)
 	if err != nil {
 		return "", err
@@ -63,17 +42,41 @@ func (c *Client) VerifyIDToken(ctx context.Context, raw string, want Expectation
 	if err != nil {
 		return "", &Error{Reason: event.ReasonIDTokenMalformed, Status: http.StatusBadGateway, Err: err}
 	}
-	if err := c.checkIDToken(id, token.alg, want); err != nil {
-		return "", err
-	}
-	if err := c.verifyAgain(ctx, raw, payload); err != nil {
-		return "", err
+	for _, check := range []func(claims.Object) error{
+		c.checkParties,
+		c.checkTimes,
+		rules,
+		func(id claims.Object) error { return checkAccessTokenHash(id, token.alg, accessToken) },
+		checkNoEvents,
+		func(claims.Object) error { return c.verifyAgain(ctx, raw, payload) },
+	} {
+		if err := check(id); err != nil {
+			return "", err
+		}
 	}
 	return id, nil
 }
 
-// verifyAgain lets go-oidc judge the token by its own rules. They are weaker
-// than ours; this is for the fault that ours may have.
+// loginRules are the rules for the ID Token of a login.
+func (c *Client) loginRules(want Expectation) func(claims.Object) error {
+	return func(id claims.Object) error {
+		// go-oidc leaves the nonce to its caller. Without this check an ID Token stolen from
+		// another login opens a session here (Core, 3.1.3.7, step 11).
+		if !nonceMatches(id, want.Nonce) {
+			return wrongNonce()
+		}
+		if err := checkSubject(id); err != nil {
+			return err
+		}
+		if len(want.ACRValues) > 0 && !slices.Contains(want.ACRValues, text(id, "acr")) {
+			return invalid(event.ReasonACR, "acr is none of those that were asked for")
+		}
+		return c.checkAuthTime(id, want)
+	}
+}
+
+// verifyAgain has go-oidc check the token by its own rules. They are weaker than ours, and catch a
+// fault that ours may have.
 func (c *Client) verifyAgain(ctx context.Context, raw string, payload []byte) error {
 	verifier := oidc.NewVerifier(c.cfg.Issuer, verifiedPayload{raw, payload}, &oidc.Config{
 		ClientID:             c.cfg.ClientID,
@@ -86,8 +89,7 @@ func (c *Client) verifyAgain(ctx context.Context, raw string, payload []byte) er
 	return nil
 }
 
-// verifiedPayload is an oidc.KeySet that knows one token, whose signature is
-// already checked.
+// verifiedPayload is an oidc.KeySet that knows one token, whose signature is already checked.
 type verifiedPayload struct {
 	raw     string
 	payload []byte
@@ -100,63 +102,27 @@ func (v verifiedPayload) VerifySignature(_ context.Context, raw string) ([]byte,
 	return v.payload, nil
 }
 
-func (c *Client) checkIDToken(id claims.Object, alg string, want Expectation) error {
-	now := time.Now()
-	if err := c.checkParties(id); err != nil {
-		return err
-	}
-	if err := c.checkTimes(id, now); err != nil {
-		return err
-	}
-	if !nonceMatches(id, want) {
-		return invalid(event.ReasonNonce, "the nonce is not the one of this login")
-	}
+// nonceMatches reports whether the token has this nonce. No token matches an empty one.
+func nonceMatches(id claims.Object, nonce string) bool {
+	return nonce != "" && equal(text(id, "nonce"), nonce)
+}
+
+func wrongNonce() *Error {
+	return invalid(event.ReasonNonce, "the nonce is not the one of this login")
+}
+
+func checkSubject(id claims.Object) error {
 	if !validSubject(text(id, "sub")) {
 		return invalid(event.ReasonSubject, "sub is not a string of 1 to 255 ASCII characters")
-	}
-	if err := checkOriginal(id, want.Original); err != nil {
-		return err
-	}
-	if len(want.ACRValues) > 0 && !slices.Contains(want.ACRValues, text(id, "acr")) {
-		return invalid(event.ReasonACR, "acr is none of those that were asked for")
-	}
-	if err := c.checkAuthTime(id, now, want); err != nil {
-		return err
-	}
-	if err := checkAccessTokenHash(id, alg, want.AccessToken); err != nil {
-		return err
-	}
-	// A logout token has iss, aud, iat and exp like an ID Token and is signed
-	// by the same key (Back-Channel Logout, 2.4).
-	if _, ok := id.Get("events"); ok {
-		return invalid(event.ReasonType, "the token has an events claim: it is not an ID Token")
 	}
 	return nil
 }
 
-// nonceMatches compares the nonce, which go-oidc leaves to its caller. Without it
-// an ID Token stolen from another login opens a session here (Core, 3.1.3.7,
-// step 11).
-func nonceMatches(id claims.Object, want Expectation) bool {
-	if _, ok := id.Get("nonce"); !ok && want.Original != nil {
-		return true
-	}
-	return want.Nonce != "" && equal(text(id, "nonce"), want.Nonce)
-}
-
-// checkOriginal keeps a refresh from changing who is logged in, and since when.
-func checkOriginal(id claims.Object, original *Original) error {
-	if original == nil {
-		return nil
-	}
-	if text(id, "sub") != original.Subject {
-		return invalid(event.ReasonSubject, "a refresh names another user")
-	}
-	if _, ok := id.Get("auth_time"); !ok || original.AuthTime.IsZero() {
-		return nil
-	}
-	if at, ok := date(id, "auth_time"); !ok || !at.Equal(original.AuthTime) {
-		return invalid(event.ReasonAuthTime, "a refresh changes auth_time")
+// checkNoEvents refuses a logout token, which has iss, aud, iat and exp like an ID Token and is
+// signed by the same key (Back-Channel Logout, 2.4).
+func checkNoEvents(id claims.Object) error {
+	if _, ok := id.Get("events"); ok {
+		return invalid(event.ReasonType, "the token has an events claim: it is not an ID Token")
 	}
 	return nil
 }
@@ -175,9 +141,9 @@ func (c *Client) checkParties(id claims.Object) error {
 	return nil
 }
 
-// isAudience reports whether aud is this client and nobody else but those that
-// the configuration trusts: another audience could present the token here as
-// well (Core, 3.1.3.7, step 3).
+// isAudience reports whether aud is this client, and nobody else except those that the
+// configuration trusts: another audience could present the token here as well (Core, 3.1.3.7,
+// step 3).
 func (c *Client) isAudience(id claims.Object) bool {
 	aud, _ := id.Get("aud")
 	if one, ok := aud.Str(); ok {
@@ -197,8 +163,8 @@ func (c *Client) isAudience(id claims.Object) bool {
 }
 
 // checkTimes checks exp, iat and nbf, with the leeway for clocks that differ.
-func (c *Client) checkTimes(id claims.Object, now time.Time) error {
-	leeway := c.cfg.Leeway
+func (c *Client) checkTimes(id claims.Object) error {
+	now, leeway := time.Now(), c.cfg.Leeway
 	exp, ok := date(id, "exp")
 	if !ok || !now.Before(exp.Add(leeway)) {
 		return invalid(event.ReasonExpiry, "exp is missing, no number, or past")
@@ -216,14 +182,14 @@ func (c *Client) checkTimes(id claims.Object, now time.Time) error {
 	return nil
 }
 
-// checkAuthTime checks that the user logged in at the provider as recently as
-// was asked for. The age counts from the start of the login, when the provider
-// was asked; how long the user then took is not its concern.
-func (c *Client) checkAuthTime(id claims.Object, now time.Time, want Expectation) error {
+// checkAuthTime checks that the user logged in at the provider as recently as was asked for. The
+// age counts from the start of the login, when the provider was asked. The time that the user then
+// takes at the provider does not count.
+func (c *Client) checkAuthTime(id claims.Object, want Expectation) error {
 	if want.MaxAge == nil {
 		return nil
 	}
-	start := want.Start
+	now, start := time.Now(), want.Start
 	if start.IsZero() {
 		start = now
 	}
@@ -234,8 +200,8 @@ func (c *Client) checkAuthTime(id claims.Object, now time.Time, want Expectation
 	return nil
 }
 
-// checkAccessTokenHash checks that the access token came with this ID Token, if
-// the ID Token says so: at_hash is the left half of its hash (Core, 3.1.3.6).
+// checkAccessTokenHash checks that the access token came with this ID Token, if the ID Token has an
+// at_hash: the left half of the access token's hash (Core, 3.1.3.6).
 func checkAccessTokenHash(id claims.Object, alg, accessToken string) error {
 	if _, ok := id.Get("at_hash"); !ok {
 		return nil
@@ -246,8 +212,7 @@ func checkAccessTokenHash(id claims.Object, alg, accessToken string) error {
 	return nil
 }
 
-// leftHalfHash hashes with the hash of alg; that of EdDSA with Ed25519 is
-// SHA-512.
+// leftHalfHash hashes with the hash of alg. That of EdDSA with Ed25519 is SHA-512.
 func leftHalfHash(alg, s string) string {
 	var sum []byte
 	switch alg {
@@ -264,8 +229,8 @@ func leftHalfHash(alg, s string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
 
-// validSubject reports whether sub is what Core, 2 allows. Control characters,
-// which are ASCII too, would only serve to forge log lines.
+// validSubject reports whether sub is what Core, 2 allows, and has no control characters, which are
+// ASCII too and could forge log lines.
 func validSubject(sub string) bool {
 	if sub == "" || len(sub) > 255 {
 		return false

@@ -42,7 +42,8 @@ func TestVerifyIDTokenClaims(t *testing.T) {
 		{"C058 iss is a list", map[string]any{"iss": []string{issuer}}, "iss_claim"},
 		{"C059 aud of another client", map[string]any{"aud": "other"}, "aud"},
 		{"C059 aud of two clients", map[string]any{"aud": []string{clientID, "other"}}, "aud"},
-		{"C059 aud of two clients with azp", map[string]any{"aud": []string{clientID, "other"}, "azp": clientID}, "aud"},
+		{"C059 aud of two clients with azp",
+			map[string]any{"aud": []string{clientID, "other"}, "azp": clientID}, "aud"},
 		{"C059 aud empty", map[string]any{"aud": []string{}}, "aud"},
 		{"C059 aud nested", map[string]any{"aud": [][]string{{clientID}}}, "aud"},
 		{"C059 aud a number", map[string]any{"aud": 1}, "aud"},
@@ -82,7 +83,7 @@ func TestVerifyIDTokenClaims(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			raw := signed(goodHeader, encode(identity(tt.changes)))
-			id, err := c.VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce, AccessToken: "at-1"})
+			id, err := c.VerifyIDToken(t.Context(), raw, "at-1", op.Expectation{Nonce: nonce})
 			if e := wantReason(t, err, tt.reason); e != nil && e.Status != 502 {
 				t.Errorf("status %d, want 502", e.Status)
 			}
@@ -116,13 +117,15 @@ func TestVerifyIDTokenPayload(t *testing.T) {
 		{"no JSON", "hello", "id_token_malformed"},
 		{"nothing", "", "id_token_malformed"},
 		{"null", "null", "id_token_malformed"},
-		{"F09 deep JSON", with(`"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000)), "id_token_malformed"},
+		{"F09 deep JSON", with(`"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000)),
+			"id_token_malformed"},
 		{"C062 exp 1e300 as it is written", strings.Replace(good, `"exp":`, `"exp":1e300,"x":`, 1), "exp"},
 	}
 	c := newOP().client()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := c.VerifyIDToken(t.Context(), signed(goodHeader, tt.payload), op.Expectation{Nonce: nonce})
+			raw := signed(goodHeader, tt.payload)
+			_, err := c.VerifyIDToken(t.Context(), raw, "", op.Expectation{Nonce: nonce})
 			wantReason(t, err, tt.reason)
 		})
 	}
@@ -131,7 +134,8 @@ func TestVerifyIDTokenPayload(t *testing.T) {
 func TestVerifyIDTokenWithoutNonce(t *testing.T) {
 	c := newOP().client()
 	for _, claim := range []any{nil, "", nonce} {
-		_, err := c.VerifyIDToken(t.Context(), signed(goodHeader, encode(identity(map[string]any{"nonce": claim}))), op.Expectation{})
+		raw := signed(goodHeader, encode(identity(map[string]any{"nonce": claim})))
+		_, err := c.VerifyIDToken(t.Context(), raw, "", op.Expectation{})
 		wantReason(t, err, "nonce") // C065 a login that expects no nonce accepts none
 	}
 }
@@ -157,7 +161,8 @@ func TestVerifyIDTokenHeader(t *testing.T) {
 		{"C068 typ dpop+jwt", `{"alg":"RS256","kid":"k1","typ":"dpop+jwt"}`, "typ"},
 		{"C068 typ secevent+jwt", `{"alg":"RS256","kid":"k1","typ":"secevent+jwt"}`, "typ"},
 		{"C068 typ oauth-authz-req+jwt", `{"alg":"RS256","kid":"k1","typ":"oauth-authz-req+jwt"}`, "typ"},
-		{"C068 typ token-introspection+jwt", `{"alg":"RS256","kid":"k1","typ":"token-introspection+jwt"}`, "typ"},
+		{"C068 typ token-introspection+jwt",
+			`{"alg":"RS256","kid":"k1","typ":"token-introspection+jwt"}`, "typ"},
 		{"C068 typ a number", `{"alg":"RS256","kid":"k1","typ":1}`, "typ"},
 		{"C070 crit", `{"alg":"RS256","kid":"k1","crit":["exp"],"exp":1}`, "id_token_malformed"},
 		{"C070 b64 false", `{"alg":"RS256","kid":"k1","b64":false}`, "id_token_malformed"},
@@ -169,7 +174,8 @@ func TestVerifyIDTokenHeader(t *testing.T) {
 	c := newOP().client()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := c.VerifyIDToken(t.Context(), signed(tt.header, encode(identity(nil))), op.Expectation{Nonce: nonce})
+			raw := signed(tt.header, encode(identity(nil)))
+			_, err := c.VerifyIDToken(t.Context(), raw, "", op.Expectation{Nonce: nonce})
 			wantReason(t, err, tt.reason)
 		})
 	}
@@ -184,13 +190,18 @@ func TestVerifyIDTokenForgeries(t *testing.T) {
 	tests := []struct{ name, raw, reason string }{
 		{"C061 another key with a known kid", forge(goodHeader), "sig"},
 		{"C061 another key without kid", forge(`{"alg":"RS256"}`), "sig"},
-		{"C061 a payload of another token", replacePart(good, 1, b64(encode(identity(map[string]any{"sub": "admin"})))), "sig"},
+		{"C061 a payload of another token",
+			replacePart(good, 1, b64(encode(identity(map[string]any{"sub": "admin"})))), "sig"},
 		{"C061 no signature", body + ".", "sig"},
 		{"C061 a flipped bit", flip(good), "sig"},
-		{"C008 an embedded jwk", forge(`{"alg":"RS256","kid":"evil","jwk":` + embedded + `}`), "key_unknown"},
-		{"C008 an embedded jwk under a known kid", forge(`{"alg":"RS256","kid":"k1","jwk":` + embedded + `}`), "sig"},
-		{"C008 a jku", forge(`{"alg":"RS256","kid":"evil","jku":"https://id.example/userinfo"}`), "key_unknown"},
-		{"C008 an x5u", forge(`{"alg":"RS256","kid":"evil","x5u":"https://id.example/userinfo"}`), "key_unknown"},
+		{"C008 an embedded jwk", forge(`{"alg":"RS256","kid":"evil","jwk":` + embedded + `}`),
+			"key_unknown"},
+		{"C008 an embedded jwk under a known kid",
+			forge(`{"alg":"RS256","kid":"k1","jwk":` + embedded + `}`), "sig"},
+		{"C008 a jku", forge(`{"alg":"RS256","kid":"evil","jku":"https://id.example/userinfo"}`),
+			"key_unknown"},
+		{"C008 an x5u", forge(`{"alg":"RS256","kid":"evil","x5u":"https://id.example/userinfo"}`),
+			"key_unknown"},
 		{"C014 alg none without signature", b64(`{"alg":"none"}`) + "." + b64(payload) + ".", "alg"},
 		{"C014 HS256 keyed with the public key", hs256(publicPEM(t), payload), "alg"},
 		{"C014 HS256 keyed with the client secret", hs256([]byte("hush-hush"), payload), "alg"},
@@ -198,7 +209,8 @@ func TestVerifyIDTokenForgeries(t *testing.T) {
 		{"C070 two parts", body, "id_token_malformed"},
 		{"C070 four parts", good + ".x", "id_token_malformed"},
 		{"C071 five parts, encrypted", "e30.e30.e30.e30.e30", "id_token_malformed"},
-		{"C070 JSON serialization", `{"payload":"` + b64(payload) + `","signatures":[]}`, "id_token_malformed"},
+		{"C070 JSON serialization", `{"payload":"` + b64(payload) + `","signatures":[]}`,
+			"id_token_malformed"},
 		{"C070 padding", good + "=", "id_token_malformed"},
 		{"C070 stray bits at the end", stray(good), "id_token_malformed"},
 		{"C070 a line break", good[:20] + "\n" + good[20:], "id_token_malformed"},
@@ -211,7 +223,7 @@ func TestVerifyIDTokenForgeries(t *testing.T) {
 	c := o.client()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := c.VerifyIDToken(t.Context(), tt.raw, op.Expectation{Nonce: nonce})
+			_, err := c.VerifyIDToken(t.Context(), tt.raw, "", op.Expectation{Nonce: nonce})
 			wantReason(t, err, tt.reason)
 		})
 	}
@@ -292,7 +304,7 @@ func TestVerifyIDTokenAlgorithms(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("C012 %s with key %s is %q", tt.alg, tt.kid, tt.reason), func(t *testing.T) {
 			raw := joseToken(t, tt.alg, tt.key, tt.kid, identity(map[string]any{"at_hash": tt.atHash}))
-			_, err := c.VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce, AccessToken: "at-1"})
+			_, err := c.VerifyIDToken(t.Context(), raw, "at-1", op.Expectation{Nonce: nonce})
 			wantReason(t, err, tt.reason)
 		})
 	}
@@ -307,15 +319,22 @@ func TestVerifyIDTokenStepUp(t *testing.T) {
 		want    op.Expectation
 		reason  string
 	}{
-		{"C067 acr that was asked for", map[string]any{"acr": "gold"}, op.Expectation{ACRValues: []string{"gold", "silver"}}, ""},
-		{"C067 acr weaker", map[string]any{"acr": "bronze"}, op.Expectation{ACRValues: []string{"gold", "silver"}}, "acr"},
+		{"C067 acr that was asked for", map[string]any{"acr": "gold"},
+			op.Expectation{ACRValues: []string{"gold", "silver"}}, ""},
+		{"C067 acr weaker", map[string]any{"acr": "bronze"},
+			op.Expectation{ACRValues: []string{"gold", "silver"}}, "acr"},
 		{"C067 acr missing", nil, op.Expectation{ACRValues: []string{"gold"}}, "acr"},
-		{"C067 acr a list", map[string]any{"acr": []string{"gold"}}, op.Expectation{ACRValues: []string{"gold"}}, "acr"},
-		{"C025 auth_time fresh", map[string]any{"auth_time": now.Unix()}, op.Expectation{MaxAge: age(time.Minute)}, ""},
-		{"C025 auth_time old", map[string]any{"auth_time": now.Unix() - 300}, op.Expectation{MaxAge: age(time.Minute)}, "auth_time"},
+		{"C067 acr a list", map[string]any{"acr": []string{"gold"}},
+			op.Expectation{ACRValues: []string{"gold"}}, "acr"},
+		{"C025 auth_time fresh", map[string]any{"auth_time": now.Unix()},
+			op.Expectation{MaxAge: age(time.Minute)}, ""},
+		{"C025 auth_time old", map[string]any{"auth_time": now.Unix() - 300},
+			op.Expectation{MaxAge: age(time.Minute)}, "auth_time"},
 		{"C067 auth_time missing", nil, op.Expectation{MaxAge: age(time.Hour)}, "auth_time"},
-		{"C067 auth_time a string", map[string]any{"auth_time": fmt.Sprint(now.Unix())}, op.Expectation{MaxAge: age(time.Hour)}, "auth_time"},
-		{"C067 auth_time in the future", map[string]any{"auth_time": now.Unix() + 600}, op.Expectation{MaxAge: age(time.Hour)}, "auth_time"},
+		{"C067 auth_time a string", map[string]any{"auth_time": fmt.Sprint(now.Unix())},
+			op.Expectation{MaxAge: age(time.Hour)}, "auth_time"},
+		{"C067 auth_time in the future", map[string]any{"auth_time": now.Unix() + 600},
+			op.Expectation{MaxAge: age(time.Hour)}, "auth_time"},
 		{"C025 max_age 0 and a user who took five minutes over the consent page", map[string]any{"auth_time": now.Unix() - 300},
 			op.Expectation{MaxAge: age(0), Start: now.Add(-301 * time.Second)}, ""},
 		{"C025 max_age 0 and a login from before", map[string]any{"auth_time": now.Unix() - 400},
@@ -325,7 +344,8 @@ func TestVerifyIDTokenStepUp(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.want.Nonce = nonce
-			_, err := c.VerifyIDToken(t.Context(), signed(goodHeader, encode(identity(tt.changes))), tt.want)
+			raw := signed(goodHeader, encode(identity(tt.changes)))
+			_, err := c.VerifyIDToken(t.Context(), raw, "", tt.want)
 			wantReason(t, err, tt.reason)
 		})
 	}
@@ -338,15 +358,19 @@ func TestVerifyIDTokenTrustedAudience(t *testing.T) {
 		claims map[string]any
 		reason string
 	}{
-		{"C059 C060 a trusted audience beside us, and azp is us", map[string]any{"aud": []string{clientID, "api"}, "azp": clientID}, ""},
-		{"C060 a trusted audience beside us, without azp", map[string]any{"aud": []string{clientID, "api"}}, "aud"},
-		{"C060 a trusted audience beside us, and azp is it", map[string]any{"aud": []string{clientID, "api"}, "azp": "api"}, "aud"},
+		{"C059 C060 a trusted audience beside us, and azp is us",
+			map[string]any{"aud": []string{clientID, "api"}, "azp": clientID}, ""},
+		{"C060 a trusted audience beside us, without azp",
+			map[string]any{"aud": []string{clientID, "api"}}, "aud"},
+		{"C060 a trusted audience beside us, and azp is it",
+			map[string]any{"aud": []string{clientID, "api"}, "azp": "api"}, "aud"},
 		{"C059 a trusted audience alone", map[string]any{"aud": "api"}, "aud"},
-		{"C059 a third audience nobody trusts", map[string]any{"aud": []string{clientID, "api", "evil"}, "azp": clientID}, "aud"},
+		{"C059 a third audience nobody trusts",
+			map[string]any{"aud": []string{clientID, "api", "evil"}, "azp": clientID}, "aud"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			raw := signed(goodHeader, encode(identity(row.claims)))
-			_, err := c.VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce})
+			_, err := c.VerifyIDToken(t.Context(), raw, "", op.Expectation{Nonce: nonce})
 			wantReason(t, err, row.reason)
 		})
 	}
@@ -372,9 +396,11 @@ func TestVerifyRefreshedIDToken(t *testing.T) {
 	c := newOP().client()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := c.VerifyIDToken(t.Context(), signed(goodHeader, encode(identity(tt.changes))), op.Expectation{
+			raw := signed(goodHeader, encode(identity(tt.changes)))
+			_, err := c.VerifyRefreshed(t.Context(), raw, "at-1", op.Original{
+				Subject:  subject,
+				AuthTime: since,
 				Nonce:    nonce,
-				Original: &op.Original{Subject: subject, AuthTime: since},
 			})
 			wantReason(t, err, tt.reason)
 		})
@@ -406,7 +432,7 @@ func TestVerifyIDTokenClockSkew(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				issued := time.Now().Add(-tt.skew).Unix()
 				raw := signed(goodHeader, encode(identity(map[string]any{"iat": issued, "nbf": issued, "exp": issued + tt.life})))
-				_, err := newOP().client().VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce})
+				_, err := newOP().client().VerifyIDToken(t.Context(), raw, "", op.Expectation{Nonce: nonce})
 				wantReason(t, err, tt.reason)
 			})
 		})
@@ -424,7 +450,7 @@ func FuzzVerifyIDToken(f *testing.F) {
 	f.Add(b64(`{"alg":"none"}`) + "." + strings.Split(good, ".")[1] + ".")
 	f.Add(signed(`{"alg":"RS256","kid":"k1","crit":[]}`, `{}`))
 	f.Fuzz(func(t *testing.T, raw string) {
-		id, err := c.VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce})
+		id, err := c.VerifyIDToken(t.Context(), raw, "", op.Expectation{Nonce: nonce})
 		if (err == nil) != (raw == good) {
 			t.Fatalf("VerifyIDToken(%q) = %v, %v", raw, id, err)
 		}

@@ -11,24 +11,25 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// maxTokenSize is the longest signed token that is read. It has room for a
-// person in thousands of groups: whether that fits into a session is decided
-// when the application has dropped the claims it does not need.
+// maxTokenSize is the longest signed token that is read. It has room for a user in thousands of
+// groups. Whether that fits into a session is decided later, when the application has dropped the
+// claims that it does not need.
 const maxTokenSize = 256 << 10
 
-// Asymmetric reports whether alg is a signature algorithm of RFC 7518, 3.1 or RFC
-// 8037 that a token may be signed with. "none" is no signature, and of the HMAC
-// family whoever can verify can sign (RFC 8725, 3.1).
+// Asymmetric reports whether alg is a signature algorithm of RFC 7518, 3.1 or RFC 8037 that a token
+// may be signed with. "none" is no signature, and everybody who can verify an HMAC can also make
+// one (RFC 8725, 3.1).
 func Asymmetric(alg string) bool {
 	switch alg {
-	case "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA":
+	case "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+		"ES256", "ES384", "ES512", "EdDSA":
 		return true
 	}
 	return false
 }
 
-// compactToken is a signed token whose shape and header are in order. Its
-// signature is not checked yet.
+// compactToken is a signed token whose shape and header are in order. Its signature is not checked
+// yet.
 type compactToken struct {
 	jws      *jose.JSONWebSignature
 	alg      string
@@ -36,18 +37,17 @@ type compactToken struct {
 	hasKeyID bool
 }
 
-// parseCompact reads a token in JWS compact serialization (RFC 7515, 7.1) whose
-// alg is one of algs. Size and shape are checked before anything is decoded,
-// and the header before any key is looked for.
+// parseCompact reads a token in JWS compact serialization (RFC 7515, 7.1) whose alg is one of algs.
+// Size and shape are checked before anything is decoded, and the header before any key is looked
+// for.
 func parseCompact(raw string, algs []string) (*compactToken, error) {
 	return parseTyped(raw, algs, isPlainType)
 }
 
-// isPlainType accepts tokens that say no more than that they are a JWT.
+// isPlainType accepts tokens whose typ says only that they are a JWT.
 func isPlainType(typ string) bool { return strings.EqualFold(typ, "JWT") }
 
-// parseTyped is parseCompact for tokens whose typ, where they have one, is what
-// accept says.
+// parseTyped is parseCompact for tokens whose typ accept takes. A token without typ is taken too.
 func parseTyped(raw string, algs []string, accept func(typ string) bool) (*compactToken, error) {
 	header, err := headerOf(raw)
 	if err != nil {
@@ -62,16 +62,16 @@ func parseTyped(raw string, algs []string, accept func(typ string) bool) (*compa
 			return nil, invalid(event.ReasonIDTokenMalformed, "the header's kid is not a string")
 		}
 	}
-	t.jws, err = jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(t.alg)})
+	only := []jose.SignatureAlgorithm{jose.SignatureAlgorithm(t.alg)}
+	t.jws, err = jose.ParseSignedCompact(raw, only)
 	if err != nil {
 		return nil, invalid(event.ReasonIDTokenMalformed, "the token is not a JWS in compact serialization")
 	}
 	return t, nil
 }
 
-// headerOf returns the JOSE header of a token of three parts, each in base64url
-// without padding, line breaks or stray bits. A token can thus be written in
-// one way only.
+// headerOf returns the JOSE header of a token of three parts, each in base64url without padding,
+// line breaks or stray bits. So there is only one way to write a token.
 func headerOf(raw string) (claims.Object, error) {
 	if len(raw) > maxTokenSize {
 		return "", invalid(event.ReasonIDTokenMalformed, "the token is too long")
@@ -98,10 +98,12 @@ func headerOf(raw string) (claims.Object, error) {
 	return h, nil
 }
 
-// checkHeader returns the alg of a header that asks for nothing beyond a plain
-// signature. Keys that a header brings or points to (jwk, jku, x5c, x5u) are
-// not looked at: whoever forges a token would bring a key along.
-func checkHeader(header claims.Object, algs []string, accept func(typ string) bool) (alg string, err error) {
+// checkHeader returns the alg of a header that asks for nothing beyond a plain signature. Keys that
+// a header brings or points to (jwk, jku, x5c, x5u) are not looked at, because a forged token
+// brings the key of its forger.
+func checkHeader(
+	header claims.Object, algs []string, accept func(typ string) bool,
+) (alg string, err error) {
 	for _, name := range []string{"crit", "b64", "zip"} {
 		if _, ok := header.Get(name); ok {
 			return "", invalid(event.ReasonIDTokenMalformed, "the header has a "+name+" parameter")
@@ -112,12 +114,13 @@ func checkHeader(header claims.Object, algs []string, accept func(typ string) bo
 	if !slices.Contains(algs, alg) {
 		e := invalid(event.ReasonAlg, "the token's alg is not one of those that were agreed on")
 		if Asymmetric(alg) {
-			e.Hint = "the token is signed with " + alg + ": if that is what the provider was registered for, set SigningAlgs"
+			e.Hint = "the token is signed with " + alg +
+				": if that is what the provider was registered for, set SigningAlgs"
 		}
 		return "", e
 	}
-	// Logout tokens, access tokens and request objects are signed with the
-	// same keys and say what they are (RFC 8725, 3.11).
+	// Logout tokens, access tokens and request objects are signed with the same keys and say
+	// what they are (RFC 8725, 3.11).
 	if v, ok := header.Get("typ"); ok {
 		if typ, ok := v.Str(); !ok || !accept(typ) {
 			return "", invalid(event.ReasonType, "the header says that the token is of another type")

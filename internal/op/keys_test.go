@@ -16,7 +16,7 @@ import (
 
 func verify(t *testing.T, c *op.Client, raw string) error {
 	t.Helper()
-	_, err := c.VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce})
+	_, err := c.VerifyIDToken(t.Context(), raw, "", op.Expectation{Nonce: nonce})
 	if err != nil {
 		checkSilent(t, err)
 	}
@@ -42,16 +42,27 @@ func TestKeySets(t *testing.T) {
 		{"C011 null beside it", keySet(nil, good), goodHeader, ""},
 		{"C011 an empty object beside it", keySet(map[string]any{}, good), goodHeader, ""},
 		{"C011 a string beside it", keySet("key", good), goodHeader, ""},
-		{"C011 an unknown kty beside it", keySet(map[string]any{"kty": "XXX", "kid": "x"}, good), goodHeader, ""},
-		{"C011 secp256k1 beside it", keySet(map[string]any{"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"}, good), goodHeader, ""},
-		{"C011 X25519 beside it", keySet(map[string]any{"kty": "OKP", "crv": "X25519", "x": "AA"}, good), goodHeader, ""},
-		{"C011 a bad modulus beside it", keySet(map[string]any{"kty": "RSA", "n": "!!", "e": "AQAB"}, good), goodHeader, ""},
-		{"C011 a point off the curve beside it", keySet(changed(jwk(ecKey().Public(), "e"), map[string]any{"x": "AAAA"}), good), goodHeader, ""},
-		{"C011 a bad certificate in it", keySet(with(map[string]any{"x5c": []string{"junk"}, "x5t": "junk"})), goodHeader, ""},
-		{"C011 an unknown alg beside it", keySet(with(map[string]any{"kid": "x", "alg": "XX1"}), good), goodHeader, ""},
-		{"C012 encryption keys beside it", keySet(with(map[string]any{"use": "enc"}), good), goodHeader, ""},
-		{"C012 a symmetric key beside it", keySet(map[string]any{"kty": "oct", "k": "c2VjcmV0", "kid": "k1"}, good), goodHeader, ""},
-		{"C012 key_ops that verify", keySet(with(map[string]any{"key_ops": []string{"verify"}})), goodHeader, ""},
+		{"C011 an unknown kty beside it", keySet(map[string]any{"kty": "XXX", "kid": "x"}, good),
+			goodHeader, ""},
+		{"C011 secp256k1 beside it",
+			keySet(map[string]any{"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"}, good), goodHeader,
+			""},
+		{"C011 X25519 beside it", keySet(map[string]any{"kty": "OKP", "crv": "X25519", "x": "AA"}, good),
+			goodHeader, ""},
+		{"C011 a bad modulus beside it",
+			keySet(map[string]any{"kty": "RSA", "n": "!!", "e": "AQAB"}, good), goodHeader, ""},
+		{"C011 a point off the curve beside it",
+			keySet(changed(jwk(ecKey().Public(), "e"), map[string]any{"x": "AAAA"}), good), goodHeader, ""},
+		{"C011 a bad certificate in it",
+			keySet(with(map[string]any{"x5c": []string{"junk"}, "x5t": "junk"})), goodHeader, ""},
+		{"C011 an unknown alg beside it", keySet(with(map[string]any{"kid": "x", "alg": "XX1"}), good),
+			goodHeader, ""},
+		{"C012 encryption keys beside it", keySet(with(map[string]any{"use": "enc"}), good), goodHeader,
+			""},
+		{"C012 a symmetric key beside it",
+			keySet(map[string]any{"kty": "oct", "k": "c2VjcmV0", "kid": "k1"}, good), goodHeader, ""},
+		{"C012 key_ops that verify", keySet(with(map[string]any{"key_ops": []string{"verify"}})),
+			goodHeader, ""},
 		{"C012 no use", keySet(with(map[string]any{"use": nil})), goodHeader, ""},
 		{"C013 no kid and one key", keySet(good), noKid, ""},
 		{"C013 no kid and two keys", keySet(jwk(otherRSA().Public(), "k0"), good), noKid, ""},
@@ -59,22 +70,34 @@ func TestKeySets(t *testing.T) {
 		{"C013 two keys with one kid", keySet(other, good), goodHeader, ""},
 		{"C013 one kid for two types", keySet(jwk(ecKey().Public(), "k1"), good), goodHeader, ""},
 		{"C013 no kid and another's key", keySet(jwk(otherRSA().Public(), "k0")), noKid, "sig"},
-		{"C013 no kid and no key of the type", keySet(jwk(ecKey().Public(), "e"), with(map[string]any{"alg": "RS512"})), noKid, "jwks_unavailable"},
+		{"C013 no kid and no key of the type",
+			keySet(jwk(ecKey().Public(), "e"), with(map[string]any{"alg": "RS512"})), noKid,
+			"jwks_unavailable"},
 		{"kid in another case", keySet(with(map[string]any{"kid": "K1"})), goodHeader, "key_unknown"},
-		{"a key without kid for a token with one", keySet(with(map[string]any{"kid": nil})), goodHeader, "key_unknown"},
+		{"a key without kid for a token with one", keySet(with(map[string]any{"kid": nil})), goodHeader,
+			"key_unknown"},
 		{"another's key", keySet(other), goodHeader, "sig"},
 		{"C012 use is enc", keySet(with(map[string]any{"use": "enc"})), goodHeader, "jwks_unavailable"},
-		{"C012 key_ops that encrypt", keySet(with(map[string]any{"key_ops": []string{"encrypt"}})), goodHeader, "jwks_unavailable"},
-		{"C012 key_ops that are a string", keySet(with(map[string]any{"key_ops": "verify"})), goodHeader, "jwks_unavailable"},
-		{"C012 alg of the key is another", keySet(with(map[string]any{"alg": "RS512"}), jwk(otherRSA().Public(), "x")), goodHeader, "key_unknown"},
-		{"C012 a private key for all to read", keySet(with(map[string]any{"d": "AQAB"})), goodHeader, "jwks_unavailable"},
-		{"C012 RSA with 1024 bits", keySet(jwk(smallRSA().Public(), "k1")), goodHeader, "jwks_unavailable"},
-		{"C014 a symmetric key alone", keySet(map[string]any{"kty": "oct", "k": "c2VjcmV0", "kid": "k1"}), goodHeader, "jwks_unavailable"},
+		{"C012 key_ops that encrypt", keySet(with(map[string]any{"key_ops": []string{"encrypt"}})),
+			goodHeader, "jwks_unavailable"},
+		{"C012 key_ops that are a string", keySet(with(map[string]any{"key_ops": "verify"})), goodHeader,
+			"jwks_unavailable"},
+		{"C012 alg of the key is another",
+			keySet(with(map[string]any{"alg": "RS512"}), jwk(otherRSA().Public(), "x")), goodHeader,
+			"key_unknown"},
+		{"C012 a private key for all to read", keySet(with(map[string]any{"d": "AQAB"})), goodHeader,
+			"jwks_unavailable"},
+		{"C012 RSA with 1024 bits", keySet(jwk(smallRSA().Public(), "k1")), goodHeader,
+			"jwks_unavailable"},
+		{"C014 a symmetric key alone",
+			keySet(map[string]any{"kty": "oct", "k": "c2VjcmV0", "kid": "k1"}), goodHeader,
+			"jwks_unavailable"},
 		{"F07 a hundred and one keys", keySet(append(many, good)...), goodHeader, "jwks_unavailable"},
 		{"F07 no keys", keySet(), goodHeader, "jwks_unavailable"},
 		{"F07 keys null", map[string]any{"keys": nil}, goodHeader, "jwks_unavailable"},
 		{"F07 keys an object", map[string]any{"keys": good}, goodHeader, "jwks_unavailable"},
-		{"C069 KEYS in place of keys", map[string]any{"KEYS": []any{good}}, goodHeader, "jwks_unavailable"},
+		{"C069 KEYS in place of keys", map[string]any{"KEYS": []any{good}}, goodHeader,
+			"jwks_unavailable"},
 		{"F07 an empty object", map[string]any{}, goodHeader, "jwks_unavailable"},
 		{"F07 a list", []any{good}, goodHeader, "jwks_unavailable"},
 	}
@@ -86,7 +109,7 @@ func TestKeySets(t *testing.T) {
 			if strings.Contains(tt.name, "1024") {
 				raw = signedBy(smallRSA(), tt.header, encode(identity(nil)))
 			}
-			_, err := o.client().VerifyIDToken(t.Context(), raw, op.Expectation{Nonce: nonce})
+			_, err := o.client().VerifyIDToken(t.Context(), raw, "", op.Expectation{Nonce: nonce})
 			wantReason(t, err, tt.reason)
 		})
 	}
@@ -218,7 +241,8 @@ func TestKeyAge(t *testing.T) {
 	}{
 		{"F06 as configured", "", time.Hour, time.Hour},
 		{"F06 the provider's shorter max-age", "public, max-age=600", time.Hour, 10 * time.Minute},
-		{"F06 in capitals and with must-revalidate", "must-revalidate, Max-Age=600", time.Hour, 10 * time.Minute},
+		{"F06 in capitals and with must-revalidate", "must-revalidate, Max-Age=600", time.Hour,
+			10 * time.Minute},
 		{"F06 a longer max-age changes nothing", "max-age=86400", time.Hour, time.Hour},
 		{"C010 not shorter than half a minute", "max-age=0", time.Hour, 30 * time.Second},
 		{"F06 unless that is configured", "max-age=0", 10 * time.Second, 10 * time.Second},
@@ -326,7 +350,8 @@ func TestThrottledLoadsAreToldOnceASecond(t *testing.T) {
 		})
 		junk := `{"alg":"RS256","kid":"unknown"}`
 		for range 50 {
-			_, err := c.VerifyIDToken(t.Context(), signed(junk, encode(identity(nil))), op.Expectation{Nonce: nonce})
+			raw := signed(junk, encode(identity(nil)))
+			_, err := c.VerifyIDToken(t.Context(), raw, "", op.Expectation{Nonce: nonce})
 			wantReason(t, err, "key_unknown")
 		}
 		if told != 1 {

@@ -10,8 +10,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// LogoutToken is a verified logout token (OpenID Connect Back-Channel Logout,
-// 2.4). At least one of Subject and SessionID is there.
+// LogoutToken is a verified logout token (OpenID Connect Back-Channel Logout, 2.4). At least one of
+// Subject and SessionID is set.
 type LogoutToken struct {
 	ID        string // jti
 	Subject   string
@@ -21,22 +21,21 @@ type LogoutToken struct {
 }
 
 const (
-	// maxLogoutToken is the longest logout token that is read. It names a user
-	// or a session and nothing else.
+	// maxLogoutToken is the longest logout token that is read. Such a token names only a user or
+	// a session.
 	maxLogoutToken = 16 << 10
 
-	// logoutLifetime is how far exp may be from iat. Tokens are to live for two
-	// minutes at most (Back-Channel Logout, 4); some providers give them more.
+	// logoutLifetime is how far exp may be from iat. Tokens should live for two minutes at most
+	// (Back-Channel Logout, 4); some providers give them more.
 	logoutLifetime = 10 * time.Minute
 
 	logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 )
 
-// VerifyLogoutToken returns what a logout token asks for (OpenID Connect
-// Back-Channel Logout, 2.6). Anyone can send one, so what is cheap to check is
-// checked first. The caller remembers the ID: a token is good once. An *Error
-// with the status 400 is the token's fault; with any other the token could not
-// be judged.
+// VerifyLogoutToken returns what a logout token asks for (OpenID Connect Back-Channel Logout, 2.6).
+// Everybody can send one, so cheap checks come first. The caller remembers the ID, because a token
+// is good once. An *Error of status 400 says that the token is refused; one of any other status,
+// that it could not be checked.
 func (c *Client) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
 	if len(raw) > maxLogoutToken {
 		return nil, badToken(event.ReasonIDTokenMalformed, "the token is too long")
@@ -62,8 +61,8 @@ func (c *Client) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToke
 	return t, nil
 }
 
-// isLogoutType accepts tokens that say what they are and, because many
-// providers do not, tokens that say no more than JWT (Back-Channel Logout, 2.4).
+// isLogoutType accepts tokens that say what they are and, because those of many providers do not,
+// tokens that say only JWT (Back-Channel Logout, 2.4).
 func isLogoutType(typ string) bool {
 	return strings.EqualFold(typ, "logout+jwt") || strings.EqualFold(typ, "JWT")
 }
@@ -73,7 +72,7 @@ func (c *Client) checkLogoutToken(doc claims.Object) error {
 	if err := c.checkParties(doc); err != nil {
 		return err
 	}
-	if err := c.checkTimes(doc, time.Now()); err != nil {
+	if err := c.checkTimes(doc); err != nil {
 		return err
 	}
 	iat, _ := date(doc, "iat")
@@ -84,7 +83,8 @@ func (c *Client) checkLogoutToken(doc claims.Object) error {
 	if _, ok := sub.Str(); hasSub && (!ok || !validSubject(text(doc, "sub"))) {
 		return invalid(event.ReasonSubject, "sub is not a string of 1 to 255 ASCII characters")
 	}
-	// A sid that is no name must not leave a logout of all the user's sessions.
+	// A sid of the wrong type is refused. If it were ignored, the token would log the user out of
+	// all sessions in place of one.
 	if _, hasSID := doc.Get("sid"); hasSID && text(doc, "sid") == "" {
 		return invalid(event.ReasonSessionID, "sid is empty or no string")
 	}
@@ -112,8 +112,8 @@ func badToken(reason event.Reason, text string) *Error {
 	return e
 }
 
-// blame gives an invalid token the status 400. A key set that cannot be had is
-// not the token's fault.
+// blame gives an invalid token the status 400. A key set that cannot be loaded says nothing about
+// the token and keeps its status.
 func blame(err error) error {
 	e := failure(err, event.ReasonJWKSUnavailable, event.ReasonIDTokenMalformed)
 	if e.Status != http.StatusBadGateway || e.Reason == event.ReasonJWKSUnavailable {

@@ -40,10 +40,13 @@ func TestLogoutToken(t *testing.T) {
 		{"C123 of its own type", logoutToken(`{"alg":"RS256","kid":"k1","typ":"logout+jwt"}`, nil), ""},
 		{"C122 without sub", logoutToken(goodHeader, map[string]any{"sub": nil}), ""},
 		{"C122 without sid", logoutToken(goodHeader, map[string]any{"sid": nil}), ""},
-		{"C123 of ten minutes", logoutToken(goodHeader, map[string]any{"exp": time.Now().Unix() + 600}), ""},
+		{"C123 of ten minutes", logoutToken(goodHeader, map[string]any{"exp": time.Now().Unix() + 600}),
+			""},
 
-		{"C123 of an hour", logoutToken(goodHeader, map[string]any{"exp": time.Now().Unix() + 3600}), "exp"},
-		{"C122 without sub and sid", logoutToken(goodHeader, map[string]any{"sub": nil, "sid": nil}), "sub"},
+		{"C123 of an hour", logoutToken(goodHeader, map[string]any{"exp": time.Now().Unix() + 3600}),
+			"exp"},
+		{"C122 without sub and sid", logoutToken(goodHeader, map[string]any{"sub": nil, "sid": nil}),
+			"sub"},
 		{"C122 sid null", logoutToken(goodHeader, map[string]any{"sid": null}), "sid"},
 		{"C122 sid an object", logoutToken(goodHeader, map[string]any{"sid": map[string]any{}}), "sid"},
 		{"C122 sub null", logoutToken(goodHeader, map[string]any{"sub": null}), "sub"},
@@ -54,10 +57,12 @@ func TestLogoutToken(t *testing.T) {
 		{"C122 alg none", b64(`{"alg":"none"}`) + "." + b64(encode(logout(nil))) + ".", "alg"},
 		{"C122 an alg that was not agreed on", joseToken(t, "ES256", ecKey(), "k1", logout(nil)), "alg"},
 		{"C122 signed by another", signedBy(otherRSA(), goodHeader, encode(logout(nil))), "sig"},
-		{"C129 longer than any is", logoutToken(goodHeader, map[string]any{"x": strings.Repeat("x", 16<<10)}), "id_token_malformed"},
+		{"C129 longer than any is",
+			logoutToken(goodHeader, map[string]any{"x": strings.Repeat("x", 16<<10)}), "id_token_malformed"},
 		{"C122 an ID Token", goodToken(), "events"},
 		{"C122 no JSON", signed(goodHeader, "logout"), "id_token_malformed"},
-		{"C122 a member twice", signed(goodHeader, `{"iss":"x",`+encode(logout(nil))[1:]), "id_token_malformed"},
+		{"C122 a member twice", signed(goodHeader, `{"iss":"x",`+encode(logout(nil))[1:]),
+			"id_token_malformed"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -79,7 +84,8 @@ func TestLogoutToken(t *testing.T) {
 var null = (*int)(nil)
 
 func TestLogoutTokenIsNoIDToken(t *testing.T) {
-	_, err := newOP().client().VerifyIDToken(t.Context(), logoutToken(goodHeader, map[string]any{"nonce": nonce}), op.Expectation{Nonce: nonce})
+	raw := logoutToken(goodHeader, map[string]any{"nonce": nonce})
+	_, err := newOP().client().VerifyIDToken(t.Context(), raw, "", op.Expectation{Nonce: nonce})
 	wantReason(t, err, "typ")
 }
 
@@ -93,9 +99,9 @@ func TestLogoutTokenCannotBeJudged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				provider := newOP()
-				provider.set("jwks", h)
-				_, err := provider.client().VerifyLogoutToken(t.Context(), logoutToken(goodHeader, nil))
+				o := newOP()
+				o.set("jwks", h)
+				_, err := o.client().VerifyLogoutToken(t.Context(), logoutToken(goodHeader, nil))
 				if e := wantReason(t, err, "jwks_unavailable"); e.Status == http.StatusBadRequest {
 					t.Error("the token was blamed for it: the provider would not try again")
 				}
@@ -105,8 +111,8 @@ func TestLogoutTokenCannotBeJudged(t *testing.T) {
 }
 
 func TestCheapChecksComeFirst(t *testing.T) {
-	provider := newOP()
-	client := provider.client()
+	o := newOP()
+	client := o.client()
 	for _, token := range []string{
 		"", "a.b.c", strings.Repeat("x", 1<<20), goodToken() + ".x",
 		b64(`{"alg":"none"}`) + "." + b64("{}") + ".",
@@ -118,7 +124,7 @@ func TestCheapChecksComeFirst(t *testing.T) {
 			t.Errorf("%.40q was accepted", token)
 		}
 	}
-	if n := provider.total(); n != 0 {
+	if n := o.total(); n != 0 {
 		t.Errorf("C129 junk led to %d requests to the provider", n)
 	}
 }

@@ -1,7 +1,6 @@
 package op
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -9,13 +8,18 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// Response is an authorization response (OpenID Connect Core, 3.1.2.5), whatever channel brought
-// it. Nothing of it is checked but its shape.
+// Response is an authorization response, from whatever channel it came (OpenID Connect Core,
+// 3.1.2.5). Only its State is shown. It says which login the response answers; nothing else of
+// a response may be believed before that login is found, and [Client.Finish] reads the rest.
 type Response struct {
-	State, Code, Iss, Error string
+	State string
 
-	hasIss, hasError bool
-	hasTokens        bool // it holds what no response of the code flow does
+	code      string
+	issuer    string
+	errorCode string
+	hasIssuer bool
+	hasError  bool
+	hasTokens bool // it has tokens or a response object, as no response of the code flow has
 }
 
 const (
@@ -23,15 +27,9 @@ const (
 	maxResponse = 16 << 10
 )
 
-// responseParameters are those that may stand in a response once. A parameter that stands there
-// twice is refused before anything is done with it: two readers would see two different responses
-// (RFC 6749, 3.1).
-var responseParameters = []string{
-	"state", "code", "iss", "error", "error_description", "error_uri", "response", "id_token",
-	"access_token", "token_type", "session_state",
-}
-
-// ReadResponse reads an authorization response from a query.
+// ReadResponse reads an authorization response from a query. It refuses a response in which a
+// parameter stands twice, because two readers would see two different responses (RFC 6749,
+// 3.1). Every failure is an *Error with status 400.
 func ReadResponse(rawQuery string) (Response, error) {
 	if len(rawQuery) > maxResponse {
 		return Response{}, badResponse(event.ReasonResponseInvalid, "%d bytes long", len(rawQuery))
@@ -50,81 +48,73 @@ func ReadResponse(rawQuery string) (Response, error) {
 	}
 	return Response{
 		State:     q.Get("state"),
-		Code:      q.Get("code"),
-		Iss:       q.Get("iss"),
-		Error:     q.Get("error"),
-		hasIss:    q.Has("iss"),
+		code:      q.Get("code"),
+		issuer:    q.Get("iss"),
+		errorCode: q.Get("error"),
+		hasIssuer: q.Has("iss"),
 		hasError:  q.Has("error"),
 		hasTokens: q.Has("response") || q.Has("id_token") || q.Has("access_token"),
 	}, nil
 }
 
-// badResponse is an Error of what the browser brought.
+// responseParameters are the parameters of authorization responses that stand there at most
+// once.
+var responseParameters = [...]string{
+	"state", "code", "iss", "error", "error_description", "error_uri",
+	"response", "id_token", "access_token", "token_type", "session_state",
+}
+
+// badResponse is the Error for a response that is refused.
 func badResponse(reason event.Reason, format string, args ...any) *Error {
 	return &Error{
-		Reason: reason, Status: http.StatusBadRequest, OfResponse: true,
-		Err: fmt.Errorf(format, args...),
+		Reason: reason,
+		Status: http.StatusBadRequest,
+		Stage:  StageResponse,
+		Err:    fmt.Errorf(format, args...),
 	}
 }
 
-// checkResponse checks whose response it is and that it is one of the code flow with a code.
-func (c *Client) checkResponse(ctx context.Context, r Response) error {
-	// This replica may not have begun the login. Whether iss may be absent stands in the metadata.
-	if _, err := c.Metadata(ctx); err != nil {
+// check returns why a response cannot be followed by a token request, or nil. Whose response it
+// is decides first: what another provider says, good news or bad, is not looked at.
+func (r *Response) check(meta Metadata) error {
+	if err := r.checkIssuer(meta); err != nil {
 		return err
 	}
-	if err := c.CheckResponseIssuer(r.Iss, r.hasIss); err != nil {
-		return err
-	}
-	return checkShape(r)
+	return r.checkShape()
 }
 
-func checkShape(r Response) error {
+// checkIssuer checks the iss parameter (RFC 9207, 2.4). It keeps a provider that an attacker
+// runs from having the code of another redeemed by us, or ours by it: the mix-up attack.
+func (r *Response) checkIssuer(meta Metadata) error {
+	e := &Error{Status: http.StatusBadRequest, Stage: StageResponse}
+	switch {
+	case r.hasIssuer && r.issuer != meta.Issuer:
+		e.Reason = event.ReasonIssMismatch
+		return e
+	case !r.hasIssuer && meta.IssParameter:
+		e.Reason = event.ReasonIssMissing
+		return e
+	}
+	return nil
+}
+
+// checkShape checks that the response is one of the code flow and brings a code.
+func (r *Response) checkShape() error {
 	switch {
 	case r.hasTokens:
 		return badResponse(event.ReasonResponseInvalid, "tokens or a response object beside the code")
-	case r.Code != "" && r.hasError:
+	case r.code != "" && r.hasError:
 		return badResponse(event.ReasonResponseInvalid, "both a code and an error")
-	case r.Error != "":
-		return providerSaid(r.Error)
-	case r.Code == "":
+	case r.errorCode != "":
+		return authorizationError(r.errorCode)
+	case r.code == "":
 		return badResponse(event.ReasonResponseInvalid, "neither a code nor an error")
 	}
 	return nil
 }
 
-// CheckResponseIssuer checks the iss parameter of an authorization response, whether it brings a
-// code or an error (RFC 9207, 2.4). Without it, a provider that an attacker runs could have the
-// code of another provider redeemed here, or ours redeemed there: the mix-up attack. The metadata
-// must be known, because it says whether iss may be absent; call [Client.Metadata] first.
-func (c *Client) CheckResponseIssuer(iss string, present bool) error {
-	if present && iss != c.cfg.Issuer {
-		return fromBrowser(event.ReasonIssMismatch)
-	}
-	if present {
-		return nil
-	}
-	meta, known := c.Known()
-	if !known {
-		return &Error{
-			Reason: event.ReasonProviderUnreachable,
-			Status: http.StatusServiceUnavailable,
-			Err:    refused("nothing says whether the response may lack iss"),
-		}
-	}
-	if meta.IssParameter {
-		return fromBrowser(event.ReasonIssMissing)
-	}
-	return nil
-}
-
-func fromBrowser(reason event.Reason) *Error {
-	return &Error{Reason: reason, Status: http.StatusBadRequest, OfResponse: true}
-}
-
-// authorizationErrors are the registered error codes of RFC 6749, 4.1.2.1 and OpenID Connect Core,
-// 3.1.2.6, with the status that the browser gets. Any other code is "other": a stranger chooses no
-// text of ours.
+// authorizationErrors are the registered error codes of RFC 6749, 4.1.2.1 and OpenID Connect
+// Core, 3.1.2.6, and what the browser gets for them.
 var authorizationErrors = map[string]int{
 	"access_denied":              http.StatusForbidden,
 	"login_required":             http.StatusForbidden,
@@ -139,29 +129,19 @@ var authorizationErrors = map[string]int{
 	"invalid_scope":              http.StatusBadGateway,
 }
 
-// providerSaid is the Error of a response that brings an error.
-func providerSaid(code string) *Error {
+// authorizationError is the Error for a response in order that brings an error. A code that is
+// not registered becomes "other", so that a stranger cannot write into logs and pages.
+func authorizationError(code string) *Error {
 	status, registered := authorizationErrors[code]
 	if !registered {
 		code, status = "other", http.StatusBadGateway
 	}
 	return &Error{
-		Reason: event.ReasonProviderError + event.Reason(code), Status: status, Code: code, OfResponse: true,
-		Hint: "the provider refused the authorization request: " +
-			"check the redirect URI, the scopes and who may use this client there",
+		Reason: event.ReasonProviderError + event.Reason(code),
+		Status: status,
+		Stage:  StageResponse,
+		Code:   code,
+		Hint: "the provider refused the authorization request: check the redirect URI, the scopes " +
+			"and who may use this client there",
 	}
-}
-
-// NeedsInteraction reports whether the provider could not complete the login without asking the
-// user, and was not allowed to (prompt=none; OpenID Connect Core, 3.1.2.6).
-func (e *Error) NeedsInteraction() bool {
-	if !e.OfResponse {
-		return false
-	}
-	switch e.Code {
-	case "login_required", "interaction_required", "consent_required",
-		"account_selection_required":
-		return true
-	}
-	return false
 }

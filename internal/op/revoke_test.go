@@ -15,12 +15,12 @@ import (
 // revocation endpoint served by h.
 func revocable(t *testing.T, h http.HandlerFunc, changes ...func(*op.Config)) *op.Client {
 	t.Helper()
-	provider := newOP()
-	provider.set("discovery", answerJSON(metadata(map[string]any{"revocation_endpoint": "https://id.example/revoke"})))
-	provider.mu.Lock()
-	provider.handlers["/revoke"] = h
-	provider.mu.Unlock()
-	client := provider.client(changes...)
+	o := newOP()
+	o.set("discovery", answerJSON(metadata(map[string]any{"revocation_endpoint": "https://id.example/revoke"})))
+	o.mu.Lock()
+	o.handlers["/revoke"] = h
+	o.mu.Unlock()
+	client := o.client(changes...)
 	if _, err := client.Metadata(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -34,8 +34,10 @@ func TestRevoke(t *testing.T) {
 		form         string // and the form says
 	}{
 		{"C087 in the header", op.AuthBasic, true, "token=rt-1&token_type_hint=refresh_token"},
-		{"C087 in the body", op.AuthPost, false, "client_id=shop&client_secret=hush+%3A%25&token=rt-1&token_type_hint=refresh_token"},
-		{"C087 a public client", op.AuthNone, false, "client_id=shop&token=rt-1&token_type_hint=refresh_token"},
+		{"C087 in the body", op.AuthPost, false,
+			"client_id=shop&client_secret=hush+%3A%25&token=rt-1&token_type_hint=refresh_token"},
+		{"C087 a public client", op.AuthNone, false,
+			"client_id=shop&token=rt-1&token_type_hint=refresh_token"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			calls := 0
@@ -95,20 +97,20 @@ func TestRevokeAsksNobody(t *testing.T) {
 		}
 	})
 	t.Run("C087 without a revocation endpoint", func(t *testing.T) {
-		provider := newOP()
-		client := provider.client()
+		o := newOP()
+		client := o.client()
 		if _, err := client.Metadata(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		before := provider.total()
-		if err := client.Revoke(t.Context(), "rt-1"); err != nil || provider.total() != before {
-			t.Errorf("%v after %d requests", err, provider.total()-before)
+		before := o.total()
+		if err := client.Revoke(t.Context(), "rt-1"); err != nil || o.total() != before {
+			t.Errorf("%v after %d requests", err, o.total()-before)
 		}
 	})
 	t.Run("C087 before the metadata is known: a logout does not wait for it", func(t *testing.T) {
-		provider := newOP()
-		if err := provider.client().Revoke(t.Context(), "rt-1"); err != nil || provider.total() != 0 {
-			t.Errorf("%v after %d requests", err, provider.total())
+		o := newOP()
+		if err := o.client().Revoke(t.Context(), "rt-1"); err != nil || o.total() != 0 {
+			t.Errorf("%v after %d requests", err, o.total())
 		}
 	})
 }
@@ -121,23 +123,25 @@ func TestRereadUserinfo(t *testing.T) {
 		reason string
 	}{
 		{"C113 a good answer", op.UserinfoOn, answerJSON(map[string]any{"sub": subject}), ""},
-		{"C113 no answer is no answer, and not none", op.UserinfoOn, answerText(500, "", ""), "userinfo_error"},
+		{"C113 no answer is no answer, and not none", op.UserinfoOn, answerText(500, "", ""),
+			"userinfo_error"},
 		{"C113 a token that is over", op.UserinfoOn, answerText(401, "", ""), "userinfo_error"},
-		{"C113 somebody else", op.UserinfoOn, answerJSON(map[string]any{"sub": "mallory"}), "userinfo_sub"},
+		{"C113 somebody else", op.UserinfoOn, answerJSON(map[string]any{"sub": "mallory"}),
+			"userinfo_sub"},
 		{"C113 off", op.UserinfoOff, abort, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			provider := newOP()
-			provider.set("userinfo", test.h)
-			client := provider.client(func(c *op.Config) { c.Userinfo = test.mode })
+			o := newOP()
+			o.set("userinfo", test.h)
+			client := o.client(func(c *op.Config) { c.Userinfo = test.mode })
 			_, err := client.RereadUserinfo(t.Context(), "at-1", subject)
 			wantReason(t, err, test.reason)
 		})
 	}
 	t.Run("C113 a provider without userinfo has nothing to say", func(t *testing.T) {
-		provider := newOP()
-		provider.set("discovery", answerJSON(metadata(map[string]any{"userinfo_endpoint": nil})))
-		client := provider.client(func(c *op.Config) { c.Userinfo = op.UserinfoOn })
+		o := newOP()
+		o.set("discovery", answerJSON(metadata(map[string]any{"userinfo_endpoint": nil})))
+		client := o.client(func(c *op.Config) { c.Userinfo = op.UserinfoOn })
 		if _, err := client.Metadata(t.Context()); err != nil {
 			t.Fatal(err)
 		}

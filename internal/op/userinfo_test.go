@@ -14,6 +14,11 @@ func userinfo(changes map[string]any) map[string]any {
 	return changed(map[string]any{"sub": subject, "name": "Jane Doe"}, changes)
 }
 
+// asking sets the mode of userinfo.
+func asking(mode op.UserinfoMode) func(*op.Config) {
+	return func(cfg *op.Config) { cfg.Userinfo = mode }
+}
+
 func answerJWT(raw string) http.HandlerFunc { return answerText(200, "application/jwt", raw) }
 
 func TestUserinfo(t *testing.T) {
@@ -37,25 +42,42 @@ func TestUserinfo(t *testing.T) {
 			"exp": 1, "iat": 1, "nbf": 1, "jti": "x", "at_hash": "x", "c_hash": "x", "events": struct{}{},
 		})), "", "", `{"name":"Jane Doe"}`},
 
-		{"C075 another sub", answerJSON(userinfo(map[string]any{"sub": subject + "1"})), "userinfo_sub", "userinfo_sub", ""},
-		{"C075 sub in another case", answerJSON(userinfo(map[string]any{"sub": "A", "SUB": subject})), "userinfo_sub", "userinfo_sub", ""},
-		{"C075 sub missing", answerJSON(userinfo(map[string]any{"sub": nil})), "userinfo_sub", "userinfo_sub", ""},
-		{"C075 sub a number", answerJSON(userinfo(map[string]any{"sub": 248289761001})), "userinfo_sub", "userinfo_sub", ""},
-		{"C075 an empty object", answerText(200, "application/json", "{}"), "userinfo_sub", "userinfo_sub", ""},
-		{"C069 sub twice", answerText(200, "application/json", `{"sub":"x","sub":"`+subject+`"}`), "userinfo_error", "userinfo_error", ""},
+		{"C075 another sub", answerJSON(userinfo(map[string]any{"sub": subject + "1"})), "userinfo_sub",
+			"userinfo_sub", ""},
+		{"C075 sub in another case", answerJSON(userinfo(map[string]any{"sub": "A", "SUB": subject})),
+			"userinfo_sub", "userinfo_sub", ""},
+		{"C075 sub missing", answerJSON(userinfo(map[string]any{"sub": nil})), "userinfo_sub",
+			"userinfo_sub", ""},
+		{"C075 sub a number", answerJSON(userinfo(map[string]any{"sub": 248289761001})), "userinfo_sub",
+			"userinfo_sub", ""},
+		{"C075 an empty object", answerText(200, "application/json", "{}"), "userinfo_sub",
+			"userinfo_sub", ""},
+		{"C069 sub twice", answerText(200, "application/json", `{"sub":"x","sub":"`+subject+`"}`),
+			"userinfo_error", "userinfo_error", ""},
 		{"no object", answerText(200, "application/json", "null"), "userinfo_error", "userinfo_error", ""},
-		{"C075 a signed answer about another", signedInfo(map[string]any{"sub": "x"}), "userinfo_sub", "userinfo_sub", ""},
-		{"C077 a signed answer for another client", signedInfo(map[string]any{"aud": "other"}), "userinfo_error", "userinfo_error", ""},
-		{"C077 a signed answer without aud", signedInfo(map[string]any{"aud": nil}), "userinfo_error", "userinfo_error", ""},
-		{"C077 a signed answer of another issuer", signedInfo(map[string]any{"iss": "x"}), "userinfo_error", "userinfo_error", ""},
-		{"C077 a signed answer without iss", signedInfo(map[string]any{"iss": nil}), "userinfo_error", "userinfo_error", ""},
-		{"C077 an answer signed by another", answerJWT(signedBy(otherRSA(), goodHeader, encode(identity(nil)))), "userinfo_error", "userinfo_error", ""},
-		{"C077 an answer signed with none", answerJWT(b64(`{"alg":"none"}`) + "." + b64(encode(identity(nil))) + "."), "userinfo_error", "userinfo_error", ""},
+		{"C075 a signed answer about another", signedInfo(map[string]any{"sub": "x"}), "userinfo_sub",
+			"userinfo_sub", ""},
+		{"C077 a signed answer for another client", signedInfo(map[string]any{"aud": "other"}),
+			"userinfo_error", "userinfo_error", ""},
+		{"C077 a signed answer without aud", signedInfo(map[string]any{"aud": nil}), "userinfo_error",
+			"userinfo_error", ""},
+		{"C077 a signed answer of another issuer", signedInfo(map[string]any{"iss": "x"}),
+			"userinfo_error", "userinfo_error", ""},
+		{"C077 a signed answer without iss", signedInfo(map[string]any{"iss": nil}), "userinfo_error",
+			"userinfo_error", ""},
+		{"C077 an answer signed by another",
+			answerJWT(signedBy(otherRSA(), goodHeader, encode(identity(nil)))), "userinfo_error",
+			"userinfo_error", ""},
+		{"C077 an answer signed with none",
+			answerJWT(b64(`{"alg":"none"}`) + "." + b64(encode(identity(nil))) + "."), "userinfo_error",
+			"userinfo_error", ""},
 		{"C077 an answer that is no token", answerJWT("hush"), "userinfo_error", "userinfo_error", ""},
 
 		{"C076 HTML", answerText(200, "text/html", "hush"), "userinfo_error", lenient, "{}"},
-		{"C076 status 401", answerText(401, "application/json", encode(userinfo(nil))), "userinfo_error", lenient, "{}"},
-		{"C076 status 203", answerText(203, "application/json", encode(userinfo(nil))), "userinfo_error", lenient, "{}"},
+		{"C076 status 401", answerText(401, "application/json", encode(userinfo(nil))), "userinfo_error",
+			lenient, "{}"},
+		{"C076 status 203", answerText(203, "application/json", encode(userinfo(nil))), "userinfo_error",
+			lenient, "{}"},
 		{"C052 a redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/token", http.StatusTemporaryRedirect)
 		}, "userinfo_error", lenient, "{}"},
@@ -63,15 +85,20 @@ func TestUserinfo(t *testing.T) {
 		{"F11 a broken connection", abort, "userinfo_error", lenient, "{}"},
 	}
 	for _, tt := range tests {
-		for mode, reason := range map[op.UserinfoMode]string{op.UserinfoRequired: tt.required, op.UserinfoOn: tt.on} {
-			name := tt.name + map[op.UserinfoMode]string{op.UserinfoRequired: ", required", op.UserinfoOn: ", on"}[mode]
-			t.Run(name, func(t *testing.T) {
+		for _, in := range []struct {
+			name, reason string
+			mode         op.UserinfoMode
+		}{
+			{", required", tt.required, op.UserinfoRequired},
+			{", on", tt.on, op.UserinfoOn},
+		} {
+			t.Run(tt.name+in.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					o := newOP()
 					o.set("userinfo", tt.h)
 					o.set("token", answerJSON(userinfo(nil))) // where redirects and sources lead
-					info, err := o.client(func(cfg *op.Config) { cfg.Userinfo = mode }).Userinfo(t.Context(), "at-1", subject)
-					wantReason(t, err, reason)
+					info, err := o.client(asking(in.mode)).Userinfo(t.Context(), "at-1", subject)
+					wantReason(t, err, in.reason)
 					if err == nil && string(info.AppendJSON(nil)) != tt.claims {
 						t.Errorf("claims %s, want %s", info.AppendJSON(nil), tt.claims)
 					}
@@ -94,7 +121,7 @@ func TestUserinfo(t *testing.T) {
 func TestUserinfoWithoutSubject(t *testing.T) {
 	o := newOP()
 	o.set("userinfo", answerJSON(userinfo(map[string]any{"sub": nil})))
-	_, err := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOn }).Userinfo(t.Context(), "at-1", "")
+	_, err := o.client(asking(op.UserinfoOn)).Userinfo(t.Context(), "at-1", "")
 	wantReason(t, err, "userinfo_sub") // C075 nobody is not the same as nobody
 }
 
@@ -111,9 +138,11 @@ func TestUserinfoSignedAsAgreed(t *testing.T) {
 		h      http.HandlerFunc
 		reason string
 	}{
-		"C078 plain JSON is refused":           {answerJSON(userinfo(nil)), "userinfo_error"},
-		"C078 a signed answer is taken":        {answerJWT(goodToken()), ""},
-		"C078 a signed answer with wrong type": {answerText(200, "application/json", goodToken()), "userinfo_error"},
+		"C078 plain JSON is refused":    {answerJSON(userinfo(nil)), "userinfo_error"},
+		"C078 a signed answer is taken": {answerJWT(goodToken()), ""},
+		"C078 a signed answer with wrong type": {
+			answerText(200, "application/json", goodToken()), "userinfo_error",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOP()
@@ -134,7 +163,7 @@ func TestUserinfoRequest(t *testing.T) {
 		method, query, authorization = r.Method, r.URL.RawQuery, r.Header.Get("Authorization")
 		answerJSON(userinfo(nil))(w, r)
 	})
-	_, err := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOn }).Userinfo(t.Context(), "at-1", subject)
+	_, err := o.client(asking(op.UserinfoOn)).Userinfo(t.Context(), "at-1", subject)
 	wantReason(t, err, "")
 	if method != "GET" || query != "" || authorization != "Bearer at-1" {
 		t.Errorf("C074 %s ?%s with %q", method, query, authorization)
@@ -144,12 +173,12 @@ func TestUserinfoRequest(t *testing.T) {
 func TestUserinfoWithoutEndpoint(t *testing.T) {
 	o := newOP()
 	o.set("discovery", answerJSON(metadata(map[string]any{"userinfo_endpoint": nil})))
-	_, err := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOn }).Userinfo(t.Context(), "at-1", subject)
+	_, err := o.client(asking(op.UserinfoOn)).Userinfo(t.Context(), "at-1", subject)
 	wantReason(t, err, "")
 	if want := []string{"provider.ready", "userinfo.failed userinfo_error"}; !slices.Equal(o.events(), want) {
 		t.Errorf("events %q, want %q", o.events(), want)
 	}
-	_, err = o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoRequired }).Userinfo(t.Context(), "at-1", subject)
+	_, err = o.client(asking(op.UserinfoRequired)).Userinfo(t.Context(), "at-1", subject)
 	wantReason(t, err, "endpoint_invalid")
 }
 

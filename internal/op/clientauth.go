@@ -11,8 +11,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// Auth is how the client authenticates at the token endpoint (OpenID Connect
-// Core, 9). It prints as its method, never with the secret.
+// Auth is how the client authenticates at the provider (OpenID Connect Core, 9). It prints as
+// its method, never with the secret.
 type Auth struct {
 	Method string                                // AuthBasic, AuthPost or AuthNone
 	Secret func(context.Context) (string, error) // not called for AuthNone

@@ -3,7 +3,6 @@ package op
 import (
 	"context"
 	"math"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -24,39 +23,50 @@ type Tokens struct {
 	Scope        string    // as granted; empty if it is what was asked for
 }
 
-// Exchange redeems a code (RFC 6749, 4.1.3). The code is sent once: neither a
-// refusal nor a broken connection is followed by another attempt.
-func (c *Client) Exchange(ctx context.Context, code, codeVerifier string) (*Tokens, error) {
-	return c.requestTokens(ctx, true, url.Values{
+// exchange redeems a code (RFC 6749, 4.1.3). The code is sent once. A provider must take a
+// second request with it for a replay and revoke the tokens it issued (4.1.2), so a refusal or
+// a broken connection is not followed by another request.
+func (c *Client) exchange(ctx context.Context, code, codeVerifier string) (*Tokens, error) {
+	form := url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code},
 		"code_verifier": {codeVerifier},
-		"redirect_uri":  {c.cfg.RedirectURL},
-	})
+	}
+	if c.cfg.RedirectURL != "" {
+		form.Set("redirect_uri", c.cfg.RedirectURL)
+	}
+	tokens, err := c.requestTokens(ctx, form)
+	if err != nil {
+		return nil, err
+	}
+	if tokens.IDToken == "" {
+		e := invalid(event.ReasonIDTokenMissing, "the answer has no ID Token")
+		e.Hint = "check that the client is one for OpenID Connect and may use the scope openid"
+		return nil, e
+	}
+	return tokens, nil
 }
 
-// Refresh gets new tokens for a refresh token (RFC 6749, 6). RefreshToken of
-// the result is empty when the old one stays valid, and IDToken when there is
-// no new one. A refused token is an *Error with the Code "invalid_grant".
+// Refresh gets new tokens for a refresh token, which is not empty (RFC 6749, 6). RefreshToken
+// of the result is empty when the old one stays valid, and IDToken when there is no new one.
+// When the provider refuses the refresh token, the *Error has the Code "invalid_grant".
 func (c *Client) Refresh(ctx context.Context, refreshToken string) (*Tokens, error) {
-	return c.requestTokens(ctx, false, url.Values{
+	return c.requestTokens(ctx, url.Values{
 		"grant_type":    {"refresh_token"},
 		"refresh_token": {refreshToken},
 	})
 }
 
 // requestTokens makes one request to the token endpoint.
-func (c *Client) requestTokens(
-	ctx context.Context, needIDToken bool, form url.Values,
-) (*Tokens, error) {
+func (c *Client) requestTokens(ctx context.Context, form url.Values) (*Tokens, error) {
 	meta, err := c.Metadata(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var tokens *Tokens
-	err = c.post(ctx, meta.Token, form, tokenLimit, func(a answer) (_ []byte, err error) {
-		tokens, err = readTokens(a, needIDToken)
-		return nil, err
+	err = c.post(ctx, meta.Token, form, func(a answer) (err error) {
+		tokens, err = readTokens(a)
+		return err
 	})
 	if err != nil {
 		return nil, failure(err, event.ReasonTokenEndpointUnreachable, event.ReasonTokenResponseInvalid)
@@ -64,8 +74,9 @@ func (c *Client) requestTokens(
 	return tokens, nil
 }
 
-// readTokens reads an answer of the token endpoint.
-func readTokens(a answer, needIDToken bool) (*Tokens, error) {
+// readTokens reads an answer of the token endpoint. An error member is a refusal whatever the
+// status, because some providers refuse with the status 200.
+func readTokens(a answer) (*Tokens, error) {
 	doc, err := claims.Parse(a.body)
 	isJSON := err == nil && hasMediaType(a.header, "application/json")
 	if code, ok := doc.Get("error"); ok || a.status >= 400 {
@@ -78,10 +89,10 @@ func readTokens(a answer, needIDToken bool) (*Tokens, error) {
 	if !isJSON {
 		return nil, refused("the answer is not one JSON object with the type application/json")
 	}
-	return newTokens(doc, needIDToken)
+	return newTokens(doc)
 }
 
-func newTokens(doc claims.Object, needIDToken bool) (*Tokens, error) {
+func newTokens(doc claims.Object) (*Tokens, error) {
 	r := memberReader{doc: doc}
 	t := &Tokens{
 		AccessToken:  r.text("access_token"),
@@ -100,19 +111,14 @@ func newTokens(doc claims.Object, needIDToken bool) (*Tokens, error) {
 	if !strings.EqualFold(tokenType, "Bearer") {
 		return nil, invalid(event.ReasonTokenType, "token_type is not Bearer")
 	}
-	if needIDToken && t.IDToken == "" {
-		e := invalid(event.ReasonIDTokenMissing, "the answer has no ID Token")
-		e.Hint = "check that the client is one for OpenID Connect and may use the scope openid"
-		return nil, e
-	}
 	var err error
 	t.Expiry, err = expiry(doc, time.Now())
 	return t, err
 }
 
-// expiry returns when the access token expires. expires_in is a number of
-// seconds (RFC 6749, 5.1); some providers write it as a string. x/oauth2 takes
-// zero for "never" and lets large values overflow.
+// expiry returns when the access token expires. expires_in is a number of seconds (RFC 6749,
+// 5.1); some providers write it as a string. Zero means "at once", and a number that a
+// time.Duration cannot hold is cut to 68 years.
 func expiry(doc claims.Object, now time.Time) (time.Time, error) {
 	v, ok := doc.Get("expires_in")
 	if !ok || v.Kind() == claims.Null {
@@ -129,8 +135,8 @@ func expiry(doc claims.Object, now time.Time) (time.Time, error) {
 	return now.Add(time.Duration(min(seconds, math.MaxInt32)) * time.Second), nil
 }
 
-// isHeaderSafe reports whether a token can stand in an Authorization header:
-// visible ASCII, at least one character (RFC 6749, A.12).
+// isHeaderSafe reports whether a token can stand in an Authorization header: visible ASCII, at
+// least one character (RFC 6749, A.12).
 func isHeaderSafe(token string) bool {
 	for i := range len(token) {
 		if token[i] <= ' ' || token[i] > '~' {
@@ -140,35 +146,18 @@ func isHeaderSafe(token string) bool {
 	return token != ""
 }
 
-func hasMediaType(h http.Header, want ...string) bool {
-	got, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil {
-		return false
-	}
-	for _, w := range want {
-		if got == w {
-			return true
-		}
-	}
-	return false
-}
-
-// tokenEndpointError is the Error for a refusal (RFC 6749, 5.2). Of what the
-// provider says only a registered code gets through: the rest may quote the
-// request.
+// tokenEndpointError is the Error for a refusal (RFC 6749, 5.2). Of what the provider says only
+// a registered code gets through: the rest may quote the request.
 func tokenEndpointError(status int, code string) *Error {
-	e := &Error{
-		Reason: event.ReasonTokenEndpointError,
-		Status: statusFault(status).status,
-		Err:    statusFault(status),
-	}
+	fault := statusFault(status)
+	e := &Error{Reason: event.ReasonTokenEndpointError, Status: fault.status, Code: code, Err: fault}
 	switch code {
 	case "invalid_client", "unauthorized_client":
-		e.Code, e.Hint = code, hintClient
+		e.Hint = hintClient
 	case "invalid_grant":
-		e.Code, e.Hint = code, "the code or refresh token was used before, has expired, or belongs to another client or redirect URL"
+		e.Hint = hintGrant
 	case "invalid_request", "unsupported_grant_type", "invalid_scope":
-		e.Code, e.Hint = code, "the provider does not take the request: check the grant types and scopes the client may use"
+		e.Hint = hintRequest
 	case "":
 		if status == http.StatusUnauthorized {
 			e.Hint = hintClient
@@ -179,4 +168,11 @@ func tokenEndpointError(status int, code string) *Error {
 	return e
 }
 
-const hintClient = "the provider refused the client: check client id, secret and authentication method"
+const (
+	hintClient = "the provider refused the client: " +
+		"check client id, secret and authentication method"
+	hintGrant = "the code or refresh token was used before, has expired, " +
+		"or belongs to another client or redirect URL"
+	hintRequest = "the provider does not take the request: " +
+		"check the grant types and scopes the client may use"
+)

@@ -65,17 +65,17 @@ func newEC(curve elliptic.Curve) *ecdsa.PrivateKey {
 	return k
 }
 
-// fakeOP is a provider in the same process. It is an http.RoundTripper, so that a
+// testOP is a provider in the same process. It is an http.RoundTripper, so that a
 // test in a synctest bubble can use it, and an http.Handler for a real server.
-type fakeOP struct {
+type testOP struct {
 	mu       sync.Mutex
 	handlers map[string]http.HandlerFunc // by path
 	calls    map[string]int
 	notices  []op.Notice
 }
 
-func newOP() *fakeOP {
-	o := &fakeOP{handlers: map[string]http.HandlerFunc{}, calls: map[string]int{}}
+func newOP() *testOP {
+	o := &testOP{handlers: map[string]http.HandlerFunc{}, calls: map[string]int{}}
 	o.set("discovery", answerJSON(metadata(nil)))
 	o.set("jwks", answerJSON(keySet(jwk(rsaKey().Public(), "k1"))))
 	return o
@@ -89,19 +89,19 @@ var paths = map[string]string{
 	"userinfo":  "/userinfo",
 }
 
-func (o *fakeOP) set(endpoint string, h http.HandlerFunc) {
+func (o *testOP) set(endpoint string, h http.HandlerFunc) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.handlers[paths[endpoint]] = h
 }
 
-func (o *fakeOP) count(endpoint string) int {
+func (o *testOP) count(endpoint string) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.calls[paths[endpoint]]
 }
 
-func (o *fakeOP) total() int {
+func (o *testOP) total() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := 0
@@ -112,7 +112,7 @@ func (o *fakeOP) total() int {
 }
 
 // events returns what was notified, as "event" or "event reason".
-func (o *fakeOP) events() []string {
+func (o *testOP) events() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	events := []string{}
@@ -122,7 +122,7 @@ func (o *fakeOP) events() []string {
 	return events
 }
 
-func (o *fakeOP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (o *testOP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.mu.Lock()
 	o.calls[r.URL.Path]++
 	h := o.handlers[r.URL.Path]
@@ -134,7 +134,7 @@ func (o *fakeOP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h(w, r)
 }
 
-func (o *fakeOP) RoundTrip(r *http.Request) (*http.Response, error) {
+func (o *testOP) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		defer r.Body.Close()
 	}
@@ -165,7 +165,7 @@ func serve(h http.Handler, w http.ResponseWriter, r *http.Request) (err error) {
 	return nil
 }
 
-func (o *fakeOP) config(changes ...func(*op.Config)) op.Config {
+func (o *testOP) config(changes ...func(*op.Config)) op.Config {
 	cfg := op.Config{
 		Issuer:           issuer,
 		ClientID:         clientID,
@@ -190,7 +190,7 @@ func (o *fakeOP) config(changes ...func(*op.Config)) op.Config {
 	return cfg
 }
 
-func (o *fakeOP) client(changes ...func(*op.Config)) *op.Client {
+func (o *testOP) client(changes ...func(*op.Config)) *op.Client {
 	return op.New(o.config(changes...))
 }
 

@@ -1,0 +1,129 @@
+package op
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// How much of an answer is read.
+const (
+	metadataLimit = 256 << 10
+	tokenLimit    = 1 << 20
+)
+
+// answer is what a provider answered, read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// guard stands between the libraries and the wire. It reads the whole answer within its limit and
+// has it checked before a library sees any of it, because the libraries read without limit,
+// follow redirects and put bodies into their errors. They get only what check returns, as an
+// application/json answer with status 200. So no http.Client ever sees a redirect, which would
+// carry the code, the verifier and the client's secret to the address it names (RFC 9700, 4.12).
+type guard struct {
+	base  http.RoundTripper
+	limit int64
+	check func(answer) ([]byte, error)
+}
+
+// RoundTrip fails with a *fault, or with what check failed with.
+func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	if req.Header.Get("Accept") == "" {
+		req.Header.Set("Accept", "application/json")
+	}
+	// With this header set, no transport asks for compression and inflates the answer by itself.
+	req.Header.Set("Accept-Encoding", "identity")
+	resp, err := g.base.RoundTrip(req)
+	if err != nil {
+		return nil, networkFault(err)
+	}
+	a, err := g.read(resp)
+	if err != nil {
+		return nil, err
+	}
+	body, err := g.check(a)
+	if err != nil {
+		return nil, err
+	}
+	return jsonResponse(req, body), nil
+}
+
+// read reads the body to its end. It fails with a *fault.
+func (g *guard) read(resp *http.Response) (answer, error) {
+	defer resp.Body.Close()
+	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return answer{}, refused("the answer is compressed, which was not asked for")
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, g.limit+1))
+	if err != nil {
+		return answer{}, networkFault(err)
+	}
+	if int64(len(body)) > g.limit {
+		return answer{}, refused(fmt.Sprintf("the answer is longer than %d bytes", g.limit))
+	}
+	return answer{resp.StatusCode, resp.Header, body}, nil
+}
+
+// jsonResponse is a good answer with this body.
+func jsonResponse(req *http.Request, body []byte) *http.Response {
+	return &http.Response{
+		Status:        "200 OK",
+		StatusCode:    http.StatusOK,
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        http.Header{"Content-Type": {"application/json"}},
+		Body:          io.NopCloser(bytes.NewReader(body)),
+		ContentLength: int64(len(body)),
+		Request:       req,
+	}
+}
+
+// client returns an http.Client for one request: without cookies, and with every answer
+// checked before the http.Client sees it.
+func (c *Client) client(limit int64, check func(answer) ([]byte, error)) *http.Client {
+	return &http.Client{Transport: &guard{c.transport, limit, check}}
+}
+
+// do makes a request and returns the whole answer, of whatever status. The caller checks it.
+func (c *Client) do(req *http.Request, limit int64) (answer, error) {
+	var got answer
+	resp, err := c.client(limit, func(a answer) ([]byte, error) {
+		got = a
+		return nil, nil
+	}).Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	return got, resp.Body.Close()
+}
+
+// hasMediaType reports whether the Content-Type is one of want, with whatever parameters.
+func hasMediaType(h http.Header, want ...string) bool {
+	got, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil {
+		return false
+	}
+	for _, w := range want {
+		if got == w {
+			return true
+		}
+	}
+	return false
+}
+
+// requireOK refuses an answer whose status is not 200.
+func requireOK(a answer) error {
+	if a.status != http.StatusOK {
+		return statusFault(a.status)
+	}
+	return nil
+}

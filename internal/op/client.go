@@ -1,0 +1,29 @@
+package op
+
+import "net/http"
+
+// Client speaks to one provider. It is safe for concurrent use.
+type Client struct {
+	cfg       Config
+	transport http.RoundTripper
+	discovery discovery
+	keys      keys
+	slots     chan struct{}
+}
+
+// New returns a Client. It makes no request and starts no goroutine.
+func New(cfg Config) *Client {
+	c := &Client{
+		cfg:       cfg,
+		transport: cfg.Transport,
+		slots:     make(chan struct{}, bulkhead),
+	}
+	if c.transport == nil {
+		c.transport = newTransport(cfg.Timeout, cfg.RootCAs)
+	}
+	if cfg.needsNoDiscovery() {
+		c.discovery.known = &Metadata{Issuer: cfg.Issuer, Endpoints: cfg.Endpoints}
+		c.discovery.static = true
+	}
+	return c
+}

@@ -1,0 +1,68 @@
+package op
+
+import (
+	"crypto/x509"
+	"net/http"
+	"time"
+)
+
+// Config is what a [Client] works by. The caller fills in the defaults and checks every field; this
+// package trusts it.
+type Config struct {
+	Issuer      string // exactly as the provider writes it: compared byte for byte
+	ClientID    string
+	RedirectURL string
+
+	Auth Auth
+
+	// Endpoints are those that were given by hand. Each overrides the discovered one. When all
+	// that are needed are here, nothing is discovered.
+	Endpoints Endpoints
+
+	Scopes       []string    // openid first, each once
+	AuthParams   [][2]string // extra parameters of the authorization request
+	ResponseMode string      // sent only when it is not empty
+
+	SigningAlgs []string // of ID Tokens and signed userinfo; never empty, asymmetric only
+
+	TrustedAudiences []string // may stand in aud beside the client
+
+	Userinfo       UserinfoMode
+	UserinfoSigned bool // the provider agreed to sign userinfo: an unsigned answer is refused
+
+	Leeway           time.Duration // how far the two clocks may differ, either way
+	DiscoveryRefresh time.Duration // how old metadata may become
+	JWKSRefresh      time.Duration // how old keys may become: a withdrawn key is trusted so long
+	Timeout          time.Duration // for each request to the provider, as a whole
+
+	AllowHTTP bool // http endpoints also off loopback
+
+	// Transport makes the requests. If nil, it is the hardened transport of this package.
+	// Deadlines, limits and the refusal of redirects hold for every transport. The rules for TLS
+	// and for the addresses that may be dialled are those of the transport itself.
+	Transport http.RoundTripper
+
+	// RootCAs are what the package's own transport checks certificates against. If nil, they are
+	// the system's.
+	RootCAs *x509.CertPool
+
+	// Notify is told what happens. It is called from any goroutine, with no lock held, and must
+	// not block. It is never nil.
+	Notify func(Notice)
+}
+
+// UserinfoMode says what userinfo is to a login.
+type UserinfoMode int
+
+// The modes of userinfo.
+const (
+	UserinfoOff      UserinfoMode = iota // it is not asked for
+	UserinfoOn                           // it adds claims when it answers
+	UserinfoRequired                     // no login without it
+)
+
+func (cfg *Config) needsNoDiscovery() bool {
+	e := cfg.Endpoints
+	return e.Authorization != "" && e.Token != "" && e.JWKS != "" &&
+		(e.Userinfo != "" || cfg.Userinfo == UserinfoOff)
+}

@@ -1,0 +1,45 @@
+// Package op is the gate's side towards one OpenID Provider: everything that is said to it and
+// heard from it. It knows no store and no browser.
+//
+// The libraries do what they do well: go-oidc discovers and verifies, x/oauth2 writes the
+// authorization request, go-jose checks signatures. Round them stand rules of our own, which are
+// stricter, and every answer passes those before a library sees it. What the provider sends is
+// input from a stranger until it is checked, and nothing of it gets into an error.
+//
+// The files, in the order in which a login needs them:
+//
+//	config.go       Config: what a Client works by
+//	client.go       Client: one provider, for all requests
+//	clientauth.go   Auth: how the client authenticates at the provider
+//	notice.go       Notice: what the caller is told while nobody waits for it
+//	errors.go       Error and its reasons: every failure of this package
+//
+//	discovery.go    when to ask for the provider's metadata, and what to do when it fails
+//	metadata.go     Metadata: reads the discovery document
+//	endpoint.go     which endpoints may be used
+//	downgrade.go    newer metadata may be stricter than what we have, never looser
+//
+//	authorize.go    the authorization request
+//	response.go     Response: the authorization response, and the checks before its code is sent
+//	finish.go       Finish: from a response to verified claims
+//	slots.go        how many logins send a code at a time
+//	token.go        the token request and its answer
+//	idtoken.go      the rules for the ID Token
+//	refreshed.go    the rules for the ID Token of a refresh
+//	userinfo.go     userinfo and its rules
+//	revoke.go       the revocation request
+//	endsession.go   the logout URL
+//	logouttoken.go  the rules for logout tokens
+//
+//	jws.go          reads signed tokens, up to the signature
+//	keys.go         when to load the provider's keys
+//	jwk.go          reads keys, and which key fits which token
+//	member.go       reads members of a JSON object by their type
+//
+//	post.go         every request in which the client authenticates itself
+//	answer.go       reads answers, within their limits
+//	fault.go        why a request brought no usable answer
+//	transport.go    the hardened transport
+//	address.go      addresses that are not dialled
+//	flight.go       one run of a function for all who ask meanwhile
+package op

@@ -1,0 +1,25 @@
+package op
+
+import (
+	"context"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+)
+
+// The steps of Finish, for tests of one step.
+
+func (c *Client) Acquire(ctx context.Context) (release func(), err error) { return c.acquire(ctx) }
+
+func (c *Client) Exchange(ctx context.Context, code, codeVerifier string) (*Tokens, error) {
+	return c.exchange(ctx, code, codeVerifier)
+}
+
+func (c *Client) VerifyIDToken(
+	ctx context.Context, raw, accessToken string, want Expectation,
+) (claims.Object, error) {
+	return c.verifyIDToken(ctx, raw, accessToken, c.loginRules(want))
+}
+
+func (c *Client) Userinfo(ctx context.Context, accessToken, subject string) (claims.Object, error) {
+	return c.userinfo(ctx, accessToken, subject)
+}

@@ -1,0 +1,78 @@
+package op
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+)
+
+// fault is why a request brought no usable answer. Its text is always one of ours, because an error
+// of net/http quotes the answer that it could not read, and a *url.Error quotes the URL.
+type fault struct {
+	status   int  // for the browser
+	answered bool // an answer came and was refused
+	text     string
+}
+
+func (f *fault) Error() string { return f.text }
+
+// refused is the fault of an answer that is refused.
+func refused(text string) *fault {
+	return &fault{status: http.StatusBadGateway, answered: true, text: text}
+}
+
+// statusFault is the fault of an answer with an unexpected status. A provider that says that it is
+// overloaded or broken counts as down, as if no answer had come.
+func statusFault(status int) *fault {
+	f := refused(fmt.Sprintf("the endpoint answers with status %d", status))
+	if status >= 500 || status == http.StatusTooManyRequests {
+		f.status, f.answered = http.StatusServiceUnavailable, false
+	}
+	return f
+}
+
+// networkFault is the fault for an error of the transport.
+func networkFault(err error) *fault {
+	if f, ok := errors.AsType[*fault](err); ok {
+		return f
+	}
+	if isTimeout(err) {
+		return &fault{status: http.StatusGatewayTimeout, text: "no answer in time"}
+	}
+	if errors.Is(err, context.Canceled) {
+		return &fault{status: http.StatusServiceUnavailable, text: "the caller gave up"}
+	}
+	if text, ok := tlsText(err); ok {
+		return &fault{status: http.StatusBadGateway, text: text}
+	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
+		return &fault{status: http.StatusServiceUnavailable, text: "the host name does not exist"}
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
+		return &fault{status: http.StatusServiceUnavailable, text: "cannot connect"}
+	}
+	return &fault{status: http.StatusBadGateway, text: "the connection broke"}
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded)
+}
+
+// tlsText says what is wrong with the provider's TLS, if err is an error of TLS.
+func tlsText(err error) (string, bool) {
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "TLS: " + e.Error(), true
+	}
+	e, ok := errors.AsType[*net.OpError](err)
+	if ok && (e.Op == "remote error" || e.Op == "local error") {
+		return "TLS: " + e.Err.Error(), true // an alert; its text is one of crypto/tls
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return "TLS: the endpoint does not speak TLS", true
+	}
+	return "", false
+}

@@ -1,0 +1,147 @@
+package op
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+)
+
+// keySet is one loaded set of keys. It never changes.
+type keySet struct {
+	keys    []jose.JSONWebKey
+	expires time.Time
+}
+
+// maxKeys is how many keys a set may have, because a token without kid is tried with every key of
+// its type.
+const maxKeys = 100
+
+// parseKeys reads a JWK Set (RFC 7517, 5) and keeps the keys that we can use. A key that we cannot
+// read is skipped. A set without any key that we can use is an error.
+func (c *Client) parseKeys(body []byte) (*keySet, error) {
+	doc, err := claims.Parse(body)
+	if err != nil {
+		return nil, refused("the key set is not a JSON object")
+	}
+	list, ok := doc.Get("keys")
+	if !ok || list.Kind() != claims.Array {
+		return nil, refused("the key set has no array of keys")
+	}
+	set := &keySet{}
+	count := 0
+	for element := range list.Elements() {
+		if count++; count > maxKeys {
+			return nil, refused("the key set has too many keys")
+		}
+		if key, ok := parseKey(element); ok {
+			set.keys = append(set.keys, key)
+		}
+	}
+	if !slices.ContainsFunc(set.keys, c.fitsAny) {
+		return nil, refused("the key set has no key that could be used")
+	}
+	return set, nil
+}
+
+func (c *Client) fitsAny(key jose.JSONWebKey) bool {
+	return slices.ContainsFunc(c.cfg.SigningAlgs, func(alg string) bool { return fits(key, alg) })
+}
+
+// parseKey reads one key that may verify signatures. Symmetric keys are not read, and neither are
+// private ones, because everybody who reads this set could sign with them. Certificates are left
+// out, because nothing here depends on them.
+func parseKey(v claims.Value) (jose.JSONWebKey, bool) {
+	members, ok := v.Object()
+	if !ok || hasPrivatePart(members) || !forVerifying(members) {
+		return jose.JSONWebKey{}, false
+	}
+	public := members.Filter(func(name string) bool {
+		switch name {
+		case "kty", "kid", "alg", "n", "e", "crv", "x", "y":
+			return true
+		}
+		return false
+	})
+	var key jose.JSONWebKey
+	if err := key.UnmarshalJSON(public.AppendJSON(nil)); err != nil {
+		return jose.JSONWebKey{}, false
+	}
+	return key, key.Valid() && strongEnough(key)
+}
+
+func hasPrivatePart(members claims.Object) bool {
+	for _, name := range []string{"k", "d", "p", "q", "dp", "dq", "qi", "oth", "priv"} {
+		if _, ok := members.Get(name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// forVerifying reports whether the key's use and key_ops, if it has them, allow to verify
+// signatures with it (RFC 7517, 4.2, 4.3).
+func forVerifying(members claims.Object) bool {
+	if v, ok := members.Get("use"); ok {
+		if use, ok := v.Str(); !ok || use != "sig" {
+			return false
+		}
+	}
+	if v, ok := members.Get("key_ops"); ok {
+		ops, ok := textList(v)
+		return ok && slices.Contains(ops, "verify")
+	}
+	return true
+}
+
+// strongEnough refuses RSA keys so short that they can be factored, and so long that verifying a
+// signature takes us much time.
+func strongEnough(key jose.JSONWebKey) bool {
+	public, ok := key.Key.(*rsa.PublicKey)
+	return !ok || public.N.BitLen() >= 2048 && public.N.BitLen() <= 8192
+}
+
+// fits reports whether key can make a signature of alg (RFC 7518, 3.1; RFC 8037, 3.1). An EC curve
+// belongs to one alg.
+func fits(key jose.JSONWebKey, alg string) bool {
+	if key.Algorithm != "" && key.Algorithm != alg {
+		return false
+	}
+	switch public := key.Key.(type) {
+	case *rsa.PublicKey:
+		return strings.HasPrefix(alg, "RS") || strings.HasPrefix(alg, "PS")
+	case *ecdsa.PublicKey:
+		curves := map[string]int{"ES256": 256, "ES384": 384, "ES512": 521}
+		return curves[alg] == public.Params().BitSize
+	case ed25519.PublicKey:
+		return alg == "EdDSA"
+	default:
+		return false
+	}
+}
+
+// verify tries the keys that fit the token's alg and have its kid. If the token has no kid, it
+// tries all that fit.
+func (s *keySet) verify(t *compactToken) ([]byte, error) {
+	known := false
+	for _, key := range s.keys {
+		if t.hasKeyID && key.KeyID != t.keyID || !fits(key, t.alg) {
+			continue
+		}
+		known = true
+		if payload, err := t.jws.Verify(key.Key); err == nil {
+			return payload, nil
+		}
+	}
+	if !known {
+		return nil, invalid(event.ReasonKeyUnknown, "the provider has no key for this token")
+	}
+	return nil, invalid(event.ReasonSignature, "the signature is not the provider's")
+}

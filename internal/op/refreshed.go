@@ -1,0 +1,46 @@
+package op
+
+import (
+	"context"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+)
+
+// Original is what a refreshed ID Token must repeat of the one of the login (OpenID Connect
+// Core, 12.2).
+type Original struct {
+	Subject  string
+	AuthTime time.Time // zero if the first token had none
+	Nonce    string    // a refreshed token may lack it, but has no other
+}
+
+// VerifyRefreshed returns the claims of an ID Token that came with refreshed tokens. It checks
+// all that is checked of the ID Token of a login, and that neither the user nor the time of
+// the login changed. Every failure is an *Error whose Reason names the rule.
+func (c *Client) VerifyRefreshed(
+	ctx context.Context, raw, accessToken string, original Original,
+) (claims.Object, error) {
+	return c.verifyIDToken(ctx, raw, accessToken, original.check)
+}
+
+// check applies the rules for a refresh.
+func (o Original) check(id claims.Object) error {
+	if _, ok := id.Get("nonce"); ok && !nonceMatches(id, o.Nonce) {
+		return wrongNonce()
+	}
+	if err := checkSubject(id); err != nil {
+		return err
+	}
+	if text(id, "sub") != o.Subject {
+		return invalid(event.ReasonSubject, "a refresh names another user")
+	}
+	if _, ok := id.Get("auth_time"); !ok || o.AuthTime.IsZero() {
+		return nil
+	}
+	if at, ok := date(id, "auth_time"); !ok || !at.Equal(o.AuthTime) {
+		return invalid(event.ReasonAuthTime, "a refresh changes auth_time")
+	}
+	return nil
+}

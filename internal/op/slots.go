@@ -1,0 +1,46 @@
+package op
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/event"
+)
+
+// bulkhead is how many logins may talk to the provider at once.
+const bulkhead = 64
+
+// patience is how long a login waits for one of the others to finish.
+const patience = time.Second
+
+// acquire waits until a login may talk to the provider. The caller calls release when done.
+// When no slot becomes free in time it fails with an *Error of status 503.
+func (c *Client) acquire(ctx context.Context) (release func(), err error) {
+	release = sync.OnceFunc(func() { <-c.slots })
+	select {
+	case c.slots <- struct{}{}:
+		return release, nil
+	default:
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case c.slots <- struct{}{}:
+		return release, nil
+	case <-timer.C:
+		return nil, busy(&fault{text: "too many logins wait for the provider"})
+	case <-ctx.Done():
+		return nil, busy(networkFault(ctx.Err()))
+	}
+}
+
+func busy(err error) *Error {
+	return &Error{
+		Reason: event.ReasonProviderBusy,
+		Status: http.StatusServiceUnavailable,
+		Hint:   "the provider answers too slowly for the number of logins",
+		Err:    err,
+	}
+}
