@@ -13,20 +13,20 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// Providers log users out here in two ways. The back channel is a request from server to server, which reaches
-// every session (OpenID Connect Back-Channel Logout). The front channel is a page of the provider that loads
-// ours in a frame (OpenID Connect Front-Channel Logout): it works where provider and site are one site to
-// the browser, because otherwise the session's cookie, which is SameSite=Lax, does not arrive. The answer
-// is then 200 without effect.
+// Providers log users out here in two ways. The back channel is a request from the provider's
+// server, which can end every session (OpenID Connect Back-Channel Logout). The front channel is a
+// page of the provider that loads ours in a frame (OpenID Connect Front-Channel Logout). It works
+// only where the browser regards provider and application as the same site: otherwise it does not
+// send the session's cookie, which is SameSite=Lax, and the answer is 200 without effect.
 
 const (
-	logoutPatience  = 2 * time.Second
-	maxLogoutChecks = 16 // logout tokens judged at the same time: each may cost a signature
+	logoutPatience  = 2 * time.Second // how long a logout token waits to be verified
+	maxLogoutChecks = 16              // logout tokens verified at the same time, to bound the CPU time
 )
 
-// backchannelLogout is POST /auth/backchannel-logout. The answer is 200 when the sessions are gone, 400 when
-// the token is no good, and 503 when it could not be done, so that the provider tries again. Nothing that it
-// sends is believed before its signature.
+// backchannelLogout is POST /auth/backchannel-logout. The answer is 200 when the sessions have
+// ended, 400 when the token is not valid, and 503 when the logout could not be done, so that the
+// provider tries again. Nothing in the token is believed before its signature is verified.
 func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *upstream) {
 	ownHeaders(w)
 	if r.Method != http.MethodPost {
@@ -36,7 +36,8 @@ func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *ups
 	}
 	raw, err := readLogoutToken(w, r)
 	if err != nil {
-		g.rejectLogout(w, up, &op.Error{Reason: event.ReasonRequest, Status: http.StatusBadRequest, Err: err})
+		err = &op.Error{Reason: event.ReasonRequest, Status: http.StatusBadRequest, Err: err}
+		g.rejectLogout(w, up, err)
 		return
 	}
 	token, err := g.verifyLogout(r.Context(), up, raw)
@@ -52,7 +53,7 @@ func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *ups
 	w.WriteHeader(http.StatusOK)
 }
 
-// readLogoutToken reads the one parameter of the form. Others are the provider's to add.
+// readLogoutToken returns the form's only logout_token. The provider may add other parameters.
 func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
@@ -68,9 +69,12 @@ func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 	return tokens[0], nil
 }
 
-// verifyLogout judges a logout token as soon as there is room for it. Strangers who send junk occupy a bounded
-// part of the machine, and only once all of it was received.
-func (g *Gate) verifyLogout(ctx context.Context, up *upstream, raw string) (*op.LogoutToken, error) {
+// verifyLogout verifies a logout token when fewer than maxLogoutChecks are being verified. Anyone
+// can send tokens; this bounds the CPU time that they cost. The whole request was received before,
+// so a slow sender takes no place.
+func (g *Gate) verifyLogout(
+	ctx context.Context, up *upstream, raw string,
+) (*op.LogoutToken, error) {
 	timer := time.NewTimer(logoutPatience)
 	defer timer.Stop()
 	select {
@@ -80,12 +84,13 @@ func (g *Gate) verifyLogout(ctx context.Context, up *upstream, raw string) (*op.
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return nil, &op.Error{Reason: "busy", Status: http.StatusServiceUnavailable, Err: errors.New("too many logout tokens at a time")}
+	err := errors.New("too many logout tokens at a time")
+	return nil, &op.Error{Reason: event.ReasonBusy, Status: http.StatusServiceUnavailable, Err: err}
 }
 
-// applyLogout ends the sessions that the token names, once. The token's id is remembered after that:
-// a request that fails in between is sent again by the provider, and ending a session twice is
-// ending it.
+// applyLogout ends the sessions that the token names. It remembers the token's id afterwards, not
+// before: if it fails in between, the provider sends the token again, and ending the same sessions
+// again does no harm.
 func (g *Gate) applyLogout(r *http.Request, up *upstream, token *op.LogoutToken) error {
 	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
@@ -114,7 +119,10 @@ func (g *Gate) rejectLogout(w http.ResponseWriter, up *upstream, err error) {
 	if !errors.As(err, &e) {
 		e = &op.Error{Reason: event.ReasonStoreError, Status: http.StatusServiceUnavailable, Err: err}
 	}
-	g.events.emit(Event{Type: EventBackchannelRejected, Reason: Reason(e.Reason), Provider: up.name, Issuer: up.issuer, Status: e.Status, Detail: errorText(e.Err)})
+	g.events.emit(Event{
+		Type: EventBackchannelRejected, Reason: Reason(e.Reason),
+		Provider: up.name, Issuer: up.issuer, Status: e.Status, Detail: errorText(e.Err),
+	})
 	if e.Status != http.StatusBadRequest {
 		g.tryLater(w)
 		return

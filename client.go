@@ -5,10 +5,10 @@ import (
 	"net/http"
 )
 
-// Client returns an http.Client that sends the access token of the signed-in visitor with every request, as
-// [Gate.Token] returns it at that moment. It belongs to the request whose context it was made with; do not
-// keep it. The token goes wherever requests go: use it for the visitor's resource servers only. Redirects are
-// not followed.
+// Client returns an http.Client that sends the visitor's access token with every request, as
+// [Gate.Token] returns it at that moment. ctx is the context of the visitor's request; do not keep
+// the client after it. The client sends the token to every server that it is used for: use it for
+// the visitor's resource servers only. It does not follow redirects.
 func (g *Gate) Client(ctx context.Context) *http.Client {
 	return &http.Client{
 		Transport:     &bearer{gate: g, ctx: ctx},
@@ -16,14 +16,15 @@ func (g *Gate) Client(ctx context.Context) *http.Client {
 	}
 }
 
-// bearer adds the token of one visitor. It takes it from the context it was made with and keeps none: a
-// client that is shared by mistake sends no older token, and no other visitor's.
+// bearer adds the visitor's token to requests. It asks for the token with the context of the
+// visitor's request and does not keep it. A client that is kept by mistake therefore sends neither
+// an old token nor that of another visitor.
 type bearer struct {
 	gate *Gate
 	ctx  context.Context
 }
 
-// RoundTrip implements [http.RoundTripper]. It waits for a token no longer than the request may take.
+// RoundTrip implements [http.RoundTripper]. It waits for a token no longer than r may take.
 func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()

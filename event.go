@@ -9,8 +9,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// EventType names what happened. The names are stable. docs/events.md says of each what it means and
-// what an operator does.
+// EventType names what happened. The names are stable. docs/events.md explains each and says what
+// an operator does.
 type EventType string
 
 // The events.
@@ -59,33 +59,33 @@ const (
 	EventStoreUnavailable = EventType(event.StoreUnavailable)
 )
 
-// Reason says why, in one stable word. docs/events.md has them all. The constants are those by which
-// an application may word its pages and an operator an alert; the others are details for the log.
+// Reason says in one stable word why something happened. docs/events.md lists all. Applications may
+// choose pages, and operators alerts, by the constants; the others are details for the log.
 type Reason string
 
-// Reasons of refused logins, and of other events about the provider and the store. A provider's own
-// error is ReasonProviderError and its registered code, such as "op_error:access_denied".
+// Reasons of refused logins, and of other events about the provider and the store. To an error of
+// the provider, ReasonProviderError, its code is added: "op_error:access_denied".
 const (
-	// Of the visitor and the browser.
+	// About the visitor and the browser.
 	ReasonUnknownState         = Reason(event.ReasonUnknownState)
 	ReasonStateBrowserMismatch = Reason(event.ReasonStateBrowserMismatch)
 	ReasonStateExpired         = Reason(event.ReasonStateExpired)
 	ReasonStateReplayed        = Reason(event.ReasonStateReplayed)
 	ReasonProviderError        = Reason(event.ReasonProviderError)
 
-	// Of an attack, or of a wrong configuration.
+	// About an attack, or a wrong configuration.
 	ReasonIssMismatch = Reason(event.ReasonIssMismatch)
 	ReasonSignature   = Reason(event.ReasonSignature)
 	ReasonNonce       = Reason(event.ReasonNonce)
 	ReasonKeyUnknown  = Reason(event.ReasonKeyUnknown)
 
-	// Of the application.
+	// About the application.
 	ReasonPolicyDenied    = Reason(event.ReasonPolicyDenied)
 	ReasonHookError       = Reason(event.ReasonHookError)
 	ReasonSessionTooLarge = Reason(event.ReasonSessionTooLarge)
 	ReasonLogoutWon       = Reason(event.ReasonLogoutWon)
 
-	// Of the provider.
+	// About the provider.
 	ReasonProviderUnreachable      = Reason(event.ReasonProviderUnreachable)
 	ReasonProviderBusy             = Reason(event.ReasonProviderBusy)
 	ReasonTokenEndpointUnreachable = Reason(event.ReasonTokenEndpointUnreachable)
@@ -93,7 +93,7 @@ const (
 	ReasonInvalidGrant             = Reason(event.ReasonInvalidGrant)
 	ReasonJWKSUnavailable          = Reason(event.ReasonJWKSUnavailable)
 
-	// Of this service.
+	// About this service.
 	ReasonStoreError   = Reason(event.ReasonStoreError)
 	ReasonClientSecret = Reason(event.ReasonClientSecret)
 )
@@ -109,31 +109,31 @@ const (
 	ReasonByToken      = Reason(event.ReasonByToken)      // the provider withdrew the refresh token
 )
 
-// Event is something an operator may want to count, watch or keep. It never holds a code, token, secret,
-// cookie or session id; people and sessions appear as keyed hashes that are the same on every replica, until
-// the first key changes.
+// Event is something that an operator may want to count, watch or keep. It never holds a code,
+// token, secret, cookie or session id. Users and sessions appear as keyed hashes, which are the
+// same on every replica until the first key changes.
 type Event struct {
 	Time        time.Time `json:"time"`
 	Type        EventType `json:"event"`
 	Reason      Reason    `json:"reason,omitempty"`
-	Reference   string    `json:"reference,omitempty"` // as shown to the browser
+	Reference   string    `json:"reference,omitempty"` // as shown to the visitor
 	Provider    string    `json:"provider,omitempty"`  // Provider.Name
 	Issuer      string    `json:"issuer,omitempty"`
 	SubjectHash string    `json:"sub_hash,omitempty"`
 	SessionRef  string    `json:"session_ref,omitempty"`
 	Status      int       `json:"status,omitempty"`  // the HTTP status answered
-	Err         error     `json:"-"`                 // the cause: a [LoginError] of login.failed; may be nil
+	Err         error     `json:"-"`                 // the cause; a [LoginError] if login.failed
 	Detail      string    `json:"detail,omitempty"`  // the cause, in words
 	Hint        string    `json:"hint,omitempty"`    // what an operator can do
 	Dropped     uint64    `json:"dropped,omitempty"` // events lost to a full queue before this one
 }
 
-// events hands events to the log and to OnEvent.
+// events passes events on to the log and to OnEvent.
 type events struct {
 	logger  *slog.Logger
 	onEvent func(Event)
 	queue   *event.Queue[Event]
-	ill     atomic.Int64 // when the store was last reported ill, in unix nanoseconds
+	ill     atomic.Int64 // when a store error was last reported, in unix nanoseconds
 }
 
 func newEvents(logger *slog.Logger, onEvent func(Event)) *events {
@@ -147,7 +147,7 @@ func (e *events) emit(ev Event) {
 	e.queue.Put(ev)
 }
 
-// hand gives one event to the sinks. A panic of OnEvent must not end the process that serves everybody.
+// hand passes one event to the log and to OnEvent. A panic of OnEvent must not end the process.
 func (e *events) hand(ev Event, dropped uint64) {
 	ev.Dropped = dropped
 	defer func() {
@@ -161,8 +161,8 @@ func (e *events) hand(ev Event, dropped uint64) {
 	}
 }
 
-// storeUnavailable reports trouble with the store at most once a second: an outage under traffic is
-// one fact.
+// storeUnavailable reports an error of the store, at most once a second: during an outage every
+// request meets one.
 func (e *events) storeUnavailable(err error) {
 	now, last := time.Now().UnixNano(), e.ill.Load()
 	if now-last < int64(time.Second) || !e.ill.CompareAndSwap(last, now) {

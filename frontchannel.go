@@ -2,40 +2,35 @@ package oidcgate
 
 import (
 	"net/http"
+	"net/url"
 
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// frontchannelLogout is GET /auth/frontchannel-logout, in a frame of the provider's page. It ends the session
-// of this browser, if issuer and sid are both given and both its own; anyone can make a browser send the
-// request, and nobody else knows the sid. Nothing is asked of the provider, which is logging out itself.
+// frontchannelLogout is GET /auth/frontchannel-logout, in a frame of the provider's page. It ends
+// the session of this browser only if iss and sid are those of the session: any page can make a
+// browser send this request, but only the provider knows the sid. It sends no request to the
+// provider.
 func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *upstream) {
 	if r.Method != http.MethodGet {
 		g.methodNotAllowed(w, r, "GET")
 		return
 	}
 	v := g.load(w, r)
-	ownHeaders(w)
-	h := w.Header()
-	h.Del("X-Frame-Options") // which cannot name a site
-	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "+up.frameOrigins())
-	h.Set("Content-Type", "text/plain; charset=utf-8")
+	frameHeaders(w, up)
 	if v.err != nil {
 		g.tryLater(w)
 		return
 	}
-	q := r.URL.Query()
-	if v.identity == nil || len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" ||
-		q.Get("iss") != v.identity.Issuer() || q.Get("sid") != v.identity.ProviderSessionID() {
+	if v.identity == nil || !namesSession(r.URL.Query(), v.identity) {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
 	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
-	_, err := g.keeper.EndProviderSession(
-		ctx, v.identity.Issuer(), v.identity.ProviderSessionID(), event.ReasonFrontchannel)
-	if err != nil {
+	iss, sid := v.identity.Issuer(), v.identity.ProviderSessionID()
+	if _, err := g.keeper.EndProviderSession(ctx, iss, sid, event.ReasonFrontchannel); err != nil {
 		g.tryLater(w)
 		return
 	}
@@ -43,7 +38,23 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 	w.WriteHeader(http.StatusOK)
 }
 
-// frameOrigins are where the provider's logout page may be.
+// frameHeaders lets the provider's logout page load this answer in a frame.
+func frameHeaders(w http.ResponseWriter, up *upstream) {
+	ownHeaders(w)
+	h := w.Header()
+	h.Del("X-Frame-Options") // it cannot name a site
+	h.Set("Content-Security-Policy",
+		"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "+up.frameOrigins())
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+}
+
+// namesSession reports whether iss and sid, each given once, name the session of id.
+func namesSession(q url.Values, id *Identity) bool {
+	return len(q["iss"]) == 1 && len(q["sid"]) == 1 && q.Get("sid") != "" &&
+		q.Get("iss") == id.Issuer() && q.Get("sid") == id.ProviderSessionID()
+}
+
+// frameOrigins returns the origins at which the provider's logout page may be.
 func (up *upstream) frameOrigins() string {
 	origins := up.origin
 	if end := up.client.EndSessionOrigin(); end != "" && end != up.origin {

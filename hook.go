@@ -12,8 +12,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// Login is a login that passed every check, as [Config.OnLogin] sees it before the session exists. It must
-// not be kept after OnLogin returns, nor used concurrently.
+// Login is a login that passed every check, as [Config.OnLogin] gets it before the session exists.
+// Do not keep it after OnLogin returns, and do not use it concurrently.
 type Login struct {
 	identity *Identity
 	returnTo string
@@ -21,20 +21,22 @@ type Login struct {
 }
 
 // NewLogin returns a login for tests of an OnLogin function.
-func NewLogin(id *Identity, returnTo string) *Login { return &Login{identity: id, returnTo: returnTo} }
+func NewLogin(id *Identity, returnTo string) *Login {
+	return &Login{identity: id, returnTo: returnTo}
+}
 
-// Identity returns who logs in, as the session will show it: after Drop and Set another than before.
+// Identity returns the identity that logs in, with the changes made by Drop, Set and SetLabel.
 func (l *Login) Identity() *Identity { return l.identity }
 
 // ReturnTo returns the path the visitor goes back to. It is empty when IsReread is true.
 func (l *Login) ReturnTo() string { return l.returnTo }
 
-// IsReread reports that nobody logs in: the claims of a session were read again ([TokenOptions.ClaimsMaxAge]). An error
-// ends the session.
+// IsReread reports that OnLogin is called not for a login, but because the claims of a session were
+// read again ([TokenOptions.ClaimsMaxAge]). An error of OnLogin then ends the session.
 func (l *Login) IsReread() bool { return l.again }
 
-// Drop removes claims the application has no use for, so that they take no room in the session. Those the
-// protocol needs stay.
+// Drop removes claims that the application does not use, so that they take no room in the session.
+// Claims that the protocol needs are kept.
 func (l *Login) Drop(names ...string) {
 	dropped := make(map[string]bool, len(names))
 	for _, name := range names {
@@ -48,17 +50,17 @@ func (l *Login) Drop(names ...string) {
 	l.identity = &id
 }
 
-// SetLabel says what the session is called in the user's list of sessions: "Firefox on Linux", say, made from the
-// request that the application keeps in the context. Up to 200 bytes of it are kept.
+// SetLabel sets the name of the session in the user's list of sessions, such as "Firefox on Linux",
+// made from a request that the application keeps in the context. The first 200 bytes are kept.
 func (l *Login) SetLabel(label string) {
 	id := *l.identity
 	id.record.Label = strings.ToValidUTF8(label[:min(len(label), 200)], "")
 	l.identity = &id
 }
 
-// Set gives the identity a claim of the application's own, or its own value of a provider's claim: the
-// groups that matter out of three thousand, say. The provider's value is dropped. Set fails for claims of
-// the protocol and for values that encoding/json cannot write.
+// Set gives the identity a claim of the application. It replaces a claim of that name from the
+// provider: for example three thousand groups by the few that the application uses. Set fails for
+// claims of the protocol and for values that encoding/json cannot write.
 func (l *Login) Set(name string, value any) error {
 	if session.IsProtocolClaim(name) {
 		return fmt.Errorf("oidcgate: claim %q is the protocol's and cannot be set", name)
@@ -74,24 +76,26 @@ func (l *Login) Set(name string, value any) error {
 	return nil
 }
 
-// Deny returns an error by which [Config.OnLogin] refuses a visitor: the browser gets status 403 and the
-// text, which should say what to do ("Ask the office for an account").
+// Deny returns an error with which [Config.OnLogin] refuses a visitor: the browser gets status 403
+// and the text, which should say what to do ("Ask the office for an account").
 func Deny(text string) error { return &denial{text} }
 
 type denial struct{ text string }
 
 func (d *denial) Error() string { return "denied by OnLogin: " + d.text }
 
-// askApplication runs OnLogin. What it refuses has no session, and a panic of it is an error of this login
-// and not the end of the process.
+// askApplication runs OnLogin and returns why it refuses the login, or nil. A panic of OnLogin
+// fails this login and does not end the process.
 func (g *Gate) askApplication(ctx context.Context, login *Login) (refused *LoginError) {
 	if g.config.OnLogin == nil {
 		return nil
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			g.config.Logger.Error("oidcgate: OnLogin panicked", "panic", v, "stack", string(debug.Stack()))
-			refused = &LoginError{Status: http.StatusInternalServerError, Reason: ReasonHookError, Err: errors.New("OnLogin panicked")}
+			stack := string(debug.Stack())
+			g.config.Logger.Error("oidcgate: OnLogin panicked", "panic", v, "stack", stack)
+			err := errors.New("OnLogin panicked")
+			refused = failure(http.StatusInternalServerError, ReasonHookError, err)
 		}
 	}()
 	err := g.config.OnLogin(ctx, login)
@@ -100,7 +104,9 @@ func (g *Gate) askApplication(ctx context.Context, login *Login) (refused *Login
 	case err == nil:
 		return nil
 	case errors.As(err, &denied):
-		return &LoginError{Status: http.StatusForbidden, Reason: ReasonPolicyDenied, Err: err, text: denied.text}
+		refused = failure(http.StatusForbidden, ReasonPolicyDenied, err)
+		refused.text = denied.text
+		return refused
 	}
-	return &LoginError{Status: http.StatusInternalServerError, Reason: ReasonHookError, Err: err}
+	return failure(http.StatusInternalServerError, ReasonHookError, err)
 }

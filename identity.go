@@ -9,18 +9,19 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// Identity is who is signed in: the verified claims of the ID Token, those of userinfo beside them, and the
-// times of the session. It is immutable and safe for concurrent use. The key of a user is Issuer and
-// Subject together (OpenID Connect Core, section 5.7), never an e-mail address, which changes hands.
+// Identity is the signed-in user: the verified claims of the ID Token, the claims that userinfo
+// adds, and the times of the session. It is immutable and safe for concurrent use. The key of a
+// user is Issuer and Subject together (OpenID Connect Core, section 5.7), never an e-mail address,
+// which may later belong to somebody else.
 type Identity struct {
 	record      session.Identity
 	expires     time.Time
 	idleExpires time.Time
 }
 
-// NewIdentity makes an identity for tests and for other ways of logging in, with a session that began now
-// and has the lifetime of an hour. The claims may hold anything encoding/json can write; "iss" and "sub"
-// in them are replaced.
+// NewIdentity makes an identity for tests and for other ways of logging in. Its session begins now
+// and lasts an hour. The claims may hold anything that encoding/json can write; "iss" and "sub" in
+// them are replaced.
 func NewIdentity(issuer, subject string, other map[string]any) (*Identity, error) {
 	if issuer == "" || subject == "" {
 		return nil, errors.New("oidcgate: an identity needs an issuer and a subject")
@@ -44,7 +45,7 @@ func (id *Identity) text(name string) string {
 	return s
 }
 
-// protocol reads a claim that only the ID Token can make.
+// protocol returns a claim that only the ID Token may state.
 func (id *Identity) protocol(name string) string {
 	v, _ := id.record.IDToken.Get(name)
 	s, _ := v.Str()
@@ -57,15 +58,15 @@ func (id *Identity) Issuer() string { return id.protocol("iss") }
 // Subject returns the user's identifier at the issuer, "sub".
 func (id *Identity) Subject() string { return id.protocol("sub") }
 
-// ProviderSessionID returns the provider's identifier of its session, "sid", or "" when it sent none. It is not the
-// gate's session id, which nobody gets to see.
+// ProviderSessionID returns the provider's identifier of its own session, "sid", or "" when it sent
+// none. It is not the gate's session id, which is secret.
 func (id *Identity) ProviderSessionID() string { return id.protocol("sid") }
 
 // ProviderName returns the Name of the provider the visitor logged in with.
 func (id *Identity) ProviderName() string { return id.record.Provider }
 
-// AuthTime returns when the user last authenticated at the provider, "auth_time", or the zero time when
-// the provider did not say.
+// AuthTime returns when the user last authenticated at the provider, "auth_time", or the zero time
+// when the provider did not say.
 func (id *Identity) AuthTime() time.Time {
 	v, _ := id.record.IDToken.Get("auth_time")
 	t, _ := v.Time()
@@ -84,14 +85,14 @@ func (id *Identity) AMR() []string {
 // Created returns when the session began.
 func (id *Identity) Created() time.Time { return id.record.Created }
 
-// Expires returns when the session ends at the latest, however busy it is.
+// Expires returns when the session ends at the latest, even if it is in use.
 func (id *Identity) Expires() time.Time { return id.expires }
 
 // IdleExpires returns when the session ends unless it is used before.
 func (id *Identity) IdleExpires() time.Time { return id.idleExpires }
 
-// Name returns what to call the user: the first there is of "name", "preferred_username", "nickname" and
-// "given_name", or else the subject. It identifies nobody.
+// Name returns a name to show for the user: the first of "name", "preferred_username", "nickname"
+// and "given_name" that is present, or else the subject. Several users may have the same.
 func (id *Identity) Name() string {
 	for _, claim := range [...]string{"name", "preferred_username", "nickname", "given_name"} {
 		if s := id.text(claim); s != "" {
@@ -101,9 +102,10 @@ func (id *Identity) Name() string {
 	return id.Subject()
 }
 
-// Email returns the claim "email" and whether the provider says that it is verified: "email_verified" is
-// the boolean true, not a string, from the same source as the address, and the address has one "@". It is
-// no key for a user: addresses change hands.
+// Email returns the claim "email" and whether the provider says that it is verified:
+// "email_verified" is the boolean true, not a string, from the same source as the address, and the
+// address has one "@". Do not use it as the key of a user: an address may later belong to somebody
+// else.
 func (id *Identity) Email() (address string, verified bool) {
 	for _, o := range id.sources() {
 		v, ok := o.Get("email")
@@ -118,11 +120,11 @@ func (id *Identity) Email() (address string, verified bool) {
 	return "", false
 }
 
-// FromUserinfo reports whether the claim comes from the userinfo endpoint: from the provider over TLS, but
-// not signed into the ID Token.
+// FromUserinfo reports whether the claim comes from the userinfo endpoint. Such a claim came from
+// the provider over TLS, but it is not in the signed ID Token.
 func (id *Identity) FromUserinfo(claim string) bool {
 	_, set := id.record.Application.Get(claim)
 	_, signed := id.record.IDToken.Get(claim)
-	_, there := id.record.Userinfo.Get(claim)
-	return there && !signed && !set
+	_, present := id.record.Userinfo.Get(claim)
+	return present && !signed && !set
 }

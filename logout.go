@@ -14,19 +14,25 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// logout is POST /auth/logout, from this site only: a page elsewhere cannot sign a visitor out. A GET, which
-// any link can make, asks first.
+// logout is POST /auth/logout. It accepts requests from this site only, so that a page of another
+// site cannot sign a visitor out. A GET, which any link can make, shows a page that asks first.
 func (g *Gate) logout(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		g.confirmLogout(w, r)
 	case http.MethodPost:
 		if err := g.origins.Check(r); err != nil {
-			g.showPage(w, r, Page{Status: http.StatusForbidden, Title: "Not from here", Text: "Another site tried to sign you out. You are still signed in."})
+			g.showPage(w, r, Page{
+				Status: http.StatusForbidden, Title: "Not from here",
+				Text: "Another site tried to sign you out. You are still signed in.",
+			})
 			return
 		}
 		if parseForm(w, r) != nil {
-			g.showPage(w, r, Page{Status: http.StatusBadRequest, Title: "Not understood", Text: "The form could not be read. You are still signed in."})
+			g.showPage(w, r, Page{
+				Status: http.StatusBadRequest, Title: "Not understood",
+				Text: "The form could not be read. You are still signed in.",
+			})
 			return
 		}
 		returnTo := r.PostForm.Get("return_to")
@@ -40,19 +46,21 @@ func (g *Gate) logout(w http.ResponseWriter, r *http.Request) {
 }
 
 const (
-	maxForm  = 32 << 10        // of what is posted to the gate, in bytes
-	formTime = 5 * time.Second // for it to arrive
+	maxForm  = 32 << 10        // bytes that a form may have
+	formTime = 5 * time.Second // in which a form must arrive
 )
 
-// parseForm reads a form that is short and arrives soon: who sends a byte a second holds no connection.
+// parseForm reads a form of up to maxForm bytes that arrives within formTime. A client that sends a
+// byte a second cannot hold a connection.
 func parseForm(w http.ResponseWriter, r *http.Request) error {
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(formTime)) // where the server can
+	_ = control.SetReadDeadline(time.Now().Add(formTime)) // not every server supports it
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
 		return err
 	}
-	_ = control.SetReadDeadline(time.Time{}) // else the server takes its end for the client's leaving
+	// At a deadline that is still set, the server would cancel the request's context.
+	_ = control.SetReadDeadline(time.Time{})
 	return nil
 }
 
@@ -78,16 +86,16 @@ func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// Logout signs the visitor out, as POST /auth/logout does, from a handler of the application: it
-// ends the session here, then sends the browser to the provider's logout. That leads back to
-// returnTo, a path of this site, or to a page that says "signed out" when returnTo is empty. The
-// handler returns after it. The application makes sure that the request is the visitor's wish: a
-// POST, behind [http.CrossOriginProtection].
+// Logout signs the visitor out from a handler of the application, as POST /auth/logout does: it
+// ends the session here, then sends the browser to the provider's logout. The provider sends it
+// back to returnTo, a path of this site, or to a page that says "signed out" when returnTo is
+// empty. The handler must not write after it. The application makes sure that the visitor meant the
+// request: it is a POST behind [http.CrossOriginProtection].
 func (g *Gate) Logout(w http.ResponseWriter, r *http.Request, returnTo string) {
 	g.signOut(w, r, returnTo)
 }
 
-// signOut ends the session here first: whatever the provider does then, this site is signed out
+// signOut ends the session here first, so that the visitor is signed out whatever the provider does
 // (OpenID Connect RP-Initiated Logout, section 2). When the store cannot end it, the page says so.
 func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) {
 	returnTo = g.afterLogout(returnTo)
@@ -105,7 +113,9 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 		g.notSignedOut(w, r)
 		return
 	}
-	if location, ok := g.endSession(w, r, v, hint, returnTo); ok {
+	back := logoutReturn{State: rand.Text(), ReturnTo: returnTo}
+	location, ok := g.endSession(r.Context(), g.upstreamOf(v), hint, back.State)
+	if ok && g.keepLogout(w, back) == nil {
 		redirect(w, location)
 		return
 	}
@@ -113,21 +123,30 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 }
 
 // endVisit ends the session of a request and deletes its cookie. It returns the ID Token that names
-// the session to the provider. A session that this replica could not read is ended too: another
-// replica, with a newer key, might read it.
+// the session to the provider, or "". A session that this replica could not read is ended too,
+// because another replica with a newer key might read it.
 func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint string, err error) {
-	ctx, cancel := session.Detached(r.Context())
-	defer cancel()
-	if v.id == "" {
-		if v.asked == "" {
-			return "", nil
-		}
-		if err := g.keeper.End(ctx, v.asked); err != nil {
-			return "", err
-		}
-		g.clearCookie(w, g.config.Site.CookieName)
+	if v.asked == "" {
 		return "", nil
 	}
+	ctx, cancel := session.Detached(r.Context())
+	defer cancel()
+	if v.id != "" {
+		hint, err = g.endSignedIn(ctx, r, v)
+	} else {
+		err = g.keeper.End(ctx, v.asked)
+	}
+	if err != nil {
+		return "", err
+	}
+	g.clearCookie(w, g.config.Site.CookieName)
+	return hint, nil
+}
+
+// endSignedIn ends the visitor's session, revokes its refresh token and returns its ID Token.
+func (g *Gate) endSignedIn(
+	ctx context.Context, r *http.Request, v *visit,
+) (hint string, err error) {
 	s, t := v.session(), g.lastTokens(r.Context(), v)
 	g.events.emit(Event{
 		Type: EventLogoutStarted, Provider: s.Identity.Provider,
@@ -136,7 +155,6 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 	if err := g.keeper.EndSession(ctx, s, event.ReasonByUser); err != nil {
 		return "", err
 	}
-	g.clearCookie(w, g.config.Site.CookieName)
 	asker{g}.Revoke(r.Context(), &s.Identity, t.RefreshToken)
 	return t.IDToken, nil
 }
@@ -150,8 +168,9 @@ func (g *Gate) notSignedOut(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// lastTokens returns the tokens of a session that is about to end: the ID Token names it to the provider, and
-// the refresh token is to be revoked. Without them the logout is as good, here.
+// lastTokens returns the tokens of a session that is about to end: the ID Token names it to the
+// provider, and the refresh token is to be revoked. If they cannot be read, it returns none, and
+// the logout goes on.
 func (g *Gate) lastTokens(ctx context.Context, v *visit) *session.Tokens {
 	t, err := g.keeper.Tokens(ctx, v.id)
 	if err != nil {
@@ -160,30 +179,25 @@ func (g *Gate) lastTokens(ctx context.Context, v *visit) *session.Tokens {
 	return t
 }
 
-// endSession returns the provider's logout address. A provider that has none, is not known any more or does
-// not answer is no obstacle: the visitor is signed out here.
-func (g *Gate) endSession(w http.ResponseWriter, r *http.Request, v *visit, hint, returnTo string) (string, bool) {
-	up := g.upstreamOf(v)
+// endSession returns the provider's logout address. It returns false when the provider is not known
+// any more, has no such address or does not answer: then the visitor is signed out of this site
+// only.
+func (g *Gate) endSession(ctx context.Context, up *upstream, hint, state string) (string, bool) {
 	if up == nil {
 		return "", false
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), metadataTimeout)
+	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
 	defer cancel()
 	if _, err := up.client.Metadata(ctx); err != nil {
 		return "", false
 	}
-	back := logoutReturn{State: rand.Text(), ReturnTo: returnTo}
-	location, ok := up.client.EndSessionURL(hint, back.State, g.config.origin+g.config.basePath+g.config.Site.Prefix+"/logout/done")
-	if !ok || g.keepLogout(w, back) != nil {
-		return "", false
-	}
-	return location, true
+	return up.client.EndSessionURL(hint, state, g.ownURL("/logout/done", ""))
 }
 
-// metadataTimeout is how long a logout waits for the provider's metadata where it is not known yet.
+// metadataTimeout is how long a logout waits for metadata that is not known yet.
 const metadataTimeout = 3 * time.Second
 
-// logoutReturn waits, sealed in a cookie, for the browser to come back from the provider's logout.
+// logoutReturn is kept sealed in a cookie until the browser comes back from the provider's logout.
 type logoutReturn struct {
 	State    string `json:"s"`
 	ReturnTo string `json:"r,omitempty"`
@@ -203,8 +217,9 @@ func (g *Gate) keepLogout(w http.ResponseWriter, back logoutReturn) error {
 	return err
 }
 
-// logoutDone is where the provider sends the browser after its logout. Only the state that this browser took
-// there, once, leads on to another page; anything else gets the plain page.
+// logoutDone is GET /auth/logout/done, where the provider sends the browser after its logout. Only
+// the state that this browser took to the provider leads to ReturnTo, and only once. Every other
+// request gets the page that says "signed out".
 func (g *Gate) logoutDone(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
 		g.methodNotAllowed(w, r, "GET")
@@ -231,7 +246,7 @@ func (g *Gate) openLogout(r *http.Request) (logoutReturn, error) {
 		return back, err
 	}
 	if subtle.ConstantTimeCompare([]byte(r.URL.Query().Get("state")), []byte(back.State)) != 1 {
-		return back, errors.New("another logout's state")
+		return back, errors.New("the state is that of another logout")
 	}
 	return back, nil
 }

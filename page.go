@@ -7,26 +7,26 @@ import (
 	"github.com/oidcgate/oidcgate/internal/page"
 )
 
-// Page is what the browser is told. Everything in it is the gate's own text (or the application's, from
-// [Deny]); nothing comes from the request or from the provider.
+// Page is what the gate tells a visitor. Its texts are the gate's, or the application's from
+// [Deny]; none comes from the request or from the provider.
 type Page struct {
 	Status    int
 	Title     string
 	Text      string // one or two sentences
 	Reason    Reason // of a refused login; empty otherwise
-	Reference string // stands in the log too; empty where there is nothing to look up
+	Reference string // is in the log too; empty if the log has nothing about this page
 	Links     []Link // where to go from here
 	form      *page.Form
 }
 
-// Link is a way on from a [Page].
+// Link is a link on a [Page].
 type Link struct{ URL, Text string }
 
-// retryAfter is the number of seconds after which a 503 may be tried again.
+// retryAfter is the number of seconds after which a client may try again after a 503.
 const retryAfter = "5"
 
-// ownHeaders sets what every answer of the gate's own has, redirects included: it stays out of caches and
-// frames, tells the next site nothing of its address, and is what its Content-Type says.
+// ownHeaders sets the headers of every answer that the gate itself makes, redirects included: it is
+// not cached, not framed, not named in a Referer, and read only as its Content-Type says.
 func ownHeaders(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -36,15 +36,15 @@ func ownHeaders(w http.ResponseWriter) {
 	h.Set("Content-Security-Policy", "frame-ancestors 'none'")
 }
 
-// redirect sends the browser to an address the gate made: an absolute one, set directly. http.Redirect would
-// rewrite it, so that what was checked is not what is sent.
+// redirect sends the browser to an absolute address that the gate made. It does not use
+// http.Redirect, which may rewrite the address after it was checked.
 func redirect(w http.ResponseWriter, location string) {
 	ownHeaders(w)
 	w.Header().Set("Location", location)
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// showPage answers with a page, or with problem+json (RFC 9457) where the client is a script.
+// showPage answers with a page, or with problem+json (RFC 9457) if the client is a script.
 func (g *Gate) showPage(w http.ResponseWriter, r *http.Request, p Page) {
 	ownHeaders(w)
 	if isScript(r) {
@@ -56,12 +56,12 @@ func (g *Gate) showPage(w http.ResponseWriter, r *http.Request, p Page) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	if p.Status >= http.StatusBadRequest && g.config.ErrorPage != nil {
-		g.config.ErrorPage(w, r, p) // the policy for content is the application's, which has styles of its own
+		g.config.ErrorPage(w, r, p) // sets a Content-Security-Policy that fits its own styles
 		return
 	}
 	h.Set("Content-Security-Policy", page.Policy(p.form))
 	if p.form != nil {
-		// With no-referrer browsers post "Origin: null", which the check of the origin refuses.
+		// With no-referrer, browsers post "Origin: null", which the check of the origin refuses.
 		h.Set("Referrer-Policy", "same-origin")
 	}
 	w.WriteHeader(p.Status)
@@ -81,7 +81,9 @@ func (p Page) html() page.Page {
 }
 
 func (g *Gate) writeProblem(w http.ResponseWriter, p Page) {
-	problem := map[string]any{"type": "about:blank", "title": p.Title, "status": p.Status, "detail": p.Text}
+	problem := map[string]any{
+		"type": "about:blank", "title": p.Title, "status": p.Status, "detail": p.Text,
+	}
 	if p.Reference != "" {
 		problem["reference"] = p.Reference
 	}
@@ -101,5 +103,8 @@ func (g *Gate) writeProblem(w http.ResponseWriter, p Page) {
 
 func (g *Gate) methodNotAllowed(w http.ResponseWriter, r *http.Request, allow string) {
 	w.Header().Set("Allow", allow)
-	g.showPage(w, r, Page{Status: http.StatusMethodNotAllowed, Title: "Not like this", Text: "This address does not answer to this kind of request."})
+	g.showPage(w, r, Page{
+		Status: http.StatusMethodNotAllowed, Title: "Wrong method",
+		Text: "This address does not accept requests of this kind.",
+	})
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/returnto"
 )
 
-// returnTo checks where a visitor wants to go after the login. What is not a path of this site is replaced by
-// the default path; it never fails the login.
+// returnTo returns the path to go to after the login. A value that is not a path of this site is
+// replaced by the default path; the login goes on.
 func (g *Gate) returnTo(value string) string {
 	if value == "" {
 		return g.config.Site.DefaultPath
@@ -24,10 +24,13 @@ func (g *Gate) returnTo(value string) string {
 func (g *Gate) rejectReturnTo(value string, err error) {
 	var reason returnto.Reason
 	errors.As(err, &reason)
-	g.events.emit(Event{Type: EventReturnToRejected, Reason: Reason(reason), Detail: fmt.Sprintf("%d bytes", len(value))})
+	g.events.emit(Event{
+		Type: EventReturnToRejected, Reason: Reason(reason), Detail: fmt.Sprintf("%d bytes", len(value)),
+	})
 }
 
-// afterLogout checks the path to go to after a logout; "" is the page that says "signed out".
+// afterLogout returns the path to go to after a logout. "" means the page that says "signed out";
+// it also replaces a value that is not a path of this site.
 func (g *Gate) afterLogout(value string) string {
 	if value == "" {
 		return ""

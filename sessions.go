@@ -12,14 +12,14 @@ import (
 type SessionInfo struct {
 	ID       string    // for [Sessions.End]; of no use as a cookie
 	Provider string    // Name of the provider
-	Label    string    // what [Login.SetLabel] was told: the browser, a place
+	Label    string    // from [Login.SetLabel]: the browser, a place
 	Created  time.Time // when the visitor logged in
 	Current  bool      // it is the one of this request
 }
 
-// Sessions lists and ends sessions. All methods work over all replicas, at once, and cost what the
-// user's own sessions cost; none looks through the others. Their errors wrap [ErrStoreUnavailable] when
-// the store cannot answer: then some sessions may have been ended, and the call can be made again.
+// Sessions lists and ends sessions. All methods act on all replicas at once. Their cost grows with
+// the number of the user's own sessions, not of all sessions. When the store cannot answer, their
+// errors wrap [ErrStoreUnavailable]: some sessions may have ended, and the call can be made again.
 type Sessions struct{ gate *Gate }
 
 // Sessions returns the sessions of the gate's visitors.
@@ -44,8 +44,8 @@ func (s Sessions) List(ctx context.Context) ([]SessionInfo, error) {
 	return list, err
 }
 
-// End ends one session of the signed-in visitor. An ID that is not one of the visitor's own is
-// [ErrNoSession].
+// End ends one session of the signed-in visitor. It returns [ErrNoSession] if id is not the ID of
+// one of the visitor's sessions.
 func (s Sessions) End(ctx context.Context, id string) error {
 	v, err := s.gate.signedIn(ctx)
 	if err != nil {
@@ -54,7 +54,7 @@ func (s Sessions) End(ctx context.Context, id string) error {
 	return s.gate.keeper.EndOne(ctx, v.session(), session.Handle(id), event.ReasonByUser)
 }
 
-// EndOthers ends all sessions of the signed-in visitor but this one, and returns their number.
+// EndOthers ends all other sessions of the signed-in visitor and returns their number.
 func (s Sessions) EndOthers(ctx context.Context) (int, error) {
 	v, err := s.gate.signedIn(ctx)
 	if err != nil {
@@ -63,16 +63,16 @@ func (s Sessions) EndOthers(ctx context.Context) (int, error) {
 	return s.gate.keeper.EndOthers(ctx, v.session(), event.ReasonByUser)
 }
 
-// EndUser ends all sessions of a user, those included whose login is under way, and returns their
-// number. It is for administrators and asks nobody's leave.
+// EndUser ends all sessions of a user and returns their number. Logins of the user that are under
+// way are refused. It is for administrators: it needs no signed-in visitor.
 func (s Sessions) EndUser(ctx context.Context, issuer, subject string) (int, error) {
 	user := session.User{Issuer: issuer, Subject: subject}
 	return s.gate.keeper.EndUser(ctx, user, time.Now(), event.ReasonByAdmin)
 }
 
-// EndProviderSession is [Sessions.EndUser] for the session that the provider calls sid. It is taken
-// to be over at the provider too: no login out of it begins a session here for about
-// [Limits.LoginTimeout].
+// EndProviderSession is [Sessions.EndUser] for the sessions that began from the provider's session
+// sid. That session is taken to be over at the provider too: for about [Limits.LoginTimeout] no
+// login from it begins a session here.
 func (s Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
 	return s.gate.keeper.EndProviderSession(ctx, issuer, sid, event.ReasonByAdmin)
 }

@@ -20,17 +20,18 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// Values returns the scs manager for the application's own values in the session of a signed-in visitor:
-// Put, Get, PopString and the like, with the request's context. It panics unless Config.EnableValues is true.
+// Values returns the scs manager for the application's own values in the session of a signed-in
+// visitor: Put, Get, PopString and the like, with the request's context. It panics unless
+// Config.EnableValues is true.
 //
-// Values are saved before the first byte of the answer, and once more when the handler returns if it changed
-// some after that; Commit saves at once and tells whether it worked. A handler that panics saves nothing.
-// Where two requests save at the same time, the keys that each changed count. A value of a type of the
-// application's needs [gob.Register]. A visitor who is not logged in has no values: what is put there is
-// dropped, with an event.
+// Values are saved before the first byte of the answer is sent. If the handler changes values after
+// that, they are saved when it returns. Commit saves at once and returns an error if it fails. A
+// handler that panics saves nothing. When two requests save at the same time, each saves only the
+// keys that it changed. Types of the application's need [gob.Register]. A visitor who is not logged
+// in has no values: values put then are dropped, with an event.
 //
-// Ending and renewing a session is the gate's: Destroy, RenewToken and MergeSession return an error, and
-// nothing is changed. SetDeadline and the manager's fields have no effect.
+// Only the gate ends and renews sessions: Destroy, RenewToken and MergeSession return an error and
+// change nothing. SetDeadline and the manager's fields have no effect.
 func (g *Gate) Values() *scs.SessionManager {
 	if g.values == nil {
 		panic("oidcgate: Values needs Config.EnableValues to be true")
@@ -38,13 +39,13 @@ func (g *Gate) Values() *scs.SessionManager {
 	return g.values
 }
 
-// newValues returns the manager of the application's values. It is made by scs.New, because the
-// application calls it with contexts in which the data of an outer gate may stand too: only scs.New
-// gives a manager a key of its own. scs.New also starts a goroutine, for a memory store that is not
-// used here. scs has no safe way to stop it; it wakes once a minute and does nothing.
+// newValues returns the manager of the application's values. It uses scs.New, because the context
+// of a request may also hold the values of an outer gate, and only scs.New gives each manager a
+// context key of its own. scs.New also starts a goroutine for a memory store that is not used here.
+// scs has no safe way to stop it; it wakes once a minute and does nothing.
 func newValues(g *Gate) *scs.SessionManager {
 	for _, v := range []any{time.Time{}, map[string]any{}, []any{}} {
-		gob.Register(v) // scs takes them and gob refuses them, at the end of the request
+		gob.Register(v) // else gob refuses these types when the request is saved
 	}
 	m := scs.New()
 	m.Lifetime = g.config.SessionLifetime
@@ -53,15 +54,16 @@ func newValues(g *Gate) *scs.SessionManager {
 	return m
 }
 
-// savedValues is what a request knows of the application's values.
+// savedValues is the state of the application's values during one request.
 type savedValues struct {
 	loaded  bool
-	dropped bool           // there is no session to keep them in; the event was told
+	dropped bool           // there is no session to keep them in; the event was emitted
 	base    claims.Object  // as the handler got them
-	stored  session.Values // as they lie in the store, as far as known
+	stored  session.Values // the record in the store when it was last read or written
 }
 
-// valuesCodec frames each value by itself, in gob, so that two requests' changes can be told apart by key.
+// valuesCodec encodes each value on its own, with gob, so that the changes of two requests can be
+// merged by key.
 type valuesCodec struct{}
 
 // Encode implements scs.Codec.
@@ -78,8 +80,8 @@ func (valuesCodec) Encode(_ time.Time, values map[string]any) ([]byte, error) {
 	return []byte(o), nil
 }
 
-// Decode implements scs.Codec. A value whose type this build does not know is left out, and left in the
-// store.
+// Decode implements scs.Codec. A value of a type that this build does not know is left out here and
+// stays in the store.
 func (valuesCodec) Decode(b []byte) (time.Time, map[string]any, error) {
 	values := make(map[string]any)
 	for name, v := range claims.Object(b).All() {
@@ -97,7 +99,7 @@ func decodeValue(v claims.Value) (any, bool) {
 	return value, err == nil
 }
 
-// changes applies to current what was changed between base and mine.
+// changes applies to current the changes that lead from base to mine.
 func changes(base, mine, current claims.Object) claims.Object {
 	for name, v := range mine.All() {
 		if old, ok := base.Get(name); !ok || !sameValue(old, v) {
@@ -111,7 +113,8 @@ func changes(base, mine, current claims.Object) claims.Object {
 	})
 }
 
-// sameValue compares two framed values. gob writes equal maps in any order.
+// sameValue compares two encoded values. It decodes them, because gob writes the keys of equal maps
+// in any order.
 func sameValue(a, b claims.Value) bool {
 	if a == b {
 		return true
@@ -130,8 +133,8 @@ type valuesStore struct {
 var errNotThroughValues = errors.New(
 	"oidcgate: sessions are ended and renewed by the gate, not through Values")
 
-// FindCtx reads the values when the request begins. Later calls are scs's MergeSession, which takes
-// a session id from anywhere.
+// FindCtx reads the values when the request begins. It refuses later calls: they come from scs's
+// MergeSession, which could name any session.
 func (s valuesStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
 	v := visitFrom(ctx, s.gate)
 	if v == nil || v.values.loaded || token != string(v.id) {
@@ -147,11 +150,12 @@ func (s valuesStore) FindCtx(ctx context.Context, token string) ([]byte, bool, e
 		_, ok := decodeValue(value)
 		return ok
 	})
-	return []byte(stored.Current), true, nil // found, even if there are none: scs would drop the id
+	return []byte(stored.Current), true, nil // true even if there are none: else scs drops the id
 }
 
-// CommitCtx saves what the request changed. A record that another request has changed meanwhile is
-// read again, and the changes go on top. A session that was ended meanwhile gets no record.
+// CommitCtx saves what the request changed. If another request has changed the record meanwhile, it
+// is read again and the changes are applied to it. A session that has ended meanwhile gets no
+// record.
 func (s valuesStore) CommitCtx(ctx context.Context, _ string, b []byte, _ time.Time) error {
 	v := visitFrom(ctx, s.gate)
 	if v == nil || v.id == "" {
@@ -169,10 +173,11 @@ func (s valuesStore) CommitCtx(ctx context.Context, _ string, b []byte, _ time.T
 	return err
 }
 
-// DeleteCtx is scs's Destroy, RenewToken and MergeSession.
+// DeleteCtx is called by scs's Destroy, RenewToken and MergeSession.
 func (valuesStore) DeleteCtx(context.Context, string) error { return errNotThroughValues }
 
-// loadValues gives the request's context its values. Where they cannot be read, the session cannot either.
+// loadValues returns the visit's context with the values in it. If they cannot be read, the session
+// counts as unreadable too.
 func (g *Gate) loadValues(v *visit) context.Context {
 	ctx, err := g.values.Load(v, string(v.id))
 	if err == nil {
@@ -183,8 +188,11 @@ func (g *Gate) loadValues(v *visit) context.Context {
 	return ctx
 }
 
-// serveWithValues runs the application's handler behind a ResponseWriter that saves values in time.
-func (g *Gate) serveWithValues(next http.Handler, w http.ResponseWriter, r *http.Request, v *visit) {
+// serveWithValues runs the application's handler with a ResponseWriter that saves the values before
+// it sends the first byte.
+func (g *Gate) serveWithValues(
+	next http.Handler, w http.ResponseWriter, r *http.Request, v *visit,
+) {
 	ctx := g.loadValues(v)
 	s := saver.New(w,
 		func() error { return g.saveValues(ctx, v) },
@@ -193,27 +201,31 @@ func (g *Gate) serveWithValues(next http.Handler, w http.ResponseWriter, r *http
 	s.Finish()
 }
 
-// saveValues saves the values if they were changed. The browser may have left: what the handler put is saved
-// all the same.
+// saveValues saves the values if they were changed, even if the browser has closed the connection.
 func (g *Gate) saveValues(ctx context.Context, v *visit) error {
 	if g.values.Status(ctx) != scs.Modified || v.values.dropped {
 		return nil
 	}
 	if v.identity == nil && v.err == nil {
 		v.values.dropped = true
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: Reason(event.ReasonAnonymous), Detail: "values were put while nobody is signed in"})
+		g.events.emit(Event{Type: EventValuesNotSaved, Reason: Reason(event.ReasonAnonymous),
+			Detail: "values were put while nobody is signed in"})
 		return nil
 	}
-	ctx, cancel := session.Detached(ctx)
+	detached, cancel := session.Detached(ctx)
 	defer cancel()
-	_, _, err := g.values.Commit(ctx)
+	_, _, err := g.values.Commit(detached)
+	if err == nil {
+		return nil
+	}
+	failed := Event{
+		Type: EventValuesNotSaved, Reason: ReasonStoreError,
+		SessionRef: g.sessionRef(g.keeper.Handle(v.id)), Detail: err.Error(),
+	}
 	if errors.Is(err, ErrNoSession) {
 		v.values.dropped = true
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: Reason(event.ReasonSessionEnded), SessionRef: g.sessionRef(g.keeper.Handle(v.id))})
-		return nil
+		failed.Reason, failed.Detail, err = Reason(event.ReasonSessionEnded), "", nil
 	}
-	if err != nil {
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: ReasonStoreError, SessionRef: g.sessionRef(g.keeper.Handle(v.id)), Detail: err.Error()})
-	}
+	g.events.emit(failed)
 	return err
 }

@@ -1,5 +1,6 @@
-// Command apitext prints the exported API of the module in the current directory, one declaration a line and sorted,
-// so that a review shows what changes for its users. scripts/api compares the lines with api.txt.
+// Command apitext prints the exported API of the module in the current directory: one declaration
+// in a line, sorted. scripts/api compares the lines with api.txt, so that a review shows what
+// changes for users.
 package main
 
 import (
@@ -29,9 +30,8 @@ func run(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	imports := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) {
-		return os.Open(packages[path].Export)
-	})
+	open := func(path string) (io.ReadCloser, error) { return os.Open(packages[path].Export) }
+	imports := importer.ForCompiler(token.NewFileSet(), "gc", open)
 	for _, path := range slices.Sorted(maps.Keys(packages)) {
 		if !packages[path].public() {
 			continue
@@ -49,22 +49,24 @@ func run(w io.Writer) error {
 	return nil
 }
 
-// A listed package is what go list says about it.
+// listed is a package as go list describes it.
 type listed struct {
 	ImportPath string
 	Name       string
-	DepOnly    bool   // not of this module
-	Export     string // the file with what the compiler tells importers
+	DepOnly    bool   // it belongs to another module
+	Export     string // the file with the export data of the compiler
 }
 
 // public reports whether a user of the module can import the package.
 func (p listed) public() bool {
-	return !p.DepOnly && p.Name != "main" && !slices.Contains(strings.Split(p.ImportPath, "/"), "internal")
+	internal := slices.Contains(strings.Split(p.ImportPath, "/"), "internal")
+	return !p.DepOnly && p.Name != "main" && !internal
 }
 
-// list returns the packages of the module and all they import, by import path.
+// list returns the packages of the module and all packages that they import, by import path.
 func list() (map[string]listed, error) {
-	command := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Name,DepOnly,Export", "./...")
+	fields := "-json=ImportPath,Name,DepOnly,Export"
+	command := exec.Command("go", "list", "-export", "-deps", fields, "./...")
 	command.Stderr = os.Stderr
 	out, err := command.Output()
 	if err != nil {
@@ -82,8 +84,8 @@ func list() (map[string]listed, error) {
 	}
 }
 
-// lines returns the exported declarations of a package, sorted. The names of parameters are among them: a user reads
-// them in the documentation.
+// lines returns the exported declarations of a package, sorted. They include the names of
+// parameters, because users read them in the documentation.
 func lines(p *types.Package) []string {
 	w := writer{own: p}
 	for _, name := range p.Scope().Names() {
@@ -95,7 +97,7 @@ func lines(p *types.Package) []string {
 	return slices.Compact(w.lines)
 }
 
-// A writer collects the lines of one package.
+// writer collects the lines of one package.
 type writer struct {
 	own   *types.Package
 	lines []string
@@ -167,7 +169,7 @@ func (w *writer) interfaceMethods(start string, of *types.Interface) {
 	}
 }
 
-// methods writes the exported methods of a type and of a pointer to it, those of embedded fields included.
+// methods writes the exported methods of a type and of a pointer to it, including promoted methods.
 func (w *writer) methods(named *types.Named) {
 	byValue := types.NewMethodSet(named)
 	for selection := range types.NewMethodSet(types.NewPointer(named)).Methods() {
@@ -182,11 +184,13 @@ func (w *writer) methods(named *types.Named) {
 	}
 }
 
-func (w *writer) signature(f *types.Func) string { return strings.TrimPrefix(w.text(f.Type()), "func") }
+func (w *writer) signature(f *types.Func) string {
+	return strings.TrimPrefix(w.text(f.Type()), "func")
+}
 
 func (w *writer) text(t types.Type) string { return types.TypeString(t, w.short) }
 
-// short is the name that stands before the names of a package.
+// short returns the qualifier of a name from package p.
 func (w *writer) short(p *types.Package) string {
 	if p == w.own {
 		return ""

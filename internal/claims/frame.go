@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// errFrame says that a frame was not written by this package.
+// errFrame is the error for a frame that this package did not write.
 var errFrame = errors.New("claims: damaged frame")
 
 // Valid returns o as an Object, or an error when o is not the frame of one: a piece ends outside
@@ -14,8 +14,8 @@ var errFrame = errors.New("claims: damaged frame")
 // UTF-8, or the nesting is too deep. Use it on a frame that comes from outside the process. It does
 // not allocate memory.
 //
-// It does not check for equal member names. [Parse] refuses them, and of two equal names the first
-// is found.
+// It does not check for equal member names, which [Parse] refuses: lookups return the first member
+// of that name.
 func Valid(o string) (Object, error) {
 	if !validObject(o, 1) {
 		return "", errFrame

@@ -12,14 +12,14 @@ import (
 // target is a Go value in which encoding/json is about to store an object or an array. It is only
 // read: a nil pointer stands for the zero value that encoding/json would make.
 type target struct {
-	value  reflect.Value    // what pointers and interfaces lead to; invalid: it takes everything
+	value  reflect.Value    // what pointers and interfaces lead to; if invalid, all is passed on
 	fields map[string][]int // if value is a struct: the index of each field, by its JSON name
 }
 
 // targetOf follows pointers, and interfaces that hold a pointer, as encoding/json does.
 func targetOf(v reflect.Value) target {
-	// encoding/json looks for the methods of *T where it has a *T, and where it can take the
-	// address of a T with a name.
+	// encoding/json looks for the methods of *T where it has a *T, and where it can take the address
+	// of a T with a name.
 	methods := v.Type().Name() != ""
 	for range maxDepth { // a pointer may lead to itself
 		switch {
@@ -56,7 +56,7 @@ func newTarget(v reflect.Value, methods bool) target {
 }
 
 // member returns where the member called name is stored, and false when it must not be passed on.
-// The value is invalid where everything can be stored.
+// The returned value is invalid if the member may be passed on with everything in it.
 func (t target) member(name string) (into reflect.Value, ok bool) {
 	switch t.value.Kind() {
 	case reflect.Struct:
@@ -83,13 +83,13 @@ func field(v reflect.Value, index []int) reflect.Value {
 	return v
 }
 
-// element returns where element i of an array is stored. The value is invalid where everything can
-// be stored, and where nothing is.
+// element returns where element i of an array is stored. The returned value is invalid if the
+// element may be passed on with everything in it, or is not stored at all.
 func (t target) element(i int) reflect.Value {
 	v := t.value
 	switch v.Kind() {
 	case reflect.Slice:
-		// encoding/json reuses what lies in the slice, also between its length and its capacity.
+		// encoding/json reuses the elements of the slice, also those between length and capacity.
 		if i >= v.Cap() {
 			return reflect.Zero(v.Type().Elem())
 		}
@@ -226,7 +226,7 @@ func (c candidates) add(name string, f candidate) {
 	}
 }
 
-// isTagName reports whether encoding/json accepts the name in a tag. Otherwise it uses the name of
+// isTagName reports whether encoding/json accepts the name in a tag. If not, it uses the name of
 // the field.
 func isTagName(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(c rune) bool {

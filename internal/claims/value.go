@@ -101,8 +101,8 @@ func (v Value) child(token string) (Value, bool) {
 	return v.element(token)
 }
 
-// element returns the element that an array index names: decimal digits without a leading zero
-// (RFC 6901, 4).
+// element returns the element that an array index names: decimal digits without a leading zero (RFC
+// 6901, 4).
 func (v Value) element(token string) (Value, bool) {
 	n, err := strconv.ParseUint(token, 10, 32)
 	if err != nil || len(token) > 1 && token[0] == '0' {
@@ -201,7 +201,8 @@ func appendJSONString(dst []byte, s string) []byte {
 	return append(dst, quoted...)
 }
 
-// isPlain reports that encoding/json writes s without an escape. It may be false for such a text.
+// isPlain returns true only if encoding/json writes s without an escape. It may return false for
+// some such texts.
 func isPlain(s string) bool {
 	ascii := true
 	for i := range len(s) {

@@ -40,13 +40,13 @@ var Types = []Group{
 			Name:  string(ReturnToRejected),
 			Level: slog.LevelDebug,
 			Means: "A return path was not a path of this site. The default path took its place.",
-			Do: "Look for a page that builds a wrong link. Many of them at once are somebody who " +
-				"tries open redirects.",
+			Do: "Look for a page that builds a wrong link. Many at once mean that somebody tries " +
+				"open redirects.",
 		},
 		{
 			Name:  string(AccessDenied),
 			Level: slog.LevelInfo,
-			Means: "A rule of a guard did not allow a signed-in visitor.",
+			Means: "A rule of a guard refused a signed-in visitor.",
 			Do:    "Nothing, or give the user the claim that the rule asks for.",
 		},
 	}},
@@ -74,13 +74,13 @@ var Types = []Group{
 			Level: slog.LevelWarn,
 			Means: "A record of a session could not be opened.",
 			Do: "See the reason. Give all replicas the same keys and keep an old key until its " +
-				"sessions are over.",
+				"sessions have ended.",
 		},
 		{
 			Name:  string(SessionTouchFailed),
 			Level: slog.LevelWarn,
-			Means: "The use of a session could not be noted. It may end by its idle time although it is " +
-				"used.",
+			Means: "The last use of a session could not be saved. The session may reach its idle time " +
+				"although it is used.",
 			Do: "Make the store writable.",
 		},
 		{
@@ -92,13 +92,13 @@ var Types = []Group{
 		{
 			Name:  string(CookieDuplicate),
 			Level: slog.LevelWarn,
-			Means: "A request brought two different session cookies. Neither was believed.",
+			Means: "A request had two different session cookies. Both were ignored.",
 			Do:    "Look for another application or host that sets a cookie of this name.",
 		},
 		{
 			Name:  string(CookieMalformed),
 			Level: slog.LevelDebug,
-			Means: "A session cookie could not be a session id.",
+			Means: "A session cookie does not have the form of a session id.",
 			Do:    "Nothing.",
 		},
 	}},
@@ -125,7 +125,7 @@ var Types = []Group{
 			Name:  string(BackchannelRejected),
 			Level: slog.LevelDebug,
 			Means: "A logout token was refused.",
-			Do:    "See the reason. Anybody can send one, so single ones mean nothing.",
+			Do:    "See the reason. Anybody can send one, so a single one means nothing.",
 		},
 	}},
 	{"Tokens", []About{
@@ -138,7 +138,7 @@ var Types = []Group{
 		{
 			Name:  string(RefreshFailed),
 			Level: slog.LevelDebug,
-			Means: "The tokens of a session could not be refreshed, or its claims not be read again.",
+			Means: "The tokens of a session could not be refreshed, or its claims could not be read again.",
 			Do:    "See the reason.",
 		},
 		{
@@ -173,7 +173,7 @@ var Types = []Group{
 		{
 			Name:  string(ProviderRejected),
 			Level: slog.LevelError,
-			Means: "The provider's metadata cannot be worked by. No login is possible.",
+			Means: "The provider's metadata was refused. No login is possible.",
 			Do:    "See the reason. Compare the discovery document with the configuration.",
 		},
 		{
@@ -199,15 +199,15 @@ var Types = []Group{
 			Name:  string(JWKSRefreshThrottled),
 			Level: slog.LevelWarn,
 			Means: "A token named an unknown key, and keys were loaded a moment ago.",
-			Do: "Nothing, unless it stays: then somebody sends junk tokens, or the provider signs " +
-				"with a key that it does not publish.",
+			Do: "Nothing, unless it continues: then somebody sends invalid tokens, or the provider " +
+				"signs with a key that it does not publish.",
 		},
 	}},
 	{"The store", []About{
 		{
 			Name:  string(StoreUnavailable),
 			Level: slog.LevelError,
-			Means: "The store did not answer, or refused a command. It is told at most once a second.",
+			Means: "The store did not answer, or refused a command. Reported at most once a second.",
 			Do:    "Check that the store is up, reachable, writable and not out of memory.",
 		},
 	}},
@@ -218,8 +218,8 @@ var Reasons = []Group{
 	{"The visitor and the browser. The reasons of login.failed", []About{
 		{
 			Name: string(ReasonUnknownState),
-			Means: "The browser has no attempt of this state: another browser, blocked cookies, or a " +
-				"login that is over.",
+			Means: "The browser has no attempt with this state: it is another browser, it blocks " +
+				"cookies, or the login is over.",
 			Do: "Nothing for single ones. For many, check that cookies reach this site and that " +
 				"BaseURL is its address.",
 		},
@@ -231,28 +231,28 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonStateExpired),
 			Means: "The visitor took longer than a login may take.",
-			Do: "Nothing, or raise the limit for logins. Check the clocks of the replicas when it " +
-				"happens at once.",
+			Do: "Nothing, or raise the limit for logins. If it happens without delay, check the " +
+				"clocks of the replicas.",
 		},
 		{
 			Name:  string(ReasonStateReplayed),
-			Means: "A response was sent twice: a reload, or a code that somebody else uses.",
+			Means: "A response was sent twice: by a reload, or by somebody else who has the code.",
 			Do:    "Nothing for single ones.",
 		},
 		{
 			Name:  string(ReasonDuplicateParameter),
-			Means: "A parameter stands in the response twice.",
-			Do:    "Ask the provider's operator when the provider does it. Else somebody tries.",
+			Means: "A parameter appears twice in the response.",
+			Do:    "Ask the provider's operator if the provider does it. Otherwise it is an attack.",
 		},
 		{
 			Name:  string(ReasonWrongResponseMode),
-			Means: "The response came by another method than GET.",
+			Means: "The response came with another method than GET.",
 			Do:    "Let the provider answer with response_mode query.",
 		},
 		{
 			Name: string(ReasonResponseInvalid),
-			Means: "The response has neither code nor error, both, tokens beside the code, or something " +
-				"too long. Or the browser left.",
+			Means: "The response has neither a code nor an error, or both, or tokens beside the code, " +
+				"or is too long. Or the browser closed the connection.",
 			Do: "Nothing for single ones.",
 		},
 		{
@@ -276,7 +276,7 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonHookError),
 			Means: "OnLogin failed or panicked.",
-			Do:    "See the log. Mend OnLogin.",
+			Do:    "See the log. Correct OnLogin.",
 		},
 		{
 			Name:  string(ReasonSessionTooLarge),
@@ -290,8 +290,8 @@ var Reasons = []Group{
 		},
 		{
 			Name: string(ReasonInternal),
-			Means: "This process could not make a login, for want of randomness or because it asks for " +
-				"too much.",
+			Means: "This process could not begin a login: randomness failed, or the attempt does not " +
+				"fit into a cookie.",
 			Do: "See the cause in the log.",
 		},
 		{
@@ -313,7 +313,7 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonProviderBusy),
-			Means: "More logins wait for the provider than it answers.",
+			Means: "Too many logins wait for the provider.",
 			Do:    "Look at how long the provider takes to answer.",
 		},
 		{
@@ -324,7 +324,7 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonMetadataInvalid),
-			Means: "The metadata is no JSON object, or a member of it has the wrong type.",
+			Means: "The metadata is not a JSON object, or a member has the wrong type.",
 			Do:    "Ask the provider's operator, or give the endpoints by hand.",
 		},
 		{
@@ -356,9 +356,9 @@ var Reasons = []Group{
 		},
 		{
 			Name: string(ReasonIssMismatch),
-			Means: "The response is of another provider than the login: a mix-up attack, or a wrong " +
+			Means: "The response is from another provider than the login: a mix-up attack, or a wrong " +
 				"Issuer.",
-			Do: "Check that Issuer is what the provider writes into iss.",
+			Do: "Check that Issuer is the iss that the provider sends.",
 		},
 	}},
 	{"The token endpoint", []About{
@@ -391,11 +391,11 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonRevocationEndpointError),
 			Means: "The revocation endpoint gave no usable answer.",
-			Do:    "Nothing: the token is forgotten here.",
+			Do:    "Nothing: the token is no longer stored here.",
 		},
 		{
 			Name:  string(ReasonInvalidGrant),
-			Means: "The provider takes the refresh token no more. The session was ended.",
+			Means: "The provider no longer accepts the refresh token. The session was ended.",
 			Do: "Nothing for single ones. For many, compare the lifetime of refresh tokens at the " +
 				"provider with that of sessions.",
 		},
@@ -409,7 +409,7 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonSignature),
 			Means: "No key of the provider made the signature.",
-			Do:    "Check that issuer and jwks_uri are of the same provider.",
+			Do:    "Check that issuer and jwks_uri belong to the same provider.",
 		},
 		{
 			Name:  string(ReasonAlg),
@@ -445,38 +445,38 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonExpiry),
-			Means: "The token has expired, or its exp is no time.",
+			Means: "The token has expired, or its exp is not a valid time.",
 			Do:    "Set the clocks of provider and service right.",
 		},
 		{
 			Name:  string(ReasonIssuedAt),
-			Means: "The token was issued in the future or long ago, or its iat is no time.",
+			Means: "The token was issued in the future or long ago, or its iat is not a valid time.",
 			Do:    "Set the clocks of provider and service right.",
 		},
 		{
 			Name:  string(ReasonNotBefore),
-			Means: "The token is not valid yet, or its nbf is no time.",
+			Means: "The token is not valid yet, or its nbf is not a valid time.",
 			Do:    "Set the clocks of provider and service right.",
 		},
 		{
 			Name:  string(ReasonNonce),
-			Means: "The token is of another login.",
+			Means: "The token belongs to another login.",
 			Do:    "Nothing for single ones. A provider that drops the nonce cannot be used.",
 		},
 		{
 			Name:  string(ReasonSubject),
-			Means: "The sub is no name, or a refresh names another user.",
+			Means: "The sub is not valid, or a refresh names another user.",
 			Do:    "Ask the provider's operator.",
 		},
 		{
 			Name:  string(ReasonACR),
-			Means: "The login was not as strong as was asked for.",
-			Do:    "Check which classes the provider gives.",
+			Means: "The login did not have one of the requested authentication classes.",
+			Do:    "Check which values of acr the provider supports.",
 		},
 		{
 			Name:  string(ReasonAuthTime),
-			Means: "The login was not as fresh as was asked for, or a refresh changes auth_time.",
-			Do:    "Check that the provider heeds max_age. Set the clocks right.",
+			Means: "The login was older than the requested max_age, or a refresh changes auth_time.",
+			Do:    "Check that the provider supports max_age. Set the clocks right.",
 		},
 		{
 			Name:  string(ReasonAccessTokenHash),
@@ -540,7 +540,7 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonDamaged),
-			Means: "The record was changed, or is of another place.",
+			Means: "The record was changed, or was moved from another key of the store.",
 			Do:    "Look for somebody who writes to the store.",
 		},
 		{
@@ -550,8 +550,8 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonAnonymous),
-			Means: "Values were put while nobody is signed in.",
-			Do:    "Keep the values of strangers in a session manager of your own.",
+			Means: "Values were put while nobody was signed in.",
+			Do:    "Keep the values of anonymous visitors in a session manager of your own.",
 		},
 		{
 			Name:  string(ReasonSessionEnded),
@@ -567,7 +567,7 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonRequest),
-			Means: "The request is no form with one logout token.",
+			Means: "The request is not a form with one logout token.",
 			Do:    "Nothing for single ones.",
 		},
 		{
@@ -582,13 +582,13 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonSessionID),
-			Means: "The logout token's sid is empty or no string.",
+			Means: "The logout token's sid is empty or not a string.",
 			Do:    "Ask the provider's operator.",
 		},
 		{
 			Name:  string(ReasonBusy),
-			Means: "Too many logout tokens came at a time. The provider is told to try again.",
-			Do:    "Nothing, unless it stays: then somebody sends junk.",
+			Means: "Too many logout tokens came at the same time. The provider is asked to try again.",
+			Do:    "Nothing, unless it continues: then somebody sends invalid tokens.",
 		},
 	}},
 	{"Return paths that were refused", []About{
@@ -599,12 +599,12 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonPathTooLong),
-			Means: "The path is too long to be kept.",
+			Means: "The path is too long to be saved.",
 			Do:    "Shorten the addresses that need a login.",
 		},
 		{
 			Name:  string(ReasonPathForbiddenByte),
-			Means: "The path has a byte that some reader of addresses drops or changes.",
+			Means: "The path has a byte that some programs remove from addresses or change.",
 			Do:    "Look for a page that builds a wrong link.",
 		},
 		{
@@ -635,7 +635,7 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonPathBidiControl),
 			Means: "The path decodes to a character that changes the direction of text.",
-			Do:    "Somebody tries to mislead readers.",
+			Do:    "Somebody tries to make an address look like another.",
 		},
 		{
 			Name:  string(ReasonPathEmptySegment),
@@ -644,17 +644,17 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonPathDotSegment),
-			Means: "The path has a segment of dots.",
+			Means: "The path has a segment \".\" or \"..\".",
 			Do:    "Look for a page that builds a wrong link.",
 		},
 		{
 			Name:  string(ReasonPathOwnRoute),
 			Means: "The path is a route of the gate.",
-			Do:    "Look for a link that leads from the login to the login.",
+			Do:    "Look for a link that goes to the login with the login as its return path.",
 		},
 		{
 			Name:  string(ReasonPathEncodedSlash),
-			Means: "The path decodes to one with more slashes.",
+			Means: "The path has an encoded slash.",
 			Do:    "Look for a page that builds a wrong link.",
 		},
 	}},

@@ -1,14 +1,13 @@
-// Package event has the names of everything that the gate tells: the events, and the reasons they
-// have. It is their one source. The lists say of each what it means and what an operator does;
-// docs/events.md is made from them.
+// Package event is the only source of the names of events and of their reasons. The lists in
+// about.go say what each means and what an operator does; docs/events.md is made from them.
 package event
 
 import "log/slog"
 
-// Type names an event. Names are stable.
+// Type is the name of an event. Names are stable.
 type Type string
 
-// Reason says why, in one stable word.
+// Reason says in one stable word why something happened.
 type Reason string
 
 // The events.
@@ -57,7 +56,7 @@ const (
 	StoreUnavailable Type = "store.unavailable"
 )
 
-// The reasons. They are grouped by who can do something about them.
+// The reasons, grouped by what they are about.
 const (
 	// The visitor and the browser. The reasons of login.failed.
 	ReasonUnknownState         Reason = "unknown_state"
@@ -170,7 +169,7 @@ type About struct {
 	Do    string // what an operator does
 }
 
-// Group is a few events or reasons under one heading.
+// Group is a list of events or reasons under one heading.
 type Group struct {
 	Heading string
 	List    []About

@@ -8,21 +8,24 @@ import (
 // queueSize is the number of events that may wait for a slow receiver.
 const queueSize = 1024
 
-// Queue hands events to a receiver, one at a time and in order. Its goroutine lives only while there
-// is something to hand over. A receiver that blocks delays nobody: what does not fit into the queue
-// is dropped and counted.
+// Queue passes events to a receiver, one at a time and in order. It has a goroutine only while
+// events are waiting. A receiver that blocks does not block Put: events that do not fit into the
+// queue are dropped and counted.
 type Queue[E any] struct {
-	hand func(e E, dropped uint64)
+	receive func(e E, dropped uint64)
 
 	mu      sync.Mutex
 	waiting []E
 	dropped uint64
 	running bool
-	idle    chan struct{} // closed when the queue has run empty
+	idle    chan struct{} // closed when no event is left
 }
 
-// NewQueue returns a queue for a receiver. dropped is the number of events that were lost before e.
-func NewQueue[E any](hand func(e E, dropped uint64)) *Queue[E] { return &Queue[E]{hand: hand} }
+// NewQueue returns a queue that calls receive for each event. dropped is the number of events that
+// were dropped since the event before e.
+func NewQueue[E any](receive func(e E, dropped uint64)) *Queue[E] {
+	return &Queue[E]{receive: receive}
+}
 
 // Put adds an event, or drops it when the queue is full. It does not block.
 func (q *Queue[E]) Put(e E) {
@@ -46,7 +49,7 @@ func (q *Queue[E]) drain() {
 		if !ok {
 			return
 		}
-		q.hand(e, dropped)
+		q.receive(e, dropped)
 	}
 }
 
@@ -63,7 +66,8 @@ func (q *Queue[E]) next() (e E, dropped uint64, ok bool) {
 	return e, dropped, true
 }
 
-// Wait returns when all events so far are handed over, or with the context's error.
+// Wait waits until the receiver has got all events. It returns the context's error if that ends
+// first.
 func (q *Queue[E]) Wait(ctx context.Context) error {
 	q.mu.Lock()
 	running, idle := q.running, q.idle

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Page is what a page says. Nothing in it is HTML.
+// Page is the content of a page. All of it is plain text, which [Write] escapes.
 type Page struct {
 	Title, Text       string
 	Reason, Reference string // may be empty
@@ -18,14 +18,14 @@ type Page struct {
 	Form              *Form // may be nil
 }
 
-// Link is a way on from a [Page].
+// Link is a link on a [Page].
 type Link struct{ URL, Text string }
 
 // Form is a button that posts to Action.
 type Form struct {
 	Action, Label string
-	ReturnTo      string // is posted as return_to, if it is not empty
-	Origin        string // to which the answer may redirect, beside this site; may be empty
+	ReturnTo      string // posted as return_to, if it is not empty
+	Origin        string // another site to which the answer may redirect; may be empty
 }
 
 //go:embed page.css
@@ -39,7 +39,7 @@ var (
 	styleHash = sha256.Sum256([]byte(style))
 )
 
-// Write writes p. The answer's Content-Security-Policy is that of [Policy].
+// Write writes p. The caller sets the Content-Security-Policy that [Policy] returns.
 func Write(w io.Writer, p Page) error {
 	return parsed.Execute(w, struct {
 		Page
@@ -47,9 +47,9 @@ func Write(w io.Writer, p Page) error {
 	}{p, template.CSS(style)})
 }
 
-// Policy returns the Content-Security-Policy of a page with that form, which may be nil. The page may
-// show its own style and nothing else. Where it has a form, it may post to this site and be
-// redirected to the form's origin, which browsers count as part of the form's action.
+// Policy returns the Content-Security-Policy of a page with that form, which may be nil. The page
+// may load its own style and nothing else. A form may post to this site, and the answer may
+// redirect to the form's Origin, which browsers check as part of the form's action.
 func Policy(f *Form) string {
 	action := "'none'"
 	if f != nil {

@@ -15,8 +15,8 @@ const (
 	clusterSlots = 16384
 )
 
-// StartCluster starts a Redis Cluster of three primaries without replicas, and
-// returns them when they agree that it is whole. The first serves the lowest slots.
+// StartCluster starts a Redis Cluster of three primaries without replicas. It returns them when all
+// of them report that the cluster is complete. The first serves the lowest slots.
 func StartCluster(t testing.TB) []*Server {
 	t.Helper()
 	var nodes []*Server
@@ -56,7 +56,8 @@ func awaitCluster(t testing.TB, node *Server) {
 	rdb := node.Client(nil)
 	for {
 		info, err := rdb.ClusterInfo(ctx).Result()
-		if strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:3") {
+		complete := strings.Contains(info, "cluster_known_nodes:3")
+		if complete && strings.Contains(info, "cluster_state:ok") {
 			return
 		}
 		if ctx.Err() != nil {
@@ -66,8 +67,9 @@ func awaitCluster(t testing.TB, node *Server) {
 	}
 }
 
-// MoveSlots moves slots low to high and their keys from one node of a cluster to another, while clients go on:
-// those that ask for a key in a slot on the move are told ASK or TRYAGAIN, and MOVED afterwards.
+// MoveSlots moves slots low to high and their keys from one node of a cluster to another. Clients
+// may send commands meanwhile: for a key in a slot that is being moved they get ASK or TRYAGAIN,
+// and MOVED afterwards.
 func MoveSlots(t testing.TB, nodes []*Server, from, to, low, high int) {
 	t.Helper()
 	var ids []string
@@ -84,7 +86,7 @@ func MoveSlots(t testing.TB, nodes []*Server, from, to, low, high int) {
 		setSlot(t, clients[to], slot, "IMPORTING", ids[from])
 		setSlot(t, clients[from], slot, "MIGRATING", ids[to])
 		moveKeys(t, clients[from], nodes[to].Addr, slot)
-		// The one that takes the slot is told first: nobody may find it unserved.
+		// The new owner is told first, so that the slot always has an owner.
 		setSlot(t, clients[to], slot, "NODE", ids[to])
 		for i, rdb := range clients {
 			if i != to {

@@ -2,7 +2,7 @@
 
 package redistest
 
-// Pause skips the test: this system has no signal that stops a process and lets it go on.
+// Pause skips the test: this system has no signal that stops a process until it is resumed.
 func (s *Server) Pause() {
 	s.t.Helper()
 	s.t.Skip("a hung redis-server needs SIGSTOP, which this system does not have")

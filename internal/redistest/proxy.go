@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Proxy stands between a client and a server and spoils the answers. Its methods
+// A Proxy forwards between a client and a server. It can delay answers and lose them. Its methods
 // may be called concurrently.
 type Proxy struct {
 	Addr string // host:port, for the client
@@ -18,13 +18,13 @@ type Proxy struct {
 
 	mu    sync.Mutex
 	delay time.Duration
-	cut   []byte // the command whose answer is lost, or nil
+	cut   []byte // a part of the command whose answer is to be lost, or nil
 	cuts  int
 	conns map[net.Conn]bool
-	gone  bool
+	gone  bool // the test has ended
 }
 
-// NewProxy starts a proxy to the server at target. It ends with the test.
+// NewProxy starts a proxy to the server at target. It stops when the test ends.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -42,15 +42,15 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// SetDelay makes every answer come so much later, until it is set anew.
+// SetDelay delays every answer by d until it is called again.
 func (p *Proxy) SetDelay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = d
 }
 
-// CutReply closes the connection in place of the next answer to a command that
-// contains text. The server has carried the command out.
+// CutReply makes the proxy close the connection in place of the answer to the next command that
+// contains text. The server has executed the command by then.
 func (p *Proxy) CutReply(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,13 +79,15 @@ func (p *Proxy) accept(l net.Listener, running *sync.WaitGroup) {
 			return
 		}
 		lost := make(chan struct{}, 1) // the next answer is to be lost
-		running.Go(func() { p.forward(server, client, func(b []byte) bool { p.mark(b, lost); return true }) })
-		running.Go(func() { p.forward(client, server, func([]byte) bool { return p.answer(lost) }) })
+		request := func(b []byte) bool { p.mark(b, lost); return true }
+		answer := func([]byte) bool { return p.answer(lost) }
+		running.Go(func() { p.forward(server, client, request) })
+		running.Go(func() { p.forward(client, server, answer) })
 	}
 }
 
-// forward copies from one end to the other until either closes or pass says no,
-// and closes both.
+// forward copies from one end to the other until either is closed or pass returns false. Then it
+// closes both.
 func (p *Proxy) forward(to io.WriteCloser, from io.ReadCloser, pass func([]byte) bool) {
 	defer func() { _, _ = to.Close(), from.Close() }()
 	buffer := make([]byte, 256<<10)
@@ -100,7 +102,7 @@ func (p *Proxy) forward(to io.WriteCloser, from io.ReadCloser, pass func([]byte)
 	}
 }
 
-// mark looks for the command whose answer is to be lost.
+// mark sends to lost if the command is the one whose answer is to be lost.
 func (p *Proxy) mark(command []byte, lost chan<- struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,7 +114,7 @@ func (p *Proxy) mark(command []byte, lost chan<- struct{}) {
 	lost <- struct{}{}
 }
 
-// answer reports whether an answer may pass, when its time has come.
+// answer waits for the delay and then reports whether the answer may pass.
 func (p *Proxy) answer(lost <-chan struct{}) bool {
 	p.mu.Lock()
 	delay := p.delay
@@ -126,8 +128,8 @@ func (p *Proxy) answer(lost <-chan struct{}) bool {
 	}
 }
 
-// keep remembers both ends, to close them with the proxy. It closes them at once
-// and returns false if that has ended.
+// keep remembers both ends, so that they are closed with the proxy. If the proxy has stopped, it
+// closes them at once and returns false.
 func (p *Proxy) keep(ends ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,10 +19,10 @@ const (
 	failoverTime = time.Minute
 )
 
-// A Group is a primary with two replicas, watched by three Sentinels of which two must agree. Its methods fail
-// the test where they cannot do their work; call them from the test's own goroutine.
+// A Group is a primary with two replicas and three Sentinels, of which two must agree on a
+// failover. Its methods fail the test if they fail; call them from the goroutine of the test.
 type Group struct {
-	Name      string   // what the Sentinels call it
+	Name      string   // the name of the primary in the Sentinels' configuration
 	Sentinels []string // host:port of each
 
 	t      testing.TB
@@ -30,8 +30,8 @@ type Group struct {
 	paused []*Server
 }
 
-// StartSentinel starts a group and returns it when every Sentinel knows all of it. Options are those of the
-// nodes' command line.
+// StartSentinel starts a group and returns it when every Sentinel knows all members. options are
+// arguments of the primary and the replicas.
 func StartSentinel(t testing.TB, options ...string) *Group {
 	t.Helper()
 	g := &Group{Name: sentinelName, t: t, nodes: []*Server{Start(t, options...)}}
@@ -40,8 +40,8 @@ func StartSentinel(t testing.TB, options ...string) *Group {
 		t.Fatal(err)
 	}
 	for range replicas {
-		following := append([]string{"--replicaof", host + " " + port, "--repl-diskless-sync-delay", "0"}, options...)
-		g.nodes = append(g.nodes, Start(t, following...))
+		replica := []string{"--replicaof", host + " " + port, "--repl-diskless-sync-delay", "0"}
+		g.nodes = append(g.nodes, Start(t, append(replica, options...)...))
 	}
 	for range sentinels {
 		g.Sentinels = append(g.Sentinels, startSentinel(t, host, port).Addr)
@@ -50,7 +50,7 @@ func StartSentinel(t testing.TB, options ...string) *Group {
 	return g
 }
 
-// startSentinel starts one Sentinel. It keeps what it learns in its configuration file.
+// startSentinel starts one Sentinel. It needs a configuration file, in which it saves its state.
 func startSentinel(t testing.TB, host, port string) *Server {
 	t.Helper()
 	dir := t.TempDir()
@@ -70,8 +70,8 @@ sentinel failover-timeout %[2]s 6000
 	return s
 }
 
-// awaitPeers waits until every Sentinel knows the others and the replicas, and the replicas have all data:
-// before that there is no failover.
+// awaitPeers waits until every Sentinel knows the others and the replicas, and the replicas have
+// all data. Before that a failover is not possible.
 func (g *Group) awaitPeers() {
 	g.t.Helper()
 	rdb := g.nodes[0].Client(nil)
@@ -89,7 +89,8 @@ func (g *Group) knowsAll(ctx context.Context, addr string) bool {
 	s := g.sentinel(addr)
 	defer func() { _ = s.Close() }()
 	state, err := s.Master(ctx, g.Name).Result()
-	return err == nil && state["num-other-sentinels"] == fmt.Sprint(sentinels-1) && state["num-slaves"] == fmt.Sprint(replicas)
+	return err == nil && state["num-other-sentinels"] == fmt.Sprint(sentinels-1) &&
+		state["num-slaves"] == fmt.Sprint(replicas)
 }
 
 func (g *Group) sentinel(addr string) *redis.SentinelClient {
@@ -127,33 +128,37 @@ func (g *Group) Replicas() []*Server {
 	return others
 }
 
-// AwaitReplicas returns when the replicas have every write of before, so that a failover loses none of them.
+// AwaitReplicas waits until the replicas have all earlier writes, so that a failover loses none of
+// them.
 func (g *Group) AwaitReplicas() {
 	g.t.Helper()
 	want := len(g.Replicas())
 	rdb := g.Primary().Client(nil)
 	await(g.t, startTime, "the replicas have every write", func(ctx context.Context) bool {
-		// WAIT counts for the connection's own writes only, so there must be one.
+		// WAIT waits only for the connection's own writes, so it needs one.
 		conn := rdb.Conn()
 		defer func() { _ = conn.Close() }()
-		return conn.Set(ctx, "redistest", "1", time.Minute).Err() == nil && conn.Wait(ctx, want, time.Second).Val() == int64(want)
+		return conn.Set(ctx, "redistest", "1", time.Minute).Err() == nil &&
+			conn.Wait(ctx, want, time.Second).Val() == int64(want)
 	})
 }
 
-// Isolate cuts the primary off from its replicas: what is written from now on is lost when it is killed.
+// Isolate stops replication: writes after it are lost when the primary is killed.
 func (g *Group) Isolate() {
 	g.t.Helper()
 	g.paused = g.Replicas()
 	for _, replica := range g.paused {
 		replica.Pause()
 	}
-	// Else what is written would wait for them in their sockets.
-	if err := g.Primary().Client(nil).ClientKillByFilter(g.t.Context(), "TYPE", "replica").Err(); err != nil {
+	// Close the connections, or the replicas would read later writes from them after Resume.
+	rdb := g.Primary().Client(nil)
+	if err := rdb.ClientKillByFilter(g.t.Context(), "TYPE", "replica").Err(); err != nil {
 		g.t.Fatalf("cutting the replicas off: %v", err)
 	}
 }
 
-// Kill kills the primary, whom AwaitFailover then waits for the Sentinels to replace, and ends Isolate.
+// Kill kills the primary and ends Isolate. AwaitFailover waits until the Sentinels have replaced
+// it.
 func (g *Group) Kill() (killed *Server) {
 	g.t.Helper()
 	killed = g.Primary()
@@ -165,10 +170,10 @@ func (g *Group) Kill() (killed *Server) {
 	return killed
 }
 
-// AwaitFailover returns when the Sentinels name another primary than old, and that accepts writes.
+// AwaitFailover waits until the Sentinels name another primary than old, and it accepts writes.
 func (g *Group) AwaitFailover(old *Server) {
 	g.t.Helper()
-	await(g.t, failoverTime, "the Sentinels make another node the primary", func(ctx context.Context) bool {
+	await(g.t, failoverTime, "the Sentinels replace the primary", func(ctx context.Context) bool {
 		primary := g.Primary()
 		return primary != old && writes(ctx, primary)
 	})
@@ -181,7 +186,7 @@ func writes(ctx context.Context, node *Server) bool {
 	return rdb.Set(ctx, "redistest", "1", time.Minute).Err() == nil
 }
 
-// await asks until the answer is yes.
+// await calls ask until it returns true. It fails the test after d.
 func await(t testing.TB, d time.Duration, what string, ask func(context.Context) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)

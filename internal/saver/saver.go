@@ -1,5 +1,5 @@
-// Package saver has a ResponseWriter that saves before the first byte of an answer leaves. It knows
-// nothing of what is saved.
+// Package saver has a ResponseWriter that calls a function to save something before it sends the
+// first byte of an answer.
 package saver
 
 import (
@@ -11,17 +11,17 @@ import (
 	"net/http"
 )
 
-// Saver is the ResponseWriter of handlers whose work must be saved before the first byte leaves,
-// whatever sends it, so that an answer never promises what was not saved. When saving fails, the
-// answer is that of fail in place of the handler's, whole: status, headers and body.
+// Saver is a ResponseWriter that saves before the first byte of the answer is sent, by whichever
+// method, so that no answer reports as done what was not saved. When saving fails, fail writes the
+// whole answer in place of the handler: status, headers and body.
 type Saver struct {
 	http.ResponseWriter
 	save   func() error
 	fail   func(http.ResponseWriter)
 	before http.Header // the headers as the handler got them
 
-	begun  bool // the first byte is out
-	failed bool
+	begun  bool // the first byte was sent
+	failed bool // saving failed, and fail has answered
 }
 
 // New returns a Saver in front of w. The handler gets what [Saver.Wrap] returns; when the handler
@@ -30,10 +30,10 @@ func New(w http.ResponseWriter, save func() error, fail func(http.ResponseWriter
 	return &Saver{ResponseWriter: w, save: save, fail: fail, before: w.Header().Clone()}
 }
 
-// errNotSaved is what a handler gets that writes after saving has failed.
+// errNotSaved is the error for a handler that writes after saving has failed.
 var errNotSaved = errors.New("oidcgate: the values could not be saved")
 
-// ready saves and reports whether the handler's bytes may go out.
+// ready saves, unless the answer has begun, and reports whether the handler may send bytes.
 func (s *Saver) ready() bool {
 	if s.begun || s.failed {
 		return !s.failed
@@ -48,8 +48,8 @@ func (s *Saver) ready() bool {
 	return true
 }
 
-// WriteHeader implements [http.ResponseWriter]. A 1xx status is not the answer yet: values put after it are
-// saved before the final one.
+// WriteHeader implements [http.ResponseWriter]. A 1xx status does not begin the answer: what the
+// handler changes after it is saved before the final status.
 func (s *Saver) WriteHeader(status int) {
 	if !s.ready() {
 		return
@@ -79,18 +79,19 @@ func (s *Saver) WriteString(text string) (int, error) {
 // Unwrap is for [http.ResponseController].
 func (s *Saver) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-// Finish saves what the handler changed and did not send, or changed after it had begun to send.
+// Finish saves when the handler has returned: for the first time if it sent nothing, and else once
+// more, for what it changed after the first byte.
 func (s *Saver) Finish() {
 	if s.begun {
-		_ = s.save() // too late for the answer; the event tells
+		_ = s.save() // too late to change the answer; save reports its errors itself
 		return
 	}
 	s.ready()
 }
 
-// Wrap returns the saver with the optional interfaces that the writer below has, and no others: a handler
-// that asks what its writer can do gets the same answer as without us. Servers speak either HTTP/1, with
-// Hijacker, or HTTP/2, with Pusher.
+// Wrap returns the saver with exactly the optional interfaces of the writer below it, so that a
+// handler that looks for one finds the same as without the saver. A writer of net/http has Flusher,
+// and either Hijacker (HTTP/1) or Pusher (HTTP/2).
 func (s *Saver) Wrap() http.ResponseWriter {
 	flusher, canFlush := s.ResponseWriter.(http.Flusher)
 	if !canFlush {
@@ -114,7 +115,7 @@ type flushSaver struct {
 // Flush implements [http.Flusher].
 func (s *flushSaver) Flush() { _ = s.FlushError() }
 
-// FlushError is what [http.ResponseController] calls for Flush.
+// FlushError is called by [http.ResponseController] for Flush.
 func (s *flushSaver) FlushError() error {
 	if !s.ready() {
 		return errNotSaved
@@ -142,7 +143,7 @@ func (s *http1Saver) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// ReadFrom implements [io.ReaderFrom], by which files go out without being copied.
+// ReadFrom implements [io.ReaderFrom], so that the server can send files without copying them.
 func (s *http1Saver) ReadFrom(src io.Reader) (int64, error) {
 	if !s.ready() {
 		return 0, errNotSaved
