@@ -90,7 +90,7 @@ func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, a attempt) er
 		return err
 	}
 	g.dropAttempts(w, r, len(a.cookie)+len(value))
-	g.setCookie(w, a.cookie, value, g.config.Limits.LoginTimeout)
+	g.config.setCookie(w, a.cookie, value, g.config.Limits.LoginTimeout)
 	return nil
 }
 
@@ -112,7 +112,7 @@ func (g *Gate) dropAttempts(w http.ResponseWriter, r *http.Request, size int) {
 	}
 	for len(held) >= maxAttempts || size > maxAllCookie && len(held) > 0 {
 		g.events.emit(Event{Type: EventAttemptLimitReached})
-		g.clearCookie(w, held[0].name)
+		g.config.clearCookie(w, held[0].name)
 		size -= held[0].size
 		held = held[1:]
 	}
@@ -139,7 +139,7 @@ func (g *Gate) heldAttempts(w http.ResponseWriter, r *http.Request) []heldAttemp
 			continue
 		}
 		if cleared++; cleared <= maxCleared {
-			g.clearCookie(w, c.Name)
+			g.config.clearCookie(w, c.Name)
 		}
 	}
 	slices.SortStableFunc(held, func(a, b heldAttempt) int { return a.start.Compare(b.start) })

@@ -53,7 +53,7 @@ func (c *callbackRequest) finish() *LoginError {
 		return providerFailure(err)
 	}
 	if c.finishedBefore(response.State) {
-		redirect(c.w, g.siteURL(g.config.Site.DefaultPath)) // the back button, or a reload
+		redirect(c.w, g.config.siteURL(g.config.Site.DefaultPath)) // the back button, or a reload
 		return nil
 	}
 	a, refused := g.findAttempt(c.r, c.up, response.State)
@@ -74,7 +74,7 @@ func (c *callbackRequest) finish() *LoginError {
 		return refused
 	}
 	// The path is checked again: a cookie, sealed or not, is what a browser brought.
-	redirect(c.w, g.siteURL(g.returnTo(a.ReturnTo)))
+	redirect(c.w, g.config.siteURL(g.returnTo(a.ReturnTo)))
 	return nil
 }
 
@@ -103,7 +103,7 @@ func (c *callbackRequest) claimAttempt(ctx context.Context) error {
 	err := c.gate.keeper.ClaimAttempt(ctx, c.attempt.reference())
 	switch {
 	case err == nil:
-		c.gate.clearCookie(c.w, c.attempt.cookie) // used up, whatever comes of it
+		c.gate.config.clearCookie(c.w, c.attempt.cookie) // used up, whatever comes of it
 		return nil
 	case errors.Is(err, session.ErrUsed):
 		return badRequest(ReasonStateReplayed, err)
@@ -117,7 +117,7 @@ func (c *callbackRequest) claimAttempt(ctx context.Context) error {
 func (c *callbackRequest) notFinished(err error) *LoginError {
 	e, ok := errors.AsType[*op.Error](err)
 	if ok && e.Stage == op.StageResponse {
-		c.gate.clearCookie(c.w, c.attempt.cookie)
+		c.gate.config.clearCookie(c.w, c.attempt.cookie)
 	}
 	if ok && e.NeedsInteraction() && c.up.silent && !c.attempt.Asked {
 		// The login begins once more, and the provider may ask the user. That happens once.
@@ -134,7 +134,7 @@ func (c *callbackRequest) identity(result *op.Result) *Identity {
 	return &Identity{
 		expires:     now.Add(config.SessionLifetime),
 		idleExpires: now.Add(config.IdleTimeout),
-		record: session.Identity{
+		record: &session.Identity{
 			Provider: c.up.name, Attempt: c.attempt.reference(), Created: now, Checked: now,
 			IDToken: result.IDToken, Userinfo: result.Userinfo,
 		},
@@ -160,7 +160,7 @@ func (c *callbackRequest) signIn(id *Identity, t *session.Tokens) *LoginError {
 	}
 	g.events.emit(Event{
 		Type: EventLoginSucceeded, Provider: id.ProviderName(), Issuer: id.Issuer(),
-		SubjectHash: g.subjectHash(id.Issuer(), id.Subject()), SessionRef: g.sessionRef(handle),
+		SubjectHash: g.keeper.UserRef(id.user()), SessionRef: g.keeper.SessionRef(handle),
 	})
 	if c.visit.asked != "" {
 		// Best effort: the browser has lost the id, and the session ends by itself.

@@ -2,7 +2,6 @@ package oidcgate
 
 import (
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -17,7 +16,7 @@ import (
 // It returns "" and false when there is no such claim and when it is not a string; an empty string
 // is "" and true. It does not allocate memory.
 func (id *Identity) ClaimString(claim string) (string, bool) {
-	v, _ := id.lookup(claim)
+	v, _ := id.record.Claim(claim)
 	return v.Str()
 }
 
@@ -30,25 +29,21 @@ func (id *Identity) ClaimString(claim string) (string, bool) {
 // It returns nil and false when there is no such claim and when it is neither a list nor a string;
 // an empty list is not nil, and true. The slice belongs to the caller.
 func (id *Identity) ClaimStrings(claim string) ([]string, bool) {
-	v, _ := id.lookup(claim)
+	v, _ := id.record.Claim(claim)
 	if s, ok := v.Str(); ok {
 		return []string{s}, true
 	}
 	if v.Kind() != claims.Array {
 		return nil, false
 	}
-	list := texts(v)
-	if list == nil {
-		list = []string{}
-	}
-	return list, true
+	return append([]string{}, v.Strings()...), true
 }
 
 // ClaimBool returns a claim that is a boolean. The claim is found as by [Identity.ClaimString]. It
 // returns false and false when there is no such claim and when it is not a boolean, such as the
 // string "true". The first result is the value of the claim; the second says only that it is there.
 func (id *Identity) ClaimBool(claim string) (value, ok bool) {
-	v, _ := id.lookup(claim)
+	v, _ := id.record.Claim(claim)
 	return v.Bool()
 }
 
@@ -56,7 +51,7 @@ func (id *Identity) ClaimBool(claim string) (value, ok bool) {
 // more than 53 bits stays exact. The claim is found as by [Identity.ClaimString]. It returns "" and
 // false when there is no such claim and when it is not a number, such as a string of digits.
 func (id *Identity) ClaimNumber(claim string) (json.Number, bool) {
-	v, _ := id.lookup(claim)
+	v, _ := id.record.Claim(claim)
 	text, ok := v.Number()
 	return json.Number(text), ok
 }
@@ -66,7 +61,7 @@ func (id *Identity) ClaimNumber(claim string) (json.Number, bool) {
 // [Identity.ClaimString]. It returns the zero time and false when there is no such claim and when
 // it is not a number from 1970 to the end of the year 9999.
 func (id *Identity) ClaimTime(claim string) (time.Time, bool) {
-	v, _ := id.lookup(claim)
+	v, _ := id.record.Claim(claim)
 	return v.Time()
 }
 
@@ -77,7 +72,7 @@ func (id *Identity) ClaimTime(claim string) (time.Time, bool) {
 // json.Unmarshal of an object compares the names in it without regard to case. [Identity.Decode]
 // compares them exactly.
 func (id *Identity) ClaimJSON(claim string) (json.RawMessage, bool) {
-	v, ok := id.lookup(claim)
+	v, ok := id.record.Claim(claim)
 	if !ok {
 		return nil, false
 	}
@@ -97,56 +92,6 @@ func (id *Identity) ClaimJSON(claim string) (json.RawMessage, bool) {
 // microseconds and builds JSON only of the claims that v has fields for. For a single claim use
 // [Identity.ClaimString] and the other methods for one claim, which parse nothing.
 func (id *Identity) Decode(v any) error {
-	sources := id.sources()
+	sources := id.record.Sources()
 	return claims.Decode(v, sources[:]...)
-}
-
-// lookup finds a claim by its name, or by a JSON Pointer when it begins with "/".
-func (id *Identity) lookup(claim string) (claims.Value, bool) {
-	if strings.HasPrefix(claim, "/") {
-		return id.pointer(claim)
-	}
-	return id.claim(claim)
-}
-
-// claim finds a claim by name. The first source that has it decides: userinfo cannot replace what
-// the ID Token says (OpenID Connect Core, section 5.3.2).
-func (id *Identity) claim(name string) (claims.Value, bool) {
-	for _, o := range id.sources() {
-		if v, ok := o.Get(name); ok {
-			return v, true
-		}
-	}
-	return "", false
-}
-
-// pointer finds a value in a claim by a JSON Pointer that begins with "/". As in claim, the first
-// source that has the claim decides: userinfo adds no members to a claim of the ID Token.
-func (id *Identity) pointer(p string) (claims.Value, bool) {
-	top := p
-	if i := strings.IndexByte(p[1:], '/'); i >= 0 {
-		top = p[:1+i]
-	}
-	for _, o := range id.sources() {
-		if _, ok := o.Pointer(top); ok {
-			return o.Pointer(p)
-		}
-	}
-	return "", false
-}
-
-// sources returns the claims in their order of precedence.
-func (id *Identity) sources() [3]claims.Object {
-	return [...]claims.Object{id.record.Application, id.record.IDToken, id.record.Userinfo}
-}
-
-// texts returns the strings in an array.
-func texts(v claims.Value) []string {
-	var out []string
-	for e := range v.Elements() {
-		if s, ok := e.Str(); ok {
-			out = append(out, s)
-		}
-	}
-	return out
 }

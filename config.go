@@ -317,3 +317,15 @@ func (c *config) providerPath(route, name string) string {
 
 // identity distinguishes this gate from others that share its store and keys.
 func (c *config) identity() string { return c.origin + c.basePath + "\x00" + c.Site.CookieName }
+
+// siteURL returns the absolute address of a checked path on this site.
+func (c *config) siteURL(path string) string { return c.origin + c.basePath + path }
+
+// ownURL returns the address of a route of the gate that leads on to returnTo.
+func (c *config) ownURL(route, returnTo string) string {
+	u := c.siteURL(c.Site.Prefix + route)
+	if returnTo == "" {
+		return u
+	}
+	return u + "?" + url.Values{"return_to": {returnTo}}.Encode()
+}

@@ -44,22 +44,22 @@ func (g *Gate) forget(w http.ResponseWriter, r *http.Request) {
 // clearSession clears the session cookie, and keeps the answer out of shared caches, which would
 // clear other visitors' cookies with it.
 func (g *Gate) clearSession(w http.ResponseWriter) {
-	g.clearCookie(w, g.config.Site.CookieName)
+	g.config.clearCookie(w, g.config.Site.CookieName)
 	w.Header().Set("Cache-Control", "private, no-cache")
 }
 
-func (g *Gate) setCookie(w http.ResponseWriter, name, value string, maxAge time.Duration) {
+func (c *config) setCookie(w http.ResponseWriter, name, value string, maxAge time.Duration) {
 	http.SetCookie(w, &http.Cookie{
 		Name:     name,
 		Value:    value,
 		Path:     "/",
 		MaxAge:   int(maxAge.Seconds()),
-		Secure:   g.config.secure,
+		Secure:   c.secure,
 		HttpOnly: true,
 		SameSite: http.SameSiteLaxMode,
 	})
 }
 
-func (g *Gate) clearCookie(w http.ResponseWriter, name string) {
-	g.setCookie(w, name, "", -time.Second)
+func (c *config) clearCookie(w http.ResponseWriter, name string) {
+	c.setCookie(w, name, "", -time.Second)
 }

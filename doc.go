@@ -89,8 +89,9 @@
 // internal/session keeps a session in the store. internal/op speaks to one provider.
 // internal/claims holds claims so that no request parses JSON, internal/seal encrypts,
 // internal/returnto decides where a browser may be sent, internal/event has the names of events and
-// reasons, internal/page writes HTML, and internal/saver saves values before the first byte of an
-// answer. Package store states what a store promises.
+// reasons, and internal/page writes HTML. internal/values encodes the application's values, and
+// internal/saver saves them before the first byte of an answer. Package store states what a store
+// promises.
 //
 // Files depend on those above them in the list, or on internal packages. These use each other:
 //
@@ -99,7 +100,6 @@
 //   - config.go and hook.go: Config.OnLogin has a Login as its parameter, and hook.go calls it.
 //   - config.go and page.go: Config.ErrorPage has a Page as its parameter, and page.go calls it.
 //   - visit.go and values.go: a visit holds the values of its request.
-//   - identity.go and claim.go: they are one type in two files.
 //
 // # Threats
 //

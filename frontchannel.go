@@ -34,7 +34,7 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 		g.tryLater(w)
 		return
 	}
-	g.clearCookie(w, g.config.Site.CookieName)
+	g.config.clearCookie(w, g.config.Site.CookieName)
 	w.WriteHeader(http.StatusOK)
 }
 

@@ -1,11 +1,9 @@
 package oidcgate
 
 import (
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 
 	"github.com/alexedwards/scs/v2"
 
@@ -54,40 +52,17 @@ func (g *Gate) provider(name string) *upstream {
 // LoginURL returns the address that logs a visitor in and then leads to returnTo, a path of this
 // site below BaseURL, as the browser sees it. Use it for links that open in the same tab.
 func (g *Gate) LoginURL(returnTo string) string {
-	return g.ownURL("/login", returnTo)
+	return g.config.ownURL("/login", returnTo)
 }
 
 // LogoutURL returns the address to POST to for logging out; a GET of it asks for confirmation
 // first. After the logout the browser goes to returnTo or, if that is empty, to a page "signed
 // out".
 func (g *Gate) LogoutURL(returnTo string) string {
-	return g.ownURL("/logout", returnTo)
-}
-
-func (g *Gate) ownURL(route, returnTo string) string {
-	u := g.siteURL(g.config.Site.Prefix + route)
-	if returnTo == "" {
-		return u
-	}
-	return u + "?" + url.Values{"return_to": {returnTo}}.Encode()
-}
-
-// siteURL returns the absolute address of a checked path on this site.
-func (g *Gate) siteURL(path string) string { return g.config.origin + g.config.basePath + path }
-
-// subjectHash and sessionRef stand for a user and a session in events. They are keyed hashes: a
-// reader cannot test guessed names. Replicas with the same first key make the same hashes.
-func (g *Gate) subjectHash(issuer, subject string) string {
-	return g.hash("subject", issuer+"\x00"+subject)
-}
-
-func (g *Gate) sessionRef(h session.Handle) string { return g.hash("session", string(h)) }
-
-func (g *Gate) hash(kind, value string) string {
-	return base64.RawURLEncoding.EncodeToString(g.ring.Fingerprint(kind, value)[:9])
+	return g.config.ownURL("/logout", returnTo)
 }
 
 // Format prints the gate without its configuration, which contains secrets.
 func (g *Gate) Format(s fmt.State, _ rune) {
-	_, _ = io.WriteString(s, "oidcgate.Gate("+g.siteURL("")+")")
+	_, _ = io.WriteString(s, "oidcgate.Gate("+g.config.siteURL("")+")")
 }

@@ -43,19 +43,17 @@ func (l *Login) Drop(names ...string) {
 		dropped[name] = true
 	}
 	keep := func(name string) bool { return !dropped[name] || session.IsProtocolClaim(name) }
-	id := *l.identity
-	r := &id.record
-	r.IDToken, r.Userinfo = r.IDToken.Filter(keep), r.Userinfo.Filter(keep)
-	r.Application = r.Application.Filter(keep)
-	l.identity = &id
+	l.change(func(r *session.Identity) {
+		r.IDToken, r.Userinfo = r.IDToken.Filter(keep), r.Userinfo.Filter(keep)
+		r.Application = r.Application.Filter(keep)
+	})
 }
 
 // SetLabel sets the name of the session in the user's list of sessions, such as "Firefox on Linux",
 // made from a request that the application keeps in the context. The first 200 bytes are kept.
 func (l *Login) SetLabel(label string) {
-	id := *l.identity
-	id.record.Label = strings.ToValidUTF8(label[:min(len(label), 200)], "")
-	l.identity = &id
+	label = strings.ToValidUTF8(label[:min(len(label), 200)], "")
+	l.change(func(r *session.Identity) { r.Label = label })
 }
 
 // Set gives the identity a claim of the application. It replaces a claim of that name from the
@@ -70,10 +68,15 @@ func (l *Login) Set(name string, value any) error {
 		return fmt.Errorf("oidcgate: claim %q: %w", name, err)
 	}
 	l.Drop(name)
-	id := *l.identity
-	id.record.Application = id.record.Application.With(name, v)
-	l.identity = &id
+	l.change(func(r *session.Identity) { r.Application = r.Application.With(name, v) })
 	return nil
+}
+
+// change replaces the identity by a changed copy: identities are immutable.
+func (l *Login) change(edit func(*session.Identity)) {
+	id, record := *l.identity, *l.identity.record
+	edit(&record)
+	id.record, l.identity = &record, &id
 }
 
 // Deny returns an error with which [Config.OnLogin] refuses a visitor: the browser gets status 403

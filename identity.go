@@ -3,6 +3,7 @@ package oidcgate
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -14,7 +15,7 @@ import (
 // user is Issuer and Subject together (OpenID Connect Core, section 5.7), never an e-mail address,
 // which may later belong to somebody else.
 type Identity struct {
-	record      session.Identity
+	record      *session.Identity
 	expires     time.Time
 	idleExpires time.Time
 }
@@ -34,13 +35,13 @@ func NewIdentity(issuer, subject string, other map[string]any) (*Identity, error
 	o = o.With("iss", claims.Text(issuer)).With("sub", claims.Text(subject))
 	now := time.Now()
 	return &Identity{
-		record:  session.Identity{IDToken: o, Created: now},
+		record:  &session.Identity{IDToken: o, Created: now},
 		expires: now.Add(time.Hour), idleExpires: now.Add(time.Hour),
 	}, nil
 }
 
 func (id *Identity) text(name string) string {
-	v, _ := id.claim(name)
+	v, _ := id.record.Claim(name)
 	s, _ := v.Str()
 	return s
 }
@@ -57,6 +58,10 @@ func (id *Identity) Issuer() string { return id.protocol("iss") }
 
 // Subject returns the user's identifier at the issuer, "sub".
 func (id *Identity) Subject() string { return id.protocol("sub") }
+
+func (id *Identity) user() session.User {
+	return session.User{Issuer: id.Issuer(), Subject: id.Subject()}
+}
 
 // ProviderSessionID returns the provider's identifier of its own session, "sid", or "" when it sent
 // none. It is not the gate's session id, which is secret.
@@ -79,7 +84,7 @@ func (id *Identity) ACR() string { return id.protocol("acr") }
 // AMR returns the authentication methods, "amr", or nil.
 func (id *Identity) AMR() []string {
 	v, _ := id.record.IDToken.Get("amr")
-	return texts(v)
+	return v.Strings()
 }
 
 // Created returns when the session began.
@@ -107,7 +112,7 @@ func (id *Identity) Name() string {
 // address has one "@". Do not use it as the key of a user: an address may later belong to somebody
 // else.
 func (id *Identity) Email() (address string, verified bool) {
-	for _, o := range id.sources() {
+	for _, o := range id.record.Sources() {
 		v, ok := o.Get("email")
 		if !ok {
 			continue
@@ -127,4 +132,14 @@ func (id *Identity) FromUserinfo(claim string) bool {
 	_, signed := id.record.IDToken.Get(claim)
 	_, present := id.record.Userinfo.Get(claim)
 	return present && !signed && !set
+}
+
+// wellFormed refuses addresses whose domain two readers could read differently, such as
+// "a@evil.example@shop.example".
+func wellFormed(address string) bool {
+	local, domain, ok := strings.Cut(address, "@")
+	if !ok || local == "" || domain == "" || strings.Contains(domain, "@") {
+		return false
+	}
+	return !strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r > '~' })
 }

@@ -31,7 +31,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 	step := g.openStep(v, query.Get("step"))
 	if v.identity != nil && step.zero() && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
 		// A link on another site must not replace the signed-in user (login CSRF, RFC 9700, section 4.7).
-		redirect(w, g.siteURL(returnTo))
+		redirect(w, g.config.siteURL(returnTo))
 		return
 	}
 	up := g.choose(query.Get("provider"))
@@ -69,7 +69,7 @@ func (g *Gate) showChoice(w http.ResponseWriter, r *http.Request, returnTo strin
 		if up.name == "" {
 			q.Set("provider", unnamed)
 		}
-		p.Links = append(p.Links, Link{g.ownURL("/login", "") + "?" + q.Encode(), up.label})
+		p.Links = append(p.Links, Link{g.config.ownURL("/login", "") + "?" + q.Encode(), up.label})
 	}
 	g.showPage(w, r, p)
 }

@@ -78,10 +78,10 @@ func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
 		Status: http.StatusOK,
 		Title:  "Log out?",
 		Text:   "You are signed in. Do you want to log out?",
-		Links:  []Link{{g.siteURL(g.config.Site.DefaultPath), "Stay"}},
+		Links:  []Link{{g.config.siteURL(g.config.Site.DefaultPath), "Stay"}},
 		form: &page.Form{
 			Action: g.LogoutURL(""), Label: "Log out", Origin: origin,
-			ReturnTo: g.afterLogout(r.URL.Query().Get("return_to")),
+			ReturnTo: g.checkReturnTo(r.URL.Query().Get("return_to")),
 		},
 	})
 }
@@ -98,7 +98,7 @@ func (g *Gate) Logout(w http.ResponseWriter, r *http.Request, returnTo string) {
 // signOut ends the session here first, so that the visitor is signed out whatever the provider does
 // (OpenID Connect RP-Initiated Logout, section 2). When the store cannot end it, the page says so.
 func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) {
-	returnTo = g.afterLogout(returnTo)
+	returnTo = g.checkReturnTo(returnTo)
 	v := visitFrom(r.Context(), g)
 	if v == nil {
 		v = g.load(w, r)
@@ -131,7 +131,7 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 	}
 	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
-	if v.id != "" {
+	if v.session != nil {
 		hint, err = g.endSignedIn(ctx, r, v)
 	} else {
 		err = g.keeper.End(ctx, v.asked)
@@ -139,7 +139,7 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 	if err != nil {
 		return "", err
 	}
-	g.clearCookie(w, g.config.Site.CookieName)
+	g.config.clearCookie(w, g.config.Site.CookieName)
 	return hint, nil
 }
 
@@ -147,10 +147,10 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 func (g *Gate) endSignedIn(
 	ctx context.Context, r *http.Request, v *visit,
 ) (hint string, err error) {
-	s, t := v.session(), g.lastTokens(r.Context(), v)
+	s, t := v.session, g.lastTokens(r.Context(), v)
 	g.events.emit(Event{
 		Type: EventLogoutStarted, Provider: s.Identity.Provider,
-		SessionRef: g.sessionRef(g.keeper.Handle(v.id)),
+		SessionRef: g.keeper.SessionRef(g.keeper.Handle(v.id())),
 	})
 	if err := g.keeper.EndSession(ctx, s, event.ReasonByUser); err != nil {
 		return "", err
@@ -172,7 +172,7 @@ func (g *Gate) notSignedOut(w http.ResponseWriter, r *http.Request) {
 // provider, and the refresh token is to be revoked. If they cannot be read, it returns none, and
 // the logout goes on.
 func (g *Gate) lastTokens(ctx context.Context, v *visit) *session.Tokens {
-	t, err := g.keeper.Tokens(ctx, v.id)
+	t, err := g.keeper.Tokens(ctx, v.id())
 	if err != nil {
 		return &session.Tokens{}
 	}
@@ -191,7 +191,7 @@ func (g *Gate) endSession(ctx context.Context, up *upstream, hint, state string)
 	if _, err := up.client.Metadata(ctx); err != nil {
 		return "", false
 	}
-	return up.client.EndSessionURL(hint, state, g.ownURL("/logout/done", ""))
+	return up.client.EndSessionURL(hint, state, g.config.ownURL("/logout/done", ""))
 }
 
 // metadataTimeout is how long a logout waits for metadata that is not known yet.
@@ -205,14 +205,14 @@ type logoutReturn struct {
 
 const logoutTTL = 10 * time.Minute
 
-func (g *Gate) logoutBinding() seal.Binding {
-	return seal.Binding{Purpose: "logout", Name: g.config.logoutState}
+func (c *config) logoutBinding() seal.Binding {
+	return seal.Binding{Purpose: "logout", Name: c.logoutState}
 }
 
 func (g *Gate) keepLogout(w http.ResponseWriter, back logoutReturn) error {
-	text, err := g.ring.SealText(g.logoutBinding(), back)
+	text, err := g.ring.SealText(g.config.logoutBinding(), back)
 	if err == nil {
-		g.setCookie(w, g.config.logoutState, text, logoutTTL)
+		g.config.setCookie(w, g.config.logoutState, text, logoutTTL)
 	}
 	return err
 }
@@ -231,9 +231,9 @@ func (g *Gate) logoutDone(w http.ResponseWriter, r *http.Request) {
 		g.showSignedOut(w, r)
 		return
 	}
-	g.clearCookie(w, g.config.logoutState)
+	g.config.clearCookie(w, g.config.logoutState)
 	g.events.emit(Event{Type: EventLogoutCompleted})
-	g.afterSignOut(w, r, g.afterLogout(back.ReturnTo))
+	g.afterSignOut(w, r, g.checkReturnTo(back.ReturnTo))
 }
 
 func (g *Gate) openLogout(r *http.Request) (logoutReturn, error) {
@@ -242,7 +242,7 @@ func (g *Gate) openLogout(r *http.Request) (logoutReturn, error) {
 	if err != nil {
 		return back, err
 	}
-	if err := g.ring.OpenText(g.logoutBinding(), c.Value, &back); err != nil {
+	if err := g.ring.OpenText(g.config.logoutBinding(), c.Value, &back); err != nil {
 		return back, err
 	}
 	if subtle.ConstantTimeCompare([]byte(r.URL.Query().Get("state")), []byte(back.State)) != 1 {
@@ -253,7 +253,7 @@ func (g *Gate) openLogout(r *http.Request) (logoutReturn, error) {
 
 func (g *Gate) afterSignOut(w http.ResponseWriter, r *http.Request, returnTo string) {
 	if returnTo != "" {
-		redirect(w, g.siteURL(returnTo))
+		redirect(w, g.config.siteURL(returnTo))
 		return
 	}
 	g.showSignedOut(w, r)
@@ -264,6 +264,6 @@ func (g *Gate) showSignedOut(w http.ResponseWriter, r *http.Request) {
 		Status: http.StatusOK,
 		Title:  "Signed out",
 		Text:   "You are signed out of this site.",
-		Links:  []Link{{g.siteURL(g.config.Site.DefaultPath), "Continue"}},
+		Links:  []Link{{g.config.siteURL(g.config.Site.DefaultPath), "Continue"}},
 	})
 }

@@ -77,7 +77,7 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 		g.forbid(w, r, v, "ACR") // a login loop otherwise: no result satisfies all rules
 		return false
 	}
-	subject := g.subjectHash(v.identity.Issuer(), v.identity.Subject())
+	subject := g.keeper.UserRef(v.identity.user())
 	g.events.emit(Event{Type: EventStepUpRequired, SubjectHash: subject})
 	g.askLogin(w, r, v, step)
 	return false
@@ -89,10 +89,10 @@ func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, rule str
 	g.events.emit(Event{
 		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference,
 		Provider:    v.identity.record.Provider,
-		SubjectHash: g.subjectHash(v.identity.Issuer(), v.identity.Subject()),
+		SubjectHash: g.keeper.UserRef(v.identity.user()),
 		Detail:      fmt.Sprintf("%.200q: %s", v.path, rule),
 	})
-	home := g.siteURL(g.config.Site.DefaultPath)
+	home := g.config.siteURL(g.config.Site.DefaultPath)
 	g.showPage(w, r, Page{
 		Status: http.StatusForbidden, Title: "No access", Reference: reference,
 		Text:  "You are signed in, but this page is not for your account.",
@@ -140,7 +140,7 @@ func (g *Gate) loginURL(v *visit, r *http.Request, step stepUp) string {
 	returnTo := ""
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		returnTo = cmp.Or(v.returnTo(), r.URL.RequestURI()) // NewContext knows no path
-	} else if path, ours := strings.CutPrefix(r.Referer(), g.siteURL("/")); ours {
+	} else if path, ours := strings.CutPrefix(r.Referer(), g.config.siteURL("/")); ours {
 		returnTo = "/" + path
 	}
 	u := g.LoginURL(returnTo)

@@ -27,7 +27,7 @@ func Claim(name string, anyOf ...string) Rule {
 	}
 	anyOf = slices.Clone(anyOf)
 	return Rule{name: "claim " + name, allows: func(id *Identity, _ time.Duration) bool {
-		v, ok := id.lookup(name)
+		v, ok := id.record.Claim(name)
 		return ok && holds(v, anyOf)
 	}}
 }
@@ -63,16 +63,6 @@ func EmailDomain(anyOf ...string) Rule {
 		_, domain, _ := strings.Cut(address, "@")
 		return verified && slices.Contains(domains, strings.ToLower(domain))
 	}}
-}
-
-// wellFormed refuses addresses whose domain two readers could read differently, such as
-// "a@evil.example@shop.example".
-func wellFormed(address string) bool {
-	local, domain, ok := strings.Cut(address, "@")
-	if !ok || local == "" || domain == "" || strings.Contains(domain, "@") {
-		return false
-	}
-	return !strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // Match allows those for whom f returns true. f is called, concurrently, for every request that the

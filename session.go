@@ -42,9 +42,9 @@ func newSessions(g *Gate) *scs.SessionManager {
 type sessionCall struct {
 	context.Context // of the request, for the store
 
-	session session.Session // found by Load, or begun by Commit
-	tokens  *session.Tokens // for Commit
-	err     error           // why Load found none
+	session *session.Session // found by Load, or begun by Commit
+	tokens  *session.Tokens  // for Commit
+	err     error            // why Load found none
 }
 
 type sessionCallKey struct{}
@@ -60,10 +60,10 @@ func (c *sessionCall) Value(key any) any {
 
 // loadSession returns the session of an id. The error is session.ErrGone or wraps
 // ErrStoreUnavailable.
-func (g *Gate) loadSession(ctx context.Context, id session.ID) (session.Session, error) {
+func (g *Gate) loadSession(ctx context.Context, id session.ID) (*session.Session, error) {
 	call := &sessionCall{Context: ctx}
 	if _, err := g.sessions.Load(call, string(id)); err != nil {
-		return session.Session{}, err
+		return nil, err
 	}
 	return call.session, call.err
 }
@@ -74,8 +74,8 @@ func (g *Gate) loadSession(ctx context.Context, id session.ID) (session.Session,
 func (g *Gate) beginSession(
 	ctx context.Context, w http.ResponseWriter, id *Identity, t *session.Tokens,
 ) (session.Handle, error) {
-	call := &sessionCall{Context: ctx, tokens: t}
-	call.session.Identity = id.record
+	s := &session.Session{Identity: *id.record}
+	call := &sessionCall{Context: ctx, session: s, tokens: t}
 	ctx, err := g.sessions.Load(call, "")
 	if err != nil {
 		return "", err
@@ -90,7 +90,7 @@ func (g *Gate) beginSession(
 	}
 	g.sessions.WriteSessionCookie(ctx, w, token, deadline)
 	w.Header().Set("Cache-Control", "no-store") // scs adds a value of its own
-	return g.keeper.Handle(call.session.ID), nil
+	return g.keeper.Handle(s.ID), nil
 }
 
 // sessionStore is the store of scs.
@@ -113,7 +113,7 @@ func (s sessionStore) CommitCtx(
 	call := ctx.Value(sessionCallKey{}).(*sessionCall)
 	call.session.ID = session.ID(token)
 	call.session.Times.Deadline = deadline.UnixMilli()
-	return s.keeper.Begin(call.Context, &call.session, call.tokens)
+	return s.keeper.Begin(call.Context, call.session, call.tokens)
 }
 
 // DeleteCtx is for Destroy and RenewToken of scs, which the gate does not call.
@@ -153,10 +153,10 @@ func (g *Gate) told(e session.Event) {
 		Detail: errorText(e.Err), Hint: e.Hint,
 	}
 	if e.Subject != "" {
-		ev.SubjectHash = g.subjectHash(e.Issuer, e.Subject)
+		ev.SubjectHash = g.keeper.UserRef(session.User{Issuer: e.Issuer, Subject: e.Subject})
 	}
 	if e.Handle != "" {
-		ev.SessionRef = g.sessionRef(e.Handle)
+		ev.SessionRef = g.keeper.SessionRef(e.Handle)
 	}
 	g.events.emit(ev)
 }

@@ -45,12 +45,12 @@ func (g *Gate) sealStep(v *visit, step stepUp) string {
 }
 
 func (g *Gate) openStep(v *visit, text string) (step stepUp) {
-	if v.id == "" || g.ring.OpenText(stepBinding(v), text, &step) != nil {
+	if v.session == nil || g.ring.OpenText(stepBinding(v), text, &step) != nil {
 		return stepUp{}
 	}
 	return step
 }
 
 func stepBinding(v *visit) seal.Binding {
-	return seal.Binding{Purpose: "step", Secret: string(v.id)}
+	return seal.Binding{Purpose: "step", Secret: string(v.id())}
 }

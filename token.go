@@ -22,7 +22,7 @@ func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := g.keeper.Token(ctx, v.session())
+	t, err := g.keeper.Token(ctx, v.session)
 	switch {
 	case err == nil:
 		return &oauth2.Token{

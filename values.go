@@ -1,15 +1,9 @@
 package oidcgate
 
 import (
-	"bytes"
 	"context"
-	"encoding/gob"
 	"errors"
-	"fmt"
-	"maps"
 	"net/http"
-	"reflect"
-	"slices"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -18,6 +12,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/saver"
 	"github.com/oidcgate/oidcgate/internal/session"
+	"github.com/oidcgate/oidcgate/internal/values"
 )
 
 // Values returns the scs manager for the application's own values in the session of a signed-in
@@ -44,13 +39,10 @@ func (g *Gate) Values() *scs.SessionManager {
 // context key of its own. scs.New also starts a goroutine for a memory store that is not used here.
 // scs has no safe way to stop it; it wakes once a minute and does nothing.
 func newValues(g *Gate) *scs.SessionManager {
-	for _, v := range []any{time.Time{}, map[string]any{}, []any{}} {
-		gob.Register(v) // else gob refuses these types when the request is saved
-	}
 	m := scs.New()
 	m.Lifetime = g.config.SessionLifetime
 	m.Store = valuesStore{gate: g}
-	m.Codec = valuesCodec{}
+	m.Codec = values.New()
 	return m
 }
 
@@ -60,68 +52,6 @@ type savedValues struct {
 	dropped bool           // there is no session to keep them in; the event was emitted
 	base    claims.Object  // as the handler got them
 	stored  session.Values // the record in the store when it was last read or written
-}
-
-// valuesCodec encodes each value on its own, with gob, so that the changes of two requests can be
-// merged by key.
-type valuesCodec struct{}
-
-// Encode implements scs.Codec.
-func (valuesCodec) Encode(_ time.Time, values map[string]any) ([]byte, error) {
-	var o claims.Object
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		value := values[name]
-		var b bytes.Buffer
-		if err := gob.NewEncoder(&b).Encode(&value); err != nil {
-			return nil, fmt.Errorf("oidcgate: value %q: %w; see gob.Register", name, err)
-		}
-		o = o.With(name, claims.Text(b.String()))
-	}
-	return []byte(o), nil
-}
-
-// Decode implements scs.Codec. A value of a type that this build does not know is left out here and
-// stays in the store.
-func (valuesCodec) Decode(b []byte) (time.Time, map[string]any, error) {
-	values := make(map[string]any)
-	for name, v := range claims.Object(b).All() {
-		if value, ok := decodeValue(v); ok {
-			values[name] = value
-		}
-	}
-	return time.Now().Add(time.Hour), values, nil
-}
-
-func decodeValue(v claims.Value) (any, bool) {
-	text, _ := v.Str()
-	var value any
-	err := gob.NewDecoder(bytes.NewReader([]byte(text))).Decode(&value)
-	return value, err == nil
-}
-
-// changes applies to current the changes that lead from base to mine.
-func changes(base, mine, current claims.Object) claims.Object {
-	for name, v := range mine.All() {
-		if old, ok := base.Get(name); !ok || !sameValue(old, v) {
-			current = current.With(name, v)
-		}
-	}
-	return current.Filter(func(name string) bool {
-		_, was := base.Get(name)
-		_, is := mine.Get(name)
-		return is || !was
-	})
-}
-
-// sameValue compares two encoded values. It decodes them, because gob writes the keys of equal maps
-// in any order.
-func sameValue(a, b claims.Value) bool {
-	if a == b {
-		return true
-	}
-	x, okX := decodeValue(a)
-	y, okY := decodeValue(b)
-	return okX && okY && reflect.DeepEqual(x, y)
 }
 
 // valuesStore is what scs stores the application's values in.
@@ -137,19 +67,15 @@ var errNotThroughValues = errors.New(
 // MergeSession, which could name any session.
 func (s valuesStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
 	v := visitFrom(ctx, s.gate)
-	if v == nil || v.values.loaded || token != string(v.id) {
+	if v == nil || v.values.loaded || token != string(v.id()) {
 		return nil, false, errNotThroughValues
 	}
-	stored, err := s.gate.keeper.ReadValues(ctx, v.id)
+	stored, err := s.gate.keeper.ReadValues(ctx, v.id())
 	if err != nil {
 		return nil, false, err
 	}
 	v.values.loaded, v.values.stored = true, stored
-	v.values.base = stored.Current.Filter(func(name string) bool {
-		value, _ := stored.Current.Get(name)
-		_, ok := decodeValue(value)
-		return ok
-	})
+	v.values.base = values.Known(stored.Current)
 	return []byte(stored.Current), true, nil // true even if there are none: else scs drops the id
 }
 
@@ -158,17 +84,19 @@ func (s valuesStore) FindCtx(ctx context.Context, token string) ([]byte, bool, e
 // record.
 func (s valuesStore) CommitCtx(ctx context.Context, _ string, b []byte, _ time.Time) error {
 	v := visitFrom(ctx, s.gate)
-	if v == nil || v.id == "" {
+	if v == nil || v.session == nil {
 		return ErrNoSession
 	}
 	if len(b) > s.gate.config.Limits.SessionBytes {
 		return errors.New("oidcgate: the values are larger than Limits.SessionBytes")
 	}
-	mine, values := claims.Object(b), &v.values
-	merge := func(current claims.Object) claims.Object { return changes(values.base, mine, current) }
-	err := s.gate.keeper.SaveValues(ctx, v.session(), &values.stored, merge)
+	mine, saved := claims.Object(b), &v.values
+	merge := func(current claims.Object) claims.Object {
+		return values.Merge(saved.base, mine, current)
+	}
+	err := s.gate.keeper.SaveValues(ctx, v.session, &saved.stored, merge)
 	if err == nil {
-		values.base = mine
+		saved.base = mine
 	}
 	return err
 }
@@ -179,7 +107,7 @@ func (valuesStore) DeleteCtx(context.Context, string) error { return errNotThrou
 // loadValues returns the visit's context with the values in it. If they cannot be read, the session
 // counts as unreadable too.
 func (g *Gate) loadValues(v *visit) context.Context {
-	ctx, err := g.values.Load(v, string(v.id))
+	ctx, err := g.values.Load(v, string(v.id()))
 	if err == nil {
 		return ctx
 	}
@@ -220,7 +148,7 @@ func (g *Gate) saveValues(ctx context.Context, v *visit) error {
 	}
 	failed := Event{
 		Type: EventValuesNotSaved, Reason: ReasonStoreError,
-		SessionRef: g.sessionRef(g.keeper.Handle(v.id)), Detail: err.Error(),
+		SessionRef: g.keeper.SessionRef(g.keeper.Handle(v.id())), Detail: err.Error(),
 	}
 	if errors.Is(err, ErrNoSession) {
 		v.values.dropped = true

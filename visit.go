@@ -15,11 +15,10 @@ import (
 type visit struct {
 	context.Context
 	gate     *Gate
-	asked    session.ID // the session id in the request's cookie
-	id       session.ID // the same, if the session exists
-	times    session.Times
-	identity *Identity // nil: the visitor is not signed in
-	err      error     // why the session could not be loaded
+	asked    session.ID       // the session id in the request's cookie
+	session  *session.Session // nil: there is none
+	identity *Identity        // nil: the visitor is not signed in
+	err      error            // why the session could not be loaded
 	values   savedValues
 
 	// The URL as Wrap saw it. StripPrefix and Mount change the URL that the guard sees.
@@ -51,16 +50,18 @@ func newVisit(ctx context.Context, g *Gate) *visit { return &visit{Context: ctx,
 
 // signIn records that the request has a session.
 func (v *visit) signIn(s *session.Session) {
-	v.id, v.times = s.ID, s.Times
-	v.identity = identityOf(s, v.gate.config.IdleTimeout)
+	v.session, v.identity = s, identityOf(s, v.gate.config.IdleTimeout)
 }
 
 // signOut records that the request has no session any more.
-func (v *visit) signOut() { v.id, v.identity = "", nil }
+func (v *visit) signOut() { v.session, v.identity = nil, nil }
 
-// session returns the session of a request that has one.
-func (v *visit) session() *session.Session {
-	return &session.Session{ID: v.id, Identity: v.identity.record, Times: v.times}
+// id returns the id of the request's session, or "".
+func (v *visit) id() session.ID {
+	if v.session == nil {
+		return ""
+	}
+	return v.session.ID
 }
 
 // returnTo returns the path and query of the requested page as the browser sent them.
@@ -103,7 +104,7 @@ func (g *Gate) signedIn(ctx context.Context) (*visit, error) {
 		return nil, ErrNoSession
 	case v.err != nil:
 		return nil, v.err
-	case v.id == "":
+	case v.session == nil:
 		return nil, ErrNoSession
 	}
 	return v, nil
@@ -139,7 +140,7 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 		v.err = err
 		return v
 	}
-	v.signIn(&s)
+	v.signIn(s)
 	header.Set("Cache-Control", "private, no-cache")
 	return v
 }
@@ -163,13 +164,13 @@ func (g *Gate) upstreamOf(v *visit) *upstream {
 // session has ended, the visitor is not signed in. If the provider does not answer, old claims
 // stay.
 func (g *Gate) reread(w http.ResponseWriter, r *http.Request, v *visit) {
-	if v.identity == nil || !g.keeper.Stale(&v.identity.record) {
+	if v.identity == nil || !g.keeper.Stale(v.identity.record) {
 		return
 	}
-	s, err := g.keeper.Reread(v, *v.session())
+	s, err := g.keeper.Reread(v, v.session)
 	switch {
 	case err == nil:
-		v.signIn(&s)
+		v.signIn(s)
 	case errors.Is(err, session.ErrGone):
 		v.signOut()
 		g.forget(w, r)
@@ -182,7 +183,7 @@ func (g *Gate) reread(w http.ResponseWriter, r *http.Request, v *visit) {
 // identityOf returns what handlers see of a session.
 func identityOf(s *session.Session, idle time.Duration) *Identity {
 	return &Identity{
-		record:      s.Identity,
+		record:      &s.Identity,
 		expires:     time.UnixMilli(s.Times.Deadline),
 		idleExpires: time.UnixMilli(s.Times.Ends(idle)),
 	}

@@ -93,6 +93,17 @@ func (v Value) Elements() iter.Seq[Value] {
 	}
 }
 
+// Strings returns the elements of an array that are strings, and nil when there are none.
+func (v Value) Strings() []string {
+	var out []string
+	for e := range v.Elements() {
+		if s, ok := e.Str(); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // child returns the member or the element that the reference token names.
 func (v Value) child(token string) (Value, bool) {
 	if o, ok := v.Object(); ok {

@@ -16,7 +16,7 @@ var arrows = []struct {
 }{
 	{"", []string{
 		"internal/session", "internal/op", "internal/event", "internal/claims", "internal/seal",
-		"internal/returnto", "internal/saver", "internal/page", "store",
+		"internal/returnto", "internal/saver", "internal/page", "internal/values", "store",
 	}},
 	{"internal/session", []string{"internal/claims", "internal/seal", "internal/event", "store"}},
 	{"internal/op", []string{"internal/claims", "internal/event"}},
@@ -26,6 +26,7 @@ var arrows = []struct {
 	{"internal/event", nil},
 	{"internal/saver", nil},
 	{"internal/page", nil},
+	{"internal/values", []string{"internal/claims"}},
 	{"internal/measure", nil},
 	{"internal/...", []string{"internal/...", "store"}},
 	{"store", nil},

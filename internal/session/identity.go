@@ -2,6 +2,7 @@ package session
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -101,4 +102,39 @@ func decodeIdentity(plaintext []byte) Identity {
 		Userinfo:    objectMember(o, "userinfo"),
 		Application: objectMember(o, "application"),
 	}
+}
+
+// Claim returns a claim by its name, compared byte for byte, or by a JSON Pointer (RFC 6901) when it
+// begins with "/". What the application set comes first, then the ID Token, then userinfo, which
+// can therefore never replace what the ID Token says (OpenID Connect Core, section 5.3.2). The first
+// of them that has the claim decides, also for a pointer: userinfo adds no members to a claim of
+// the ID Token.
+func (id *Identity) Claim(claim string) (claims.Value, bool) {
+	if strings.HasPrefix(claim, "/") {
+		return id.pointer(claim)
+	}
+	for _, o := range id.Sources() {
+		if v, ok := o.Get(claim); ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+func (id *Identity) pointer(p string) (claims.Value, bool) {
+	top := p
+	if i := strings.IndexByte(p[1:], '/'); i >= 0 {
+		top = p[:1+i]
+	}
+	for _, o := range id.Sources() {
+		if _, ok := o.Pointer(top); ok {
+			return o.Pointer(p)
+		}
+	}
+	return "", false
+}
+
+// Sources returns the claims in their order of precedence.
+func (id *Identity) Sources() [3]claims.Object {
+	return [...]claims.Object{id.Application, id.IDToken, id.Userinfo}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// Session is a session as one request found it.
+// Session is a session as one request found it. It is not changed once it is loaded.
 type Session struct {
 	ID       ID
 	Identity Identity
@@ -18,20 +18,20 @@ type Session struct {
 // Load returns the session of an id: one read of the store, and one write more when its use is
 // noted. The error is ErrGone when there is no session, and wraps ErrStore when the store cannot
 // answer, which says nothing about the session.
-func (k *Keeper) Load(ctx context.Context, id ID) (Session, error) {
+func (k *Keeper) Load(ctx context.Context, id ID) (*Session, error) {
 	r, err := k.read(ctx, identityKind, id)
 	if err == errExpired {
 		k.expired(ctx, id, r)
 	}
 	if err != nil {
-		return Session{}, err
+		return nil, err
 	}
 	if time.Now().UnixMilli()-r.times.Seen >= k.limits.Touch.Milliseconds() {
 		if r.times, err = k.touch(ctx, id, r); err != nil {
-			return Session{}, err
+			return nil, err
 		}
 	}
-	return Session{id, decodeIdentity(r.plaintext), r.times}, nil
+	return &Session{id, decodeIdentity(r.plaintext), r.times}, nil
 }
 
 // touch notes that the session is used, and seals its record under the first key. It may lose

@@ -23,8 +23,8 @@ func (k *Keeper) Stale(id *Identity) bool {
 // provider does not answer, or when ctx ends first, it returns the session as it is. The error is
 // ErrGone when the session is over then, or when its tokens are lost, for which nobody can be
 // asked. It wraps ErrStore when the store cannot answer.
-func (k *Keeper) Reread(ctx context.Context, s Session) (Session, error) {
-	f := k.join(ctx, &s)
+func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
+	f := k.join(ctx, s)
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -38,9 +38,9 @@ func (k *Keeper) Reread(ctx context.Context, s Session) (Session, error) {
 		err = f.err
 	}
 	if err != nil {
-		return Session{}, err
+		return nil, err
 	}
-	return Session{s.ID, decodeIdentity(r.plaintext), r.times}, nil
+	return &Session{s.ID, decodeIdentity(r.plaintext), r.times}, nil
 }
 
 // reread asks the provider about the user and saves what is new.

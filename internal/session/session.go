@@ -18,6 +18,7 @@ package session
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"log/slog"
 	"time"
@@ -213,4 +214,16 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// UserRef and SessionRef stand for a user and a session in events. They are keyed hashes, so that
+// whoever reads them cannot try out names. They are the same on every replica with the same first
+// key.
+func (k *Keeper) UserRef(u User) string { return k.ref("subject", u.Issuer+"\x00"+u.Subject) }
+
+// SessionRef is like UserRef.
+func (k *Keeper) SessionRef(h Handle) string { return k.ref("session", string(h)) }
+
+func (k *Keeper) ref(purpose, value string) string {
+	return base64.RawURLEncoding.EncodeToString(k.ring.Fingerprint(purpose, value)[:9])
 }
