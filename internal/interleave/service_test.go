@@ -104,11 +104,12 @@ func (w *service) replica(name string) *replica {
 	return r
 }
 
-// told checks the reason of a refusal. The provider of this file refuses a refresh token only after
-// its answer was lost, or after a logout, of which nothing is told.
+// told checks the reason of a refusal. While there is a lock and a note of the request, the provider
+// of this file refuses a refresh token only after its answer was lost, or after a logout, of which
+// nothing is told.
 func (w *service) told(e session.Event) {
 	if e.Type == event.RefreshFailed && e.Reason == event.ReasonInvalidGrant &&
-		!w.run.Happened(interleave.Failover) {
+		!w.run.Happened(interleave.Stall, interleave.Failover) {
 		w.run.Fail("a refresh was refused, and the reason is not said to be a lost answer")
 	}
 }
@@ -177,7 +178,7 @@ func (w *service) gave(name string, id session.ID) {
 }
 
 // load is how a request to the application begins.
-func (r *replica) load(ctx context.Context, id session.ID) (session.Session, error) {
+func (r *replica) load(ctx context.Context, id session.ID) (*session.Session, error) {
 	s, err := r.Load(ctx, id)
 	if err != nil || !r.Stale(&s.Identity) {
 		return s, err
@@ -197,7 +198,7 @@ func (r *replica) token(ctx context.Context, id session.ID) string {
 	if err != nil {
 		return outcome(err)
 	}
-	t, err := r.Token(ctx, &s)
+	t, err := r.Token(ctx, s)
 	if err != nil {
 		return outcome(err)
 	}
@@ -216,7 +217,7 @@ func (r *replica) save(ctx context.Context, id session.ID) string {
 	}
 	ctx, cancel := session.Detached(ctx)
 	defer cancel()
-	return outcome(r.SaveValues(ctx, &s, &v, func(current claims.Object) claims.Object {
+	return outcome(r.SaveValues(ctx, s, &v, func(current claims.Object) claims.Object {
 		return current.With(r.name, claims.Text("value"))
 	}))
 }
@@ -233,7 +234,7 @@ func (r *replica) logOut(ctx context.Context, id session.ID) string {
 		return outcome(err)
 	}
 	t, tokensErr := r.Tokens(ctx, id)
-	if err := r.EndSession(detached, &s, event.ReasonByUser); err != nil {
+	if err := r.EndSession(detached, s, event.ReasonByUser); err != nil {
 		return outcome(err)
 	}
 	if tokensErr == nil {

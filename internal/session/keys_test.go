@@ -17,12 +17,15 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
+// tokenID is the "jti" of a logout token.
+const tokenID = "the id of a logout token"
+
 func TestParseID(t *testing.T) {
 	tests := []struct {
 		name, text string
 		ok         bool
 	}{
-		{"letters of both cases, digits and the two signs", "-_09azAZ" + strings.Repeat("x", 35), true},
+		{"letters, digits and the two signs", "-_09azAZ" + strings.Repeat("x", 35), true},
 		{"empty", "", false},
 		{"a letter short", strings.Repeat("x", 42), false},
 		{"a letter long", strings.Repeat("x", 44), false},
@@ -45,7 +48,7 @@ func TestParseID(t *testing.T) {
 
 func TestAnIDShowsNothing(t *testing.T) {
 	id := newID()
-	s := session.Session{ID: id}
+	s := &session.Session{ID: id}
 	var text, jsonLog bytes.Buffer
 	slog.New(slog.NewTextHandler(&text, nil)).Info("m", "id", id, "session", s)
 	slog.New(slog.NewJSONHandler(&jsonLog, nil)).Info("m", "id", id, "session", s)
@@ -57,7 +60,7 @@ func TestAnIDShowsNothing(t *testing.T) {
 		"slog as text": text.String(), "slog as JSON": jsonLog.String(), "JSON": string(asJSON),
 		"Sprint":             fmt.Sprint(id),
 		"an error":           fmt.Errorf("session %v", id).Error(),
-		"a pointer's target": fmt.Sprintf("%+v", &s),
+		"a pointer's target": fmt.Sprintf("%+v", s),
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%10.3s"} {
 		printed[verb] = fmt.Sprintf(verb, id)
@@ -79,7 +82,8 @@ func TestHandle(t *testing.T) {
 	if w.Handle(id) == other.Handle(id) {
 		t.Error("two gates have the same handle of a session")
 	}
-	if h := w.Handle(id); h != w.replica(nil).Handle(id) || strings.Contains(string(h), string(id)) {
+	h := w.Handle(id)
+	if h != w.replica(nil).Handle(id) || strings.Contains(string(h), string(id)) {
 		t.Errorf("the handle of %q is %q", string(id), h)
 	}
 }
@@ -113,25 +117,25 @@ func (w *world) life() {
 	w.wantErr(w.Ping(ctx), nil)
 	w.wantErr(w.ClaimAttempt(ctx, "reference"), nil)
 	v := w.values(s)
-	w.wantErr(w.SaveValues(ctx, &s, &v, put("a")), nil)
-	w.wantErr(w.SaveValues(ctx, &s, &v, put("b")), nil)
+	w.wantErr(w.SaveValues(ctx, s, &v, put("a")), nil)
+	w.wantErr(w.SaveValues(ctx, s, &v, put("b")), nil)
 	time.Sleep(tokenLife)
 	s, err := w.Load(ctx, s.ID)
 	w.wantErr(err, nil)
-	_, err = w.Token(ctx, &s)
+	_, err = w.Token(ctx, s)
 	w.wantErr(err, nil)
 	time.Sleep(w.config.Limits.Reread)
 	s, err = w.Reread(ctx, s)
 	w.wantErr(err, nil)
-	w.wantErr(w.EndSession(ctx, &s, event.ReasonByUser), nil)
+	w.wantErr(w.EndSession(ctx, s, event.ReasonByUser), nil)
 	w.login(lifetime)
-	_, err = w.LogoutTokenUsed(ctx, issuer, "jti")
+	_, err = w.LogoutTokenUsed(ctx, issuer, tokenID)
 	w.wantErr(err, nil)
-	_, err = w.EndProviderSession(ctx, issuer, "s1", event.ReasonBackchannel)
+	_, err = w.EndProviderSession(ctx, issuer, sid, event.ReasonBackchannel)
 	w.wantErr(err, nil)
 	_, err = w.EndUserBefore(ctx, alice, time.Now(), event.ReasonBackchannel)
 	w.wantErr(err, nil)
-	w.wantErr(w.UseLogoutToken(ctx, issuer, "jti", time.Now().Add(2*time.Minute)), nil)
+	w.wantErr(w.UseLogoutToken(ctx, issuer, tokenID, time.Now().Add(2*time.Minute)), nil)
 }
 
 func TestKeysAreThoseOfTheTable(t *testing.T) {
@@ -169,7 +173,7 @@ func TestKeysAreThoseOfTheTable(t *testing.T) {
 		s := w.login(lifetime)
 		w.life()
 		for key := range w.asked {
-			for _, text := range []string{string(s.ID), issuer, "alice", "s1", "jti"} {
+			for _, text := range []string{string(s.ID), issuer, "alice", sid, tokenID} {
 				if strings.Contains(key, text) {
 					t.Errorf("the key %s has %q in it", key, text)
 				}

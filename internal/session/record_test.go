@@ -59,11 +59,18 @@ func TestReadOfARecordThatCannotBeOpened(t *testing.T) {
 			func(b []byte) []byte { b[1] ^= 1; return b }, event.ReasonKeyUnknown, true,
 		},
 	}
+	reads := map[string]func(*world, session.ID) error{
+		"s:": func(w *world, id session.ID) error {
+			_, err := w.Load(w.Context(), id)
+			return err
+		},
+		"t:": func(w *world, id session.ID) error {
+			_, err := w.Tokens(w.Context(), id)
+			return err
+		},
+	}
 	for _, tt := range tests {
-		for prefix, read := range map[string]func(*world, session.ID) error{
-			"s:": func(w *world, id session.ID) error { _, err := w.Load(w.Context(), id); return err },
-			"t:": func(w *world, id session.ID) error { _, err := w.Tokens(w.Context(), id); return err },
-		} {
+		for prefix, read := range reads {
 			t.Run(prefix+" "+tt.name, func(t *testing.T) {
 				w := newWorld(t, nil)
 				s := w.login(lifetime)
@@ -156,7 +163,7 @@ func TestLoad(t *testing.T) {
 		w.wantErr(err, down)
 		w.wantTold(event.StoreUnavailable, "")
 	})
-	inTime(t, "C108 F18 a note of use that is refused is an event and no error", func(t *testing.T) {
+	inTime(t, "C108 F18 a note of use that is refused is an event, no error", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
 		time.Sleep(3 * time.Minute)
@@ -204,14 +211,40 @@ func TestLoad(t *testing.T) {
 }
 
 func TestBegin(t *testing.T) {
-	inTime(t, "F38 an identity that is too large is refused, and leaves nothing", func(t *testing.T) {
+	inTime(t, "F38 an identity that is too large is refused, leaving nothing", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.MaxBytes = 10 })
-		s := session.Session{ID: newID(), Identity: w.identity()}
-		s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
-		err := w.Begin(t.Context(), &s, session.NewTokens(tokens(0), ""))
-		w.wantErr(err, session.ErrTooLarge)
+		w.wantErr(w.begin(), session.ErrTooLarge)
 		if keys := w.living(); len(keys) != 0 {
 			t.Errorf("left behind: %q", keys)
+		}
+	})
+	for _, prefix := range []string{"I:", "U:"} {
+		inTime(t, "C128 "+prefix+" cannot be read: no session begins", func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.broken = func(c interleave.Call) error {
+				if c.Is(interleave.Get, prefix) {
+					return errors.New("down")
+				}
+				return nil
+			}
+			w.wantErr(w.begin(), session.ErrStore)
+			if keys := w.living(); len(keys) != 0 {
+				t.Errorf("left behind: %q", keys)
+			}
+		})
+	}
+	inTime(t, "F38 an ID Token that is too long for a hint is left out", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.MaxIDToken = 10 })
+		for token, want := range map[string]string{"0123456789": "0123456789", "0123456789a": ""} {
+			s := &session.Session{ID: newID(), Identity: w.identity()}
+			s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
+			answer := tokens(0)
+			answer.IDToken = token
+			w.wantErr(w.Begin(t.Context(), s, session.NewTokens(answer, "")), nil)
+			got, err := w.Tokens(t.Context(), s.ID)
+			if err != nil || got.IDToken != want || got.AccessToken != "at-0" {
+				t.Errorf("tokens %+v, %v, want the ID Token %q", got, err, want)
+			}
 		}
 	})
 	for _, prefix := range []string{"d:", "u:", "i:", "s:", "t:"} {
@@ -225,10 +258,7 @@ func TestBegin(t *testing.T) {
 					}
 					return nil
 				}
-				s := session.Session{ID: newID(), Identity: w.identity()}
-				s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
-				err := w.Begin(t.Context(), &s, session.NewTokens(tokens(0), ""))
-				w.wantErr(err, session.ErrStore)
+				w.wantErr(w.begin(), session.ErrStore)
 				if keys := w.living(); len(keys) != 0 {
 					t.Errorf("left behind: %q", keys)
 				}

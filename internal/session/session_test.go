@@ -26,6 +26,7 @@ const (
 	issuer    = "https://id.test"
 	tokenLife = 10 * time.Minute
 	lifetime  = 8 * time.Hour // of a session
+	sid       = "alice's session at the provider"
 )
 
 var alice = session.User{Issuer: issuer, Subject: "alice"}
@@ -76,7 +77,9 @@ func inTime(t *testing.T, name string, test func(t *testing.T)) {
 
 func newRing(t *testing.T, first byte) *seal.Ring {
 	t.Helper()
-	ring, err := seal.NewRing([][]byte{append([]byte{first}, make([]byte, seal.KeyLen-1)...)}, "gate")
+	key := make([]byte, seal.KeyLen)
+	key[0] = first
+	ring, err := seal.NewRing([][]byte{key}, "gate")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,12 +95,12 @@ func (w *world) replica(change func(*session.Config)) *session.Keeper {
 	return session.New(c)
 }
 
-// identity returns who logs in: alice, in the provider's session s1.
+// identity returns who logs in: alice, in the provider's session sid.
 func (w *world) identity() session.Identity {
 	w.Helper()
 	now := time.Now()
 	idToken, err := claims.Of(map[string]any{
-		"iss": issuer, "sub": "alice", "sid": "s1", "iat": now.Unix(),
+		"iss": issuer, "sub": "alice", "sid": sid, "iat": now.Unix(),
 	})
 	if err != nil {
 		w.Fatal(err)
@@ -108,11 +111,11 @@ func (w *world) identity() session.Identity {
 }
 
 // login begins a session of alice that ends after a time. Its tokens are at-0 and rt-0.
-func (w *world) login(lifetime time.Duration) session.Session {
+func (w *world) login(lifetime time.Duration) *session.Session {
 	w.Helper()
-	s := session.Session{ID: newID(), Identity: w.identity()}
+	s := &session.Session{ID: newID(), Identity: w.identity()}
 	s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
-	if err := w.Begin(w.Context(), &s, session.NewTokens(tokens(0), "nonce")); err != nil {
+	if err := w.Begin(w.Context(), s, session.NewTokens(tokens(0), "nonce")); err != nil {
 		w.Fatal(err)
 	}
 	return s
@@ -194,8 +197,8 @@ func (w *world) living(except ...string) []string {
 	for key := range w.asked {
 		_, err := w.memory.Get(w.Context(), key)
 		in, _ := w.memory.Members(w.Context(), key)
-		skip := slices.ContainsFunc(except, func(p string) bool { return strings.HasPrefix(key, p) })
-		if (err == nil || len(in) > 0) && !skip {
+		excepted := func(prefix string) bool { return strings.HasPrefix(key, prefix) }
+		if (err == nil || len(in) > 0) && !slices.ContainsFunc(except, excepted) {
 			keys = append(keys, key)
 		}
 	}
@@ -238,6 +241,7 @@ type provider struct {
 	reach    func() error
 	refresh  func(n int) (*session.ProviderTokens, error) // nil: rotates
 	verify   func() error                                 // nil: accepts
+	claims   claims.Object                                // of the ID Token of a refresh
 	userinfo claims.Object
 	decide   func() error
 
@@ -272,10 +276,10 @@ func (p *provider) Refresh(
 
 // Verify implements [session.Provider].
 func (p *provider) Verify(
-	_ context.Context, id *session.Identity, _ *session.Tokens,
+	context.Context, *session.Identity, *session.Tokens,
 ) (claims.Object, error) {
 	if p.verify == nil {
-		return id.IDToken, nil
+		return p.claims, nil
 	}
 	return "", p.verify()
 }

@@ -17,7 +17,7 @@ func put(name string) func(claims.Object) claims.Object {
 }
 
 // values reads the values of a session.
-func (w *world) values(s session.Session) session.Values {
+func (w *world) values(s *session.Session) session.Values {
 	w.Helper()
 	v, err := w.ReadValues(w.Context(), s.ID)
 	if err != nil {
@@ -33,7 +33,7 @@ func TestSaveValues(t *testing.T) {
 			s := w.login(5 * time.Minute)
 			v := w.values(s)
 			time.Sleep(10 * time.Minute)
-			_ = w.SaveValues(t.Context(), &s, &v, put("a"))
+			_ = w.SaveValues(t.Context(), s, &v, put("a"))
 			for key, ttl := range w.written {
 				if ttl <= 0 {
 					t.Errorf("%s for %v", key, ttl)
@@ -48,9 +48,9 @@ func TestSaveValues(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
 		first, second := w.values(s), w.values(s)
-		w.wantErr(w.SaveValues(t.Context(), &s, &first, put("a")), nil)
-		w.wantErr(w.SaveValues(t.Context(), &s, &second, put("b")), nil)
-		w.wantErr(w.SaveValues(t.Context(), &s, &first, put("c")), nil)
+		w.wantErr(w.SaveValues(t.Context(), s, &first, put("a")), nil)
+		w.wantErr(w.SaveValues(t.Context(), s, &second, put("b")), nil)
+		w.wantErr(w.SaveValues(t.Context(), s, &first, put("c")), nil)
 		got := w.values(s).Current
 		for _, name := range []string{"a", "b", "c"} {
 			if _, ok := got.Get(name); !ok {
@@ -63,7 +63,7 @@ func TestSaveValues(t *testing.T) {
 		s := w.login(lifetime)
 		v := w.values(s)
 		w.wantErr(w.End(t.Context(), s.ID), nil)
-		w.wantErr(w.SaveValues(t.Context(), &s, &v, put("a")), session.ErrGone)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), session.ErrGone)
 		if keys := w.living(); len(keys) != 0 {
 			t.Errorf("records are left: %v", keys)
 		}
@@ -73,11 +73,11 @@ func TestSaveValues(t *testing.T) {
 			w := newWorld(t, nil)
 			s := w.login(lifetime)
 			v := w.values(s)
-			w.wantErr(w.SaveValues(t.Context(), &s, &v, put("a")), nil)
+			w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
 			other := w.replica(func(c *session.Config) { c.Ring = newRing(t, 1) })
 			foreign, err := other.ReadValues(t.Context(), s.ID)
 			w.wantErr(err, nil)
-			err = other.SaveValues(t.Context(), &s, &foreign, put("b"))
+			err = other.SaveValues(t.Context(), s, &foreign, put("b"))
 			if err == nil || errors.Is(err, session.ErrGone) || errors.Is(err, session.ErrStore) {
 				t.Errorf("error %v", err)
 			}
@@ -90,13 +90,13 @@ func TestSaveValues(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
 		v := w.values(s)
-		w.wantErr(w.SaveValues(t.Context(), &s, &v, put("a")), nil)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
 		w.change("v:", damage)
 		v = w.values(s)
 		if v.Current != "" {
 			t.Errorf("values %q", v.Current)
 		}
-		w.wantErr(w.SaveValues(t.Context(), &s, &v, put("b")), nil)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("b")), nil)
 		w.wantTold(event.SessionUnreadable, event.ReasonDamaged)
 	})
 	inTime(t, "F16 a store that is ill is an error, and no values", func(t *testing.T) {

@@ -1,0 +1,271 @@
+package session_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/interleave"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// begin begins a session whose ID Token is of now, and returns the error.
+func (w *world) begin() error {
+	w.Helper()
+	s := &session.Session{ID: newID(), Identity: w.identity()}
+	s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
+	return w.Begin(w.Context(), s, session.NewTokens(tokens(0), ""))
+}
+
+// wantLive checks which of the sessions live.
+func (w *world) wantLive(want bool, sessions ...*session.Session) {
+	w.Helper()
+	for i, s := range sessions {
+		_, err := w.Load(w.Context(), s.ID)
+		if live := err == nil; live != want {
+			w.Errorf("session %d: %v, want it to live: %v", i, err, want)
+		}
+	}
+}
+
+func TestATombstoneNeverBecomesEarlier(t *testing.T) {
+	tests := []struct {
+		name    string
+		logouts []time.Duration // after the test's begin
+	}{
+		{"one logout", []time.Duration{10 * time.Second}},
+		{"an older one after it", []time.Duration{10 * time.Second, 5 * time.Second}},
+		{"an older one before it", []time.Duration{5 * time.Second, 10 * time.Second}},
+		{"the same twice", []time.Duration{10 * time.Second, 10 * time.Second}},
+	}
+	for _, tt := range tests {
+		inTime(t, "C128 "+tt.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			begun := time.Now()
+			for _, at := range tt.logouts {
+				_, err := w.EndUserBefore(
+					t.Context(), alice, begun.Add(at), event.ReasonBackchannel)
+				w.wantErr(err, nil)
+			}
+			time.Sleep(7 * time.Second)
+			w.wantErr(w.begin(), session.ErrLoggedOut)
+			time.Sleep(3 * time.Second) // the same second is not later
+			w.wantErr(w.begin(), session.ErrLoggedOut)
+			if keys := w.living("U:"); len(keys) != 0 {
+				t.Errorf("logins that were refused have left %q", keys)
+			}
+			time.Sleep(time.Second)
+			w.wantErr(w.begin(), nil)
+		})
+	}
+	inTime(t, "C128 a logout renews it for the logins that are under way then", func(t *testing.T) {
+		w := newWorld(t, nil)
+		attempt := w.config.Limits.Attempt + 2*w.config.Limits.Leeway
+		later := time.Now().Add(2 * attempt)
+		for range 2 {
+			_, err := w.EndUserBefore(t.Context(), alice, later, event.ReasonBackchannel)
+			w.wantErr(err, nil)
+			time.Sleep(attempt - time.Millisecond)
+		}
+		w.wantErr(w.begin(), session.ErrLoggedOut)
+		time.Sleep(time.Millisecond)
+		w.wantErr(w.begin(), nil)
+	})
+	inTime(t, "C128 two logouts at the same time: the later counts", func(t *testing.T) {
+		w := newWorld(t, nil)
+		now := time.Now()
+		w.broken = func(c interleave.Call) error {
+			if c.Is(interleave.Swap, "U:") {
+				w.broken = nil
+				_, err := w.EndUser(t.Context(), alice, now.Add(10*time.Second), "")
+				return err
+			}
+			return nil
+		}
+		for _, at := range []time.Duration{0, 5 * time.Second} {
+			_, err := w.EndUser(t.Context(), alice, now.Add(at), "")
+			w.wantErr(err, nil)
+		}
+		time.Sleep(7 * time.Second)
+		w.wantErr(w.begin(), session.ErrLoggedOut)
+	})
+}
+
+func TestEnd(t *testing.T) {
+	inTime(t, "C125 sub ends all sessions of the user, and C126 none of another provider's",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			one, two := w.login(lifetime), w.login(lifetime)
+			n, err := w.EndUser(
+				t.Context(), session.User{Issuer: issuer + "2", Subject: "alice"}, time.Now(), "")
+			if n != 0 || err != nil {
+				t.Errorf("%d sessions ended, %v", n, err)
+			}
+			w.wantLive(true, one, two)
+			n, err = w.EndUser(t.Context(), alice, time.Now(), event.ReasonByAdmin)
+			if n != 2 || err != nil {
+				t.Errorf("%d sessions ended, %v", n, err)
+			}
+			w.wantLive(false, one, two)
+			w.wantTold(event.SessionRevoked, event.ReasonByAdmin, event.ReasonByAdmin)
+		})
+	inTime(t, "C128 a logout that arrives late keeps the sessions of later logins",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			before := w.login(lifetime)
+			at := time.Now()
+			time.Sleep(2 * time.Second)
+			after := w.login(lifetime)
+			n, err := w.EndUserBefore(t.Context(), alice, at, event.ReasonBackchannel)
+			if n != 1 || err != nil {
+				t.Errorf("%d sessions ended, %v", n, err)
+			}
+			w.wantLive(false, before)
+			w.wantLive(true, after)
+		})
+	inTime(t, "C114 sessions are listed, newest first, and ended one by one", func(t *testing.T) {
+		w := newWorld(t, nil)
+		var sessions []*session.Session
+		var want []session.Handle
+		for range 4 {
+			s := w.login(lifetime)
+			sessions, want = append(sessions, s), append(want, w.Handle(s.ID))
+			time.Sleep(time.Minute)
+		}
+		slices.Reverse(want)
+		w.wantErr(w.EndOne(t.Context(), sessions[0], want[0], event.ReasonByUser), nil)
+		w.wantErr(w.EndOne(t.Context(), sessions[0], "nobody's", ""), session.ErrGone)
+		w.broken = func(interleave.Call) error { return errors.New("down") }
+		w.wantErr(w.EndOne(t.Context(), sessions[0], want[1], ""), session.ErrStore)
+		_, err := w.List(t.Context(), alice)
+		w.wantErr(err, session.ErrStore)
+		w.broken = nil
+		w.wantList(want[1:]...)
+		n, err := w.EndOthers(t.Context(), sessions[0], event.ReasonByUser)
+		if n != 2 || err != nil {
+			t.Errorf("%d sessions ended, %v", n, err)
+		}
+		w.wantList(want[3])
+		w.wantLive(true, sessions[0])
+	})
+	inTime(t, "C105 an idle session is neither listed nor counted as ended", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.login(lifetime)
+		time.Sleep(time.Hour)
+		w.wantList()
+		n, err := w.EndUser(t.Context(), alice, time.Now(), "")
+		if n != 0 || err != nil {
+			t.Errorf("%d sessions ended, %v", n, err)
+		}
+		w.wantTold(event.SessionRevoked)
+		if keys := w.living("U:"); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
+	inTime(t, "C114 a session without its summary is ended all the same", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.wantErr(w.memory.Delete(t.Context(), w.key("d:"), nil), nil)
+		w.wantList()
+		n, err := w.EndProviderSession(t.Context(), issuer, sid, "")
+		if n != 1 || err != nil {
+			t.Errorf("%d sessions ended, %v", n, err)
+		}
+		w.wantLive(false, s)
+	})
+}
+
+// wantList checks the list of alice's sessions.
+func (w *world) wantList(want ...session.Handle) {
+	w.Helper()
+	list, err := w.List(w.Context(), alice)
+	var got []session.Handle
+	for _, l := range list {
+		got = append(got, l.Handle)
+	}
+	if err != nil || !slices.Equal(got, want) {
+		w.Errorf("list %q, %v, want %q", got, err, want)
+	}
+}
+
+// TestTheStoreFailsDuringALogout breaks each call of a logout in turn. What was not done is said
+// not to be done, and the next logout does it.
+func TestTheStoreFailsDuringALogout(t *testing.T) {
+	logouts := map[string]func(w *world, s *session.Session) error{
+		"C124 by sid": func(w *world, _ *session.Session) error {
+			_, err := w.EndProviderSession(w.Context(), issuer, sid, "")
+			return err
+		},
+		"C124 by sub": func(w *world, _ *session.Session) error {
+			_, err := w.EndUserBefore(w.Context(), alice, time.Now(), "")
+			return err
+		},
+		"C107 by the visitor": func(w *world, s *session.Session) error {
+			return w.EndSession(w.Context(), s, event.ReasonByUser)
+		},
+		"C107 by id": func(w *world, s *session.Session) error { return w.End(w.Context(), s.ID) },
+	}
+	for name, logout := range logouts {
+		inTime(t, name, func(t *testing.T) {
+			for broken := 0; ; broken++ {
+				w := newWorld(t, nil)
+				s := w.login(lifetime)
+				calls := 0
+				w.broken = func(c interleave.Call) error {
+					if calls++; calls == broken+1 {
+						return errors.New("down")
+					}
+					return nil
+				}
+				err := logout(w, s)
+				if calls <= broken { // there were fewer calls
+					w.wantErr(err, nil)
+					break
+				}
+				w.wantErr(err, session.ErrStore)
+				w.broken = nil
+				w.wantErr(logout(w, s), nil)
+				w.wantLive(false, s)
+				// Entries of the index may be left until the session's deadline.
+				if keys := w.living("U:", "I:", "d:", "u:", "i:"); len(keys) != 0 {
+					t.Errorf("call %d failed, and the next logout has left %q", broken+1, keys)
+				}
+			}
+		})
+	}
+}
+
+func TestOnce(t *testing.T) {
+	inTime(t, "C030 an attempt is taken once, for as long as a login may take", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.wantErr(w.ClaimAttempt(t.Context(), "reference"), nil)
+		time.Sleep(w.config.Limits.Attempt + 2*w.config.Limits.Leeway - time.Millisecond)
+		w.wantErr(w.replica(nil).ClaimAttempt(t.Context(), "reference"), session.ErrUsed)
+		w.wantErr(w.ClaimAttempt(t.Context(), "another"), nil)
+	})
+	inTime(t, "C124 a logout token is remembered by issuer until after its expiry",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			expires := time.Now().Add(2 * time.Minute)
+			w.wantErr(w.UseLogoutToken(t.Context(), issuer, tokenID, expires), nil)
+			w.wantErr(w.UseLogoutToken(t.Context(), issuer, tokenID, expires), nil)
+			time.Sleep(2*time.Minute + 2*w.config.Limits.Leeway - time.Millisecond)
+			for of, want := range map[string]bool{issuer: true, issuer + "2": false} {
+				used, err := w.LogoutTokenUsed(t.Context(), of, tokenID)
+				if used != want || err != nil {
+					t.Errorf("used at %s: %v, %v", of, used, err)
+				}
+			}
+		})
+	t.Run("F15 a store that is down is not ready", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.wantErr(w.Ping(t.Context()), nil)
+		w.broken = func(interleave.Call) error { return errors.New("down") }
+		w.wantErr(w.Ping(t.Context()), session.ErrStore)
+		_, err := w.LogoutTokenUsed(t.Context(), issuer, tokenID)
+		w.wantErr(err, session.ErrStore)
+		w.wantErr(w.ClaimAttempt(t.Context(), "reference"), session.ErrStore)
+	})
+}

@@ -1,0 +1,519 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/interleave"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// The ages of tokens: margins are a minute, and half of it differs from session to session.
+const (
+	isDue  = tokenLife - 10*time.Second
+	isOver = tokenLife + time.Second
+)
+
+// wantToken asks for an access token and checks what comes.
+func (w *world) wantToken(k *session.Keeper, s *session.Session, want string) {
+	w.Helper()
+	t, err := k.Token(w.Context(), s)
+	if err != nil || t.AccessToken != want {
+		w.Errorf("tokens %+v, %v, want %s", t, err, want)
+	}
+}
+
+// wantNoToken asks for an access token and checks why none comes.
+func (w *world) wantNoToken(s *session.Session, want error) {
+	w.Helper()
+	t, err := w.Token(w.Context(), s)
+	if t != nil {
+		w.Errorf("the access token %s", t.AccessToken)
+	}
+	w.wantErr(err, want)
+}
+
+// wantSpent checks which refresh tokens were sent to the provider.
+func (w *world) wantSpent(want ...string) {
+	w.Helper()
+	if !slices.Equal(w.provider.spent, want) {
+		w.Errorf("spent %q, want %q", w.provider.spent, want)
+	}
+}
+
+// wantRevoked checks which refresh tokens were revoked.
+func (w *world) wantRevoked(want ...string) {
+	w.Helper()
+	if !slices.Equal(w.provider.revoked, want) {
+		w.Errorf("revoked %q, want %q", w.provider.revoked, want)
+	}
+}
+
+// loseLock makes the lease of the refresh run out.
+func (w *world) loseLock() {
+	w.Helper()
+	if err := w.memory.Delete(w.Context(), w.key("l:"), nil); err != nil {
+		w.Error(err)
+	}
+}
+
+func TestToken(t *testing.T) {
+	inTime(t, "C080 a refresh token that rotates is replaced", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.wantToken(w.Keeper, s, "at-0")
+		time.Sleep(isDue)
+		w.wantToken(w.Keeper, s, "at-1")
+		time.Sleep(isDue)
+		w.wantToken(w.replica(nil), s, "at-2")
+		w.wantSpent("rt-0", "rt-1")
+		if keys := w.living("s:", "t:", "d:", "u:", "i:"); len(keys) != 0 {
+			t.Errorf("the refresh has left %q", keys)
+		}
+	})
+	inTime(t, "C080 what an answer leaves out stays", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			return &session.ProviderTokens{AccessToken: fmt.Sprint("at-", n)}, nil
+		}
+		time.Sleep(isOver)
+		w.wantToken(w.Keeper, s, "at-1")
+		time.Sleep(2 * time.Hour) // more than TokenLifetime: the answer said no expiry
+		w.wantToken(w.Keeper, s, "at-2")
+		w.wantSpent("rt-0", "rt-0")
+	})
+	inTime(t, "C085 without a refresh token the access token is over when it is over",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := &session.Session{ID: newID(), Identity: w.identity()}
+			s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
+			only := tokens(0)
+			only.RefreshToken = ""
+			w.wantErr(w.Begin(t.Context(), s, session.NewTokens(only, "")), nil)
+			time.Sleep(isDue)
+			w.wantToken(w.Keeper, s, "at-0")
+			time.Sleep(isOver - isDue)
+			w.wantNoToken(s, session.ErrTokenExpired)
+		})
+	inTime(t, "C086 a refresh changes neither deadline nor identity", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(30 * time.Minute)
+		time.Sleep(isDue)
+		w.wantToken(w.Keeper, s, "at-1")
+		got, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		if got.Times.Deadline != s.Times.Deadline || got.Identity.IDToken != s.Identity.IDToken {
+			t.Errorf("session %+v, want %+v", got, s)
+		}
+		time.Sleep(30*time.Minute - isDue)
+		w.wantNoToken(s, session.ErrGone)
+	})
+	inTime(t, "C082 fifty requests on two replicas: one refresh", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			time.Sleep(time.Second)
+			return tokens(n), nil
+		}
+		time.Sleep(isOver)
+		replicas := []*session.Keeper{w.Keeper, w.replica(nil)}
+		for i := range 50 {
+			go w.wantToken(replicas[i%2], s, "at-1")
+		}
+		synctest.Wait()
+		for _, k := range replicas {
+			w.wantErr(k.Wait(t.Context()), nil)
+		}
+		w.wantSpent("rt-0")
+	})
+	inTime(t, "F34 a provider that panics ends one refresh", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) { panic("a fault") }
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrProvider)
+	})
+}
+
+func TestTheRefreshIsNotAlone(t *testing.T) {
+	inTime(t, "C082 the lease was lost: the newer tokens of another replica stay",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			other := w.replica(nil)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				if n == 1 {
+					w.loseLock()
+					w.wantToken(other, s, "at-2")
+				}
+				return tokens(n), nil
+			}
+			time.Sleep(isOver)
+			w.wantToken(w.Keeper, s, "at-2")
+			time.Sleep(isOver)
+			w.wantToken(w.Keeper, s, "at-3")
+			w.wantSpent("rt-0", "rt-0", "rt-2")
+		})
+	inTime(t, "C082 refused, because another replica has refreshed: its tokens count",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			other := w.replica(nil)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				if n > 1 {
+					return tokens(n), nil
+				}
+				w.loseLock()
+				w.wantToken(other, s, "at-2")
+				return nil, failure(session.InvalidGrant, "")
+			}
+			time.Sleep(isOver)
+			w.wantToken(w.Keeper, s, "at-2")
+			w.wantTold(event.RefreshFailed)
+			w.wantTold(event.SessionRevoked)
+		})
+	inTime(t, "C107 C127 a logout during the refresh wins, and the new token is revoked",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				w.wantErr(w.End(t.Context(), s.ID), nil)
+				return tokens(n), nil
+			}
+			time.Sleep(isDue) // the old access token still serves, and is not given out
+			w.wantNoToken(s, session.ErrGone)
+			w.wantRevoked("rt-1")
+			if keys := w.living(); len(keys) != 0 {
+				t.Errorf("left behind: %q", keys)
+			}
+		})
+	inTime(t, "C107 refused, because a logout came first: nothing is reported", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) {
+			w.wantErr(w.End(t.Context(), s.ID), nil)
+			return nil, failure(session.InvalidGrant, "")
+		}
+		time.Sleep(isDue)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantTold(event.RefreshFailed)
+	})
+	inTime(t, "C083 the browser leaves: the new tokens are saved", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		time.Sleep(isOver)
+		ctx, leave := context.WithCancel(t.Context())
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			leave()
+			time.Sleep(time.Second)
+			return tokens(n), nil
+		}
+		_, err := w.Token(ctx, s)
+		w.wantErr(err, ctx.Err())
+		w.wantErr(w.Wait(t.Context()), nil)
+		w.wantToken(w.Keeper, s, "at-1")
+		w.wantSpent("rt-0")
+	})
+}
+
+func TestTheProviderFails(t *testing.T) {
+	inTime(t, "C084 invalid_grant ends the session", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) {
+			return nil, failure(session.InvalidGrant, "")
+		}
+		time.Sleep(isDue)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantSpent("rt-0")
+		w.wantTold(event.RefreshFailed, event.ReasonInvalidGrant)
+		w.wantTold(event.SessionRevoked, event.ReasonByToken)
+		if keys := w.living(); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
+	inTime(t, "F31 invalid_grant after a lost answer is told as that", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			if n == 1 {
+				return nil, errors.New("the connection broke")
+			}
+			return nil, failure(session.InvalidGrant, "")
+		}
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrProvider)
+		time.Sleep(time.Minute)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantTold(event.RefreshReuseSuspected, event.ReasonInvalidGrant)
+	})
+	inTime(t, "C084 a provider that was not reached has lost no answer", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.reach = func() error { return errors.New("no metadata") }
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrProvider)
+		w.wantSpent()
+		if keys := w.living("s:", "t:", "d:", "u:", "i:", "l:"); len(keys) != 0 {
+			t.Errorf("the store holds %q", keys)
+		}
+	})
+	inTime(t, "C084 an answer that keeps the refresh token good has lost nothing",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			w.provider.refresh = func(int) (*session.ProviderTokens, error) {
+				return nil, failure(session.NotRotated, "")
+			}
+			time.Sleep(isOver)
+			w.wantNoToken(s, session.ErrProvider)
+			if keys := w.living("s:", "t:", "d:", "u:", "i:", "l:"); len(keys) != 0 {
+				t.Errorf("the store holds %q", keys)
+			}
+		})
+	for _, asked := range []time.Duration{isDue, isOver, isOver + 20*time.Second, 2 * tokenLife} {
+		inTime(t, fmt.Sprintf("C084 a pause for all replicas, %v after the login", asked),
+			func(t *testing.T) {
+				w := newWorld(t, nil)
+				s := w.login(lifetime)
+				w.provider.refresh = func(int) (*session.ProviderTokens, error) {
+					return nil, failure(session.NoAnswer, "")
+				}
+				time.Sleep(asked)
+				// Overdue since a minute before the end: half of that, up to a quarter more.
+				overdue := asked - (tokenLife - time.Minute)
+				shortest := min(max(overdue/2, time.Second), 30*time.Second)
+				for _, k := range []*session.Keeper{w.Keeper, w.replica(nil), w.replica(nil)} {
+					_, err := k.Token(t.Context(), s)
+					if asked < tokenLife {
+						w.wantErr(err, nil) // the old one still serves
+					} else {
+						w.wantErr(err, session.ErrProvider)
+					}
+				}
+				w.wantSpent("rt-0")
+				time.Sleep(shortest - time.Millisecond)
+				_, _ = w.Token(t.Context(), s)
+				w.wantSpent("rt-0")
+				time.Sleep(shortest/4 + 2*time.Millisecond)
+				_, _ = w.Token(t.Context(), s)
+				w.wantSpent("rt-0", "rt-0")
+			})
+	}
+	inTime(t, "C084 for want of keys the refresh token is kept, and nothing else of the answer",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				answer := tokens(n)
+				answer.IDToken = "ID Token"
+				return answer, nil
+			}
+			w.provider.verify = func() error {
+				return failure(session.KeysUnavailable, event.ReasonJWKSUnavailable)
+			}
+			time.Sleep(isDue)
+			w.wantToken(w.Keeper, s, "at-0")
+			w.wantTold(event.RefreshFailed, event.ReasonJWKSUnavailable)
+			kept, err := w.Tokens(t.Context(), s.ID)
+			if err != nil || kept.RefreshToken != "rt-1" || kept.AccessToken != "at-0" ||
+				kept.IDToken != "" {
+				t.Errorf("kept %+v, %v", kept, err)
+			}
+			w.wantToken(w.replica(nil), s, "at-0")
+			w.wantSpent("rt-0") // there is a pause
+			w.provider.verify = nil
+			time.Sleep(time.Minute)
+			w.wantToken(w.Keeper, s, "at-2")
+			w.wantSpent("rt-0", "rt-1")
+			if keys := w.living("s:", "t:", "d:", "u:", "i:"); len(keys) != 0 {
+				t.Errorf("the store holds %q", keys)
+			}
+		})
+	inTime(t, "C081 an ID Token of somebody else ends the session, and its tokens are revoked",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				answer := tokens(n)
+				answer.IDToken = "ID Token"
+				return answer, nil
+			}
+			w.provider.verify = func() error {
+				return failure(session.Rejected, event.ReasonSubject)
+			}
+			time.Sleep(isDue)
+			w.wantNoToken(s, session.ErrGone)
+			w.wantTold(event.RefreshFailed, event.ReasonSubject)
+			w.wantRevoked("rt-1")
+			if keys := w.living(); len(keys) != 0 {
+				t.Errorf("left behind: %q", keys)
+			}
+		})
+}
+
+func TestTheStoreFailsDuringARefresh(t *testing.T) {
+	down := errors.New("down")
+	inTime(t, "F32 new tokens are saved when the store answers again", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		end := time.Now().Add(isOver + 5*time.Second)
+		w.broken = func(c interleave.Call) error {
+			if c.Is(interleave.Swap, "t:") && time.Now().Before(end) {
+				return down
+			}
+			return nil
+		}
+		time.Sleep(isOver)
+		w.wantToken(w.Keeper, s, "at-1")
+		w.wantSpent("rt-0")
+	})
+	inTime(t, "F32 a save whose reply was lost is not taken for another's", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		failures := 0
+		w.broken = func(c interleave.Call) error {
+			if c.Is(interleave.Swap, "t:") && failures == 0 {
+				failures++
+				_ = c.On(t.Context(), &w.memory)
+				return down
+			}
+			return nil
+		}
+		time.Sleep(isOver)
+		w.wantToken(w.Keeper, s, "at-1")
+		w.wantSpent("rt-0")
+	})
+	inTime(t, "F32 new tokens that cannot be saved at all are not given out", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.broken = func(c interleave.Call) error {
+			if c.Is(interleave.Swap, "t:") {
+				return down
+			}
+			return nil
+		}
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrStore)
+		w.wantTold(event.RefreshFailed, event.ReasonStoreError)
+	})
+	for _, prefix := range []string{"l:", "m:"} {
+		inTime(t, "F32 no "+prefix+" no refresh: the provider is not asked", func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			w.broken = func(c interleave.Call) error {
+				if c.Is(interleave.Create, prefix) {
+					return down
+				}
+				return nil
+			}
+			time.Sleep(isDue)
+			w.wantToken(w.Keeper, s, "at-0") // it still serves
+			time.Sleep(isOver - isDue)
+			w.wantNoToken(s, session.ErrStore)
+			w.wantSpent()
+		})
+	}
+}
+
+func TestReread(t *testing.T) {
+	every := func(l *session.Limits) { l.Reread = 20 * time.Minute }
+	group := claims.Object("").With("group", claims.Text("readers"))
+
+	inTime(t, "C113 new claims replace the old, and C086 the login's stay", func(t *testing.T) {
+		w := newWorld(t, every)
+		s := w.login(lifetime)
+		w.provider.userinfo = group
+		time.Sleep(20 * time.Minute)
+		if !w.Stale(&s.Identity) {
+			t.Fatal("the claims are not stale")
+		}
+		got, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		if got.Identity.Userinfo != group || got.Identity.IDToken != s.Identity.IDToken ||
+			w.Stale(&got.Identity) || got.Times != s.Times {
+			t.Errorf("session %+v", got)
+		}
+	})
+	inTime(t, "C113 C079 of a new ID Token the claims of the protocol are not taken",
+		func(t *testing.T) {
+			w := newWorld(t, every)
+			s := w.login(lifetime)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				answer := tokens(n)
+				answer.IDToken = "ID Token"
+				return answer, nil
+			}
+			w.provider.claims = group.With("sub", claims.Text("mallory")).
+				With("sid", claims.Text("another")).With("acr", claims.Text("high"))
+			time.Sleep(20 * time.Minute)
+			got, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			id := got.Identity
+			_, acr := id.IDToken.Get("acr")
+			if _, ok := id.IDToken.Get("group"); !ok || acr ||
+				id.Subject() != "alice" || id.ProviderSessionID() != sid {
+				t.Errorf("the ID Token %s", id.IDToken.AppendJSON(nil))
+			}
+		})
+	inTime(t, "F38 claims that have become too large end the session", func(t *testing.T) {
+		w := newWorld(t, every)
+		s := w.login(lifetime)
+		w.provider.userinfo = group.With("big", claims.Text(strings.Repeat("x", 20<<10)))
+		time.Sleep(20 * time.Minute)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrGone)
+		w.wantTold(event.RefreshFailed, event.ReasonClaims)
+	})
+	inTime(t, "C113 the application refuses: the session ends", func(t *testing.T) {
+		w := newWorld(t, every)
+		s := w.login(lifetime)
+		w.provider.userinfo = group
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		time.Sleep(20 * time.Minute)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrGone)
+		w.wantTold(event.RefreshFailed, event.ReasonClaims)
+		if keys := w.living(); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
+	inTime(t, "C113 the application gives no answer: the old claims stay, and there is a pause",
+		func(t *testing.T) {
+			w := newWorld(t, every)
+			s := w.login(lifetime)
+			w.provider.userinfo = group
+			w.provider.decide = func() error { return errors.New("its database is down") }
+			time.Sleep(20 * time.Minute)
+			for range 3 {
+				got, err := w.Reread(t.Context(), s)
+				w.wantErr(err, nil)
+				if got.Identity.Userinfo != "" {
+					t.Errorf("claims %q", got.Identity.Userinfo)
+				}
+			}
+			w.wantTold(event.UserinfoFailed, event.ReasonProviderUnreachable)
+		})
+	inTime(t, "C107 a logout while the application decides wins", func(t *testing.T) {
+		w := newWorld(t, every)
+		s := w.login(lifetime)
+		w.provider.userinfo = group
+		w.provider.decide = func() error { return w.End(t.Context(), s.ID) }
+		time.Sleep(20 * time.Minute)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrGone)
+		if keys := w.living(); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
+}
