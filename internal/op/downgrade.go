@@ -12,7 +12,8 @@ import (
 // After a restart the document is accepted as it is then.
 func (m *Metadata) refuse(next *Metadata) error {
 	if m.IssParameter && !next.IssParameter {
-		return reject(event.ReasonDowngrade, "authorization_response_iss_parameter_supported was withdrawn")
+		return reject(event.ReasonDowngrade,
+			"authorization_response_iss_parameter_supported was withdrawn")
 	}
 	if slices.Contains(m.CodeChallengeMethods, "S256") && next.CodeChallengeMethods == nil {
 		return reject(event.ReasonDowngrade, "code_challenge_methods_supported was withdrawn")

@@ -195,7 +195,8 @@ func (c *Client) checkAuthTime(id claims.Object, want Expectation) error {
 	}
 	at, ok := date(id, "auth_time")
 	if !ok || at.After(now.Add(c.cfg.Leeway)) || at.Before(start.Add(-*want.MaxAge-c.cfg.Leeway)) {
-		return invalid(event.ReasonAuthTime, "auth_time is missing, no number, in the future, or too long ago")
+		return invalid(event.ReasonAuthTime,
+			"auth_time is missing, no number, in the future, or too long ago")
 	}
 	return nil
 }

@@ -65,7 +65,8 @@ func parseTyped(raw string, algs []string, accept func(typ string) bool) (*compa
 	only := []jose.SignatureAlgorithm{jose.SignatureAlgorithm(t.alg)}
 	t.jws, err = jose.ParseSignedCompact(raw, only)
 	if err != nil {
-		return nil, invalid(event.ReasonIDTokenMalformed, "the token is not a JWS in compact serialization")
+		return nil, invalid(event.ReasonIDTokenMalformed,
+			"the token is not a JWS in compact serialization")
 	}
 	return t, nil
 }

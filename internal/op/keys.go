@@ -95,7 +95,9 @@ func (c *Client) loadKeys(ctx context.Context, set *keySet) error {
 			return nil
 		case loadThrottled:
 			if c.keys.mayTell() {
-				c.cfg.Notify(Notice{Event: event.JWKSRefreshThrottled, Reason: event.ReasonKeyUnknown, Err: failed})
+				c.cfg.Notify(Notice{
+					Event: event.JWKSRefreshThrottled, Reason: event.ReasonKeyUnknown, Err: failed,
+				})
 			}
 			return failed
 		}

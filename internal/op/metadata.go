@@ -75,7 +75,8 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 	// nothing is sent the challenge too, because a server that does not know a parameter ignores
 	// it (RFC 6749, 3.1).
 	if m.CodeChallengeMethods != nil && !slices.Contains(m.CodeChallengeMethods, "S256") {
-		return nil, reject(event.ReasonPKCEUnsupported, "code_challenge_methods_supported does not list S256")
+		return nil, reject(event.ReasonPKCEUnsupported,
+			"code_challenge_methods_supported does not list S256")
 	}
 	var err error
 	m.Endpoints, err = chooseEndpoints(discovered, cfg)

@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// Everything that lies in the store has a key of this table. A key is a prefix and a hash, so that a
-// copy of the store names no user and opens no session. No prefix is the beginning of another.
+// Everything that lies in the store has a key of this table. A key is a prefix and a hash, so that
+// a copy of the store names no user and opens no session. No prefix is the beginning of another.
 //
 //	prefix  what lies there         who writes it        how long
 //	s:      who is signed in        login, touch, reread idle time or deadline

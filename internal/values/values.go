@@ -1,5 +1,4 @@
-// Package values encodes the application's values for scs, each on its own, and merges the changes of
-// two requests.
+// Package values encodes the application's values for scs and merges the changes of two requests.
 package values
 
 import (
@@ -14,8 +13,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
 
-// Codec is what scs encodes values with. It encodes each value on its own, with gob, so that the changes of two requests can be
-// merged by key.
+// Codec is what scs encodes values with. It encodes each value on its own, with gob, so that the
+// changes of two requests can be merged by key.
 type Codec struct{}
 
 // New returns a Codec. It registers the types that scs takes and gob would refuse.
