@@ -5,7 +5,7 @@
 //	gate, err := oidcgate.New(oidcgate.Config{
 //		BaseURL: "https://shop.example",
 //		Store:   redisstore.New(rdb),
-//		Keys:    keys, // oidcgate.ParseKeys(os.Getenv("OIDCGATE_KEYS"))
+//		Keys:    keys, // oidcgate.ParseKeys(os.Getenv("SESSION_KEYS"))
 //	}, oidcgate.Provider{
 //		Issuer:   "https://id.example",
 //		ClientID: "shop",

@@ -13,8 +13,8 @@ import (
 )
 
 // New checks the configuration and returns a gate, or all faults of the configuration, each a
-// [ConfigError]. It sends no request, does not wait and starts no goroutine: that a provider is
-// down is noticed when the provider is first needed.
+// [ConfigError]. It sends no request and does not wait: that a provider is down is noticed when the
+// provider is first needed. It starts no goroutine, unless Config.EnableValues is true.
 func New(c Config, providers ...Provider) (*Gate, error) {
 	config, providers, err := compile(c, providers)
 	if err != nil {
