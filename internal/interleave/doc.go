@@ -1,35 +1,36 @@
-// Package interleave is a model checker for concurrent code that uses a [store.Store]. It executes
-// the code in every possible order of its store operations, and with faults of the store, the
-// network and the process.
+// Package interleave runs concurrent code through every order in which its steps can meet at a
+// store, and through the faults that a store, a network and a process have.
 //
-// It executes the real code, not a model of it. A [Scenario] starts a few actors. Each actor is a
-// goroutine with its own [store.Store] from [Run.Store]. Every store operation waits until the
-// explorer releases it, one at a time; testing/synctest reports when all goroutines are blocked.
-// [Explore] executes the scenario again and again, each time in another order, until all orders
-// have been tried. It returns an order that breaks a promise as a [Violation], whose text is the
-// list of the steps in that order.
+// What runs is the code itself, not a description of it. A [Scenario] starts a few actors, each a
+// goroutine with a [store.Store] of its own from [Run.Store]. Every operation waits there until the
+// explorer lets it go, one at a time. In between, testing/synctest tells when all goroutines stand
+// still. [Explore] executes the scenario again and again, each time in another order, until there
+// is no other. An order that breaks a promise is returned as a [Violation], whose text is the list
+// of steps that led there.
 //
-// The tests explore login, refresh, logout and values of the gate. protocol_test.go has the
-// scenarios and the promises that must hold in them. mutants_test.go changes the order of single
-// steps of the protocol or omits them, and the explorer must find each of these errors. To run
-// every scenario with every fault takes ten minutes:
+// The tests explore the Keeper of internal/session: its logins, refreshes, logouts, claims and
+// values. An actor is a replica with a keeper of its own, which serves one request. The requests
+// are in service_test.go and call the keeper in the order in which the gate does. What meets what
+// stands in protocol_test.go, with what must hold. mutants_test.go does each step of the keeper in
+// another order or not at all, and that must be found. Every fault in every scenario, two faults
+// in one execution and the largest scenarios take minutes:
 //
-//	go test ./internal/interleave -run Faults -timeout 30m -all
+//	go test ./internal/interleave -timeout 30m -all
 //
 // # Why it ends
 //
-// Two orders that lead to the same state have the same continuations, so only one of them is
-// followed. A state consists of the contents of the store, the answers that every actor has
-// received, and the operations that are waiting. A random value is named after the place where it
-// was made, so that two executions that differ only in random values have the same states. Orders
-// that differ only in the order of independent steps are not tried twice (sleep sets combined with
-// state matching: P. Godefroid, Partial-Order Methods for the Verification of Concurrent Systems,
-// 1996, section 5.2). For that reason a promise is checked at the end of an execution or inside a
-// step, but never between two independent steps.
+// Two orders that lead to the same state go on in the same way, so only one is followed. A state is
+// what the store holds, what every actor has been answered so far, and what waits to be done. An
+// actor's randomness is named by where it was made, because the same answers would have led to the
+// same choice up to chance. Orders that differ only in steps that do not touch each other are not
+// tried twice (sleep sets, with the states already seen: P. Godefroid, Partial-Order Methods for
+// the Verification of Concurrent Systems, 1996, section 5.2). A promise is therefore checked where
+// an execution ends, or inside a step, and never between two steps that have nothing to do with
+// each other.
 //
 // # What is assumed
 //
-// An actor's next step depends only on the answers it received and on the clock. Actors share
-// nothing except the store and what they do in [Run.Step]; each has its own gate, for example. The
-// clock advances only by [Tick], by [Stall], and when no actor can continue.
+// An actor's next step follows from the answers it got and from the clock. Actors share nothing but
+// the store and what they do in [Run.Step]. The clock stands still but for [Tick], [Stall] and when
+// nobody can move.
 package interleave

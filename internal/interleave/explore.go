@@ -16,7 +16,7 @@ type Fault int
 const (
 	none      Fault = iota
 	Crash           // an actor is killed before its next step (SIGKILL)
-	Resend          // a step happens, its reply is lost, and the client sends it again, perhaps much later
+	Resend          // a step happens, its reply is lost, and it is sent again, perhaps much later
 	LostReply       // a step happens, and the actor is told that it failed
 	Refused         // a step does not happen, and the actor is told that it failed
 	Stall           // everybody stands still for [Pause], and something in the store runs out
@@ -26,7 +26,10 @@ const (
 
 // String returns the fault's name in a trace.
 func (f Fault) String() string {
-	return [...]string{"", "KILLED", "SENT TWICE", "REPLY LOST", "REFUSED", "ALL STAND STILL", "LAST WRITE LOST", "time goes on"}[f]
+	return [...]string{
+		"", "KILLED", "SENT TWICE", "REPLY LOST", "REFUSED", "ALL STAND STILL", "LAST WRITE LOST",
+		"time goes on",
+	}[f]
 }
 
 // Scenario is a few actors and what must hold whatever the order of their steps.
@@ -41,8 +44,8 @@ type Scenario struct {
 	// MaxFaults is how often something goes wrong in one execution. If zero, it is once.
 	MaxFaults int
 
-	// Ticks is how often time may go on by [Tick] while all that waits is outside the store. The store itself
-	// answers faster than that, but for a [Stall].
+	// Ticks is how often time may go on by [Tick] while all that waits is outside the store. The
+	// store itself answers faster than that, but for a [Stall].
 	Ticks int
 
 	// Full tries all orders, also those that differ only in steps that do not touch each other.
@@ -51,7 +54,8 @@ type Scenario struct {
 
 // World is the part of an execution that is not the store.
 type World struct {
-	// Check looks at the end of an execution whether the promises were kept. The store is free then.
+	// Check looks at the end of an execution whether the promises were kept. The store is free
+	// then.
 	Check func() error
 
 	// State names the state of what steps outside the store change. If nil, there is none.
@@ -90,15 +94,25 @@ func (m move) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%-10s %s %s %v", m.actor, m.what, m.key, m.fault))
 }
 
+// id is the move as text, for a digest.
+func (m move) id() string {
+	return m.actor + "\x00" + m.what + "\x00" + m.key + "\x00" + m.fault.String()
+}
+
 func (m move) compare(o move) int {
-	return cmp.Or(cmp.Compare(m.actor, o.actor), cmp.Compare(m.what, o.what), cmp.Compare(m.key, o.key), cmp.Compare(m.fault, o.fault))
+	return cmp.Or(
+		cmp.Compare(m.actor, o.actor), cmp.Compare(m.what, o.what),
+		cmp.Compare(m.key, o.key), cmp.Compare(m.fault, o.fault),
+	)
 }
 
 // about reports whether both are about the same step, whatever goes wrong with it.
 func (m move) about(o move) bool { return m.actor == o.actor && m.what == o.what && m.key == o.key }
 
 // everywhere reports whether the move touches everything.
-func (m move) everywhere() bool { return m.fault == Stall || m.fault == Failover || m.fault == tick }
+func (m move) everywhere() bool {
+	return m.fault == Stall || m.fault == Failover || m.fault == tick
+}
 
 // independent reports whether two moves come to the same in either order.
 func independent(a, b move) bool {
@@ -125,8 +139,8 @@ type explorer struct {
 	found    *Violation
 }
 
-// Explore executes the scenario in every order, until one breaks a promise or none is left. It returns nil if
-// all promises hold.
+// Explore executes the scenario in every order, until one breaks a promise or none is left. It
+// returns nil if all promises hold.
 func Explore(t *testing.T, s Scenario) (Report, *Violation) {
 	t.Helper()
 	e := &explorer{t: t, scenario: s, seen: map[string][]move{}, todo: []node{{}}}
@@ -169,7 +183,8 @@ func (e *explorer) calibrate() map[string]bool {
 	return keys[0]
 }
 
-// execute follows one plan, and then the first way on at every turn; the other ways it leaves for later.
+// execute follows one plan, and then the first way on at every turn; the other ways it leaves for
+// later.
 func (e *explorer) execute(t *testing.T, n node) {
 	r := newRun(e.common)
 	world := e.scenario.Begin(t, r)
@@ -223,7 +238,10 @@ func (e *explorer) finish(r *Run, world World) {
 		}
 	}
 	if r.violation != nil {
-		e.found = &Violation{Err: r.violation, Steps: r.trace}
+		e.found = &Violation{Err: r.violation}
+		for _, entry := range r.trace {
+			e.found.Steps = append(e.found.Steps, entry.String())
+		}
 	}
 }
 
@@ -289,13 +307,17 @@ func (e *explorer) visit(state string, ways, sleep []move) (try, asleep []move) 
 		e.seen[state] = sleep
 		return without(ways, sleep), sleep
 	}
-	asleep = slices.DeleteFunc(slices.Clone(before), func(m move) bool { return !slices.Contains(sleep, m) })
+	asleep = slices.DeleteFunc(slices.Clone(before), func(m move) bool {
+		return !slices.Contains(sleep, m)
+	})
 	e.seen[state] = asleep
 	return without(before, sleep), asleep
 }
 
 func without(moves, those []move) []move {
-	return slices.DeleteFunc(slices.Clone(moves), func(m move) bool { return slices.Contains(those, m) })
+	return slices.DeleteFunc(slices.Clone(moves), func(m move) bool {
+		return slices.Contains(those, m)
+	})
 }
 
 // postpone leaves all ways but the first for later.
@@ -311,5 +333,7 @@ func (e *explorer) postpone(path, try, sleep []move) {
 
 // stillAsleep keeps of the sleeping moves those that made has nothing to do with.
 func stillAsleep(sleep []move, made move) []move {
-	return slices.DeleteFunc(slices.Clone(sleep), func(m move) bool { return !independent(m, made) })
+	return slices.DeleteFunc(slices.Clone(sleep), func(m move) bool {
+		return !independent(m, made)
+	})
 }

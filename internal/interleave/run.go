@@ -3,10 +3,12 @@ package interleave
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing/synctest"
@@ -16,8 +18,8 @@ import (
 )
 
 const (
-	// Tick is how far the clock goes when it goes by itself: longer than what an actor sleeps between two
-	// looks, so that who sleeps has woken after it.
+	// Tick is how far the clock goes when it goes by itself: longer than what an actor sleeps
+	// between two looks, so that who sleeps has woken after it.
 	Tick = 60 * time.Millisecond
 
 	// Pause is how long everybody stands still in a [Stall].
@@ -40,7 +42,7 @@ type Run struct {
 	names     map[string]string // what stands for a random name or value
 	faults    []Fault           // that have happened
 	ticks     int               // ticks that the explorer chose
-	trace     []string
+	trace     []entry
 	violation error
 	running   sync.WaitGroup
 }
@@ -54,6 +56,19 @@ type actor struct {
 	dead    bool
 	outcome string // of act, when it has returned
 	done    bool
+}
+
+// entry is a move that was made, and what its actor was answered.
+type entry struct {
+	move   move
+	answer string
+}
+
+func (e entry) String() string {
+	if e.answer == "" {
+		return e.move.String()
+	}
+	return e.move.String() + " -> " + e.answer
 }
 
 // step is something that an actor is about to do.
@@ -107,7 +122,8 @@ func (r *Run) Outcomes() []string {
 	return outcomes
 }
 
-// Happened reports whether one of these faults has happened. It may be called inside a step, and at the end.
+// Happened reports whether one of these faults has happened. It may be called inside a step, and at
+// the end.
 func (r *Run) Happened(faults ...Fault) bool {
 	return slices.ContainsFunc(r.faults, func(f Fault) bool { return slices.Contains(faults, f) })
 }
@@ -122,8 +138,8 @@ func (r *Run) Fail(format string, args ...any) {
 // Keys returns the keys and sets that the store holds.
 func (r *Run) Keys() []string { return r.shelf.keys() }
 
-// Store returns the store as an actor sees it. Its operations wait to be let go once the actors run, and
-// happen at once before and after that.
+// Store returns the store as an actor sees it. Its operations wait to be let go once the actors
+// run, and happen at once before and after that.
 func (r *Run) Store(name string) store.Store {
 	a := r.actor(name)
 	return Func(func(ctx context.Context, c Call) Reply {
@@ -131,7 +147,9 @@ func (r *Run) Store(name string) store.Store {
 		m := move{actor: name, what: string(c.Op), key: c.Key, write: !c.reads()}
 		err := r.perform(a, m, func() string {
 			reply = r.shelf.do(ctx, c)
-			slices.SortFunc(reply.Members, func(x, y string) int { return cmp.Compare(r.name(a, x), r.name(a, y)) })
+			slices.SortFunc(reply.Members, func(x, y string) int {
+				return cmp.Compare(r.name(a, x), r.name(a, y))
+			})
 			return r.describe(a, c, reply)
 		})
 		if err != nil {
@@ -141,10 +159,11 @@ func (r *Run) Store(name string) store.Store {
 	})
 }
 
-// Step is a step of an actor outside the store, such as what a provider does at a request. do happens at once
-// and alone. The error is not nil when the actor is not told what came of it.
+// Step is a step of an actor outside the store, such as what a provider does at a request. do
+// happens at once and alone. The error is not nil when the actor is not told what came of it.
 func (r *Run) Step(name, what string, do func()) error {
-	return r.perform(r.actor(name), move{actor: name, what: what, key: outside, write: true}, func() string { do(); return "" })
+	m := move{actor: name, what: what, key: outside, write: true}
+	return r.perform(r.actor(name), m, func() string { do(); return "" })
 }
 
 // perform waits until the step may be done, and returns when it was.
@@ -211,11 +230,16 @@ func (r *Run) describe(a *actor, c Call, reply Reply) string {
 
 func digest(parts ...string) string {
 	h := fnv.New128a()
+	var text []byte
 	for _, p := range parts {
-		fmt.Fprintf(h, "%d:%s", len(p), p)
+		text = strconv.AppendInt(text[:0], int64(len(p)), 10)
+		_, _ = h.Write(append(append(text, ':'), p...))
 	}
-	return fmt.Sprintf("%x", h.Sum(nil))
+	return hex.EncodeToString(h.Sum(nil))
 }
+
+// now is how long the execution has lasted, as text.
+func (r *Run) now() string { return strconv.FormatInt(int64(time.Since(r.begun)), 10) }
 
 // start lets the actors begin.
 func (r *Run) start() {
@@ -240,8 +264,8 @@ func (r *Run) start() {
 	}
 }
 
-// settle waits until every actor stands before a step or is done, and lets time pass while all are asleep. It
-// returns the steps that wait, none when the execution is over.
+// settle waits until every actor stands before a step or is done, and lets time pass while all are
+// asleep. It returns the steps that wait, none when the execution is over.
 func (r *Run) settle() []*step {
 	for range patience {
 		synctest.Wait()
@@ -261,8 +285,8 @@ func (r *Run) settle() []*step {
 	return nil
 }
 
-// nameSteps names the keys of steps that have come to wait, in an order that does not depend on who came first,
-// and sorts them.
+// nameSteps names the keys of steps that have come to wait, in an order that does not depend on who
+// came first, and sorts them.
 func (r *Run) nameSteps(waiting []*step) {
 	byMove := func(a, b *step) int { return a.move.compare(b.move) }
 	slices.SortFunc(waiting, byMove)
@@ -277,7 +301,8 @@ func (r *Run) nameSteps(waiting []*step) {
 	slices.SortFunc(waiting, byMove)
 }
 
-// finished reports whether all actors that live are done and nothing waits, not even in the background.
+// finished reports whether all actors that live are done and nothing waits, not even in the
+// background.
 func (r *Run) finished() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -287,7 +312,7 @@ func (r *Run) finished() bool {
 
 // apply makes a move.
 func (r *Run) apply(m move) {
-	r.trace = append(r.trace, m.String())
+	r.trace = append(r.trace, entry{move: m})
 	if m.fault != none && m.fault != tick {
 		r.faults = append(r.faults, m.fault)
 	}
@@ -324,8 +349,8 @@ func (r *Run) take(m move) {
 			answer, err = got, nil
 		}
 	}
-	r.trace[len(r.trace)-1] += " -> " + answer
-	s.actor.seen = digest(s.actor.seen, m.String(), answer, time.Since(r.begun).String())
+	r.trace[len(r.trace)-1].answer = answer
+	s.actor.seen = digest(s.actor.seen, m.id(), answer, r.now())
 	s.reply <- err
 }
 
@@ -367,14 +392,14 @@ func (r *Run) state(world string) string {
 		if a.done {
 			seen = "done: " + a.outcome
 		}
-		parts = append(parts, fmt.Sprint(a.name, a.dead, seen))
+		parts = append(parts, a.name+" "+strconv.FormatBool(a.dead)+" "+seen)
 	}
 	for _, s := range r.waiting {
-		parts = append(parts, fmt.Sprint("waits ", s.move, s.resent))
+		parts = append(parts, "waits "+s.move.id()+strconv.FormatBool(s.resent))
 	}
 	parts = append(parts, r.contents()...)
 	slices.Sort(parts)
-	return digest(append(parts, fmt.Sprint(r.faults, r.ticks, time.Since(r.begun)), world)...)
+	return digest(append(parts, fmt.Sprint(r.faults, r.ticks), r.now(), world)...)
 }
 
 // contents lists what the store holds, with names in the place of what is random.
@@ -385,14 +410,17 @@ func (r *Run) contents() []string {
 	nobody := &actor{name: "unnamed"}
 	var list []string
 	for key, it := range r.shelf.values {
-		list = append(list, fmt.Sprint(r.nameKey(nobody, key), "=", r.name(nobody, string(it.value)), it.written.Sub(r.begun)))
+		value, written := r.name(nobody, string(it.value)), int64(it.written.Sub(r.begun))
+		list = append(list,
+			r.nameKey(nobody, key)+"="+value+" of "+strconv.FormatInt(written, 10))
 	}
 	for set, members := range r.shelf.sets {
 		for m := range members {
-			list = append(list, fmt.Sprint(r.nameKey(nobody, set), " has ", r.name(nobody, m)))
+			list = append(list, r.nameKey(nobody, set)+" has "+r.name(nobody, m))
 		}
 	}
 	return list
 }
 
-var errNondeterministic = errors.New("interleave: the same answers led to another step; actors share something that the explorer does not see")
+var errNondeterministic = errors.New("interleave: the same answers led to another step; " +
+	"actors share something that the explorer does not see")

@@ -67,7 +67,8 @@ func newService(t *testing.T, r *interleave.Run, p protocol, b bend) *service {
 		limits: session.Limits{
 			Idle: time.Hour, Touch: 3 * time.Minute, Attempt: 10 * time.Minute, Leeway: time.Minute,
 			TokenLifetime: time.Hour, RefreshMargin: time.Minute, LockLease: lockLease,
-			ProviderTimeout: 10 * time.Second, MaxBytes: 16 << 10, MaxIDToken: 4 << 10, Values: true,
+			ProviderTimeout: 10 * time.Second, MaxBytes: 16 << 10, MaxIDToken: 4 << 10,
+			Values: true,
 		},
 		logouts:  map[string]func(*replica) string{},
 		sessions: map[string]session.ID{},
@@ -104,9 +105,8 @@ func (w *service) replica(name string) *replica {
 	return r
 }
 
-// told checks the reason of a refusal. While there is a lock and a note of the request, the provider
-// of this file refuses a refresh token only after its answer was lost, or after a logout, of which
-// nothing is told.
+// told checks the reason of a refusal. The provider of this file refuses a refresh token only after
+// its answer was lost, or after a logout, of which nothing is told.
 func (w *service) told(e session.Event) {
 	if e.Type == event.RefreshFailed && e.Reason == event.ReasonInvalidGrant &&
 		!w.run.Happened(interleave.Stall, interleave.Failover) {
@@ -178,7 +178,7 @@ func (w *service) gave(name string, id session.ID) {
 }
 
 // load is how a request to the application begins.
-func (r *replica) load(ctx context.Context, id session.ID) (*session.Session, error) {
+func (r *replica) load(ctx context.Context, id session.ID) (session.Session, error) {
 	s, err := r.Load(ctx, id)
 	if err != nil || !r.Stale(&s.Identity) {
 		return s, err
@@ -198,7 +198,7 @@ func (r *replica) token(ctx context.Context, id session.ID) string {
 	if err != nil {
 		return outcome(err)
 	}
-	t, err := r.Token(ctx, s)
+	t, err := r.Token(ctx, &s)
 	if err != nil {
 		return outcome(err)
 	}
@@ -217,7 +217,7 @@ func (r *replica) save(ctx context.Context, id session.ID) string {
 	}
 	ctx, cancel := session.Detached(ctx)
 	defer cancel()
-	return outcome(r.SaveValues(ctx, s, &v, func(current claims.Object) claims.Object {
+	return outcome(r.SaveValues(ctx, &s, &v, func(current claims.Object) claims.Object {
 		return current.With(r.name, claims.Text("value"))
 	}))
 }
@@ -234,7 +234,7 @@ func (r *replica) logOut(ctx context.Context, id session.ID) string {
 		return outcome(err)
 	}
 	t, tokensErr := r.Tokens(ctx, id)
-	if err := r.EndSession(detached, s, event.ReasonByUser); err != nil {
+	if err := r.EndSession(detached, &s, event.ReasonByUser); err != nil {
 		return outcome(err)
 	}
 	if tokensErr == nil {
@@ -278,6 +278,80 @@ var user = session.User{Issuer: issuer, Subject: subject}
 func (r *replica) endUser(ctx context.Context) string {
 	_, err := r.EndUser(ctx, user, time.Now(), event.ReasonByAdmin)
 	return outcome(err)
+}
+
+// What follows are actors.
+
+// signIn begins a session whose age is as given when the actors start.
+func (w *service) signIn(age time.Duration) {
+	w.Helper()
+	setup := w.replica("setup")
+	if got := setup.logIn(w.Context(), w.attempt()); got != done {
+		w.Fatalf("the login of the setup: %s", got)
+	}
+	time.Sleep(age)
+}
+
+// visitor is the session that [service.signIn] began.
+func (w *service) visitor() session.ID { return w.sessions["setup"] }
+
+// attemptAgain begins a login in the browser that is signed in.
+func (w *service) attemptAgain() attempt {
+	a := w.attempt()
+	a.before = w.visitor()
+	return a
+}
+
+// does adds a replica that serves one request.
+func (w *service) does(name string, request func(r *replica) string) {
+	r := w.replica(name)
+	w.run.Go(name, func() string { return request(r) })
+}
+
+func (w *service) logsIn(name string, a attempt) {
+	w.does(name, func(r *replica) string { return r.logIn(w.Context(), a) })
+}
+
+func (w *service) asksToken(name string) {
+	id := w.visitor()
+	w.does(name, func(r *replica) string { return r.token(w.Context(), id) })
+}
+
+func (w *service) reads(name string) {
+	id := w.visitor()
+	w.does(name, func(r *replica) string { return r.read(w.Context(), id) })
+}
+
+func (w *service) saves(name string) {
+	id := w.visitor()
+	w.does(name, func(r *replica) string { return r.save(w.Context(), id) })
+}
+
+// logout adds a replica that serves a logout.
+func (w *service) logout(name string, request func(r *replica) string) {
+	w.logouts[name] = request
+	w.does(name, request)
+}
+
+func (w *service) logsOut(name string) {
+	id := w.visitor()
+	w.logout(name, func(r *replica) string { return r.logOut(w.Context(), id) })
+}
+
+func (w *service) endsSid(name string) {
+	w.backchannel(name, logoutToken{id: name, sid: sid, issued: time.Now()})
+}
+
+func (w *service) endsSub(name string) {
+	w.backchannel(name, logoutToken{id: name, issued: time.Now()})
+}
+
+func (w *service) backchannel(name string, t logoutToken) {
+	w.logout(name, func(r *replica) string { return r.backchannel(w.Context(), t) })
+}
+
+func (w *service) endsUser(name string) {
+	w.logout(name, func(r *replica) string { return r.endUser(w.Context()) })
 }
 
 // What follows is the provider, and the way of a replica to it.

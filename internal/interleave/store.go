@@ -28,7 +28,7 @@ const (
 	Remove  Op = "remove"
 )
 
-// Call is one operation with its arguments. If Key is a set, Value is the member.
+// Call is one operation with its arguments. Value is the member where Key is a set.
 type Call struct {
 	Op    Op
 	Key   string
@@ -37,15 +37,15 @@ type Call struct {
 	TTL   time.Duration
 }
 
-// Is reports whether the call is the operation op on a key that begins with prefix.
+// Is reports whether the call is this operation on a key that begins so.
 func (c Call) Is(op Op, prefix string) bool {
 	return c.Op == op && strings.HasPrefix(c.Key, prefix)
 }
 
-// reads reports whether the call only reads.
+// reads reports whether the call changes nothing.
 func (c Call) reads() bool { return c.Op == Get || c.Op == Members }
 
-// On makes the call on s.
+// On makes the call at a store.
 func (c Call) On(ctx context.Context, s store.Store) Reply {
 	switch c.Op {
 	case Get:
@@ -68,14 +68,14 @@ func (c Call) On(ctx context.Context, s store.Store) Reply {
 	return Reply{Err: errors.ErrUnsupported}
 }
 
-// Reply is the result of an operation.
+// Reply is what an operation answered.
 type Reply struct {
 	Value   []byte
 	Members []string
 	Err     error
 }
 
-// Func is a [store.Store] that handles every operation with one function.
+// Func is a [store.Store] made of one function.
 type Func func(ctx context.Context, c Call) Reply
 
 // Get implements [store.Store].
@@ -115,13 +115,13 @@ func (f Func) Remove(ctx context.Context, set, member string) error {
 	return f(ctx, Call{Op: Remove, Key: set, Value: []byte(member)}).Err
 }
 
-// shelf is the store that the actors share: a minimal implementation of [store.Store] that can undo
-// its last write. The zero shelf is empty and ready for use.
+// shelf is the store that actors share: the contract in its shortest form, with an undo for the
+// last write. Its zero value is empty.
 type shelf struct {
 	mu     sync.Mutex
 	values map[string]item            // by key
 	sets   map[string]map[string]item // by set and member
-	undo   func()                     // undoes the last write; nil if there is none
+	undo   func()                     // takes the last write back; nil if there is none
 }
 
 type item struct {
@@ -161,7 +161,7 @@ func (s *shelf) do(ctx context.Context, c Call) Reply {
 	return Reply{Err: s.write(c)}
 }
 
-// write performs Create, Swap and Delete.
+// write is Create, Swap and Delete.
 func (s *shelf) write(c Call) error {
 	it, there := s.values[c.Key]
 	same := there && bytes.Equal(it.value, c.Value)
@@ -187,7 +187,7 @@ func newItem(c Call) item {
 	return item{value: bytes.Clone(c.Value), written: now, expires: now.Add(c.TTL)}
 }
 
-// put stores it under key, or removes the value under key if there is false.
+// put stores it, or removes what is there.
 func (s *shelf) put(key string, it item, there bool) {
 	if !there {
 		delete(s.values, key)
@@ -199,7 +199,7 @@ func (s *shelf) put(key string, it item, there bool) {
 	s.values[key] = it
 }
 
-// change performs Add and Remove.
+// change is Add and Remove.
 func (s *shelf) change(c Call) {
 	member := string(c.Value)
 	old, there := s.sets[c.Key][member]
@@ -225,7 +225,7 @@ func (s *shelf) putMember(set, member string, it item, there bool) {
 	s.sets[set][member] = it
 }
 
-// expire removes values and members whose time has passed.
+// expire drops what is over.
 func (s *shelf) expire() {
 	over := func(_ string, it item) bool { return !time.Now().Before(it.expires) }
 	maps.DeleteFunc(s.values, over)
@@ -249,7 +249,7 @@ func (s *shelf) keys() []string {
 	return keys
 }
 
-// expires reports whether a value expires within d.
+// expires reports whether a value will be gone in d.
 func (s *shelf) expires(d time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -262,7 +262,7 @@ func (s *shelf) expires(d time.Duration) bool {
 	return false
 }
 
-// forget undoes the last write, like a store that fails over to a replica that had not received it.
+// forget loses the last write, as a store does that fails over to a copy which had not seen it.
 func (s *shelf) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -270,5 +270,5 @@ func (s *shelf) forget() {
 	s.undo = nil
 }
 
-// errNoAnswer is the error of a step whose answer did not reach the actor, or that did not happen.
+// errNoAnswer is a store or a provider that cannot be reached, or was not heard.
 var errNoAnswer = errors.New("interleave: no answer")

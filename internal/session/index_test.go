@@ -64,8 +64,8 @@ func TestATombstoneNeverBecomesEarlier(t *testing.T) {
 		w := newWorld(t, nil)
 		attempt := w.config.Limits.Attempt + 2*w.config.Limits.Leeway
 		later := time.Now().Add(2 * attempt)
-		for range 2 {
-			_, err := w.EndUserBefore(t.Context(), alice, later, event.ReasonBackchannel)
+		for _, at := range []time.Time{later, later.Add(-time.Second)} {
+			_, err := w.EndUserBefore(t.Context(), alice, at, event.ReasonBackchannel)
 			w.wantErr(err, nil)
 			time.Sleep(attempt - time.Millisecond)
 		}
@@ -174,6 +174,9 @@ func TestEnd(t *testing.T) {
 			t.Errorf("%d sessions ended, %v", n, err)
 		}
 		w.wantLive(false, s)
+		if keys := w.living("I:", "u:"); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
 	})
 }
 

@@ -207,6 +207,7 @@ func TestLoad(t *testing.T) {
 		}
 		_, err := w.Load(t.Context(), s.ID)
 		w.wantErr(errors.Join(err, other), nil)
+		w.wantTold(event.SessionTouchFailed)
 	})
 }
 

@@ -502,7 +502,16 @@ func TestReread(t *testing.T) {
 					t.Errorf("claims %q", got.Identity.Userinfo)
 				}
 			}
+			time.Sleep(time.Second - time.Millisecond)
+			_, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
 			w.wantTold(event.UserinfoFailed, event.ReasonProviderUnreachable)
+			time.Sleep(time.Second / 4)
+			_, err = w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			if n := len(w.told(event.UserinfoFailed)); n != 2 {
+				t.Errorf("the application was asked %d times", n)
+			}
 		})
 	inTime(t, "C107 a logout while the application decides wins", func(t *testing.T) {
 		w := newWorld(t, every)

@@ -1,0 +1,209 @@
+package interleave_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/interleave"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// acknowledged reports whether a logout was told to have worked.
+func (w *service) acknowledged(logout string) bool { return w.run.Outcome(logout) == done }
+
+// loggedOut is the promise of a logout: when any was acknowledged, no session that was given out
+// lets anybody in, and nothing of a session is left in the store. One that failed is made again.
+func (w *service) loggedOut(logouts ...string) error {
+	if !slices.ContainsFunc(logouts, w.acknowledged) {
+		if !w.somethingFailed() {
+			return errors.New("no logout was acknowledged")
+		}
+		for _, name := range logouts {
+			if got := w.logouts[name](w.probe); got != done && got != used {
+				return fmt.Errorf("%s again after that: %s", name, got)
+			}
+		}
+	}
+	for name, id := range w.sessions {
+		if w.admits(id) {
+			return fmt.Errorf("the session of %s lives on after its logout was acknowledged", name)
+		}
+	}
+	return w.nothingLeft()
+}
+
+// nothingLeft looks for records of sessions. When something failed there may be some that are of
+// use to nobody: a login that a logout overtook and that dies before it cleans up leaves what only
+// its cookie opens, and the cookie was never sent.
+func (w *service) nothingLeft() error {
+	if w.somethingFailed() {
+		return nil
+	}
+	return w.holdsNone("s", "t", "v", "d", "u", "i")
+}
+
+// holdsNone looks for keys with these prefixes in the store.
+func (w *service) holdsNone(prefixes ...string) error {
+	for _, key := range w.run.Keys() {
+		if prefix, _, _ := strings.Cut(key, ":"); slices.Contains(prefixes, prefix) {
+			return fmt.Errorf("the store holds %s of a session that is over", key)
+		}
+	}
+	return nil
+}
+
+// reachable is the promise of the index: it leads to every session that a login leaves behind,
+// wherever it fails.
+func (w *service) reachable() error {
+	if got := w.probe.endUser(w.Context()); got != done {
+		return fmt.Errorf("ending all sessions after that: %s", got)
+	}
+	return w.holdsNone("s", "t")
+}
+
+// admits reports whether a session lets its visitor in.
+func (w *service) admits(id session.ID) bool { return w.probe.read(w.Context(), id) == done }
+
+// signedIn is the promise of a login whose answer was a session.
+func (w *service) signedIn(login string) error {
+	if got := w.run.Outcome(login); got != done && !w.somethingFailed() {
+		return fmt.Errorf("the login was answered %q", got)
+	}
+	if w.run.Outcome(login) == done && !w.admits(w.sessions[login]) {
+		return errors.New("the login began a session that does not live")
+	}
+	return nil
+}
+
+// replaced is the promise of a login in a browser that has a session: the old one is over.
+func (w *service) replaced(login string) error {
+	got := w.run.Outcome(login)
+	if got == done && !w.somethingFailed() && w.admits(w.visitor()) {
+		return errors.New("the session from before the login lives on")
+	}
+	return nil
+}
+
+// onceSignedIn is the promise of a single-use code.
+func (w *service) onceSignedIn(names ...string) error {
+	n := 0
+	for _, name := range names {
+		if w.run.Outcome(name) == done {
+			n++
+		}
+	}
+	if n > 1 || n == 0 && !w.somethingFailed() {
+		return fmt.Errorf("one code began %d sessions", n)
+	}
+	return nil
+}
+
+// refreshed is the promise of a refresh: nobody is logged out, every answer is a token that serves,
+// the provider was asked once, and what it gave is there for the next time.
+func (w *service) refreshed(names ...string) error {
+	if w.rotationMayBeLost() {
+		return w.endsCleanly()
+	}
+	for _, n := range names {
+		got := w.run.Outcome(n)
+		if !strings.HasPrefix(got, "access-0.") && !w.somethingFailed() {
+			return fmt.Errorf("%s was answered %q", n, got)
+		}
+	}
+	rotations := w.grants[0].rotations
+	if rotations > 1 || rotations == 0 && !w.somethingFailed() {
+		return fmt.Errorf("the provider was asked %d times", rotations)
+	}
+	if !w.admits(w.visitor()) {
+		return errors.New("the session is over, and nobody logged out")
+	}
+	return w.nextRefresh()
+}
+
+// nextRefresh refreshes once more: that only works with the refresh token that the provider gave
+// last.
+func (w *service) nextRefresh() error {
+	w.keysLost = false
+	want := fmt.Sprint("access-0.", w.grants[0].rotations+1)
+	time.Sleep(tokenLife + lockLease)
+	if got := w.probe.token(w.Context(), w.visitor()); got != want {
+		return fmt.Errorf("the next refresh: %q, want %q: a rotation was lost", got, want)
+	}
+	return nil
+}
+
+// rotationMayBeLost reports whether something came between the provider's answer and the store that
+// nobody can make good.
+func (w *service) rotationMayBeLost() bool {
+	return w.unheard ||
+		w.run.Happened(interleave.Crash, interleave.Stall, interleave.Failover)
+}
+
+// endsCleanly is what is left to promise then: the session goes on, or it is over, and there is no
+// third.
+func (w *service) endsCleanly() error {
+	time.Sleep(tokenLife + lockLease)
+	got := w.probe.token(w.Context(), w.visitor())
+	if strings.HasPrefix(got, "access-0.") || got == over && !w.admits(w.visitor()) {
+		return nil
+	}
+	return fmt.Errorf("after a lost rotation the session lives without tokens: %s", got)
+}
+
+// claimsRead is the promise of claims that are read again: they stay, and so does the note of the
+// session's use.
+func (w *service) claimsRead() error {
+	if w.somethingFailed() {
+		return nil
+	}
+	s, err := w.probe.Load(w.Context(), w.visitor())
+	if err != nil {
+		return err
+	}
+	if _, ok := s.Identity.Userinfo.Get("group"); !ok {
+		return errors.New("the claims that were read again are lost")
+	}
+	if time.Since(time.UnixMilli(s.Times.Seen)) >= time.Minute {
+		return errors.New("the note of the session's use is lost")
+	}
+	return nil
+}
+
+// ended is the promise of claims that the application refuses: the session is over for everybody.
+func (w *service) ended() error {
+	if w.admits(w.visitor()) {
+		return errors.New("the session lives on after the application refused its claims")
+	}
+	return w.nothingLeft()
+}
+
+// saved is the promise of values: what each request put is there.
+func (w *service) saved(names ...string) error {
+	v, err := w.probe.ReadValues(w.Context(), w.visitor())
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if _, ok := v.Current.Get(n); !ok && w.run.Outcome(n) == done {
+			return fmt.Errorf("the values of %s were not saved", n)
+		}
+	}
+	return nil
+}
+
+// nobodyFailed is the promise of every scenario in which nothing goes wrong.
+func (w *service) nobodyFailed() error {
+	if !w.somethingFailed() && slices.Contains(w.run.Outcomes(), failed) {
+		return errors.New("a request failed, and nothing went wrong")
+	}
+	return nil
+}
+
+// somethingFailed reports whether an actor may have had a reason to fail.
+func (w *service) somethingFailed() bool {
+	return w.unheard || w.run.Happened(interleave.Crash, interleave.LostReply, interleave.Refused,
+		interleave.Stall, interleave.Failover)
+}
