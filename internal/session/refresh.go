@@ -270,7 +270,10 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 	if errors.Is(err, ErrGone) {
 		return ErrGone // a logout came first, and had the token revoked
 	}
-	if err == nil && !bytes.Equal(now.record.sealed, r.tokens.record.sealed) {
+	if err != nil {
+		return err // whether another replica has refreshed is not known
+	}
+	if !bytes.Equal(now.record.sealed, r.tokens.record.sealed) {
 		r.tokens = now // the lock was lost, and another replica has refreshed
 		return nil
 	}

@@ -181,6 +181,31 @@ func TestTheRefreshIsNotAlone(t *testing.T) {
 			w.wantTold(event.RefreshFailed)
 			w.wantTold(event.SessionRevoked)
 		})
+	inTime(t, "F32 refused, and the store cannot say whether another has refreshed: it goes on",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			other := w.replica(nil)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				if n > 1 {
+					return tokens(n), nil
+				}
+				w.loseLock()
+				w.wantToken(other, s, "at-2")
+				w.broken = func(c interleave.Call) error {
+					if !c.Is(interleave.Get, "t:") {
+						return nil
+					}
+					w.broken = nil
+					return errors.New("down")
+				}
+				return nil, failure(session.InvalidGrant, "")
+			}
+			time.Sleep(isOver)
+			w.wantNoToken(s, session.ErrStore)
+			w.wantTold(event.SessionRevoked)
+			w.wantToken(w.Keeper, s, "at-2")
+		})
 	inTime(t, "C107 C127 a logout during the refresh wins, and the new token is revoked",
 		func(t *testing.T) {
 			w := newWorld(t, nil)
