@@ -178,7 +178,7 @@ func (w *service) gave(name string, id session.ID) {
 }
 
 // load is how a request to the application begins.
-func (r *replica) load(ctx context.Context, id session.ID) (session.Session, error) {
+func (r *replica) load(ctx context.Context, id session.ID) (*session.Session, error) {
 	s, err := r.Load(ctx, id)
 	if err != nil || !r.Stale(&s.Identity) {
 		return s, err
@@ -198,7 +198,7 @@ func (r *replica) token(ctx context.Context, id session.ID) string {
 	if err != nil {
 		return outcome(err)
 	}
-	t, err := r.Token(ctx, &s)
+	t, err := r.Token(ctx, s)
 	if err != nil {
 		return outcome(err)
 	}
@@ -217,7 +217,7 @@ func (r *replica) save(ctx context.Context, id session.ID) string {
 	}
 	ctx, cancel := session.Detached(ctx)
 	defer cancel()
-	return outcome(r.SaveValues(ctx, &s, &v, func(current claims.Object) claims.Object {
+	return outcome(r.SaveValues(ctx, s, &v, func(current claims.Object) claims.Object {
 		return current.With(r.name, claims.Text("value"))
 	}))
 }
@@ -234,7 +234,7 @@ func (r *replica) logOut(ctx context.Context, id session.ID) string {
 		return outcome(err)
 	}
 	t, tokensErr := r.Tokens(ctx, id)
-	if err := r.EndSession(detached, &s, event.ReasonByUser); err != nil {
+	if err := r.EndSession(detached, s, event.ReasonByUser); err != nil {
 		return outcome(err)
 	}
 	if tokensErr == nil {
