@@ -82,7 +82,7 @@ func (c *callbackRequest) finish() *LoginError {
 // state.
 func (c *callbackRequest) finishedBefore(state string) bool {
 	id := c.visit.identity
-	return id != nil && id.record.Attempt == stateReference(state)
+	return id != nil && id.record().Attempt == stateReference(state)
 }
 
 // expectation is what the provider's answer must agree with.
@@ -134,7 +134,7 @@ func (c *callbackRequest) identity(result *op.Result) *Identity {
 	return &Identity{
 		expires:     now.Add(config.SessionLifetime),
 		idleExpires: now.Add(config.IdleTimeout),
-		record: &session.Identity{
+		rec: &session.Identity{
 			Provider: c.up.name, Attempt: c.attempt.reference(), Created: now, Checked: now,
 			IDToken: result.IDToken, Userinfo: result.Userinfo,
 		},

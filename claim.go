@@ -16,7 +16,7 @@ import (
 // It returns "" and false when there is no such claim and when it is not a string; an empty string
 // is "" and true. It does not allocate memory.
 func (id *Identity) ClaimString(claim string) (string, bool) {
-	v, _ := id.record.Claim(claim)
+	v, _ := id.record().Claim(claim)
 	return v.Str()
 }
 
@@ -29,7 +29,7 @@ func (id *Identity) ClaimString(claim string) (string, bool) {
 // It returns nil and false when there is no such claim and when it is neither a list nor a string;
 // an empty list is not nil, and true. The slice belongs to the caller.
 func (id *Identity) ClaimStrings(claim string) ([]string, bool) {
-	v, _ := id.record.Claim(claim)
+	v, _ := id.record().Claim(claim)
 	if s, ok := v.Str(); ok {
 		return []string{s}, true
 	}
@@ -43,7 +43,7 @@ func (id *Identity) ClaimStrings(claim string) ([]string, bool) {
 // returns false and false when there is no such claim and when it is not a boolean, such as the
 // string "true". The first result is the value of the claim; the second says only that it is there.
 func (id *Identity) ClaimBool(claim string) (value, ok bool) {
-	v, _ := id.record.Claim(claim)
+	v, _ := id.record().Claim(claim)
 	return v.Bool()
 }
 
@@ -51,7 +51,7 @@ func (id *Identity) ClaimBool(claim string) (value, ok bool) {
 // more than 53 bits stays exact. The claim is found as by [Identity.ClaimString]. It returns "" and
 // false when there is no such claim and when it is not a number, such as a string of digits.
 func (id *Identity) ClaimNumber(claim string) (json.Number, bool) {
-	v, _ := id.record.Claim(claim)
+	v, _ := id.record().Claim(claim)
 	text, ok := v.Number()
 	return json.Number(text), ok
 }
@@ -61,7 +61,7 @@ func (id *Identity) ClaimNumber(claim string) (json.Number, bool) {
 // [Identity.ClaimString]. It returns the zero time and false when there is no such claim and when
 // it is not a number from 1970 to the end of the year 9999.
 func (id *Identity) ClaimTime(claim string) (time.Time, bool) {
-	v, _ := id.record.Claim(claim)
+	v, _ := id.record().Claim(claim)
 	return v.Time()
 }
 
@@ -72,7 +72,7 @@ func (id *Identity) ClaimTime(claim string) (time.Time, bool) {
 // json.Unmarshal of an object compares the names in it without regard to case. [Identity.Decode]
 // compares them exactly.
 func (id *Identity) ClaimJSON(claim string) (json.RawMessage, bool) {
-	v, ok := id.record.Claim(claim)
+	v, ok := id.record().Claim(claim)
 	if !ok {
 		return nil, false
 	}
@@ -92,6 +92,6 @@ func (id *Identity) ClaimJSON(claim string) (json.RawMessage, bool) {
 // microseconds and builds JSON only of the claims that v has fields for. For a single claim use
 // [Identity.ClaimString] and the other methods for one claim, which parse nothing.
 func (id *Identity) Decode(v any) error {
-	sources := id.record.Sources()
+	sources := id.record().Sources()
 	return claims.Decode(v, sources[:]...)
 }

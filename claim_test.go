@@ -290,3 +290,19 @@ func decodeCosts(t *testing.T, id *oidcgate.Identity, into func() any) (allocs, 
 	runtime.ReadMemStats(&after)
 	return allocs, float64(after.TotalAlloc-before.TotalAlloc) / runs
 }
+
+func TestZeroIdentity(t *testing.T) {
+	var id oidcgate.Identity
+	address, verified := id.Email()
+	if id.Subject() != "" || id.Issuer() != "" || id.Name() != "" || address != "" || verified ||
+		!id.AuthTime().IsZero() || id.AMR() != nil || id.ProviderName() != "" {
+		t.Errorf("the zero identity says something: %v", &id)
+	}
+	if _, ok := id.ClaimString("sub"); ok {
+		t.Error("the zero identity has a subject")
+	}
+	var claims map[string]any
+	if err := id.Decode(&claims); err != nil || len(claims) != 0 {
+		t.Errorf("claims %v, error %v", claims, err)
+	}
+}

@@ -74,9 +74,9 @@ func (l *Login) Set(name string, value any) error {
 
 // change replaces the identity by a changed copy: identities are immutable.
 func (l *Login) change(edit func(*session.Identity)) {
-	id, record := *l.identity, *l.identity.record
+	id, record := *l.identity, *l.identity.record()
 	edit(&record)
-	id.record, l.identity = &record, &id
+	id.rec, l.identity = &record, &id
 }
 
 // Deny returns an error with which [Config.OnLogin] refuses a visitor: the browser gets status 403

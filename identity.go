@@ -15,9 +15,17 @@ import (
 // user is Issuer and Subject together (OpenID Connect Core, section 5.7), never an e-mail address,
 // which may later belong to somebody else.
 type Identity struct {
-	record      *session.Identity
+	rec         *session.Identity // nil in the zero value: see record
 	expires     time.Time
 	idleExpires time.Time
+}
+
+// record returns what the session's record says. The zero Identity says nothing.
+func (id *Identity) record() *session.Identity {
+	if id.rec == nil {
+		return &session.Identity{}
+	}
+	return id.rec
 }
 
 // NewIdentity makes an identity for tests and for other ways of logging in. Its session begins now
@@ -35,20 +43,20 @@ func NewIdentity(issuer, subject string, other map[string]any) (*Identity, error
 	o = o.With("iss", claims.Text(issuer)).With("sub", claims.Text(subject))
 	now := time.Now()
 	return &Identity{
-		record:  &session.Identity{IDToken: o, Created: now},
+		rec:     &session.Identity{IDToken: o, Created: now},
 		expires: now.Add(time.Hour), idleExpires: now.Add(time.Hour),
 	}, nil
 }
 
 func (id *Identity) text(name string) string {
-	v, _ := id.record.Claim(name)
+	v, _ := id.record().Claim(name)
 	s, _ := v.Str()
 	return s
 }
 
 // protocol returns a claim that only the ID Token may state.
 func (id *Identity) protocol(name string) string {
-	v, _ := id.record.IDToken.Get(name)
+	v, _ := id.record().IDToken.Get(name)
 	s, _ := v.Str()
 	return s
 }
@@ -68,12 +76,12 @@ func (id *Identity) user() session.User {
 func (id *Identity) ProviderSessionID() string { return id.protocol("sid") }
 
 // ProviderName returns the Name of the provider the visitor logged in with.
-func (id *Identity) ProviderName() string { return id.record.Provider }
+func (id *Identity) ProviderName() string { return id.record().Provider }
 
 // AuthTime returns when the user last authenticated at the provider, "auth_time", or the zero time
 // when the provider did not say.
 func (id *Identity) AuthTime() time.Time {
-	v, _ := id.record.IDToken.Get("auth_time")
+	v, _ := id.record().IDToken.Get("auth_time")
 	t, _ := v.Time()
 	return t
 }
@@ -83,12 +91,12 @@ func (id *Identity) ACR() string { return id.protocol("acr") }
 
 // AMR returns the authentication methods, "amr", or nil.
 func (id *Identity) AMR() []string {
-	v, _ := id.record.IDToken.Get("amr")
+	v, _ := id.record().IDToken.Get("amr")
 	return v.Strings()
 }
 
 // Created returns when the session began.
-func (id *Identity) Created() time.Time { return id.record.Created }
+func (id *Identity) Created() time.Time { return id.record().Created }
 
 // Expires returns when the session ends at the latest, even if it is in use.
 func (id *Identity) Expires() time.Time { return id.expires }
@@ -112,7 +120,7 @@ func (id *Identity) Name() string {
 // address has one "@". Do not use it as the key of a user: an address may later belong to somebody
 // else.
 func (id *Identity) Email() (address string, verified bool) {
-	for _, o := range id.record.Sources() {
+	for _, o := range id.record().Sources() {
 		v, ok := o.Get("email")
 		if !ok {
 			continue
@@ -128,9 +136,9 @@ func (id *Identity) Email() (address string, verified bool) {
 // FromUserinfo reports whether the claim comes from the userinfo endpoint. Such a claim came from
 // the provider over TLS, but it is not in the signed ID Token.
 func (id *Identity) FromUserinfo(claim string) bool {
-	_, set := id.record.Application.Get(claim)
-	_, signed := id.record.IDToken.Get(claim)
-	_, present := id.record.Userinfo.Get(claim)
+	_, set := id.record().Application.Get(claim)
+	_, signed := id.record().IDToken.Get(claim)
+	_, present := id.record().Userinfo.Get(claim)
 	return present && !signed && !set
 }
 

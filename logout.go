@@ -113,8 +113,12 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 		g.notSignedOut(w, r)
 		return
 	}
+	var up *upstream
+	if v.session != nil { // an identity of NewContext has no session at the provider
+		up = g.upstreamOf(v)
+	}
 	back := logoutReturn{State: rand.Text(), ReturnTo: returnTo}
-	location, ok := g.endSession(r.Context(), g.upstreamOf(v), hint, back.State)
+	location, ok := g.endSession(r.Context(), up, hint, back.State)
 	if ok && g.keepLogout(w, back) == nil {
 		redirect(w, location)
 		return

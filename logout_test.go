@@ -329,3 +329,17 @@ func TestLogoutFormOfStrangers(t *testing.T) {
 		})
 	}
 }
+
+func TestLogoutOfAnIdentityWithoutSession(t *testing.T) {
+	w := newWorld(t)
+	id, err := oidcgate.NewIdentity(w.op.Issuer(), "alice", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodPost, shopURL+"/leave", nil)
+	rec := httptest.NewRecorder()
+	w.gate.Logout(rec, r.WithContext(w.gate.NewContext(r.Context(), id)), "/bye")
+	if to := rec.Header().Get("Location"); to != shopURL+"/bye" {
+		t.Errorf("the browser goes to %q: there is no session to end at the provider", to)
+	}
+}

@@ -88,7 +88,7 @@ func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, rule str
 	reference := newReference()
 	g.events.emit(Event{
 		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference,
-		Provider:    v.identity.record.Provider,
+		Provider:    v.identity.record().Provider,
 		SubjectHash: g.keeper.UserRef(v.identity.user()),
 		Detail:      fmt.Sprintf("%.200q: %s", v.path, rule),
 	})

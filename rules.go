@@ -27,7 +27,7 @@ func Claim(name string, anyOf ...string) Rule {
 	}
 	anyOf = slices.Clone(anyOf)
 	return Rule{name: "claim " + name, allows: func(id *Identity, _ time.Duration) bool {
-		v, ok := id.record.Claim(name)
+		v, ok := id.record().Claim(name)
 		return ok && holds(v, anyOf)
 	}}
 }

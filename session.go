@@ -74,7 +74,7 @@ func (g *Gate) loadSession(ctx context.Context, id session.ID) (*session.Session
 func (g *Gate) beginSession(
 	ctx context.Context, w http.ResponseWriter, id *Identity, t *session.Tokens,
 ) (session.Handle, error) {
-	s := &session.Session{Identity: *id.record}
+	s := &session.Session{Identity: *id.record()}
 	call := &sessionCall{Context: ctx, session: s, tokens: t}
 	ctx, err := g.sessions.Load(call, "")
 	if err != nil {

@@ -76,13 +76,13 @@ func (a asker) Userinfo(
 
 // Decide implements session.Provider.
 func (a asker) Decide(ctx context.Context, id session.Identity) (session.Identity, error) {
-	login := &Login{identity: &Identity{record: &id}, again: true}
+	login := &Login{identity: &Identity{rec: &id}, again: true}
 	if refused := a.gate.askApplication(ctx, login); refused != nil {
 		return id, &session.Failure{
 			Kind: session.Rejected, Reason: event.Reason(refused.Reason), Err: refused,
 		}
 	}
-	return *login.identity.record, nil
+	return *login.identity.record(), nil
 }
 
 // revokeTimeout bounds the revocation of a token, because a visitor waits for it.

@@ -157,14 +157,14 @@ func (g *Gate) upstreamOf(v *visit) *upstream {
 	if v.identity == nil {
 		return nil
 	}
-	return g.provider(v.identity.record.Provider)
+	return g.provider(v.identity.record().Provider)
 }
 
 // reread reads the claims of a session again when they are due, before any guard decides. If the
 // session has ended, the visitor is not signed in. If the provider does not answer, old claims
 // stay.
 func (g *Gate) reread(w http.ResponseWriter, r *http.Request, v *visit) {
-	if v.identity == nil || !g.keeper.Stale(v.identity.record) {
+	if v.identity == nil || !g.keeper.Stale(v.identity.record()) {
 		return
 	}
 	s, err := g.keeper.Reread(v, v.session)
@@ -183,7 +183,7 @@ func (g *Gate) reread(w http.ResponseWriter, r *http.Request, v *visit) {
 // identityOf returns what handlers see of a session.
 func identityOf(s *session.Session, idle time.Duration) *Identity {
 	return &Identity{
-		record:      &s.Identity,
+		rec:         &s.Identity,
 		expires:     time.UnixMilli(s.Times.Deadline),
 		idleExpires: time.UnixMilli(s.Times.Ends(idle)),
 	}
