@@ -104,10 +104,6 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 		v = g.load(w, r)
 	}
 	ownHeaders(w)
-	if v.err != nil {
-		g.notSignedOut(w, r)
-		return
-	}
 	hint, err := g.endVisit(w, r, v)
 	if err != nil {
 		g.notSignedOut(w, r)
@@ -130,8 +126,8 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 // the session to the provider, or "". A session that this replica could not read is ended too,
 // because another replica with a newer key might read it.
 func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint string, err error) {
-	if v.asked == "" {
-		return "", nil
+	if v.err != nil || v.asked == "" {
+		return "", v.err
 	}
 	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
