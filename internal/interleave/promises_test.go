@@ -145,6 +145,7 @@ func (w *service) rotationMayBeLost() bool {
 // endsCleanly is what is left to promise then: the session goes on, or it is over, and there is no
 // third.
 func (w *service) endsCleanly() error {
+	w.keysLost = false
 	time.Sleep(tokenLife + lockLease)
 	got := w.probe.token(w.Context(), w.visitor())
 	if strings.HasPrefix(got, "access-0.") || got == over && !w.admits(w.visitor()) {
@@ -174,6 +175,9 @@ func (w *service) claimsRead() error {
 
 // ended is the promise of claims that the application refuses: the session is over for everybody.
 func (w *service) ended() error {
+	if w.somethingFailed() {
+		time.Sleep(time.Minute) // the next request reads them again after a pause
+	}
 	if w.admits(w.visitor()) {
 		return errors.New("the session lives on after the application refused its claims")
 	}

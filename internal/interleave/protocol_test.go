@@ -307,12 +307,11 @@ func TestProtocol(t *testing.T) {
 // TestProtocolOfMany does the same with more actors.
 func TestProtocolOfMany(t *testing.T) {
 	scenarios := []protocol{
-		callbackThrice, loginAndLogouts, loginAndTwoSubs, refreshLoginLogout, loginAgain,
-		loginAgainAndLogout, everythingAndLogout, refreshedAndLoggedOut, refreshWithoutKeys,
-		rereadRefused,
+		callbackThrice, loginAndTwoSubs, refreshLoginLogout, loginAgain, loginAgainAndLogout,
+		everythingAndLogout, refreshedAndLoggedOut, refreshWithoutKeys, rereadRefused,
 	}
 	if *all {
-		scenarios = append(scenarios, rereadThrice)
+		scenarios = append(scenarios, loginAndLogouts, rereadThrice)
 	}
 	for _, p := range scenarios {
 		t.Run(p.name, func(t *testing.T) { trial{protocol: p}.holds(t) })
