@@ -20,12 +20,12 @@ import (
 // several tabs do not disturb each other and abandoned logins cost the store nothing. State, nonce
 // and code verifier are derived from its seed.
 type attempt struct {
-	Provider string    `json:"p,omitempty"`
-	Seed     []byte    `json:"s"`
-	ReturnTo string    `json:"r"`
-	Start    time.Time `json:"t"`
-	Step     stepUp    `json:"u,omitzero"`
-	Asked    bool      `json:"a,omitempty"` // a login without interaction failed; this one may ask
+	Provider    string    `json:"p,omitempty"`
+	Seed        []byte    `json:"s"`
+	ReturnTo    string    `json:"r"`
+	Start       time.Time `json:"t"`
+	Step        stepUp    `json:"u,omitzero"`
+	Interactive bool      `json:"a,omitempty"` // a login without interaction failed; this one may ask
 
 	cookie string // the name of its cookie
 }

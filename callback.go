@@ -33,7 +33,7 @@ type callbackRequest struct {
 }
 
 // finish reads like the protocol: whose response is it, what does the provider say, what does the
-// application say, sign in. Each step is refused on its own, and nothing is believed before its
+// application say, sign in. Each step can refuse the login, and nothing is believed before its
 // check. It answers the request itself unless it returns why the login is refused.
 func (c *callbackRequest) finish() *LoginError {
 	g := c.gate
@@ -63,7 +63,7 @@ func (c *callbackRequest) finish() *LoginError {
 	c.attempt = a
 	result, err := c.up.client.Finish(c.r.Context(), response, c.expectation())
 	if err != nil {
-		return c.notFinished(err)
+		return c.notFinished(err) // nil when a second login was started
 	}
 	login := &Login{identity: c.identity(result), returnTo: a.ReturnTo}
 	if refused := g.askApplication(c.r.Context(), login); refused != nil {
@@ -73,7 +73,7 @@ func (c *callbackRequest) finish() *LoginError {
 	if refused := c.signIn(login.identity, tokens); refused != nil {
 		return refused
 	}
-	// The path is checked again: a cookie, sealed or not, is what a browser brought.
+	// The path is checked again: an attempt is input from the browser.
 	redirect(c.w, g.config.siteURL(g.returnTo(a.ReturnTo)))
 	return nil
 }
@@ -119,9 +119,9 @@ func (c *callbackRequest) notFinished(err error) *LoginError {
 	if ok && e.Stage == op.StageResponse {
 		c.gate.config.clearCookie(c.w, c.attempt.cookie)
 	}
-	if ok && e.NeedsInteraction() && c.up.silent && !c.attempt.Asked {
+	if ok && e.NeedsInteraction() && c.up.silent && !c.attempt.Interactive {
 		// The login begins once more, and the provider may ask the user. That happens once.
-		again := attempt{ReturnTo: c.attempt.ReturnTo, Step: c.attempt.Step, Asked: true}
+		again := attempt{ReturnTo: c.attempt.ReturnTo, Step: c.attempt.Step, Interactive: true}
 		c.gate.startLogin(c.w, c.r, c.up, again)
 		return nil
 	}
@@ -162,9 +162,9 @@ func (c *callbackRequest) signIn(id *Identity, t *session.Tokens) *LoginError {
 		Type: EventLoginSucceeded, Provider: id.ProviderName(), Issuer: id.Issuer(),
 		SubjectHash: g.keeper.UserRef(id.user()), SessionRef: g.keeper.SessionRef(handle),
 	})
-	if c.visit.asked != "" {
+	if c.visit.cookieID != "" {
 		// Best effort: the browser has lost the id, and the session ends by itself.
-		_ = g.keeper.End(ctx, c.visit.asked)
+		_ = g.keeper.End(ctx, c.visit.cookieID)
 	}
 	return nil
 }

@@ -9,9 +9,9 @@ import (
 
 // ClaimString returns a claim that is a string. The claim is a name, compared byte for byte, or a
 // JSON Pointer (RFC 6901) when it begins with "/": "/address/locality". What [Login.Set] set comes
-// first, then the ID Token, then userinfo, as for the rule [Claim]. The first of them that has the
-// claim decides, also when the value there is of another kind or the pointer leads to nothing in
-// it.
+// first, then the ID Token, then userinfo, as for the rule [Claim]. Only the first of them that has
+// the claim is read. If its value has another type, or the pointer finds nothing in it, the result
+// is false; the next source is not tried.
 //
 // It returns "" and false when there is no such claim and when it is not a string; an empty string
 // is "" and true. It does not allocate memory.
@@ -41,7 +41,7 @@ func (id *Identity) ClaimStrings(claim string) ([]string, bool) {
 
 // ClaimBool returns a claim that is a boolean. The claim is found as by [Identity.ClaimString]. It
 // returns false and false when there is no such claim and when it is not a boolean, such as the
-// string "true". The first result is the value of the claim; the second says only that it is there.
+// string "true". The first result is the value; the second says whether there is a boolean.
 func (id *Identity) ClaimBool(claim string) (value, ok bool) {
 	v, _ := id.record().Claim(claim)
 	return v.Bool()
@@ -84,9 +84,10 @@ func (id *Identity) ClaimJSON(claim string) (json.RawMessage, bool) {
 // Token's, or else userinfo's, as a whole.
 //
 // Unlike json.Unmarshal it compares names byte for byte, at every depth: a claim "Groups" is not
-// stored in a field with the tag "groups", so that a claim that a user could name at the provider
-// replaces no other. Give each field a tag with the name of its claim: the claim "groups" is not
-// stored in a field Groups without a tag. Types with their own UnmarshalJSON decide for themselves.
+// stored in a field with the tag "groups", so that a user who can add a claim "Groups" at the
+// provider cannot overwrite "groups". Give each field a tag with the name of its claim: the claim
+// "groups" is not stored in a field Groups without a tag. Types with their own UnmarshalJSON decide
+// for themselves.
 //
 // A claim that is absent leaves its field as it was: decode into a zero value. Decode takes a few
 // microseconds and builds JSON only of the claims that v has fields for. For a single claim use

@@ -32,8 +32,8 @@ type Config struct {
 	Keys Keys
 
 	// IdleTimeout ends a session that no request has used for this long. If zero, it is one hour. The
-	// time of the last use is saved only once in every twentieth of it (at least a minute, at most a
-	// quarter of it), so a session may end that much earlier.
+	// last use is noted only every twentieth of it, which is every three minutes for one hour (but at
+	// least every quarter and at most once a minute), so a session may end that much earlier.
 	IdleTimeout time.Duration
 
 	// SessionLifetime ends every session this long after login, even one in use, and bounds
@@ -96,8 +96,8 @@ type TokenOptions struct {
 	// its lifetime. If zero, it is one minute.
 	RefreshMargin time.Duration
 
-	// LockLease is how long a session cannot be refreshed after a replica has crashed while refreshing
-	// it. A replica renews the lock while it waits for the provider. If zero, it is 15 seconds.
+	// LockLease is how long other replicas wait after a replica has crashed during a refresh. A
+	// replica renews the lock while it waits for the provider. If zero, it is 15 seconds.
 	LockLease time.Duration
 
 	// ClaimsMaxAge is the age at which the claims of a session are read again, on its next request.
@@ -107,8 +107,9 @@ type TokenOptions struct {
 	// given to it again only with a new ID Token. If zero, claims stay as they were at login.
 	ClaimsMaxAge time.Duration
 
-	// EndSession ends a session together with its access token if the provider gave no refresh token.
-	EndSession bool
+	// EndWithAccessToken ends a session together with its access token if the provider gave no
+	// refresh token.
+	EndWithAccessToken bool
 }
 
 // HTTPOptions set how the gate sends requests to the providers.
@@ -143,11 +144,11 @@ type Limits struct {
 // config is the compiled form of Config: checked and with every default filled in.
 type config struct {
 	Config
-	origin      string // scheme://host[:port] of BaseURL
-	basePath    string // path of BaseURL, without a slash at its end
-	secure      bool   // BaseURL is https
-	touchAfter  time.Duration
-	logoutState string // name of the cookie with the state of a logout at the provider
+	origin       string // scheme://host[:port] of BaseURL
+	basePath     string // path of BaseURL, without a slash at its end
+	secure       bool   // BaseURL is https
+	touchAfter   time.Duration
+	logoutCookie string // name of the cookie with the state of a logout at the provider
 }
 
 // compile checks c and fills in its defaults. It reports all faults together.
@@ -175,7 +176,7 @@ func (c *config) compileBaseURL(f *faults) {
 		f.add("BaseURL", "is empty; write the address browsers use, such as \"https://shop.example\"")
 		return
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
-		f.add("BaseURL", "%q is not an absolute URL; write %q", shown, absolute(c.BaseURL))
+		f.add("BaseURL", "%q is not an absolute URL; write %q", shown, suggestURL(c.BaseURL))
 		return
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		f.add("BaseURL", "%q has user information, a query or a fragment; leave them out", shown)
@@ -194,8 +195,8 @@ func (c *config) compileBaseURL(f *faults) {
 	}
 }
 
-// absolute returns the URL that an address without a scheme probably stands for.
-func absolute(address string) string {
+// suggestURL returns the URL that an address without a scheme probably stands for.
+func suggestURL(address string) string {
 	u, err := url.Parse("https://" + address)
 	switch {
 	case err != nil || u.Host != address || u.User != nil:
@@ -284,13 +285,13 @@ func (c *config) compileCookie(f *faults) {
 	case !c.secure && strings.HasPrefix(name, "__"):
 		f.add("Site.CookieName", "%q has a prefix that browsers refuse on http; leave it out", name)
 	}
-	c.logoutState = name + "-logout"
+	c.logoutCookie = name + "-logout"
 }
 
 func (c *config) compileStorage(f *faults) {
 	u, err := url.Parse(c.BaseURL)
 	if c.origin == "" {
-		u, err = url.Parse(absolute(c.BaseURL)) // the scheme may be missing
+		u, err = url.Parse(suggestURL(c.BaseURL)) // the scheme may be missing
 	}
 	local := err == nil && isLoopback(u.Hostname())
 	if c.Store == nil {
@@ -316,7 +317,7 @@ func (c *config) providerPath(route, name string) string {
 }
 
 // identity distinguishes this gate from others that share its store and keys.
-func (c *config) identity() string { return c.origin + c.basePath + "\x00" + c.Site.CookieName }
+func (c *config) gateName() string { return c.origin + c.basePath + "\x00" + c.Site.CookieName }
 
 // siteURL returns the absolute address of a checked path on this site.
 func (c *config) siteURL(path string) string { return c.origin + c.basePath + path }

@@ -1,6 +1,6 @@
 // Package oidcgate puts OpenID Connect login in front of an existing Go service. It is a net/http
 // middleware: it serves login, callback and logout, runs the authorization code flow with PKCE,
-// keeps sessions in a store through scs, and gives handlers the signed-in user.
+// keeps sessions in a store such as Redis, through scs, and gives handlers the signed-in user.
 //
 //	gate, err := oidcgate.New(oidcgate.Config{
 //		BaseURL: "https://shop.example",

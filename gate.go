@@ -25,7 +25,7 @@ type Gate struct {
 	values       *scs.SessionManager // nil unless Config.EnableValues
 	events       *events
 	logoutChecks chan struct{}
-	origins      *http.CrossOriginProtection
+	crossOrigin  *http.CrossOriginProtection
 	routes       map[string]http.HandlerFunc
 }
 

@@ -114,6 +114,6 @@ func (g *Gate) prepareLogin(
 func (a *attempt) request() op.AuthorizationRequest {
 	return op.AuthorizationRequest{
 		State: a.state(), Nonce: a.nonce(), CodeVerifier: a.verifier(),
-		MaxAge: a.Step.MaxAge, ACRValues: a.Step.ACR, Interactive: a.Asked,
+		MaxAge: a.Step.MaxAge, ACRValues: a.Step.ACR, Interactive: a.Interactive,
 	}
 }

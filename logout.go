@@ -21,7 +21,7 @@ func (g *Gate) logout(w http.ResponseWriter, r *http.Request) {
 	case http.MethodGet, http.MethodHead:
 		g.confirmLogout(w, r)
 	case http.MethodPost:
-		if err := g.origins.Check(r); err != nil {
+		if err := g.crossOrigin.Check(r); err != nil {
 			g.showPage(w, r, Page{
 				Status: http.StatusForbidden, Title: "Not from here",
 				Text: "Another site tried to sign you out. You are still signed in.",
@@ -89,8 +89,8 @@ func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
 // Logout signs the visitor out from a handler of the application, as POST /auth/logout does: it
 // ends the session here, then sends the browser to the provider's logout. The provider sends it
 // back to returnTo, a path of this site, or to a page that says "signed out" when returnTo is
-// empty. The handler must not write after it. The application makes sure that the visitor meant the
-// request: it is a POST behind [http.CrossOriginProtection].
+// empty. The handler must not write after it. Logout does not check the request: call it only
+// for a POST behind [http.CrossOriginProtection].
 func (g *Gate) Logout(w http.ResponseWriter, r *http.Request, returnTo string) {
 	g.signOut(w, r, returnTo)
 }
@@ -109,12 +109,8 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 		g.notSignedOut(w, r)
 		return
 	}
-	var up *upstream
-	if v.session != nil { // an identity of NewContext has no session at the provider
-		up = g.upstreamOf(v)
-	}
 	back := logoutReturn{State: rand.Text(), ReturnTo: returnTo}
-	location, ok := g.endSession(r.Context(), up, hint, back.State)
+	location, ok := g.providerLogoutURL(r.Context(), g.upstreamOf(v), hint, back.State)
 	if ok && g.keepLogout(w, back) == nil {
 		redirect(w, location)
 		return
@@ -126,7 +122,7 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 // the session to the provider, or "". A session that this replica could not read is ended too,
 // because another replica with a newer key might read it.
 func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint string, err error) {
-	if v.err != nil || v.asked == "" {
+	if v.err != nil || v.cookieID == "" {
 		return "", v.err
 	}
 	ctx, cancel := session.Detached(r.Context())
@@ -134,7 +130,7 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 	if v.session != nil {
 		hint, err = g.endSignedIn(ctx, r, v)
 	} else {
-		err = g.keeper.End(ctx, v.asked)
+		err = g.keeper.End(ctx, v.cookieID)
 	}
 	if err != nil {
 		return "", err
@@ -155,7 +151,7 @@ func (g *Gate) endSignedIn(
 	if err := g.keeper.EndSession(ctx, s, event.ReasonByUser); err != nil {
 		return "", err
 	}
-	asker{g}.Revoke(r.Context(), &s.Identity, t.RefreshToken)
+	outside{g}.Revoke(r.Context(), &s.Identity, t.RefreshToken)
 	return t.IDToken, nil
 }
 
@@ -179,10 +175,12 @@ func (g *Gate) lastTokens(ctx context.Context, v *visit) *session.Tokens {
 	return t
 }
 
-// endSession returns the provider's logout address. It returns false when the provider is not known
-// any more, has no such address or does not answer: then the visitor is signed out of this site
-// only.
-func (g *Gate) endSession(ctx context.Context, up *upstream, hint, state string) (string, bool) {
+// providerLogoutURL returns the provider's logout address. It returns false when the provider is
+// not known any more, has no such address or does not answer: then the visitor is signed out of
+// this site only.
+func (g *Gate) providerLogoutURL(
+	ctx context.Context, up *upstream, hint, state string,
+) (string, bool) {
 	if up == nil {
 		return "", false
 	}
@@ -206,13 +204,13 @@ type logoutReturn struct {
 const logoutTTL = 10 * time.Minute
 
 func (c *config) logoutBinding() seal.Binding {
-	return seal.Binding{Purpose: "logout", Name: c.logoutState}
+	return seal.Binding{Purpose: "logout", Name: c.logoutCookie}
 }
 
 func (g *Gate) keepLogout(w http.ResponseWriter, back logoutReturn) error {
 	text, err := g.ring.SealText(g.config.logoutBinding(), back)
 	if err == nil {
-		g.config.setCookie(w, g.config.logoutState, text, logoutTTL)
+		g.config.setCookie(w, g.config.logoutCookie, text, logoutTTL)
 	}
 	return err
 }
@@ -231,14 +229,14 @@ func (g *Gate) logoutDone(w http.ResponseWriter, r *http.Request) {
 		g.showSignedOut(w, r)
 		return
 	}
-	g.config.clearCookie(w, g.config.logoutState)
+	g.config.clearCookie(w, g.config.logoutCookie)
 	g.events.emit(Event{Type: EventLogoutCompleted})
 	g.afterSignOut(w, r, g.checkReturnTo(back.ReturnTo))
 }
 
 func (g *Gate) openLogout(r *http.Request) (logoutReturn, error) {
 	var back logoutReturn
-	c, err := r.Cookie(g.config.logoutState)
+	c, err := r.Cookie(g.config.logoutCookie)
 	if err != nil {
 		return back, err
 	}

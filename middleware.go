@@ -24,11 +24,11 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	g := &Gate{config: config}
 	g.logoutChecks = make(chan struct{}, maxLogoutChecks)
 	g.events = newEvents(config.Logger, config.OnEvent)
-	if g.ring, err = seal.NewRing(*config.Keys.ring, config.identity()); err != nil {
+	if g.ring, err = seal.NewRing(*config.Keys.ring, config.gateName()); err != nil {
 		return nil, &ConfigError{"Keys", "has the same key twice; give each key once"}
 	}
-	g.origins = http.NewCrossOriginProtection()
-	if err := g.origins.AddTrustedOrigin(config.origin); err != nil {
+	g.crossOrigin = http.NewCrossOriginProtection()
+	if err := g.crossOrigin.AddTrustedOrigin(config.origin); err != nil {
 		return nil, &ConfigError{"BaseURL", err.Error()}
 	}
 	for _, p := range providers {

@@ -13,12 +13,8 @@ import (
 )
 
 // Provider configures an OpenID Provider to log in with. Issuer, ClientID and Auth are required.
+// The defaults of the small structs fit most providers.
 type Provider struct {
-	// Name distinguishes the providers of a gate: letters, digits, "-" and "_". It is part of the
-	// callback's path, /auth/callback/NAME. That path is registered at the provider, so the name
-	// should not change. One provider of a gate may have no name; its callback is /auth/callback.
-	Name string
-
 	// Issuer is the provider's identifier, byte for byte as the provider writes it in "iss" (OpenID
 	// Connect Core, section 2).
 	Issuer string
@@ -35,6 +31,11 @@ type Provider struct {
 
 	// Userinfo says whether userinfo is asked after the ID Token is verified. If zero, [UserinfoOff].
 	Userinfo UserinfoMode
+
+	// Name distinguishes the providers of a gate: letters, digits, "-" and "_". It is part of the
+	// callback's path, /auth/callback/NAME. That path is registered at the provider, so the name
+	// should not change. One provider of a gate may have no name; its callback is /auth/callback.
+	Name string
 
 	// The defaults of the following fields fit most providers.
 
@@ -94,7 +95,7 @@ const (
 	UserinfoOff = UserinfoMode(op.UserinfoOff)
 
 	// UserinfoOptional asks. If the endpoint fails, the login goes on without its claims.
-	UserinfoOptional = UserinfoMode(op.UserinfoOn)
+	UserinfoOptional = UserinfoMode(op.UserinfoOptional)
 
 	// UserinfoRequired asks. If the endpoint fails, the login is refused.
 	UserinfoRequired = UserinfoMode(op.UserinfoRequired)

@@ -109,7 +109,7 @@ func TestRefresh(t *testing.T) {
 		}
 	})
 	inBubble(t, "C085 EndWithToken ends a session whose token cannot be refreshed", func(t *testing.T) {
-		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.EndSession = true })
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.EndWithAccessToken = true })
 		f.op.Inject(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "refresh_token") }))
 		f.login()
 		time.Sleep(10*time.Minute - time.Second)
@@ -122,7 +122,7 @@ func TestRefresh(t *testing.T) {
 		}
 	})
 	inBubble(t, "C085 EndWithToken leaves a session alone whose token is refreshed", func(t *testing.T) {
-		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.EndSession = true })
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.EndWithAccessToken = true })
 		f.login()
 		for range 4 {
 			time.Sleep(20 * time.Minute)

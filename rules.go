@@ -90,9 +90,9 @@ func ACR(anyOf ...string) Rule {
 }
 
 // MaxAge allows those who authenticated at the provider within d, plus [Limits.ClockSkew] for
-// clocks that differ. Others are sent to log in once more, with max_age. The login then checks
-// auth_time with the same leeway, so that the guard accepts its result (OpenID Connect Core,
-// section 3.1.2.1). MaxAge panics when d is less than a second.
+// clocks that differ. Others are sent to log in once more, with max_age. ClockSkew is added
+// there too; otherwise a fresh login could be refused again (OpenID Connect Core, section 3.1.2.1).
+// MaxAge panics when d is less than a second.
 func MaxAge(d time.Duration) Rule {
 	if d < time.Second {
 		panic("oidcgate: MaxAge needs at least a second")

@@ -80,8 +80,8 @@ func (g *Gate) beginSession(
 	if err != nil {
 		return "", err
 	}
-	end, endsWithToken := g.keeper.Expires(t), g.config.Tokens.EndSession && t.RefreshToken == ""
-	if endsWithToken && end.Before(g.sessions.Deadline(ctx)) {
+	end, withToken := g.keeper.Expires(t), g.config.Tokens.EndWithAccessToken
+	if withToken && t.RefreshToken == "" && end.Before(g.sessions.Deadline(ctx)) {
 		g.sessions.SetDeadline(ctx, end)
 	}
 	token, deadline, err := g.sessions.Commit(ctx)
@@ -167,7 +167,7 @@ func newKeeper(g *Gate) *session.Keeper {
 	return session.New(session.Config{
 		Store: c.Store,
 		Ring:  g.ring,
-		Gate:  sha256.Sum256([]byte(c.identity())),
+		Gate:  sha256.Sum256([]byte(c.gateName())),
 		Limits: session.Limits{
 			Idle: c.IdleTimeout, Touch: c.touchAfter,
 			Attempt: c.Limits.LoginTimeout, Leeway: c.Limits.ClockSkew,
@@ -176,7 +176,7 @@ func newKeeper(g *Gate) *session.Keeper {
 			ProviderTimeout: c.HTTP.Timeout, MaxBytes: c.Limits.SessionBytes,
 			MaxIDToken: op.MaxEndSessionURL, Values: c.EnableValues,
 		},
-		Provider: asker{g},
+		Provider: outside{g},
 		Logger:   c.Logger,
 		Tell:     g.told,
 	})

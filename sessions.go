@@ -69,9 +69,9 @@ func (s Sessions) EndUser(ctx context.Context, issuer, subject string) (int, err
 	return s.gate.keeper.EndUser(ctx, user, time.Now(), event.ReasonByAdmin)
 }
 
-// EndProviderSession is [Sessions.EndUser] for the sessions that began from the provider's session
-// sid. That session is taken to be over at the provider too: for about [Limits.LoginTimeout] no
-// login from it begins a session here.
+// EndProviderSession ends the sessions that began from the provider's session sid, and returns
+// their number. That session is taken to be over at the provider too: for about
+// [Limits.LoginTimeout] no login from it begins a session here.
 func (s Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
 	return s.gate.keeper.EndProviderSession(ctx, issuer, sid, event.ReasonByAdmin)
 }

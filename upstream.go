@@ -12,12 +12,12 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// asker asks the providers and the application for internal/session, which does not know them.
-type asker struct{ gate *Gate }
+// outside asks the providers and the application for internal/session, which does not know them.
+type outside struct{ gate *Gate }
 
-var _ session.Provider = asker{}
+var _ session.Provider = outside{}
 
-func (a asker) upstream(id *session.Identity) (*upstream, error) {
+func (a outside) upstream(id *session.Identity) (*upstream, error) {
 	if up := a.gate.provider(id.Provider); up != nil {
 		return up, nil
 	}
@@ -25,7 +25,7 @@ func (a asker) upstream(id *session.Identity) (*upstream, error) {
 }
 
 // Reach implements session.Provider.
-func (a asker) Reach(ctx context.Context, id *session.Identity) error {
+func (a outside) Reach(ctx context.Context, id *session.Identity) error {
 	up, err := a.upstream(id)
 	if err == nil {
 		_, err = up.client.Metadata(ctx)
@@ -34,7 +34,7 @@ func (a asker) Reach(ctx context.Context, id *session.Identity) error {
 }
 
 // Refresh implements session.Provider.
-func (a asker) Refresh(
+func (a outside) Refresh(
 	ctx context.Context, id *session.Identity, refreshToken string,
 ) (*session.ProviderTokens, error) {
 	up, err := a.upstream(id)
@@ -46,7 +46,7 @@ func (a asker) Refresh(
 }
 
 // Verify implements session.Provider.
-func (a asker) Verify(
+func (a outside) Verify(
 	ctx context.Context, id *session.Identity, t *session.Tokens,
 ) (claims.Object, error) {
 	up, err := a.upstream(id)
@@ -63,7 +63,7 @@ func (a asker) Verify(
 }
 
 // Userinfo implements session.Provider.
-func (a asker) Userinfo(
+func (a outside) Userinfo(
 	ctx context.Context, id *session.Identity, accessToken string,
 ) (claims.Object, error) {
 	up, err := a.upstream(id)
@@ -75,7 +75,7 @@ func (a asker) Userinfo(
 }
 
 // Decide implements session.Provider.
-func (a asker) Decide(ctx context.Context, id session.Identity) (session.Identity, error) {
+func (a outside) Decide(ctx context.Context, id session.Identity) (session.Identity, error) {
 	login := &Login{identity: &Identity{rec: &id}, again: true}
 	if refused := a.gate.askApplication(ctx, login); refused != nil {
 		return id, &session.Failure{
@@ -89,7 +89,7 @@ func (a asker) Decide(ctx context.Context, id session.Identity) (session.Identit
 const revokeTimeout = 2 * time.Second
 
 // Revoke implements session.Provider.
-func (a asker) Revoke(ctx context.Context, id *session.Identity, refreshToken string) {
+func (a outside) Revoke(ctx context.Context, id *session.Identity, refreshToken string) {
 	up, err := a.upstream(id)
 	if err != nil {
 		return

@@ -15,7 +15,7 @@ import (
 type visit struct {
 	context.Context
 	gate     *Gate
-	asked    session.ID       // the session id in the request's cookie
+	cookieID session.ID       // the session id in the request's cookie
 	session  *session.Session // nil: there is none
 	identity *Identity        // nil: the visitor is not signed in
 	err      error            // why the session could not be loaded
@@ -85,7 +85,8 @@ func FromContext(ctx context.Context) (*Identity, bool) {
 
 // NewContext returns a context in which id is signed in at g. It is for tests of handlers, and for
 // other kinds of login, such as a bearer token that you have checked: guards of g accept id
-// unchecked.
+// unchecked. There is no session: Token, Client and Sessions return [ErrNoSession], and values last
+// only for this context.
 func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 	v := newVisit(ctx, g)
 	v.identity = id
@@ -130,7 +131,7 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 	if !ok {
 		return v
 	}
-	v.asked = id
+	v.cookieID = id
 	s, err := g.loadSession(v, id)
 	switch {
 	case errors.Is(err, session.ErrGone), err == nil && !g.knows(&s.Identity):
@@ -152,12 +153,12 @@ func (g *Gate) knows(id *session.Identity) bool {
 	return up != nil && up.issuer == id.Issuer()
 }
 
-// upstreamOf returns the provider of a signed-in visitor, or nil.
+// upstreamOf returns the provider of a session, or nil: an identity of NewContext has no session.
 func (g *Gate) upstreamOf(v *visit) *upstream {
-	if v.identity == nil {
+	if v.session == nil {
 		return nil
 	}
-	return g.provider(v.identity.record().Provider)
+	return g.provider(v.session.Identity.Provider)
 }
 
 // reread reads the claims of a session again when they are due, before any guard decides. If the

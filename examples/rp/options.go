@@ -90,7 +90,7 @@ func (o *options) all() []*option {
 		{env: "LOCK_LEASE", usage: "time after which another replica may take over a refresh that a crashed replica began", set: duration(&c.Tokens.LockLease)},
 		{env: "TOKEN_LIFETIME", usage: "lifetime of an access token if the provider does not send expires_in", set: duration(&c.Tokens.Lifetime)},
 		{env: "REREAD_CLAIMS", usage: "age at which a session's claims are read again; never if not set", set: duration(&c.Tokens.ClaimsMaxAge)},
-		{env: "END_WITH_TOKEN", usage: "true: a session ends when its access token has expired and cannot be refreshed", set: boolean(&c.Tokens.EndSession)},
+		{env: "END_WITH_TOKEN", usage: "true: a session ends when its access token has expired and cannot be refreshed", set: boolean(&c.Tokens.EndWithAccessToken)},
 		{env: "LEEWAY", usage: "how far the clocks of service and provider may differ", set: duration(&c.Limits.ClockSkew)},
 		{env: "MAX_SESSION_BYTES", usage: "greatest size of a session in the store, in bytes", set: number(&c.Limits.SessionBytes)},
 		{env: "COOKIE_NAME", usage: "name of the session cookie", set: text(&c.Site.CookieName)},

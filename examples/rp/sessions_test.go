@@ -261,7 +261,7 @@ func TestOptionsOfTokens(t *testing.T) {
 			t.Errorf("got %v, want 2s, 3s, 4s and 5s", got)
 		}
 	}
-	if !c.Tokens.EndSession {
-		t.Error("END_WITH_TOKEN is true, but Tokens.EndSession is not set")
+	if !c.Tokens.EndWithAccessToken {
+		t.Error("END_WITH_TOKEN is true, but Tokens.EndWithAccessToken is not set")
 	}
 }

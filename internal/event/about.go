@@ -215,7 +215,7 @@ var Types = []Group{
 
 // Reasons are all reasons.
 var Reasons = []Group{
-	{"The visitor and the browser. The reasons of login.failed", []About{
+	{"The visitor and the browser", []About{
 		{
 			Name: string(ReasonUnknownState),
 			Means: "The browser has no attempt with this state: it is another browser, it blocks " +

@@ -58,7 +58,7 @@ const (
 
 // The reasons, grouped by what they are about.
 const (
-	// The visitor and the browser. The reasons of login.failed.
+	// The visitor and the browser.
 	ReasonUnknownState         Reason = "unknown_state"
 	ReasonStateBrowserMismatch Reason = "state_browser_mismatch"
 	ReasonStateExpired         Reason = "state_expired"

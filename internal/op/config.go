@@ -57,7 +57,7 @@ type UserinfoMode int
 // The modes of userinfo.
 const (
 	UserinfoOff      UserinfoMode = iota // it is not asked for
-	UserinfoOn                           // it adds claims when it answers
+	UserinfoOptional                     // it adds claims when it answers
 	UserinfoRequired                     // no login without it
 )
 

@@ -91,7 +91,7 @@ func TestDiscoveryDocument(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := newOP()
 			o.set("discovery", answerJSON(metadata(tt.changes)))
-			c := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOn })
+			c := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOptional })
 			_, err := c.AuthorizationURL(t.Context(), op.AuthorizationRequest{State: "s"})
 			event := "provider.ready"
 			if e := wantReason(t, err, tt.reason); e != nil {
@@ -222,7 +222,7 @@ func TestExplicitEndpoints(t *testing.T) {
 		o.set("discovery", answerJSON(metadata(map[string]any{"token_endpoint": "http://evil.example"})))
 		c := o.client(func(cfg *op.Config) {
 			cfg.Endpoints = explicit
-			cfg.Userinfo = op.UserinfoOn
+			cfg.Userinfo = op.UserinfoOptional
 		})
 		meta, err := c.Metadata(t.Context())
 		wantReason(t, err, "")

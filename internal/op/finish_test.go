@@ -80,7 +80,7 @@ func TestFinish(t *testing.T) {
 	o.answerLogin()
 	o.set("userinfo", answerJSON(userinfo(nil)))
 	l := &login{op: o, query: goodResponse(nil)}
-	result, err := l.finish(t, o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOn }))
+	result, err := l.finish(t, o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOptional }))
 	wantReason(t, err, "")
 	if result.Tokens.AccessToken != "at-1" || result.Tokens.IDToken == "" {
 		t.Errorf("tokens %+v", result.Tokens)
@@ -127,7 +127,7 @@ func TestFinishFailsAfterTheClaim(t *testing.T) {
 			o.set("token", tt.token)
 			o.set("userinfo", answerJSON(userinfo(info)))
 			l := &login{op: o, query: goodResponse(nil)}
-			c := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOn })
+			c := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOptional })
 			result, err := l.finish(t, c)
 			e := wantReason(t, err, tt.reason)
 			if e.Stage != op.StageClaimed || e.NeedsInteraction() || result != nil {

@@ -122,11 +122,11 @@ func TestRereadUserinfo(t *testing.T) {
 		h      http.HandlerFunc
 		reason string
 	}{
-		{"C113 a good answer", op.UserinfoOn, answerJSON(map[string]any{"sub": subject}), ""},
-		{"C113 no answer is no answer, and not none", op.UserinfoOn, answerText(500, "", ""),
+		{"C113 a good answer", op.UserinfoOptional, answerJSON(map[string]any{"sub": subject}), ""},
+		{"C113 no answer is no answer, and not none", op.UserinfoOptional, answerText(500, "", ""),
 			"userinfo_error"},
-		{"C113 a token that is over", op.UserinfoOn, answerText(401, "", ""), "userinfo_error"},
-		{"C113 somebody else", op.UserinfoOn, answerJSON(map[string]any{"sub": "mallory"}),
+		{"C113 a token that is over", op.UserinfoOptional, answerText(401, "", ""), "userinfo_error"},
+		{"C113 somebody else", op.UserinfoOptional, answerJSON(map[string]any{"sub": "mallory"}),
 			"userinfo_sub"},
 		{"C113 off", op.UserinfoOff, abort, ""},
 	} {
@@ -141,7 +141,7 @@ func TestRereadUserinfo(t *testing.T) {
 	t.Run("C113 a provider without userinfo has nothing to say", func(t *testing.T) {
 		o := newOP()
 		o.set("discovery", answerJSON(metadata(map[string]any{"userinfo_endpoint": nil})))
-		client := o.client(func(c *op.Config) { c.Userinfo = op.UserinfoOn })
+		client := o.client(func(c *op.Config) { c.Userinfo = op.UserinfoOptional })
 		if _, err := client.Metadata(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -90,7 +90,7 @@ func TestUserinfo(t *testing.T) {
 			mode         op.UserinfoMode
 		}{
 			{", required", tt.required, op.UserinfoRequired},
-			{", on", tt.on, op.UserinfoOn},
+			{", on", tt.on, op.UserinfoOptional},
 		} {
 			t.Run(tt.name+in.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestUserinfo(t *testing.T) {
 func TestUserinfoWithoutSubject(t *testing.T) {
 	o := newOP()
 	o.set("userinfo", answerJSON(userinfo(map[string]any{"sub": nil})))
-	_, err := o.client(asking(op.UserinfoOn)).Userinfo(t.Context(), "at-1", "")
+	_, err := o.client(asking(op.UserinfoOptional)).Userinfo(t.Context(), "at-1", "")
 	wantReason(t, err, "userinfo_sub") // C075 nobody is not the same as nobody
 }
 
@@ -148,7 +148,7 @@ func TestUserinfoSignedAsAgreed(t *testing.T) {
 			o := newOP()
 			o.set("userinfo", tt.h)
 			_, err := o.client(func(cfg *op.Config) {
-				cfg.Userinfo = op.UserinfoOn
+				cfg.Userinfo = op.UserinfoOptional
 				cfg.UserinfoSigned = true
 			}).Userinfo(t.Context(), "at-1", subject)
 			wantReason(t, err, tt.reason)
@@ -163,7 +163,7 @@ func TestUserinfoRequest(t *testing.T) {
 		method, query, authorization = r.Method, r.URL.RawQuery, r.Header.Get("Authorization")
 		answerJSON(userinfo(nil))(w, r)
 	})
-	_, err := o.client(asking(op.UserinfoOn)).Userinfo(t.Context(), "at-1", subject)
+	_, err := o.client(asking(op.UserinfoOptional)).Userinfo(t.Context(), "at-1", subject)
 	wantReason(t, err, "")
 	if method != "GET" || query != "" || authorization != "Bearer at-1" {
 		t.Errorf("C074 %s ?%s with %q", method, query, authorization)
@@ -173,7 +173,7 @@ func TestUserinfoRequest(t *testing.T) {
 func TestUserinfoWithoutEndpoint(t *testing.T) {
 	o := newOP()
 	o.set("discovery", answerJSON(metadata(map[string]any{"userinfo_endpoint": nil})))
-	_, err := o.client(asking(op.UserinfoOn)).Userinfo(t.Context(), "at-1", subject)
+	_, err := o.client(asking(op.UserinfoOptional)).Userinfo(t.Context(), "at-1", subject)
 	wantReason(t, err, "")
 	if want := []string{"provider.ready", "userinfo.failed userinfo_error"}; !slices.Equal(o.events(), want) {
 		t.Errorf("events %q, want %q", o.events(), want)
@@ -186,7 +186,7 @@ func TestUserinfoHoldsUpNoLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
 		o.set("userinfo", hang)
-		c := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOn })
+		c := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOptional })
 		start := time.Now()
 		_, err := c.Userinfo(t.Context(), "at-1", subject)
 		wantReason(t, err, "")

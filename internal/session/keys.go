@@ -18,10 +18,10 @@ import (
 //	d:      summary of a session    login                deadline
 //	u:      set: a user's sessions  login, logouts       the longest deadline
 //	i:      set: sessions of a sid  login, logouts       the longest deadline
-//	U:      user was logged out     logout elsewhere     attempt and two leeways
-//	I:      sid was logged out      logout elsewhere     attempt and two leeways
-//	a:      attempt is used         callback             attempt and two leeways
-//	j:      logout token is used    back-channel logout  the token's and two leeways
+//	U:      user was logged out     logout elsewhere     login timeout, two skews
+//	I:      sid was logged out      logout elsewhere     login timeout, two skews
+//	a:      attempt is used         callback             login timeout, two skews
+//	j:      logout token is used    back-channel logout  the token's, two skews
 //	l:      who refreshes           refresh              the lease, renewed; or a pause
 //	m:      the provider was asked  refresh              an hour
 //	ready   nothing, ever           nobody; it is read to see whether the store answers
