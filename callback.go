@@ -16,7 +16,7 @@ import (
 // section 3.1.2.5).
 func (g *Gate) callback(w http.ResponseWriter, r *http.Request, up *upstream) {
 	c := &callbackRequest{gate: g, w: w, r: r, up: up}
-	if refused := c.finish(); refused != nil {
+	if refused := c.answer(); refused != nil {
 		refused.retry = c.attempt.ReturnTo
 		g.fail(w, r, up, refused)
 	}
@@ -32,10 +32,11 @@ type callbackRequest struct {
 	attempt attempt // that the response answers; zero while it is not known
 }
 
-// finish reads like the protocol: whose response is it, what does the provider say, what does the
+// answer reads like the protocol: whose response is it, what does the provider say, what does the
 // application say, sign in. Each step can refuse the login, and nothing is believed before its
-// check. It answers the request itself unless it returns why the login is refused.
-func (c *callbackRequest) finish() *LoginError {
+// check. If it returns nil, it has answered; otherwise the caller
+// shows the refusal.
+func (c *callbackRequest) answer() *LoginError {
 	g := c.gate
 	if c.r.Method != http.MethodGet {
 		return &LoginError{
@@ -63,7 +64,7 @@ func (c *callbackRequest) finish() *LoginError {
 	c.attempt = a
 	result, err := c.up.client.Finish(c.r.Context(), response, c.expectation())
 	if err != nil {
-		return c.notFinished(err) // nil when a second login was started
+		return c.notFinished(err) // nil: it has sent the browser to the provider again
 	}
 	login := &Login{identity: c.identity(result), returnTo: a.ReturnTo}
 	if refused := g.askApplication(c.r.Context(), login); refused != nil {
@@ -111,7 +112,7 @@ func (c *callbackRequest) claimAttempt(ctx context.Context) error {
 	return storeFailure(err)
 }
 
-// notFinished deals with a login for which the provider does not answer. A response that is refused
+// notFinished deals with a login that Finish did not complete. A response that is refused
 // uses the attempt up in this browser. While the provider is down or busy the attempt stays, to be
 // tried again.
 func (c *callbackRequest) notFinished(err error) *LoginError {
@@ -128,7 +129,7 @@ func (c *callbackRequest) notFinished(err error) *LoginError {
 	return providerFailure(err)
 }
 
-// identity is who logs in.
+// identity returns the identity for the new session.
 func (c *callbackRequest) identity(result *op.Result) *Identity {
 	now, config := time.Now(), &c.gate.config
 	return &Identity{

@@ -32,8 +32,8 @@ type Config struct {
 	Keys Keys
 
 	// IdleTimeout ends a session that no request has used for this long. If zero, it is one hour. The
-	// last use is noted only every twentieth of it, which is every three minutes for one hour (but at
-	// least every quarter and at most once a minute), so a session may end that much earlier.
+	// last use is saved at most once per interval: a twentieth of IdleTimeout, but at least a minute,
+	// and never more than a quarter of IdleTimeout. A session may end up to one interval early.
 	IdleTimeout time.Duration
 
 	// SessionLifetime ends every session this long after login, even one in use, and bounds

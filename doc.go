@@ -11,9 +11,7 @@
 //		ClientID: "shop",
 //		Auth:     oidcgate.ClientSecretBasic(secret),
 //	})
-//	if err != nil {
-//		log.Fatal(err) // all faults of the configuration, each with its cure
-//	}
+//	// err has all faults of the configuration, each with its cure.
 //	mux.Handle("/account", gate.Require()(account)) // login first
 //	http.ListenAndServe(addr, gate.Wrap(mux))       // sessions and the gate's own routes
 //

@@ -23,10 +23,11 @@ type Provider struct {
 	ClientID string
 
 	// Auth is how this application authenticates at the token endpoint. It must be the method
-	// registered there. The gate does not guess it, because a second guess would send the code twice.
+	// registered there. The gate tries no other method, because each try would send the code again.
 	Auth ClientAuth
 
-	// Scopes are requested in addition to "openid", which is always sent.
+	// Scopes are requested in addition to "openid", which is always sent. Most providers send name
+	// and address only for "profile" and "email".
 	Scopes []string
 
 	// Userinfo says whether userinfo is asked after the ID Token is verified. If zero, [UserinfoOff].
