@@ -105,7 +105,7 @@ func (r *refresh) run(ctx context.Context) (*Tokens, error) {
 	}
 }
 
-// nothingToDo reads the tokens into r.tokens and reports whether neither they nor the claims are due.
+// nothingToDo reads the tokens into r.tokens. It reports whether neither they nor the claims are due.
 func (r *refresh) nothingToDo(ctx context.Context) (bool, error) {
 	t, err := r.k.Tokens(ctx, r.s.ID)
 	if err != nil {
