@@ -56,7 +56,8 @@ const (
 	encodedHashSize = 43
 )
 
-// ID is a session id: the secret in the browser's cookie. However it is printed, it shows nothing.
+// ID is a session id: the secret in the browser's cookie. Printed, it shows
+// nothing, except in an unexported field, for which fmt calls no method.
 type ID string
 
 // IDSize is the length of an ID: 32 random bytes in base64url.

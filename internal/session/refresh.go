@@ -105,7 +105,8 @@ func (r *refresh) run(ctx context.Context) (*Tokens, error) {
 	}
 }
 
-// nothingToDo reads the tokens into r.tokens. It reports whether neither they nor the claims are due.
+// nothingToDo reads the tokens into r.tokens, and reports whether neither they nor the claims are
+// due.
 func (r *refresh) nothingToDo(ctx context.Context) (bool, error) {
 	t, err := r.k.Tokens(ctx, r.s.ID)
 	if err != nil {
@@ -162,8 +163,8 @@ func (r *refresh) runLocked(ctx context.Context) error {
 // ID Token, if there is one.
 func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 	answer, lost, err := r.ask(ctx)
-	if errors.Is(err, ErrStore) {
-		return "", err
+	if _, ok := err.(*storeError); ok {
+		return "", err // not what a function of the application wrapped
 	}
 	if err != nil {
 		return "", r.refused(ctx, failureOf(err), lost)

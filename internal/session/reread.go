@@ -96,12 +96,12 @@ func (r *refresh) saveIdentity(ctx context.Context, old record, id *Identity) er
 // pause.
 func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	f := failureOf(err)
-	switch {
-	case errors.Is(err, ErrGone):
-		return err
+	switch { // the refusal first: the application's error may wrap any other
 	case f.Kind == Rejected, errors.Is(err, ErrTooLarge):
 		r.tell(Event{Type: event.RefreshFailed, Reason: event.ReasonClaims, Err: err})
 		return r.endSession(ctx)
+	case errors.Is(err, ErrGone):
+		return err
 	}
 	r.lock.pause(ctx, pause(time.Since(r.s.Identity.Checked)-r.k.limits.Reread))
 	r.tell(Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: err})
