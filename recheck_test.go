@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -331,4 +332,56 @@ func TestClaimsCannotBeReadAgain(t *testing.T) {
 			t.Errorf("status %d", status)
 		}
 	})
+}
+
+func TestRereadSeesTheSessionsTimes(t *testing.T) {
+	inBubble(t, "C113 OnLogin sees when the session ends", func(t *testing.T) {
+		var expires, idle time.Time
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Tokens.ClaimsMaxAge = 5 * time.Minute
+			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+				if l.IsReread() {
+					expires, idle = l.Identity().Expires(), l.Identity().IdleExpires()
+				}
+				return nil
+			}
+		}, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoRequired })
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		time.Sleep(6 * time.Minute)
+		f.admin()
+		if !expires.After(time.Now()) || !idle.After(time.Now()) {
+			t.Errorf("OnLogin sees a session that ends at %v, or idle at %v", expires, idle)
+		}
+	})
+}
+
+func TestRefreshWithoutASecret(t *testing.T) {
+	for name, cause := range map[string]error{
+		"no session":           oidcgate.ErrNoSession,
+		"an unavailable store": oidcgate.ErrStoreUnavailable,
+	} {
+		inBubble(t, "C084 the secret's function fails with an error that says "+name, func(t *testing.T) {
+			var fails atomic.Bool
+			f := newFleet(t, 1, func(c *oidcgate.Config, p *oidcgate.Provider) {
+				c.Tokens.ClaimsMaxAge = 5 * time.Minute
+				p.Auth = oidcgate.ClientSecretBasic(func(context.Context) (string, error) {
+					if fails.Load() {
+						return "", fmt.Errorf("vault: %w", cause)
+					}
+					return secret, nil
+				})
+			})
+			f.op.SetUser(inGroups("admin"))
+			f.login()
+			fails.Store(true)
+			time.Sleep(6 * time.Minute)
+			if status := f.admin(); status != http.StatusOK {
+				t.Errorf("status %d: the visitor is still signed in", status)
+			}
+			if n := len(f.eventsOf(oidcgate.EventRefreshFailed)); n != 1 {
+				t.Errorf("%d events refresh.failed", n)
+			}
+		})
+	}
 }

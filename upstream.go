@@ -75,10 +75,10 @@ func (a outside) Userinfo(
 }
 
 // Decide implements session.Provider.
-func (a outside) Decide(ctx context.Context, id session.Identity) (session.Identity, error) {
-	login := &Login{identity: &Identity{rec: &id}, again: true}
+func (a outside) Decide(ctx context.Context, s session.Session) (session.Identity, error) {
+	login := &Login{identity: identityOf(&s, a.gate.config.IdleTimeout), again: true}
 	if refused := a.gate.askApplication(ctx, login); refused != nil {
-		return id, &session.Failure{
+		return s.Identity, &session.Failure{
 			Kind: session.Rejected, Reason: event.Reason(refused.Reason), Err: refused,
 		}
 	}

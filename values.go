@@ -40,7 +40,7 @@ func (g *Gate) Values() *scs.SessionManager {
 // scs has no safe way to stop it; it wakes once a minute and does nothing.
 func newValues(g *Gate) *scs.SessionManager {
 	m := scs.New()
-	m.Lifetime = g.config.SessionLifetime
+	m.Lifetime, m.Cookie = g.config.SessionLifetime, g.sessions.Cookie
 	m.Store = valuesStore{gate: g}
 	m.Codec = values.New()
 	return m

@@ -493,3 +493,23 @@ func TestLogoutWinsOverValues(t *testing.T) {
 		}
 	})
 }
+
+// scs's own documentation says to call LoadAndSave. Behind a gate nobody needs it, and it must not put the
+// session id into another cookie.
+func TestValuesLoadAndSave(t *testing.T) {
+	t.Run("C104 the session id goes out in its own cookie only", func(t *testing.T) {
+		w := newWorld(t, keepsValues)
+		w.login()
+		id := w.cookie(sessionCookie)
+		values := w.gate.Values()
+		w.handler = w.gate.Wrap(values.LoadAndSave(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			values.Put(r.Context(), "cart", "bread")
+			_, _ = io.WriteString(rw, "ok")
+		})))
+		for _, c := range w.get("/cart").Cookies() {
+			if c.Value == id && (c.Name != sessionCookie || !c.Secure) {
+				t.Errorf("cookie %q, Secure %v", c.Name, c.Secure)
+			}
+		}
+	})
+}

@@ -16,7 +16,8 @@
 //
 // There are three ways to connect to it, and they can be combined. [Provider.Transport] connects
 // client and provider in memory: no port is opened, and everything can run inside a
-// testing/synctest bubble. [Provider.Server] and [Provider.TLSServer] listen on a loopback address.
+// testing/synctest bubble, except a gate with EnableValues, which has a goroutine of scs.
+// [Provider.Server] and [Provider.TLSServer] listen on a loopback address.
 // A Provider is also an http.Handler, for a server of your own.
 //
 // # Misbehaviour

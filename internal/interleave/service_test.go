@@ -488,13 +488,13 @@ func (r *replica) Userinfo(context.Context, *session.Identity, string) (claims.O
 }
 
 // Decide implements [session.Provider].
-func (r *replica) Decide(_ context.Context, id session.Identity) (session.Identity, error) {
+func (r *replica) Decide(_ context.Context, s session.Session) (session.Identity, error) {
 	if r.service.refuses {
-		return id, &session.Failure{
+		return s.Identity, &session.Failure{
 			Kind: session.Rejected, Reason: event.ReasonPolicyDenied, Err: errors.New("refused"),
 		}
 	}
-	return id, nil
+	return s.Identity, nil
 }
 
 // Revoke implements [session.Provider]. A token that was rotated stands for the newest too.

@@ -92,11 +92,11 @@ func (k *Keeper) addToIndex(ctx context.Context, s *Session) error {
 	}
 	lifetime := ttl(s.Times.Deadline, time.Now())
 	if err := k.store.Create(ctx, summaryKey(handle), sealed, lifetime); err != nil {
-		return k.storeError(err)
+		return k.storeError(ctx, err)
 	}
 	for _, set := range k.sets(sum) {
 		if err := k.store.Add(ctx, set, string(handle), lifetime); err != nil {
-			return k.storeError(err)
+			return k.storeError(ctx, err)
 		}
 	}
 	return nil
@@ -110,7 +110,7 @@ func (k *Keeper) readSummary(ctx context.Context, h Handle) (summary, error) {
 		return summary{}, ErrGone
 	}
 	if err != nil {
-		return summary{}, k.storeError(err)
+		return summary{}, k.storeError(ctx, err)
 	}
 	_, plaintext, err := k.ring.Open(summaryBinding(h), 0, sealed)
 	if err != nil {
@@ -151,7 +151,7 @@ func (k *Keeper) readTombstone(
 		return time.Time{}, false, nil
 	}
 	if err != nil {
-		return time.Time{}, false, k.storeError(err)
+		return time.Time{}, false, k.storeError(ctx, err)
 	}
 	return parseMillis(string(value)), true, nil
 }
@@ -166,21 +166,21 @@ func (k *Keeper) writeTombstone(ctx context.Context, key string, at time.Time) e
 	for {
 		err := k.store.Create(ctx, key, value, k.attemptTTL())
 		if !errors.Is(err, store.ErrExists) {
-			return k.storeError(err)
+			return k.storeError(ctx, err)
 		}
 		old, err := k.store.Get(ctx, key)
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}
 		if err != nil {
-			return k.storeError(err)
+			return k.storeError(ctx, err)
 		}
 		if parseMillis(string(old)).After(at) {
 			value = old
 		}
 		err = k.store.Swap(ctx, key, old, value, k.attemptTTL())
 		if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
-			return k.storeError(err)
+			return k.storeError(ctx, err)
 		}
 	}
 }
@@ -193,15 +193,15 @@ func (k *Keeper) endHandle(ctx context.Context, h Handle, sum summary) error {
 			continue
 		}
 		if err := k.store.Delete(ctx, kd.prefix+string(h), nil); err != nil {
-			return k.storeError(err)
+			return k.storeError(ctx, err)
 		}
 	}
 	for _, set := range k.sets(sum) {
 		if err := k.store.Remove(ctx, set, string(h)); err != nil {
-			return k.storeError(err)
+			return k.storeError(ctx, err)
 		}
 	}
-	return k.storeError(k.store.Delete(ctx, summaryKey(h), nil))
+	return k.storeError(ctx, k.store.Delete(ctx, summaryKey(h), nil))
 }
 
 // ending is a logout of several sessions.
@@ -225,7 +225,7 @@ func (k *Keeper) end(ctx context.Context, e ending) (int, error) {
 	}
 	handles, err := k.store.Members(ctx, e.set)
 	if err != nil {
-		return 0, k.storeError(err)
+		return 0, k.storeError(ctx, err)
 	}
 	ended := 0
 	for _, h := range handles {
@@ -258,7 +258,7 @@ func (k *Keeper) endMember(ctx context.Context, e ending, h Handle) (lived bool,
 		return false, err
 	}
 	if err := k.store.Remove(ctx, e.set, string(h)); err != nil {
-		return false, k.storeError(err)
+		return false, k.storeError(ctx, err)
 	}
 	if lived {
 		k.tell(Event{
@@ -276,7 +276,7 @@ func (k *Keeper) alive(ctx context.Context, h Handle) (bool, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
-	return err == nil, k.storeError(err)
+	return err == nil, k.storeError(ctx, err)
 }
 
 // EndUser ends all sessions of a user, and those logins under way whose ID Token is not later than
@@ -326,7 +326,7 @@ func (k *Keeper) EndOthers(ctx context.Context, s *Session, reason event.Reason)
 func (k *Keeper) EndOne(ctx context.Context, s *Session, h Handle, reason event.Reason) error {
 	handles, err := k.store.Members(ctx, k.userSet(s.Identity.summary().User))
 	if err != nil {
-		return k.storeError(err)
+		return k.storeError(ctx, err)
 	}
 	if !slices.Contains(handles, string(h)) {
 		return ErrGone
@@ -353,7 +353,7 @@ type Listed struct {
 func (k *Keeper) List(ctx context.Context, u User) ([]Listed, error) {
 	handles, err := k.store.Members(ctx, k.userSet(u))
 	if err != nil {
-		return nil, k.storeError(err)
+		return nil, k.storeError(ctx, err)
 	}
 	var list []Listed
 	for _, member := range handles {

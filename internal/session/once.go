@@ -21,7 +21,7 @@ func (k *Keeper) ClaimAttempt(ctx context.Context, reference string) error {
 	if errors.Is(err, store.ErrExists) {
 		return ErrUsed
 	}
-	return k.storeError(err)
+	return k.storeError(ctx, err)
 }
 
 // LogoutTokenUsed reports whether a logout token was remembered by [Keeper.UseLogoutToken].
@@ -30,7 +30,7 @@ func (k *Keeper) LogoutTokenUsed(ctx context.Context, issuer, tokenID string) (b
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
-	return err == nil, k.storeError(err)
+	return err == nil, k.storeError(ctx, err)
 }
 
 // UseLogoutToken remembers a logout token until after its expiry. Call it after the sessions are
@@ -40,7 +40,7 @@ func (k *Keeper) UseLogoutToken(
 ) error {
 	lifetime := max(time.Until(expires)+2*k.limits.Leeway, time.Minute)
 	key := k.nameKey(logoutIDPrefix, issuer, tokenID)
-	return k.storeError(k.store.Create(ctx, key, []byte("1"), lifetime))
+	return k.storeError(ctx, k.store.Create(ctx, key, []byte("1"), lifetime))
 }
 
 // Ping returns nil when the store answers.
@@ -49,5 +49,5 @@ func (k *Keeper) Ping(ctx context.Context) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
-	return k.storeError(err)
+	return k.storeError(ctx, err)
 }

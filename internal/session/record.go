@@ -93,7 +93,7 @@ func (k *Keeper) read(ctx context.Context, kd kind, id ID) (record, error) {
 		return record{}, ErrGone
 	}
 	if err != nil {
-		return record{}, k.storeError(err)
+		return record{}, k.storeError(ctx, err)
 	}
 	header, plaintext, err := k.ring.Open(kd.binding(r.key, id), timesSize, r.sealed)
 	if err != nil {
@@ -139,7 +139,7 @@ func (k *Keeper) create(ctx context.Context, r record) error {
 	if errors.Is(err, store.ErrExists) {
 		return errChanged
 	}
-	return k.storeError(err)
+	return k.storeError(ctx, err)
 }
 
 // swap writes a record in the place of the one that was read. The error is ErrGone when that was
@@ -153,7 +153,7 @@ func (k *Keeper) swap(ctx context.Context, old, r record) error {
 	case errors.Is(err, store.ErrConflict):
 		return errChanged
 	}
-	return k.storeError(err)
+	return k.storeError(ctx, err)
 }
 
 // The members of records are framed, so that reading them parses nothing.

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -265,4 +266,21 @@ func TestBegin(t *testing.T) {
 				}
 			})
 	}
+}
+
+func TestStoreThatIsCancelled(t *testing.T) {
+	w := newWorld(t, nil)
+	w.broken = func(interleave.Call) error { return context.Canceled }
+	t.Run("F15 the store cancelled its own work: told", func(t *testing.T) {
+		if err := w.Ping(t.Context()); !errors.Is(err, session.ErrStore) || len(w.told(event.StoreUnavailable)) != 1 {
+			t.Errorf("error %v, told %d times", err, len(w.told(event.StoreUnavailable)))
+		}
+	})
+	t.Run("F15 the caller gave up: not told", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := w.Ping(ctx); !errors.Is(err, session.ErrStore) || len(w.told(event.StoreUnavailable)) != 1 {
+			t.Errorf("error %v, told %d times", err, len(w.told(event.StoreUnavailable)))
+		}
+	})
 }

@@ -91,7 +91,7 @@ func (r *refresh) run(ctx context.Context) (*Tokens, error) {
 		holder, err := r.lock.take(ctx)
 		switch {
 		case err != nil:
-			return r.fallBack(r.k.storeError(err))
+			return r.fallBack(r.k.storeError(ctx, err))
 		case holder == lockMine:
 			return r.fallBack(r.runLocked(ctx))
 		case holder == lockPaused:
@@ -163,8 +163,8 @@ func (r *refresh) runLocked(ctx context.Context) error {
 // ID Token, if there is one.
 func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 	answer, lost, err := r.ask(ctx)
-	if _, ok := err.(*storeError); ok {
-		return "", err // not what a function of the application wrapped
+	if errors.Is(err, ErrStore) {
+		return "", err
 	}
 	if err != nil {
 		return "", r.refused(ctx, failureOf(err), lost)
@@ -333,7 +333,7 @@ func (r *refresh) markAsked(ctx context.Context) (lost bool, _ error) {
 	if errors.Is(err, store.ErrExists) {
 		return true, nil
 	}
-	return false, r.k.storeError(err)
+	return false, r.k.storeError(ctx, err)
 }
 
 // unmarkAsked is best effort: the note only changes the type of a later event.

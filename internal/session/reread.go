@@ -66,7 +66,7 @@ func (r *refresh) saveClaims(ctx context.Context, idToken, userinfo claims.Objec
 			// The provider said nothing new, and the application has decided on the old claims.
 			identity = identity.checkedNow()
 		} else {
-			renewed := identity.renewed(idToken, userinfo)
+			renewed := Session{r.s.ID, identity.renewed(idToken, userinfo), old.times}
 			if identity, err = r.k.provider.Decide(ctx, renewed); err != nil {
 				return err
 			}

@@ -84,9 +84,9 @@ type Provider interface {
 	// Userinfo returns the user's claims as they are now.
 	Userinfo(ctx context.Context, id *Identity, accessToken string) (claims.Object, error)
 
-	// Decide asks the application about claims that were read again. It returns the identity as
-	// the application wants it.
-	Decide(ctx context.Context, id Identity) (Identity, error)
+	// Decide asks the application about a session whose claims were read again. It returns the
+	// identity as the application wants it.
+	Decide(ctx context.Context, s Session) (Identity, error)
 
 	// Revoke tells the provider that a refresh token is not used any more. It is best effort.
 	Revoke(ctx context.Context, id *Identity, refreshToken string)
@@ -111,11 +111,9 @@ const (
 	Rejected                           // the answer is about somebody else, or the application refuses
 )
 
-// Error returns the cause's text.
+// Error returns the cause's text. The cause is not unwrapped: it may come from the application and
+// wrap [ErrGone] or [ErrStore] of another gate, which say nothing about this session.
 func (f *Failure) Error() string { return f.Err.Error() }
-
-// Unwrap returns the cause.
-func (f *Failure) Unwrap() error { return f.Err }
 
 // failureOf returns the failure that err is.
 func failureOf(err error) *Failure {
@@ -178,11 +176,12 @@ func New(c Config) *Keeper {
 func (k *Keeper) Wait(ctx context.Context) error { return k.flights.wait(ctx) }
 
 // storeError wraps an error of the store, and tells of it. Nothing is told when the caller gave up.
-func (k *Keeper) storeError(err error) error {
+// A store may be cancelled from within, too; that is told.
+func (k *Keeper) storeError(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if !errors.Is(err, context.Canceled) {
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
 		k.tell(Event{Type: event.StoreUnavailable, Err: err})
 	}
 	return &storeError{err}

@@ -290,11 +290,11 @@ func (p *provider) Userinfo(context.Context, *session.Identity, string) (claims.
 }
 
 // Decide implements [session.Provider].
-func (p *provider) Decide(_ context.Context, id session.Identity) (session.Identity, error) {
+func (p *provider) Decide(_ context.Context, s session.Session) (session.Identity, error) {
 	if p.decide == nil {
-		return id, nil
+		return s.Identity, nil
 	}
-	return id, p.decide()
+	return s.Identity, p.decide()
 }
 
 // Revoke implements [session.Provider].
