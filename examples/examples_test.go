@@ -3,7 +3,9 @@ package examples_test
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -55,12 +57,16 @@ func TestSmallExamplesLogIn(t *testing.T) {
 // freeAddress finds a port for a process that cannot tell which one it took.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(5000))
+		l, err := net.Listen("tcp", addr)
+		if err == nil {
+			_ = l.Close()
+			return addr
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatal("no free port of 127.0.0.1 from 15000 to 19999")
+	return ""
 }
 
 // start builds and runs an example, as a user would, until the test ends.

@@ -5,6 +5,7 @@ package process
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -112,15 +113,21 @@ func (p *Process) Stdout() string { return p.stdout.String() }
 // Stderr returns what the program has printed on standard error.
 func (p *Process) Stderr() string { return p.stderr.String() }
 
-// FreePort returns a loopback port that nobody listens on.
+// FreePort returns a port of 127.0.0.1 on which nobody listens. It lies below the ports that the
+// system gives to clients and to servers which ask for any port, so that none of them takes it before
+// it is used.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("looking for a free port: %v", err)
+	for range 100 {
+		port := 25000 + rand.IntN(7000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port of 127.0.0.1 from 25000 to 31999")
+	return 0
 }
 
 // ModuleDir returns the directory of the module under test, the parent of the package's or further up.
