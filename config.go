@@ -181,7 +181,7 @@ func (c *config) compileBaseURL(f *faults) {
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		f.add("BaseURL", "%q has user information, a query or a fragment; leave them out", shown)
 		return
-	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !c.InsecureAllowHTTP:
+	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !c.InsecureAllowHTTP: // go on checking
 		f.add("BaseURL", "%q is http; use https, or set InsecureAllowHTTP for a network you trust", shown)
 	}
 	c.secure = u.Scheme == "https"

@@ -48,7 +48,7 @@ func failureText(e *LoginError) (title, text string) {
 	case e.Reason == ReasonUnknownState || e.Reason == ReasonStateBrowserMismatch:
 		return "Login not found", "This login did not begin in this browser, or it is over. " +
 			"Please log in again; your browser must accept cookies."
-	case e.Reason == ReasonProviderError+"access_denied":
+	case e.Reason == ReasonProviderError+"access_denied": // "op_error:access_denied"
 		return "Login cancelled", "The login was cancelled, or your account may not use this service."
 	case e.Reason == ReasonStoreError:
 		return "Please try again", "We cannot complete logins at the moment. Try again shortly."

@@ -24,7 +24,7 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 		return
 	}
 	if v.identity == nil || !namesSession(r.URL.Query(), v.identity) {
-		w.WriteHeader(http.StatusOK)
+		w.WriteHeader(http.StatusOK) // any page may ask, and must not learn who is signed in
 		return
 	}
 	ctx, cancel := session.Detached(r.Context())

@@ -48,8 +48,8 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 // unnamed is the value of the parameter provider for the provider whose name is empty.
 const unnamed = "."
 
-// choose returns the provider of that name, or the only provider. It returns nil when the visitor
-// has to choose.
+// choose returns the provider of that name, or the only provider. It returns nil when the name is
+// empty or unknown: then the visitor has to choose.
 func (g *Gate) choose(name string) *upstream {
 	switch {
 	case len(g.providers) == 1:

@@ -59,22 +59,22 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 
 func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, rules []Rule) bool {
 	var step stepUp // what a new login must bring to satisfy all rules, not only those that refuse now
-	enough := true
+	allAllow := true
 	for _, rule := range rules {
 		allows := rule.allows(v.identity, g.config.Limits.ClockSkew)
 		if !allows && rule.step.zero() {
 			g.forbid(w, r, v, rule.name)
 			return false
 		}
-		enough = enough && allows
+		allAllow = allAllow && allows
 		step = step.and(rule.step)
 	}
 	switch {
-	case enough:
+	case allAllow:
 		w.Header().Set("Cache-Control", "private, no-store")
 		return true
 	case step.impossible():
-		g.forbid(w, r, v, "ACR") // a login loop otherwise: no result satisfies all rules
+		g.forbid(w, r, v, "ACR") // a new login could not help, and would loop
 		return false
 	}
 	subject := g.keeper.UserRef(v.identity.user())

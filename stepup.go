@@ -31,7 +31,7 @@ func (s stepUp) and(other stepUp) stepUp {
 	return s
 }
 
-// impossible reports whether no login can bring what is asked for: the rules share no class.
+// impossible reports whether no login can help: no ACR value satisfies all rules.
 func (s stepUp) impossible() bool { return s.ACR != nil && len(s.ACR) == 0 }
 
 // sealStep and openStep carry a stepUp from the guard to the login in the login's address,

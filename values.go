@@ -130,7 +130,7 @@ func (g *Gate) serveWithValues(
 }
 
 // saveValues saves the values if they were changed, even if the browser has closed the connection.
-func (g *Gate) saveValues(ctx context.Context, v *visit) error {
+func (g *Gate) saveValues(ctx context.Context, v *visit) (err error) {
 	if g.values.Status(ctx) != scs.Modified || v.values.dropped {
 		return nil
 	}
@@ -142,8 +142,7 @@ func (g *Gate) saveValues(ctx context.Context, v *visit) error {
 	}
 	detached, cancel := session.Detached(ctx)
 	defer cancel()
-	_, _, err := g.values.Commit(detached)
-	if err == nil {
+	if _, _, err = g.values.Commit(detached); err == nil {
 		return nil
 	}
 	failed := Event{
@@ -152,7 +151,8 @@ func (g *Gate) saveValues(ctx context.Context, v *visit) error {
 	}
 	if errors.Is(err, ErrNoSession) {
 		v.values.dropped = true
-		failed.Reason, failed.Detail, err = Reason(event.ReasonSessionEnded), "", nil
+		failed.Reason, failed.Detail = Reason(event.ReasonSessionEnded), ""
+		err = nil // the answer is sent without its values
 	}
 	g.events.emit(failed)
 	return err
