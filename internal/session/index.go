@@ -331,11 +331,7 @@ func (k *Keeper) EndOne(ctx context.Context, s *Session, h Handle, reason event.
 	if !slices.Contains(handles, string(h)) {
 		return ErrGone
 	}
-	sum, err := k.readSummary(ctx, h)
-	if err != nil && !errors.Is(err, ErrGone) {
-		return err
-	}
-	if err := k.endHandle(ctx, h, sum); err != nil {
+	if err := k.endUnread(ctx, h); err != nil {
 		return err
 	}
 	k.tell(Event{Type: event.SessionRevoked, Reason: reason, Identity: &s.Identity, Handle: h})

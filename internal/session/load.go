@@ -114,13 +114,15 @@ func (k *Keeper) begin(ctx context.Context, s *Session, t *Tokens) error {
 }
 
 // End ends the session of an id, whether or not this replica can read it.
-func (k *Keeper) End(ctx context.Context, id ID) error {
-	handle := k.Handle(id)
-	sum, err := k.readSummary(ctx, handle)
+func (k *Keeper) End(ctx context.Context, id ID) error { return k.endUnread(ctx, k.Handle(id)) }
+
+// endUnread ends a session of which only the handle is known.
+func (k *Keeper) endUnread(ctx context.Context, h Handle) error {
+	sum, err := k.readSummary(ctx, h)
 	if err != nil && !errors.Is(err, ErrGone) {
 		return err
 	}
-	return k.endHandle(ctx, handle, sum)
+	return k.endHandle(ctx, h, sum)
 }
 
 // EndSession ends a session that was loaded.
