@@ -88,7 +88,8 @@ func TestMeasures(t *testing.T) {
 	}{
 		{"wrong imports", m.WrongImports(), []string{"internal/op imports internal/session"}},
 		{"unsafe imports", m.UnsafeImports(),
-			[]string{"gate.go:5 imports reflect", "gate.go:6 imports unsafe"}},
+			[]string{"gate.go:5 imports reflect", "gate.go:6 imports unsafe",
+				"values.go:3 imports reflect"}},
 		{"foreign imports", m.ForeignImports(nil), nil},
 		{"store calls, also as a value", m.StoreCalls(), []string{"gate.go:20: Get"}},
 		{"100 characters are 100 columns", LongLines(m.Root(), 100), nil},
