@@ -232,7 +232,15 @@ func TestValuesAreSavedBeforeTheFirstByte(t *testing.T) {
 				}
 			})
 			records = tapped
+			returned := make(chan struct{}, 1) // of Hijack the visitor has the answer before the handler returns
+			inner := w.handler
+			w.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				inner.ServeHTTP(rw, r)
+				returned <- struct{}{}
+			})
 			w.get("/page")
+			<-returned
+			w.handler = inner
 			if before, after := w.valueOf("before"), w.valueOf("after"); before != "1" || after != "2" {
 				t.Errorf("the next request finds %q, put before it, and %q, put after it", before, after)
 			}
