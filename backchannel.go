@@ -10,6 +10,7 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/page"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -28,7 +29,7 @@ const (
 // ended, 400 when the token is not valid, and 503 when the logout could not be done, so that the
 // provider tries again. Nothing in the token is believed before its signature is verified.
 func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *upstream) {
-	ownHeaders(w)
+	page.Headers(w)
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)

@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/page"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -29,7 +31,7 @@ type callbackRequest struct {
 	r       *http.Request
 	up      *upstream
 	visit   *visit
-	attempt attempt // that the response answers; zero while it is not known
+	attempt attempt.Attempt // that the response answers; zero while it is not known
 }
 
 // answer reads like the protocol: whose response is it, what does the provider say, what does the
@@ -45,7 +47,7 @@ func (c *callbackRequest) answer() *LoginError {
 		}
 	}
 	c.visit = g.load(c.w, c.r)
-	ownHeaders(c.w)
+	page.Headers(c.w)
 	if c.visit.err != nil {
 		return storeFailure(c.visit.err) // whose session this login would replace is not known
 	}
@@ -54,12 +56,12 @@ func (c *callbackRequest) answer() *LoginError {
 		return providerFailure(err)
 	}
 	if c.finishedBefore(response.State) {
-		redirect(c.w, g.config.siteURL(g.config.Site.DefaultPath)) // the back button, or a reload
+		page.Redirect(c.w, g.config.siteURL(g.config.Site.DefaultPath)) // the back button, or a reload
 		return nil
 	}
-	a, refused := g.findAttempt(c.r, c.up, response.State)
-	if refused != nil {
-		return refused
+	a, err := g.attempts.Find(c.r, c.up.name, response.State)
+	if err != nil {
+		return notFound(err)
 	}
 	c.attempt = a
 	result, err := c.up.client.Finish(c.r.Context(), response, c.expectation())
@@ -70,12 +72,12 @@ func (c *callbackRequest) answer() *LoginError {
 	if refused := g.askApplication(c.r.Context(), login); refused != nil {
 		return refused
 	}
-	tokens := session.NewTokens((*session.ProviderTokens)(result.Tokens), a.nonce())
+	tokens := session.NewTokens((*session.ProviderTokens)(result.Tokens), a.Nonce())
 	if refused := c.signIn(login.identity, tokens); refused != nil {
 		return refused
 	}
 	// The path is checked again: an attempt is input from the browser.
-	redirect(c.w, g.config.siteURL(g.returnTo(a.ReturnTo)))
+	page.Redirect(c.w, g.config.siteURL(g.returnTo(a.ReturnTo)))
 	return nil
 }
 
@@ -83,15 +85,15 @@ func (c *callbackRequest) answer() *LoginError {
 // state.
 func (c *callbackRequest) finishedBefore(state string) bool {
 	id := c.visit.identity
-	return id != nil && id.record().Attempt == stateReference(state)
+	return id != nil && id.record().Attempt == attempt.Reference(state)
 }
 
 // expectation is what the provider's answer must agree with.
 func (c *callbackRequest) expectation() op.Expectation {
 	a := &c.attempt
 	return op.Expectation{
-		Nonce:        a.nonce(),
-		CodeVerifier: a.verifier(),
+		Nonce:        a.Nonce(),
+		CodeVerifier: a.Verifier(),
 		MaxAge:       a.Step.MaxAge,
 		ACRValues:    a.Step.ACR,
 		Start:        a.Start,
@@ -101,10 +103,10 @@ func (c *callbackRequest) expectation() op.Expectation {
 
 // claimAttempt takes the attempt for this request, once over all replicas.
 func (c *callbackRequest) claimAttempt(ctx context.Context) error {
-	err := c.gate.keeper.ClaimAttempt(ctx, c.attempt.reference())
+	err := c.gate.keeper.ClaimAttempt(ctx, c.attempt.Reference())
 	switch {
 	case err == nil:
-		c.gate.config.clearCookie(c.w, c.attempt.cookie) // used up, whatever comes of it
+		c.gate.attempts.Drop(c.w, &c.attempt) // used up, whatever comes of it
 		return nil
 	case errors.Is(err, session.ErrUsed):
 		return badRequest(ReasonStateReplayed, err)
@@ -118,15 +120,24 @@ func (c *callbackRequest) claimAttempt(ctx context.Context) error {
 func (c *callbackRequest) notFinished(err error) *LoginError {
 	e, ok := errors.AsType[*op.Error](err)
 	if ok && e.Stage == op.StageResponse {
-		c.gate.config.clearCookie(c.w, c.attempt.cookie)
+		c.gate.attempts.Drop(c.w, &c.attempt)
 	}
 	if ok && e.NeedsInteraction() && c.up.silent && !c.attempt.Interactive {
 		// The login begins once more, and the provider may ask the user. That happens once.
-		again := attempt{ReturnTo: c.attempt.ReturnTo, Step: c.attempt.Step, Interactive: true}
+		again := attempt.Attempt{ReturnTo: c.attempt.ReturnTo, Step: c.attempt.Step, Interactive: true}
 		c.gate.startLogin(c.w, c.r, c.up, again)
 		return nil
 	}
 	return providerFailure(err)
+}
+
+// notFound is the failure of a login whose attempt is not in this browser.
+func notFound(err error) *LoginError {
+	refused := badRequest(ReasonUnknownState, err)
+	if e, ok := errors.AsType[*attempt.NotFound](err); ok {
+		refused.Reason = Reason(e.Reason)
+	}
+	return refused
 }
 
 // identity returns the identity for the new session.
@@ -136,7 +147,7 @@ func (c *callbackRequest) identity(result *op.Result) *Identity {
 		expires:     now.Add(config.SessionLifetime),
 		idleExpires: now.Add(config.IdleTimeout),
 		rec: &session.Identity{
-			Provider: c.up.name, Attempt: c.attempt.reference(), Created: now, Checked: now,
+			Provider: c.up.name, Attempt: c.attempt.Reference(), Created: now, Checked: now,
 			IDToken: result.IDToken, Userinfo: result.Userinfo,
 		},
 	}

@@ -144,11 +144,10 @@ type Limits struct {
 // config is the compiled form of Config: checked and with every default filled in.
 type config struct {
 	Config
-	origin       string // scheme://host[:port] of BaseURL
-	basePath     string // path of BaseURL, without a slash at its end
-	secure       bool   // BaseURL is https
-	touchAfter   time.Duration
-	logoutCookie string // name of the cookie with the state of a logout at the provider
+	origin     string // scheme://host[:port] of BaseURL
+	basePath   string // path of BaseURL, without a slash at its end
+	secure     bool   // BaseURL is https
+	touchAfter time.Duration
 }
 
 // compile checks c and fills in its defaults. It reports all faults together.
@@ -285,7 +284,6 @@ func (c *config) compileCookie(f *faults) {
 	case !c.secure && strings.HasPrefix(name, "__"):
 		f.add("Site.CookieName", "%q has a prefix that browsers refuse on http; leave it out", name)
 	}
-	c.logoutCookie = name + "-logout"
 }
 
 func (c *config) compileStorage(f *faults) {

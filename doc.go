@@ -44,19 +44,16 @@
 //	middleware.go   New, Wrap: the gate's own routes, and the session of every other request
 //	visit.go        what the gate knows of a request; FromContext
 //	cookie.go       the session id that a request brings
-//	session.go      scs on internal/session
+//	session.go      what internal/session needs from the gate, and what it tells
 //
 // Who may enter.
 //
 //	require.go      Require and Admit: the guard and its answers
 //	rules.go        Claim, EmailDomain, ACR, MaxAge, Match
-//	navigation.go   what kind of request this is: a person who navigates, a form, a script
-//	stepup.go       what a stronger or a fresh login must bring
 //
 // Out to the provider, and back.
 //
 //	login.go        the login route: choose a provider, send the browser there
-//	attempt.go      a login under way, sealed in a cookie
 //	returnpath.go   where the browser goes afterwards
 //	callback.go     whose response is this, finish, ask the application, sign in
 //	hook.go         Login: what OnLogin sees and may change
@@ -84,12 +81,13 @@
 //	errors.go       the application
 //	event.go        the log and OnEvent
 //
-// internal/session keeps a session in the store. internal/op speaks to one provider.
-// internal/claims holds claims so that no request parses JSON, internal/seal encrypts,
-// internal/returnto decides where a browser may be sent, internal/event has the names of events and
-// reasons, and internal/page writes HTML. internal/values encodes the application's values, and
-// internal/saver saves them before the first byte of an answer. Package store states what a store
-// promises.
+// internal/session keeps a session in the store, and internal/viascs does so through scs.
+// internal/op speaks to one provider. internal/attempt keeps a login under way in a cookie, and
+// internal/browser tells what kind of request this is. internal/claims holds claims so that no
+// request parses JSON, internal/seal encrypts, internal/returnto decides where a browser may be
+// sent, internal/event has the names of events and reasons, and internal/page writes pages.
+// internal/values encodes the application's values, and internal/saver saves them before the first
+// byte of an answer. Package store states what a store promises.
 //
 // Files depend on those above them in the list, or on internal packages. These use each other:
 //
@@ -101,12 +99,12 @@
 //
 // # Threats
 //
-// What is defended against, in which file, and by which rules it is shown. The paths op, session,
-// claims and seal are below internal. docs/rules.md explains the rules. The subtests that show a
-// rule carry its number: go test -v -run '/C031' ./... finds them.
+// What is defended against, in which file, and by which rules it is shown. The paths attempt,
+// browser, op, session, claims and seal are below internal. docs/rules.md explains the rules. The
+// subtests that show a rule carry its number: go test -v -run '/C031' ./... finds them.
 //
-//	a code or state stolen, guessed or sent again    attempt.go, callback.go C019-C023 C029 C030 F28
-//	a login finished in another browser (login CSRF) attempt.go              C029 C047 C048
+//	a code or state stolen, guessed or sent again    attempt, callback.go    C019-C023 C029 C030 F28
+//	a login finished in another browser (login CSRF) attempt                 C029 C047 C048
 //	one provider's code redeemed at another (mix-up) op/response.go          C031 C032
 //	parameters that two readers read differently     op, claims              C033-C037 C069
 //	a forged, foreign or old ID Token                op/idtoken.go           C058-C070
@@ -119,8 +117,8 @@
 //	a copy of the store; swapped or damaged records  session, seal           C102 C103 F22
 //	sessions that do not end                         session/record.go       C105 C106
 //	a logout that a slow request undoes              session                 C107 C108
-//	cookies tossed or forged by neighbours           cookie.go               C101 C104 F23 F24
-//	floods of abandoned logins                       attempt.go              C022 F26 F27
+//	cookies tossed or forged by neighbours           browser                 C101 C104 F23 F24
+//	floods of abandoned logins                       attempt                 C022 F26 F27
 //	requests that talk their way past a guard        require.go              C110-C112
 //	pages that a cache shares between visitors       visit.go, require.go    C115
 //	logout by another site                           logout.go               C116-C119

@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/page"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -34,13 +35,13 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 		g.tryLater(w)
 		return
 	}
-	g.config.clearCookie(w, g.config.Site.CookieName)
+	g.cookies.Clear(w, g.config.Site.CookieName)
 	w.WriteHeader(http.StatusOK)
 }
 
 // frameHeaders lets the provider's logout page load this answer in a frame.
 func frameHeaders(w http.ResponseWriter, up *upstream) {
-	ownHeaders(w)
+	page.Headers(w)
 	h := w.Header()
 	h.Del("X-Frame-Options") // it cannot name a site
 	h.Set("Content-Security-Policy",

@@ -7,9 +7,11 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 
+	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/op"
-	"github.com/oidcgate/oidcgate/internal/seal"
 	"github.com/oidcgate/oidcgate/internal/session"
+	"github.com/oidcgate/oidcgate/internal/viascs"
 )
 
 // Gate puts OpenID Connect login in front of a handler. [New] makes it, [Gate.Wrap] puts it around
@@ -19,9 +21,10 @@ import (
 type Gate struct {
 	config       config
 	providers    []*upstream
-	ring         *seal.Ring
+	cookies      browser.Cookies
+	attempts     *attempt.Keeper
 	keeper       *session.Keeper
-	sessions     *scs.SessionManager
+	sessions     *viascs.Sessions
 	values       *scs.SessionManager // nil unless Config.EnableValues
 	events       *events
 	logoutChecks chan struct{}

@@ -1,14 +1,16 @@
 package oidcgate
 
 import (
-	"crypto/rand"
-	"io"
 	"net/http"
 	"net/url"
-	"time"
 
+	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/page"
+	"github.com/oidcgate/oidcgate/internal/returnto"
+	"github.com/oidcgate/oidcgate/internal/seal"
 )
 
 // login begins a login: GET /auth/login. It accepts only navigations, so that scripts, images and
@@ -18,7 +20,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		g.methodNotAllowed(w, r, "GET")
 		return
 	}
-	if !isNavigation(r) {
+	if !browser.IsNavigation(r) {
 		g.showPage(w, r, Page{
 			Status: http.StatusBadRequest, Title: "Open this in a tab",
 			Text: "A login begins in a tab of the browser, not inside a page or a script.",
@@ -28,21 +30,21 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 	v := g.load(w, r)
 	query := r.URL.Query()
 	returnTo := g.returnTo(query.Get("return_to"))
-	step := g.openStep(v, query.Get("step"))
-	if v.identity != nil && step.zero() && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+	step := g.attempts.OpenStep(string(v.id()), query.Get("step"))
+	if v.identity != nil && step.Zero() && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
 		// A link on another site must not replace the signed-in user (login CSRF, RFC 9700, section 4.7).
-		redirect(w, g.config.siteURL(returnTo))
+		page.Redirect(w, g.config.siteURL(returnTo))
 		return
 	}
 	up := g.choose(query.Get("provider"))
-	if !step.zero() {
+	if !step.Zero() {
 		up = g.upstreamOf(v) // a step-up goes to the provider of the session
 	}
 	if up == nil {
 		g.showChoice(w, r, returnTo)
 		return
 	}
-	g.startLogin(w, r, up, attempt{ReturnTo: returnTo, Step: step})
+	g.startLogin(w, r, up, attempt.Attempt{ReturnTo: returnTo, Step: step})
 }
 
 // unnamed is the value of the parameter provider for the provider whose name is empty.
@@ -76,7 +78,7 @@ func (g *Gate) showChoice(w http.ResponseWriter, r *http.Request, returnTo strin
 
 // startLogin sends the browser to the provider (OpenID Connect Core, section 3.1.2.1; RFC 7636,
 // section 4).
-func (g *Gate) startLogin(w http.ResponseWriter, r *http.Request, up *upstream, a attempt) {
+func (g *Gate) startLogin(w http.ResponseWriter, r *http.Request, up *upstream, a attempt.Attempt) {
 	location, refused := g.prepareLogin(w, r, up, a)
 	if refused != nil {
 		refused.retry = a.ReturnTo
@@ -84,36 +86,44 @@ func (g *Gate) startLogin(w http.ResponseWriter, r *http.Request, up *upstream, 
 		return
 	}
 	g.events.emit(Event{Type: EventLoginStarted, Provider: up.name, Issuer: up.issuer})
-	redirect(w, location)
+	page.Redirect(w, location)
 }
 
 // prepareLogin writes the cookie of the attempt and returns the provider's address for it.
 func (g *Gate) prepareLogin(
-	w http.ResponseWriter, r *http.Request, up *upstream, a attempt,
+	w http.ResponseWriter, r *http.Request, up *upstream, a attempt.Attempt,
 ) (location string, refused *LoginError) {
 	// The visitor should not type a password when the store cannot save a session afterwards.
 	if err := g.keeper.Ping(r.Context()); err != nil {
 		return "", storeFailure(err)
 	}
-	a.Provider, a.Start = up.name, time.Now().UTC().Truncate(time.Second)
-	a.Seed = make([]byte, seedSize)
-	if _, err := io.ReadFull(rand.Reader, a.Seed); err != nil {
+	if err := a.Begin(up.name); err != nil {
 		return "", failure(http.StatusInternalServerError, Reason(event.ReasonInternal), err)
 	}
-	a.cookie = g.attemptCookie(a.state())
-	location, err := up.client.AuthorizationURL(r.Context(), a.request())
+	location, err := up.client.AuthorizationURL(r.Context(), authorizationRequest(&a))
 	if err != nil {
 		return "", providerFailure(err)
 	}
-	if err := g.keepAttempt(w, r, a); err != nil {
+	if err := g.attempts.Keep(w, r, a); err != nil {
 		return "", failure(http.StatusInternalServerError, Reason(event.ReasonInternal), err)
 	}
 	return location, nil
 }
 
-func (a *attempt) request() op.AuthorizationRequest {
+func authorizationRequest(a *attempt.Attempt) op.AuthorizationRequest {
 	return op.AuthorizationRequest{
-		State: a.state(), Nonce: a.nonce(), CodeVerifier: a.verifier(),
+		State: a.State(), Nonce: a.Nonce(), CodeVerifier: a.Verifier(),
 		MaxAge: a.Step.MaxAge, ACRValues: a.Step.ACR, Interactive: a.Interactive,
+	}
+}
+
+// newAttempts returns the keeper of the logins and logouts that are under way.
+func newAttempts(g *Gate, ring *seal.Ring) *attempt.Keeper {
+	c := &g.config
+	return &attempt.Keeper{
+		Ring: ring, Cookies: g.cookies, Name: c.Site.CookieName,
+		Timeout: c.Limits.LoginTimeout, ClockSkew: c.Limits.ClockSkew, DefaultPath: c.Site.DefaultPath,
+		Evicted:   func() { g.events.emit(Event{Type: EventAttemptLimitReached}) },
+		Shortened: func(returnTo string) { g.rejectReturnTo(returnTo, returnto.TooLong) },
 	}
 }

@@ -2,15 +2,12 @@ package oidcgate
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/subtle"
-	"errors"
 	"net/http"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/page"
-	"github.com/oidcgate/oidcgate/internal/seal"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -103,16 +100,16 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 	if v == nil {
 		v = g.load(w, r)
 	}
-	ownHeaders(w)
+	page.Headers(w)
 	hint, err := g.endVisit(w, r, v)
 	if err != nil {
 		g.notSignedOut(w, r)
 		return
 	}
-	back := logoutReturn{State: rand.Text(), ReturnTo: returnTo}
-	location, ok := g.providerLogoutURL(r.Context(), g.upstreamOf(v), hint, back.State)
-	if ok && g.keepLogout(w, back) == nil {
-		redirect(w, location)
+	state := attempt.NewLogoutState()
+	location, ok := g.providerLogoutURL(r.Context(), g.upstreamOf(v), hint, state)
+	if ok && g.attempts.KeepLogout(w, state, returnTo) == nil {
+		page.Redirect(w, location)
 		return
 	}
 	g.afterSignOut(w, r, returnTo)
@@ -135,7 +132,7 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 	if err != nil {
 		return "", err
 	}
-	g.config.clearCookie(w, g.config.Site.CookieName)
+	g.cookies.Clear(w, g.config.Site.CookieName)
 	return hint, nil
 }
 
@@ -195,26 +192,6 @@ func (g *Gate) providerLogoutURL(
 // metadataTimeout is how long a logout waits for metadata that is not known yet.
 const metadataTimeout = 3 * time.Second
 
-// logoutReturn is kept sealed in a cookie until the browser comes back from the provider's logout.
-type logoutReturn struct {
-	State    string `json:"s"`
-	ReturnTo string `json:"r,omitempty"`
-}
-
-const logoutTTL = 10 * time.Minute
-
-func (c *config) logoutBinding() seal.Binding {
-	return seal.Binding{Purpose: "logout", Name: c.logoutCookie}
-}
-
-func (g *Gate) keepLogout(w http.ResponseWriter, back logoutReturn) error {
-	text, err := g.ring.SealText(g.config.logoutBinding(), back)
-	if err == nil {
-		g.config.setCookie(w, g.config.logoutCookie, text, logoutTTL)
-	}
-	return err
-}
-
 // logoutDone is GET /auth/logout/done, where the provider sends the browser after its logout. Only
 // the state that this browser took to the provider leads to ReturnTo, and only once. Every other
 // request gets the page that says "signed out".
@@ -223,35 +200,19 @@ func (g *Gate) logoutDone(w http.ResponseWriter, r *http.Request) {
 		g.methodNotAllowed(w, r, "GET")
 		return
 	}
-	back, err := g.openLogout(r)
+	returnTo, err := g.attempts.EndLogout(w, r, r.URL.Query().Get("state"))
 	if err != nil {
 		g.events.emit(Event{Type: EventLogoutCompleted, Reason: Reason(event.ReasonStateMismatch)})
 		g.showSignedOut(w, r)
 		return
 	}
-	g.config.clearCookie(w, g.config.logoutCookie)
 	g.events.emit(Event{Type: EventLogoutCompleted})
-	g.afterSignOut(w, r, g.checkReturnTo(back.ReturnTo))
-}
-
-func (g *Gate) openLogout(r *http.Request) (logoutReturn, error) {
-	var back logoutReturn
-	c, err := r.Cookie(g.config.logoutCookie)
-	if err != nil {
-		return back, err
-	}
-	if err := g.ring.OpenText(g.config.logoutBinding(), c.Value, &back); err != nil {
-		return back, err
-	}
-	if subtle.ConstantTimeCompare([]byte(r.URL.Query().Get("state")), []byte(back.State)) != 1 {
-		return back, errors.New("the state is that of another logout")
-	}
-	return back, nil
+	g.afterSignOut(w, r, g.checkReturnTo(returnTo))
 }
 
 func (g *Gate) afterSignOut(w http.ResponseWriter, r *http.Request, returnTo string) {
 	if returnTo != "" {
-		redirect(w, g.config.siteURL(returnTo))
+		page.Redirect(w, g.config.siteURL(returnTo))
 		return
 	}
 	g.showSignedOut(w, r)

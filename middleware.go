@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/seal"
+	"github.com/oidcgate/oidcgate/internal/viascs"
 )
 
 // New checks the configuration and returns a gate, or all faults of the configuration, each a
@@ -24,7 +26,8 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	g := &Gate{config: config}
 	g.logoutChecks = make(chan struct{}, maxLogoutChecks)
 	g.events = newEvents(config.Logger, config.OnEvent)
-	if g.ring, err = seal.NewRing(*config.Keys.ring, config.gateName()); err != nil {
+	ring, err := seal.NewRing(*config.Keys.ring, config.gateName())
+	if err != nil {
 		return nil, &ConfigError{"Keys", "has the same key twice; give each key once"}
 	}
 	g.crossOrigin = http.NewCrossOriginProtection()
@@ -34,8 +37,10 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	for _, p := range providers {
 		g.providers = append(g.providers, newUpstream(g, p))
 	}
-	g.keeper = newKeeper(g)
-	g.sessions = newSessions(g)
+	g.cookies = browser.Cookies{Secure: config.secure}
+	g.attempts = newAttempts(g, ring)
+	g.keeper = newKeeper(g, ring)
+	g.sessions = viascs.New(g.keeper, config.SessionLifetime, config.cookie())
 	if config.EnableValues {
 		g.values = newValues(g)
 	}

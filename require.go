@@ -6,6 +6,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/page"
 )
 
 // Require returns [Gate.Admit] as a middleware, for chi's With and Use and for ServeMux.
@@ -51,29 +55,29 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 		g.unavailable(w, r)
 		return false
 	case v.identity == nil:
-		g.askLogin(w, r, v, stepUp{})
+		g.askLogin(w, r, v, attempt.Step{})
 		return false
 	}
 	return g.admitIdentity(w, r, v, rules)
 }
 
 func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, rules []Rule) bool {
-	var step stepUp // what a new login must bring to satisfy all rules, not only those that refuse now
+	var step attempt.Step // what a new login must bring to satisfy all rules, refusing or not
 	allAllow := true
 	for _, rule := range rules {
 		allows := rule.allows(v.identity, g.config.Limits.ClockSkew)
-		if !allows && rule.step.zero() {
+		if !allows && rule.step.Zero() {
 			g.forbid(w, r, v, rule.name)
 			return false
 		}
 		allAllow = allAllow && allows
-		step = step.and(rule.step)
+		step = step.And(rule.step)
 	}
 	switch {
 	case allAllow:
 		w.Header().Set("Cache-Control", "private, no-store")
 		return true
-	case step.impossible():
+	case step.Impossible():
 		g.forbid(w, r, v, "ACR") // a new login could not help, and would loop
 		return false
 	}
@@ -85,7 +89,7 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 
 // forbid answers a signed-in visitor who may not enter. The event says where and why.
 func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, rule string) {
-	reference := newReference()
+	reference := page.NewReference()
 	g.events.emit(Event{
 		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference,
 		Provider:    v.identity.record().Provider,
@@ -110,33 +114,33 @@ func (g *Gate) unavailable(w http.ResponseWriter, r *http.Request) {
 
 // askLogin answers a request that needs a login. It redirects only navigations: a script that is
 // redirected to another site fails without a reason, and each image on a page would begin a login.
-func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, v *visit, step stepUp) {
+func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, v *visit, step attempt.Step) {
 	loginURL := g.loginURL(v, r, step)
 	login := Page{
 		Status: http.StatusUnauthorized, Title: "Login required", Text: "You are not signed in.",
 		Links: []Link{{loginURL, "Log in"}},
 	}
 	switch {
-	case isNavigation(r):
-		redirect(w, loginURL)
-	case isFormPost(r):
+	case browser.IsNavigation(r):
+		page.Redirect(w, loginURL)
+	case browser.IsFormPost(r):
 		login.Title = "Not sent"
 		login.Text = "You are not signed in any more, so what you entered was not sent. " +
 			"Log in, then enter it again."
 		g.showPage(w, r, login)
 	default:
-		if !step.zero() {
+		if !step.Zero() {
 			login.Title = "insufficient_user_authentication" // RFC 9470, section 3
 			login.Text = "This needs a fresh or a stronger login."
 		}
-		ownHeaders(w)
-		g.writeProblem(w, login)
+		page.Headers(w)
+		g.written(page.Problem(w, login.content()))
 	}
 }
 
 // loginURL returns the address of a login that leads back to the requested page. For methods other
 // than GET and HEAD it leads back to the page in the Referer header, if that is on this site.
-func (g *Gate) loginURL(v *visit, r *http.Request, step stepUp) string {
+func (g *Gate) loginURL(v *visit, r *http.Request, step attempt.Step) string {
 	returnTo := ""
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		returnTo = cmp.Or(v.returnTo(), r.URL.RequestURI()) // NewContext knows no path
@@ -144,12 +148,12 @@ func (g *Gate) loginURL(v *visit, r *http.Request, step stepUp) string {
 		returnTo = "/" + path
 	}
 	u := g.LoginURL(returnTo)
-	if step.zero() {
+	if step.Zero() {
 		return u
 	}
 	sep := "?"
 	if returnTo != "" {
 		sep = "&"
 	}
-	return u + sep + "step=" + g.sealStep(v, step)
+	return u + sep + "step=" + g.attempts.SealStep(string(v.id()), step)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
 
@@ -13,7 +14,7 @@ import (
 type Rule struct {
 	name   string // for the log
 	allows func(id *Identity, leeway time.Duration) bool
-	step   stepUp // what a new login must bring if the rule refuses; zero: no login helps
+	step   attempt.Step // what a new login must bring if the rule refuses; zero: no login helps
 }
 
 // Claim allows those whose claim is one of anyOf, or is a list that contains one of them. The name
@@ -85,7 +86,7 @@ func ACR(anyOf ...string) Rule {
 	anyOf = slices.Clone(anyOf)
 	return Rule{
 		allows: func(id *Identity, _ time.Duration) bool { return slices.Contains(anyOf, id.ACR()) },
-		step:   stepUp{ACR: anyOf},
+		step:   attempt.Step{ACR: anyOf},
 	}
 }
 
@@ -102,7 +103,7 @@ func MaxAge(d time.Duration) Rule {
 			t := id.AuthTime()
 			return !t.IsZero() && time.Since(t) <= d+leeway
 		},
-		step: stepUp{MaxAge: &d},
+		step: attempt.Step{MaxAge: &d},
 	}
 }
 

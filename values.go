@@ -13,6 +13,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/saver"
 	"github.com/oidcgate/oidcgate/internal/session"
 	"github.com/oidcgate/oidcgate/internal/values"
+	"github.com/oidcgate/oidcgate/internal/viascs"
 )
 
 // Values returns the scs manager for the application's own values in the session of a signed-in
@@ -40,7 +41,7 @@ func (g *Gate) Values() *scs.SessionManager {
 // scs has no safe way to stop it; it wakes once a minute and does nothing.
 func newValues(g *Gate) *scs.SessionManager {
 	m := scs.New()
-	m.Lifetime, m.Cookie = g.config.SessionLifetime, g.sessions.Cookie
+	m.Lifetime, m.Cookie = g.config.SessionLifetime, g.config.cookie()
 	m.Store = valuesStore{gate: g}
 	m.Codec = values.New()
 	return m
@@ -56,7 +57,7 @@ type savedValues struct {
 
 // valuesStore is what scs stores the application's values in.
 type valuesStore struct {
-	withoutContext
+	viascs.WithoutContext
 	gate *Gate
 }
 

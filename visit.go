@@ -132,7 +132,7 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 		return v
 	}
 	v.cookieID = id
-	s, err := g.loadSession(v, id)
+	s, err := g.sessions.Load(v, id)
 	switch {
 	case errors.Is(err, session.ErrGone), err == nil && !g.knows(&s.Identity):
 		g.forget(w, r)

@@ -16,8 +16,12 @@ var arrows = []struct {
 }{
 	{"", []string{
 		"internal/session", "internal/op", "internal/event", "internal/claims", "internal/seal",
-		"internal/returnto", "internal/saver", "internal/page", "internal/values", "store",
+		"internal/returnto", "internal/saver", "internal/page", "internal/values", "internal/attempt",
+		"internal/browser", "internal/viascs", "store",
 	}},
+	{"internal/attempt", []string{"internal/browser", "internal/event", "internal/seal"}},
+	{"internal/viascs", []string{"internal/session"}},
+	{"internal/browser", nil},
 	{"internal/session", []string{"internal/claims", "internal/seal", "internal/event", "store"}},
 	{"internal/op", []string{"internal/claims", "internal/event"}},
 	{"internal/claims", nil},
@@ -25,7 +29,7 @@ var arrows = []struct {
 	{"internal/returnto", nil},
 	{"internal/event", nil},
 	{"internal/saver", nil},
-	{"internal/page", nil},
+	{"internal/page", []string{"internal/event"}},
 	{"internal/values", []string{"internal/claims"}},
 	{"internal/measure", nil},
 	{"internal/...", []string{"internal/...", "store"}},

@@ -1,4 +1,9 @@
-// Package page writes the gate's pages in HTML.
+// Package page writes the gate's own answers: pages in HTML, problems for scripts, redirects, and
+// what they tell.
+//
+//	answer.go   headers, redirects and problems
+//	page.go     HTML
+//	failure.go  what is said of a login that was refused
 package page
 
 import (
@@ -12,6 +17,7 @@ import (
 
 // Page is the content of a page. All of it is plain text, which [Write] escapes.
 type Page struct {
+	Status            int
 	Title, Text       string
 	Reason, Reference string // may be empty
 	Links             []Link

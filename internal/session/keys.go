@@ -63,19 +63,19 @@ type ID string
 // IDSize is the length of an ID: 32 random bytes in base64url.
 const IDSize = 43
 
-// ParseID returns s as an ID, and false when s cannot be one.
-func ParseID(s string) (ID, bool) {
+// IsID reports whether s can be an ID.
+func IsID(s string) bool {
 	if len(s) != IDSize {
-		return "", false
+		return false
 	}
 	for i := range len(s) {
 		c := s[i]
 		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 		if !letter && !('0' <= c && c <= '9') && c != '-' && c != '_' {
-			return "", false
+			return false
 		}
 	}
-	return ID(s), true
+	return true
 }
 
 const redacted = "REDACTED"

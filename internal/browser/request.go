@@ -1,14 +1,19 @@
-package oidcgate
+// Package browser reads what kind of request a browser makes, and reads and writes cookies. It
+// knows neither the gate nor sessions.
+//
+//	request.go  what kind of request this is: a person who navigates, a form, a script
+//	cookie.go   cookies
+package browser
 
 import (
 	"net/http"
 	"strings"
 )
 
-// isNavigation reports whether a person opens a page in a browser tab. Browsers say so in
+// IsNavigation reports whether a person opens a page in a browser tab. Browsers say so in
 // Sec-Fetch-Mode and Sec-Fetch-Dest (W3C Fetch Metadata). Without them it is a GET that accepts
 // HTML and was not made by a script.
-func isNavigation(r *http.Request) bool {
+func IsNavigation(r *http.Request) bool {
 	h := r.Header
 	if r.Method != http.MethodGet || h.Get("Upgrade") != "" || isPrefetch(h) {
 		return false
@@ -35,8 +40,8 @@ func takesHTML(h http.Header) bool {
 		!strings.Contains(accept, ",") && (accept == "" || strings.TrimSpace(media) == "*/*")
 }
 
-// isFormPost reports whether a person submitted a form.
-func isFormPost(r *http.Request) bool {
+// IsFormPost reports whether a person submitted a form.
+func IsFormPost(r *http.Request) bool {
 	if r.Method != http.MethodPost || r.Header.Get("X-Requested-With") != "" {
 		return false
 	}
@@ -48,8 +53,8 @@ func isFormPost(r *http.Request) bool {
 	return form && strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
-// isScript reports whether the client would not show a page to anybody.
-func isScript(r *http.Request) bool {
+// IsScript reports whether the client would not show a page to anybody.
+func IsScript(r *http.Request) bool {
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
 		return mode != "navigate"
 	}

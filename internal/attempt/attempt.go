@@ -1,0 +1,72 @@
+// Package attempt keeps in the browser, sealed, what is under way at the provider. It knows cookies
+// and the keys, but neither the gate nor the store.
+//
+//	attempt.go  a login under way, and the secrets that are derived from it
+//	keeper.go   its cookie: kept, found and dropped
+//	step.go     what a stronger or a fresh login must bring
+//	logout.go   a logout under way
+package attempt
+
+import (
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"io"
+	"time"
+)
+
+// Attempt is one login under way. It is kept sealed in a cookie of its own, so that logins in
+// several tabs do not disturb each other and abandoned logins cost the store nothing. State, nonce
+// and code verifier are derived from its seed.
+type Attempt struct {
+	Provider    string    `json:"p,omitempty"`
+	Seed        []byte    `json:"s"`
+	ReturnTo    string    `json:"r"`
+	Start       time.Time `json:"t"`
+	Step        Step      `json:"u,omitzero"`
+	Interactive bool      `json:"a,omitempty"` // a login without interaction failed; this one may ask
+
+	cookie string // the name of its cookie
+}
+
+const (
+	stateSize = 43 // 256 bits in base64url
+	seedSize  = 32
+)
+
+// Begin gives an attempt at the named provider its seed and the time of now.
+func (a *Attempt) Begin(provider string) error {
+	a.Provider, a.Start = provider, time.Now().UTC().Truncate(time.Second)
+	a.Seed = make([]byte, seedSize)
+	_, err := io.ReadFull(rand.Reader, a.Seed)
+	return err
+}
+
+// State returns the parameter "state" of the authorization request.
+func (a *Attempt) State() string { return a.derive("state") }
+
+// Nonce returns the parameter "nonce".
+func (a *Attempt) Nonce() string { return a.derive("nonce") }
+
+// Verifier returns the code verifier (RFC 7636, section 4.1).
+func (a *Attempt) Verifier() string { return a.derive("code_verifier") }
+
+// derive returns one of the attempt's secrets: 256 bits in 43 characters of base64url. Neither the
+// seed nor another secret can be computed from it.
+func (a *Attempt) derive(label string) string {
+	key, err := hkdf.Expand(sha256.New, a.Seed, "oidcgate "+label, 32)
+	if err != nil {
+		panic(err) // only for more than 8160 bytes
+	}
+	return base64.RawURLEncoding.EncodeToString(key)
+}
+
+// Reference names the attempt in the store and in the session that it began.
+func (a *Attempt) Reference() string { return Reference(a.State()) }
+
+// Reference returns the reference of the attempt with that state.
+func Reference(state string) string {
+	sum := sha256.Sum256([]byte("oidcgate attempt\x00" + state))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}

@@ -1,0 +1,174 @@
+package attempt
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/seal"
+)
+
+// Keeper keeps attempts and logouts in cookies. Every field is needed.
+type Keeper struct {
+	Ring        *seal.Ring
+	Cookies     browser.Cookies
+	Name        string        // of the session cookie; the names of the others begin with it
+	Timeout     time.Duration // of an attempt
+	ClockSkew   time.Duration // between the clocks of replicas
+	DefaultPath string
+
+	// Evicted is called for each attempt that is dropped to make room for another.
+	Evicted func()
+
+	// Shortened is called with a return path that is too long for a cookie.
+	Shortened func(returnTo string)
+}
+
+const (
+	maxAttempts  = 8    // attempt cookies a browser may hold
+	maxCleared   = 16   // attempt cookies that one answer deletes because they are over
+	maxAttempt   = 1024 // bytes of one cookie, name included
+	maxAllCookie = 4000 // bytes of all: with the session's cookie the header stays below 4 KB
+)
+
+// cookieName returns the name of the cookie of the attempt with that state. The callback finds the
+// cookie by it, and the name does not disclose the state.
+func (k *Keeper) cookieName(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return k.Name + "-a-" + base64.RawURLEncoding.EncodeToString(sum[:8])
+}
+
+func attemptBinding(cookie string) seal.Binding {
+	return seal.Binding{Purpose: "attempt", Name: cookie}
+}
+
+// Keep writes the attempt's cookie. It deletes the oldest attempts if there is no room. A return
+// path that is too long is replaced by the default path.
+func (k *Keeper) Keep(w http.ResponseWriter, r *http.Request, a Attempt) error {
+	a.cookie = k.cookieName(a.State())
+	value, err := k.Ring.SealText(attemptBinding(a.cookie), a)
+	if err == nil && len(a.cookie)+len(value) > maxAttempt {
+		k.Shortened(a.ReturnTo)
+		a.ReturnTo = k.DefaultPath
+		value, err = k.Ring.SealText(attemptBinding(a.cookie), a)
+	}
+	if err == nil && len(a.cookie)+len(value) > maxAttempt {
+		err = errors.New("the attempt does not fit into a cookie: ask for fewer ACR values")
+	}
+	if err != nil {
+		return err
+	}
+	k.makeRoom(w, r, len(a.cookie)+len(value))
+	k.Cookies.Set(w, a.cookie, value, k.Timeout)
+	return nil
+}
+
+// Drop deletes the cookie of an attempt that was found.
+func (k *Keeper) Drop(w http.ResponseWriter, a *Attempt) { k.Cookies.Clear(w, a.cookie) }
+
+// open reads the cookie of an attempt. A cookie that cannot be opened is ignored.
+func (k *Keeper) open(c *http.Cookie) (Attempt, bool) {
+	a := Attempt{cookie: c.Name}
+	if len(c.Value) > maxAttempt || k.Ring.OpenText(attemptBinding(c.Name), c.Value, &a) != nil {
+		return Attempt{}, false
+	}
+	return a, len(a.Seed) == seedSize
+}
+
+// makeRoom makes room for a new attempt of that size: it deletes the oldest attempts under way.
+// Browsers that began many logins would otherwise send more cookies than servers accept.
+func (k *Keeper) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
+	held := k.underWay(w, r)
+	for _, h := range held {
+		size += h.size
+	}
+	for len(held) >= maxAttempts || size > maxAllCookie && len(held) > 0 {
+		k.Evicted()
+		k.Cookies.Clear(w, held[0].name)
+		size -= held[0].size
+		held = held[1:]
+	}
+}
+
+// heldAttempt is the cookie of an attempt under way, as the browser sent it.
+type heldAttempt struct {
+	name  string
+	size  int
+	start time.Time
+}
+
+// underWay returns the attempts of this browser that are under way, the oldest first. It deletes up
+// to maxCleared other cookies of attempts: those that have expired or cannot be opened.
+func (k *Keeper) underWay(w http.ResponseWriter, r *http.Request) []heldAttempt {
+	var held []heldAttempt
+	cleared := 0
+	for _, c := range r.Cookies() {
+		if !strings.HasPrefix(c.Name, k.Name+"-a-") {
+			continue
+		}
+		if a, ok := k.open(c); ok && time.Since(a.Start) < k.Timeout {
+			held = append(held, heldAttempt{c.Name, len(c.Name) + len(c.Value), a.Start})
+			continue
+		}
+		if cleared++; cleared <= maxCleared {
+			k.Cookies.Clear(w, c.Name)
+		}
+	}
+	slices.SortStableFunc(held, func(a, b heldAttempt) int { return a.start.Compare(b.start) })
+	return held
+}
+
+// NotFound is the error of [Keeper.Find].
+type NotFound struct {
+	Reason event.Reason
+	why    string
+}
+
+func (e *NotFound) Error() string { return e.why }
+
+// Find finds the attempt that a response to the named provider's callback answers, by its state.
+// Only the browser that began it has its cookie. Nothing else in the response, errors included, is
+// believed before that (RFC 9700, section 4.7). The error is a [NotFound]. With an attempt that is
+// of another provider or over, both the attempt and an error are returned.
+func (k *Keeper) Find(r *http.Request, provider, state string) (Attempt, error) {
+	if len(state) != stateSize {
+		why := fmt.Sprintf("a state of %d bytes", len(state))
+		return Attempt{}, &NotFound{event.ReasonUnknownState, why}
+	}
+	found := false
+	for _, c := range r.CookiesNamed(k.cookieName(state)) {
+		found = true
+		a, ok := k.open(c)
+		if !ok || subtle.ConstantTimeCompare([]byte(a.State()), []byte(state)) != 1 {
+			continue
+		}
+		return a, k.check(&a, provider)
+	}
+	if found {
+		const why = "the attempt's cookie does not belong to the state"
+		return Attempt{}, &NotFound{event.ReasonStateBrowserMismatch, why}
+	}
+	return Attempt{}, &NotFound{event.ReasonUnknownState, "no attempt with this state in this browser"}
+}
+
+// check refuses an attempt that began at another provider (mix-up attack, RFC 9700, section 4.4),
+// too long ago, or in the future.
+func (k *Keeper) check(a *Attempt, provider string) error {
+	if a.Provider != provider {
+		return &NotFound{event.ReasonIssMismatch, "the login began at another provider"}
+	}
+	age := time.Since(a.Start)
+	if age >= k.Timeout || age < -k.ClockSkew {
+		why := fmt.Sprintf("begun %v ago", age.Round(time.Second))
+		return &NotFound{event.ReasonStateExpired, why}
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package attempt
+
+import (
+	"slices"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/seal"
+)
+
+// Step is what a login must bring beyond the usual (OpenID Connect Core, section 3.1.2.1). The zero
+// value asks for nothing.
+type Step struct {
+	ACR    []string       `json:"a,omitempty"`
+	MaxAge *time.Duration `json:"m,omitempty"`
+}
+
+// Zero reports whether the step asks for nothing.
+func (s Step) Zero() bool { return len(s.ACR) == 0 && s.MaxAge == nil }
+
+// And returns what satisfies both s and other.
+func (s Step) And(other Step) Step {
+	switch {
+	case s.ACR == nil:
+		s.ACR = other.ACR
+	case other.ACR != nil:
+		s.ACR = slices.DeleteFunc(slices.Clone(s.ACR), func(acr string) bool {
+			return !slices.Contains(other.ACR, acr)
+		})
+	}
+	if other.MaxAge != nil && (s.MaxAge == nil || *other.MaxAge < *s.MaxAge) {
+		s.MaxAge = other.MaxAge
+	}
+	return s
+}
+
+// Impossible reports whether no login can help: no ACR value satisfies all rules.
+func (s Step) Impossible() bool { return s.ACR != nil && len(s.ACR) == 0 }
+
+// SealStep and OpenStep carry a Step from the guard to the login in the login's address, encrypted
+// for the session of that id: a link from elsewhere cannot choose what is asked of the provider.
+func (k *Keeper) SealStep(sessionID string, step Step) string {
+	text, err := k.Ring.SealText(stepBinding(sessionID), step)
+	if err != nil {
+		return ""
+	}
+	return text
+}
+
+// OpenStep returns the zero Step if there is no session or text is not for it.
+func (k *Keeper) OpenStep(sessionID, text string) (step Step) {
+	if sessionID == "" || k.Ring.OpenText(stepBinding(sessionID), text, &step) != nil {
+		return Step{}
+	}
+	return step
+}
+
+func stepBinding(sessionID string) seal.Binding {
+	return seal.Binding{Purpose: "step", Secret: sessionID}
+}

@@ -1,0 +1,59 @@
+package page
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// Headers sets the headers of every answer that the gate itself makes, redirects included: it is
+// not cached, not framed, not named in a Referer, and read only as its Content-Type says.
+func Headers(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Content-Security-Policy", "frame-ancestors 'none'")
+}
+
+// Redirect sends the browser to an absolute address that the gate made. It does not use
+// http.Redirect, which may rewrite the address after it was checked.
+func Redirect(w http.ResponseWriter, location string) {
+	Headers(w)
+	w.Header().Set("Location", location)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// Show answers with p in HTML. [Headers] was called before.
+func Show(w http.ResponseWriter, p Page) error {
+	h := w.Header()
+	h.Set("Content-Security-Policy", Policy(p.Form))
+	if p.Form != nil {
+		// With no-referrer, browsers post "Origin: null", which the check of the origin refuses.
+		h.Set("Referrer-Policy", "same-origin")
+	}
+	w.WriteHeader(p.Status)
+	return Write(w, p)
+}
+
+// Problem answers with p as problem+json (RFC 9457), for scripts. With status 401 the first link is
+// the address of the login.
+func Problem(w http.ResponseWriter, p Page) error {
+	problem := map[string]any{
+		"type": "about:blank", "title": p.Title, "status": p.Status, "detail": p.Text,
+	}
+	if p.Reference != "" {
+		problem["reference"] = p.Reference
+	}
+	if p.Reason != "" {
+		problem["reason"] = p.Reason
+	}
+	if p.Status == http.StatusUnauthorized && len(p.Links) > 0 {
+		problem["login_url"] = p.Links[0].URL
+	}
+	body, _ := json.Marshal(problem) // strings and a number: cannot fail
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_, err := w.Write(append(body, '\n'))
+	return err
+}

@@ -1,0 +1,39 @@
+package page
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+
+	"github.com/oidcgate/oidcgate/internal/event"
+)
+
+// LoginFailed tells the visitor in one sentence why a login was refused, and in another what to do.
+func LoginFailed(status int, reason event.Reason) (title, text string) {
+	switch {
+	case reason == event.ReasonStateReplayed:
+		return "Already used", "This login was completed earlier, perhaps in this window. " +
+			"Go back to the site, or log in again."
+	case reason == event.ReasonStateExpired:
+		return "That took too long", "The login began too long ago. Please log in again."
+	case reason == event.ReasonUnknownState || reason == event.ReasonStateBrowserMismatch:
+		return "Login not found", "This login did not begin in this browser, or it is over. " +
+			"Please log in again; your browser must accept cookies."
+	case reason == event.ReasonProviderError+"access_denied": // "op_error:access_denied"
+		return "Login cancelled", "The login was cancelled, or your account may not use this service."
+	case reason == event.ReasonStoreError:
+		return "Please try again", "We cannot complete logins at the moment. Try again shortly."
+	case status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout:
+		return "Please try again", "The login service does not answer. Try again shortly."
+	case status == http.StatusBadGateway:
+		return "Login failed", "The login service gave an answer that we cannot accept. " +
+			"If it happens again, tell us the reference."
+	}
+	return "Login failed", "The login could not be completed. " +
+		"Please log in again; if it happens again, tell us the reference."
+}
+
+// NewReference returns a short text that a visitor can read out to the support. It protects
+// nothing, so it needs no secure randomness: a login that fails because that is missing has a
+// reference too.
+func NewReference() string { return fmt.Sprintf("%010X", rand.Uint64()>>24) }

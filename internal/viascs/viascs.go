@@ -1,0 +1,141 @@
+// Package viascs keeps the sessions of internal/session through scs, which makes the ids, loads,
+// commits, and writes the cookie.
+//
+// It calls Load, Commit and WriteSessionCookie of scs itself. IdleTimeout of scs stays zero,
+// because scs would rewrite every session after every request and so restore one that ended in the
+// meantime. RenewToken is not called: it deletes the old session before the new one is saved.
+package viascs
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// Sessions are the sessions of a keeper.
+type Sessions struct{ scs *scs.SessionManager }
+
+// New returns the sessions of a keeper. Their manager is not made by scs.New, which starts a
+// goroutine for an unused memory store and otherwise only gives each manager its own context key.
+// Sessions need none: a [call] as the context hides the data of other managers from scs.
+func New(k *session.Keeper, lifetime time.Duration, c scs.SessionCookie) *Sessions {
+	return &Sessions{&scs.SessionManager{
+		Store: sessionStore{keeper: k}, Codec: codec{}, Lifetime: lifetime, Cookie: c,
+	}}
+}
+
+// call is the context of a call of scs. scs passes it on to the store, so that sessions need not
+// pass through scs as bytes.
+type call struct {
+	context.Context // of the request, for the store
+
+	session *session.Session // found by Load, or begun by Commit
+	tokens  *session.Tokens  // for Commit
+	err     error            // why Load found none
+}
+
+type callKey struct{}
+
+// Value implements [context.Context]. It hides all other values: scs must not take data of another
+// manager, such as an outer gate's, for its own.
+func (c *call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	return nil
+}
+
+// Load returns the session of an id. The error is session.ErrGone or wraps session.ErrStore.
+func (s *Sessions) Load(ctx context.Context, id session.ID) (*session.Session, error) {
+	c := &call{Context: ctx}
+	if _, err := s.scs.Load(c, string(id)); err != nil {
+		return nil, err
+	}
+	return c.session, c.err
+}
+
+// Beginning is a session that begins.
+type Beginning struct {
+	Identity session.Identity
+	Tokens   *session.Tokens
+	Latest   time.Time // it ends then at the latest; zero: after the lifetime of all sessions
+}
+
+// Begin saves a new session and writes its cookie. It returns when everything is in the store: no
+// answer promises a session that does not exist. What is left of a session that could not be saved
+// is removed.
+func (s *Sessions) Begin(
+	ctx context.Context, w http.ResponseWriter, b Beginning,
+) (session.ID, error) {
+	c := &call{Context: ctx, session: &session.Session{Identity: b.Identity}, tokens: b.Tokens}
+	ctx, err := s.scs.Load(c, "")
+	if err != nil {
+		return "", err
+	}
+	if !b.Latest.IsZero() && b.Latest.Before(s.scs.Deadline(ctx)) {
+		s.scs.SetDeadline(ctx, b.Latest)
+	}
+	token, deadline, err := s.scs.Commit(ctx)
+	if err != nil {
+		return "", err
+	}
+	s.scs.WriteSessionCookie(ctx, w, token, deadline)
+	w.Header().Set("Cache-Control", "no-store") // scs adds a value of its own
+	return c.session.ID, nil
+}
+
+// sessionStore is the store of scs.
+type sessionStore struct {
+	WithoutContext
+	keeper *session.Keeper
+}
+
+// FindCtx loads the session into the call.
+func (s sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+	c := ctx.Value(callKey{}).(*call)
+	c.session, c.err = s.keeper.Load(c.Context, session.ID(token))
+	return nil, c.err == nil, nil
+}
+
+// CommitCtx begins the call's session. Later changes of a session are not written through scs.
+func (s sessionStore) CommitCtx(
+	ctx context.Context, token string, _ []byte, deadline time.Time,
+) error {
+	c := ctx.Value(callKey{}).(*call)
+	c.session.ID = session.ID(token)
+	c.session.Times.Deadline = deadline.UnixMilli()
+	return s.keeper.Begin(c.Context, c.session, c.tokens)
+}
+
+// DeleteCtx is for Destroy and RenewToken of scs, which are not called.
+func (sessionStore) DeleteCtx(context.Context, string) error { return errNoContext }
+
+// codec does nothing: sessions do not pass through scs as bytes.
+type codec struct{}
+
+// Encode implements scs.Codec.
+func (codec) Encode(time.Time, map[string]any) ([]byte, error) { return nil, nil }
+
+// Decode implements scs.Codec.
+func (codec) Decode([]byte) (time.Time, map[string]any, error) {
+	return time.Time{}, nil, nil
+}
+
+// WithoutContext completes scs.CtxStore. scs calls the methods with a context in place of these.
+type WithoutContext struct{}
+
+var errNoContext = errors.New("oidcgate: scs must not call this method")
+
+// Find implements scs.Store.
+func (WithoutContext) Find(string) ([]byte, bool, error) { return nil, false, errNoContext }
+
+// Commit implements scs.Store.
+func (WithoutContext) Commit(string, []byte, time.Time) error { return errNoContext }
+
+// Delete implements scs.Store.
+func (WithoutContext) Delete(string) error { return errNoContext }
