@@ -97,7 +97,7 @@ type TokenOptions struct {
 	RefreshMargin time.Duration
 
 	// LockLease is how long other replicas wait after a replica has crashed during a refresh. A
-	// replica renews the lock while it waits for the provider. If zero, it is 15 seconds.
+	// replica renews the lock while it waits for the provider. At least a second; if zero, 15 seconds.
 	LockLease time.Duration
 
 	// ClaimsMaxAge is the age at which the claims of a session are read again, on its next request.
@@ -216,9 +216,9 @@ func (c *config) compileDurations(f *faults) {
 	f.duration("Tokens.Lifetime", &c.Tokens.Lifetime, time.Hour)
 	f.duration("Tokens.RefreshMargin", &c.Tokens.RefreshMargin, time.Minute)
 	f.duration("Tokens.LockLease", &c.Tokens.LockLease, 15*time.Second)
-	f.lasting("IdleTimeout", c.IdleTimeout)
-	f.lasting("SessionLifetime", c.SessionLifetime)
-	f.lasting("Limits.LoginTimeout", c.Limits.LoginTimeout)
+	if d := c.Tokens.LockLease; d >= time.Millisecond && d < time.Second {
+		f.add("Tokens.LockLease", "%v is less than a second; use 0 for 15 seconds", d)
+	}
 	if c.IdleTimeout > c.SessionLifetime {
 		c.IdleTimeout = c.SessionLifetime
 	}

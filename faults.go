@@ -30,20 +30,16 @@ func (f *faults) err() error {
 	return errors.Join(*f.list...)
 }
 
-// duration fills in the default of a field left at zero and refuses a negative one.
+// duration fills in the default of a field left at zero. It refuses a negative duration, and one
+// below a millisecond, which is a number whose unit was forgotten.
 func (f *faults) duration(field string, d *time.Duration, ifZero time.Duration) {
 	switch {
 	case *d < 0:
 		f.add(field, "%v is negative; use 0 for the default of %v", *d, ifZero)
+	case 0 < *d && *d < time.Millisecond:
+		f.add(field, "%v is too short; a number without a unit is nanoseconds, write 30*time.Minute", *d)
 	case *d == 0:
 		*d = ifZero
-	}
-}
-
-// lasting refuses a time below a millisecond: it is a number whose unit was forgotten.
-func (f *faults) lasting(field string, d time.Duration) {
-	if 0 < d && d < time.Millisecond {
-		f.add(field, "%v is too short; a number without a unit is nanoseconds, write 30*time.Minute", d)
 	}
 }
 
