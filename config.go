@@ -184,7 +184,10 @@ func (c *config) compileBaseURL(f *faults) {
 		f.add("BaseURL", "%q is http; use https, or set InsecureAllowHTTP for a network you trust", shown)
 	}
 	c.secure = u.Scheme == "https"
-	c.origin = u.Scheme + "://" + strings.ToLower(u.Host)
+	// Browsers leave a default port out of Origin, and providers out of the redirect URI.
+	port := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
+	host := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(u.Host), port), ":")
+	c.origin = u.Scheme + "://" + host
 	c.basePath = strings.TrimRight(u.EscapedPath(), "/")
 	if c.basePath != "" {
 		if _, err := returnto.Check(c.basePath, ""); err != nil {

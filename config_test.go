@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"strings"
 	"testing"
@@ -171,6 +173,40 @@ func TestHTTPIsForLoopback(t *testing.T) {
 			t.Errorf("New: %v", err)
 		}
 	})
+}
+
+func TestDefaultPortOfBaseURL(t *testing.T) {
+	for baseURL, want := range map[string]string{
+		"https://SHOP.test:443":      "https://shop.test",
+		"https://shop.test:":         "https://shop.test",
+		"http://localhost:80/shop":   "http://localhost/shop",
+		"https://[::1]:443":          "https://[::1]",
+		"https://shop.test:8443":     "https://shop.test:8443",
+		"https://shop.test:80":       "https://shop.test:80",
+		"http://localhost:443":       "http://localhost:443",
+		"https://[2001:db8::443]/ab": "https://[2001:db8::443]/ab",
+	} {
+		t.Run("C017 C116 of "+baseURL, func(t *testing.T) {
+			c, p := goodConfig(t)
+			c.BaseURL = baseURL
+			gate, err := oidcgate.New(c, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := gate.LoginURL(""); got != want+"/auth/login" {
+				t.Errorf("LoginURL %q, want that of %s", got, want)
+			}
+			// A proxy writes another Host, and the browser is too old for Sec-Fetch-Site.
+			r := httptest.NewRequest(http.MethodPost, "http://10.0.0.7/auth/logout", nil)
+			origin, _ := url.Parse(want)
+			r.Header.Set("Origin", origin.Scheme+"://"+origin.Host)
+			rec := httptest.NewRecorder()
+			gate.Wrap(http.NotFoundHandler()).ServeHTTP(rec, r)
+			if rec.Code != http.StatusOK {
+				t.Errorf("a logout from the site itself: %d\n%s", rec.Code, rec.Body)
+			}
+		})
+	}
 }
 
 func TestSecretsAreNotPrinted(t *testing.T) {

@@ -570,6 +570,28 @@ func TestStepUpByAge(t *testing.T) {
 		}
 	})
 
+	in("C025 an auth_time ahead of the clock by more than it may differ is not fresh", func(t *testing.T, w *world) {
+		w.op.EveryIDToken(func(j *oidcgatetest.JWT) { j.Claims["auth_time"] = time.Now().Add(59 * time.Second).Unix() })
+		w.login()
+		w.guardedBy(oidcgate.MaxAge(5 * time.Minute))
+		if a := w.get("/vault"); a.body != guarded {
+			t.Errorf("59 seconds ahead: %d\n%s", a.StatusCode, a.body)
+		}
+		w.op.EveryIDToken(func(j *oidcgatetest.JWT) { j.Claims["auth_time"] = time.Now().Add(20 * time.Hour).Unix() })
+		w.browser = w.newBrowser()
+		w.handler = w.gate.Wrap(w.shop())
+		w.login()
+		w.guardedBy(oidcgate.MaxAge(5 * time.Minute))
+		a := w.get("/vault")
+		if a.StatusCode != http.StatusSeeOther {
+			t.Fatalf("20 hours ahead: %d\n%s", a.StatusCode, a.body)
+		}
+		a = w.finishLogin(w.authorization(a.location()).String())
+		if a.StatusCode != http.StatusBadGateway {
+			t.Errorf("a stronger login whose auth_time is ahead again: %d to %q", a.StatusCode, a.location())
+		}
+	})
+
 	in("C025 the shorter of two ages is asked for", func(t *testing.T, w *world) {
 		w.login()
 		time.Sleep(20 * time.Minute)

@@ -91,9 +91,10 @@ func ACR(anyOf ...string) Rule {
 }
 
 // MaxAge allows those who authenticated at the provider within d, plus [Limits.ClockSkew] for
-// clocks that differ. Others are sent to log in once more, with max_age. ClockSkew is added
-// there too; otherwise a fresh login could be refused again (OpenID Connect Core, section 3.1.2.1).
-// MaxAge panics when d is less than a second.
+// clocks that differ. Others are sent to log in once more, with max_age, and so are those whose
+// "auth_time" is later than now by more than ClockSkew. ClockSkew is added at that login too;
+// otherwise a fresh login could be refused again (OpenID Connect Core, section 3.1.2.1). MaxAge
+// panics when d is less than a second.
 func MaxAge(d time.Duration) Rule {
 	if d < time.Second {
 		panic("oidcgate: MaxAge needs at least a second")
@@ -101,7 +102,8 @@ func MaxAge(d time.Duration) Rule {
 	return Rule{
 		allows: func(id *Identity, leeway time.Duration) bool {
 			t := id.AuthTime()
-			return !t.IsZero() && time.Since(t) <= d+leeway
+			age := time.Since(t)
+			return !t.IsZero() && -leeway <= age && age <= d+leeway
 		},
 		step: attempt.Step{MaxAge: &d},
 	}
