@@ -100,15 +100,21 @@ type TokenOptions struct {
 	// replica renews the lock while it waits for the provider. At least a second; if zero, 15 seconds.
 	LockLease time.Duration
 
-	// ClaimsMaxAge is the age at which the claims of a session are read again, on its next request.
-	// The gate then refreshes the tokens if it can, asks userinfo if the provider's Userinfo says so,
-	// and calls OnLogin again. So a group that the provider takes away is gone here after that time,
-	// as long as the provider answers. Claims of the ID Token that OnLogin dropped or replaced are
-	// given to it again only with a new ID Token. If zero, claims stay as they were at login.
+	// ClaimsMaxAge is the age at which the claims of a session are read again, by the next guard or
+	// FromContext. The gate then refreshes the tokens if it can, asks userinfo if the provider's
+	// Userinfo says so, and always calls OnLogin again. So a group that the provider takes away is
+	// gone here after that time. While the provider does not answer, and after two seconds of waiting
+	// for it, the old claims stay. If the store cannot save the new ones, guards answer 503. If zero,
+	// claims stay as they were at login.
 	ClaimsMaxAge time.Duration
 
+	// KeepRefused lets a session go on with its old claims when userinfo refuses its access token as
+	// invalid (RFC 6750, section 3.1), also a new one. If false, the session ends: otherwise a user
+	// could keep a group for as long as the session lives, by revoking the token at the provider.
+	KeepRefused bool
+
 	// EndWithAccessToken ends a session together with its access token if the provider gave no
-	// refresh token.
+	// refresh token, or a minute later if it refuses the refresh token with status 400 and no reason.
 	EndWithAccessToken bool
 }
 

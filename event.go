@@ -45,6 +45,7 @@ const (
 	EventRefreshFailed         = EventType(event.RefreshFailed)
 	EventRefreshReuseSuspected = EventType(event.RefreshReuseSuspected)
 	EventUserinfoFailed        = EventType(event.UserinfoFailed)
+	EventRereadFailed          = EventType(event.RereadFailed)
 
 	// The provider.
 	EventProviderReady            = EventType(event.ProviderReady)

@@ -32,7 +32,8 @@ func (l *Login) Identity() *Identity { return l.identity }
 func (l *Login) ReturnTo() string { return l.returnTo }
 
 // IsReread reports that OnLogin is called not for a login, but because the claims of a session were
-// read again ([TokenOptions.ClaimsMaxAge]). An error of OnLogin then ends the session.
+// read again ([TokenOptions.ClaimsMaxAge]). An error made by [Deny] then ends the session. Any
+// other error keeps the session and its old claims, and OnLogin is asked again later.
 func (l *Login) IsReread() bool { return l.again }
 
 // Drop removes claims that the application does not use, so that they take no room in the session.

@@ -112,7 +112,6 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		v := g.load(w, r)
-		g.reread(w, r, v) // not on the gate's own routes: none of them needs the newest claims
 		if g.values != nil {
 			g.serveWithValues(next, w, r, v)
 			return

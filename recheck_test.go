@@ -2,7 +2,6 @@ package oidcgate_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -153,11 +152,6 @@ func TestOnLoginDecidesAgain(t *testing.T) {
 	}
 	for name, on := range map[string]func(l *oidcgate.Login) error{
 		"a denial": func(*oidcgate.Login) error { return oidcgate.Deny("You have left the company.") },
-		"an error": func(*oidcgate.Login) error { return errors.New("no such user") },
-		"an error that says no session": func(*oidcgate.Login) error {
-			return fmt.Errorf("another service: %w", oidcgate.ErrNoSession)
-		},
-		"a panic": func(*oidcgate.Login) error { panic("in OnLogin") },
 		"claims that are too large": func(l *oidcgate.Login) error {
 			return l.Set("groups", strings.Repeat("x", 20<<10))
 		},

@@ -51,10 +51,13 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 			Text: "This page cannot be shown, because the service is not set up correctly.",
 		})
 		return false
-	case v.err != nil:
+	}
+	id, err := v.current()
+	switch {
+	case err != nil:
 		g.unavailable(w, r)
 		return false
-	case v.identity == nil:
+	case id == nil:
 		g.askLogin(w, r, v, attempt.Step{})
 		return false
 	}
@@ -62,10 +65,11 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 }
 
 func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, rules []Rule) bool {
+	id, _ := v.current()
 	var step attempt.Step // what a new login must bring to satisfy all rules, refusing or not
 	allAllow := true
 	for _, rule := range rules {
-		allows := rule.allows(v.identity, g.config.Limits.ClockSkew)
+		allows := rule.allows(id, g.config.Limits.ClockSkew)
 		if !allows && rule.step.Zero() {
 			g.forbid(w, r, v, rule.name)
 			return false

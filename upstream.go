@@ -54,7 +54,7 @@ func (a outside) Verify(
 		return "", sessionFailure(err)
 	}
 	idToken, err := up.client.VerifyRefreshed(ctx, t.IDToken, t.AccessToken, op.Original{
-		Subject: id.Subject(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
+		Subject: id.Subject(), IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
 	})
 	if err != nil {
 		return "", notVerified(err)
@@ -70,6 +70,9 @@ func (a outside) Userinfo(
 	if err != nil {
 		return "", sessionFailure(err)
 	}
+	if !up.client.AsksUserinfo() {
+		return "", session.ErrNoUserinfo
+	}
 	info, err := up.client.RereadUserinfo(ctx, accessToken, id.Subject())
 	return info, sessionFailure(err)
 }
@@ -78,9 +81,11 @@ func (a outside) Userinfo(
 func (a outside) Decide(ctx context.Context, s session.Session) (session.Identity, error) {
 	login := &Login{identity: identityOf(&s, a.gate.config.IdleTimeout), again: true}
 	if refused := a.gate.askApplication(ctx, login); refused != nil {
-		return s.Identity, &session.Failure{
-			Kind: session.Rejected, Reason: event.Reason(refused.Reason), Err: refused,
+		f := &session.Failure{Reason: event.Reason(refused.Reason), Err: refused}
+		if refused.Reason == ReasonPolicyDenied {
+			f.Kind = session.Rejected
 		}
+		return s.Identity, f
 	}
 	return *login.identity.record(), nil
 }
@@ -115,10 +120,14 @@ func sessionFailure(err error) error {
 	switch {
 	case e.Code == "invalid_grant":
 		f.Kind = session.InvalidGrant
+	case e.Refused:
+		f.Kind = session.Refused
 	case e.Code != "":
 		f.Kind = session.NotRotated // refused with an OAuth error code
 	case f.Reason == event.ReasonUserinfoSubject:
 		f.Kind = session.Rejected
+	case f.Reason == event.ReasonUserinfoRefused:
+		f.Kind = session.TokenRefused
 	}
 	return f
 }

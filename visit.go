@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -20,6 +21,11 @@ type visit struct {
 	identity *Identity        // nil: the visitor is not signed in
 	err      error            // why the session could not be loaded
 	values   savedValues
+
+	// What a re-read of the claims came to; see current.
+	once    sync.Once
+	renewed *Identity
+	stale   error
 
 	// The URL as Wrap saw it. StripPrefix and Mount change the URL that the guard sees.
 	path, rawPath, rawQuery string
@@ -74,13 +80,16 @@ func (v *visit) returnTo() string {
 }
 
 // FromContext returns the identity of the visitor, and false when the visitor is not signed in.
-// With nested gates it is the innermost gate's. Behind gin, pass c.Request.Context().
+// With nested gates it is the innermost gate's. Behind gin, pass c.Request.Context(). Claims that
+// are older than [TokenOptions.ClaimsMaxAge] are read again first, for which it waits up to two
+// seconds, once in a request.
 func FromContext(ctx context.Context) (*Identity, bool) {
 	v, _ := ctx.Value(visitKey{}).(*visit)
-	if v == nil || v.identity == nil {
+	if v == nil {
 		return nil, false
 	}
-	return v.identity, true
+	id, _ := v.current()
+	return id, id != nil
 }
 
 // NewContext returns a context in which id is signed in at g. It is for tests of handlers, and for
@@ -111,11 +120,13 @@ func (g *Gate) signedIn(ctx context.Context) (*visit, error) {
 	return v, nil
 }
 
-// SessionErr returns why the session of a request could not be loaded, or nil. It wraps
-// [ErrStoreUnavailable] when the store cannot answer; the visitor may then be signed in.
+// SessionErr returns why the session of a request could not be loaded, or its claims could not be
+// read again, or nil. It wraps [ErrStoreUnavailable] when the store cannot answer; the visitor may
+// then be signed in.
 func (g *Gate) SessionErr(ctx context.Context) error {
 	if v := visitFrom(ctx, g); v != nil {
-		return v.err
+		_, err := v.current()
+		return err
 	}
 	return nil
 }
@@ -161,24 +172,24 @@ func (g *Gate) upstreamOf(v *visit) *upstream {
 	return g.provider(v.session.Identity.Provider)
 }
 
-// reread reads the claims of a session again when they are due, before any guard decides. If the
-// session has ended, the visitor is not signed in. If the provider does not answer, old claims
-// stay.
-func (g *Gate) reread(w http.ResponseWriter, r *http.Request, v *visit) {
-	if v.identity == nil || !g.keeper.Stale(v.identity.record()) {
-		return
+// current returns the identity as guards and handlers may see it: with claims that are read again
+// when they are due. It returns nil when the visitor is not signed in, or not any more. The error
+// says why it is not known who is signed in, or whether the claims still hold. It may be called
+// concurrently.
+func (v *visit) current() (*Identity, error) {
+	if v.identity == nil || v.session == nil || !v.gate.keeper.Stale(v.identity.record()) {
+		return v.identity, v.err
 	}
-	s, err := g.keeper.Reread(v, v.session)
-	switch {
-	case err == nil:
-		v.signIn(s)
-	case errors.Is(err, session.ErrGone):
-		v.signOut()
-		g.forget(w, r)
-	default:
-		v.signOut()
-		v.err = err
-	}
+	v.once.Do(func() {
+		s, err := v.gate.keeper.Reread(v, v.session)
+		switch {
+		case err == nil:
+			v.renewed = identityOf(s, v.gate.config.IdleTimeout)
+		case !errors.Is(err, session.ErrGone):
+			v.stale = err
+		}
+	})
+	return v.renewed, v.stale
 }
 
 // identityOf returns what handlers see of a session.

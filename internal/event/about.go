@@ -156,6 +156,13 @@ var Types = []Group{
 				"without it.",
 			Do: "Look at the provider's userinfo endpoint.",
 		},
+		{
+			Name:  string(RereadFailed),
+			Level: slog.LevelWarn,
+			Means: "The claims of a session were due to be read again, and are as old as before. The " +
+				"session goes on.",
+			Do: "See the reason.",
+		},
 	}},
 	{"The provider", []About{
 		{
@@ -276,7 +283,7 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonHookError),
 			Means: "OnLogin failed or panicked.",
-			Do:    "See the log. Correct OnLogin.",
+			Do:    "See the log. Correct OnLogin, or what it asks.",
 		},
 		{
 			Name:  string(ReasonSessionTooLarge),
@@ -494,6 +501,21 @@ var Reasons = []Group{
 			Name:  string(ReasonUserinfoError),
 			Means: "The userinfo endpoint gave no usable answer.",
 			Do:    "Check the scopes, and whether this host reaches the endpoint.",
+		},
+		{
+			Name: string(ReasonUserinfoRefused),
+			Means: "The userinfo endpoint says that the access token is not valid: it was revoked, or " +
+				"is not meant for userinfo.",
+			Do: "Nothing, when it is rare. Otherwise compare the scopes with what the provider's " +
+				"userinfo endpoint wants. Tokens.KeepRefused lets such sessions go on.",
+		},
+		{
+			Name: string(ReasonNoNews),
+			Means: "The provider could not be asked for newer claims: it gave no ID Token with the " +
+				"refresh and userinfo is off, or there is no refresh token and the access token is over. " +
+				"OnLogin has decided on the old claims.",
+			Do: "Set Provider.Userinfo, or have the provider give refresh tokens. Deny in OnLogin, or " +
+				"Tokens.EndWithAccessToken, ends such sessions.",
 		},
 		{
 			Name: string(ReasonClaims),

@@ -42,6 +42,7 @@ const (
 	RefreshFailed         Type = "refresh.failed"
 	RefreshReuseSuspected Type = "refresh.reuse_suspected"
 	UserinfoFailed        Type = "userinfo.failed"
+	RereadFailed          Type = "reread.failed"
 
 	// The provider.
 	ProviderReady            Type = "provider.ready"
@@ -122,6 +123,8 @@ const (
 	// Userinfo.
 	ReasonUserinfoSubject Reason = "userinfo_sub"
 	ReasonUserinfoError   Reason = "userinfo_error"
+	ReasonUserinfoRefused Reason = "userinfo_refused"
+	ReasonNoNews          Reason = "no_news"
 	ReasonClaims          Reason = "claims"
 
 	// Why a session ended or could not be read.

@@ -305,7 +305,11 @@ func (w *service) attemptAgain() attempt {
 // does adds a replica that serves one request.
 func (w *service) does(name string, request func(r *replica) string) {
 	r := w.replica(name)
-	w.run.Go(name, func() string { return request(r) })
+	w.run.Go(name, func() string {
+		got := request(r)
+		_ = r.Wait(w.Context()) // a refresh may outlive its request
+		return got
+	})
 }
 
 func (w *service) logsIn(name string, a attempt) {

@@ -21,6 +21,10 @@ type Error struct {
 	// Stage is how far the login had come. Only ReadResponse and Finish set it.
 	Stage Stage
 
+	// Refused is true when the token endpoint refused the request with a status of 400 and gave no
+	// error code (RFC 6749, 5.2, demands one).
+	Refused bool
+
 	// Code is the OAuth error code, if the provider answered with one: a registered code or
 	// "other".
 	Code string

@@ -12,13 +12,14 @@ import (
 // Core, 12.2).
 type Original struct {
 	Subject  string
+	IssuedAt time.Time
 	AuthTime time.Time // zero if the first token had none
 	Nonce    string    // a refreshed token may lack it, but has no other
 }
 
 // VerifyRefreshed returns the claims of an ID Token that came with refreshed tokens. It checks
-// all that is checked of the ID Token of a login, and that neither the user nor the time of
-// the login changed. Every failure is an *Error whose Reason names the rule.
+// all that is checked of the ID Token of a login, that neither the user nor the time of the login
+// changed, and that the token is not older. Every failure is an *Error whose Reason names the rule.
 func (c *Client) VerifyRefreshed(
 	ctx context.Context, raw, accessToken string, original Original,
 ) (claims.Object, error) {
@@ -35,6 +36,9 @@ func (o Original) check(id claims.Object) error {
 	}
 	if text(id, "sub") != o.Subject {
 		return invalid(event.ReasonSubject, "a refresh names another user")
+	}
+	if at, ok := date(id, "iat"); !ok || at.Before(o.IssuedAt) {
+		return invalid(event.ReasonIssuedAt, "a refresh brings an ID Token older than that of the login")
 	}
 	if _, ok := id.Get("auth_time"); !ok || o.AuthTime.IsZero() {
 		return nil

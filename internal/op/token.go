@@ -159,6 +159,7 @@ func tokenEndpointError(status int, code string) *Error {
 	case "invalid_request", "unsupported_grant_type", "invalid_scope":
 		e.Hint = hintRequest
 	case "":
+		e.Refused = status == http.StatusBadRequest
 		if status == http.StatusUnauthorized {
 			e.Hint = hintClient
 		}

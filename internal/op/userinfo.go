@@ -3,6 +3,7 @@ package op
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -18,6 +19,9 @@ import (
 func (c *Client) userinfo(ctx context.Context, accessToken, subject string) (claims.Object, error) {
 	return c.askUserinfo(ctx, accessToken, subject, c.cfg.Userinfo == UserinfoRequired)
 }
+
+// AsksUserinfo reports whether the configuration has userinfo asked.
+func (c *Client) AsksUserinfo() bool { return c.cfg.Userinfo != UserinfoOff }
 
 // RereadUserinfo asks again for the userinfo of a user who has claims from an earlier answer. The
 // rules are those of a login, except that no answer is an error in mode On too. It must not be
@@ -57,6 +61,19 @@ func (c *Client) askUserinfo(
 	return info.Filter(mayComeFromUserinfo), nil
 }
 
+// saysInvalidToken reports whether the answer has the error code of an access token that has
+// expired or was revoked (RFC 6750, 3.1), in its header or, as some providers do, in its body. A
+// 401 without it may come from a proxy.
+func saysInvalidToken(a answer) bool {
+	for _, challenge := range a.header.Values("WWW-Authenticate") {
+		if strings.Contains(challenge, `error="invalid_token"`) {
+			return true
+		}
+	}
+	doc, err := claims.Parse(a.body)
+	return err == nil && text(doc, "error") == "invalid_token"
+}
+
 // fetchUserinfo sends the access token in a header, never in a URL, which would be written to logs
 // (RFC 6750, 5.3).
 func (c *Client) fetchUserinfo(ctx context.Context, accessToken string) (answer, error) {
@@ -78,6 +95,9 @@ func (c *Client) fetchUserinfo(ctx context.Context, accessToken string) (answer,
 	a, err := c.do(req, tokenLimit)
 	if err != nil {
 		return answer{}, err
+	}
+	if a.status == http.StatusUnauthorized && saysInvalidToken(a) {
+		return answer{}, invalid(event.ReasonUserinfoRefused, "the access token is not valid there")
 	}
 	if err := requireOK(a); err != nil {
 		return answer{}, err

@@ -5,27 +5,44 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// maxRefreshes is how many requests for tokens one process has under way.
+// maxRefreshes is how many requests for tokens one process has under way at one provider. Each
+// provider has places of its own, so that one that hangs holds up no tokens of another.
 const maxRefreshes = 32
 
 // flights are the refreshes under way in this process, by session.
 type flights struct {
 	mu      sync.Mutex
 	running map[ID]*flight
-	asking  chan struct{} // holds those who ask the provider now
+	asking  map[string]chan struct{} // by provider: holds those who ask it now
 }
 
 // flight is one refresh. Its result may be read when done is closed.
 type flight struct {
+	begun  time.Time
 	done   chan struct{}
 	tokens *Tokens
-	err    error
+	err    error // why there are no tokens
+	cause  error // why something could not be done, even if the tokens still serve
+
+	storeRefuses atomic.Bool // tokens could not be saved yet; may be read at any time
 }
 
 func newFlights() flights {
-	return flights{running: map[ID]*flight{}, asking: make(chan struct{}, maxRefreshes)}
+	return flights{running: map[ID]*flight{}, asking: map[string]chan struct{}{}}
+}
+
+// places returns the channel that has a place for everybody who asks that provider.
+func (f *flights) places(provider string) chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.asking[provider] == nil {
+		f.asking[provider] = make(chan struct{}, maxRefreshes)
+	}
+	return f.asking[provider]
 }
 
 // start makes room for a flight of a session, or returns the one under way.
@@ -35,7 +52,7 @@ func (f *flights) start(id ID) (_ *flight, begun bool) {
 	if running := f.running[id]; running != nil {
 		return running, false
 	}
-	f.running[id] = &flight{done: make(chan struct{})}
+	f.running[id] = &flight{begun: time.Now(), done: make(chan struct{})}
 	return f.running[id], true
 }
 
@@ -74,9 +91,11 @@ func (k *Keeper) join(ctx context.Context, s *Session) *flight {
 	f, begun := k.flights.start(s.ID)
 	if begun {
 		r := newRefresh(k, *s)
+		r.flight = f
 		go func() {
 			defer k.flights.end(r.s.ID)
-			f.tokens, f.err = r.runSafely(context.WithoutCancel(ctx))
+			f.cause = r.runSafely(context.WithoutCancel(ctx))
+			f.tokens, f.err = r.fallBack(f.cause)
 		}()
 	}
 	return f
@@ -84,13 +103,18 @@ func (k *Keeper) join(ctx context.Context, s *Session) *flight {
 
 // runSafely makes an error of a panic, in a store or in a function of the application. In a handler
 // a panic ends one request; here it would end the process.
-func (r *refresh) runSafely(ctx context.Context) (t *Tokens, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			r.k.logger.Error("oidcgate: a refresh panicked",
-				"panic", v, "stack", string(debug.Stack()))
-			t, err = nil, fmt.Errorf("%w: the refresh panicked", ErrProvider)
-		}
-	}()
+func (r *refresh) runSafely(ctx context.Context) (err error) {
+	defer r.k.recovered("a refresh", func() { err = errPanicked })
 	return r.run(ctx)
+}
+
+// errPanicked is the error of a refresh that panicked.
+var errPanicked = fmt.Errorf("%w: the refresh panicked", ErrProvider)
+
+// recovered is deferred where a panic would end the process. It logs the panic and calls then.
+func (k *Keeper) recovered(what string, then func()) {
+	if v := recover(); v != nil {
+		k.logger.Error("oidcgate: "+what+" panicked", "panic", v, "stack", string(debug.Stack()))
+		then()
+	}
 }

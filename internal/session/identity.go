@@ -54,20 +54,16 @@ var protocolClaims = []string{
 // IsProtocolClaim reports whether a claim belongs to the ID Token of the login.
 func IsProtocolClaim(name string) bool { return slices.Contains(protocolClaims, name) }
 
-// checkedNow returns the identity with the time of now as the time of the last check.
-func (id Identity) checkedNow() Identity {
-	id.Checked = time.Now()
-	return id
-}
-
 // renewed returns the identity with claims that were read again. What the application made of the
 // old claims is dropped, so that nothing of it outlives its reason. What the protocol says of the
-// login, such as when and how the user authenticated, stays. Without a new ID Token the other
-// claims of the old one stay too.
-func (id Identity) renewed(idToken, userinfo claims.Object) Identity {
-	id = id.checkedNow()
+// login, such as when and how the user authenticated, stays. Without an ID Token the other claims
+// of the old one stay too, and without userinfo those of the old userinfo.
+func (id Identity) renewed(idToken claims.Object, userinfo *claims.Object) Identity {
+	id.Checked = time.Now()
 	id.Application = ""
-	id.Userinfo = userinfo
+	if userinfo != nil {
+		id.Userinfo = *userinfo
+	}
 	if idToken == "" {
 		return id
 	}

@@ -11,10 +11,10 @@ import (
 
 // lock is a key in the store that one owner holds for a lease.
 type lock struct {
-	store store.Store
-	key   string
-	owner []byte
-	lease time.Duration
+	keeper *Keeper
+	key    string
+	owner  []byte
+	lease  time.Duration
 }
 
 // pausedLock is the owner of a lock that nobody may take until it runs out.
@@ -31,14 +31,14 @@ const (
 
 // take tries to take the lock and says who has it.
 func (l *lock) take(ctx context.Context) (holder, error) {
-	err := l.store.Create(ctx, l.key, l.owner, l.lease)
+	err := l.keeper.store.Create(ctx, l.key, l.owner, l.lease)
 	if err == nil {
 		return lockMine, nil
 	}
 	if !errors.Is(err, store.ErrExists) {
 		return lockTaken, err
 	}
-	value, err := l.store.Get(ctx, l.key)
+	value, err := l.keeper.store.Get(ctx, l.key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return lockTaken, nil // released just now: the caller tries again
@@ -55,9 +55,10 @@ func (l *lock) keep(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
+		defer l.keeper.recovered("the store", func() {}) // the lease then runs out
 		for sleep(ctx, l.lease/3) == nil {
 			// A lease that is lost shows when the tokens are saved.
-			_ = l.store.Swap(ctx, l.key, l.owner, l.owner, l.lease)
+			_ = l.keeper.store.Swap(ctx, l.key, l.owner, l.owner, l.lease)
 		}
 	})
 	return func() { cancel(); done.Wait() }
@@ -67,7 +68,7 @@ func (l *lock) keep(ctx context.Context) (stop func()) {
 func (l *lock) release(ctx context.Context) {
 	ctx, cancel := Detached(ctx)
 	defer cancel()
-	_ = l.store.Delete(ctx, l.key, l.owner)
+	_ = l.keeper.store.Delete(ctx, l.key, l.owner)
 }
 
 // pause keeps everybody from taking the lock for a while. It is best effort: the next try then
@@ -75,5 +76,5 @@ func (l *lock) release(ctx context.Context) {
 func (l *lock) pause(ctx context.Context, d time.Duration) {
 	ctx, cancel := Detached(ctx)
 	defer cancel()
-	_ = l.store.Swap(ctx, l.key, l.owner, []byte(pausedLock), d)
+	_ = l.keeper.store.Swap(ctx, l.key, l.owner, []byte(pausedLock), d)
 }

@@ -37,8 +37,9 @@ const (
 )
 
 // Token returns tokens whose access token is live. Tokens that are due are refreshed first. Tokens
-// that still serve are returned as they are while another replica refreshes or the provider fails.
-// The error is ErrGone, ErrTokenExpired, the context's, or wraps ErrProvider or ErrStore.
+// that still serve are returned as they are while another replica refreshes, when the provider
+// fails, and after rereadWait. The error is ErrGone, ErrTokenExpired, the context's, or wraps
+// ErrProvider or ErrStore.
 func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 	t, err := k.Tokens(ctx, s.ID)
 	if err != nil {
@@ -51,9 +52,15 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 		return nil, ErrTokenExpired
 	}
 	f := k.join(ctx, s)
+	var enough <-chan time.Time
+	if k.usable(t) {
+		enough = time.After(rereadWait)
+	}
 	select {
 	case <-f.done:
 		return f.tokens, f.err
+	case <-enough:
+		return t, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -63,16 +70,17 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 type refresh struct {
 	k      *Keeper
 	s      Session // as the request found it
+	flight *flight
 	lock   lock
 	tokens *Tokens // as they were read or received last
 }
 
 func newRefresh(k *Keeper, s Session) *refresh {
 	return &refresh{k: k, s: s, lock: lock{
-		store: k.store,
-		key:   lockPrefix + string(k.Handle(s.ID)),
-		owner: []byte(rand.Text()),
-		lease: k.limits.LockLease,
+		keeper: k,
+		key:    lockPrefix + string(k.Handle(s.ID)),
+		owner:  []byte(rand.Text()),
+		lease:  k.limits.LockLease,
 	}}
 }
 
@@ -80,27 +88,27 @@ func newRefresh(k *Keeper, s Session) *refresh {
 // metadata, tokens and keys, and saving in a store that stumbles.
 func (r *refresh) timeout() time.Duration { return 3*r.k.limits.ProviderTimeout + saveTimeout }
 
-// run waits until somebody has refreshed the tokens or the lock is in hand, and then refreshes.
-func (r *refresh) run(ctx context.Context) (*Tokens, error) {
+// run waits until somebody has done what is due or the lock is in hand, and then does it.
+func (r *refresh) run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout())
 	defer cancel()
 	for {
 		if done, err := r.nothingToDo(ctx); done || err != nil {
-			return r.tokens, err
+			return err
 		}
 		holder, err := r.lock.take(ctx)
 		switch {
 		case err != nil:
-			return r.fallBack(r.k.storeError(ctx, err))
+			return r.k.storeError(ctx, err)
 		case holder == lockMine:
-			return r.fallBack(r.runLocked(ctx))
+			return r.runLocked(ctx)
 		case holder == lockPaused:
-			return r.fallBack(ErrProvider)
-		case r.k.usable(r.tokens):
-			return r.tokens, nil // another refreshes them in time
+			return ErrProvider
+		case r.k.usable(r.tokens) && !r.k.Stale(&r.s.Identity):
+			return nil // another refreshes them in time
 		}
 		if err := sleep(ctx, 20*time.Millisecond+mathrand.N(30*time.Millisecond)); err != nil {
-			return nil, fmt.Errorf("%w: waiting for another refresh: %w", ErrProvider, err)
+			return fmt.Errorf("%w: waiting for another refresh: %w", ErrProvider, err)
 		}
 	}
 }
@@ -130,7 +138,7 @@ func (r *refresh) nothingToDo(ctx context.Context) (bool, error) {
 // fallBack returns the tokens of the refresh. After an error it returns those that were there
 // before, if they still serve, unless the session is gone.
 func (r *refresh) fallBack(err error) (*Tokens, error) {
-	if err != nil && (errors.Is(err, ErrGone) || !r.k.usable(r.tokens)) {
+	if err != nil && (errors.Is(err, ErrGone) || r.tokens == nil || !r.k.usable(r.tokens)) {
 		return nil, err
 	}
 	return r.tokens, nil
@@ -174,26 +182,46 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 	if err != nil {
 		return "", r.notVerified(ctx, fresh, failureOf(err))
 	}
-	err = r.save(ctx, fresh)
-	if errors.Is(err, ErrGone) { // a logout came first
-		r.k.provider.Revoke(ctx, &r.s.Identity, answer.RefreshToken)
-		r.unmarkAsked(ctx)
-	}
-	if err != nil {
+	if err := r.save(ctx, fresh); err != nil {
 		return "", err
 	}
 	r.unmarkAsked(ctx)
+	if err := r.followSID(ctx, idToken); err != nil {
+		return "", err
+	}
 	r.tell(Event{Type: event.RefreshSucceeded})
 	return idToken, nil
+}
+
+// followSID lists the session under the "sid" of a refreshed ID Token too, when it is another than
+// at the login, so that a logout by either ends the session. Core, section 12.2, does not bind the
+// sid. As in a login, the tombstone is read after the session is listed.
+func (r *refresh) followSID(ctx context.Context, idToken claims.Object) error {
+	sid, iss := textMember(idToken, "sid"), r.s.Identity.Issuer()
+	if sid == "" || sid == r.s.Identity.ProviderSessionID() {
+		return nil
+	}
+	lifetime := ttl(r.tokens.record.times.Deadline, time.Now())
+	handle := string(r.k.Handle(r.s.ID))
+	if err := r.k.store.Add(ctx, r.k.sidSet(iss, sid), handle, lifetime); err != nil {
+		return r.k.storeError(ctx, err)
+	}
+	_, loggedOut, err := r.k.readTombstone(ctx, r.k.nameKey(sidTombstone, iss, sid))
+	if err != nil || !loggedOut {
+		return err
+	}
+	r.k.provider.Revoke(ctx, &r.s.Identity, r.tokens.RefreshToken)
+	return r.endSession(ctx)
 }
 
 // ask sends the refresh token to the provider, once there is room to ask: thousands of sessions
 // whose tokens end together come to the provider one after another. lost says that the answer to
 // an earlier request was lost.
 func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, err error) {
+	places := r.k.flights.places(r.s.Identity.Provider)
 	select {
-	case r.k.flights.asking <- struct{}{}:
-		defer func() { <-r.k.flights.asking }()
+	case places <- struct{}{}:
+		defer func() { <-places }()
 	case <-ctx.Done():
 		return nil, false, ctx.Err()
 	}
@@ -220,7 +248,8 @@ func (r *refresh) verify(
 
 // save swaps the tokens. The old refresh token is spent, so a store that stumbles is asked again
 // for a while. Tokens of another that lie there win: the lock was lost to a lease that ran out, and
-// they are newer.
+// they are newer. When a logout came first, it knew the old refresh token only; the new one is
+// revoked.
 func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
 	sealed, err := r.k.sealTokens(r.s.ID, fresh, r.tokens.record.times.Deadline)
 	if err != nil {
@@ -236,10 +265,14 @@ func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
 			r.tokens = fresh
 			return nil
 		case errors.Is(err, ErrGone):
+			r.k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)
+			r.unmarkAsked(ctx)
 			return err
 		case errors.Is(err, errChanged):
 			return r.takeOver(ctx)
-		case sleep(ctx, 200*time.Millisecond) != nil:
+		}
+		r.flight.storeRefuses.Store(true)
+		if sleep(ctx, 200*time.Millisecond) != nil {
 			r.tell(Event{
 				Type: event.RefreshFailed, Reason: event.ReasonStoreError, Err: err,
 				Hint: "the provider's new tokens could not be saved",
@@ -258,13 +291,22 @@ func (r *refresh) takeOver(ctx context.Context) error {
 	return err
 }
 
+// refusedFor is how long after the end of the access token a provider may refuse to refresh it
+// without a reason, before that counts as the end that Limits.EndWithAccessToken asks for.
+const refusedFor = time.Minute
+
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
 // section 5.2), and pauses all replicas when the provider fails.
 func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
-	if f.Kind != InvalidGrant {
-		if f.Kind == NotRotated {
-			r.unmarkAsked(ctx)
-		}
+	switch {
+	case f.Kind == Refused && r.k.limits.EndWithAccessToken &&
+		time.Since(r.k.Expires(r.tokens)) >= refusedFor:
+		r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
+		return r.endSession(ctx)
+	case f.Kind == NotRotated:
+		r.unmarkAsked(ctx)
+		return r.tryAgainLater(ctx, f)
+	case f.Kind != InvalidGrant:
 		return r.tryAgainLater(ctx, f)
 	}
 	now, err := r.k.Tokens(ctx, r.s.ID)
@@ -288,7 +330,12 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 
 // tryAgainLater keeps all replicas from trying again at once.
 func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
-	r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
+	e := Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f}
+	if f.Kind == Refused {
+		e.Hint = "the provider gives no reason; if the refresh token was withdrawn, this goes on: " +
+			"Tokens.EndWithAccessToken ends such a session a minute after its access token"
+	}
+	r.tell(e)
 	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))
 	r.lock.pause(ctx, pause(time.Since(due)))
 	return fmt.Errorf("%w: %w", ErrProvider, f)

@@ -530,11 +530,11 @@ func TestReread(t *testing.T) {
 			time.Sleep(time.Second - time.Millisecond)
 			_, err := w.Reread(t.Context(), s)
 			w.wantErr(err, nil)
-			w.wantTold(event.UserinfoFailed, event.ReasonProviderUnreachable)
+			w.wantTold(event.RereadFailed, event.ReasonHookError)
 			time.Sleep(time.Second / 4)
 			_, err = w.Reread(t.Context(), s)
 			w.wantErr(err, nil)
-			if n := len(w.told(event.UserinfoFailed)); n != 2 {
+			if n := len(w.told(event.RereadFailed)); n != 2 {
 				t.Errorf("the application was asked %d times", n)
 			}
 		})
@@ -550,4 +550,94 @@ func TestReread(t *testing.T) {
 			t.Errorf("left behind: %q", keys)
 		}
 	})
+}
+
+// loginAt is login at another provider.
+func (w *world) loginAt(provider string) *session.Session {
+	w.Helper()
+	s := &session.Session{ID: newID(), Identity: w.identity()}
+	s.Identity.Provider = provider
+	s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
+	if err := w.Begin(w.Context(), s, session.NewTokens(tokens(0), "nonce")); err != nil {
+		w.Fatal(err)
+	}
+	return s
+}
+
+func TestOneProvidersTroubleIsNotAnothers(t *testing.T) {
+	inTime(t, "F08 a provider that hangs holds up no tokens of another", func(t *testing.T) {
+		w := newWorld(t, nil)
+		var slow []*session.Session
+		for range 100 {
+			slow = append(slow, w.loginAt("slow"))
+		}
+		well := w.loginAt("well")
+		time.Sleep(isOver)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			time.Sleep(30 * time.Second)
+			return tokens(n), nil
+		}
+		for _, s := range slow {
+			go func() { _, _ = w.Token(t.Context(), s) }()
+		}
+		synctest.Wait()
+		w.provider.refresh = nil
+		begun := time.Now()
+		_, err := w.Token(t.Context(), well)
+		w.wantErr(err, nil)
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("a token of the provider that is well came after %v", took)
+		}
+		w.wantErr(w.Wait(t.Context()), nil)
+	})
+	inTime(t, "F34 a store that panics while the lease is renewed ends no process", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			time.Sleep(9 * time.Second)
+			return tokens(n), nil
+		}
+		time.Sleep(isOver)
+		w.broken = func(c interleave.Call) error {
+			if c.Is(interleave.Swap, "l:") {
+				panic("a fault of the store")
+			}
+			return nil
+		}
+		w.wantToken(w.Keeper, s, "at-1")
+	})
+	inTime(t, "C087 a refresh token kept for want of keys is revoked when a logout came first",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				answer := tokens(n)
+				answer.IDToken = "ID Token"
+				return answer, nil
+			}
+			w.provider.verify = func() error {
+				w.wantErr(w.End(t.Context(), s.ID), nil)
+				return failure(session.KeysUnavailable, "")
+			}
+			time.Sleep(isOver)
+			w.wantNoToken(s, session.ErrGone)
+			w.wantRevoked("rt-1")
+		})
+	inTime(t, "C080 a token that still serves is not waited for longer than two seconds",
+		func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				time.Sleep(9 * time.Second)
+				return tokens(n), nil
+			}
+			time.Sleep(isDue)
+			begun := time.Now()
+			w.wantToken(w.Keeper, s, "at-0")
+			if took := time.Since(begun); took != 2*time.Second {
+				t.Errorf("after %v", took)
+			}
+			w.wantErr(w.Wait(t.Context()), nil)
+			w.wantToken(w.Keeper, s, "at-1")
+		})
 }

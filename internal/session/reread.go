@@ -1,8 +1,12 @@
 package session
 
 import (
+	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -12,7 +16,11 @@ import (
 // With Limits.Reread a session's claims follow the provider's: a group that is taken away there is
 // gone here after that time at the latest, as long as the provider answers. Claims are read again
 // with every refresh of the tokens, from the new ID Token and from userinfo, and the application
-// decides again about the result.
+// decides again about the result, even when the provider said nothing new.
+
+// rereadWait is how long a request waits for a re-read, or for a refresh of a token that still
+// serves.
+const rereadWait = 2 * time.Second
 
 // Stale reports whether an identity's claims are due to be read again.
 func (k *Keeper) Stale(id *Identity) bool {
@@ -20,56 +28,94 @@ func (k *Keeper) Stale(id *Identity) bool {
 }
 
 // Reread reads the claims of a session again and returns the session as it is then. While the
-// provider does not answer, or when ctx ends first, it returns the session as it is. The error is
-// ErrGone when the session is over then, or when its tokens are lost, for which nobody can be
-// asked. It wraps ErrStore when the store cannot answer.
+// provider does not answer, or when it takes longer than rereadWait, it returns the session as it
+// is. In every other case in which the claims could not be read again it returns an error, because
+// the old ones may not count any more: ErrGone when the session is over then, or when its tokens
+// are lost, for which nobody can be asked; one that wraps ErrStore when the store cannot answer or
+// write; and the error of ctx when that ends first.
 func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	f := k.join(ctx, s)
+	enough := time.NewTimer(time.Until(f.begun.Add(rereadWait)))
+	defer enough.Stop()
 	select {
 	case <-f.done:
+	case <-enough.C:
+		if f.storeRefuses.Load() {
+			return nil, fmt.Errorf("%w: tokens cannot be saved", ErrStore)
+		}
+		return s, nil
 	case <-ctx.Done():
-		return s, nil
+		return nil, ctx.Err()
 	}
-	if f.err != nil && !errors.Is(f.err, ErrGone) {
-		return s, nil
+	if f.cause == errPanicked || f.cause != nil && !errors.Is(f.cause, ErrProvider) {
+		return nil, f.cause
 	}
 	r, err := k.read(ctx, identityKind, s.ID)
-	if err == nil {
-		err = f.err
-	}
 	if err != nil {
 		return nil, err
 	}
 	return &Session{s.ID, decodeIdentity(r.plaintext), r.times}, nil
 }
 
-// reread asks the provider about the user and saves what is new.
+// reread asks the provider about the user, has the application decide, and saves what is new.
+// idToken has the claims of a new ID Token, if there is one.
 func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
-	userinfo, err := r.k.provider.Userinfo(ctx, &r.s.Identity, r.tokens.AccessToken)
+	userinfo, err := r.askUserinfo(ctx)
 	if err == nil {
-		err = r.saveClaims(ctx, idToken, userinfo)
+		err = r.saveClaims(ctx, cmp.Or(idToken, r.tokens.idTokenClaims()), userinfo)
 	}
 	if err != nil {
 		return r.rereadFailed(ctx, err)
 	}
+	if idToken == "" && userinfo == nil {
+		r.tell(Event{Type: event.RereadFailed, Reason: event.ReasonNoNews})
+	}
 	return nil
 }
 
-func (r *refresh) saveClaims(ctx context.Context, idToken, userinfo claims.Object) error {
+// askUserinfo returns nil when there is nothing to ask or nothing to ask with.
+func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
+	if !r.k.usable(r.tokens) {
+		return nil, nil
+	}
+	userinfo, err := r.k.provider.Userinfo(ctx, &r.s.Identity, r.tokens.AccessToken)
+	switch {
+	case errors.Is(err, ErrNoUserinfo):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return &userinfo, nil
+}
+
+// idTokenClaims returns the claims of the ID Token, which was verified when it came, or "".
+func (t *Tokens) idTokenClaims() claims.Object {
+	_, rest, _ := strings.Cut(t.IDToken, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	text, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil {
+		return ""
+	}
+	o, err := claims.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return o
+}
+
+// saveClaims asks the application about the claims and saves what it makes of them.
+func (r *refresh) saveClaims(
+	ctx context.Context, idToken claims.Object, userinfo *claims.Object,
+) error {
 	for {
 		old, err := r.k.read(ctx, identityKind, r.s.ID)
 		if err != nil {
 			return err
 		}
 		identity := decodeIdentity(old.plaintext)
-		if idToken == "" && userinfo == "" {
-			// The provider said nothing new, and the application has decided on the old claims.
-			identity = identity.checkedNow()
-		} else {
-			renewed := Session{r.s.ID, identity.renewed(idToken, userinfo), old.times}
-			if identity, err = r.k.provider.Decide(ctx, renewed); err != nil {
-				return err
-			}
+		renewed := Session{r.s.ID, identity.renewed(idToken, userinfo), old.times}
+		if identity, err = r.k.provider.Decide(ctx, renewed); err != nil {
+			return &undecided{err}
 		}
 		err = r.saveIdentity(ctx, old, &identity)
 		if !errors.Is(err, errChanged) {
@@ -77,6 +123,12 @@ func (r *refresh) saveClaims(ctx context.Context, idToken, userinfo claims.Objec
 		}
 	}
 }
+
+// undecided is the error with which the application answers. It is not unwrapped: it may wrap
+// [ErrGone] or [ErrStore] of another gate, which say nothing about this session.
+type undecided struct{ cause error }
+
+func (u *undecided) Error() string { return u.cause.Error() }
 
 // saveIdentity replaces the session's identity. The session's times stay.
 func (r *refresh) saveIdentity(ctx context.Context, old record, id *Identity) error {
@@ -91,19 +143,44 @@ func (r *refresh) saveIdentity(ctx context.Context, old record, id *Identity) er
 	return r.k.swap(ctx, old, fresh)
 }
 
-// rereadFailed ends the session when the answer is about somebody else or too long to be kept, or
-// when the application refuses. When there is no answer, the session goes on, with an event and a
-// pause.
+// rereadFailed ends the session when the application refuses it, when the answer is about somebody
+// else or too long to be kept, or when userinfo refuses the access token. It returns the error when
+// the store failed. When the provider or the application gives no answer, the session goes on with
+// an event and a pause.
 func (r *refresh) rereadFailed(ctx context.Context, err error) error {
+	var u *undecided
+	if errors.As(err, &u) {
+		return r.notDecided(ctx, u.cause)
+	}
 	f := failureOf(err)
-	switch { // the refusal first: the application's error may wrap any other
+	switch {
+	case errors.Is(err, ErrGone), errors.Is(err, ErrStore):
+		return err
 	case f.Kind == Rejected, errors.Is(err, ErrTooLarge):
 		r.tell(Event{Type: event.RefreshFailed, Reason: event.ReasonClaims, Err: err})
 		return r.endSession(ctx)
-	case errors.Is(err, ErrGone):
-		return err
 	}
-	r.lock.pause(ctx, pause(time.Since(r.s.Identity.Checked)-r.k.limits.Reread))
 	r.tell(Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: err})
+	if f.Kind == TokenRefused && !r.k.limits.KeepRefused {
+		return r.endSession(ctx)
+	}
+	r.pauseReread(ctx)
 	return nil
+}
+
+// notDecided ends the session when the application refuses it. Any other error of the application
+// says nothing about the user: a database that is down must not sign out everybody.
+func (r *refresh) notDecided(ctx context.Context, err error) error {
+	if failureOf(err).Kind == Rejected {
+		r.tell(Event{Type: event.RefreshFailed, Reason: event.ReasonClaims, Err: err})
+		return r.endSession(ctx)
+	}
+	r.tell(Event{Type: event.RereadFailed, Reason: event.ReasonHookError, Err: err})
+	r.pauseReread(ctx)
+	return nil
+}
+
+// pauseReread keeps all replicas from reading the claims again at once.
+func (r *refresh) pauseReread(ctx context.Context) {
+	r.lock.pause(ctx, pause(time.Since(r.s.Identity.Checked)-r.k.limits.Reread))
 }

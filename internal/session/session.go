@@ -46,6 +46,9 @@ var (
 	// ErrLoggedOut means that the user was logged out while the login was under way.
 	ErrLoggedOut = errors.New("the user was logged out while the login was under way")
 
+	// ErrNoUserinfo means that no userinfo was asked for.
+	ErrNoUserinfo = errors.New("no userinfo is asked for")
+
 	// ErrTooLarge means that a record would be larger than [Limits.MaxBytes].
 	ErrTooLarge = errors.New("the session is larger than Limits.SessionBytes; drop claims in OnLogin")
 )
@@ -60,12 +63,17 @@ type Limits struct {
 	TokenLifetime   time.Duration // of an access token whose provider does not say
 	RefreshMargin   time.Duration // how long before its end an access token is refreshed
 	Reread          time.Duration // the age at which claims are read again; zero: never
+	KeepRefused     bool          // a session goes on when userinfo refuses its access token
 	LockLease       time.Duration // of a refresh
 	ProviderTimeout time.Duration // of one request to the provider
 
 	MaxBytes   int  // of an identity, and of the values
-	MaxIDToken int  // the longest ID Token that is kept
+	MaxIDToken int  // the longest ID Token that is kept, when claims are not read again
 	Values     bool // sessions may have values
+
+	// EndWithAccessToken ends a session whose access token is over and whose refresh token the
+	// provider refuses without a reason, again and again.
+	EndWithAccessToken bool
 }
 
 // Provider is what a refresh asks of a session's provider and of the application. The identity
@@ -81,11 +89,13 @@ type Provider interface {
 	// Verify returns the claims of the ID Token that a refresh brought.
 	Verify(ctx context.Context, id *Identity, t *Tokens) (claims.Object, error)
 
-	// Userinfo returns the user's claims as they are now.
+	// Userinfo returns the user's claims as they are now. The error is ErrNoUserinfo when the
+	// configuration does not ask for them.
 	Userinfo(ctx context.Context, id *Identity, accessToken string) (claims.Object, error)
 
 	// Decide asks the application about a session whose claims were read again. It returns the
-	// identity as the application wants it.
+	// identity as the application wants it. A Failure of kind Rejected ends the session; any other
+	// error means that the application could not decide.
 	Decide(ctx context.Context, s Session) (Identity, error)
 
 	// Revoke tells the provider that a refresh token is not used any more. It is best effort.
@@ -106,9 +116,11 @@ type FailureKind int
 const (
 	NoAnswer        FailureKind = iota // nothing is known: the session stays as it is
 	NotRotated                         // the provider refused, and the refresh token is still good
+	Refused                            // the provider refused the refresh without saying why
 	InvalidGrant                       // the refresh token is good no more
 	KeysUnavailable                    // the ID Token could not be verified for want of keys
 	Rejected                           // the answer is about somebody else, or the application refuses
+	TokenRefused                       // userinfo does not take the access token
 )
 
 // Error returns the cause's text. The cause is not unwrapped: it may come from the application and

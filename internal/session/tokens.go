@@ -24,6 +24,8 @@ type Tokens struct {
 	Issued time.Time // when they were received
 	Nonce  string    // of the login: a refreshed ID Token may repeat it
 
+	Refreshed bool // they are not those of the login
+
 	record record // in which they lie
 }
 
@@ -35,7 +37,7 @@ func NewTokens(t *ProviderTokens, nonce string) *Tokens {
 // followedBy returns the tokens after a refresh. What the answer leaves out stays as it was.
 func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
 	fresh := NewTokens(answer, t.Nonce)
-	fresh.record = t.record
+	fresh.Refreshed, fresh.record = true, t.record
 	if fresh.RefreshToken == "" {
 		fresh.RefreshToken = t.RefreshToken
 	}
@@ -60,6 +62,9 @@ func (t *Tokens) encode() []byte {
 	if !t.Expiry.IsZero() {
 		record = record.Add("expiry", millis(t.Expiry))
 	}
+	if t.Refreshed {
+		record = record.Text("refreshed", "1")
+	}
 	return record
 }
 
@@ -76,7 +81,9 @@ func decodeTokens(r record) *Tokens {
 		},
 		Issued: timeMember(o, "issued"),
 		Nonce:  textMember(o, "nonce"),
-		record: r,
+
+		Refreshed: textMember(o, "refreshed") != "",
+		record:    r,
 	}
 }
 
@@ -91,14 +98,18 @@ func (k *Keeper) Tokens(ctx context.Context, id ID) (*Tokens, error) {
 }
 
 // sealTokens returns the record of tokens. An ID Token that is too long to be a hint in a logout
-// address has no other use and is left out.
+// address is left out, unless its claims may be needed to decide again.
 func (k *Keeper) sealTokens(id ID, t *Tokens, deadline int64) (record, error) {
 	kept := *t
-	if len(kept.IDToken) > k.limits.MaxIDToken {
+	if len(kept.IDToken) > k.limits.MaxIDToken && k.limits.Reread == 0 {
 		kept.IDToken = ""
 	}
 	return k.seal(tokensKind, id, Times{Deadline: deadline}, kept.encode())
 }
+
+// minLifetime is how long a refreshed access token is returned at least, and so how often a session
+// is refreshed at most. Some providers answer with an expires_in of 0 for a token that lives on.
+const minLifetime = 3 * time.Second
 
 // lifetime is how long the access token was said to live. A provider that does not say (expires_in
 // is only recommended, RFC 6749, section 5.1) is taken at Limits.TokenLifetime and not at "for
@@ -107,7 +118,11 @@ func (k *Keeper) lifetime(t *Tokens) time.Duration {
 	if t.Expiry.IsZero() {
 		return k.limits.TokenLifetime
 	}
-	return t.Expiry.Sub(t.Issued)
+	said := t.Expiry.Sub(t.Issued)
+	if t.Refreshed {
+		return max(said, minLifetime)
+	}
+	return said
 }
 
 // Expires returns when the access token ends.
@@ -118,7 +133,11 @@ func (k *Keeper) usable(t *Tokens) bool { return time.Now().Before(k.Expires(t))
 
 // margin is how long before its end an access token is refreshed at the earliest.
 func (k *Keeper) margin(t *Tokens) time.Duration {
-	return min(k.limits.RefreshMargin, k.lifetime(t)/4)
+	margin := min(k.limits.RefreshMargin, k.lifetime(t)/4)
+	if t.Refreshed {
+		margin = min(margin, k.lifetime(t)-minLifetime)
+	}
+	return margin
 }
 
 // due reports whether the access token should be refreshed: when it has ended, or a margin before.

@@ -1,0 +1,433 @@
+package oidcgate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+)
+
+var errReadOnly = errors.New("READONLY You can't write against a read only replica.")
+
+// decides has OnLogin answer a re-read, and never refuse a login.
+func decides(on func(l *oidcgate.Login) error) change {
+	return func(c *oidcgate.Config, _ *oidcgate.Provider) {
+		c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+			if !l.IsReread() {
+				return nil
+			}
+			return on(l)
+		}
+	}
+}
+
+func deny(*oidcgate.Login) error { return oidcgate.Deny("You have left the company.") }
+
+// withoutMember removes a member from the answers of the token endpoint.
+func withoutMember(name string) oidcgatetest.Fault {
+	return oidcgatetest.EditJSON(func(m map[string]any) { delete(m, name) })
+}
+
+func TestRereadWithoutAnEnd(t *testing.T) {
+	inBubble(t, "C113 a request whose client leaves meanwhile is not carried out with the old claims", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		f.op.SetUser(inGroups())
+		time.Sleep(6 * time.Minute)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(time.Second))
+		var orders atomic.Int64
+		handler := f.gate.Wrap(f.gate.Require(oidcgate.Claim("groups", "admin"))(
+			http.HandlerFunc(func(http.ResponseWriter, *http.Request) { orders.Add(1) })))
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer cancel()
+				r := httptest.NewRequestWithContext(ctx, http.MethodPost, shopURL+"/transfer", nil)
+				r.Header.Set("Cookie", f.sentCookies())
+				handler.ServeHTTP(httptest.NewRecorder(), r)
+			})
+		}
+		wg.Wait()
+		if n := orders.Load(); n != 0 {
+			t.Errorf("%d of 50 requests were carried out with a group that the provider took away", n)
+		}
+	})
+	for _, op := range []string{"create l:", "create m:", "swap s:"} {
+		inBubble(t, "C113 F16 the store cannot write ("+op+"): 503, never the old claims", func(t *testing.T) {
+			f := newFleet(t, 1, rereads)
+			f.op.SetUser(inGroups("admin"))
+			f.login()
+			f.op.SetUser(inGroups())
+			time.Sleep(6 * time.Minute)
+			f.drill.fail(on(op, errReadOnly), nil)
+			for range 5 {
+				if status := f.admin(); status != http.StatusServiceUnavailable {
+					t.Errorf("status %d", status)
+				}
+				time.Sleep(20 * time.Second)
+			}
+		})
+	}
+	inBubble(t, "C113 F16 the store is slow to refuse the new tokens: 503, never the old claims", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		f.op.SetUser(inGroups())
+		time.Sleep(6 * time.Minute)
+		f.drill.fail(on("swap t:", errReadOnly), nil)
+		if status := f.admin(); status != http.StatusServiceUnavailable {
+			t.Errorf("status %d", status)
+		}
+		f.drill.fail(nil, nil)
+		time.Sleep(time.Second)
+		if status := f.admin(); status != http.StatusForbidden {
+			t.Errorf("status %d when the store is well", status)
+		}
+	})
+	inBubble(t, "C113 a Deny holds for the request in which the session cannot be deleted", func(t *testing.T) {
+		f := newFleet(t, 1, rereads, decides(deny))
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		time.Sleep(6 * time.Minute)
+		f.drill.fail(on("delete s:", errReadOnly), nil)
+		for range 3 {
+			if status := f.admin(); status != http.StatusServiceUnavailable {
+				t.Errorf("status %d", status)
+			}
+		}
+	})
+	inBubble(t, "C113 another replica waits for the one that reads the claims", func(t *testing.T) {
+		f := newFleet(t, 2, rereads)
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		f.op.SetUser(inGroups())
+		time.Sleep(6 * time.Minute)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(time.Second))
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if status := f.admin(); status != http.StatusForbidden {
+					t.Errorf("status %d", status)
+				}
+			})
+		}
+		wg.Wait()
+		f.refreshed(1)
+	})
+	inBubble(t, "C113 F08 a provider that hangs holds up a guarded page for two seconds, and others not at all", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		var browsers []*http.Client
+		for range 200 {
+			f.browser = f.newBrowser()
+			f.login()
+			browsers = append(browsers, f.browser)
+		}
+		time.Sleep(6 * time.Minute)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Hang())
+		public := f.gate.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		slowest := func(visit func(*http.Client)) time.Duration {
+			var mu sync.Mutex
+			var took []time.Duration
+			var wg sync.WaitGroup
+			for _, b := range browsers {
+				wg.Go(func() {
+					begin := time.Now()
+					visit(b)
+					mu.Lock()
+					defer mu.Unlock()
+					took = append(took, time.Since(begin))
+				})
+			}
+			wg.Wait()
+			return slices.Max(took)
+		}
+		for range 3 {
+			guarded := slowest(func(b *http.Client) { f.send(b, http.MethodGet, "/app", "") })
+			if guarded > 2*time.Second {
+				t.Errorf("the slowest guarded page took %v", guarded)
+			}
+			own := f.handler
+			f.handler = public
+			if unguarded := slowest(func(b *http.Client) { f.send(b, http.MethodGet, "/public", "") }); unguarded > 0 {
+				t.Errorf("the slowest page that asks for no identity took %v", unguarded)
+			}
+			f.handler = own
+			time.Sleep(5 * time.Second)
+		}
+	})
+	inBubble(t, "C113 FromContext reads the claims again, and SessionErr says why it cannot", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		f.op.SetUser(inGroups())
+		time.Sleep(6 * time.Minute)
+		var signedIn bool
+		var groups []string
+		var err error
+		f.handler = f.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			var id *oidcgate.Identity
+			id, signedIn = oidcgate.FromContext(r.Context())
+			if signedIn {
+				groups, _ = id.ClaimStrings("groups")
+			}
+			err = f.gate.SessionErr(r.Context())
+		}))
+		f.drill.fail(on("swap s:", errReadOnly), nil)
+		f.get("/")
+		if signedIn || !errors.Is(err, oidcgate.ErrStoreUnavailable) {
+			t.Errorf("signed in %v, error %v", signedIn, err)
+		}
+		f.drill.fail(nil, nil)
+		f.get("/")
+		if !signedIn || len(groups) != 0 || err != nil {
+			t.Errorf("signed in %v, groups %q, error %v", signedIn, groups, err)
+		}
+	})
+}
+
+func TestRereadAlwaysAsksOnLogin(t *testing.T) {
+	for name, without := range map[string]string{
+		"refreshes bring no ID Token": "id_token",
+		"there is no refresh token":   "refresh_token",
+	} {
+		inBubble(t, "C113 "+name, func(t *testing.T) {
+			var blocked atomic.Bool
+			var asked atomic.Int64
+			f := newFleet(t, 1, rereads, decides(func(l *oidcgate.Login) error {
+				asked.Add(1)
+				if got, _ := l.Identity().ClaimStrings("groups"); len(got) != 1 || got[0] != "staff" {
+					t.Errorf("OnLogin sees the groups %q", got)
+				}
+				l.Drop("groups")
+				if blocked.Load() {
+					return oidcgate.Deny("blocked")
+				}
+				return nil
+			}))
+			f.op.SetUser(inGroups("staff"))
+			if without == "refresh_token" {
+				f.op.Inject(oidcgatetest.Token, withoutMember(without))
+			}
+			f.login()
+			if without == "id_token" {
+				f.op.Always(oidcgatetest.Token, withoutMember(without))
+			}
+			for range 3 {
+				time.Sleep(6 * time.Minute)
+				f.get("/app")
+			}
+			if asked.Load() != 3 || f.subject() != "alice" {
+				t.Errorf("OnLogin was asked %d times, signed in as %q", asked.Load(), f.subject())
+			}
+			if e := f.reported(oidcgate.EventRereadFailed); len(e) != 3 || e[0].Reason != "no_news" {
+				t.Errorf("events %+v", e)
+			}
+			blocked.Store(true)
+			time.Sleep(6 * time.Minute)
+			f.get("/app")
+			if got := f.subject(); got != "" {
+				t.Errorf("OnLogin refuses, and %q is signed in", got)
+			}
+		})
+	}
+	for name, fails := range map[string]func(l *oidcgate.Login) error{
+		"an error": func(*oidcgate.Login) error { return errors.New("its database is down") },
+		"an error that says no session": func(*oidcgate.Login) error {
+			return fmt.Errorf("another service: %w", oidcgate.ErrNoSession)
+		},
+		"a panic": func(*oidcgate.Login) error { panic("in OnLogin") },
+	} {
+		inBubble(t, "C113 "+name+" of OnLogin keeps session and claims, tells, and OnLogin is asked again", func(t *testing.T) {
+			var ill atomic.Bool
+			ill.Store(true)
+			f := newFleet(t, 2, rereads, decides(func(l *oidcgate.Login) error {
+				if ill.Load() {
+					return fails(l)
+				}
+				return nil
+			}))
+			f.op.SetUser(inGroups("admin"))
+			f.login()
+			f.op.SetUser(inGroups())
+			time.Sleep(6 * time.Minute)
+			for range 10 {
+				if status := f.admin(); status != http.StatusOK {
+					t.Errorf("status %d", status)
+				}
+			}
+			f.reportedOnce(oidcgate.EventRereadFailed, oidcgate.ReasonHookError)
+			ill.Store(false)
+			time.Sleep(time.Minute)
+			if status := f.admin(); status != http.StatusForbidden {
+				t.Errorf("status %d when OnLogin is well", status)
+			}
+		})
+	}
+}
+
+// invalidToken is how a resource refuses an access token (RFC 6750, section 3.1).
+func invalidToken(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("WWW-Authenticate", `Bearer realm="userinfo", error="invalid_token"`)
+		rw.WriteHeader(http.StatusUnauthorized)
+	})
+}
+
+func TestRereadWithARevokedToken(t *testing.T) {
+	keeps := func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.KeepRefused = true }
+	for _, row := range []struct {
+		name   string
+		config change
+		want   string // who is signed in
+	}{
+		{"the session ends", func(*oidcgate.Config, *oidcgate.Provider) {}, ""},
+		{"the session goes on with KeepRefused", keeps, "alice"},
+	} {
+		for token, answer := range map[string]oidcgatetest.Fault{
+			"the only access token":  withoutMember("refresh_token"),
+			"also the refreshed one": oidcgatetest.EditJSON(func(map[string]any) {}),
+		} {
+			inBubble(t, "C113 userinfo refuses "+token+": "+row.name, func(t *testing.T) {
+				f := newFleet(t, 2, rereads, asksUserinfo, row.config)
+				f.op.Inject(oidcgatetest.Token, answer)
+				f.login()
+				f.op.Always(oidcgatetest.Userinfo, invalidToken)
+				time.Sleep(6 * time.Minute)
+				for range 3 {
+					if got := f.subject(); got != row.want {
+						t.Errorf("signed in as %q, want %q", got, row.want)
+					}
+				}
+				if f.refreshes(1) > 1 {
+					t.Errorf("%d refreshes", f.refreshes(1))
+				}
+				if row.want == "" {
+					f.reportedOnce(oidcgate.EventSessionRevoked, oidcgate.ReasonByToken)
+				}
+				f.reportedOnce(oidcgate.EventUserinfoFailed, "userinfo_refused")
+			})
+		}
+	}
+	inBubble(t, "C113 an access token that is over is not shown to userinfo", func(t *testing.T) {
+		f := newFleet(t, 2, rereads, asksUserinfo)
+		f.op.SetUser(inUserinfoGroups("staff"))
+		f.op.Inject(oidcgatetest.Token, withoutMember("refresh_token"))
+		f.login()
+		time.Sleep(11 * time.Minute)
+		before := f.op.Count(oidcgatetest.Userinfo)
+		f.inspect(func(id *oidcgate.Identity) {
+			if got, _ := id.ClaimStrings("groups"); len(got) != 1 {
+				t.Errorf("groups %q", got)
+			}
+		})
+		if f.op.Count(oidcgatetest.Userinfo) != before {
+			t.Error("userinfo was asked with a token that is over")
+		}
+		f.reportedOnce(oidcgate.EventRereadFailed, "no_news")
+	})
+}
+
+func TestRefreshesHaveAFloor(t *testing.T) {
+	for _, seconds := range []int{0, 1} {
+		inBubble(t, fmt.Sprintf("C082 expires_in %d: a session refreshes at most every three seconds", seconds), func(t *testing.T) {
+			f := newFleet(t, 2)
+			short := oidcgatetest.EditJSON(func(m map[string]any) { m["expires_in"] = seconds })
+			f.op.Always(oidcgatetest.Token, short)
+			f.login()
+			for range 200 {
+				f.mustToken()
+				time.Sleep(50 * time.Millisecond)
+			}
+			if n := f.refreshes(1); n > 4 {
+				t.Errorf("%d refreshes in ten seconds", n)
+			}
+		})
+	}
+}
+
+func TestRefreshedIDTokenOfAnotherTime(t *testing.T) {
+	inBubble(t, "C081 an iat older than the first is refused", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		time.Sleep(9*time.Minute + 55*time.Second)
+		f.op.NextIDToken(func(t *oidcgatetest.JWT) { t.Claims["iat"] = time.Now().Add(-10 * time.Minute).Unix() })
+		if _, status := f.token(); status != http.StatusUnauthorized {
+			t.Errorf("status %d", status)
+		}
+		f.reportedOnce(oidcgate.EventRefreshFailed, "iat")
+	})
+	for _, by := range []string{"the first", "another"} {
+		inBubble(t, "C081 C125 after a refresh with another sid a logout by "+by+" sid ends the session", func(t *testing.T) {
+			f := newFleet(t, 2)
+			f.login()
+			first := f.sid(f.browser)
+			f.op.EveryIDToken(func(t *oidcgatetest.JWT) { t.Claims["sid"] = "another" })
+			time.Sleep(9*time.Minute + 55*time.Second)
+			f.mustToken()
+			sid := "another"
+			if by == "the first" {
+				sid = first
+			}
+			if a := f.logoutToken(f.logoutClaims("sid", sid)); a.StatusCode != http.StatusOK {
+				t.Errorf("status %d", a.StatusCode)
+			}
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q", got)
+			}
+		})
+	}
+	inBubble(t, "C081 C128 a logout by the new sid that came before the refresh wins", func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.login()
+		time.Sleep(9*time.Minute + 55*time.Second)
+		f.op.EveryIDToken(func(t *oidcgatetest.JWT) { t.Claims["sid"] = "another" })
+		f.logoutToken(f.logoutClaims("sid", "another"))
+		if token, status := f.token(); token != "" || status != http.StatusUnauthorized {
+			t.Errorf("status %d", status)
+		}
+	})
+}
+
+func TestRefreshRefusedWithoutACode(t *testing.T) {
+	refused := oidcgatetest.Answer(400, "", "")
+	inBubble(t, "C085 400 and nothing else: EndWithAccessToken ends the session after the access token", func(t *testing.T) {
+		f := newFleet(t, 2, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.EndWithAccessToken = true })
+		f.login()
+		f.op.Always(oidcgatetest.Token, refused)
+		for range 20 {
+			time.Sleep(40 * time.Second)
+			f.token()
+		}
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
+		}
+		e := f.reported(oidcgate.EventRefreshFailed)
+		if len(e) == 0 || !strings.Contains(e[0].Hint, "EndWithAccessToken") {
+			t.Errorf("events %+v", e)
+		}
+	})
+	inBubble(t, "C084 400 and nothing else: by default the session goes on", func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.login()
+		f.op.Always(oidcgatetest.Token, refused)
+		for range 20 {
+			time.Sleep(40 * time.Second)
+			f.token()
+		}
+		if got := f.subject(); got != "alice" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
+}
