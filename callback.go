@@ -19,7 +19,9 @@ import (
 func (g *Gate) callback(w http.ResponseWriter, r *http.Request, up *upstream) {
 	c := &callbackRequest{gate: g, w: w, r: r, up: up}
 	if refused := c.answer(); refused != nil {
-		refused.retry = c.attempt.ReturnTo
+		if c.attempt.User == "" { // whoever tries again may be another user
+			refused.retry = c.attempt.ReturnTo
+		}
 		g.fail(w, r, up, refused)
 	}
 }
@@ -69,6 +71,9 @@ func (c *callbackRequest) answer() *LoginError {
 		return c.notFinished(err) // nil: it has sent the browser to the provider again
 	}
 	login := &Login{identity: c.identity(result), returnTo: a.ReturnTo}
+	if !a.IsFor(login.identity.Issuer(), login.identity.Subject()) {
+		login.returnTo = g.config.Site.DefaultPath // a step-up that another user answered
+	}
 	if refused := g.askApplication(c.r.Context(), login); refused != nil {
 		return refused
 	}
@@ -77,7 +82,7 @@ func (c *callbackRequest) answer() *LoginError {
 		return refused
 	}
 	// The path is checked again: an attempt is input from the browser.
-	page.Redirect(c.w, g.config.siteURL(g.returnTo(a.ReturnTo)))
+	page.Redirect(c.w, g.config.siteURL(g.returnTo(login.returnTo)))
 	return nil
 }
 
@@ -124,7 +129,8 @@ func (c *callbackRequest) notFinished(err error) *LoginError {
 	}
 	if ok && e.NeedsInteraction() && c.up.silent && !c.attempt.Interactive {
 		// The login begins once more, and the provider may ask the user. That happens once.
-		again := attempt.Attempt{ReturnTo: c.attempt.ReturnTo, Step: c.attempt.Step, Interactive: true}
+		again := c.attempt
+		again.Interactive = true
 		c.gate.startLogin(c.w, c.r, c.up, again)
 		return nil
 	}

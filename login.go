@@ -31,7 +31,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	returnTo := g.returnTo(query.Get("return_to"))
 	step := g.attempts.OpenStep(string(v.id()), query.Get("step"))
-	if v.identity != nil && step.Zero() && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+	if v.identity != nil && step.Zero() && browser.IsCrossSite(r) {
 		// A link on another site must not replace the signed-in user (login CSRF, RFC 9700, section 4.7).
 		page.Redirect(w, g.config.siteURL(returnTo))
 		return
@@ -44,7 +44,11 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		g.showChoice(w, r, returnTo)
 		return
 	}
-	g.startLogin(w, r, up, attempt.Attempt{ReturnTo: returnTo, Step: step})
+	a := attempt.Attempt{ReturnTo: returnTo, Step: step}
+	if !step.Zero() {
+		a.User = attempt.UserOf(v.identity.Issuer(), v.identity.Subject())
+	}
+	g.startLogin(w, r, up, a)
 }
 
 // unnamed is the value of the parameter provider for the provider whose name is empty.

@@ -299,6 +299,26 @@ func TestAbandonedLogins(t *testing.T) {
 	})
 }
 
+func TestLoginsOfAnotherSite(t *testing.T) {
+	t.Run("F27 a page of another site that begins logins evicts its own", func(t *testing.T) {
+		w := newWorld(t)
+		victims := w.authorization("/auth/login?return_to=/app").String()
+		var last string
+		for range 20 {
+			last = w.authorization("/auth/login", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document").String()
+		}
+		if n := len(w.cookieNames("__Host-oidcgate-a-")); n > 8 {
+			t.Errorf("%d attempts, want at most 8", n)
+		}
+		if a := w.finishLogin(last); a.StatusCode != http.StatusSeeOther {
+			t.Errorf("the last of the other site ends with %d", a.StatusCode)
+		}
+		if a := w.finishLogin(victims); a.location() != shopURL+"/app" {
+			t.Errorf("the login under way ends with %d at %q\n%s", a.StatusCode, a.location(), a.body)
+		}
+	})
+}
+
 // sentCookies is the Cookie header the browser sends to the shop.
 func (w *world) sentCookies() string {
 	u, _ := url.Parse(shopURL)

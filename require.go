@@ -143,7 +143,8 @@ func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, v *visit, step a
 }
 
 // loginURL returns the address of a login that leads back to the requested page. For methods other
-// than GET and HEAD it leads back to the page in the Referer header, if that is on this site.
+// than GET and HEAD it leads back to the page in the Referer header, if that is on this site. An
+// address that cannot be a return path is left out: repeated, a long one would break proxies.
 func (g *Gate) loginURL(v *visit, r *http.Request, step attempt.Step) string {
 	returnTo := ""
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
@@ -151,6 +152,7 @@ func (g *Gate) loginURL(v *visit, r *http.Request, step attempt.Step) string {
 	} else if path, ours := strings.CutPrefix(r.Referer(), g.config.siteURL("/")); ours {
 		returnTo = "/" + path
 	}
+	returnTo = g.checkReturnTo(returnTo)
 	u := g.LoginURL(returnTo)
 	if step.Zero() {
 		return u

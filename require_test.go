@@ -98,6 +98,43 @@ func TestAdmitStrangers(t *testing.T) {
 	}
 }
 
+func TestAdmitLeavesOutWhatIsNoReturnPath(t *testing.T) {
+	for name, page := range map[string]string{
+		"an address of 900 KB":             "/app?" + strings.Repeat("%25", 300_000),
+		"an address just too long":         "/app?" + strings.Repeat("x", 2044),
+		"an address of 2 KB as it is seen": "/app?" + strings.Repeat("\u00e9", 1100),
+		"an address on another site":       "//evil.example/app",
+		"an address with an encoded slash": "/app/a%2f..%2fb",
+	} {
+		for _, headers := range [][]string{
+			{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"},
+			{"Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Accept: */*"},
+		} {
+			t.Run("F25 "+name+", "+headers[0], func(t *testing.T) {
+				w := newWorld(t)
+				w.guardedBy()
+				r := httptest.NewRequest(http.MethodGet, "/", nil)
+				r.URL.Path, r.URL.RawQuery, _ = strings.Cut(page, "?")
+				if path, err := url.PathUnescape(r.URL.Path); err == nil && path != r.URL.Path {
+					r.URL.Path, r.URL.RawPath = path, r.URL.Path
+				}
+				for _, h := range headers {
+					key, value, _ := strings.Cut(h, ": ")
+					r.Header.Set(key, value)
+				}
+				rec := w.direct(r)
+				if n := len(rec.Header().Get("Location")) + rec.Body.Len(); n > 300 {
+					t.Errorf("an answer of %d bytes", n)
+				}
+				text := rec.Header().Get("Location") + rec.Body.String()
+				if !strings.Contains(text, shopURL+"/auth/login") || strings.Contains(text, "return_to") {
+					t.Errorf("%d %.300s, want the login without a return path", rec.Code, text)
+				}
+			})
+		}
+	}
+}
+
 // answered fails unless a guard's answer has the outcome.
 func (w *world) answered(a answer, method string, want outcome, page string) {
 	w.Helper()
@@ -217,7 +254,7 @@ func TestNestedGates(t *testing.T) {
 	mux := http.NewServeMux()
 	protected := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, guarded) })
 	mux.Handle("/outer", outer.Require()(protected))
-	mux.Handle("/inner", inner.Require()(protected))
+	mux.Handle("/within", inner.Require()(protected))
 	mux.HandleFunc("/whoami", w.whoami)
 	w.login()
 
@@ -226,7 +263,7 @@ func TestNestedGates(t *testing.T) {
 		if a := w.get("/outer"); a.StatusCode != http.StatusOK {
 			t.Errorf("the outer gate's guard: %d", a.StatusCode)
 		}
-		if a := w.get("/inner"); a.location() != shopURL+"/inner/login?return_to=%2Finner" {
+		if a := w.get("/within"); a.location() != shopURL+"/inner/login?return_to=%2Fwithin" {
 			t.Errorf("the inner gate's guard: %d to %q, want its login", a.StatusCode, a.location())
 		}
 	})
@@ -589,6 +626,40 @@ func TestStepUpByAge(t *testing.T) {
 		a = w.finishLogin(w.authorization(a.location()).String())
 		if a.StatusCode != http.StatusBadGateway {
 			t.Errorf("a stronger login whose auth_time is ahead again: %d to %q", a.StatusCode, a.location())
+		}
+	})
+
+	in("C025 another user who answers a step-up does not come to its page", func(t *testing.T, w *world) {
+		const page = "/vault?to=mallory&amount=900"
+		w.login()
+		time.Sleep(10 * time.Minute)
+		w.guardedBy(oidcgate.MaxAge(5 * time.Minute))
+		u := w.authorization(w.get(page).location())
+		w.op.SetUser(oidcgatetest.User{Subject: "bob"})
+		if a := w.finishLogin(u.String()); a.location() != shopURL+"/" {
+			t.Errorf("bob: %d to %q, want the default path", a.StatusCode, a.location())
+		}
+		w.handler = w.gate.Wrap(w.shop())
+		if got := w.subject(); got != "bob" {
+			t.Errorf("signed in: %q, want bob", got)
+		}
+		time.Sleep(10 * time.Minute)
+		w.guardedBy(oidcgate.MaxAge(5 * time.Minute))
+		if a := w.finishLogin(w.authorization(w.get(page).location()).String()); a.location() != shopURL+page {
+			t.Errorf("bob's own: %d to %q, want the page", a.StatusCode, a.location())
+		}
+	})
+
+	in("C025 nor does one who is refused first and then tries again", func(t *testing.T, w *world) {
+		w.login()
+		time.Sleep(10 * time.Minute)
+		w.guardedBy(oidcgate.MaxAge(5 * time.Minute))
+		u := w.authorization(w.get("/vault?to=mallory").location())
+		w.op.SetUser(oidcgatetest.User{Subject: "bob"})
+		w.op.NextIDToken((*oidcgatetest.JWT).CorruptSignature)
+		a := w.finishLogin(u.String())
+		if a.StatusCode != http.StatusBadGateway || strings.Contains(a.body, "mallory") {
+			t.Errorf("%d, want a page without the way to alice's\n%s", a.StatusCode, a.body)
 		}
 	})
 

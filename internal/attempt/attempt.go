@@ -25,6 +25,7 @@ type Attempt struct {
 	ReturnTo    string    `json:"r"`
 	Start       time.Time `json:"t"`
 	Step        Step      `json:"u,omitzero"`
+	User        string    `json:"i,omitempty"` // whose step-up it is; see [UserOf]
 	Interactive bool      `json:"a,omitempty"` // a login without interaction failed; this one may ask
 
 	cookie string // the name of its cookie
@@ -60,6 +61,18 @@ func (a *Attempt) derive(label string) string {
 		panic(err) // only for more than 8160 bytes
 	}
 	return base64.RawURLEncoding.EncodeToString(key)
+}
+
+// UserOf returns what stands for a user in [Attempt.User].
+func UserOf(issuer, subject string) string {
+	sum := sha256.Sum256([]byte(issuer + "\x00" + subject))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// IsFor reports whether a user may go on to the attempt's return path. After a step-up, only the
+// user who was asked for it may: the page is what that user was about to do.
+func (a *Attempt) IsFor(issuer, subject string) bool {
+	return a.User == "" || a.User == UserOf(issuer, subject)
 }
 
 // Reference names the attempt in the store and in the session that it began.

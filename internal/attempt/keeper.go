@@ -50,8 +50,9 @@ func attemptBinding(cookie string) seal.Binding {
 	return seal.Binding{Purpose: "attempt", Name: cookie}
 }
 
-// Keep writes the attempt's cookie. It deletes the oldest attempts if there is no room. A return
-// path that is too long is replaced by the default path.
+// Keep writes the attempt's cookie. It deletes the oldest attempts if there is no room, and the
+// newest if a page of another site began this one. A return path that is too long is replaced by
+// the default path.
 func (k *Keeper) Keep(w http.ResponseWriter, r *http.Request, a Attempt) error {
 	a.cookie = k.cookieName(a.State())
 	value, err := k.Ring.SealText(attemptBinding(a.cookie), a)
@@ -84,7 +85,9 @@ func (k *Keeper) open(c *http.Cookie) (Attempt, bool) {
 }
 
 // makeRoom makes room for a new attempt of that size: it deletes the oldest attempts under way.
-// Browsers that began many logins would otherwise send more cookies than servers accept.
+// Browsers that began many logins would otherwise send more cookies than servers accept. A page of
+// another site can begin logins without end, in a window that it navigates: then the newest go, so
+// that the site deletes its own and not the login that its visitor is about to finish.
 func (k *Keeper) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
 	held := k.underWay(w, r)
 	for _, h := range held {
@@ -92,9 +95,13 @@ func (k *Keeper) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
 	}
 	for len(held) >= maxAttempts || size > maxAllCookie && len(held) > 0 {
 		k.Evicted()
-		k.Cookies.Clear(w, held[0].name)
-		size -= held[0].size
-		held = held[1:]
+		at := 0
+		if browser.IsCrossSite(r) {
+			at = len(held) - 1
+		}
+		k.Cookies.Clear(w, held[at].name)
+		size -= held[at].size
+		held = slices.Delete(held, at, at+1)
 	}
 }
 

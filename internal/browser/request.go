@@ -25,6 +25,10 @@ func IsNavigation(r *http.Request) bool {
 	return h.Get("X-Requested-With") == "" && takesHTML(h)
 }
 
+// IsCrossSite reports whether a page of another site caused the request (W3C Fetch Metadata).
+// Browsers that are older than that never say so.
+func IsCrossSite(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Site") == "cross-site" }
+
 func isPrefetch(h http.Header) bool {
 	return strings.Contains(h.Get("Sec-Purpose"), "prefetch") ||
 		strings.EqualFold(h.Get("Purpose"), "prefetch")
