@@ -2,6 +2,8 @@ package oidcgate
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 )
 
@@ -23,6 +25,9 @@ type bearer struct {
 	gate *Gate
 	ctx  context.Context
 }
+
+// Format keeps the visitor's context out of logs.
+func (b *bearer) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "oidcgate.Client") }
 
 // RoundTrip implements [http.RoundTripper]. It waits for a token no longer than r may take.
 func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -40,6 +40,8 @@ type upstream struct {
 	origin string // of the issuer
 	silent bool   // its logins are sent with prompt=none
 	client *op.Client
+
+	clientID string
 }
 
 // provider returns the provider of that name, or nil.

@@ -61,7 +61,10 @@ func warn(compiled *config, given Config) {
 }
 
 func newUpstream(g *Gate, p Provider) *upstream {
-	up := &upstream{name: p.Name, issuer: p.Issuer, silent: p.Request.Params["prompt"] == "none"}
+	up := &upstream{
+		name: p.Name, issuer: p.Issuer, clientID: p.ClientID,
+		silent: p.Request.Params["prompt"] == "none",
+	}
 	if u, err := url.Parse(p.Issuer); err == nil { // checked by compile
 		up.origin = u.Scheme + "://" + u.Host
 		up.label = cmp.Or(p.Name, u.Host)

@@ -1,12 +1,20 @@
 package oidcgate_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/internal/redistest"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 	"github.com/oidcgate/oidcgate/store"
 )
@@ -135,6 +143,127 @@ func TestAttacks(t *testing.T) {
 		}
 		if n := len(w.eventsOf(oidcgate.EventSessionUnreadable)); n > 2 {
 			t.Errorf("%d events for one request", n)
+		}
+	})
+}
+
+func TestSessionOfAnotherClient(t *testing.T) {
+	t.Run("C111 gates that share all but the client do not share sessions", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		w.op.AddClient(oidcgatetest.Client{ID: "back-office", Secret: secret, RedirectURLs: []string{shopURL + "/auth/callback"}})
+		w.open(oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "back-office", Auth: oidcgate.ClientSecretBasic(secret)})
+		if got := w.subject(); got != "" {
+			t.Errorf("signed in as %q with a session of the client \"shop\"", got)
+		}
+		if a := w.get("/app"); a.StatusCode != http.StatusSeeOther {
+			t.Errorf("a guard of the other client: %d", a.StatusCode)
+		}
+		w.login()
+		if got := w.subject(); got != "alice" {
+			t.Errorf("after a login of its own: signed in as %q", got)
+		}
+	})
+	t.Run("C111 a session whose audience is a list goes on", func(t *testing.T) {
+		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) {
+			p.Verification.TrustedAudiences = []string{"api"}
+		})
+		w.op.EveryIDToken(func(j *oidcgatetest.JWT) {
+			j.Claims["aud"], j.Claims["azp"] = []string{"api", "shop"}, "shop"
+		})
+		w.login()
+		if got := w.subject(); got != "alice" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
+}
+
+func TestContextShowsNothing(t *testing.T) {
+	for name, change := range map[string]func(*oidcgate.Config, *oidcgate.Provider){
+		"with values":    func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true },
+		"without values": func(*oidcgate.Config, *oidcgate.Provider) {},
+	} {
+		t.Run("C016 C055 the context of a request, "+name, func(t *testing.T) {
+			seen := &contextStore{Store: &store.Memory{}}
+			w := newWorld(t, change, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = seen })
+			w.login()
+			secrets := []string{w.cookie("__Host-oidcgate"), "alice", worldKey}
+			var texts []map[string]string
+			w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				ctx := r.Context()
+				if tok, err := w.gate.Token(ctx); err != nil {
+					t.Error(err)
+				} else {
+					secrets = append(secrets, tok.AccessToken)
+				}
+				below, cancel := context.WithCancel(context.WithValue(ctx, &secrets, "a value"))
+				defer cancel()
+				texts = append(texts, printed(t, ctx), printed(t, below), printed(t, struct{ Ctx context.Context }{ctx}),
+					printed(t, w.gate.Client(ctx)), printed(t, w.gate.Client(ctx).Transport))
+			}))
+			w.get("/")
+			seen.each(func(ctx context.Context) { texts = append(texts, printed(t, ctx)) })
+			if len(texts) < 6 {
+				t.Fatalf("%d values printed", len(texts))
+			}
+			for _, forms := range texts {
+				for form, text := range forms {
+					for _, secret := range secrets {
+						if strings.Contains(text, secret) || strings.Contains(text, fmt.Sprintf("%x", secret)) {
+							t.Errorf("%s shows %q:\n%.500s", form, secret, text)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// contextStore remembers the contexts of its calls.
+type contextStore struct {
+	store.Store
+	mu   sync.Mutex
+	seen []context.Context
+}
+
+func (s *contextStore) Get(ctx context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	s.seen = append(s.seen, ctx)
+	s.mu.Unlock()
+	return s.Store.Get(ctx, key)
+}
+
+func (s *contextStore) each(f func(context.Context)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ctx := range s.seen {
+		f(ctx)
+	}
+}
+
+func TestClientThatLeaves(t *testing.T) {
+	t.Run("F17 a client that leaves early says nothing about the store", func(t *testing.T) {
+		rdb := redistest.Start(t).Client(func(o *redis.Options) { o.ContextTimeoutEnabled = true })
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = patient(rdb) })
+		w.login()
+		cookie := w.sentCookies()
+		for i := range 300 { // each leaves a little later: before, during and after the read
+			ctx, leave := context.WithCancel(t.Context())
+			if i == 0 {
+				leave()
+			}
+			left := time.AfterFunc(time.Duration(i)*5*time.Microsecond, leave)
+			r := httptest.NewRequest(http.MethodGet, "/app", nil)
+			r.Header.Set("Cookie", cookie)
+			w.direct(r.WithContext(ctx))
+			left.Stop()
+			leave()
+		}
+		if events := w.eventsOf(oidcgate.EventStoreUnavailable); len(events) != 0 {
+			t.Errorf("%d events: %+v", len(events), events[0])
+		}
+		if got := w.subject(); got != "alice" {
+			t.Errorf("afterwards signed in as %q", got)
 		}
 	})
 }

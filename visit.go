@@ -3,6 +3,9 @@ package oidcgate
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"sync"
@@ -40,6 +43,16 @@ func (v *visit) Value(key any) any {
 	}
 	return v.Context.Value(key)
 }
+
+// String says where the context comes from, as those of package context do. It shows neither the
+// session id nor whose session it is.
+func (v *visit) String() string { return fmt.Sprint(v.Context) + ".WithVisit" }
+
+// Format keeps %+v and %#v from printing the fields.
+func (v *visit) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, v.String()) }
+
+// LogValue implements [slog.LogValuer].
+func (v *visit) LogValue() slog.Value { return slog.StringValue(v.String()) }
 
 // visitFrom returns the visit that g gave the request, or nil: a guard trusts its own gate only.
 func visitFrom(ctx context.Context, g *Gate) *visit {
@@ -157,11 +170,11 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 	return v
 }
 
-// knows reports whether an identity comes from a provider of this gate. Sessions of a provider that
-// was removed from the configuration, or replaced by another, are not accepted.
+// knows reports whether an identity comes from a provider of this gate, for its client. Sessions of
+// a provider or client that was removed from the configuration, or replaced, are not accepted.
 func (g *Gate) knows(id *session.Identity) bool {
 	up := g.provider(id.Provider)
-	return up != nil && up.issuer == id.Issuer()
+	return up != nil && up.issuer == id.Issuer() && id.HasAudience(up.clientID)
 }
 
 // upstreamOf returns the provider of a session, or nil: an identity of NewContext has no session.

@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"time"
 )
@@ -35,6 +36,9 @@ const (
 	stateSize = 43 // 256 bits in base64url
 	seedSize  = 32
 )
+
+// Format keeps the seed out of logs.
+func (Attempt) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "attempt") }
 
 // Begin gives an attempt at the named provider its seed and the time of now.
 func (a *Attempt) Begin(provider string) error {

@@ -2,6 +2,8 @@ package op
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/url"
@@ -22,6 +24,12 @@ type Tokens struct {
 	Expiry       time.Time // of the access token; zero if the provider did not say
 	Scope        string    // as granted; empty if it is what was asked for
 }
+
+// Format keeps the tokens out of logs.
+func (Tokens) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "REDACTED") }
+
+// MarshalText is like Format, for encoding/json and log/slog.
+func (Tokens) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
 
 // exchange redeems a code (RFC 6749, 4.1.3). The code is sent once. A provider must take a
 // second request with it for a replay and revoke the tokens it issued (4.1.2), so a refusal or

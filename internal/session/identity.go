@@ -32,6 +32,20 @@ func (id *Identity) Subject() string { return textMember(id.IDToken, "sub") }
 // ProviderSessionID returns "sid", or "" where there is none.
 func (id *Identity) ProviderSessionID() string { return textMember(id.IDToken, "sid") }
 
+// HasAudience reports whether the ID Token is for that client, by "aud".
+func (id *Identity) HasAudience(clientID string) bool {
+	aud, _ := id.IDToken.Get("aud")
+	if one, ok := aud.Str(); ok {
+		return one == clientID
+	}
+	for e := range aud.Elements() {
+		if one, ok := e.Str(); ok && one == clientID {
+			return true
+		}
+	}
+	return false
+}
+
 // AuthTime returns "auth_time", or the zero time.
 func (id *Identity) AuthTime() time.Time { return dateMember(id.IDToken, "auth_time") }
 

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -307,4 +308,22 @@ func (p *provider) Revoke(_ context.Context, _ *session.Identity, refreshToken s
 // failure is why the provider gives no good answer.
 func failure(k session.FailureKind, r event.Reason) error {
 	return &session.Failure{Kind: k, Reason: cmp.Or(r, "reason"), Err: errors.New("the cause")}
+}
+
+func TestTokensShowNothing(t *testing.T) {
+	tokens := session.NewTokens(&session.ProviderTokens{AccessToken: "s3cret-a", RefreshToken: "s3cret-r", IDToken: "s3cret-i"}, "s3cret-n")
+	for _, value := range []any{tokens, *tokens, tokens.ProviderTokens, &tokens.ProviderTokens, []any{tokens}} {
+		t.Run(fmt.Sprintf("C016 C055 a %T", value), func(t *testing.T) {
+			var text, jsonLog bytes.Buffer
+			slog.New(slog.NewTextHandler(&text, nil)).Info("m", "value", value)
+			slog.New(slog.NewJSONHandler(&jsonLog, nil)).Info("m", "value", value)
+			shown := text.String() + jsonLog.String()
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+				shown += fmt.Sprintf(verb, value)
+			}
+			if strings.Contains(shown, "s3cret") {
+				t.Error(shown)
+			}
+		})
+	}
 }

@@ -2,7 +2,9 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"hash/crc32"
+	"io"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -17,6 +19,12 @@ type ProviderTokens struct {
 	Expiry       time.Time // of the access token; zero when the provider did not say
 	Scope        string
 }
+
+// Format keeps the tokens out of logs, also where they are part of [Tokens].
+func (ProviderTokens) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, redacted) }
+
+// MarshalText returns REDACTED, for encoding/json and log/slog.
+func (ProviderTokens) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // Tokens are the provider's tokens of a session.
 type Tokens struct {

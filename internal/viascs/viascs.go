@@ -9,6 +9,7 @@ package viascs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -49,6 +50,9 @@ func (c *call) Value(key any) any {
 	}
 	return nil
 }
+
+// Format keeps the session and its tokens out of logs.
+func (c *call) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "%v", c.Context) }
 
 // Load returns the session of an id. The error is session.ErrGone or wraps session.ErrStore.
 func (s *Sessions) Load(ctx context.Context, id session.ID) (*session.Session, error) {
