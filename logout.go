@@ -64,6 +64,7 @@ func parseForm(w http.ResponseWriter, r *http.Request) error {
 func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
 	v := g.load(w, r)
 	if v.identity == nil && v.err == nil {
+		g.forget(w, r, v)
 		g.showSignedOut(w, r)
 		return
 	}

@@ -258,7 +258,7 @@ func TestClaimsCannotBeReadAgain(t *testing.T) {
 		if got := f.subject(); got != "" {
 			t.Errorf("signed in as %q", got)
 		}
-		f.get("/public", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+		f.get("/app", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
 		if f.cookie("__Host-oidcgate") != "" {
 			t.Error("the cookie stays")
 		}

@@ -124,6 +124,7 @@ func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, v *visit, step a
 		Status: http.StatusUnauthorized, Title: "Login required", Text: "You are not signed in.",
 		Links: []Link{{loginURL, "Log in"}},
 	}
+	g.forget(w, r, v)
 	switch {
 	case browser.IsNavigation(r):
 		page.Redirect(w, loginURL)

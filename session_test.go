@@ -331,18 +331,21 @@ func TestSessionEndsInTime(t *testing.T) {
 		expired(w, "idle")
 	})
 
-	t.Run("the cookie of a session that is over goes with the next navigation, and only once", func(t *testing.T) {
+	t.Run("the cookie of a session that is over goes with the guard's answer to the next navigation, and only once", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.login()
 			time.Sleep(2 * time.Hour)
-			if a := w.get("/public", "Sec-Fetch-Mode: cors"); clears(a.Header) {
+			if a := w.get("/app", "Sec-Fetch-Mode: cors"); clears(a.Header) {
 				t.Error("the answer to a script clears the cookie: it may arrive after a new login")
 			}
-			if a := w.get("/public"); !clears(a.Header) {
-				t.Error("the answer to a navigation leaves the cookie")
+			if a := w.get("/public"); clears(a.Header) {
+				t.Error("an answer of the application's, which caches may share, clears the cookie")
 			}
-			if a := w.get("/public"); len(a.Cookies()) != 0 {
+			if a := w.get("/app"); !clears(a.Header) {
+				t.Error("the guard's answer to a navigation leaves the cookie")
+			}
+			if a := w.get("/app"); len(a.Cookies()) != 0 {
 				t.Errorf("and the next sets %v", a.Cookies())
 			}
 		})
@@ -479,11 +482,40 @@ func TestCookieIsJunk(t *testing.T) {
 			if _, all := records.count(); all != row.reads {
 				t.Errorf("%d commands of the store, want %d: %+v", all, row.reads, records.since())
 			}
+			if clears(rec.Header()) {
+				t.Error("the cookie's deletion is on an answer of the application")
+			}
+			rec = w.requestAs("/app", sessionCookie+"="+row.cookie)
 			if row.cookie != "" && !strings.ContainsAny(row.cookie, "\x00é") && !clears(rec.Header()) {
-				t.Error("the cookie is left in the browser")
+				t.Error("the guard leaves the cookie in the browser")
 			}
 			if got := w.signedInAs(row.cookie); got != "" {
 				t.Errorf("signed in as %q", got)
+			}
+		})
+	}
+
+	for name, cookie := range map[string]string{
+		"malformed": sessionCookie + "=x",
+		"two":       sessionCookie + "=" + good + "; " + sessionCookie + "=" + strings.Repeat("B", 43),
+		"unknown":   sessionCookie + "=" + good,
+	} {
+		t.Run("C115 its deletion is not on an answer that the application lets caches share: "+name, func(t *testing.T) {
+			w := newWorld(t)
+			w.handler = w.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("Cache-Control", "public, max-age=600")
+				_, _ = rw.Write([]byte("logo"))
+			}))
+			if rec := w.requestAs("/logo", cookie); rec.Header().Get("Set-Cookie") != "" {
+				t.Errorf("%v", rec.Header())
+			}
+			w.handler = w.gate.Wrap(w.gate.Require()(http.NotFoundHandler()))
+			rec := w.requestAs("/app", cookie)
+			if !clears(rec.Header()) || rec.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("the guard leaves the cookie in the browser: %v", rec.Header())
+			}
+			if rec := w.requestAs("/auth/login", cookie); !clears(rec.Header()) {
+				t.Errorf("the login leaves the cookie in the browser: %v", rec.Header())
 			}
 		})
 	}
@@ -499,7 +531,7 @@ func TestCookieIsJunk(t *testing.T) {
 			{sessionCookie + "=" + id, other},
 		} {
 			rec := w.requestAs("/whoami", cookies...)
-			if rec.Code != http.StatusUnauthorized || !clears(rec.Header()) {
+			if rec.Code != http.StatusUnauthorized || clears(rec.Header()) {
 				t.Errorf("%q: status %d, cleared %v", cookies, rec.Code, clears(rec.Header()))
 			}
 		}
@@ -588,15 +620,18 @@ func TestRecordIsUnreadable(t *testing.T) {
 				w.login()
 				key := records.record(t, "s:")
 				records.put(t, key, row.spoil(records.value(t, key)))
-				a := w.get("/public")
-				if a.StatusCode != http.StatusOK || !clears(a.Header) {
-					t.Errorf("status %d, cookie cleared %v", a.StatusCode, clears(a.Header))
+				if a := w.get("/public"); a.StatusCode != http.StatusOK || clears(a.Header) {
+					t.Errorf("the application's answer: status %d, cookie cleared %v", a.StatusCode, clears(a.Header))
+				}
+				if a := w.get("/app"); a.StatusCode != http.StatusSeeOther || !clears(a.Header) {
+					t.Errorf("the guard's: status %d, cookie cleared %v", a.StatusCode, clears(a.Header))
 				}
 				if got := w.subject(); got != "" {
 					t.Errorf("signed in as %q", got)
 				}
-				if e := w.eventsOf(oidcgate.EventSessionUnreadable); len(e) != 1 || e[0].Reason != row.reason {
-					t.Errorf("events %+v, want one with the reason %q", e, row.reason)
+				e := w.eventsOf(oidcgate.EventSessionUnreadable)
+				if len(e) == 0 || len(e) > 2 || row.deleted && len(e) != 1 || e[0].Reason != row.reason {
+					t.Errorf("events %+v, want those with the reason %q", e, row.reason)
 				}
 				if records.has(key) == row.deleted {
 					t.Errorf("the record is there: %v", records.has(key))

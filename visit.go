@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -29,6 +30,8 @@ type visit struct {
 	once    sync.Once
 	renewed *Identity
 	stale   error
+
+	deadCookie bool // the request has a session cookie that opens no session
 
 	// The URL as Wrap saw it. StripPrefix and Mount change the URL that the guard sees.
 	path, rawPath, rawQuery string
@@ -151,15 +154,14 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 	v.path, v.rawPath, v.rawQuery = r.URL.Path, r.URL.RawPath, r.URL.RawQuery
 	header := w.Header()
 	header.Add("Vary", "Cookie")
-	id, ok := g.sessionCookie(w, r)
-	if !ok {
+	v.cookieID, v.deadCookie = g.sessionCookie(r)
+	if v.cookieID == "" {
 		return v
 	}
-	v.cookieID = id
-	s, err := g.sessions.Load(v, id)
+	s, err := g.sessions.Load(v, v.cookieID)
 	switch {
 	case errors.Is(err, session.ErrGone), err == nil && !g.knows(&s.Identity):
-		g.forget(w, r)
+		v.deadCookie = true
 		return v
 	case err != nil:
 		v.err = err
@@ -168,6 +170,17 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 	v.signIn(s)
 	header.Set("Cache-Control", "private, no-cache")
 	return v
+}
+
+// forget deletes a cookie that opens no session. The gate calls it for its own answers only, which
+// no cache keeps: a shared cache that kept an answer of the application would sign out everybody
+// who loads it. And it deletes only where the visitor navigates to a page. The answer to any other
+// request may arrive late, after a new login in another tab, and would delete the new cookie. So
+// may the answer to a repeated callback whose first answer brings the new session.
+func (g *Gate) forget(w http.ResponseWriter, r *http.Request, v *visit) {
+	if v.deadCookie && browser.IsNavigation(r) {
+		g.cookies.Clear(w, g.config.Site.CookieName)
+	}
 }
 
 // knows reports whether an identity comes from a provider of this gate, for its client. Sessions of
@@ -198,7 +211,9 @@ func (v *visit) current() (*Identity, error) {
 		switch {
 		case err == nil:
 			v.renewed = identityOf(s, v.gate.config.IdleTimeout)
-		case !errors.Is(err, session.ErrGone):
+		case errors.Is(err, session.ErrGone):
+			v.deadCookie = true
+		default:
 			v.stale = err
 		}
 	})
