@@ -34,10 +34,12 @@ func TestCookies(t *testing.T) {
 		match(a, attempt+`=[A-Za-z0-9_-]+; Path=/; Max-Age=600; HttpOnly; Secure; SameSite=Lax`)
 		match(w.finishLogin(a.location()),
 			attempt+`=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax`,
-			`__Host-oidcgate=[A-Za-z0-9_-]{43}; Path=/; HttpOnly; Secure; SameSite=Lax`)
+			`__Host-oidcgate=[A-Za-z0-9_-]{43}; Path=/; HttpOnly; Secure; SameSite=Lax`,
+			`__Host-oidcgate-rounds=[A-Za-z0-9_-]+; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax`)
 		a = w.logout(sameOrigin)
 		match(a,
 			`__Host-oidcgate=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax`,
+			`__Host-oidcgate-rounds=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax`,
 			`__Host-oidcgate-logout=[A-Za-z0-9_-]+; Path=/; Max-Age=600; HttpOnly; Secure; SameSite=Lax`)
 		match(w.get(w.get(a.location()).location()),
 			`__Host-oidcgate-logout=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax`)
@@ -67,7 +69,7 @@ func TestCookies(t *testing.T) {
 	t.Run("C104 the name can be chosen, and names the others", func(t *testing.T) {
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Site.CookieName = "__Host-shop" })
 		w.login()
-		if names := w.cookieNames(""); !slices.Equal(names, []string{"__Host-shop"}) {
+		if names := w.cookieNames(""); !slices.Equal(names, []string{"__Host-shop", "__Host-shop-rounds"}) {
 			t.Errorf("cookies %v", names)
 		}
 	})

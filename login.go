@@ -1,6 +1,8 @@
 package oidcgate
 
 import (
+	"cmp"
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -49,7 +51,24 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 	if !step.Zero() {
 		a.User = attempt.UserOf(v.identity.Issuer(), v.identity.Subject())
 	}
+	if refused := g.checkRounds(w, r, v); refused != nil {
+		refused.retry = returnTo
+		g.fail(w, r, up, refused)
+		return
+	}
 	g.startLogin(w, r, up, a)
+}
+
+// checkRounds refuses a login when the sessions of those before it were gone at once.
+func (g *Gate) checkRounds(w http.ResponseWriter, r *http.Request, v *visit) *LoginError {
+	// A guard says what was gone. It may be at another replica.
+	gone := cmp.Or(attempt.Gone(r.URL.Query().Get("gone")), v.gone)
+	if v.identity != nil && gone == "" || !g.attempts.IsLoop(w, r) {
+		return nil
+	}
+	status, reason, hint := attempt.Loop(gone)
+	err := errors.New("the sessions of the logins before were gone at once")
+	return &LoginError{Status: status, Reason: Reason(reason), Hint: hint, Err: err}
 }
 
 // unnamed is the value of the parameter provider for the provider whose name is empty.

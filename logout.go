@@ -134,6 +134,7 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 		return "", err
 	}
 	g.cookies.Clear(w, g.config.Site.CookieName)
+	g.attempts.ForgetRounds(w, r)
 	return hint, nil
 }
 

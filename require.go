@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -153,14 +154,18 @@ func (g *Gate) loginURL(v *visit, r *http.Request, step attempt.Step) string {
 	} else if path, ours := strings.CutPrefix(r.Referer(), g.config.siteURL("/")); ours {
 		returnTo = "/" + path
 	}
-	returnTo = g.checkReturnTo(returnTo)
-	u := g.LoginURL(returnTo)
-	if step.Zero() {
-		return u
+	query := url.Values{}
+	if returnTo = g.checkReturnTo(returnTo); returnTo != "" {
+		query.Set("return_to", returnTo)
 	}
-	sep := "?"
-	if returnTo != "" {
-		sep = "&"
+	if v.gone != "" {
+		query.Set("gone", string(v.gone)) // see checkRounds
 	}
-	return u + sep + "step=" + g.attempts.SealStep(string(v.id()), step)
+	if !step.Zero() {
+		query.Set("step", g.attempts.SealStep(string(v.id()), step))
+	}
+	if len(query) == 0 {
+		return g.LoginURL("")
+	}
+	return g.LoginURL("") + "?" + query.Encode()
 }

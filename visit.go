@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
@@ -31,7 +32,7 @@ type visit struct {
 	renewed *Identity
 	stale   error
 
-	deadCookie bool // the request has a session cookie that opens no session
+	gone attempt.Gone // why the request's session cookie opens no session; "" if it does, or is none
 
 	// The URL as Wrap saw it. StripPrefix and Mount change the URL that the guard sees.
 	path, rawPath, rawQuery string
@@ -154,14 +155,16 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 	v.path, v.rawPath, v.rawQuery = r.URL.Path, r.URL.RawPath, r.URL.RawQuery
 	header := w.Header()
 	header.Add("Vary", "Cookie")
-	v.cookieID, v.deadCookie = g.sessionCookie(r)
-	if v.cookieID == "" {
+	if v.cookieID, v.gone = g.sessionCookie(r); v.cookieID == "" {
 		return v
 	}
 	s, err := g.sessions.Load(v, v.cookieID)
 	switch {
+	case errors.Is(err, session.ErrForeign):
+		v.gone = attempt.GoneKey
+		return v
 	case errors.Is(err, session.ErrGone), err == nil && !g.knows(&s.Identity):
-		v.deadCookie = true
+		v.gone = attempt.GoneSession
 		return v
 	case err != nil:
 		v.err = err
@@ -178,7 +181,7 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 // request may arrive late, after a new login in another tab, and would delete the new cookie. So
 // may the answer to a repeated callback whose first answer brings the new session.
 func (g *Gate) forget(w http.ResponseWriter, r *http.Request, v *visit) {
-	if v.deadCookie && browser.IsNavigation(r) {
+	if v.gone != "" && browser.IsNavigation(r) {
 		g.cookies.Clear(w, g.config.Site.CookieName)
 	}
 }
@@ -212,7 +215,7 @@ func (v *visit) current() (*Identity, error) {
 		case err == nil:
 			v.renewed = identityOf(s, v.gate.config.IdleTimeout)
 		case errors.Is(err, session.ErrGone):
-			v.deadCookie = true
+			v.gone = attempt.GoneSession
 		default:
 			v.stale = err
 		}

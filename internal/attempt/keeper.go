@@ -16,7 +16,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/seal"
 )
 
-// Keeper keeps attempts and logouts in cookies. Every field is needed.
+// Keeper keeps attempts, logouts and rounds in cookies. Every field is needed.
 type Keeper struct {
 	Ring        *seal.Ring
 	Cookies     browser.Cookies

@@ -242,6 +242,26 @@ var Reasons = []Group{
 				"clocks of the replicas.",
 		},
 		{
+			Name: string(ReasonLoopNoCookie),
+			Means: "The browser logged in three times within a minute and never sent the session's " +
+				"cookie afterwards, or sent one that is none.",
+			Do: "Nothing for single ones: the browser blocks the cookie. For many, look for what drops, " +
+				"deletes or sets it: a proxy, or another application on this host.",
+		},
+		{
+			Name: string(ReasonLoopKeyUnknown),
+			Means: "The browser logged in three times within a minute, and a replica could not read its " +
+				"session each time.",
+			Do: "Give all replicas the same keys and the same version.",
+		},
+		{
+			Name: string(ReasonLoopSessionLost),
+			Means: "The browser logged in three times within a minute, and its session was gone each " +
+				"time.",
+			Do: "Look at the store: whether it evicts keys (Redis: use noeviction), loses writes at a " +
+				"failover, or is another one for each replica.",
+		},
+		{
 			Name:  string(ReasonStateReplayed),
 			Means: "A response was sent twice: by a reload, or by somebody else who has the code.",
 			Do:    "Nothing for single ones.",

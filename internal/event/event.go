@@ -69,6 +69,9 @@ const (
 	ReasonResponseInvalid      Reason = "response_invalid"
 	ReasonProviderError        Reason = "op_error:"
 	ReasonStateMismatch        Reason = "state_mismatch"
+	ReasonLoopNoCookie         Reason = "loop_no_cookie"
+	ReasonLoopKeyUnknown       Reason = "loop_key_unknown"
+	ReasonLoopSessionLost      Reason = "loop_session_lost"
 
 	// The application.
 	ReasonPolicyDenied    Reason = "policy_denied"

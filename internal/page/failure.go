@@ -19,6 +19,15 @@ func LoginFailed(status int, reason event.Reason) (title, text string) {
 	case reason == event.ReasonUnknownState || reason == event.ReasonStateBrowserMismatch:
 		return "Login not found", "This login did not begin in this browser, or it is over. " +
 			"Please log in again; your browser must accept cookies."
+	case reason == event.ReasonLoopNoCookie:
+		return "Your browser keeps no cookie", "You logged in several times, but your browser did not " +
+			"keep this site's cookie. Allow cookies for this site, then log in again."
+	case reason == event.ReasonLoopKeyUnknown:
+		return "You cannot stay signed in", "You logged in several times, and each time your session " +
+			"could not be read. This is a fault of this site; please tell us the reference."
+	case reason == event.ReasonLoopSessionLost:
+		return "You cannot stay signed in", "You logged in several times, and each time your session " +
+			"was gone at once. This is a fault of this site; please tell us the reference."
 	case reason == event.ReasonProviderError+"access_denied": // "op_error:access_denied"
 		return "Login cancelled", "The login was cancelled, or your account may not use this service."
 	case reason == event.ReasonStoreError:

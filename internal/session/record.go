@@ -77,6 +77,9 @@ var (
 	errForeign = &gone{"the record has a key or a version that this replica does not know"}
 )
 
+// ErrForeign is an [ErrGone]: the record is there, and other replicas may read it.
+var ErrForeign error = errForeign
+
 // gone is a kind of ErrGone.
 type gone struct{ why string }
 

@@ -1,0 +1,112 @@
+package attempt
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/seal"
+)
+
+// Sessions that vanish at once send a browser round and round between guard, login and provider:
+// the guard finds no session, the provider knows the user and asks nothing, the login succeeds, and
+// the session is gone again. A round is a login that begins without a session soon after another
+// has succeeded in this browser. Rounds are counted in a cookie, so that they cost the store
+// nothing. However many tabs begin a login at the same time, that is one round: it takes a success
+// in between to count the next.
+
+const (
+	maxRounds = 3           // so many are a loop
+	roundTime = time.Minute // in which they are a loop
+)
+
+// rounds is kept sealed in a cookie after a login.
+type rounds struct {
+	Count int       `json:"n,omitempty"`
+	First time.Time `json:"f,omitzero"`  // when the first of them was counted
+	Login time.Time `json:"t"`           // when the last login succeeded
+	Begun bool      `json:"b,omitempty"` // a round was counted since then
+}
+
+func (k *Keeper) roundsCookie() string { return k.Name + "-rounds" }
+
+func (k *Keeper) roundsBinding() seal.Binding {
+	return seal.Binding{Purpose: "rounds", Name: k.roundsCookie()}
+}
+
+// openRounds returns the rounds of this browser, and false if no login has succeeded lately.
+func (k *Keeper) openRounds(r *http.Request) (rounds, bool) {
+	c, err := r.Cookie(k.roundsCookie())
+	if err != nil {
+		return rounds{}, false
+	}
+	var n rounds
+	err = k.Ring.OpenText(k.roundsBinding(), c.Value, &n)
+	return n, err == nil && time.Since(n.Login) < roundTime
+}
+
+func (k *Keeper) keepRounds(w http.ResponseWriter, n rounds) {
+	if text, err := k.Ring.SealText(k.roundsBinding(), n); err == nil {
+		k.Cookies.Set(w, k.roundsCookie(), text, roundTime)
+	}
+}
+
+// LoggedIn notes that a login has succeeded.
+func (k *Keeper) LoggedIn(w http.ResponseWriter, r *http.Request) {
+	n, _ := k.openRounds(r)
+	n.Login, n.Begun = time.Now(), false
+	k.keepRounds(w, n)
+}
+
+// IsLoop counts a login that begins without a session, and reports whether it is one round too
+// many. Then it counts from zero again.
+func (k *Keeper) IsLoop(w http.ResponseWriter, r *http.Request) bool {
+	n, ok := k.openRounds(r)
+	if !ok || n.Begun {
+		return false
+	}
+	if time.Since(n.First) >= roundTime {
+		n.Count, n.First = 0, time.Now()
+	}
+	n.Count, n.Begun = n.Count+1, true
+	if n.Count >= maxRounds {
+		k.Cookies.Clear(w, k.roundsCookie())
+		return true
+	}
+	k.keepRounds(w, n)
+	return false
+}
+
+// ForgetRounds is called at a logout: the next login is none that goes round.
+func (k *Keeper) ForgetRounds(w http.ResponseWriter, r *http.Request) {
+	if _, err := r.Cookie(k.roundsCookie()); err == nil {
+		k.Cookies.Clear(w, k.roundsCookie())
+	}
+}
+
+// Gone says why a request had no session, though it had a session cookie. A guard that sends the
+// browser to the login says so in the login's address, because it deletes the cookie.
+type Gone string
+
+// The reasons. "" means that there was no cookie, or a session.
+const (
+	GoneSession Gone = "session" // the store has no such session
+	GoneKey     Gone = "key"     // this replica cannot read it
+	GoneCookie  Gone = "cookie"  // the cookie is malformed, or there twice
+)
+
+// Loop says why a browser goes round, by what the guard said.
+func Loop(gone Gone) (status int, reason event.Reason, hint string) {
+	switch gone {
+	case "", GoneCookie:
+		return http.StatusBadRequest, event.ReasonLoopNoCookie,
+			"the browser keeps the cookies of logins but not that of the session; if many do, look for " +
+				"what drops, deletes or sets it: a proxy, another application on this host"
+	case GoneKey:
+		return http.StatusInternalServerError, event.ReasonLoopKeyUnknown,
+			"give all replicas the same Keys, and the same version of this service"
+	}
+	return http.StatusInternalServerError, event.ReasonLoopSessionLost,
+		"look at the store: does it evict keys (Redis: use noeviction), lose writes at a failover, or " +
+			"is it another one for each replica?"
+}

@@ -1,0 +1,162 @@
+package oidcgate_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// forgetfulStore loses every session at once.
+type forgetfulStore struct{ store.Store }
+
+func (forgetfulStore) Get(context.Context, string) ([]byte, error) { return nil, store.ErrNotFound }
+
+// jarWithout is a browser that does not keep one cookie.
+type jarWithout struct {
+	*cookiejar.Jar
+	name string
+}
+
+func (j jarWithout) SetCookies(u *url.URL, cookies []*http.Cookie) {
+	for _, c := range cookies {
+		if c.Name != j.name {
+			j.Jar.SetCookies(u, []*http.Cookie{c})
+		}
+	}
+}
+
+// follow navigates to a page and goes where the browser is sent, at most so many times.
+func (w *world) follow(page string, most int) answer {
+	w.Helper()
+	a := w.get(page, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+	for i := 0; a.location() != "" && i < most; i++ {
+		a = w.get(a.location(), "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+	}
+	return a
+}
+
+func TestLoginLoop(t *testing.T) {
+	loses := func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = forgetfulStore{c.Store} }
+	// split has the gate's routes at one replica and the pages at another, which has other keys.
+	split := func(w *world) {
+		routes, first := w.handler, w.gate
+		provider := oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+		w.config.Keys = mustKeys(w.T, newKey)
+		w.open(provider)
+		pages := w.handler
+		w.gate = first // it tells of the login
+		w.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/auth/") {
+				routes.ServeHTTP(rw, r)
+				return
+			}
+			pages.ServeHTTP(rw, r)
+		})
+	}
+	for _, tt := range []struct {
+		name    string
+		change  change
+		arrange func(*world)
+		status  int
+		reason  oidcgate.Reason
+		says    string
+	}{
+		{"the store loses sessions", loses, func(*world) {}, 500, "loop_session_lost", "session was gone"},
+		{"the replicas have different keys", func(*oidcgate.Config, *oidcgate.Provider) {}, split, 500, "loop_key_unknown", "could not be read"},
+		{"the browser does not keep the session's cookie", func(*oidcgate.Config, *oidcgate.Provider) {}, func(w *world) {
+			w.browser.Jar = jarWithout{w.browser.Jar.(*cookiejar.Jar), sessionCookie}
+		}, 400, "loop_no_cookie", "cookies"},
+	} {
+		t.Run("R-DOS-3 F20 "+tt.name+": three rounds, then a page that says so", func(t *testing.T) {
+			w := newWorld(t, tt.change)
+			tt.arrange(w)
+			a := w.follow("/app", 60)
+			w.denied(a, tt.status, tt.reason)
+			if !strings.Contains(a.body, tt.says) {
+				t.Errorf("the page does not say %q:\n%s", tt.says, a.body)
+			}
+			if n := w.op.Count(oidcgatetest.Token); n != 3 {
+				t.Errorf("%d logins, want 3", n)
+			}
+			if failed := w.eventsOf(oidcgate.EventLoginFailed); len(failed) != 1 || failed[0].Hint == "" {
+				t.Errorf("events %+v, want one with a hint", failed)
+			}
+			if a := w.follow("/app", 4); !strings.HasPrefix(a.location(), shopURL+"/") || a.StatusCode != http.StatusSeeOther {
+				t.Errorf("a new try: %d to %q, want a login", a.StatusCode, a.location())
+			}
+		})
+	}
+
+	t.Run("R-DOS-3 rounds that take longer than a minute are none", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, loses)
+			for range 8 {
+				if a := w.follow("/app", 3); !strings.HasPrefix(a.location(), shopURL+"/app") {
+					t.Fatalf("%d to %q, want the page after the login\n%s", a.StatusCode, a.location(), a.body)
+				}
+				time.Sleep(31 * time.Second)
+			}
+		})
+	})
+}
+
+// What people do is no loop.
+func TestNoLoginLoop(t *testing.T) {
+	inBubble(t, "R-DOS-3 F29 restored tabs that all begin a login, again and again", func(t *testing.T) {
+		w := newWorld(t)
+		shop, _ := url.Parse(shopURL)
+		for range 6 {
+			var tabs []string
+			for range 7 {
+				tabs = append(tabs, w.authorization(w.get("/app").location()).String())
+			}
+			for _, tab := range tabs {
+				if a := w.finishLogin(tab); a.location() != shopURL+"/app" {
+					t.Fatalf("a tab ends with %d at %q\n%s", a.StatusCode, a.location(), a.body)
+				}
+			}
+			// The browser ends. It forgets the session's cookie, but not those with an age.
+			w.browser.Jar.SetCookies(shop, []*http.Cookie{{Name: sessionCookie, Path: "/", MaxAge: -1}})
+			time.Sleep(35 * time.Second)
+		}
+	})
+
+	t.Run("R-DOS-3 logins and logouts in quick succession", func(t *testing.T) {
+		w := newWorld(t)
+		for range 6 {
+			w.login()
+			if a := w.logout(sameOrigin); a.StatusCode != http.StatusSeeOther {
+				t.Fatalf("logout: %d", a.StatusCode)
+			}
+		}
+	})
+
+	t.Run("R-DOS-3 one user after another, without a logout", func(t *testing.T) {
+		w := newWorld(t)
+		for range 6 {
+			if a := w.finishLogin(w.authorization("/auth/login").String()); a.StatusCode != http.StatusSeeOther {
+				t.Fatalf("login: %d\n%s", a.StatusCode, a.body)
+			}
+		}
+	})
+
+	inBubble(t, "R-DOS-3 a session that was ended elsewhere, twice", func(t *testing.T) {
+		w := newWorld(t)
+		for range 3 {
+			w.login()
+			if _, err := w.gate.Sessions().EndUser(t.Context(), w.op.Issuer(), "alice"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second) // logouts count seconds
+		}
+	})
+}
