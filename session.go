@@ -27,8 +27,11 @@ func (g *Gate) beginSession(
 	ctx context.Context, w http.ResponseWriter, id *Identity, t *session.Tokens,
 ) (session.Handle, error) {
 	b := viascs.Beginning{Identity: *id.record(), Tokens: t}
+	b.Latest = b.Identity.SessionExpiry()
 	if g.config.Tokens.EndWithAccessToken && t.RefreshToken == "" {
-		b.Latest = g.keeper.Expires(t)
+		if end := g.keeper.Expires(t); b.Latest.IsZero() || end.Before(b.Latest) {
+			b.Latest = end
+		}
 	}
 	begun, err := g.sessions.Begin(ctx, w, b)
 	return g.keeper.Handle(begun), err

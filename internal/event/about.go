@@ -513,6 +513,11 @@ var Reasons = []Group{
 	}},
 	{"Userinfo", []About{
 		{
+			Name:  string(ReasonSessionExpiry),
+			Means: "The session_expiry of the ID Token is no time in seconds, or it is past.",
+			Do:    "Ask the provider's operator, and compare the clocks.",
+		},
+		{
 			Name:  string(ReasonUserinfoSubject),
 			Means: "The userinfo answer is about another user.",
 			Do:    "Ask the provider's operator.",

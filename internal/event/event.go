@@ -124,6 +124,7 @@ const (
 	ReasonAccessTokenHash  Reason = "at_hash"
 
 	// Userinfo.
+	ReasonSessionExpiry   Reason = "session_expiry"
 	ReasonUserinfoSubject Reason = "userinfo_sub"
 	ReasonUserinfoError   Reason = "userinfo_error"
 	ReasonUserinfoRefused Reason = "userinfo_refused"

@@ -45,6 +45,7 @@ func (c *Client) verifyIDToken(
 	for _, check := range []func(claims.Object) error{
 		c.checkParties,
 		c.checkTimes,
+		checkSessionExpiry,
 		rules,
 		func(id claims.Object) error { return checkAccessTokenHash(id, token.alg, accessToken) },
 		checkNoEvents,
@@ -180,6 +181,30 @@ func (c *Client) checkTimes(id claims.Object) error {
 		return invalid(event.ReasonNotBefore, "nbf is no number, or in the future")
 	}
 	return nil
+}
+
+// latestDate is the last second that has a year of four digits. A time in milliseconds is later.
+const latestDate = 253402300799
+
+// checkSessionExpiry checks when the provider wants the session to end, if the token says so
+// (OpenID Connect Enterprise Extensions, session_expiry).
+func checkSessionExpiry(id claims.Object) error {
+	v, ok := id.Get("session_expiry")
+	if !ok || v.Kind() == claims.Null {
+		return nil
+	}
+	end, ok := v.Time()
+	e := invalid(event.ReasonSessionExpiry, "session_expiry is no number of seconds, or past")
+	switch {
+	case !ok:
+	case end.Unix() > latestDate:
+		e.Hint = "session_expiry is a time in milliseconds; the provider must send seconds"
+	case end.After(time.Now()):
+		return nil
+	default:
+		e.Hint = "the session was over at the provider before it began here; compare the clocks"
+	}
+	return e
 }
 
 // checkAuthTime checks that the user logged in at the provider as recently as was asked for. The

@@ -155,7 +155,7 @@ func userinfoError(err error) *Error {
 func mayComeFromUserinfo(name string) bool {
 	switch name {
 	case "iss", "aud", "sub", "sid", "nonce", "auth_time", "acr", "amr", "azp",
-		"exp", "iat", "nbf", "jti", "at_hash", "c_hash", "events":
+		"exp", "iat", "nbf", "jti", "at_hash", "c_hash", "events", "session_expiry":
 		return false
 	}
 	return true

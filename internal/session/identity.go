@@ -52,6 +52,10 @@ func (id *Identity) AuthTime() time.Time { return dateMember(id.IDToken, "auth_t
 // IssuedAt returns "iat".
 func (id *Identity) IssuedAt() time.Time { return dateMember(id.IDToken, "iat") }
 
+// SessionExpiry returns when the provider wants the session to end ("session_expiry"), or the zero
+// time.
+func (id *Identity) SessionExpiry() time.Time { return dateMember(id.IDToken, "session_expiry") }
+
 func dateMember(o claims.Object, name string) time.Time {
 	v, _ := o.Get(name)
 	t, _ := v.Time()
@@ -62,7 +66,7 @@ func dateMember(o claims.Object, name string) time.Time {
 // or drop them.
 var protocolClaims = []string{
 	"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "auth_time", "acr", "amr", "sid",
-	"at_hash", "c_hash",
+	"at_hash", "c_hash", "session_expiry",
 }
 
 // IsProtocolClaim reports whether a claim belongs to the ID Token of the login.

@@ -186,7 +186,8 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 		return "", err
 	}
 	r.unmarkAsked(ctx)
-	if err := r.followSID(ctx, idToken); err != nil {
+	err = errors.Join(r.followSID(ctx, idToken), r.followExpiry(ctx, idToken))
+	if err != nil {
 		return "", err
 	}
 	r.tell(Event{Type: event.RefreshSucceeded})
@@ -212,6 +213,27 @@ func (r *refresh) followSID(ctx context.Context, idToken claims.Object) error {
 	}
 	r.k.provider.Revoke(ctx, &r.s.Identity, r.tokens.RefreshToken)
 	return r.endSession(ctx)
+}
+
+// followExpiry ends the session as early as the "session_expiry" of a refreshed ID Token says. It
+// never ends later than before: the browser's cookie and the index end with the first deadline.
+func (r *refresh) followExpiry(ctx context.Context, idToken claims.Object) error {
+	end := dateMember(idToken, "session_expiry")
+	for !end.IsZero() {
+		old, err := r.k.read(ctx, identityKind, r.s.ID)
+		if err != nil || end.UnixMilli() >= old.times.Deadline {
+			return err
+		}
+		times := Times{Deadline: end.UnixMilli(), Seen: old.times.Seen}
+		fresh, err := r.k.seal(identityKind, r.s.ID, times, old.plaintext)
+		if err != nil {
+			return err
+		}
+		if err := r.k.swap(ctx, old, fresh); !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+	return nil
 }
 
 // ask sends the refresh token to the provider, once there is room to ask: thousands of sessions
