@@ -142,6 +142,10 @@ type Limits struct {
 	// most five minutes.
 	ClockSkew time.Duration
 
+	// WatchInterval is after how long a [Gate.Watch] notices, at the latest, that its session was
+	// ended by another replica or has expired. If zero, it is 15 seconds; at least one second.
+	WatchInterval time.Duration
+
 	// SessionBytes bounds the size of a session in the store, without its tokens. A larger login is
 	// refused as [ReasonSessionTooLarge], unless OnLogin drops claims first. If zero, it is 16 KiB.
 	SessionBytes int
@@ -220,6 +224,7 @@ func (c *config) compileDurations(f *faults) {
 	f.duration("SessionLifetime", &c.SessionLifetime, 24*time.Hour)
 	f.duration("Limits.LoginTimeout", &c.Limits.LoginTimeout, 10*time.Minute)
 	f.duration("Limits.ClockSkew", &c.Limits.ClockSkew, time.Minute)
+	f.duration("Limits.WatchInterval", &c.Limits.WatchInterval, 15*time.Second)
 	f.duration("HTTP.Timeout", &c.HTTP.Timeout, 10*time.Second)
 	f.duration("Tokens.ClaimsMaxAge", &c.Tokens.ClaimsMaxAge, 0)
 	f.duration("Tokens.Lifetime", &c.Tokens.Lifetime, time.Hour)
@@ -227,6 +232,9 @@ func (c *config) compileDurations(f *faults) {
 	f.duration("Tokens.LockLease", &c.Tokens.LockLease, 15*time.Second)
 	if d := c.Tokens.LockLease; d >= time.Millisecond && d < time.Second {
 		f.add("Tokens.LockLease", "%v is less than a second; use 0 for 15 seconds", d)
+	}
+	if d := c.Limits.WatchInterval; d >= time.Millisecond && d < time.Second {
+		f.add("Limits.WatchInterval", "%v is less than a second; use 0 for 15 seconds", d)
 	}
 	if c.IdleTimeout > c.SessionLifetime {
 		c.IdleTimeout = c.SessionLifetime

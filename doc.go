@@ -66,6 +66,7 @@
 //	client.go       an http.Client that sends the access token
 //	upstream.go     what internal/session asks providers and the application
 //	sessions.go     lists of sessions, and ending them
+//	watch.go        long answers that end with the session
 //	values.go       the application's own values
 //
 // Out, from every side.
@@ -116,6 +117,7 @@
 //	session fixation                                 callback.go             C046 C109
 //	a copy of the store; swapped or damaged records  session, seal           C102 C103 F22
 //	sessions that do not end                         session/record.go       C105 C106
+//	streams that go on after a logout                session/watch.go        C107
 //	a logout that a slow request undoes              session                 C107 C108
 //	cookies tossed or forged by neighbours           browser                 C101 C104 F23 F24
 //	floods of abandoned logins                       attempt                 C022 F26 F27

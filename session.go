@@ -72,6 +72,7 @@ func newKeeper(g *Gate, ring *seal.Ring) *session.Keeper {
 			TokenLifetime: c.Tokens.Lifetime, RefreshMargin: c.Tokens.RefreshMargin,
 			Reread: c.Tokens.ClaimsMaxAge, KeepRefused: c.Tokens.KeepRefused,
 			EndWithAccessToken: c.Tokens.EndWithAccessToken, LockLease: c.Tokens.LockLease,
+			Watch:           c.Limits.WatchInterval,
 			ProviderTimeout: c.HTTP.Timeout, MaxBytes: c.Limits.SessionBytes,
 			MaxIDToken: op.MaxEndSessionURL, Values: c.EnableValues,
 		},

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -37,6 +38,7 @@ func main() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", home)
 	mux.Handle("GET /account", gate.Require()(http.HandlerFunc(account)))
+	mux.Handle("GET /clock", gate.Require()(clock(gate)))
 	mux.Handle("GET /admin", gate.Require(oidcgate.Claim("groups", "admin"))(http.HandlerFunc(admin)))
 	log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("ADDR"), "localhost:8080"), gate.Wrap(mux)))
 }
@@ -52,6 +54,28 @@ func home(w http.ResponseWriter, r *http.Request) {
 func account(w http.ResponseWriter, r *http.Request) {
 	id, _ := oidcgate.FromContext(r.Context()) // Require admits only signed-in users
 	fmt.Fprintf(w, "You are %s at %s.\n", id.Subject(), id.Issuer())
+}
+
+// clock sends server-sent events until the visitor leaves or the session ends.
+func clock(gate *oidcgate.Gate) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, stop := gate.Watch(r.Context())
+		defer stop()
+		w.Header().Set("Content-Type", "text/event-stream")
+		ticks := time.NewTicker(time.Second)
+		defer ticks.Stop()
+		for {
+			fmt.Fprintf(w, "data: %s\n\n", time.Now().Format(time.TimeOnly))
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticks.C:
+			}
+		}
+	}
 }
 
 func admin(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "You are an admin.") }

@@ -196,6 +196,7 @@ func (k *Keeper) endHandle(ctx context.Context, h Handle, sum summary) error {
 			return k.storeError(ctx, err)
 		}
 	}
+	k.watches.ended(h)
 	for _, set := range k.sets(sum) {
 		if err := k.store.Remove(ctx, set, string(h)); err != nil {
 			return k.storeError(ctx, err)

@@ -13,6 +13,7 @@
 //	reread.go     claims that are read again
 //	values.go     the application's values
 //	once.go       what may happen once: an attempt's callback, a logout token
+//	watch.go      what ends with a session: long answers of this process
 package session
 
 import (
@@ -65,6 +66,7 @@ type Limits struct {
 	Reread          time.Duration // the age at which claims are read again; zero: never
 	KeepRefused     bool          // a session goes on when userinfo refuses its access token
 	LockLease       time.Duration // of a refresh
+	Watch           time.Duration // how often watched sessions are read
 	ProviderTimeout time.Duration // of one request to the provider
 
 	MaxBytes   int  // of an identity, and of the values
@@ -173,6 +175,7 @@ type Keeper struct {
 	logger   *slog.Logger
 	tell     func(Event)
 	flights  flights
+	watches  watches
 }
 
 // New returns a Keeper. It asks nobody and starts no goroutine.
@@ -180,7 +183,7 @@ func New(c Config) *Keeper {
 	return &Keeper{
 		store: c.Store, ring: c.Ring, gate: c.Gate, limits: c.Limits,
 		provider: c.Provider, logger: c.Logger, tell: c.Tell,
-		flights: newFlights(),
+		flights: newFlights(), watches: watches{sessions: map[Handle]*watched{}},
 	}
 }
 

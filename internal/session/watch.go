@@ -1,0 +1,130 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// readAtOnce is how many watched sessions are read at a time. A store that joins reads takes them
+// in few round trips.
+const readAtOnce = 64
+
+// watches are the sessions that somebody watches in this process. One goroutine reads them all
+// again and again; there is none while nobody watches.
+type watches struct {
+	mu       sync.Mutex
+	sessions map[Handle]*watched
+	stop     context.CancelFunc // ends the goroutine; nil when there is none
+}
+
+// watched is a session and the functions that end what depends on it.
+type watched struct {
+	id   ID
+	ends map[*context.CancelCauseFunc]bool
+}
+
+// Watch returns a copy of ctx that ends when the session does, with the cause ErrGone. A session
+// that this process ends is noticed at once, every other end after Limits.Watch at the latest. A
+// store that does not answer ends nothing. The session is not touched, so that it can reach its
+// idle time. The caller must call cancel when it is done.
+func (k *Keeper) Watch(
+	ctx context.Context, s *Session,
+) (_ context.Context, cancel context.CancelFunc) {
+	ctx, end := context.WithCancelCause(ctx)
+	remove := k.watches.add(k, s.ID, &end)
+	stop := context.AfterFunc(ctx, remove) // also when the request ends
+	return ctx, func() {
+		end(nil)
+		stop()
+		remove()
+	}
+}
+
+// add registers a function that ends what depends on a session, and starts the goroutine if it is
+// the first.
+func (w *watches) add(k *Keeper, id ID, end *context.CancelCauseFunc) (remove func()) {
+	h := k.Handle(id)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.sessions[h] == nil {
+		w.sessions[h] = &watched{id, map[*context.CancelCauseFunc]bool{}}
+	}
+	w.sessions[h].ends[end] = true
+	if w.stop == nil {
+		var ctx context.Context
+		ctx, w.stop = context.WithCancel(context.Background())
+		go k.watch(ctx)
+	}
+	return func() { w.remove(h, end) }
+}
+
+// remove may be called more than once.
+func (w *watches) remove(h Handle, end *context.CancelCauseFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.sessions[h]
+	if s == nil {
+		return
+	}
+	delete(s.ends, end)
+	if len(s.ends) == 0 {
+		delete(w.sessions, h)
+	}
+	if len(w.sessions) == 0 && w.stop != nil {
+		w.stop()
+		w.stop = nil
+	}
+}
+
+// ended ends everything that depends on a session.
+func (w *watches) ended(h Handle) {
+	w.mu.Lock()
+	var ends []*context.CancelCauseFunc
+	if s := w.sessions[h]; s != nil {
+		for end := range s.ends {
+			ends = append(ends, end)
+		}
+	}
+	w.mu.Unlock()
+	for _, end := range ends {
+		(*end)(ErrGone) // removes it
+	}
+}
+
+// ids returns the sessions that are watched now.
+func (w *watches) ids() []ID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ids := make([]ID, 0, len(w.sessions))
+	for _, s := range w.sessions {
+		ids = append(ids, s.id)
+	}
+	return ids
+}
+
+// watch reads the watched sessions until ctx ends.
+func (k *Keeper) watch(ctx context.Context) {
+	for sleep(ctx, k.limits.Watch) == nil {
+		k.watchOnce(ctx)
+	}
+}
+
+func (k *Keeper) watchOnce(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, max(k.limits.Watch, time.Second))
+	defer cancel()
+	var readers sync.WaitGroup
+	places := make(chan struct{}, readAtOnce)
+	for _, id := range k.watches.ids() {
+		places <- struct{}{}
+		readers.Go(func() {
+			defer func() { <-places }()
+			defer k.recovered("the store", func() {})
+			if _, err := k.read(ctx, identityKind, id); errors.Is(err, ErrGone) && err != errForeign {
+				k.watches.ended(k.Handle(id))
+			}
+		})
+	}
+	readers.Wait()
+}

@@ -1,0 +1,131 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/interleave"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+func watches(l *session.Limits) { l.Watch = 15 * time.Second }
+
+// wantEnded checks whether what watches a session has ended, and that its cause is right.
+func wantEnded(t *testing.T, ctx context.Context, want bool) {
+	t.Helper()
+	synctest.Wait()
+	switch cause := context.Cause(ctx); {
+	case want && !errors.Is(cause, session.ErrGone):
+		t.Errorf("the cause is %v", cause)
+	case !want && cause != nil:
+		t.Errorf("it ended: %v", cause)
+	}
+}
+
+// breaks sets broken while others may call the store.
+func (w *world) breaks(f func(interleave.Call) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.broken = f
+}
+
+func TestWatch(t *testing.T) {
+	inTime(t, "C107 a logout in this process ends it at once", func(t *testing.T) {
+		w := newWorld(t, watches)
+		s, other := w.login(lifetime), w.login(lifetime)
+		ctx, stop := w.Watch(t.Context(), s)
+		defer stop()
+		stays, stopOther := w.Watch(t.Context(), other)
+		defer stopOther()
+		w.wantErr(w.End(t.Context(), s.ID), nil)
+		wantEnded(t, ctx, true)
+		wantEnded(t, stays, false)
+	})
+	inTime(t, "C107 a logout by another replica ends it after the interval", func(t *testing.T) {
+		w := newWorld(t, watches)
+		s := w.login(lifetime)
+		ctx, stop := w.Watch(t.Context(), s)
+		defer stop()
+		time.Sleep(10 * time.Second)
+		w.wantErr(w.replica(nil).End(t.Context(), s.ID), nil)
+		wantEnded(t, ctx, false)
+		time.Sleep(5 * time.Second)
+		wantEnded(t, ctx, true)
+	})
+	inTime(t, "C105 watching is no use: the idle time ends it", func(t *testing.T) {
+		w := newWorld(t, watches)
+		ctx, stop := w.Watch(t.Context(), w.login(lifetime))
+		defer stop()
+		time.Sleep(time.Hour - time.Second)
+		wantEnded(t, ctx, false)
+		time.Sleep(16 * time.Second)
+		wantEnded(t, ctx, true)
+	})
+	inTime(t, "F16 a store that does not answer, or panics, ends nothing", func(t *testing.T) {
+		w := newWorld(t, watches)
+		s := w.login(lifetime)
+		ctx, stop := w.Watch(t.Context(), s)
+		defer stop()
+		w.breaks(func(interleave.Call) error { return errors.New("the store is down") })
+		time.Sleep(time.Minute)
+		wantEnded(t, ctx, false)
+		w.breaks(func(interleave.Call) error { panic("a fault of the store") })
+		time.Sleep(time.Minute)
+		wantEnded(t, ctx, false)
+		w.breaks(nil)
+		w.wantErr(w.replica(nil).End(t.Context(), s.ID), nil)
+		time.Sleep(15 * time.Second)
+		wantEnded(t, ctx, true)
+	})
+	inTime(t, "F34 one goroutine for all, and none when nobody watches", func(t *testing.T) {
+		w := newWorld(t, watches)
+		before := runtime.NumGoroutine()
+		var stops []func()
+		for range 100 {
+			s := w.login(lifetime)
+			for range 2 {
+				_, stop := w.Watch(t.Context(), s)
+				stops = append(stops, stop)
+			}
+		}
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n != 1 {
+			t.Errorf("%d goroutines", n)
+		}
+		var reads atomic.Int64
+		w.breaks(func(interleave.Call) error { reads.Add(1); return nil })
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if reads.Load() != 100 {
+			t.Errorf("%d reads of 100 sessions", reads.Load())
+		}
+		for _, stop := range stops {
+			stop()
+			stop()
+		}
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n != 0 {
+			t.Errorf("%d goroutines are left", n)
+		}
+	})
+	inTime(t, "a request that ends is not watched any more, and another may begin", func(t *testing.T) {
+		w := newWorld(t, watches)
+		s := w.login(lifetime)
+		request, leave := context.WithCancel(t.Context())
+		ended, _ := w.Watch(request, s)
+		leave()
+		synctest.Wait()
+		if cause := context.Cause(ended); cause != context.Canceled {
+			t.Errorf("the cause is %v", cause)
+		}
+		ctx, stop := w.Watch(t.Context(), s)
+		defer stop()
+		w.wantErr(w.End(t.Context(), s.ID), nil)
+		wantEnded(t, ctx, true)
+	})
+}

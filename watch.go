@@ -1,0 +1,32 @@
+package oidcgate
+
+import "context"
+
+// Watch returns a copy of a request's context that ends when the visitor's session ends: by a
+// logout of any kind, on any replica, or because its time is over. Use it for answers that go on
+// for long, such as server-sent events and WebSockets, which would otherwise go on after a logout:
+//
+//	ctx, stop := gate.Watch(r.Context())
+//	defer stop()
+//
+// The cause ([context.Cause]) is then [ErrNoSession]. What this process ends is noticed at once,
+// and every other end after [Limits.WatchInterval] at the latest. A store that does not answer ends
+// nothing. Watching does not count as use: a session that only has a long answer ends after
+// IdleTimeout.
+//
+// When nobody is signed in, the context has ended already; when the session could not be loaded,
+// its cause is that error. In a context of [Gate.NewContext], which has no session, it ends with
+// ctx. Call stop when the answer ends. All watched sessions of a gate are read together by one
+// goroutine, which runs only while somebody watches.
+func (g *Gate) Watch(ctx context.Context) (_ context.Context, stop context.CancelFunc) {
+	v := visitFrom(ctx, g)
+	if v != nil && v.session != nil && v.err == nil {
+		return g.keeper.Watch(ctx, v.session)
+	}
+	_, err := g.signedIn(ctx)
+	watching, end := context.WithCancelCause(ctx)
+	if v == nil || v.identity == nil {
+		end(err)
+	}
+	return watching, func() { end(nil) }
+}

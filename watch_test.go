@@ -1,0 +1,116 @@
+package oidcgate_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/internal/redistest"
+	"github.com/oidcgate/oidcgate/store/redisstore"
+)
+
+// stream begins a long answer for the visitor at one replica, and returns the context it has.
+func (f *fleet) stream(gate *oidcgate.Gate, browser *http.Client) context.Context {
+	f.Helper()
+	begun, over := make(chan context.Context), make(chan struct{})
+	f.Cleanup(func() { close(over) })
+	own := f.handler
+	f.handler = gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		ctx, stop := gate.Watch(r.Context())
+		defer stop()
+		begun <- ctx
+		select {
+		case <-ctx.Done():
+		case <-over:
+		}
+	}))
+	go func() {
+		if a, err := browser.Get(shopURL + "/stream"); err == nil {
+			a.Body.Close()
+		}
+	}()
+	ctx := <-begun
+	f.handler = own
+	return ctx
+}
+
+func TestWatch(t *testing.T) {
+	every := func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Limits.WatchInterval = time.Second }
+	for name, end := range map[string]func(*fleet) error{
+		"the visitor's logout": func(f *fleet) error {
+			f.logout()
+			return nil
+		},
+		"EndUser": func(f *fleet) error {
+			_, err := f.gate.Sessions().EndUser(f.Context(), f.op.Issuer(), "alice")
+			return err
+		},
+		"a logout token": func(f *fleet) error {
+			if a := f.logoutToken(f.logoutClaims("sub", "alice")); a.StatusCode != http.StatusOK {
+				return errors.New(a.Status)
+			}
+			return nil
+		},
+	} {
+		t.Run("C107 a stream at one replica ends after "+name+" at another, over a real Redis", func(t *testing.T) {
+			rdb := redistest.Start(t).Client(func(o *redis.Options) { o.ContextTimeoutEnabled = true })
+			f := newFleet(t, 2, every, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+				c.Store = redisstore.NewWith(rdb, redisstore.Config{Prefix: rand.Text() + ":", Timeout: patience})
+			})
+			f.login()
+			first, second := f.stream(f.gates[0], f.browser), f.stream(f.gates[1], f.browser)
+			if err := end(f); err != nil {
+				t.Fatal(err)
+			}
+			for _, ctx := range []context.Context{first, second} {
+				<-ctx.Done()
+				if cause := context.Cause(ctx); !errors.Is(cause, oidcgate.ErrNoSession) {
+					t.Errorf("the cause is %v", cause)
+				}
+			}
+		})
+	}
+	t.Run("C111 nobody is signed in: it has ended", func(t *testing.T) {
+		f := newFleet(t, 1)
+		ctx := f.stream(f.gate, f.browser)
+		<-ctx.Done()
+		outside, stop := f.gate.Watch(t.Context())
+		defer stop()
+		for _, ctx := range []context.Context{ctx, outside} {
+			if cause := context.Cause(ctx); !errors.Is(cause, oidcgate.ErrNoSession) {
+				t.Errorf("the cause is %v", cause)
+			}
+		}
+	})
+	t.Run("F16 the session could not be loaded: it has ended, and says why", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		f.drill.fail(on("get s:", errIll), nil)
+		ctx := f.stream(f.gate, f.browser)
+		<-ctx.Done()
+		if cause := context.Cause(ctx); !errors.Is(cause, oidcgate.ErrStoreUnavailable) {
+			t.Errorf("the cause is %v", cause)
+		}
+	})
+	t.Run("an identity of NewContext has no session to end", func(t *testing.T) {
+		f := newFleet(t, 1)
+		id, err := oidcgate.NewIdentity("https://id.test", "alice", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := f.gate.Watch(f.gate.NewContext(t.Context(), id))
+		if ctx.Err() != nil {
+			t.Errorf("it has ended: %v", context.Cause(ctx))
+		}
+		stop()
+		if ctx.Err() == nil {
+			t.Error("it goes on after stop")
+		}
+	})
+}
