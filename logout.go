@@ -68,17 +68,13 @@ func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
 		g.showSignedOut(w, r)
 		return
 	}
-	var origin string
-	if up := g.upstreamOf(v); up != nil {
-		origin = up.client.EndSessionOrigin()
-	}
 	g.showPage(w, r, Page{
 		Status: http.StatusOK,
 		Title:  "Log out?",
 		Text:   "You are signed in. Do you want to log out?",
 		Links:  []Link{{g.config.siteURL(g.config.Site.DefaultPath), "Stay"}},
 		form: &page.Form{
-			Action: g.LogoutURL(""), Label: "Log out", Origin: origin,
+			Action: g.LogoutURL(""), Label: "Log out",
 			ReturnTo: g.checkReturnTo(r.URL.Query().Get("return_to")),
 		},
 	})

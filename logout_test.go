@@ -85,8 +85,8 @@ func TestLogoutFromElsewhere(t *testing.T) {
 		if form == nil {
 			t.Fatalf("no form in\n%s", a.body)
 		}
-		if got := a.Header.Get("Content-Security-Policy"); !strings.Contains(got, "form-action 'self' https://id.test;") {
-			t.Errorf("the policy does not let the form lead to the provider: %s", got)
+		if got := a.Header.Get("Content-Security-Policy"); strings.Contains(got, "form-action") {
+			t.Errorf("the policy does not let the form lead wherever the provider's logout goes: %s", got)
 		}
 		a = w.send(w.browser, http.MethodPost, form[1], "return_to=%2Fbye", sameOrigin)
 		a = w.get(w.get(a.location()).location())

@@ -5,6 +5,7 @@ package browser_test
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ func TestInChromium(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			for _, story := range stories {
 				t.Run(story.name, func(t *testing.T) {
-					story.tell(&scene{T: t, chromium: chromium, op: openShop(t, sites, s.make())})
+					story.tell(&scene{T: t, chromium: chromium, sites: sites, op: openShop(t, sites, s.make())})
 				})
 			}
 		})
@@ -58,6 +59,7 @@ var stories = []struct {
 	{"a cancelled login says so, and can be begun again", cancelStory},
 	{"C116 a form of the site logs out here and at the provider", logoutStory},
 	{"C116 an address that logs out asks first, and its form may lead to the provider", confirmStory},
+	{"C116 a provider whose logout passes another origin ends both sessions", secondOriginStory},
 	{"C116 an image on another site logs nobody out", func(s *scene) { evilLogoutStory(s, "image") }},
 	{"C116 a form on another site logs nobody out", func(s *scene) { evilLogoutStory(s, "form") }},
 	{"after a logout the back button does not show the account", backAfterLogoutStory},
@@ -75,6 +77,7 @@ var stories = []struct {
 type scene struct {
 	*testing.T
 	chromium context.Context
+	sites    *sites
 	op       *oidcgatetest.Provider
 }
 
@@ -161,10 +164,17 @@ func cookieStory(s *scene) {
 	}
 }
 
-// onlyCookie returns the one cookie that the shop has set.
+// onlyCookie returns the one cookie that the shop has set, beside the one that counts logins for a
+// minute.
 func (v *tab) onlyCookie(when string) *network.Cookie {
 	v.Helper()
-	cookies := v.cookies(shopURL)
+	cookies := slices.DeleteFunc(v.cookies(shopURL), func(c *network.Cookie) bool {
+		if c.Name != "__Host-oidcgate-rounds" {
+			return false
+		}
+		wantProtected(v.T, c)
+		return !c.Session
+	})
 	if len(cookies) != 1 {
 		v.Fatalf("cookies %s: got %q, want one", when, v.cookieNames(shopURL))
 	}
@@ -264,6 +274,25 @@ func confirmStory(s *scene) {
 	v.wantStyle()
 	s.wantCalls(oidcgatetest.EndSession, 0)
 	v.wantSignedIn("Alice Example")
+	v.open(shopURL + "/auth/logout")
+	v.click("main button")
+	v.wantSignedOut(s)
+}
+
+// secondOriginStory has a provider that sends the browser to another of its hosts and back during
+// its logout. Browsers apply the policy of the page with the form to every address on the way.
+func secondOriginStory(s *scene) {
+	s.sites.id.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/logout" && r.URL.Query().Get("passed") == "" {
+			http.Redirect(w, r, evilURL+"/sso-logout?"+r.URL.RawQuery, http.StatusFound)
+			return
+		}
+		s.op.ServeHTTP(w, r)
+	}))
+	s.sites.evil.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, idURL+"/logout?passed=1&"+r.URL.RawQuery, http.StatusFound)
+	}))
+	v := s.customer()
 	v.open(shopURL + "/auth/logout")
 	v.click("main button")
 	v.wantSignedOut(s)

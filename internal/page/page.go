@@ -12,7 +12,6 @@ import (
 	"encoding/base64"
 	"html/template"
 	"io"
-	"strings"
 )
 
 // Page is the content of a page. All of it is plain text, which [Write] escapes.
@@ -31,7 +30,6 @@ type Link struct{ URL, Text string }
 type Form struct {
 	Action, Label string
 	ReturnTo      string // posted as return_to, if it is not empty
-	Origin        string // another site to which the answer may redirect; may be empty
 }
 
 //go:embed page.css
@@ -54,14 +52,16 @@ func Write(w io.Writer, p Page) error {
 }
 
 // Policy returns the Content-Security-Policy of a page with that form, which may be nil. The page
-// may load its own style and nothing else. A form may post to this site, and the answer may
-// redirect to the form's Origin, which browsers check as part of the form's action.
+// may load its own style and nothing else. A page without a form can post nothing. One with a form
+// has no form-action: browsers apply that to every address to which the answer is redirected, and a
+// provider's logout may pass addresses that nobody here knows. No other form can come into the
+// page: all of its texts are escaped.
 func Policy(f *Form) string {
-	action := "'none'"
+	action := " form-action 'none';"
 	if f != nil {
-		action = strings.TrimSpace("'self' " + f.Origin)
+		action = ""
 	}
 	return "default-src 'none'; style-src 'sha256-" +
-		base64.StdEncoding.EncodeToString(styleHash[:]) + "'; form-action " + action +
-		"; base-uri 'none'; frame-ancestors 'none'"
+		base64.StdEncoding.EncodeToString(styleHash[:]) + "';" + action +
+		" base-uri 'none'; frame-ancestors 'none'"
 }
