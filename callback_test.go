@@ -670,6 +670,33 @@ func TestErrorPage(t *testing.T) {
 		}
 	})
 
+	t.Run("C044 C055 it does not get the code and the state of a refused login", func(t *testing.T) {
+		var got string
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.ErrorPage = func(rw http.ResponseWriter, r *http.Request, p oidcgate.Page) {
+				_ = r.ParseForm()
+				got = fmt.Sprint(r.URL, r.RequestURI, r.Form, r.FormValue("code"))
+				rw.WriteHeader(p.Status)
+				_, _ = fmt.Fprint(rw, p.Reference)
+			}
+		})
+		w.op.NextIDToken((*oidcgatetest.JWT).CorruptSignature)
+		callback := w.callbackURL("/app")
+		w.denied(w.get(callback), http.StatusBadGateway, oidcgate.ReasonSignature)
+		u, err := url.Parse(callback)
+		if err != nil || u.Query().Get("code") == "" {
+			t.Fatal(callback, err)
+		}
+		for _, secret := range []string{u.Query().Get("code"), u.Query().Get("state")} {
+			if strings.Contains(got, secret) {
+				t.Errorf("it gets %s", got)
+			}
+		}
+		if !strings.HasPrefix(got, "/auth/callback") {
+			t.Errorf("it gets %s, want the path", got)
+		}
+	})
+
 	t.Run("it replaces the page of a guard", func(t *testing.T) {
 		w := newWorld(t, ownPage)
 		w.login()

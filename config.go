@@ -54,7 +54,9 @@ type Config struct {
 
 	// ErrorPage, if set, writes the pages with a status of 400 or more: the status, which is p.Status,
 	// and the body. Headers that keep the page out of caches and frames are set already. The texts in
-	// p are not HTML and must be escaped. Scripts always get problem+json.
+	// p are not HTML and must be escaped. Scripts always get problem+json. For a refused login r has
+	// no query, but the address that the browser shows has code and state: load no scripts of others
+	// on such a page. The code is of no use without this browser's cookie.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, p Page) `json:"-"`
 
 	// EnableValues stores values of the application for signed-in visitors; see [Gate.Values]. It

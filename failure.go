@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/page"
@@ -30,7 +31,7 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, up *upstream, e *Log
 	if e.text != "" {
 		title, text = "No access", e.text
 	}
-	g.showPage(w, r, Page{
+	g.showPage(w, browser.WithoutQuery(r), Page{
 		Status: e.Status, Title: title, Text: text, Reason: e.Reason, Reference: e.Reference,
 		Links: []Link{{g.LoginURL(e.retry), "Log in again"},
 			{g.config.siteURL(g.config.Site.DefaultPath), "Back to the site"}},

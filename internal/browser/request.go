@@ -25,6 +25,15 @@ func IsNavigation(r *http.Request) bool {
 	return h.Get("X-Requested-With") == "" && takesHTML(h)
 }
 
+// WithoutQuery returns r as it would be without a query.
+func WithoutQuery(r *http.Request) *http.Request {
+	r = r.WithContext(r.Context()) // a copy
+	u := *r.URL
+	u.RawQuery, u.ForceQuery = "", false
+	r.URL, r.RequestURI, r.Form = &u, u.RequestURI(), nil
+	return r
+}
+
 // IsCrossSite reports whether a page of another site caused the request (W3C Fetch Metadata).
 // Browsers that are older than that never say so.
 func IsCrossSite(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Site") == "cross-site" }
