@@ -180,6 +180,7 @@ func (c *callbackRequest) signIn(id *Identity, t *session.Tokens) *LoginError {
 		Type: EventLoginSucceeded, Provider: id.ProviderName(), Issuer: id.Issuer(),
 		SubjectHash: g.keeper.UserRef(id.user()), SessionRef: g.keeper.SessionRef(handle),
 	})
+	g.clearOlder(c.w, c.r)
 	g.attempts.LoggedIn(c.w, c.r)
 	if c.visit.cookieID != "" {
 		// Best effort: the browser has lost the id, and the session ends by itself.

@@ -318,7 +318,7 @@ func TestCallbackSuccess(t *testing.T) {
 		if a.body != "" {
 			t.Errorf("body %q", a.body)
 		}
-		if left := w.cookieNames("__Host-oidcgate-a-"); len(left) != 0 {
+		if left := w.cookieNames("__Host-Http-oidcgate-a-"); len(left) != 0 {
 			t.Errorf("the attempt is left: %v", left)
 		}
 	})
@@ -327,7 +327,7 @@ func TestCallbackSuccess(t *testing.T) {
 		w := newWorld(t)
 		callback := w.callbackURL("/app")
 		w.get(callback)
-		session := w.cookie("__Host-oidcgate")
+		session := w.cookie("__Host-Http-oidcgate")
 		for range 3 {
 			a := w.get(callback)
 			if a.StatusCode != http.StatusSeeOther || a.location() != shopURL+"/" || len(a.Cookies()) != 0 {
@@ -335,7 +335,7 @@ func TestCallbackSuccess(t *testing.T) {
 			}
 		}
 		w.tokenCalls(1)
-		if w.subject() != "alice" || w.cookie("__Host-oidcgate") != session {
+		if w.subject() != "alice" || w.cookie("__Host-Http-oidcgate") != session {
 			t.Error("the session is another one")
 		}
 	})
@@ -365,14 +365,14 @@ func TestCallbackSuccess(t *testing.T) {
 
 	t.Run("C046 C109 a session id from before the login carries no identity", func(t *testing.T) {
 		w := newWorld(t)
-		planted := strings.Repeat("p", 43)
+		planted := strings.Repeat("p", 43) + "."
 		callback := w.callbackURL("/app")
-		w.setCookie("__Host-oidcgate", planted)
+		w.setCookie("__Host-Http-oidcgate", planted)
 		w.get(callback)
-		if got := w.cookie("__Host-oidcgate"); got == planted || !secret256.MatchString(got) {
+		if got := w.cookie("__Host-Http-oidcgate"); got == planted || !secret256.MatchString(strings.TrimSuffix(got, ".")) {
 			t.Errorf("the session id is %q", got)
 		}
-		w.setCookie("__Host-oidcgate", planted)
+		w.setCookie("__Host-Http-oidcgate", planted)
 		if got := w.subject(); got != "" {
 			t.Errorf("the planted id signs %q in", got)
 		}
@@ -381,12 +381,12 @@ func TestCallbackSuccess(t *testing.T) {
 	t.Run("C046 C109 a new login ends the session before", func(t *testing.T) {
 		w := newWorld(t)
 		w.login()
-		old := w.cookie("__Host-oidcgate")
+		old := w.cookie("__Host-Http-oidcgate")
 		w.finishLogin(w.authorization("/auth/login").String())
-		if w.cookie("__Host-oidcgate") == old || w.subject() != "alice" {
+		if w.cookie("__Host-Http-oidcgate") == old || w.subject() != "alice" {
 			t.Error("the id is the old one, or nobody is signed in")
 		}
-		w.setCookie("__Host-oidcgate", old)
+		w.setCookie("__Host-Http-oidcgate", old)
 		if got := w.subject(); got != "" {
 			t.Errorf("the old id signs %q in", got)
 		}
@@ -423,7 +423,7 @@ func TestCallbackInAnotherBrowser(t *testing.T) {
 	t.Run("C020 R-FLOW-5 a made-up attempt is none", func(t *testing.T) {
 		w := newWorld(t)
 		callback := w.callbackURL("/app")
-		name := w.cookieNames("__Host-oidcgate-a-")[0]
+		name := w.cookieNames("__Host-Http-oidcgate-a-")[0]
 		for _, value := range []string{"", "x", strings.Repeat("A", 300), strings.Repeat("A", 3000), "%%%", w.cookie(name)[1:] + "A"} {
 			w.browser = w.newBrowser()
 			w.setCookie(name, value)
@@ -442,9 +442,9 @@ func TestCallbackInAnotherBrowser(t *testing.T) {
 		t.Run("C020 an attempt of a gate "+name+" is none", func(t *testing.T) {
 			theirs, ours := newWorld(t), newWorld(t, change)
 			callback := theirs.callbackURL("/app")
-			attempt := theirs.cookieNames("__Host-oidcgate-a-")[0]
+			attempt := theirs.cookieNames("__Host-Http-oidcgate-a-")[0]
 			ours.setCookie(attempt, theirs.cookie(attempt))
-			ours.setCookie(strings.Replace(attempt, "__Host-oidcgate", "__Host-other", 1), theirs.cookie(attempt))
+			ours.setCookie(strings.Replace(attempt, "__Host-Http-oidcgate", "__Host-other", 1), theirs.cookie(attempt))
 			ours.denied(ours.get(callback), http.StatusBadRequest, oidcgate.ReasonStateBrowserMismatch)
 			ours.tokenCalls(0)
 		})
@@ -553,7 +553,7 @@ func TestManyCallbacksAtOnce(t *testing.T) {
 func nonDeleting(t *testing.T, a *http.Response) []*http.Cookie {
 	t.Helper()
 	for _, c := range a.Cookies() {
-		if c.Name == "__Host-oidcgate" && c.MaxAge < 0 {
+		if c.Name == "__Host-Http-oidcgate" && c.MaxAge < 0 {
 			t.Errorf("an answer with %d takes the session's cookie away", a.StatusCode)
 		}
 	}

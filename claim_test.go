@@ -155,7 +155,7 @@ func signedIn(
 		id, _ = oidcgate.FromContext(r.Context())
 	}))
 	r := httptest.NewRequest(http.MethodGet, shopURL+"/x", nil)
-	r.Header.Set("Cookie", "__Host-oidcgate="+w.cookie("__Host-oidcgate"))
+	r.Header.Set("Cookie", "__Host-Http-oidcgate="+w.cookie("__Host-Http-oidcgate"))
 	h.ServeHTTP(httptest.NewRecorder(), r)
 	if id == nil {
 		t.Fatal("nobody is signed in")

@@ -1,6 +1,7 @@
 package oidcgate
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"log/slog"
@@ -83,9 +84,11 @@ type SiteOptions struct {
 	// DefaultPath is where a login without a valid return path leads. If empty, it is "/".
 	DefaultPath string
 
-	// CookieName names the session cookie. If empty, it is "__Host-oidcgate", or "oidcgate" where
+	// CookieName names the session cookie. If empty, it is "__Host-Http-oidcgate", or "oidcgate" where
 	// BaseURL is http. On https the name must begin with "__Host-": browsers refuse such a cookie from
-	// sibling domains and from plain http (draft-ietf-httpbis-rfc6265bis, section 4.1.3).
+	// sibling domains and from plain http (draft-ietf-httpbis-rfc6265bis, section 4.1.3). Those that
+	// know "__Host-Http-" refuse it from scripts as well (draft-ietf-httpbis-layered-cookies). With
+	// that prefix, sessions and logins that began under the name without "Http-" go on.
 	CookieName string
 }
 
@@ -156,10 +159,11 @@ type Limits struct {
 // config is the compiled form of Config: checked and with every default filled in.
 type config struct {
 	Config
-	origin     string // scheme://host[:port] of BaseURL
-	basePath   string // path of BaseURL, without a slash at its end
-	secure     bool   // BaseURL is https
-	touchAfter time.Duration
+	origin      string // scheme://host[:port] of BaseURL
+	basePath    string // path of BaseURL, without a slash at its end
+	secure      bool   // BaseURL is https
+	touchAfter  time.Duration
+	olderCookie string // the name without "Http-"; "" if CookieName has no such prefix
 }
 
 // compile checks c and fills in its defaults. It reports all faults together.
@@ -291,15 +295,18 @@ func (c *config) compileCookie(f *faults) {
 	if c.Site.CookieName == "" {
 		c.Site.CookieName = "oidcgate"
 		if c.secure {
-			c.Site.CookieName = "__Host-oidcgate"
+			c.Site.CookieName = "__Host-Http-oidcgate"
 		}
 	}
 	name := c.Site.CookieName
+	if rest, ok := strings.CutPrefix(name, "__Host-Http-"); ok {
+		c.olderCookie = "__Host-" + rest
+	}
 	switch {
 	case !cookieToken.MatchString(name):
 		f.add("Site.CookieName", "%q is not a cookie name; use letters, digits, \"-\" and \"_\"", name)
 	case c.secure && !strings.HasPrefix(name, "__Host-"):
-		f.add("Site.CookieName", "%q can be set by other hosts; write \"__Host-%[1]s\"", name)
+		f.add("Site.CookieName", "%q can be set by other hosts; write \"__Host-Http-%[1]s\"", name)
 	case !c.secure && strings.HasPrefix(name, "__"):
 		f.add("Site.CookieName", "%q has a prefix that browsers refuse on http; leave it out", name)
 	}
@@ -333,8 +340,11 @@ func (c *config) providerPath(route, name string) string {
 	return c.Site.Prefix + route + "/" + name
 }
 
-// identity distinguishes this gate from others that share its store and keys.
-func (c *config) gateName() string { return c.origin + c.basePath + "\x00" + c.Site.CookieName }
+// gateName distinguishes this gate from others that share its store and keys. The prefix "Http-" is
+// left out: who begins to use it keeps the sessions.
+func (c *config) gateName() string {
+	return c.origin + c.basePath + "\x00" + cmp.Or(c.olderCookie, c.Site.CookieName)
+}
 
 // siteURL returns the absolute address of a checked path on this site.
 func (c *config) siteURL(path string) string { return c.origin + c.basePath + path }

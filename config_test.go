@@ -70,7 +70,7 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		{"a lease shorter than a second", func(c C, _ P) { c.Tokens.LockLease = 10 * time.Millisecond }, "Tokens.LockLease", []string{"10ms", "second"}},
 		{"an age of endpoints without a unit", func(_ C, p P) { p.Endpoints.MaxAge = 3600 }, "Provider.Endpoints.MaxAge", []string{"3.6µs", "unit"}},
 		{"an age of keys without a unit", func(_ C, p P) { p.Verification.KeysMaxAge = 3600 }, "Provider.Verification.KeysMaxAge", []string{"3.6µs", "unit"}},
-		{"a cookie without its prefix", func(c C, _ P) { c.Site.CookieName = "session" }, "Site.CookieName", []string{`"session"`, `"__Host-session"`}},
+		{"a cookie without its prefix", func(c C, _ P) { c.Site.CookieName = "session" }, "Site.CookieName", []string{`"session"`, `"__Host-Http-session"`}},
 		{"a cookie name that is none", func(c C, _ P) { c.Site.CookieName = "__Host-a;b" }, "Site.CookieName", []string{`"__Host-a;b"`, "letters"}},
 		{"a cookie with a prefix that http refuses", func(c C, _ P) { c.BaseURL, c.Site.CookieName = "http://localhost", "__Host-a" }, "Site.CookieName", []string{"http"}},
 		{"a default path on another site", func(c C, _ P) { c.Site.DefaultPath = "//evil.example" }, "Site.DefaultPath", []string{`"//evil.example"`, `"/"`}},

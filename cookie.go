@@ -3,16 +3,43 @@ package oidcgate
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
+// httpMark ends the id of a session whose cookie has the prefix "__Host-Http-". Scripts cannot set
+// that cookie, but they can set the one of the older name. The mark keeps them from setting it to
+// the id of a session of their own: only a session from before the prefix has an id without it.
+const httpMark = "."
+
+// mark is what the ids of new sessions end in.
+func (c *config) mark() string {
+	if c.olderCookie == "" {
+		return ""
+	}
+	return httpMark
+}
+
+func isMarkedID(value string) bool {
+	id, ok := strings.CutSuffix(value, httpMark)
+	return ok && session.IsID(id)
+}
+
 // sessionCookie returns the session id that a request brings, or "". A cookie that cannot be an id,
 // or is there twice, is gone: it is not looked up in the store.
 func (g *Gate) sessionCookie(r *http.Request) (id session.ID, gone attempt.Gone) {
-	value, err := browser.Only(r, g.config.Site.CookieName, session.IsID)
+	name, older := g.config.Site.CookieName, g.config.olderCookie
+	valid := session.IsID
+	if older != "" {
+		valid = isMarkedID
+	}
+	value, err := browser.Only(r, name, valid)
+	if value == "" && err == nil && older != "" {
+		value, err = browser.Only(r, older, session.IsID)
+	}
 	switch {
 	case err == nil:
 		return session.ID(value), ""
@@ -22,4 +49,17 @@ func (g *Gate) sessionCookie(r *http.Request) (id session.ID, gone attempt.Gone)
 		g.events.emit(Event{Type: EventCookieMalformed})
 	}
 	return "", attempt.GoneCookie
+}
+
+// clearSession deletes the session cookie.
+func (g *Gate) clearSession(w http.ResponseWriter, r *http.Request) {
+	g.cookies.Clear(w, g.config.Site.CookieName)
+	g.clearOlder(w, r)
+}
+
+// clearOlder deletes the session cookie of the older name if the request has it.
+func (g *Gate) clearOlder(w http.ResponseWriter, r *http.Request) {
+	if older := g.config.olderCookie; older != "" && len(r.CookiesNamed(older)) > 0 {
+		g.cookies.Clear(w, older)
+	}
 }

@@ -29,20 +29,20 @@ func TestCookies(t *testing.T) {
 				}
 			}
 		}
-		const attempt = `__Host-oidcgate-a-[A-Za-z0-9_-]{11}`
+		const attempt = `__Host-Http-oidcgate-a-[A-Za-z0-9_-]{11}`
 		a := w.get("/auth/login")
 		match(a, attempt+`=[A-Za-z0-9_-]+; Path=/; Max-Age=600; HttpOnly; Secure; SameSite=Lax`)
 		match(w.finishLogin(a.location()),
 			attempt+`=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax`,
-			`__Host-oidcgate=[A-Za-z0-9_-]{43}; Path=/; HttpOnly; Secure; SameSite=Lax`,
-			`__Host-oidcgate-rounds=[A-Za-z0-9_-]+; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax`)
+			`__Host-Http-oidcgate=[A-Za-z0-9_-]{43}\.; Path=/; HttpOnly; Secure; SameSite=Lax`,
+			`__Host-Http-oidcgate-rounds=[A-Za-z0-9_-]+; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax`)
 		a = w.logout(sameOrigin)
 		match(a,
-			`__Host-oidcgate=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax`,
-			`__Host-oidcgate-rounds=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax`,
-			`__Host-oidcgate-logout=[A-Za-z0-9_-]+; Path=/; Max-Age=600; HttpOnly; Secure; SameSite=Lax`)
+			`__Host-Http-oidcgate=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax`,
+			`__Host-Http-oidcgate-rounds=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax`,
+			`__Host-Http-oidcgate-logout=[A-Za-z0-9_-]+; Path=/; Max-Age=600; HttpOnly; Secure; SameSite=Lax`)
 		match(w.get(w.get(a.location()).location()),
-			`__Host-oidcgate-logout=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax`)
+			`__Host-Http-oidcgate-logout=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax`)
 	})
 
 	t.Run("C104 on loopback over http they have neither prefix nor Secure", func(t *testing.T) {
@@ -74,11 +74,11 @@ func TestCookies(t *testing.T) {
 		}
 	})
 
-	for _, name := range []string{"oidcgate", "__Secure-oidcgate", "__host-oidcgate", "__Host-Oidcgate", "\u2000__Host-oidcgate", "__Host-oidcgate-a"} {
+	for _, name := range []string{"oidcgate", "__Secure-oidcgate", "__host-oidcgate", "__Host-Oidcgate", "\u2000__Host-Http-oidcgate", "__Host-Http-oidcgate-a"} {
 		t.Run(fmt.Sprintf("C104 a session under the name %q is none", name), func(t *testing.T) {
 			w := newWorld(t)
 			w.login()
-			token := w.cookie("__Host-oidcgate")
+			token := w.cookie("__Host-Http-oidcgate")
 			w.browser.Jar, _ = cookiejar.New(nil)
 			if a := w.get("/whoami", "Cookie: "+name+"="+token); a.StatusCode != http.StatusUnauthorized {
 				t.Errorf("%d %s", a.StatusCode, a.body)

@@ -35,7 +35,7 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 		g.tryLater(w)
 		return
 	}
-	g.cookies.Clear(w, g.config.Site.CookieName)
+	g.clearSession(w, r)
 	w.WriteHeader(http.StatusOK)
 }
 

@@ -50,7 +50,7 @@ func TestFrontchannelLogout(t *testing.T) {
 			if ended := again.StatusCode == http.StatusUnauthorized; ended != row.ends {
 				t.Errorf("the session is over: %v", ended)
 			}
-			if deleted := f.cookie("__Host-oidcgate") == ""; deleted != row.ends {
+			if deleted := f.cookie("__Host-Http-oidcgate") == ""; deleted != row.ends {
 				t.Errorf("the cookie is deleted: %v", deleted)
 			}
 			if got := f.providerCalls(); got != calls {

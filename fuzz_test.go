@@ -78,7 +78,7 @@ func (s *strangers) begin(t *testing.T, query string) (state, cookie string) {
 func harmless(t *testing.T, input string, a *http.Response) {
 	t.Helper()
 	for _, c := range a.Cookies() {
-		if c.Name == "__Host-oidcgate" && c.MaxAge >= 0 {
+		if c.Name == "__Host-Http-oidcgate" && c.MaxAge >= 0 {
 			t.Errorf("%q opens a session: %v", input, c)
 		}
 	}
@@ -115,10 +115,10 @@ func FuzzCallback(f *testing.F) {
 
 // FuzzCookies sends cookies that the gate did not make, to each of its routes and to a guard.
 func FuzzCookies(f *testing.F) {
-	session := "__Host-oidcgate="
+	session := "__Host-Http-oidcgate="
 	for _, header := range []string{
-		"", "a=b", session, session + strings.Repeat("A", 43), session + strings.Repeat("A", 43) + "; " + session + strings.Repeat("B", 43),
-		session + `"` + strings.Repeat("A", 43) + `"`, "__Host-oidcgate-a-AAAAAAAAAAA=AQID", "__Host-oidcgate-logout=AQID", ";;;=;", "=\x00", "\xff\xfe",
+		"", "a=b", session, session + strings.Repeat("A", 43), session + strings.Repeat("A", 43) + ".; " + session + strings.Repeat("B", 43) + ".",
+		session + `"` + strings.Repeat("A", 43) + `."`, "__Host-oidcgate=" + strings.Repeat("A", 43), "__Host-Http-oidcgate-a-AAAAAAAAAAA=AQID", "__Host-Http-oidcgate-logout=AQID", ";;;=;", "=\x00", "\xff\xfe",
 		strings.Repeat("a=b; ", 50), session + "%00", session + strings.Repeat("\u00e9", 20), "COOKIE", "COOKIE; COOKIE", "COOKIEx",
 	} {
 		f.Add(header)

@@ -291,7 +291,7 @@ func (w *world) denied(a answer, status int, reason oidcgate.Reason) {
 		w.Errorf("it redirects to %q", a.location())
 	}
 	for _, c := range a.Cookies() {
-		if c.Name == "__Host-oidcgate" && c.MaxAge >= 0 {
+		if c.Name == "__Host-Http-oidcgate" && c.MaxAge >= 0 {
 			w.Errorf("it sets the session cookie: %v", c)
 		}
 	}

@@ -70,7 +70,7 @@ func newRedisWorld(t *testing.T, changes ...func(*oidcgate.Config, *oidcgate.Pro
 
 func TestRedisCommandsOfARequest(t *testing.T) {
 	withValues := func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true }
-	const noSession = "__Host-oidcgate=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	const noSession = "__Host-Http-oidcgate=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA."
 	tests := []struct {
 		name   string
 		change func(*oidcgate.Config, *oidcgate.Provider)
@@ -82,7 +82,7 @@ func TestRedisCommandsOfARequest(t *testing.T) {
 		{name: "a visitor without a cookie costs none", path: "/public"},
 		{name: "a visitor without a cookie costs none with values either", change: withValues, path: "/public"},
 		{name: "a visitor with cookies of others costs none", path: "/public", cookie: "theme=dark; session=x"},
-		{name: "a cookie that can be no session costs none", path: "/public", cookie: "__Host-oidcgate=short"},
+		{name: "a cookie that can be no session costs none", path: "/public", cookie: "__Host-Http-oidcgate=short"},
 		{name: "a cookie of no session costs one read", path: "/public", cookie: noSession, want: []string{"get"}},
 		{name: "a stranger at a guarded page costs none", path: "/app"},
 		{name: "a stranger who begins to log in costs one read, which shows that Redis answers", path: "/auth/login", want: []string{"get"}},

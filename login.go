@@ -145,7 +145,7 @@ func authorizationRequest(a *attempt.Attempt) op.AuthorizationRequest {
 func newAttempts(g *Gate, ring *seal.Ring) *attempt.Keeper {
 	c := &g.config
 	return &attempt.Keeper{
-		Ring: ring, Cookies: g.cookies, Name: c.Site.CookieName,
+		Ring: ring, Cookies: g.cookies, Name: c.Site.CookieName, Older: c.olderCookie,
 		Timeout: c.Limits.LoginTimeout, ClockSkew: c.Limits.ClockSkew, DefaultPath: c.Site.DefaultPath,
 		Evicted:   func() { g.events.emit(Event{Type: EventAttemptLimitReached}) },
 		Shortened: func(returnTo string) { g.rejectReturnTo(returnTo, returnto.TooLong) },

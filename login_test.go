@@ -267,7 +267,7 @@ func TestAbandonedLogins(t *testing.T) {
 				u := w.authorization("/auth/login?return_to=" + url.QueryEscape(path))
 				states, newest = append(states, u.Query().Get("state")), u.String()
 			}
-			if n := len(w.cookieNames("__Host-oidcgate-a-")); n > 8 || n < 3 {
+			if n := len(w.cookieNames("__Host-Http-oidcgate-a-")); n > 8 || n < 3 {
 				t.Errorf("%d attempts, want 3 to 8", n)
 			}
 			if n := len(w.sentCookies()); n >= 4<<10 {
@@ -307,7 +307,7 @@ func TestLoginsOfAnotherSite(t *testing.T) {
 		for range 20 {
 			last = w.authorization("/auth/login", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document").String()
 		}
-		if n := len(w.cookieNames("__Host-oidcgate-a-")); n > 8 {
+		if n := len(w.cookieNames("__Host-Http-oidcgate-a-")); n > 8 {
 			t.Errorf("%d attempts, want at most 8", n)
 		}
 		if a := w.finishLogin(last); a.StatusCode != http.StatusSeeOther {
@@ -566,7 +566,7 @@ func TestReturnPathsThroughEveryDoor(t *testing.T) {
 func (w *world) rewriteAttempt(state, returnTo string) {
 	w.Helper()
 	sum := sha256.Sum256([]byte(state))
-	w.rewrite("attempt", "__Host-oidcgate-a-"+base64.RawURLEncoding.EncodeToString(sum[:8]), returnTo)
+	w.rewrite("attempt", "__Host-Http-oidcgate-a-"+base64.RawURLEncoding.EncodeToString(sum[:8]), returnTo)
 }
 
 // rewrite puts another return path into a sealed cookie, as whoever has the application's key could.
@@ -576,7 +576,7 @@ func (w *world) rewrite(purpose, cookie, returnTo string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	ring, err := seal.NewRing([][]byte{key}, shopURL+"\x00__Host-oidcgate")
+	ring, err := seal.NewRing([][]byte{key}, shopURL+"\x00__Host-oidcgate") // the name without "Http-"
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -129,7 +129,7 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 	if err != nil {
 		return "", err
 	}
-	g.cookies.Clear(w, g.config.Site.CookieName)
+	g.clearSession(w, r)
 	g.attempts.ForgetRounds(w, r)
 	return hint, nil
 }

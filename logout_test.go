@@ -131,7 +131,7 @@ func TestLogoutAtTheProvider(t *testing.T) {
 				w.op.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "end_session_endpoint") }))
 			}
 			w.login()
-			session := w.cookie("__Host-oidcgate")
+			session := w.cookie("__Host-Http-oidcgate")
 			breakIt(w)
 			a := w.logout(sameOrigin)
 			if name == "is down" {
@@ -141,10 +141,10 @@ func TestLogoutAtTheProvider(t *testing.T) {
 			} else if a.StatusCode != http.StatusOK || !strings.Contains(a.body, "Signed out") {
 				t.Errorf("%d to %q\n%s", a.StatusCode, a.location(), a.body)
 			}
-			if w.cookie("__Host-oidcgate") != "" {
+			if w.cookie("__Host-Http-oidcgate") != "" {
 				t.Error("the cookie is there")
 			}
-			w.setCookie("__Host-oidcgate", session)
+			w.setCookie("__Host-Http-oidcgate", session)
 			if got := w.subject(); got != "" {
 				t.Errorf("the session is there: %q", got)
 			}
@@ -181,7 +181,7 @@ func TestLogoutAtTheProvider(t *testing.T) {
 		w.login()
 		w.handler = w.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.gate.Logout(rw, r, "/bye") }))
 		a := w.send(w.browser, http.MethodPost, "/quit", "")
-		if w.cookie("__Host-oidcgate") != "" {
+		if w.cookie("__Host-Http-oidcgate") != "" {
 			t.Error("the cookie is there")
 		}
 		if a = w.get(w.get(a.location()).location()); a.location() != shopURL+"/bye" {
@@ -276,7 +276,7 @@ func TestReturnFromTheProvidersLogout(t *testing.T) {
 	t.Run("C118 a cookie that is made up gets the plain page", func(t *testing.T) {
 		w := newWorld(t)
 		for _, value := range []string{"x", "%", strings.Repeat("A", 100), strings.Repeat("A", 3000)} {
-			w.setCookie("__Host-oidcgate-logout", value)
+			w.setCookie("__Host-Http-oidcgate-logout", value)
 			plain(w, w.get("/auth/logout/done?state="))
 		}
 	})
@@ -284,7 +284,7 @@ func TestReturnFromTheProvidersLogout(t *testing.T) {
 	t.Run("R-URL-3 C118 a path of another site in the cookie gets the plain page", func(t *testing.T) {
 		w := newWorld(t)
 		u := way(w)
-		w.rewrite("logout", "__Host-oidcgate-logout", "//evil.example")
+		w.rewrite("logout", "__Host-Http-oidcgate-logout", "//evil.example")
 		if a := w.get(u.String()); a.StatusCode != http.StatusOK || a.location() != "" {
 			t.Errorf("%d to %q", a.StatusCode, a.location())
 		}

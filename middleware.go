@@ -40,7 +40,9 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	g.cookies = browser.Cookies{Secure: config.secure}
 	g.attempts = newAttempts(g, ring)
 	g.keeper = newKeeper(g, ring)
-	g.sessions = viascs.New(g.keeper, config.SessionLifetime, config.cookie())
+	g.sessions = viascs.New(g.keeper, viascs.Config{
+		Lifetime: config.SessionLifetime, Cookie: config.cookie(), Mark: config.mark(),
+	})
 	if config.EnableValues {
 		g.values = newValues(g)
 	}

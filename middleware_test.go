@@ -95,8 +95,8 @@ func TestAttacks(t *testing.T) {
 		cookies := w.sentCookies()
 		w.config.Keys = mustKeys(t, other)
 		w.open(provider)
-		if a := w.logout("Sec-Fetch-Site: same-origin"); a.StatusCode != http.StatusOK || w.cookie("__Host-oidcgate") != "" {
-			t.Errorf("status %d, cookie %q", a.StatusCode, w.cookie("__Host-oidcgate"))
+		if a := w.logout("Sec-Fetch-Site: same-origin"); a.StatusCode != http.StatusOK || w.cookie("__Host-Http-oidcgate") != "" {
+			t.Errorf("status %d, cookie %q", a.StatusCode, w.cookie("__Host-Http-oidcgate"))
 		}
 		w.gate, w.handler = reader, reader.Wrap(w.shop())
 		if a := w.send(w.newBrowser(), http.MethodGet, "/whoami", "", "Cookie: "+cookies); a.StatusCode != http.StatusUnauthorized {
@@ -187,7 +187,7 @@ func TestContextShowsNothing(t *testing.T) {
 			seen := &contextStore{Store: &store.Memory{}}
 			w := newWorld(t, change, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = seen })
 			w.login()
-			secrets := []string{w.cookie("__Host-oidcgate"), "alice", worldKey}
+			secrets := []string{w.cookie("__Host-Http-oidcgate"), "alice", worldKey}
 			var texts []map[string]string
 			w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				ctx := r.Context()

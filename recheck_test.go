@@ -259,7 +259,7 @@ func TestClaimsCannotBeReadAgain(t *testing.T) {
 			t.Errorf("signed in as %q", got)
 		}
 		f.get("/app", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
-		if f.cookie("__Host-oidcgate") != "" {
+		if f.cookie("__Host-Http-oidcgate") != "" {
 			t.Error("the cookie stays")
 		}
 	})

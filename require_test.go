@@ -278,7 +278,7 @@ func TestNestedGates(t *testing.T) {
 	})
 	t.Run("C020 the session of one gate is none at the other", func(t *testing.T) {
 		w.handler = inner.Wrap(mux)
-		w.setCookie("__Host-inner", w.cookie("__Host-oidcgate"))
+		w.setCookie("__Host-inner", w.cookie("__Host-Http-oidcgate"))
 		if got := w.subject(); got != "" {
 			t.Errorf("signed in: %q", got)
 		}
@@ -542,10 +542,10 @@ func TestStepUpByACR(t *testing.T) {
 		t.Run("C025 C067 R-DOS-3 "+name+" ends the login, and the session before goes on", func(t *testing.T) {
 			w := newWorld(t)
 			u := w.stepUp(oidcgate.ACR("gold"))
-			session := w.cookie("__Host-oidcgate")
+			session := w.cookie("__Host-Http-oidcgate")
 			w.op.NextIDToken(change)
 			w.denied(w.finishLogin(u.String()), http.StatusBadGateway, "acr")
-			if w.cookie("__Host-oidcgate") != session {
+			if w.cookie("__Host-Http-oidcgate") != session {
 				t.Error("the session is another one")
 			}
 		})

@@ -215,7 +215,7 @@ func (s *tap) count() (writes, all int) {
 	return writes, all
 }
 
-const sessionCookie = "__Host-oidcgate"
+const sessionCookie = "__Host-Http-oidcgate"
 
 // requestAs returns what the shop answers to a request with a Cookie header as it is.
 func (w *world) requestAs(path string, cookies ...string) *httptest.ResponseRecorder {
@@ -453,7 +453,7 @@ func TestUseOfASessionIsNoted(t *testing.T) {
 }
 
 func TestCookieIsJunk(t *testing.T) {
-	good := strings.Repeat("A", 43)
+	good := strings.Repeat("A", 43) + "."
 	for _, row := range []struct {
 		name   string
 		cookie string
@@ -462,7 +462,8 @@ func TestCookieIsJunk(t *testing.T) {
 		{"C101 F23 empty", "", 0},
 		{"C101 F23 one character", "a", 0},
 		{"C101 F23 42 characters", good[1:], 0},
-		{"C101 F23 44 characters", good + "A", 0},
+		{"C101 F23 44 characters", "A" + good, 0},
+		{"C101 F23 without its mark", good[:43], 0},
 		{"C101 F23 padded", good[1:] + "=", 0},
 		{"C101 F23 the other alphabet of base64", good[1:] + "+", 0},
 		{"C101 F23 quoted", `"` + good + `"`, 0},
@@ -497,7 +498,7 @@ func TestCookieIsJunk(t *testing.T) {
 
 	for name, cookie := range map[string]string{
 		"malformed": sessionCookie + "=x",
-		"two":       sessionCookie + "=" + good + "; " + sessionCookie + "=" + strings.Repeat("B", 43),
+		"two":       sessionCookie + "=" + good + "; " + sessionCookie + "=" + strings.Repeat("B", 43) + ".",
 		"unknown":   sessionCookie + "=" + good,
 	} {
 		t.Run("C115 its deletion is not on an answer that the application lets caches share: "+name, func(t *testing.T) {
@@ -549,7 +550,7 @@ func TestCookieIsJunk(t *testing.T) {
 		w.login()
 		id := w.cookie(sessionCookie)
 		records.reset()
-		for _, name := range []string{"oidcgate", "__host-oidcgate", "\u00a0__Host-oidcgate", "__Host-oidcgatf"} {
+		for _, name := range []string{"oidcgate", "__host-oidcgate", "\u00a0__Host-Http-oidcgate", "__Host-oidcgatf"} {
 			if rec := w.requestAs("/whoami", name+"="+id); rec.Code != http.StatusUnauthorized {
 				t.Errorf("%q: status %d, want 401", name, rec.Code)
 			}
@@ -819,8 +820,8 @@ func TestSessionID(t *testing.T) {
 			w, records := newTapped(t, on)
 			w.login()
 			old, oldKeys := w.cookie(sessionCookie), records.living(t.Context())
-			if len(old) != 43 {
-				t.Errorf("C101 the id %q has not 43 characters", old)
+			if random, mark := old[:43], old[43:]; !secret256.MatchString(random) || mark != "." {
+				t.Errorf("C101 the id %q is not 43 characters and the mark of its cookie", old)
 			}
 			w.op.SetUser(oidcgatetest.User{Subject: "bob"})
 			if a := w.get(w.callbackURL("/auth/login")); a.StatusCode != http.StatusSeeOther {
@@ -842,7 +843,7 @@ func TestSessionID(t *testing.T) {
 
 	t.Run("C046 an id that somebody planted is never adopted", func(t *testing.T) {
 		w := newWorld(t)
-		planted := strings.Repeat("B", 43)
+		planted := strings.Repeat("B", 43) + "."
 		shop, _ := url.Parse(shopURL)
 		w.browser.Jar.SetCookies(shop, []*http.Cookie{{Name: sessionCookie, Value: planted, Path: "/", Secure: true}})
 		w.login()
@@ -997,7 +998,7 @@ func TestSessionSize(t *testing.T) {
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Limits.SessionBytes = 1 << 20 })
 		w.op.SetUser(crowd)
 		w.login()
-		if n := len(w.cookie(sessionCookie)); n != 43 {
+		if n := len(w.cookie(sessionCookie)); n != 44 {
 			t.Errorf("the cookie has %d characters", n)
 		}
 	})

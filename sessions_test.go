@@ -101,7 +101,7 @@ func TestSessionsOfAUser(t *testing.T) {
 			if s.ID == "" || s.Created.IsZero() || strings.Contains(f.cookieOf(browsers[1]), s.ID) {
 				t.Errorf("%+v", s)
 			}
-			a := f.send(f.newBrowser(), http.MethodGet, "/whoami", "", "Cookie: __Host-oidcgate="+s.ID)
+			a := f.send(f.newBrowser(), http.MethodGet, "/whoami", "", "Cookie: __Host-Http-oidcgate="+s.ID)
 			if a.StatusCode != http.StatusUnauthorized {
 				t.Error("the id in the list opens a session")
 			}
@@ -211,7 +211,7 @@ func TestSessionsOfAUser(t *testing.T) {
 
 // cookieOf is the session cookie of a browser.
 func (f *fleet) cookieOf(browser *http.Client) (value string) {
-	f.as(browser, func() { value = f.cookie("__Host-oidcgate") })
+	f.as(browser, func() { value = f.cookie("__Host-Http-oidcgate") })
 	return value
 }
 

@@ -182,7 +182,7 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 // may the answer to a repeated callback whose first answer brings the new session.
 func (g *Gate) forget(w http.ResponseWriter, r *http.Request, v *visit) {
 	if v.gone != "" && browser.IsNavigation(r) {
-		g.cookies.Clear(w, g.config.Site.CookieName)
+		g.clearSession(w, r)
 	}
 }
 

@@ -31,7 +31,7 @@ const (
 
 	idTokenSize = 1200
 	shopURL     = "https://shop.test"
-	cookieName  = "__Host-oidcgate"
+	cookieName  = "__Host-Http-oidcgate"
 )
 
 var (

@@ -52,6 +52,7 @@ var stories = []struct {
 }{
 	{"C044 a login ends at the page that was asked for, and no address on the way stays", loginStory},
 	{"C104 the cookies are what browsers protect best", cookieStory},
+	{"C104 no script of the site sets or replaces a cookie of the gate", plantStory},
 	{"C022 F29 two tabs begun together finish in the order they were begun", func(s *scene) { tabsStory(s, false) }},
 	{"C022 F29 two tabs begun together finish in the other order", func(s *scene) { tabsStory(s, true) }},
 	{"C045 the back button after a login leads to the site and keeps the session", backStory},
@@ -146,14 +147,14 @@ func cookieStory(s *scene) {
 	}
 	v.click("#account")
 	attempt := v.onlyCookie("during a login")
-	if !strings.HasPrefix(attempt.Name, "__Host-oidcgate-a-") || attempt.Session {
-		s.Errorf("during a login: got cookie %q, session %v; want __Host-oidcgate-a-*, which expires", attempt.Name, attempt.Session)
+	if !strings.HasPrefix(attempt.Name, "__Host-Http-oidcgate-a-") || attempt.Session {
+		s.Errorf("during a login: got cookie %q, session %v; want __Host-Http-oidcgate-a-*, which expires", attempt.Name, attempt.Session)
 	}
 	wantProtected(s.T, attempt)
 	v.click("#alice")
 	session := v.onlyCookie("after it")
-	if session.Name != "__Host-oidcgate" || !session.Session {
-		s.Errorf("after a login: got cookie %q, session %v; want __Host-oidcgate, which ends with the browser", session.Name, session.Session)
+	if session.Name != "__Host-Http-oidcgate" || !session.Session {
+		s.Errorf("after a login: got cookie %q, session %v; want __Host-Http-oidcgate, which ends with the browser", session.Name, session.Session)
 	}
 	wantProtected(s.T, session)
 	if got := evaluate[string](v, "document.cookie"); got != "" {
@@ -164,12 +165,37 @@ func cookieStory(s *scene) {
 	}
 }
 
+// plantStory has a script of the shop that plants session cookies. The browser takes one of the
+// older name, which opens no session of today, and none with the prefix "__Host-Http-".
+func plantStory(s *scene) {
+	mallory := s.customer()
+	id := mallory.onlyCookie("of somebody else").Value
+	v := s.visitor()
+	v.open(shopURL + "/")
+	plant := func(name, value string) {
+		evaluate[string](v, "document.cookie = \""+name+"="+value+"; Secure; Path=/\"")
+	}
+	plant("__Host-Http-oidcgate", id)
+	if got := v.cookieNames(shopURL); got != nil {
+		s.Errorf("cookies that a script has set: got %q, want none", got)
+	}
+	for _, value := range []string{id, strings.TrimSuffix(id, ".")} {
+		plant("__Host-oidcgate", value)
+		if got := v.cookieNames(shopURL); len(got) != 1 {
+			s.Errorf("cookies that a script has set: got %q, want the one of the older name", got)
+		}
+		v.open(shopURL + "/")
+		v.wantText("#who", "nobody")
+	}
+	mallory.wantSignedIn("Alice Example")
+}
+
 // onlyCookie returns the one cookie that the shop has set, beside the one that counts logins for a
 // minute.
 func (v *tab) onlyCookie(when string) *network.Cookie {
 	v.Helper()
 	cookies := slices.DeleteFunc(v.cookies(shopURL), func(c *network.Cookie) bool {
-		if c.Name != "__Host-oidcgate-rounds" {
+		if c.Name != "__Host-Http-oidcgate-rounds" {
 			return false
 		}
 		wantProtected(v.T, c)

@@ -21,6 +21,7 @@ type Keeper struct {
 	Ring        *seal.Ring
 	Cookies     browser.Cookies
 	Name        string        // of the session cookie; the names of the others begin with it
+	Older       string        // the name before it, or "": attempts that began under it are found
 	Timeout     time.Duration // of an attempt
 	ClockSkew   time.Duration // between the clocks of replicas
 	DefaultPath string
@@ -41,9 +42,9 @@ const (
 
 // cookieName returns the name of the cookie of the attempt with that state. The callback finds the
 // cookie by it, and the name does not disclose the state.
-func (k *Keeper) cookieName(state string) string {
+func cookieName(session, state string) string {
 	sum := sha256.Sum256([]byte(state))
-	return k.Name + "-a-" + base64.RawURLEncoding.EncodeToString(sum[:8])
+	return session + "-a-" + base64.RawURLEncoding.EncodeToString(sum[:8])
 }
 
 func attemptBinding(cookie string) seal.Binding {
@@ -54,7 +55,7 @@ func attemptBinding(cookie string) seal.Binding {
 // newest if a page of another site began this one. A return path that is too long is replaced by
 // the default path.
 func (k *Keeper) Keep(w http.ResponseWriter, r *http.Request, a Attempt) error {
-	a.cookie = k.cookieName(a.State())
+	a.cookie = cookieName(k.Name, a.State())
 	value, err := k.Ring.SealText(attemptBinding(a.cookie), a)
 	if err == nil && len(a.cookie)+len(value) > maxAttempt {
 		k.Shortened(a.ReturnTo)
@@ -151,7 +152,12 @@ func (k *Keeper) Find(r *http.Request, provider, state string) (Attempt, error) 
 		return Attempt{}, &NotFound{event.ReasonUnknownState, why}
 	}
 	found := false
-	for _, c := range r.CookiesNamed(k.cookieName(state)) {
+	cookies := r.CookiesNamed(cookieName(k.Name, state))
+	if len(cookies) == 0 && k.Older != "" {
+		// Its binding holds the name: an attempt that began under the new name is not opened.
+		cookies = r.CookiesNamed(cookieName(k.Older, state))
+	}
+	for _, c := range cookies {
 		found = true
 		a, ok := k.open(c)
 		if !ok || subtle.ConstantTimeCompare([]byte(a.State()), []byte(state)) != 1 {

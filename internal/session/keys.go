@@ -60,10 +60,14 @@ const (
 // nothing, except in an unexported field, for which fmt calls no method.
 type ID string
 
-// IDSize is the length of an ID: 32 random bytes in base64url.
-const IDSize = 43
+// IDSize is the length of an ID: 32 random bytes in base64url. A mark of one character may follow,
+// which makes it another ID.
+const (
+	IDSize   = 43
+	markSize = 1
+)
 
-// IsID reports whether s can be an ID.
+// IsID reports whether s can be an ID without a mark.
 func IsID(s string) bool {
 	if len(s) != IDSize {
 		return false
@@ -96,10 +100,10 @@ func (k *Keeper) Handle(id ID) Handle { return Handle(k.idKey("", id)) }
 
 // idKey returns prefix and the hash of a session id. It allocates the string and nothing else.
 func (k *Keeper) idKey(prefix string, id ID) string {
-	var buf [sha256.Size + IDSize]byte
-	copy(buf[:], k.gate[:])
-	copy(buf[sha256.Size:], id)
-	sum := sha256.Sum256(buf[:])
+	var buf [sha256.Size + IDSize + markSize]byte
+	n := copy(buf[:], k.gate[:])
+	n += copy(buf[n:], id)
+	sum := sha256.Sum256(buf[:n])
 	var name [maxPrefix + encodedHashSize]byte
 	return string(base64.RawURLEncoding.AppendEncode(append(name[:0], prefix...), sum[:]))
 }

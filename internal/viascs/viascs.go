@@ -21,12 +21,20 @@ import (
 // Sessions are the sessions of a keeper.
 type Sessions struct{ scs *scs.SessionManager }
 
+// Config says how new sessions are.
+type Config struct {
+	Lifetime time.Duration
+	Cookie   scs.SessionCookie
+	Mark     string // ends the ids of new sessions, and so the values of their cookies; may be empty
+}
+
 // New returns the sessions of a keeper. Their manager is not made by scs.New, which starts a
 // goroutine for an unused memory store and otherwise only gives each manager its own context key.
 // Sessions need none: a [call] as the context hides the data of other managers from scs.
-func New(k *session.Keeper, lifetime time.Duration, c scs.SessionCookie) *Sessions {
+func New(k *session.Keeper, c Config) *Sessions {
 	return &Sessions{&scs.SessionManager{
-		Store: sessionStore{keeper: k}, Codec: codec{}, Lifetime: lifetime, Cookie: c,
+		Store: sessionStore{keeper: k, mark: c.Mark}, Codec: codec{},
+		Lifetime: c.Lifetime, Cookie: c.Cookie,
 	}}
 }
 
@@ -84,11 +92,11 @@ func (s *Sessions) Begin(
 	if !b.Latest.IsZero() && b.Latest.Before(s.scs.Deadline(ctx)) {
 		s.scs.SetDeadline(ctx, b.Latest)
 	}
-	token, deadline, err := s.scs.Commit(ctx)
+	_, deadline, err := s.scs.Commit(ctx)
 	if err != nil {
 		return "", err
 	}
-	s.scs.WriteSessionCookie(ctx, w, token, deadline)
+	s.scs.WriteSessionCookie(ctx, w, string(c.session.ID), deadline)
 	w.Header().Set("Cache-Control", "no-store") // scs adds a value of its own
 	return c.session.ID, nil
 }
@@ -97,6 +105,7 @@ func (s *Sessions) Begin(
 type sessionStore struct {
 	WithoutContext
 	keeper *session.Keeper
+	mark   string
 }
 
 // FindCtx loads the session into the call.
@@ -111,7 +120,7 @@ func (s sessionStore) CommitCtx(
 	ctx context.Context, token string, _ []byte, deadline time.Time,
 ) error {
 	c := ctx.Value(callKey{}).(*call)
-	c.session.ID = session.ID(token)
+	c.session.ID = session.ID(token + s.mark)
 	c.session.Times.Deadline = deadline.UnixMilli()
 	return s.keeper.Begin(c.Context, c.session, c.tokens)
 }
