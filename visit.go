@@ -76,9 +76,6 @@ func (v *visit) signIn(s *session.Session) {
 	v.session, v.identity = s, identityOf(s, v.gate.config.IdleTimeout)
 }
 
-// signOut records that the request has no session any more.
-func (v *visit) signOut() { v.session, v.identity = nil, nil }
-
 // id returns the id of the request's session, or "".
 func (v *visit) id() session.ID {
 	if v.session == nil {
