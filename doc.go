@@ -119,7 +119,8 @@
 //	sessions that do not end                         session/record.go       C105 C106
 //	streams that go on after a logout                session/watch.go        C107
 //	a logout that a slow request undoes              session                 C107 C108
-//	cookies tossed or forged by neighbours           browser                 C101 C104 F23 F24
+//	cookies tossed by neighbours, set by scripts     browser, cookie.go      C101 C104 F23 F24
+//	sessions that vanish, and redirects in a circle  attempt                 F20 F25
 //	floods of abandoned logins                       attempt                 C022 F26 F27
 //	requests that talk their way past a guard        require.go              C110-C112
 //	pages that a cache shares between visitors       visit.go, require.go    C115
