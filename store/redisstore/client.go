@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,6 +31,22 @@ func inspect(rdb redis.UniversalClient) client {
 		return inspectCluster(rdb.Options())
 	}
 	return client{cure: "pass a *redis.Client, *redis.ClusterClient or *redis.Ring itself"}
+}
+
+// caches reports whether rdb answers reads from its memory. The options are looked up by name,
+// because go-redis calls them experimental.
+func caches(rdb redis.UniversalClient) bool {
+	c, ok := rdb.(*redis.Client)
+	if !ok {
+		return false
+	}
+	options := reflect.ValueOf(c.Options()).Elem()
+	for _, name := range []string{"ClientSideCacheConfig", "ClientSideCache"} {
+		if f := options.FieldByName(name); f.IsValid() && !f.IsZero() {
+			return true
+		}
+	}
+	return false
 }
 
 func inspectCluster(o *redis.ClusterOptions) client {

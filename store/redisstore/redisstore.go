@@ -45,20 +45,26 @@ type Store struct {
 	rdb      redis.UniversalClient
 	prefix   string
 	deadline deadline
-	detach   bool // the client ignores the deadline of a context, so calls need a goroutine
+	patience deadline // how long a read waits in line
+	detach   bool     // the client ignores the deadline of a context, so calls need a goroutine
 	line     line
 }
 
 var _ store.Store = (*Store)(nil)
 
 // New returns a Store with the default [Config]. The caller closes rdb when it is no longer used.
-// New sends nothing to Redis. It panics if rdb is nil.
+// New sends nothing to Redis. It panics if rdb is nil or has a client-side cache: a read from the
+// cache may be older than a logout.
 func New(rdb redis.UniversalClient) *Store { return NewWith(rdb, Config{}) }
 
 // NewWith is [New] with a Config.
 func NewWith(rdb redis.UniversalClient, config Config) *Store {
 	if v := reflect.ValueOf(rdb); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		panic("redisstore: New needs a client of go-redis, not nil")
+	}
+	if caches(rdb) {
+		panic("redisstore: the client has a client-side cache, from which a logout is read too late; " +
+			"make one without ClientSideCacheConfig and ClientSideCache")
 	}
 	if config.Prefix == "" {
 		config.Prefix = defaultPrefix
@@ -75,15 +81,13 @@ func NewWith(rdb redis.UniversalClient, config Config) *Store {
 		rdb:      rdb,
 		prefix:   config.Prefix,
 		deadline: deadline{timeout: config.Timeout},
+		patience: deadline{timeout: config.Timeout / windowsPerTimeout},
 		detach:   client.cure != "",
 	}
 }
 
 // Get implements [store.Store] with one GET. Reads made at the same time may share a round trip.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
-	if s.detach {
-		return s.getAlone(ctx, key)
-	}
 	if err := ctx.Err(); err != nil {
 		return nil, wrap("get", err)
 	}
@@ -230,7 +234,12 @@ func (s *Store) bound(ctx context.Context, call func(context.Context) error) err
 		return call(bounded)
 	}
 	answer := make(chan error, 1) // buffered, so that a call that is no longer awaited can end
-	go func() { answer <- call(bounded) }()
+	go func() {
+		var err error
+		defer func() { answer <- err }()
+		defer recovered(&err)
+		err = call(bounded)
+	}()
 	select {
 	case err := <-answer:
 		return err

@@ -2,8 +2,10 @@ package redisstore
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -18,6 +20,11 @@ import (
 //
 // It is a pipeline of GETs and not MGET: each command names one key, so Cluster can send them to
 // different machines, and each has its own answer.
+//
+// One caller's trouble must not be another's. A pipeline ends when the slowest machine of a Cluster
+// has answered, and a connection may be dead. So a read that waits longer than a sixteenth of the
+// timeout goes alone. A batch is sent by a goroutine of its own, which none of its callers waits
+// for longer than that, and which survives a panic in the client.
 
 // maxAlone is the number of round trips that may run before other reads wait in line. With fewer,
 // Redis would be idle while an answer is being read; with more, fewer reads would share a round
@@ -31,13 +38,12 @@ type line struct {
 	waiting []*read
 }
 
-// read is a read in line. value and err may be read after done is closed, or after the batch
-// received from turn was read.
+// read is a read in line. value and err may be read after done is closed.
 type read struct {
 	key   string
 	value []byte
 	err   error
-	turn  chan []*read // receives the batch that the caller of this read must send
+	turn  chan []*read // receives the batch that the caller of this read must have sent
 	done  chan struct{}
 }
 
@@ -82,43 +88,60 @@ func (l *line) quit(r *read) bool {
 	return true
 }
 
-// wait waits until another read has sent r in its batch, or until it is r's turn, and then reads
-// for the whole batch. It returns early when ctx ends. If r's turn comes at that moment, the batch
-// is still sent, because other reads wait for it.
+// wait waits until r was sent in a batch, or until it is r's turn to have the whole batch sent. It
+// goes alone when that takes too long or brings an error, and returns early when ctx ends.
 func (s *Store) wait(ctx context.Context, r *read) ([]byte, error) {
-	bounded := s.deadline.bound(ctx)
-	select {
-	case batch := <-r.turn:
-		s.readAll(batch)
-	case <-r.done:
-	case <-ctx.Done():
-		return nil, s.giveUp(ctx, r)
-	case <-bounded.Done():
-		return nil, s.giveUp(bounded, r)
-	}
-	if r.err == nil || r.err == store.ErrNotFound || bounded.Err() != nil {
-		return r.value, r.err
-	}
-	// go-redis has separate connections for pipelines. After an outage they may recover later than
-	// the other connections, so a read that still has time is tried again alone.
-	return s.getAlone(bounded, r.key)
-}
-
-func (s *Store) giveUp(ctx context.Context, r *read) error {
-	if !s.line.quit(r) {
+	bounded, patience := s.deadline.bound(ctx), s.patience.window(time.Now())
+	for {
 		select {
 		case batch := <-r.turn:
-			go s.readAll(batch) // ends by its own deadline
-		default:
+			go s.readAll(batch)
+		case <-r.done:
+			if r.err == nil || r.err == store.ErrNotFound || bounded.Err() != nil {
+				return r.value, r.err
+			}
+			// go-redis has separate connections for pipelines. After an outage they may recover
+			// later than the other connections.
+			return s.getAlone(bounded, r.key)
+		case <-patience.done:
+			s.quit(r)
+			return s.getAlone(bounded, r.key)
+		case <-ctx.Done():
+			s.quit(r)
+			return nil, ctx.Err()
 		}
 	}
-	return ctx.Err()
+}
+
+// quit takes r out of the line. If its turn has come at that moment, the batch is still sent,
+// because other reads wait for it.
+func (s *Store) quit(r *read) {
+	if s.line.quit(r) {
+		return
+	}
+	select {
+	case batch := <-r.turn:
+		go s.readAll(batch)
+	default:
+	}
 }
 
 // readAll reads for a whole batch in one round trip. It does not end with the context of any single
 // request.
 func (s *Store) readAll(batch []*read) {
 	defer s.line.leave()
+	err := s.sendAll(batch)
+	for _, r := range batch {
+		if err != nil {
+			r.value, r.err = nil, err
+		}
+		close(r.done)
+	}
+}
+
+// sendAll sets the result of every read. The error is that of a client that panicked.
+func (s *Store) sendAll(batch []*read) (err error) {
+	defer recovered(&err)
 	ctx := s.deadline.bound(context.Background())
 	cmds := make([]*redis.StringCmd, len(batch))
 	pipe := s.rdb.Pipeline()
@@ -128,6 +151,14 @@ func (s *Store) readAll(batch []*read) {
 	_, _ = pipe.Exec(ctx) // every command has its own error
 	for i, r := range batch {
 		r.value, r.err = found(cmds[i])
-		close(r.done)
+	}
+	return nil
+}
+
+// recovered makes an error of a panic. It is deferred in goroutines, where a panic of the client or
+// of one of its hooks would end the process.
+func recovered(err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("redisstore: the Redis client panicked: %v", v)
 	}
 }
