@@ -102,7 +102,7 @@ func (s *tap) living(ctx context.Context) []string {
 	seen := map[string]bool{}
 	var keys []string
 	for _, c := range s.since() {
-		if seen[c.key] || strings.HasPrefix(c.key, "a:") {
+		if seen[c.key] || strings.HasPrefix(c.key, "a:") || isPing(c.key) {
 			continue
 		}
 		seen[c.key] = true

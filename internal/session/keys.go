@@ -24,7 +24,7 @@ import (
 //	j:      logout token is used    back-channel logout  the token's, two skews
 //	l:      who refreshes           refresh              the lease, renewed; or a pause
 //	m:      the provider was asked  refresh              an hour
-//	ready   nothing, ever           nobody; it is read to see whether the store answers
+//	r:      whether it can be done  logins that begin    a second
 //
 // What the loss of a key means:
 //
@@ -51,7 +51,7 @@ const (
 	logoutIDPrefix  = "j:"
 	lockPrefix      = "l:"
 	askedPrefix     = "m:"
-	readinessKey    = "ready"
+	readinessPrefix = "r:"
 	maxPrefix       = 2
 	encodedHashSize = 43
 )

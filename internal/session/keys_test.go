@@ -187,7 +187,7 @@ func TestKeysAreThoseOfTheTable(t *testing.T) {
 			"s:": time.Hour, "t:": lifetime, "v:": lifetime, "d:": lifetime,
 			"u:": lifetime, "i:": lifetime, "U:": attempt, "I:": attempt, "a:": attempt,
 			"j:": 2*time.Minute + 2*w.config.Limits.Leeway,
-			"l:": w.config.Limits.LockLease, "m:": time.Hour,
+			"l:": w.config.Limits.LockLease, "m:": time.Hour, "r:": time.Second,
 		}
 		for key, got := range w.written {
 			if prefix := key[:2]; got != want[prefix] {

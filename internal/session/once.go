@@ -42,12 +42,3 @@ func (k *Keeper) UseLogoutToken(
 	key := k.nameKey(logoutIDPrefix, issuer, tokenID)
 	return k.storeError(ctx, k.store.Create(ctx, key, []byte("1"), lifetime))
 }
-
-// Ping returns nil when the store answers.
-func (k *Keeper) Ping(ctx context.Context) error {
-	_, err := k.store.Get(ctx, readinessKey)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	return k.storeError(ctx, err)
-}

@@ -13,6 +13,7 @@
 //	reread.go     claims that are read again
 //	values.go     the application's values
 //	once.go       what may happen once: an attempt's callback, a logout token
+//	ping.go       whether the store can keep a login
 //	watch.go      what ends with a session: long answers of this process
 package session
 
@@ -176,6 +177,7 @@ type Keeper struct {
 	tell     func(Event)
 	flights  flights
 	watches  watches
+	pings    pings
 }
 
 // New returns a Keeper. It asks nobody and starts no goroutine.

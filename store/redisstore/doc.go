@@ -39,8 +39,8 @@
 //
 // Reads must go to the primary. With ReadOnly, RouteByLatency or RouteRandomly a replica may answer
 // that has not yet received a logout. For the same reason [NewWith] refuses a client with a
-// client-side cache. A [redis.Ring] sends the keys of an unreachable shard to another shard, which does not have them,
-// so a short network failure would sign users out. Use Cluster instead.
+// client-side cache. A [redis.Ring] sends the keys of an unreachable shard to another shard, which
+// does not have them, so a short network failure would sign users out. Use Cluster instead.
 //
 // Tracing hooks of go-redis see the arguments of commands. The gate's keys are hashes and its
 // values are encrypted.
