@@ -10,7 +10,9 @@ import (
 // Client returns an http.Client that sends the visitor's access token with every request, as
 // [Gate.Token] returns it at that moment. ctx is the context of the visitor's request; do not keep
 // the client after it. The client sends the token to every server that it is used for: use it for
-// the visitor's resource servers only. It does not follow redirects.
+// the visitor's resource servers only. It refuses http, except to this machine or with
+// Config.InsecureAllowHTTP (RFC 6750, section 5.3). It does not follow redirects; if you change
+// that, a request that was redirected to another host gets no token.
 func (g *Gate) Client(ctx context.Context) *http.Client {
 	return &http.Client{
 		Transport:     &bearer{gate: g, ctx: ctx},
@@ -31,17 +33,41 @@ func (b *bearer) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "oidcgat
 
 // RoundTrip implements [http.RoundTripper]. It waits for a token no longer than r may take.
 func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if redirectedAway(r) {
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	if r.URL.Scheme != "https" && !isLoopback(r.URL.Hostname()) && !b.gate.config.InsecureAllowHTTP {
+		closeBody(r)
+		return nil, fmt.Errorf("oidcgate: no access token is sent to %s over %s; use https",
+			r.URL.Host, r.URL.Scheme)
+	}
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
 	defer context.AfterFunc(r.Context(), cancel)()
 	t, err := b.gate.Token(ctx)
 	if err != nil {
-		if r.Body != nil {
-			_ = r.Body.Close()
-		}
+		closeBody(r)
 		return nil, err
 	}
 	r = r.Clone(r.Context())
 	t.SetAuthHeader(r)
 	return http.DefaultTransport.RoundTrip(r)
+}
+
+// redirectedAway reports whether a redirect of another host led to r.
+func redirectedAway(r *http.Request) bool {
+	for at := r; at.Response != nil && at.Response.Request != nil; {
+		at = at.Response.Request
+		if at.URL.Host != r.URL.Host {
+			return true
+		}
+	}
+	return false
+}
+
+// closeBody does what a RoundTripper must do with a request that it does not send.
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
 }

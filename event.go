@@ -139,7 +139,7 @@ type events struct {
 
 func newEvents(logger *slog.Logger, onEvent func(Event)) *events {
 	e := &events{logger: logger, onEvent: onEvent}
-	e.queue = event.NewQueue(e.hand)
+	e.queue = event.NewQueue(func(e Event) event.Type { return event.Type(e.Type) }, e.hand)
 	return e
 }
 

@@ -529,3 +529,58 @@ func TestTokensWhileKeysRotate(t *testing.T) {
 		}
 	})
 }
+
+func TestClientSendsNoTokenAstray(t *testing.T) {
+	var got []string // "host authorization"
+	note := func(rw http.ResponseWriter, r *http.Request) {
+		got = append(got, r.URL.Path+" "+strings.Fields(r.Header.Get("Authorization") + " nothing")[0])
+		switch r.URL.Path {
+		case "/away":
+			http.Redirect(rw, r, "http://"+strings.Replace(r.Host, "127.0.0.1", "localhost", 1)+"/elsewhere", http.StatusFound)
+		case "/stay":
+			http.Redirect(rw, r, "/here", http.StatusFound)
+		}
+	}
+	api := httptest.NewServer(http.HandlerFunc(note))
+	t.Cleanup(api.Close)
+	call := func(f *fleet, to string) (err error) {
+		f.handler = f.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			client := f.gate.Client(r.Context())
+			client.CheckRedirect = nil // follow redirects
+			a, getErr := client.Get(to)
+			if err = getErr; err == nil {
+				a.Body.Close()
+			}
+		}))
+		f.get("/")
+		return err
+	}
+	t.Run("C055 a request that is redirected to another host has no token", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		got = nil
+		if err := call(f, api.URL+"/away"); err != nil {
+			t.Fatal(err)
+		}
+		if err := call(f, api.URL+"/stay"); err != nil {
+			t.Fatal(err)
+		}
+		if want := "/away Bearer /elsewhere nothing /stay Bearer /here Bearer"; strings.Join(got, " ") != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+	t.Run("C055 no token goes over http to another machine", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		if err := call(f, "http://api.invalid/"); err == nil || !strings.Contains(err.Error(), "use https") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("C055 with InsecureAllowHTTP it may", func(t *testing.T) {
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.InsecureAllowHTTP = true })
+		f.login()
+		if err := call(f, "http://api.invalid/"); err == nil || strings.Contains(err.Error(), "use https") {
+			t.Errorf("error %v, want that there is no such host", err)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package oidcgate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -88,9 +89,6 @@ func (s valuesStore) CommitCtx(ctx context.Context, _ string, b []byte, _ time.T
 	if v == nil || v.session == nil {
 		return ErrNoSession
 	}
-	if len(b) > s.gate.config.Limits.SessionBytes {
-		return errors.New("oidcgate: the values are larger than Limits.SessionBytes")
-	}
 	mine, saved := claims.Object(b), &v.values
 	merge := func(current claims.Object) claims.Object {
 		return values.Merge(saved.base, mine, current)
@@ -116,6 +114,32 @@ func (g *Gate) loadValues(v *visit) context.Context {
 	ctx, _ = g.values.Load(v, "") // without an id it cannot fail
 	return ctx
 }
+
+// ownValues returns the visit's context with values of its own, which are kept nowhere. The context
+// of v may be that of a request with a session, whose values are not v's.
+func (g *Gate) ownValues(v *visit) context.Context {
+	hidden := &hiding{Context: v, hides: true}
+	ctx, _ := g.values.Load(hidden, "") // without an id it cannot fail
+	hidden.hides = false
+	return ctx
+}
+
+// hiding is a context that hides its values from scs, which would take them for its own.
+type hiding struct {
+	context.Context
+	hides bool
+}
+
+// Value implements [context.Context].
+func (h *hiding) Value(key any) any {
+	if h.hides {
+		return nil
+	}
+	return h.Context.Value(key)
+}
+
+// Format keeps the values out of logs.
+func (h *hiding) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "%v", h.Context) }
 
 // serveWithValues runs the application's handler with a ResponseWriter that saves the values before
 // it sends the first byte.

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -518,6 +519,73 @@ func TestValuesLoadAndSave(t *testing.T) {
 			if c.Value == id && (c.Name != sessionCookie || !c.Secure) {
 				t.Errorf("cookie %q, Secure %v", c.Name, c.Secure)
 			}
+		}
+	})
+}
+
+func TestValuesStayWithinTheirBound(t *testing.T) {
+	t.Run("F38 the bound is that of the record, whoever put what lies there, and it may always shrink", func(t *testing.T) {
+		const n = 12
+		ready := make(chan struct{})
+		var arrived sync.WaitGroup
+		arrived.Add(n)
+		var size atomic.Int64
+		w, _ := newValuesWorld(t, func(w *world) http.HandlerFunc {
+			return func(rw http.ResponseWriter, r *http.Request) {
+				values := w.gate.Values()
+				switch r.FormValue("do") {
+				case "fill":
+					arrived.Done()
+					<-ready
+					values.Put(r.Context(), "cart-"+r.FormValue("i"), strings.Repeat("x", 10<<10))
+				case "size":
+					total := 0
+					for _, k := range values.Keys(r.Context()) {
+						total += len(values.GetString(r.Context(), k))
+					}
+					size.Store(int64(total))
+				case "remove":
+					values.Remove(r.Context(), values.Keys(r.Context())[0])
+				}
+			}
+		})
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() { w.get(fmt.Sprintf("/page?do=fill&i=%d", i)) })
+		}
+		arrived.Wait()
+		close(ready)
+		wg.Wait()
+		w.get("/page?do=size")
+		if got := size.Load(); got > 16<<10 || got == 0 {
+			t.Errorf("SessionBytes is 16 KiB, and the record holds %d bytes", got)
+		}
+		w.reopen(func(c *oidcgate.Config) { c.Limits.SessionBytes = 1 << 10 })
+		if a := w.get("/page?do=remove"); a.StatusCode != http.StatusOK {
+			t.Errorf("a request that makes the record smaller is answered %d", a.StatusCode)
+		}
+	})
+	t.Run("C111 an identity of NewContext inside Wrap sees and changes no values of the visitor", func(t *testing.T) {
+		var seen string
+		w, _ := newValuesWorld(t, func(w *world) http.HandlerFunc {
+			return func(_ http.ResponseWriter, r *http.Request) {
+				w.gate.Values().Put(r.Context(), "k", "alice's")
+				id, err := oidcgate.NewIdentity(w.op.Issuer(), "mallory", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				other := w.gate.NewContext(r.Context(), id)
+				seen = w.gate.Values().GetString(other, "k")
+				w.gate.Values().Put(other, "k", "mallory's")
+				if got := w.gate.Values().GetString(other, "k"); got != "mallory's" {
+					t.Errorf("it lost its own: %q", got)
+				}
+			}
+		})
+		w.get("/page")
+		if kept := w.valueOf("k"); seen != "" || kept != "alice's" {
+			t.Errorf("it saw %q, and the visitor has %q", seen, kept)
 		}
 	})
 }

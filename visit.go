@@ -116,7 +116,7 @@ func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 	if g.values == nil {
 		return v
 	}
-	return g.loadValues(v)
+	return g.ownValues(v)
 }
 
 // signedIn returns the visit of a request with a session. The error is ErrNoSession when there is

@@ -5,17 +5,20 @@ import (
 	"sync"
 )
 
-// queueSize is the number of events that may wait for a slow receiver.
-const queueSize = 1024
+// queueShare is the number of events of one type that may wait for a slow receiver. Each type has a
+// share of its own: events that strangers cause at will displace no others.
+const queueShare = 256
 
 // Queue passes events to a receiver, one at a time and in order. It has a goroutine only while
 // events are waiting. A receiver that blocks does not block Put: events that do not fit into the
-// queue are dropped and counted.
+// share of their type are dropped and counted.
 type Queue[E any] struct {
+	typeOf  func(E) Type
 	receive func(e E, dropped uint64)
 
 	mu      sync.Mutex
 	waiting []E
+	shares  map[Type]int // how many events of a type wait
 	dropped uint64
 	running bool
 	idle    chan struct{} // closed when no event is left
@@ -23,18 +26,20 @@ type Queue[E any] struct {
 
 // NewQueue returns a queue that calls receive for each event. dropped is the number of events that
 // were dropped since the event before e.
-func NewQueue[E any](receive func(e E, dropped uint64)) *Queue[E] {
-	return &Queue[E]{receive: receive}
+func NewQueue[E any](typeOf func(E) Type, receive func(e E, dropped uint64)) *Queue[E] {
+	return &Queue[E]{typeOf: typeOf, receive: receive, shares: map[Type]int{}}
 }
 
-// Put adds an event, or drops it when the queue is full. It does not block.
+// Put adds an event, or drops it when too many of its type wait. It does not block.
 func (q *Queue[E]) Put(e E) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.waiting) >= queueSize {
+	t := q.typeOf(e)
+	if q.shares[t] >= queueShare {
 		q.dropped++
 		return
 	}
+	q.shares[t]++
 	q.waiting = append(q.waiting, e)
 	if !q.running {
 		q.running = true
@@ -62,6 +67,7 @@ func (q *Queue[E]) next() (e E, dropped uint64, ok bool) {
 		return e, 0, false
 	}
 	e, q.waiting = q.waiting[0], q.waiting[1:]
+	q.shares[q.typeOf(e)]--
 	dropped, q.dropped = q.dropped, 0
 	return e, dropped, true
 }
