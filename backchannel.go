@@ -1,12 +1,10 @@
 package oidcgate
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"mime"
 	"net/http"
-	"time"
 
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
@@ -19,11 +17,6 @@ import (
 // page of the provider that loads ours in a frame (OpenID Connect Front-Channel Logout). It works
 // only where the browser regards provider and application as the same site: otherwise it does not
 // send the session's cookie, which is SameSite=Lax, and the answer is 200 without effect.
-
-const (
-	logoutPatience  = 2 * time.Second // how long a logout token waits to be verified
-	maxLogoutChecks = 16              // logout tokens verified at the same time, to bound the CPU time
-)
 
 // backchannelLogout is POST /auth/backchannel-logout. The answer is 200 when the sessions have
 // ended, 400 when the token is not valid, and 503 when the logout could not be done, so that the
@@ -41,7 +34,7 @@ func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *ups
 		g.rejectLogout(w, up, err)
 		return
 	}
-	token, err := g.verifyLogout(r.Context(), up, raw)
+	token, err := up.client.VerifyLogoutToken(r.Context(), raw)
 	if err != nil {
 		g.rejectLogout(w, up, err)
 		return
@@ -68,25 +61,6 @@ func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 		return "", fmt.Errorf("%d logout tokens in place of one", len(tokens))
 	}
 	return tokens[0], nil
-}
-
-// verifyLogout verifies a logout token when fewer than maxLogoutChecks are being verified. Anyone
-// can send tokens; this bounds the CPU time that they cost. The whole request was received before,
-// so a slow sender takes no place.
-func (g *Gate) verifyLogout(
-	ctx context.Context, up *upstream, raw string,
-) (*op.LogoutToken, error) {
-	timer := time.NewTimer(logoutPatience)
-	defer timer.Stop()
-	select {
-	case g.logoutChecks <- struct{}{}:
-		defer func() { <-g.logoutChecks }()
-		return up.client.VerifyLogoutToken(ctx, raw)
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	err := errors.New("too many logout tokens at a time")
-	return nil, &op.Error{Reason: event.ReasonBusy, Status: http.StatusServiceUnavailable, Err: err}
 }
 
 // applyLogout ends the sessions that the token names. It remembers the token's id afterwards, not

@@ -19,17 +19,16 @@ import (
 // concurrently. A gate keeps no visitor's state in memory: any number of replicas with the same
 // configuration, store and keys work as one gate.
 type Gate struct {
-	config       config
-	providers    []*upstream
-	cookies      browser.Cookies
-	attempts     *attempt.Keeper
-	keeper       *session.Keeper
-	sessions     *viascs.Sessions
-	values       *scs.SessionManager // nil unless Config.EnableValues
-	events       *events
-	logoutChecks chan struct{}
-	crossOrigin  *http.CrossOriginProtection
-	routes       map[string]http.HandlerFunc
+	config      config
+	providers   []*upstream
+	cookies     browser.Cookies
+	attempts    *attempt.Keeper
+	keeper      *session.Keeper
+	sessions    *viascs.Sessions
+	values      *scs.SessionManager // nil unless Config.EnableValues
+	events      *events
+	crossOrigin *http.CrossOriginProtection
+	routes      map[string]http.HandlerFunc
 }
 
 // upstream is one provider of a gate.

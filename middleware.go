@@ -24,7 +24,6 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	}
 	warn(&config, c)
 	g := &Gate{config: config}
-	g.logoutChecks = make(chan struct{}, maxLogoutChecks)
 	g.events = newEvents(config.Logger, config.OnEvent)
 	ring, err := seal.NewRing(*config.Keys.ring, config.gateName())
 	if err != nil {

@@ -83,6 +83,7 @@ type Verification struct {
 	SignedUserinfo bool
 
 	// KeysMaxAge is the age at which keys are fetched again, on their next use. If zero, one hour.
+	// While they cannot be fetched, the last ones count until they are 24 hours or KeysMaxAge old.
 	KeysMaxAge time.Duration
 }
 

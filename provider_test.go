@@ -1040,6 +1040,21 @@ func TestKeyRotation(t *testing.T) {
 		}
 	})
 
+	t.Run("C009 C010 junk logout tokens do not use up the loads that a login needs", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		for range 5 {
+			junk := w.op.NewJWT(nil)
+			junk.Header["kid"] = "unknown"
+			w.send(w.newBrowser(), http.MethodPost, "/auth/backchannel-logout", "logout_token="+junk.Compact())
+		}
+		w.op.RotateKeys()
+		w.browser = w.newBrowser()
+		if a := w.get(w.callbackURL("/app")); a.StatusCode != http.StatusSeeOther {
+			t.Errorf("the first login after the rotation is answered %d\n%s", a.StatusCode, w.logged())
+		}
+	})
+
 	t.Run("F05 the key set lags behind: one login is refused, one after the interval is not", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)

@@ -18,6 +18,7 @@ func New(cfg Config) *Client {
 		transport: cfg.Transport,
 		slots:     make(chan struct{}, bulkhead),
 	}
+	c.keys.waiters = make(chan struct{}, keyWaiters)
 	if c.transport == nil {
 		c.transport = newTransport(cfg.Timeout, cfg.RootCAs)
 	}

@@ -44,6 +44,13 @@ func (f *flight) start(
 	return r
 }
 
+// underWay returns the run under way, or nil.
+func (f *flight) underWay() *run {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now
+}
+
 // wait returns the result of the run, or fails when ctx ends first.
 func (r *run) wait(ctx context.Context) error {
 	select {

@@ -34,7 +34,7 @@ func (c *Client) verifyIDToken(
 	if err != nil {
 		return "", err
 	}
-	payload, err := c.verify(ctx, token)
+	payload, err := c.verify(ctx, token, fromProvider)
 	if err != nil {
 		return "", err
 	}

@@ -16,8 +16,9 @@ import (
 
 // keySet is one loaded set of keys. It never changes.
 type keySet struct {
-	keys    []jose.JSONWebKey
-	expires time.Time
+	keys     []jose.JSONWebKey
+	expires  time.Time // they are loaded again then
+	unusable time.Time // when they could not be loaded again until then, they count no longer
 }
 
 // maxKeys is how many keys a set may have, because a token without kid is tried with every key of

@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -11,34 +12,75 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// How often keys are loaded: twice in a row, then every half minute. A stranger who sends tokens
+// How often keys are loaded: twice in a row, then every half minute. Somebody who sends tokens
 // could otherwise make us load the keys once for each.
 const (
 	keyLoads      = 2
 	keyLoadRefill = 30 * time.Second
 )
 
-// minKeyAge is the shortest time for which keys are kept, however short the provider's max-age is.
-const minKeyAge = 30 * time.Second
+const (
+	// minKeyAge is the shortest time for which keys are kept, however short the provider's max-age
+	// is.
+	minKeyAge = 30 * time.Second
+
+	// maxKeyAge is how long keys are used that the provider no longer confirms. A provider that
+	// is away for an hour ends no login. One whose keys cannot be had for a day may have withdrawn
+	// them.
+	maxKeyAge = 24 * time.Hour
+)
+
+// keyWaiters is how many tokens from anybody wait for a load of the keys to its end.
+const keyWaiters = 16
+
+// source is where a token comes from. Each has a limit of its own on the loads that it causes, so
+// that strangers use up none of those that a login needs when the provider changes its keys.
+type source int
+
+const (
+	fromProvider source = iota // in the provider's answer to a request of ours
+	fromAnybody                // in a request, which anybody can send
+	sources
+)
 
 // keys is the provider's key set and when to load it again. Keys come only from the provider's
 // jwks_uri, never from the header of a token (RFC 8725, 3.10).
 type keys struct {
-	flight flight
+	flight  flight
+	waiters chan struct{} // one for each token from anybody that waits for a load
 
 	mu     sync.Mutex
 	set    *keySet // the last good; nil before the first
 	failed error   // of the last load, nil if it was good
-	loads  float64 // how many loads were made, less one for every keyLoadRefill since
-	last   time.Time
+	loads  [sources]bucket
 	told   time.Time // when it was last told that a load was refused
+}
+
+// bucket limits how often something is done.
+type bucket struct {
+	used float64 // how often it was done, less one for every keyLoadRefill since
+	last time.Time
+}
+
+// take counts one use, or returns false when there were too many.
+func (b *bucket) take(now time.Time) bool {
+	b.used = max(0, b.used-float64(now.Sub(b.last))/float64(keyLoadRefill))
+	b.last = now
+	if b.used > keyLoads-1 {
+		return false
+	}
+	b.used++
+	return true
 }
 
 // verify returns the payload of a token that one of the provider's keys signed. When none of the
 // keys at hand did, the keys are loaded again, if the limit on loads allows it, and tried once
 // more: providers rotate their keys (OpenID Connect Core, 10.1.1).
-func (c *Client) verify(ctx context.Context, t *compactToken) ([]byte, error) {
-	set, err := c.currentKeys(ctx)
+//
+// A token from anybody is not refused before the keys were loaded: while that cannot be done it may
+// be genuine, and its sender should try again. It waits for nothing when a key at hand signed it.
+func (c *Client) verify(ctx context.Context, t *compactToken, from source) ([]byte, error) {
+	set, err := c.currentKeys(ctx, from)
 	if err != nil {
 		return nil, err
 	}
@@ -46,37 +88,44 @@ func (c *Client) verify(ctx context.Context, t *compactToken) ([]byte, error) {
 	if err == nil {
 		return payload, nil
 	}
-	newer := c.keysAfter(ctx, set)
-	if newer == set {
-		return nil, err
+	notLoaded := c.loadKeys(ctx, set, from)
+	switch newer := c.keys.now(); {
+	case newer != set:
+		return newer.verify(t)
+	case from == fromAnybody:
+		return nil, keysUnavailable(notLoaded)
 	}
-	return newer.verify(t)
+	return nil, err // that the load failed was notified
 }
 
 // currentKeys returns the keys. It loads them first when there are none or they are too old. When
-// that fails, it returns the old ones.
-func (c *Client) currentKeys(ctx context.Context) (*keySet, error) {
+// that fails, it returns the old ones, for at most maxKeyAge.
+func (c *Client) currentKeys(ctx context.Context, from source) (*keySet, error) {
 	set := c.keys.now()
 	if set != nil && time.Now().Before(set.expires) {
 		return set, nil
 	}
-	err := c.loadKeys(ctx, set)
-	if newer := c.keys.now(); newer != nil {
+	err := c.loadKeys(ctx, set, from)
+	newer := c.keys.now()
+	if newer != nil && time.Now().Before(newer.unusable) {
 		return newer, nil
 	}
-	// A copy is changed, because all who waited for the load got the same error.
+	e := keysUnavailable(err)
+	if newer != nil {
+		e.Status = http.StatusServiceUnavailable
+	}
+	return nil, e
+}
+
+// keysUnavailable is the Error for a token that cannot be judged because the keys were not loaded.
+// It is a copy, because all who waited for the load got the same err.
+func keysUnavailable(err error) *Error {
 	e := *failure(err, event.ReasonJWKSUnavailable, event.ReasonJWKSUnavailable)
-	if e.Hint == "" {
+	if e.Hint == "" && e.Reason == event.ReasonJWKSUnavailable {
 		e.Hint = "the provider's keys cannot be loaded: " +
 			"check its jwks_uri and whether this host reaches it"
 	}
-	return nil, &e
-}
-
-// keysAfter returns a set that is newer than set, or set if there is none.
-func (c *Client) keysAfter(ctx context.Context, set *keySet) *keySet {
-	_ = c.loadKeys(ctx, set) // the failure was notified, and set is still in use
-	return c.keys.now()
+	return &e
 }
 
 func (k *keys) now() *keySet {
@@ -86,66 +135,90 @@ func (k *keys) now() *keySet {
 }
 
 // loadKeys loads the keys, unless another caller has replaced set already, or too many loads were
-// made in the last time. All who ask meanwhile share one load.
-func (c *Client) loadKeys(ctx context.Context, set *keySet) error {
-	return c.keys.flight.start(ctx, c.cfg.Timeout, func(ctx context.Context) error {
-		take, failed := c.keys.take(set)
-		switch take {
-		case loadNone:
-			return nil
-		case loadThrottled:
-			if c.keys.mayTell() {
-				c.cfg.Notify(Notice{
-					Event: event.JWKSRefreshThrottled, Reason: event.ReasonKeyUnknown, Err: failed,
-				})
-			}
-			return failed
-		}
-		return c.fetchKeys(ctx)
-	}).wait(ctx)
+// made in the last time. All who ask meanwhile share one load. Of the tokens from anybody only a
+// few wait for its end: the load may take long, and anybody can send many.
+func (c *Client) loadKeys(ctx context.Context, set *keySet, from source) error {
+	run, allowed := c.startLoad(ctx, set, from)
+	if !allowed {
+		return c.throttled()
+	}
+	if run == nil {
+		return nil
+	}
+	if from == fromProvider {
+		return run.wait(ctx)
+	}
+	return c.keys.waitInTurn(ctx, run)
 }
 
-type load int
+// waitInTurn waits for a load, but no longer than patience when many others wait already.
+func (k *keys) waitInTurn(ctx context.Context, run *run) error {
+	select {
+	case k.waiters <- struct{}{}:
+		defer func() { <-k.waiters }()
+		return run.wait(ctx)
+	default:
+	}
+	short, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := run.wait(short)
+	if err != nil && short.Err() != nil {
+		return errTooManyTokens
+	}
+	return err
+}
 
-const (
-	loadNone      load = iota // another caller has loaded them
-	loadThrottled             // too many loads were made
-	loadNow
+var (
+	errThrottled = &fault{
+		status: http.StatusServiceUnavailable,
+		text:   "the keys were loaded a moment ago",
+	}
+	errTooManyTokens = &Error{
+		Reason: event.ReasonBusy,
+		Status: http.StatusServiceUnavailable,
+		Err:    errors.New("too many tokens wait for the provider's keys"),
+	}
 )
 
-// take decides whether to load the keys now, and counts the load.
-func (k *keys) take(set *keySet) (load, error) {
+// startLoad begins a load, or returns the one under way, or nil when the keys are not set any more.
+// allowed is false when there were too many loads.
+func (c *Client) startLoad(
+	ctx context.Context, set *keySet, from source,
+) (_ *run, allowed bool) {
+	k := &c.keys
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.set != set {
-		return loadNone, nil
+		return nil, true
 	}
-	now := time.Now()
-	k.loads = max(0, k.loads-float64(now.Sub(k.last))/float64(keyLoadRefill))
-	k.last = now
-	if k.loads > keyLoads-1 {
-		if k.failed != nil {
-			return loadThrottled, k.failed
-		}
-		return loadThrottled, &fault{
-			status: http.StatusServiceUnavailable,
-			text:   "the keys were loaded a moment ago",
-		}
+	if r := k.flight.underWay(); r != nil {
+		return r, true
 	}
-	k.loads++
-	return loadNow, nil
+	if !k.loads[from].take(time.Now()) {
+		return nil, false
+	}
+	return k.flight.start(ctx, c.cfg.Timeout, c.fetchKeys), true
 }
 
-// mayTell reports whether to tell that a load was refused: once a second, because a stranger who
-// sends junk could otherwise fill the log.
-func (k *keys) mayTell() bool {
+// throttled notifies that a load was refused, and returns why there are no newer keys. It does so
+// once a second, because somebody who sends junk could otherwise fill the log.
+func (c *Client) throttled() error {
+	k := &c.keys
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if time.Since(k.told) < time.Second {
-		return false
+	failed, tell := k.failed, time.Since(k.told) >= time.Second
+	if tell {
+		k.told = time.Now()
 	}
-	k.told = time.Now()
-	return true
+	k.mu.Unlock()
+	if failed == nil {
+		failed = errThrottled
+	}
+	if tell {
+		c.cfg.Notify(Notice{
+			Event: event.JWKSRefreshThrottled, Reason: event.ReasonKeyUnknown, Err: failed,
+		})
+	}
+	return failed
 }
 
 // fetchKeys loads the keys. A set that cannot be used does not replace one that can.
@@ -199,7 +272,9 @@ func (c *Client) readKeys(a answer) (*keySet, error) {
 	if err != nil {
 		return nil, err
 	}
-	set.expires = time.Now().Add(keyAge(a.header, c.cfg.JWKSRefresh))
+	now := time.Now()
+	set.expires = now.Add(keyAge(a.header, c.cfg.JWKSRefresh))
+	set.unusable = now.Add(max(maxKeyAge, c.cfg.JWKSRefresh))
 	return set, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -357,5 +358,161 @@ func TestThrottledLoadsAreToldOnceASecond(t *testing.T) {
 		if told != 1 {
 			t.Errorf("told %d times of 50 junk tokens", told)
 		}
+	})
+}
+
+// stranger is a logout token whose key the provider does not have.
+func stranger(kid string) string {
+	return signedBy(otherRSA(), fmt.Sprintf(`{"alg":"RS256","kid":%q}`, kid), encode(logout(nil)))
+}
+
+func judge(t *testing.T, c *op.Client, raw string) error {
+	t.Helper()
+	_, err := c.VerifyLogoutToken(t.Context(), raw)
+	if err != nil {
+		checkSilent(t, err)
+	}
+	return err
+}
+
+func TestKeyLoadsOfStrangers(t *testing.T) {
+	rotated := func() string { return signedBy(otherRSA(), `{"alg":"RS256","kid":"k2"}`, encode(identity(nil))) }
+	newKeys := func() http.HandlerFunc { return answerJSON(keySet(jwk(otherRSA().Public(), "k2"))) }
+	inBubble(t, "C009 C010 junk logout tokens use up no load that a login needs after a key rotation", func(t *testing.T) {
+		o := newOP()
+		c := o.client()
+		wantReason(t, verify(t, c, goodToken()), "")
+		for range 50 {
+			judge(t, c, stranger("junk"))
+		}
+		o.set("jwks", newKeys())
+		wantReason(t, verify(t, c, rotated()), "")
+	})
+	inBubble(t, "C010 junk logout tokens cause two loads, and one for every half minute", func(t *testing.T) {
+		o := newOP()
+		c := o.client()
+		wantReason(t, verify(t, c, goodToken()), "")
+		for i, want := range []int{3, 4, 5} {
+			for range 20 {
+				judge(t, c, stranger("junk"))
+			}
+			if n := o.count("jwks"); n != want {
+				t.Errorf("%d loads in round %d, want %d", n, i, want)
+			}
+			time.Sleep(30 * time.Second)
+		}
+	})
+	inBubble(t, "C124 a genuine logout token is not refused while the keys may not be loaded", func(t *testing.T) {
+		o := newOP()
+		c := o.client()
+		genuine := signedBy(otherRSA(), `{"alg":"RS256","kid":"k2"}`, encode(logout(nil)))
+		for range 3 {
+			judge(t, c, stranger("junk"))
+		}
+		o.set("jwks", newKeys())
+		if e := wantReason(t, judge(t, c, genuine), "jwks_unavailable"); e.Status != http.StatusServiceUnavailable {
+			t.Errorf("status %d, want 503", e.Status)
+		}
+		time.Sleep(30 * time.Second)
+		wantReason(t, judge(t, c, genuine), "")
+	})
+	for name, h := range map[string]http.HandlerFunc{"answer 500": answerText(500, "", ""), "are junk": answerText(200, "text/html", "hush")} {
+		inBubble(t, "C124 nor while the keys "+name, func(t *testing.T) {
+			o := newOP()
+			c := o.client()
+			wantReason(t, verify(t, c, goodToken()), "")
+			o.set("jwks", h)
+			for range 5 {
+				e := wantReason(t, judge(t, c, signedBy(otherRSA(), goodHeader, encode(logout(nil)))), "jwks_unavailable")
+				if e.Status == http.StatusBadRequest {
+					t.Error("the token was blamed for it: the provider would not try again")
+				}
+			}
+			wantReason(t, judge(t, c, logoutToken(goodHeader, nil)), "")
+		})
+	}
+}
+
+func TestLogoutTokensThatWait(t *testing.T) {
+	inBubble(t, "C129 while the keys hang sixteen tokens wait for them, others a second, and those whose key is at hand for nothing", func(t *testing.T) {
+		o := newOP()
+		c := o.client()
+		wantReason(t, verify(t, c, goodToken()), "")
+		o.set("jwks", hang)
+		start := time.Now()
+		var wg sync.WaitGroup
+		var waited, sentAway atomic.Int64
+		for range 40 {
+			wg.Go(func() {
+				err := judge(t, c, stranger("junk"))
+				if time.Since(start) > time.Second {
+					waited.Add(1)
+					wantReason(t, err, "jwks_unavailable")
+					return
+				}
+				sentAway.Add(1)
+				if e := wantReason(t, err, "busy"); e.Status != http.StatusServiceUnavailable {
+					t.Errorf("status %d, want 503", e.Status)
+				}
+			})
+		}
+		synctest.Wait()
+		wantReason(t, judge(t, c, logoutToken(goodHeader, nil)), "")
+		if time.Since(start) > 0 {
+			t.Error("a token whose key is at hand waited for those of strangers")
+		}
+		wg.Wait()
+		if waited.Load() != 16 || sentAway.Load() != 24 {
+			t.Errorf("%d waited and %d were sent away, want 16 and 24", waited.Load(), sentAway.Load())
+		}
+	})
+	inBubble(t, "C129 many at once are all judged when the keys come soon", func(t *testing.T) {
+		o := newOP()
+		next := answerJSON(keySet(jwk(rsaKey().Public(), "k1")))
+		o.set("jwks", func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(900 * time.Millisecond)
+			next(w, r)
+		})
+		c := o.client()
+		raw := logoutToken(goodHeader, nil)
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() { wantReason(t, judge(t, c, raw), "") })
+		}
+		wg.Wait()
+	})
+}
+
+func TestKeysThatNobodyConfirms(t *testing.T) {
+	for name, h := range map[string]http.HandlerFunc{
+		"are away": answerText(500, "", ""), "are junk": answerText(200, "text/html", "hush"),
+	} {
+		inBubble(t, "F02 F06 when the provider's keys "+name+" the last ones count for a day", func(t *testing.T) {
+			o := newOP()
+			c := o.client()
+			wantReason(t, verify(t, c, goodToken()), "")
+			o.set("jwks", h)
+			time.Sleep(24*time.Hour - time.Second)
+			wantReason(t, verify(t, c, goodToken()), "")
+			time.Sleep(time.Second)
+			for _, err := range []error{verify(t, c, goodToken()), judge(t, c, logoutToken(goodHeader, nil))} {
+				if e := wantReason(t, err, "jwks_unavailable"); e.Status != http.StatusServiceUnavailable {
+					t.Errorf("status %d, want 503", e.Status)
+				}
+			}
+			o.set("jwks", answerJSON(keySet(jwk(rsaKey().Public(), "k1"))))
+			time.Sleep(time.Minute)
+			wantReason(t, verify(t, c, goodToken()), "")
+		})
+	}
+	inBubble(t, "F06 or for as long as they need not be loaded again", func(t *testing.T) {
+		o := newOP()
+		c := o.client(func(cfg *op.Config) { cfg.JWKSRefresh = 48 * time.Hour })
+		wantReason(t, verify(t, c, goodToken()), "")
+		o.set("jwks", abort)
+		time.Sleep(47 * time.Hour)
+		wantReason(t, verify(t, c, goodToken()), "")
+		time.Sleep(time.Hour)
+		wantReason(t, verify(t, c, goodToken()), "jwks_unavailable")
 	})
 }

@@ -33,9 +33,9 @@ const (
 )
 
 // VerifyLogoutToken returns what a logout token asks for (OpenID Connect Back-Channel Logout, 2.6).
-// Everybody can send one, so cheap checks come first. The caller remembers the ID, because a token
-// is good once. An *Error of status 400 says that the token is refused; one of any other status,
-// that it could not be checked.
+// Everybody can send one, so cheap checks come first, and only a few tokens wait long for a load of
+// the keys. The caller remembers the ID, because a token is good once. An *Error of status 400 says
+// that the token is refused; one of any other status, that it could not be checked.
 func (c *Client) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
 	if len(raw) > maxLogoutToken {
 		return nil, badToken(event.ReasonIDTokenMalformed, "the token is too long")
@@ -44,7 +44,7 @@ func (c *Client) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToke
 	if err != nil {
 		return nil, blame(err)
 	}
-	payload, err := c.verify(ctx, token)
+	payload, err := c.verify(ctx, token, fromAnybody)
 	if err != nil {
 		return nil, blame(err)
 	}

@@ -130,7 +130,7 @@ func (c *Client) readSignedUserinfo(ctx context.Context, raw string) (claims.Obj
 	if err != nil {
 		return "", userinfoError(err)
 	}
-	payload, err := c.verify(ctx, token)
+	payload, err := c.verify(ctx, token, fromProvider)
 	if err != nil {
 		return "", userinfoError(err)
 	}
