@@ -23,7 +23,7 @@ type AuthorizationRequest struct {
 // the provider first if its metadata is not known. Each parameter stands there once. What the
 // request asks for wins over the configured extra parameters.
 func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (string, error) {
-	meta, err := c.Metadata(ctx)
+	meta, err := c.metadataInTurn(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -67,6 +67,19 @@ func (c *Client) Metadata(ctx context.Context) (Metadata, error) {
 	return known, failed
 }
 
+// metadataInTurn is Metadata for a request that anybody can make. While nothing is known, only so
+// many of them wait for an attempt as may talk to the provider; see acquire.
+func (c *Client) metadataInTurn(ctx context.Context) (Metadata, error) {
+	if known, due, _ := c.discovery.look(c.cfg.DiscoveryRefresh); due && known.Issuer == "" {
+		release, err := c.acquire(ctx)
+		if err != nil {
+			return Metadata{}, err
+		}
+		defer release()
+	}
+	return c.Metadata(ctx)
+}
+
 // look returns the last good metadata, or the last failure if there is none, and whether it is time
 // for an attempt.
 func (d *discovery) look(refresh time.Duration) (known Metadata, due bool, failed error) {

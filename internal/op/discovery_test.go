@@ -3,10 +3,12 @@ package op_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -431,4 +433,63 @@ func TestPanicInTransport(t *testing.T) {
 	})
 	_, err := c.Metadata(t.Context())
 	wantReason(t, err, "metadata_invalid")
+}
+
+func TestDiscoveryHangs(t *testing.T) {
+	ways := map[string]func(*testing.T, *op.Client) error{
+		"begin": func(t *testing.T, c *op.Client) error {
+			_, err := c.AuthorizationURL(t.Context(), op.AuthorizationRequest{State: "s", Nonce: nonce, CodeVerifier: "v"})
+			return err
+		},
+		"end": func(t *testing.T, c *op.Client) error {
+			response, err := op.ReadResponse("code=c&state=s")
+			wantReason(t, err, "")
+			_, err = c.Finish(t.Context(), response, op.Expectation{Claim: func(context.Context) error { return errors.New("claimed") }})
+			return err
+		},
+	}
+	for name, way := range ways {
+		inBubble(t, "F04 F03 of 500 logins that "+name+" while the metadata does not come, 64 wait for it and the others a second", func(t *testing.T) {
+			o := newOP()
+			o.set("discovery", hang)
+			c := o.client()
+			var long, short atomic.Int64
+			var wg sync.WaitGroup
+			start := time.Now()
+			for range 500 {
+				wg.Go(func() {
+					err := way(t, c)
+					if time.Since(start) > time.Second {
+						long.Add(1)
+						return
+					}
+					short.Add(1)
+					if e := wantReason(t, err, "provider_busy"); e.Status != http.StatusServiceUnavailable || e.Stage != op.StageBefore {
+						t.Errorf("status %d at stage %d", e.Status, e.Stage)
+					}
+				})
+			}
+			wg.Wait()
+			if long.Load() != 64 || short.Load() != 436 {
+				t.Errorf("%d waited to the end and %d for a second, want 64 and 436", long.Load(), short.Load())
+			}
+		})
+		inBubble(t, "F01 of 500 logins that "+name+" at a start none fails when the metadata comes soon", func(t *testing.T) {
+			o := newOP()
+			o.set("discovery", func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(900 * time.Millisecond)
+				answerJSON(metadata(nil))(w, r)
+			})
+			c := o.client()
+			var wg sync.WaitGroup
+			for range 500 {
+				wg.Go(func() {
+					if err := way(t, c); err != nil && err.Error() != "claimed" {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
 }

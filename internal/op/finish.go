@@ -44,7 +44,7 @@ func (c *Client) Finish(
 	ctx context.Context, response Response, want Expectation,
 ) (*Result, error) {
 	// The metadata says whether iss may be absent, and this process may not have begun the login.
-	meta, err := c.Metadata(ctx)
+	meta, err := c.metadataInTurn(ctx)
 	if err != nil {
 		return nil, err
 	}

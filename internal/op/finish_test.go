@@ -197,6 +197,9 @@ func TestFinishMayBeTriedAgain(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOP()
 			c := o.client()
+			if _, err := c.Metadata(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 			for range 64 {
 				_, err := c.Acquire(t.Context())
 				wantReason(t, err, "")

@@ -9,7 +9,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// bulkhead is how many logins may talk to the provider at once.
+// bulkhead is how many logins may talk to the provider, or wait for its metadata, at once.
 const bulkhead = 64
 
 // patience is how long a login waits for one of the others to finish.
