@@ -38,7 +38,20 @@ var metadataServices = [...]netip.Addr{
 // forbiddenAddress reports whether no provider can be at ip. Private ranges are allowed, because
 // providers inside a company are there.
 func forbiddenAddress(ip netip.Addr) bool {
-	ip = embedded(ip.Unmap().WithZone(""))
+	ip = ip.Unmap().WithZone("")
+	if isForbidden(ip) {
+		return true
+	}
+	for _, v4 := range embedded(ip) {
+		// Most forms have zeros where other forms have the address.
+		if !v4.IsUnspecified() && isForbidden(v4) {
+			return true
+		}
+	}
+	return false
+}
+
+func isForbidden(ip netip.Addr) bool {
 	for _, service := range metadataServices {
 		if ip == service {
 			return true
@@ -48,15 +61,31 @@ func forbiddenAddress(ip netip.Addr) bool {
 		ip == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
-// nat64 is the prefix of IPv4 addresses written as IPv6 (RFC 6052, 2.1). A gateway on the
-// network turns them back.
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+// forms are the ways to write an IPv4 address as an IPv6 one: the prefix, and which bytes are the
+// address. A gateway on the network, or the system, turns them back.
+var forms = []struct {
+	prefix netip.Prefix
+	at     [4]int
+}{
+	{netip.MustParsePrefix("64:ff9b::/96"), [4]int{12, 13, 14, 15}},    // NAT64 (RFC 6052, 2.1)
+	{netip.MustParsePrefix("64:ff9b:1::/48"), [4]int{6, 7, 9, 10}},     // local NAT64 (RFC 8215),
+	{netip.MustParsePrefix("64:ff9b:1::/48"), [4]int{7, 9, 10, 11}},    // with a prefix of any length
+	{netip.MustParsePrefix("64:ff9b:1::/48"), [4]int{9, 10, 11, 12}},   // that is allowed there
+	{netip.MustParsePrefix("64:ff9b:1::/48"), [4]int{12, 13, 14, 15}},  // (RFC 6052, 2.2)
+	{netip.MustParsePrefix("2002::/16"), [4]int{2, 3, 4, 5}},           // 6to4 (RFC 3056, 2)
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), [4]int{12, 13, 14, 15}}, // SIIT (RFC 2765, 2.1)
+	{netip.MustParsePrefix("::/96"), [4]int{12, 13, 14, 15}},           // RFC 4291, 2.5.5.1
+}
 
-// embedded returns the IPv4 address that ip stands for, or ip if there is none.
-func embedded(ip netip.Addr) netip.Addr {
-	if !nat64.Contains(ip) {
-		return ip
-	}
+// embedded returns the IPv4 addresses that ip may stand for.
+func embedded(ip netip.Addr) []netip.Addr {
+	var found []netip.Addr
 	b := ip.As16()
-	return netip.AddrFrom4([4]byte(b[12:]))
+	for _, f := range forms {
+		if f.prefix.Contains(ip) {
+			v4 := [4]byte{b[f.at[0]], b[f.at[1]], b[f.at[2]], b[f.at[3]]}
+			found = append(found, netip.AddrFrom4(v4))
+		}
+	}
+	return found
 }

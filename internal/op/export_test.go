@@ -6,6 +6,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
 
+var ForbiddenAddress = forbiddenAddress
+
 // The steps of Finish, for tests of one step.
 
 func (c *Client) Acquire(ctx context.Context) (release func(), err error) { return c.acquire(ctx) }

@@ -10,7 +10,8 @@ import (
 
 // newTransport returns the hardened transport: no proxy from the environment, TLS 1.2 or newer,
 // every phase with its own limit, and no connection to an address that only an attacker would
-// name (see forbiddenAddress).
+// name (see forbiddenAddress). Logins take at most half of the connections: anybody can make a slow
+// one, and over HTTP/1.1 each takes a connection, which a refresh or a load of keys would wait for.
 func newTransport(timeout time.Duration, roots *x509.CertPool) *http.Transport {
 	dialer := &net.Dialer{
 		Timeout:        timeout,
@@ -22,7 +23,7 @@ func newTransport(timeout time.Duration, roots *x509.CertPool) *http.Transport {
 		TLSHandshakeTimeout:    timeout,
 		ResponseHeaderTimeout:  timeout,
 		MaxResponseHeaderBytes: 64 << 10,
-		MaxConnsPerHost:        bulkhead,
+		MaxConnsPerHost:        2 * bulkhead,
 		MaxIdleConnsPerHost:    8,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -389,6 +390,12 @@ func TestForbiddenAddresses(t *testing.T) {
 		"169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", // link-local, where clouds keep credentials
 		"100.100.100.200", "168.63.129.16", "192.0.0.192", "[fd00:ec2::254]", "[fd20:ce::254]", "[::ffff:168.63.129.16]",
 		"224.0.0.1", "[ff02::1]", "255.255.255.255", "0.0.0.0", "[::]",
+		// IPv6 addresses that stand for 169.254.169.254 and 168.63.129.16.
+		"[64:ff9b::a9fe:a9fe]", "[64:ff9b::168.63.129.16]", // NAT64
+		"[64:ff9b:1:a9fe:a9:fe00::]", "[64:ff9b:1:a9:fe:a9fe::]", "[64:ff9b:1:0:a9:fea9:fe00::]", "[64:ff9b:1::a9fe:a9fe]",
+		"[2002:a9fe:a9fe::1]", "[2002:a83f:8110::1]", // 6to4
+		"[::ffff:0:169.254.169.254]", // SIIT
+		"[::169.254.169.254]", "[::168.63.129.16]",
 	} {
 		t.Run("F43 "+host, func(t *testing.T) {
 			c := newOP().client(at("http://"+host), func(cfg *op.Config) { cfg.AllowHTTP = true })
@@ -399,6 +406,50 @@ func TestForbiddenAddresses(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAddressesThatMayBeDialled(t *testing.T) {
+	for _, ip := range []string{
+		"127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "203.0.113.7", "2001:db8::1", "fd12::1", "::ffff:10.0.0.1",
+		"64:ff9b::10.0.0.1", "64:ff9b:1::10.0.0.1", "64:ff9b:1:a00:0:100::", "2002:a00:1::1", "::ffff:0:10.0.0.1", "::10.0.0.1",
+	} {
+		if op.ForbiddenAddress(netip.MustParseAddr(ip)) {
+			t.Errorf("F43 %s is refused", ip)
+		}
+	}
+}
+
+// Over HTTP/1.1 each request has a connection of its own.
+func TestRefreshBesideSlowLogins(t *testing.T) {
+	t.Run("F04 sixty-four logins that take long leave connections for a refresh", refreshBesideSlowLogins)
+}
+
+func refreshBesideSlowLogins(t *testing.T) {
+	o := newOP()
+	tokens := answerJSON(tokenAnswer(nil))
+	var slow atomic.Int64
+	released := make(chan struct{})
+	o.set("token", func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("grant_type") == "authorization_code" {
+			slow.Add(1)
+			<-released
+		}
+		tokens(w, r)
+	})
+	server := httptest.NewServer(o)
+	defer server.Close()
+	defer close(released)
+	c := o.client(at(server.URL))
+	for range 64 {
+		go c.Exchange(t.Context(), "code", "verifier")
+	}
+	for slow.Load() < 64 {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // half as long as the logins may take
+	defer cancel()
+	_, err := c.Refresh(ctx, "rt")
+	wantReason(t, err, "")
 }
 
 func TestNoCookies(t *testing.T) {
