@@ -3,7 +3,6 @@ package oidcgate
 import (
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -49,8 +48,7 @@ func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *ups
 
 // readLogoutToken returns the form's only logout_token. The provider may add other parameters.
 func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "application/x-www-form-urlencoded" {
+	if !op.HasMediaType(r.Header, "application/x-www-form-urlencoded") {
 		return "", errors.New("the body is not a form")
 	}
 	if parseForm(w, r) != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/returnto"
+	"github.com/oidcgate/oidcgate/internal/weburl"
 	"github.com/oidcgate/oidcgate/store"
 )
 
@@ -184,26 +186,23 @@ func compile(c Config, providers []Provider) (config, []Provider, error) {
 }
 
 func (c *config) compileBaseURL(f *faults) {
-	u, err := url.Parse(c.BaseURL)
+	u, err := weburl.Check(c.BaseURL, c.InsecureAllowHTTP)
 	shown := redactURL(c.BaseURL)
 	switch {
 	case c.BaseURL == "":
 		f.add("BaseURL", "is empty; write the address browsers use, such as \"https://shop.example\"")
-		return
-	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+	case errors.Is(err, weburl.ErrNotAbsolute):
 		f.add("BaseURL", "%q is not an absolute URL; write %q", shown, suggestURL(c.BaseURL))
+	case err != nil:
+		f.add("BaseURL", "%q %v", shown, err)
+	case u.RawQuery != "" || u.ForceQuery:
+		f.add("BaseURL", "%q has a query; leave it out", shown)
+	}
+	if u == nil {
 		return
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		f.add("BaseURL", "%q has user information, a query or a fragment; leave them out", shown)
-		return
-	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !c.InsecureAllowHTTP: // go on checking
-		f.add("BaseURL", "%q is http; use https, or set InsecureAllowHTTP for a network you trust", shown)
 	}
 	c.secure = u.Scheme == "https"
-	// Browsers leave a default port out of Origin, and providers out of the redirect URI.
-	port := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
-	host := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(u.Host), port), ":")
-	c.origin = u.Scheme + "://" + host
+	c.origin = weburl.Origin(u) // without a default port, as browsers and providers write it
 	c.basePath = strings.TrimRight(u.EscapedPath(), "/")
 	if c.basePath != "" {
 		if _, err := returnto.Check(c.basePath, ""); err != nil {
@@ -219,7 +218,7 @@ func suggestURL(address string) string {
 	switch {
 	case err != nil || u.Host != address || u.User != nil:
 		return "https://shop.example"
-	case isLoopback(u.Hostname()):
+	case weburl.IsLoopback(u.Hostname()):
 		return "http://" + address
 	}
 	return "https://" + address
@@ -317,7 +316,7 @@ func (c *config) compileStorage(f *faults) {
 	if c.origin == "" {
 		u, err = url.Parse(suggestURL(c.BaseURL)) // the scheme may be missing
 	}
-	local := err == nil && isLoopback(u.Hostname())
+	local := err == nil && weburl.IsLoopback(u.Hostname())
 	if c.Store == nil {
 		if !local {
 			f.add("Store", "is nil; use redisstore.New, or store.Memory for a single process")

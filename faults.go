@@ -3,10 +3,10 @@ package oidcgate
 import (
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
 	"strings"
 	"time"
+
+	"github.com/oidcgate/oidcgate/internal/weburl"
 )
 
 // faults collects the faults of a configuration.
@@ -48,14 +48,8 @@ func (f *faults) url(field, value string, allowHTTP bool) {
 	if value == "" {
 		return
 	}
-	u, err := url.Parse(value)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		f.add(field, "%q is not an absolute URL; write \"https://id.example/...\"", redactURL(value))
-	case u.User != nil || u.Fragment != "" || strings.HasSuffix(value, "#"):
-		f.add(field, "%q has user information or a fragment; leave them out", redactURL(value))
-	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !allowHTTP:
-		f.add(field, "%q is http; use https, or set InsecureAllowHTTP for a network you trust", value)
+	if _, err := weburl.Check(value, allowHTTP); err != nil {
+		f.add(field, "%q %v", redactURL(value), err)
 	}
 }
 
@@ -69,13 +63,4 @@ func redactURL(value string) string {
 		return redacted + value[i:]
 	}
 	return value
-}
-
-// isLoopback reports whether host names this machine. Plain http to it crosses no network.
-func isLoopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/seal"
 	"github.com/oidcgate/oidcgate/internal/viascs"
+	"github.com/oidcgate/oidcgate/internal/weburl"
 )
 
 // New checks the configuration and returns a gate, or all faults of the configuration, each a
@@ -67,7 +68,7 @@ func newUpstream(g *Gate, p Provider) *upstream {
 		silent: p.Request.Params["prompt"] == "none",
 	}
 	if u, err := url.Parse(p.Issuer); err == nil { // checked by compile
-		up.origin = u.Scheme + "://" + u.Host
+		up.origin = weburl.Origin(u)
 		up.label = cmp.Or(p.Name, u.Host)
 	}
 	up.client = p.client(&g.config, func(n op.Notice) {

@@ -169,15 +169,6 @@ func (p *Provider) compileIssuer(f *faults, allowHTTP bool) {
 	}
 }
 
-// ownParams are the authorization parameters that only the gate sets. One among Request.Params
-// would replace the gate's or be sent beside it, and the provider would choose.
-var ownParams = []string{
-	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce",
-	"code_challenge", "code_challenge_method", "request", "request_uri", "max_age", "acr_values",
-	"client_secret", "client_assertion", "client_assertion_type", "code", "code_verifier",
-	"grant_type", "id_token_hint", "dpop_jkt", "registration",
-}
-
 func (p *Provider) compileRequest(f *faults) {
 	scopes := []string{"openid"}
 	for _, s := range p.Scopes {
@@ -190,7 +181,7 @@ func (p *Provider) compileRequest(f *faults) {
 	}
 	p.Scopes = scopes
 	for name := range p.Request.Params {
-		if name == "" || slices.Contains(ownParams, strings.ToLower(name)) {
+		if name == "" || op.IsRequestParameter(name) {
 			f.add("Request.Params", "%q is the gate's own parameter; leave it out", name)
 		}
 	}

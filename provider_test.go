@@ -1327,3 +1327,19 @@ func (r rewrite) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Host, req.URL.Host = req.URL.Host, r.host
 	return r.next.RoundTrip(req)
 }
+
+// The configuration and the metadata follow the same rules for addresses.
+func TestProviderBelowLocalhost(t *testing.T) {
+	for _, issuer := range []string{"http://id.localhost:8080", "http://LOCALHOST:8080"} {
+		t.Run("C002 C003 a provider at "+issuer+" is accepted by New and at the login", func(t *testing.T) {
+			w := newWorldOf(t, oidcgatetest.NewProvider(t, oidcgatetest.Config{Issuer: issuer}))
+			w.get(w.get("/app").location())
+			if rejected := w.eventsOf(oidcgate.EventProviderRejected); len(rejected) != 0 {
+				t.Errorf("events %+v", rejected)
+			}
+			if ready := w.eventsOf(oidcgate.EventProviderReady); len(ready) != 1 {
+				t.Errorf("the provider was not found\n%s", w.logged())
+			}
+		})
+	}
+}

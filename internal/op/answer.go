@@ -106,8 +106,8 @@ func (c *Client) do(req *http.Request, limit int64) (answer, error) {
 	return got, resp.Body.Close()
 }
 
-// hasMediaType reports whether the Content-Type is one of want, with whatever parameters.
-func hasMediaType(h http.Header, want ...string) bool {
+// HasMediaType reports whether the Content-Type is one of want, with whatever parameters.
+func HasMediaType(h http.Header, want ...string) bool {
 	got, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	if err != nil {
 		return false

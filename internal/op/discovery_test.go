@@ -87,13 +87,30 @@ func TestDiscoveryDocument(t *testing.T) {
 			"endpoint_invalid"},
 		{"C003 userinfo on http", map[string]any{"userinfo_endpoint": "http://id.example/userinfo"},
 			"endpoint_invalid"},
+		{"C003 a host that ends a directive of a Content-Security-Policy",
+			map[string]any{"end_session_endpoint": "https://x;sandbox/logout"}, "endpoint_invalid"},
+		{"C003 a host that ends a policy", map[string]any{"end_session_endpoint": "https://x,evil/logout"},
+			"endpoint_invalid"},
+		{"C003 a host that means all hosts", map[string]any{"end_session_endpoint": "https://*/logout"},
+			"endpoint_invalid"},
+		{"C003 a host with a quote", map[string]any{"end_session_endpoint": "https://x'y/logout"},
+			"endpoint_invalid"},
+		{"C024 a client secret in the authorization endpoint",
+			map[string]any{"authorization_endpoint": "https://id.example/a?client_secret=x"}, "endpoint_invalid"},
+		{"C024 a protocol parameter in other letters",
+			map[string]any{"authorization_endpoint": "https://id.example/a?STATE=x"}, "endpoint_invalid"},
+		{"C024 a configured parameter in the authorization endpoint",
+			map[string]any{"authorization_endpoint": "https://id.example/a?ui_locales=fr"}, "endpoint_invalid"},
 		{"C024 a protocol parameter in the authorization endpoint", map[string]any{"authorization_endpoint": "https://id.example/a?redirect_uri=https://evil.example"}, "endpoint_invalid"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			o := newOP()
 			o.set("discovery", answerJSON(metadata(tt.changes)))
-			c := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoOptional })
+			c := o.client(func(cfg *op.Config) {
+				cfg.Userinfo = op.UserinfoOptional
+				cfg.AuthParams = [][2]string{{"ui_locales", "de"}}
+			})
 			_, err := c.AuthorizationURL(t.Context(), op.AuthorizationRequest{State: "s"})
 			event := "provider.ready"
 			if e := wantReason(t, err, tt.reason); e != nil {

@@ -1,11 +1,12 @@
 package op
 
 import (
-	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/weburl"
 )
 
 // Endpoints are the URLs of a provider, named as in OpenID Connect Discovery, 3. An empty one is
@@ -44,11 +45,12 @@ func chooseEndpoints(discovered Endpoints, cfg *Config) (Endpoints, error) {
 		}
 		if !cfg.allows(e.found) {
 			return Endpoints{}, reject(event.ReasonEndpointInvalid,
-				e.name+" is not an absolute https URL without user information and fragment")
+				e.name+" is not an absolute https URL of a plain host "+
+					"without user information and fragment")
 		}
 		*e.chosen = e.found
 	}
-	if hasProtocolParameter(chosen.Authorization) {
+	if cfg.hasProtocolParameter(chosen.Authorization) {
 		return Endpoints{}, reject(event.ReasonEndpointInvalid,
 			"authorization_endpoint has a protocol parameter in its query")
 	}
@@ -57,61 +59,51 @@ func chooseEndpoints(discovered Endpoints, cfg *Config) (Endpoints, error) {
 
 // allows reports whether an endpoint from the provider may be used.
 func (cfg *Config) allows(endpoint string) bool {
-	u, err := url.Parse(endpoint)
-	if err != nil || len(endpoint) > 2048 || u.Hostname() == "" || u.User != nil ||
-		strings.Contains(endpoint, "#") {
-		return false
-	}
-	switch u.Scheme {
-	case "https":
-		return true
-	case "http":
-		// A provider on https that names an endpoint on our own loopback would make us call a
-		// service that trusts this host.
-		return cfg.AllowHTTP || isLoopback(u) && strings.HasPrefix(cfg.Issuer, "http://")
-	default:
-		return false
-	}
+	u, err := weburl.Check(endpoint, cfg.AllowHTTP)
+	// A provider on https that names an endpoint on our own loopback would make us call a service
+	// that trusts this host.
+	return err == nil &&
+		(u.Scheme == "https" || cfg.AllowHTTP || strings.HasPrefix(cfg.Issuer, "http://"))
 }
 
-func isLoopback(u *url.URL) bool {
-	ip, err := netip.ParseAddr(u.Hostname())
-	return err == nil && ip.IsLoopback() || strings.EqualFold(u.Hostname(), "localhost")
+// requestParameters are the parameters of an authorization request that only this package sets. A
+// second one from the configuration or from an endpoint's query would replace ours or stand beside
+// it, and the provider would choose (RFC 6749, 3.1).
+var requestParameters = []string{
+	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce",
+	"code_challenge", "code_challenge_method", "request", "request_uri", "max_age", "acr_values",
+	"client_secret", "client_assertion", "client_assertion_type", "code", "code_verifier",
+	"grant_type", "id_token_hint", "dpop_jkt", "registration",
 }
 
-// hasProtocolParameter reports whether the endpoint's own query would make a parameter of the
-// authorization request appear twice (RFC 6749, 3.1).
-func hasProtocolParameter(endpoint string) bool {
+// IsRequestParameter reports whether only this package may set a parameter of the authorization
+// request of that name, in whatever letters.
+func IsRequestParameter(name string) bool {
+	return slices.Contains(requestParameters, strings.ToLower(name))
+}
+
+// hasProtocolParameter reports whether the endpoint's own query has a parameter that the
+// authorization request may have too. It would then stand there twice (RFC 6749, 3.1).
+func (cfg *Config) hasProtocolParameter(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return true
 	}
-	query := u.Query()
-	for _, name := range []string{
-		"response_type", "client_id", "redirect_uri", "scope", "state", "nonce",
-		"response_mode", "code_challenge", "code_challenge_method", "request", "request_uri",
-		"prompt", "max_age", "acr_values",
-	} {
-		if query.Has(name) {
+	for name := range u.Query() {
+		configured := func(p [2]string) bool { return p[0] == name }
+		if IsRequestParameter(name) || name == "prompt" ||
+			slices.ContainsFunc(cfg.AuthParams, configured) {
 			return true
 		}
 	}
 	return false
 }
 
-// originOf returns scheme, host and port of a URL in the form in which browsers compare them
-// (RFC 6454, 6.2), or "" if there is no host.
+// originOf returns the origin of an endpoint, or "" if it is not known.
 func originOf(endpoint string) string {
 	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" {
+	if err != nil {
 		return ""
 	}
-	host := strings.ToLower(u.Host)
-	switch u.Scheme {
-	case "https":
-		host = strings.TrimSuffix(host, ":443")
-	case "http":
-		host = strings.TrimSuffix(host, ":80")
-	}
-	return u.Scheme + "://" + host
+	return weburl.Origin(u)
 }

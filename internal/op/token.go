@@ -86,7 +86,7 @@ func (c *Client) requestTokens(ctx context.Context, form url.Values) (*Tokens, e
 // status, because some providers refuse with the status 200.
 func readTokens(a answer) (*Tokens, error) {
 	doc, err := claims.Parse(a.body)
-	isJSON := err == nil && hasMediaType(a.header, "application/json")
+	isJSON := err == nil && HasMediaType(a.header, "application/json")
 	if code, ok := doc.Get("error"); ok || a.status >= 400 {
 		oauthCode, _ := code.Str()
 		return nil, tokenEndpointError(a.status, oauthCode)

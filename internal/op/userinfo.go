@@ -102,14 +102,14 @@ func (c *Client) fetchUserinfo(ctx context.Context, accessToken string) (answer,
 	if err := requireOK(a); err != nil {
 		return answer{}, err
 	}
-	if !hasMediaType(a.header, "application/json", "application/jwt") {
+	if !HasMediaType(a.header, "application/json", "application/jwt") {
 		return answer{}, refused("the answer is neither application/json nor application/jwt")
 	}
 	return a, nil
 }
 
 func (c *Client) readUserinfo(ctx context.Context, a answer) (claims.Object, error) {
-	if hasMediaType(a.header, "application/jwt") {
+	if HasMediaType(a.header, "application/jwt") {
 		return c.readSignedUserinfo(ctx, string(a.body))
 	}
 	if c.cfg.UserinfoSigned {
