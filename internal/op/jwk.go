@@ -102,11 +102,12 @@ func forVerifying(members claims.Object) bool {
 	return true
 }
 
-// strongEnough refuses RSA keys so short that they can be factored, and so long that verifying a
-// signature takes us much time.
+// strongEnough refuses RSA keys so short that they can be factored. Keys so long that verifying a
+// signature takes us much time are not read by go-jose: those longer than its MaxRSAModulusBits,
+// which is 4096.
 func strongEnough(key jose.JSONWebKey) bool {
 	public, ok := key.Key.(*rsa.PublicKey)
-	return !ok || public.N.BitLen() >= 2048 && public.N.BitLen() <= 8192
+	return !ok || public.N.BitLen() >= 2048
 }
 
 // fits reports whether key can make a signature of alg (RFC 7518, 3.1; RFC 8037, 3.1). An EC curve

@@ -1,7 +1,9 @@
 package op_test
 
 import (
+	"crypto/rsa"
 	"fmt"
+	"math/big"
 	"net/http"
 	"slices"
 	"strings"
@@ -88,6 +90,11 @@ func TestKeySets(t *testing.T) {
 			"key_unknown"},
 		{"C012 a private key for all to read", keySet(with(map[string]any{"d": "AQAB"})), goodHeader,
 			"jwks_unavailable"},
+		{"C012 RSA with 4096 bits beside it", keySet(rsaOf(4096), good), goodHeader, ""},
+		{"C012 RSA with 4096 bits alone: it is read", keySet(rsaOf(4096)), goodHeader, "sig"},
+		{"C012 RSA with 4097 bits: it is not", keySet(rsaOf(4097)), goodHeader, "jwks_unavailable"},
+		{"C012 RSA with 2047 bits", keySet(rsaOf(2047)), goodHeader, "jwks_unavailable"},
+		{"C012 RSA with 2048 bits", keySet(rsaOf(2048)), goodHeader, "sig"},
 		{"C012 RSA with 1024 bits", keySet(jwk(smallRSA().Public(), "k1")), goodHeader,
 			"jwks_unavailable"},
 		{"C014 a symmetric key alone",
@@ -114,6 +121,12 @@ func TestKeySets(t *testing.T) {
 			wantReason(t, err, tt.reason)
 		})
 	}
+}
+
+// rsaOf is a public RSA key of that many bits, for which nobody has the private key.
+func rsaOf(bits uint) map[string]any {
+	n := new(big.Int).Lsh(big.NewInt(1), bits-1)
+	return jwk(&rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537}, "k1")
 }
 
 // junk is what a key endpoint may answer in place of keys.
