@@ -94,7 +94,7 @@ func (g *Gate) rejectLogout(w http.ResponseWriter, up *upstream, err error) {
 	}
 	g.events.emit(Event{
 		Type: EventBackchannelRejected, Reason: Reason(e.Reason),
-		Provider: up.name, Issuer: up.issuer, Status: e.Status, Detail: errorText(e.Err),
+		Provider: up.name, Issuer: up.issuer, Status: e.Status, Detail: errorText(e.Err), Hint: e.Hint,
 	})
 	if e.Status != http.StatusBadRequest {
 		g.tryLater(w)

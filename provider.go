@@ -82,6 +82,15 @@ type Verification struct {
 	// (userinfo_signed_response_alg). The gate then refuses an unsigned one.
 	SignedUserinfo bool
 
+	// LogoutTypeJWT accepts logout tokens whose header has the "typ" JWT. If false, "typ" must be
+	// logout+jwt or missing (OpenID Connect Back-Channel Logout, section 2.4).
+	LogoutTypeJWT bool
+
+	// LogoutWithoutExp accepts logout tokens without "exp", which drafts of Back-Channel Logout did
+	// not ask for. Such a token counts for two minutes after its "iat", and once like any other. If
+	// false, it is refused.
+	LogoutWithoutExp bool
+
 	// KeysMaxAge is the age at which keys are fetched again, on their next use. If zero, one hour.
 	// While they cannot be fetched, the last ones count until they are 24 hours or KeysMaxAge old.
 	KeysMaxAge time.Duration
@@ -225,6 +234,7 @@ func (p Provider) client(c *config, notify func(op.Notice)) *op.Client {
 		},
 		Scopes: p.Scopes, AuthParams: p.authParams(), ResponseMode: p.Request.ResponseMode,
 		SigningAlgs: v.SigningAlgs, TrustedAudiences: slices.Clone(v.TrustedAudiences),
+		LogoutTypeJWT: v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
 		Leeway: c.Limits.ClockSkew, DiscoveryRefresh: e.MaxAge, JWKSRefresh: v.KeysMaxAge,
 		Timeout: c.HTTP.Timeout, Transport: c.HTTP.Transport, RootCAs: c.HTTP.RootCAs,

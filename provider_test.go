@@ -1044,7 +1044,7 @@ func TestKeyRotation(t *testing.T) {
 		w := newWorld(t)
 		w.login()
 		for range 5 {
-			junk := w.op.NewJWT(nil)
+			junk := w.op.NewJWT(w.logoutClaims("sub", "alice"))
 			junk.Header["kid"] = "unknown"
 			w.send(w.newBrowser(), http.MethodPost, "/auth/backchannel-logout", "logout_token="+junk.Compact())
 		}

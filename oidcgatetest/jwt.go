@@ -41,11 +41,16 @@ type JWT struct {
 }
 
 // NewJWT returns a token with the given claims, to be signed with the provider's newest key. The
-// claims decide what it is: an ID Token, a signed userinfo response or a logout token.
+// claims decide what it is: an ID Token, a signed userinfo response or a logout token. Its typ is
+// JWT, or logout+jwt if the claims contain events (OpenID Connect Back-Channel Logout, 2.4).
 func (p *Provider) NewJWT(claims map[string]any) *JWT {
 	k := p.signingKey()
+	typ := "JWT"
+	if _, ok := claims["events"]; ok {
+		typ = "logout+jwt"
+	}
 	return &JWT{
-		Header: map[string]any{"alg": k.algorithm, "kid": k.id, "typ": "JWT"},
+		Header: map[string]any{"alg": k.algorithm, "kid": k.id, "typ": typ},
 		Claims: maps.Clone(claims),
 		Key:    k.private,
 	}

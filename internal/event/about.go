@@ -452,8 +452,9 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonType),
-			Means: "The token says that it is of another type.",
-			Do:    "Ask the provider's operator. A logout token must not be sent as an ID Token.",
+			Means: "The token is of another kind: by its typ, or by a claim that its kind has not.",
+			Do: "Ask the provider's operator. A logout token must not be sent as an ID Token. If the " +
+				"provider's logout tokens are of typ JWT, set Verification.LogoutTypeJWT.",
 		},
 		{
 			Name:  string(ReasonIssuer),

@@ -27,6 +27,9 @@ type Config struct {
 
 	TrustedAudiences []string // may stand in aud beside the client
 
+	LogoutTypeJWT    bool // logout tokens may say that they are just a JWT
+	LogoutWithoutExp bool // logout tokens may lack exp; they count for two minutes then
+
 	Userinfo       UserinfoMode
 	UserinfoSigned bool // the provider agreed to sign userinfo: an unsigned answer is refused
 

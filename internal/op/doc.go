@@ -31,6 +31,7 @@
 //	endsession.go   the logout URL
 //	logouttoken.go  the rules for logout tokens
 //
+//	kinds.go        the kinds of signed tokens, and what tells them apart
 //	jws.go          reads signed tokens, up to the signature
 //	keys.go         when to load the provider's keys
 //	jwk.go          reads keys, and which key fits which token

@@ -6,6 +6,14 @@ import (
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
 
+// TokenKinds returns the names of the kinds of signed tokens.
+func TokenKinds() (names []string) {
+	for _, kind := range tokenKinds {
+		names = append(names, kind.name)
+	}
+	return names
+}
+
 var ForbiddenAddress = forbiddenAddress
 
 // The steps of Finish, for tests of one step.
@@ -19,7 +27,7 @@ func (c *Client) Exchange(ctx context.Context, code, codeVerifier string) (*Toke
 func (c *Client) VerifyIDToken(
 	ctx context.Context, raw, accessToken string, want Expectation,
 ) (claims.Object, error) {
-	return c.verifyIDToken(ctx, raw, accessToken, c.loginRules(want))
+	return c.verifyIDToken(ctx, idToken, raw, accessToken, c.loginRules(want))
 }
 
 func (c *Client) Userinfo(ctx context.Context, accessToken, subject string) (claims.Object, error) {

@@ -72,7 +72,8 @@ func (c *Client) redeem(ctx context.Context, code string, want Expectation) (*Re
 	if err != nil {
 		return nil, err
 	}
-	id, err := c.verifyIDToken(ctx, tokens.IDToken, tokens.AccessToken, c.loginRules(want))
+	rules := c.loginRules(want)
+	id, err := c.verifyIDToken(ctx, idToken, tokens.IDToken, tokens.AccessToken, rules)
 	if err != nil {
 		return nil, err
 	}

@@ -11,11 +11,6 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// maxTokenSize is the longest signed token that is read. It has room for a user in thousands of
-// groups. Whether that fits into a session is decided later, when the application has dropped the
-// claims that it does not need.
-const maxTokenSize = 256 << 10
-
 // Asymmetric reports whether alg is a signature algorithm of RFC 7518, 3.1 or RFC 8037 that a token
 // may be signed with. "none" is no signature, and everybody who can verify an HMAC can also make
 // one (RFC 8725, 3.1).
@@ -37,24 +32,26 @@ type compactToken struct {
 	hasKeyID bool
 }
 
-// parseCompact reads a token in JWS compact serialization (RFC 7515, 7.1) whose alg is one of algs.
-// Size and shape are checked before anything is decoded, and the header before any key is looked
-// for.
-func parseCompact(raw string, algs []string) (*compactToken, error) {
-	return parseTyped(raw, algs, isPlainType)
-}
-
-// isPlainType accepts tokens whose typ says only that they are a JWT.
-func isPlainType(typ string) bool { return strings.EqualFold(typ, "JWT") }
-
-// parseTyped is parseCompact for tokens whose typ accept takes. A token without typ is taken too.
-func parseTyped(raw string, algs []string, accept func(typ string) bool) (*compactToken, error) {
+// parseCompact reads a token in JWS compact serialization (RFC 7515, 7.1) that is of this kind by
+// its header. Size and shape are checked before anything is decoded, and the header before any key
+// is looked for.
+func (c *Client) parseCompact(kind *tokenKind, raw string) (*compactToken, error) {
+	if len(raw) > kind.maxSize {
+		return nil, invalid(event.ReasonIDTokenMalformed, "the token is too long")
+	}
 	header, err := headerOf(raw)
 	if err != nil {
 		return nil, err
 	}
 	t := &compactToken{}
-	if t.alg, err = checkHeader(header, algs, accept); err != nil {
+	if t.alg, err = checkHeader(header, c.cfg.SigningAlgs); err != nil {
+		return nil, err
+	}
+	typ, ok := headerType(header)
+	if !ok {
+		return nil, invalid(event.ReasonType, "the header's typ is not a string")
+	}
+	if err := kind.checkType(typ, &c.cfg); err != nil {
 		return nil, err
 	}
 	if kid, ok := header.Get("kid"); ok {
@@ -74,9 +71,6 @@ func parseTyped(raw string, algs []string, accept func(typ string) bool) (*compa
 // headerOf returns the JOSE header of a token of three parts, each in base64url without padding,
 // line breaks or stray bits. So there is only one way to write a token.
 func headerOf(raw string) (claims.Object, error) {
-	if len(raw) > maxTokenSize {
-		return "", invalid(event.ReasonIDTokenMalformed, "the token is too long")
-	}
 	parts := strings.Split(raw, ".")
 	if len(parts) != 3 {
 		return "", invalid(event.ReasonIDTokenMalformed, "the token does not have three parts")
@@ -102,9 +96,7 @@ func headerOf(raw string) (claims.Object, error) {
 // checkHeader returns the alg of a header that asks for nothing beyond a plain signature. Keys that
 // a header brings or points to (jwk, jku, x5c, x5u) are not looked at, because a forged token
 // brings the key of its forger.
-func checkHeader(
-	header claims.Object, algs []string, accept func(typ string) bool,
-) (alg string, err error) {
+func checkHeader(header claims.Object, algs []string) (alg string, err error) {
 	for _, name := range []string{"crit", "b64", "zip"} {
 		if _, ok := header.Get(name); ok {
 			return "", invalid(event.ReasonIDTokenMalformed, "the header has a "+name+" parameter")
@@ -120,12 +112,16 @@ func checkHeader(
 		}
 		return "", e
 	}
-	// Logout tokens, access tokens and request objects are signed with the same keys and say
-	// what they are (RFC 8725, 3.11).
-	if v, ok := header.Get("typ"); ok {
-		if typ, ok := v.Str(); !ok || !accept(typ) {
-			return "", invalid(event.ReasonType, "the header says that the token is of another type")
-		}
-	}
 	return alg, nil
+}
+
+// headerType returns the typ of a header, or "" if there is none. ok is false if it is no string
+// or empty.
+func headerType(header claims.Object) (typ string, ok bool) {
+	v, there := header.Get("typ")
+	if !there {
+		return "", true
+	}
+	typ, _ = v.Str()
+	return typ, typ != ""
 }

@@ -45,6 +45,10 @@ func TestLogoutToken(t *testing.T) {
 
 		{"C123 of an hour", logoutToken(goodHeader, map[string]any{"exp": time.Now().Unix() + 3600}),
 			"exp"},
+		{"C123 typ JWT", logoutToken(`{"alg":"RS256","kid":"k1","typ":"JWT"}`, nil), "typ"},
+		{"C123 an empty typ", logoutToken(`{"alg":"RS256","kid":"k1","typ":""}`, nil), "typ"},
+		{"C122 without exp", logoutToken(goodHeader, map[string]any{"exp": nil}), "exp"},
+		{"C122 exp null", logoutToken(goodHeader, map[string]any{"exp": null}), "exp"},
 		{"C122 without sub and sid", logoutToken(goodHeader, map[string]any{"sub": nil, "sid": nil}),
 			"sub"},
 		{"C122 sid null", logoutToken(goodHeader, map[string]any{"sid": null}), "sid"},
@@ -52,7 +56,7 @@ func TestLogoutToken(t *testing.T) {
 		{"C122 sub null", logoutToken(goodHeader, map[string]any{"sub": null}), "sub"},
 		{"C122 sub with a line break", logoutToken(goodHeader, map[string]any{"sub": "a\nb"}), "sub"},
 		{"C122 events null", logoutToken(goodHeader, map[string]any{"events": null}), "events"},
-		{"C122 nonce null", logoutToken(goodHeader, map[string]any{"nonce": null}), "nonce"},
+		{"C122 nonce null", logoutToken(goodHeader, map[string]any{"nonce": null}), "typ"},
 		{"C122 jti null", logoutToken(goodHeader, map[string]any{"jti": null}), "jti"},
 		{"C122 alg none", b64(`{"alg":"none"}`) + "." + b64(encode(logout(nil))) + ".", "alg"},
 		{"C122 an alg that was not agreed on", joseToken(t, "ES256", ecKey(), "k1", logout(nil)), "alg"},
@@ -126,5 +130,47 @@ func TestCheapChecksComeFirst(t *testing.T) {
 	}
 	if n := o.total(); n != 0 {
 		t.Errorf("C129 junk led to %d requests to the provider", n)
+	}
+}
+
+func TestLogoutTokenTolerances(t *testing.T) {
+	typJWT := func(cfg *op.Config) { cfg.LogoutTypeJWT = true }
+	noExp := func(cfg *op.Config) { cfg.LogoutWithoutExp = true }
+	const jwtHeader = `{"alg":"RS256","kid":"k1","typ":"JWT"}`
+	now := time.Now().Unix()
+	issued := func(age int64) map[string]any { return map[string]any{"exp": nil, "iat": now - age} }
+	for _, row := range []struct {
+		name   string
+		header string
+		claims map[string]any
+		set    func(*op.Config)
+		reason string
+		hint   string
+	}{
+		{"C123 typ JWT where that is configured", jwtHeader, nil, typJWT, "", ""},
+		{"C123 typ jwt in small letters", `{"alg":"RS256","kid":"k1","typ":"jwt"}`, nil, typJWT, "", ""},
+		{"C123 another typ all the same", `{"alg":"RS256","kid":"k1","typ":"at+jwt"}`, nil, typJWT, "typ", ""},
+		{"C123 a refusal of typ JWT names the field", jwtHeader, nil, noExp, "typ", "Verification.LogoutTypeJWT"},
+		{"C122 no exp where that is configured", goodHeader, issued(0), noExp, "", ""},
+		{"C122 no exp, two minutes and a little skew", goodHeader, issued(150), noExp, "", ""},
+		{"C122 no exp, two minutes and more than the skew", goodHeader, issued(181), noExp, "iat", ""},
+		{"C122 no exp, issued in the future", goodHeader, issued(-120), noExp, "iat", ""},
+		{"C122 exp past", goodHeader, map[string]any{"exp": now - 90}, noExp, "exp", ""},
+		{"C122 exp null is no missing exp", goodHeader, map[string]any{"exp": null}, noExp, "exp", ""},
+		{"C122 a refusal without exp names the field", goodHeader, issued(0), typJWT, "exp", "Verification.LogoutWithoutExp"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			got, err := newOP().client(row.set).VerifyLogoutToken(t.Context(), logoutToken(row.header, row.claims))
+			if e := wantReason(t, err, row.reason); e != nil {
+				if e.Status != http.StatusBadRequest || !strings.Contains(e.Hint, row.hint) || row.hint == "" && e.Hint != "" {
+					t.Errorf("status %d, hint %q", e.Status, e.Hint)
+				}
+				return
+			}
+			// The caller remembers the jti until then, and for two skews more.
+			if want := got.IssuedAt.Add(2 * time.Minute); !got.Expires.Equal(want) {
+				t.Errorf("it expires at %v, want %v", got.Expires, want)
+			}
+		})
 	}
 }

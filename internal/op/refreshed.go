@@ -23,7 +23,7 @@ type Original struct {
 func (c *Client) VerifyRefreshed(
 	ctx context.Context, raw, accessToken string, original Original,
 ) (claims.Object, error) {
-	return c.verifyIDToken(ctx, raw, accessToken, original.check)
+	return c.verifyIDToken(ctx, refreshedIDToken, raw, accessToken, original.check)
 }
 
 // check applies the rules for a refresh.

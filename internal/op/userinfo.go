@@ -126,22 +126,11 @@ func (c *Client) readUserinfo(ctx context.Context, a answer) (claims.Object, err
 // readSignedUserinfo reads a signed response. It must name this provider and only this client.
 // Otherwise a token that the provider signed for another client would be accepted (Core, 5.3.2).
 func (c *Client) readSignedUserinfo(ctx context.Context, raw string) (claims.Object, error) {
-	token, err := parseCompact(raw, c.cfg.SigningAlgs)
+	token, err := c.open(ctx, userinfoResponse, raw)
 	if err != nil {
 		return "", userinfoError(err)
 	}
-	payload, err := c.verify(ctx, token, fromProvider)
-	if err != nil {
-		return "", userinfoError(err)
-	}
-	info, err := claims.Parse(payload)
-	if err != nil {
-		return "", userinfoError(err)
-	}
-	if err := c.checkParties(info); err != nil {
-		return "", userinfoError(err)
-	}
-	return info, nil
+	return token.claims, nil
 }
 
 // userinfoError is the Error of userinfo for err, with its cause and status.

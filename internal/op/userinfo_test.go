@@ -139,7 +139,7 @@ func TestUserinfoSignedAsAgreed(t *testing.T) {
 		reason string
 	}{
 		"C078 plain JSON is refused":    {answerJSON(userinfo(nil)), "userinfo_error"},
-		"C078 a signed answer is taken": {answerJWT(goodToken()), ""},
+		"C078 a signed answer is taken": {answerJWT(signed(goodHeader, encode(map[string]any{"iss": issuer, "aud": clientID, "sub": subject}))), ""},
 		"C078 a signed answer with wrong type": {
 			answerText(200, "application/json", goodToken()), "userinfo_error",
 		},

@@ -1,0 +1,196 @@
+package op
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+)
+
+// kindID names a kind of signed token.
+type kindID int
+
+// The kinds of signed tokens that we take.
+const (
+	idToken kindID = iota
+	refreshedIDToken
+	userinfoResponse
+	logoutToken
+)
+
+// tokenKind is what a signed token must be to count as one of its kind. A provider signs all kinds
+// with the same keys, so a token of one kind must not pass where another is expected (RFC 8725,
+// 3.11, 3.12). Each kind differs from each other in its type, or in a claim that one requires and
+// the other forbids. What the claims say is checked afterwards, by the rules of the kind.
+//
+// Access tokens are in no row: we never look into one. One that is a JWT has the type at+jwt
+// (RFC 9068, 2.1), which no kind accepts.
+type tokenKind struct {
+	name      string
+	endpoint  string   // where we take it
+	types     []string // what typ may be, in lower case; "" stands for no typ
+	sender    source   // the keys are those at the jwks_uri; sender limits how often they are loaded
+	maxSize   int      // in bytes
+	required  []string // claims that are there
+	forbidden []string // claims that are not there, whatever their value
+	tolerated []tolerance
+}
+
+// tolerance is a deviation from a kind that the configuration can allow: either a type or that a
+// claim is missing.
+type tolerance struct {
+	typ     string
+	missing string
+	field   string // of oidcgate.Provider
+	allowed func(*Config) bool
+}
+
+// maxTokenSize is the longest signed token that is read. It has room for a user in thousands of
+// groups. Whether that fits into a session is decided later, when the application has dropped the
+// claims that it does not need.
+const maxTokenSize = 256 << 10
+
+var tokenKinds = [...]tokenKind{
+	idToken: {
+		name:      "ID Token", // OpenID Connect Core, 2
+		endpoint:  "token endpoint, for a code",
+		types:     []string{"", "jwt"},
+		sender:    fromProvider,
+		maxSize:   maxTokenSize,
+		required:  []string{"iss", "sub", "aud", "exp", "iat", "nonce"},
+		forbidden: []string{"events"},
+	},
+	refreshedIDToken: {
+		name:      "ID Token of a refresh", // OpenID Connect Core, 12.2
+		endpoint:  "token endpoint, for a refresh token",
+		types:     []string{"", "jwt"},
+		sender:    fromProvider,
+		maxSize:   maxTokenSize,
+		required:  []string{"iss", "sub", "aud", "exp", "iat"},
+		forbidden: []string{"events"},
+	},
+	userinfoResponse: {
+		name:     "userinfo response", // OpenID Connect Core, 5.3.2
+		endpoint: "userinfo endpoint",
+		types:    []string{"", "jwt"},
+		sender:   fromProvider,
+		maxSize:  maxTokenSize,
+		required: []string{"iss", "sub", "aud"},
+		// Some providers add exp and iat, so what tells an ID Token are the claims that bind it to
+		// a login: every ID Token of a login has a nonce.
+		forbidden: []string{"nonce", "at_hash", "c_hash", "s_hash", "events"},
+	},
+	logoutToken: {
+		name:     "logout token", // OpenID Connect Back-Channel Logout, 2.4
+		endpoint: "back-channel logout",
+		// The type is only recommended there, and many providers give none, among them that of the
+		// conformance tests.
+		types:     []string{"", "logout+jwt"},
+		sender:    fromAnybody,
+		maxSize:   16 << 10, // it names only a user or a session
+		required:  []string{"events", "iss", "aud", "iat", "exp", "jti"},
+		forbidden: []string{"nonce"},
+		tolerated: []tolerance{
+			{
+				typ: "jwt", field: "Verification.LogoutTypeJWT",
+				allowed: func(cfg *Config) bool { return cfg.LogoutTypeJWT },
+			},
+			{
+				missing: "exp", field: "Verification.LogoutWithoutExp",
+				allowed: func(cfg *Config) bool { return cfg.LogoutWithoutExp },
+			},
+		},
+	},
+}
+
+// openedToken is a token that one of the provider's keys signed for us, and whose kind is known.
+type openedToken struct {
+	claims  claims.Object
+	payload []byte
+	alg     string
+}
+
+// open returns a token of this kind. Nothing of the payload is looked at before the signature is
+// verified. Every failure is an *Error.
+func (c *Client) open(ctx context.Context, id kindID, raw string) (*openedToken, error) {
+	kind := &tokenKinds[id]
+	token, err := c.parseCompact(kind, raw)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := c.verify(ctx, token, kind.sender)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := claims.Parse(payload)
+	if err != nil {
+		return nil, &Error{
+			Reason: event.ReasonIDTokenMalformed, Status: http.StatusBadGateway, Err: err,
+		}
+	}
+	if err := kind.checkClaims(doc, &c.cfg); err != nil {
+		return nil, err
+	}
+	if err := c.checkParties(doc); err != nil {
+		return nil, err
+	}
+	return &openedToken{doc, payload, token.alg}, nil
+}
+
+// checkType checks the header's typ, which is "" if there is none.
+func (k *tokenKind) checkType(typ string, cfg *Config) error {
+	typ = strings.ToLower(typ)
+	if slices.Contains(k.types, typ) {
+		return nil
+	}
+	e := invalid(event.ReasonType, "the header says that the token is no "+k.name)
+	return k.unless(e, cfg, func(t tolerance) bool { return t.typ != "" && t.typ == typ })
+}
+
+// checkClaims checks that the claims are there that tell the kind, and those of no other.
+func (k *tokenKind) checkClaims(doc claims.Object, cfg *Config) error {
+	for _, name := range k.required {
+		if _, ok := doc.Get(name); ok {
+			continue
+		}
+		e := invalid(missingReasons[name], "the "+k.name+" has no "+name)
+		if err := k.unless(e, cfg, func(t tolerance) bool { return t.missing == name }); err != nil {
+			return err
+		}
+	}
+	for _, name := range k.forbidden {
+		if _, ok := doc.Get(name); ok {
+			return invalid(event.ReasonType, "the token has the claim "+name+": it is no "+k.name)
+		}
+	}
+	return nil
+}
+
+// unless returns e, unless the configuration allows one of the tolerances that match. If it could
+// allow one, e names the field.
+func (k *tokenKind) unless(e *Error, cfg *Config, matches func(tolerance) bool) error {
+	i := slices.IndexFunc(k.tolerated, matches)
+	if i < 0 {
+		return e
+	}
+	if k.tolerated[i].allowed(cfg) {
+		return nil
+	}
+	e.Hint = "if all of the provider's tokens of this kind are like that, set " + k.tolerated[i].field
+	return e
+}
+
+// missingReasons are the reasons for claims that are missing.
+var missingReasons = map[string]event.Reason{
+	"iss":    event.ReasonIssuer,
+	"sub":    event.ReasonSubject,
+	"aud":    event.ReasonAudience,
+	"exp":    event.ReasonExpiry,
+	"iat":    event.ReasonIssuedAt,
+	"jti":    event.ReasonTokenID,
+	"nonce":  event.ReasonNonce,
+	"events": event.ReasonLogoutEvent,
+}
