@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"github.com/oidcgate/oidcgate/internal/weburl"
 )
 
 // Client returns an http.Client that sends the visitor's access token with every request, as
@@ -36,7 +38,8 @@ func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if redirectedAway(r) {
 		return http.DefaultTransport.RoundTrip(r)
 	}
-	if r.URL.Scheme != "https" && !isLoopback(r.URL.Hostname()) && !b.gate.config.InsecureAllowHTTP {
+	insecure := r.URL.Scheme != "https" && !weburl.IsLoopback(r.URL.Hostname())
+	if insecure && !b.gate.config.InsecureAllowHTTP {
 		closeBody(r)
 		return nil, fmt.Errorf("oidcgate: no access token is sent to %s over %s; use https",
 			r.URL.Host, r.URL.Scheme)

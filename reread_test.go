@@ -17,7 +17,7 @@ import (
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 )
 
-var errReadOnly = errors.New("READONLY You can't write against a read only replica.")
+var errReadOnly = errors.New("read only replica")
 
 // decides has OnLogin answer a re-read, and never refuse a login.
 func decides(on func(l *oidcgate.Login) error) change {
