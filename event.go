@@ -39,6 +39,7 @@ const (
 	EventLogoutCompleted     = EventType(event.LogoutCompleted)
 	EventBackchannelAccepted = EventType(event.BackchannelAccepted)
 	EventBackchannelRejected = EventType(event.BackchannelRejected)
+	EventFrontchannelIgnored = EventType(event.FrontchannelIgnored)
 
 	// Tokens.
 	EventRefreshSucceeded      = EventType(event.RefreshSucceeded)

@@ -1,18 +1,19 @@
 package oidcgate
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/page"
-	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // frontchannelLogout is GET /auth/frontchannel-logout, in a frame of the provider's page. It ends
-// the session of this browser only if iss and sid are those of the session: any page can make a
-// browser send this request, but only the provider knows the sid. It sends no request to the
-// provider.
+// the session of this browser only if iss and sid are those of the session. The provider gives the
+// sid to all its clients, and another client's site could bring a visitor here: so only a frame
+// counts, which no other site can make (frame-ancestors), and no later login is refused. It sends
+// no request to the provider.
 func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *upstream) {
 	if r.Method != http.MethodGet {
 		g.methodNotAllowed(w, r, "GET")
@@ -24,19 +25,25 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 		g.tryLater(w)
 		return
 	}
-	if v.identity == nil || !namesSession(r.URL.Query(), v.identity) {
+	if v.identity == nil || !isFrame(r) || !g.namesSession(r.URL.Query(), v.identity) {
 		w.WriteHeader(http.StatusOK) // any page may ask, and must not learn who is signed in
 		return
 	}
-	ctx, cancel := session.Detached(r.Context())
-	defer cancel()
 	iss, sid := v.identity.Issuer(), v.identity.ProviderSessionID()
-	if _, err := g.keeper.EndProviderSession(ctx, iss, sid, event.ReasonFrontchannel); err != nil {
+	ctx := context.WithoutCancel(r.Context())
+	if _, err := g.keeper.EndBySID(ctx, iss, sid, event.ReasonFrontchannel); err != nil {
 		g.tryLater(w)
 		return
 	}
 	g.clearSession(w, r)
 	w.WriteHeader(http.StatusOK)
+}
+
+// isFrame reports whether the browser loads the answer into a frame. Browsers that do not say what
+// they load are believed.
+func isFrame(r *http.Request) bool {
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	return dest == "" || dest == "iframe" || dest == "frame"
 }
 
 // frameHeaders lets the provider's logout page load this answer in a frame.
@@ -49,10 +56,20 @@ func frameHeaders(w http.ResponseWriter, up *upstream) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 }
 
-// namesSession reports whether iss and sid, each given once, name the session of id.
-func namesSession(q url.Values, id *Identity) bool {
-	return len(q["iss"]) == 1 && len(q["sid"]) == 1 && q.Get("sid") != "" &&
-		q.Get("iss") == id.Issuer() && q.Get("sid") == id.ProviderSessionID()
+// namesSession reports whether iss and sid, each given once, name the session of id. Where only the
+// sid is another, an event says so: some providers send one that is not in their ID Tokens.
+func (g *Gate) namesSession(q url.Values, id *Identity) bool {
+	if len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" || q.Get("iss") != id.Issuer() {
+		return false
+	}
+	named := q.Get("sid") == id.ProviderSessionID()
+	if !named {
+		g.events.emit(Event{
+			Type: EventFrontchannelIgnored, Reason: Reason(event.ReasonSIDMismatch),
+			Provider: id.ProviderName(), Issuer: id.Issuer(), SubjectHash: g.keeper.UserRef(id.user()),
+		})
+	}
+	return named
 }
 
 // frameOrigins returns the origins at which the provider's logout page may be.

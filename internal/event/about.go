@@ -127,6 +127,12 @@ var Types = []Group{
 			Means: "A logout token was refused.",
 			Do:    "See the reason. Anybody can send one, so a single one means nothing.",
 		},
+		{
+			Name:  string(FrontchannelIgnored),
+			Level: slog.LevelInfo,
+			Means: "A frame asked to log a visitor out, and did not name the visitor's session.",
+			Do:    "See the reason.",
+		},
 	}},
 	{"Tokens", []About{
 		{
@@ -637,6 +643,14 @@ var Reasons = []Group{
 			Name:  string(ReasonBusy),
 			Means: "Too many logout tokens came at the same time. The provider is asked to try again.",
 			Do:    "Nothing, unless it continues: then somebody sends invalid tokens.",
+		},
+	}},
+	{"Logouts in a frame that were ignored", []About{
+		{
+			Name:  string(ReasonSIDMismatch),
+			Means: "The frame's sid is not the one in the ID Token of the visitor's session.",
+			Do: "Nothing for single ones. If every logout of the provider leads to it, its ID " +
+				"Tokens have no sid: turn the sid on there, or use the back channel.",
 		},
 	}},
 	{"Return paths that were refused", []About{

@@ -36,6 +36,7 @@ const (
 	LogoutCompleted     Type = "logout.completed"
 	BackchannelAccepted Type = "backchannel.accepted"
 	BackchannelRejected Type = "backchannel.rejected"
+	FrontchannelIgnored Type = "frontchannel.ignored"
 
 	// Tokens.
 	RefreshSucceeded      Type = "refresh.succeeded"
@@ -151,6 +152,9 @@ const (
 	ReasonLogoutEvent Reason = "events"
 	ReasonSessionID   Reason = "sid"
 	ReasonBusy        Reason = "busy"
+
+	// Logouts in a frame that were ignored.
+	ReasonSIDMismatch Reason = "sid_mismatch"
 
 	// Return paths that were refused.
 	ReasonPathEmpty          Reason = "empty"

@@ -314,6 +314,14 @@ func (k *Keeper) EndProviderSession(
 	})
 }
 
+// EndBySID ends the sessions out of the provider's session sid. Logins out of it are let in, also
+// those that are under way: who asks may not be the provider.
+func (k *Keeper) EndBySID(
+	ctx context.Context, issuer, sid string, reason event.Reason,
+) (int, error) {
+	return k.end(ctx, ending{set: k.sidSet(issuer, sid), reason: reason})
+}
+
 // EndOthers ends the sessions of the user of s, except s.
 func (k *Keeper) EndOthers(ctx context.Context, s *Session, reason event.Reason) (int, error) {
 	own := k.Handle(s.ID)
