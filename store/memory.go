@@ -167,6 +167,15 @@ func (m *Memory) Remove(ctx context.Context, set, member string) error {
 	return nil
 }
 
+// Batch implements [Batcher].
+func (m *Memory) Batch(ctx context.Context, ops []Op) []Result {
+	results := make([]Result, len(ops))
+	for i, op := range ops {
+		results[i] = doOne(ctx, m, op)
+	}
+	return results
+}
+
 // began returns an error if ctx has ended before the operation op began.
 func began(ctx context.Context, op string) error {
 	if err := ctx.Err(); err != nil {

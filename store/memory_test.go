@@ -16,6 +16,13 @@ func TestMemory(t *testing.T) {
 	storetest.Run(t, func(*testing.T) store.Store { return new(store.Memory) })
 }
 
+// TestDo runs the conformance test on a store that has only the methods of Store.
+func TestDo(t *testing.T) {
+	storetest.Run(t, func(*testing.T) store.Store {
+		return struct{ store.Store }{new(store.Memory)}
+	})
+}
+
 func TestMemoryExpiresOnTheInstant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := new(store.Memory)

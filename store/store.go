@@ -29,6 +29,9 @@
 // Names are short printable ASCII. A name is used for a key or for a set, never for both. Values
 // are any bytes, and may be empty. A store keeps no reference to a slice that it was given. The
 // caller may keep and change a slice that it was returned.
+//
+// A store that can carry out many operations in one round trip may also be a [Batcher]. Logouts of
+// users with many sessions are faster then.
 package store
 
 import (

@@ -14,7 +14,7 @@
 // Redis user with these rights is sufficient:
 //
 //	ACL SETUSER gate on >password resetkeys ~oidcgate:* resetchannels -@all
-//	    +get +set +del +eval +evalsha +time
+//	    +get +set +del +exists +eval +evalsha +time
 //	    +zadd +zrem +zrange +zrangebyscore +zremrangebyscore +pexpireat
 //
 // Cluster also needs +cluster|slots and +asking, and +command if DisableRoutingPolicies is false.

@@ -172,6 +172,9 @@ func everyOperation(ctx context.Context, s store.Store) error {
 	if _, err := s.Get(ctx, "k"); !errors.Is(err, store.ErrNotFound) {
 		errs = append(errs, err)
 	}
+	for _, r := range store.Do(ctx, s, []store.Op{{Action: store.OpExists, Key: "k"}}) {
+		errs = append(errs, r.Err)
+	}
 	_, err := s.Members(ctx, "set")
 	return errors.Join(append(errs, err)...)
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -62,6 +63,11 @@ func Run(t *testing.T, newStore func(t *testing.T) store.Store) {
 		{"members expire singly", membersExpireSingly},
 		{"of two expiries of a member the later counts", laterExpiryCounts},
 		{"a context that has ended writes nothing", endedContext},
+		{"a batch gives each operation its own result, in order", batchResults},
+		{"a batch may be sent twice", batchTwice},
+		{"a batch may have thousands of operations, or none", batchOfThousands},
+		{"C106 a batch sees nothing that has expired", batchExpires},
+		{"a batch whose context has ended writes nothing", batchEndedContext},
 		{"F28 of fifty that claim one key exactly one wins", oneClaimWins},
 		{"no update is lost under swap", noLostUpdate},
 		{"fifty that add to one set all succeed", concurrentAdds},
@@ -338,6 +344,108 @@ func endedContext(t *testing.T, s store.Store) {
 
 	wantValue(t, s, "k", []byte("a"), nil)
 	wantValue(t, s, "new", nil, store.ErrNotFound)
+	wantMembers(t, s, "set", "m")
+}
+
+// batch returns what the operations came to, each as one text.
+func batch(ctx context.Context, s store.Store, ops ...store.Op) []string {
+	var got []string
+	for _, r := range store.Do(ctx, s, ops) {
+		switch {
+		case r.Err != nil:
+			got = append(got, "error")
+		case r.Found:
+			got = append(got, "found "+string(r.Value))
+		default:
+			got = append(got, string(r.Value))
+		}
+	}
+	return got
+}
+
+func wantBatch(t *testing.T, s store.Store, want []string, ops ...store.Op) {
+	t.Helper()
+	if got := batch(t.Context(), s, ops...); !slices.Equal(got, want) {
+		t.Fatalf("the batch came to %q, want %q", got, want)
+	}
+}
+
+func opGet(key string) store.Op    { return store.Op{Action: store.OpGet, Key: key} }
+func opExists(key string) store.Op { return store.Op{Action: store.OpExists, Key: key} }
+func opDelete(key string) store.Op { return store.Op{Action: store.OpDelete, Key: key} }
+
+func opRemove(set, member string) store.Op {
+	return store.Op{Action: store.OpRemove, Key: set, Member: member}
+}
+
+func batchResults(t *testing.T, s store.Store) {
+	create(t, s, "a", "1", lasting)
+	create(t, s, "empty", "", lasting)
+	create(t, s, "gone", "2", lasting)
+	create(t, s, "kept", "3", lasting)
+	add(t, s, "set", "m", lasting)
+	add(t, s, "set", "n", lasting)
+	add(t, s, "whole", "m", lasting)
+	wantBatch(t, s, []string{"found 1", "", "found ", "found ", "", "found ", "", "", "", ""},
+		opGet("a"), opGet("absent"), opGet("empty"), opExists("a"), opExists("absent"),
+		opExists("empty"), opDelete("gone"), opRemove("set", "m"), opRemove("whole", "m"),
+		opDelete("absent"))
+	wantBatch(t, s, []string{"", "found 3", "found 1"}, opGet("gone"), opGet("kept"), opGet("a"))
+	wantMembers(t, s, "set", "n")
+	wantMembers(t, s, "whole")
+}
+
+func batchTwice(t *testing.T, s store.Store) {
+	create(t, s, "a", "1", lasting)
+	add(t, s, "set", "m", lasting)
+	for range 2 {
+		wantBatch(t, s, []string{"", ""}, opDelete("a"), opRemove("set", "m"))
+	}
+	wantBatch(t, s, []string{""}, opExists("a"))
+	wantMembers(t, s, "set")
+}
+
+func batchOfThousands(t *testing.T, s store.Store) {
+	wantBatch(t, s, nil)
+	const thousands = 5000 // more than go in one round trip
+	var reads, deletes []store.Op
+	for i := range thousands {
+		key := "k" + strconv.Itoa(i)
+		reads, deletes = append(reads, opGet(key)), append(deletes, opDelete(key))
+		if i%1000 == 1 {
+			create(t, s, key, key, lasting)
+		}
+	}
+	for i, got := range batch(t.Context(), s, reads...) {
+		if want := "found k" + strconv.Itoa(i); i%1000 == 1 && got != want || i%1000 != 1 && got != "" {
+			t.Fatalf("value %d: got %q", i, got)
+		}
+	}
+	batch(t.Context(), s, deletes...)
+	if got := batch(t.Context(), s, reads...); slices.IndexFunc(got, isNotEmpty) >= 0 ||
+		len(got) != thousands {
+		t.Fatalf("after the deletion there are %d results, of which one is a value", len(got))
+	}
+}
+
+func isNotEmpty(s string) bool { return s != "" }
+
+func batchExpires(t *testing.T, s store.Store) {
+	create(t, s, "k", "a", brief)
+	waitGone(t, s, "k")
+	wantBatch(t, s, []string{"", ""}, opGet("k"), opExists("k"))
+}
+
+func batchEndedContext(t *testing.T, s store.Store) {
+	create(t, s, "k", "a", lasting)
+	add(t, s, "set", "m", lasting)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ops := []store.Op{opGet("k"), opExists("k"), opDelete("k"), opRemove("set", "m")}
+	for _, r := range store.Do(ctx, s, ops) {
+		wantErr(t, "a batch", r.Err, context.Canceled)
+	}
+	wantValue(t, s, "k", []byte("a"), nil)
 	wantMembers(t, s, "set", "m")
 }
 
