@@ -1,6 +1,7 @@
 package oidcgate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,11 +39,14 @@ func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *ups
 		g.rejectLogout(w, up, err)
 		return
 	}
-	if err := g.applyLogout(r, up, token); err != nil {
+	first, err := g.applyLogout(r.Context(), up, token)
+	if err != nil {
 		g.rejectLogout(w, up, err)
 		return
 	}
-	g.events.emit(Event{Type: EventBackchannelAccepted, Provider: up.name, Issuer: up.issuer})
+	if first {
+		g.events.emit(Event{Type: EventBackchannelAccepted, Provider: up.name, Issuer: up.issuer})
+	}
 	w.WriteHeader(http.StatusOK)
 }
 
@@ -61,30 +65,19 @@ func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 	return tokens[0], nil
 }
 
-// applyLogout ends the sessions that the token names. It remembers the token's id afterwards, not
-// before: if it fails in between, the provider sends the token again, and ending the same sessions
-// again does no harm.
-func (g *Gate) applyLogout(r *http.Request, up *upstream, token *op.LogoutToken) error {
-	ctx, cancel := session.Detached(r.Context())
-	defer cancel()
-	used, err := g.keeper.LogoutTokenUsed(ctx, up.issuer, token.ID)
-	if err != nil {
-		return err
+// applyLogout ends the sessions that the token names. first is false when another request with the
+// same token was faster: that one is told of.
+func (g *Gate) applyLogout(
+	ctx context.Context, up *upstream, token *op.LogoutToken,
+) (first bool, _ error) {
+	first, err := g.keeper.UseLogoutToken(ctx, session.LogoutToken{
+		Issuer: up.issuer, ID: token.ID, Subject: token.Subject, SessionID: token.SessionID,
+		IssuedAt: token.IssuedAt, Expires: token.Expires,
+	})
+	if errors.Is(err, session.ErrUsed) {
+		return false, &op.Error{Reason: event.ReasonReplayed, Status: http.StatusBadRequest}
 	}
-	if used {
-		return &op.Error{Reason: event.ReasonReplayed, Status: http.StatusBadRequest}
-	}
-	const reason = event.ReasonBackchannel
-	if token.SessionID != "" {
-		_, err = g.keeper.EndProviderSession(ctx, up.issuer, token.SessionID, reason)
-	} else {
-		user := session.User{Issuer: up.issuer, Subject: token.Subject}
-		_, err = g.keeper.EndUserBefore(ctx, user, token.IssuedAt, reason)
-	}
-	if err != nil {
-		return err
-	}
-	return g.keeper.UseLogoutToken(ctx, up.issuer, token.ID, token.Expires)
+	return first, err
 }
 
 func (g *Gate) rejectLogout(w http.ResponseWriter, up *upstream, err error) {

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -447,9 +448,9 @@ func logoutFails(t *testing.T, claim string, n int, late bool) (failed bool) {
 	value := map[string]string{"sub": "alice", "sid": f.sid(f.browser)}[claim]
 	token := f.op.NewJWT(f.logoutClaims(claim, value)).Compact()
 	command := ""
-	count := 0
+	var count atomic.Int64 // some commands come at the same time
 	fault := func(op, key string) error {
-		if count++; count == n {
+		if count.Add(1) == int64(n) {
 			command = op + " " + key[:2]
 			return errIll
 		}
@@ -555,9 +556,10 @@ func logoutBefore(t *testing.T, claim string, n int) (found bool) {
 	f := newFleet(t, 2)
 	f.op.NextIDToken(func(t *oidcgatetest.JWT) { t.Claims["sid"] = "S" })
 	callback := f.callbackURL("/app")
-	count, command := 0, ""
+	var count atomic.Int64 // some commands come at the same time
+	command := ""
 	f.drill.fail(func(op, key string) error {
-		if count++; count != n {
+		if count.Add(1) != int64(n) {
 			return nil
 		}
 		command = op + " " + key[:2]

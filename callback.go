@@ -48,7 +48,7 @@ func (c *callbackRequest) answer() *LoginError {
 			Err: errors.New(c.r.Method + " in place of GET"),
 		}
 	}
-	c.visit = g.load(c.w, c.r)
+	c.visit = g.peek(c.w, c.r)
 	page.Headers(c.w)
 	if c.visit.err != nil {
 		return storeFailure(c.visit.err) // whose session this login would replace is not known
@@ -70,19 +70,12 @@ func (c *callbackRequest) answer() *LoginError {
 	if err != nil {
 		return c.notFinished(err) // nil: it has sent the browser to the provider again
 	}
-	login := &Login{identity: c.identity(result), returnTo: a.ReturnTo}
-	if !a.IsFor(login.identity.Issuer(), login.identity.Subject()) {
-		login.returnTo = g.config.Site.DefaultPath // a step-up that another user answered
-	}
-	if refused := g.askApplication(c.r.Context(), login); refused != nil {
-		return refused
-	}
-	tokens := session.NewTokens((*session.ProviderTokens)(result.Tokens), a.Nonce())
-	if refused := c.signIn(login.identity, tokens); refused != nil {
+	returnTo, refused := c.begin(result)
+	if refused != nil {
 		return refused
 	}
 	// The path is checked again: an attempt is input from the browser.
-	page.Redirect(c.w, g.config.siteURL(g.returnTo(login.returnTo)))
+	page.Redirect(c.w, g.config.siteURL(g.returnTo(returnTo)))
 	return nil
 }
 
@@ -127,6 +120,10 @@ func (c *callbackRequest) notFinished(err error) *LoginError {
 	if ok && e.Stage == op.StageResponse {
 		c.gate.attempts.Drop(c.w, &c.attempt)
 	}
+	if ok && e.Stage == op.StageClaimed && e.Code == "invalid_grant" {
+		// Nobody can use the code any more, and strangers must not fill the store with claims.
+		c.gate.keeper.ReleaseAttempt(c.r.Context(), c.attempt.Reference())
+	}
 	if ok && e.NeedsInteraction() && c.up.silent && !c.attempt.Interactive {
 		// The login begins once more, and the provider may ask the user. That happens once.
 		again := c.attempt
@@ -159,10 +156,38 @@ func (c *callbackRequest) identity(result *op.Result) *Identity {
 	}
 }
 
+// begin has the application decide about a login, and begins its session. It returns where the
+// browser goes. Of a login that is refused the refresh token is revoked.
+func (c *callbackRequest) begin(result *op.Result) (returnTo string, refused *LoginError) {
+	a, g := &c.attempt, c.gate
+	login := &Login{identity: c.identity(result), returnTo: a.ReturnTo}
+	if !a.IsFor(login.identity.Issuer(), login.identity.Subject()) {
+		login.returnTo = g.config.Site.DefaultPath // a step-up that another user answered
+	}
+	l := &session.Login{
+		Session: session.Session{Identity: *login.identity.record()},
+		Tokens:  session.NewTokens((*session.ProviderTokens)(result.Tokens), a.Nonce()),
+		Start:   a.Start,
+		Before:  session.Session{ID: c.visit.cookieID},
+	}
+	if c.visit.session != nil {
+		l.Before = *c.visit.session
+	}
+	refused = g.askApplication(c.r.Context(), login)
+	if refused == nil {
+		l.Identity = *login.identity.record()
+		refused = c.signIn(l)
+	}
+	if refused != nil {
+		g.keeper.Discard(c.r.Context(), l)
+	}
+	return login.returnTo, refused
+}
+
 // signIn begins a session under a new id and ends the previous one, whose ever it is: a session id
 // from before the login must not survive it (session fixation). The browser may leave while this is
 // under way, so it does not end with the request.
-func (c *callbackRequest) signIn(id *Identity, t *session.Tokens) *LoginError {
+func (c *callbackRequest) signIn(l *session.Login) *LoginError {
 	g := c.gate
 	if err := c.r.Context().Err(); err != nil {
 		return &LoginError{
@@ -172,20 +197,17 @@ func (c *callbackRequest) signIn(id *Identity, t *session.Tokens) *LoginError {
 	}
 	ctx, cancel := session.Detached(c.r.Context())
 	defer cancel()
-	handle, err := g.beginSession(ctx, c.w, id, t)
-	if err != nil {
+	if err := g.beginSession(ctx, c.w, l); err != nil {
 		return notBegun(err)
 	}
+	id := &l.Identity
 	g.events.emit(Event{
-		Type: EventLoginSucceeded, Provider: id.ProviderName(), Issuer: id.Issuer(),
-		SubjectHash: g.keeper.UserRef(id.user()), SessionRef: g.keeper.SessionRef(handle),
+		Type: EventLoginSucceeded, Provider: id.Provider, Issuer: id.Issuer(),
+		SubjectHash: g.keeper.UserRef(session.User{Issuer: id.Issuer(), Subject: id.Subject()}),
+		SessionRef:  g.keeper.SessionRef(g.keeper.Handle(l.ID)),
 	})
 	g.clearOlder(c.w, c.r)
 	g.attempts.LoggedIn(c.w, c.r)
-	if c.visit.cookieID != "" {
-		// Best effort: the browser has lost the id, and the session ends by itself.
-		_ = g.keeper.End(ctx, c.visit.cookieID)
-	}
 	return nil
 }
 

@@ -156,6 +156,11 @@ type Limits struct {
 	// SessionBytes bounds the size of a session in the store, without its tokens. A larger login is
 	// refused as [ReasonSessionTooLarge], unless OnLogin drops claims first. If zero, it is 16 KiB.
 	SessionBytes int
+
+	// UserSessions bounds the sessions of one user, so that no account fills the store. A login beyond
+	// it ends the user's oldest session; logins at the same moment may exceed it until the next. If
+	// zero, it is 1,000.
+	UserSessions int
 }
 
 // config is the compiled form of Config: checked and with every default filled in.
@@ -254,12 +259,14 @@ func (c *config) compileLimits(f *faults) {
 	if d := c.Limits.LoginTimeout; d > time.Hour {
 		f.add("Limits.LoginTimeout", "%v is more than an hour; an abandoned login must end sooner", d)
 	}
-	switch {
-	case c.Limits.SessionBytes < 0:
+	if c.Limits.SessionBytes < 0 {
 		f.add("Limits.SessionBytes", "%d is negative; use 0 for 16 KiB", c.Limits.SessionBytes)
-	case c.Limits.SessionBytes == 0:
-		c.Limits.SessionBytes = 16 << 10
 	}
+	if c.Limits.UserSessions < 0 {
+		f.add("Limits.UserSessions", "%d is negative; use 0 for 1,000", c.Limits.UserSessions)
+	}
+	c.Limits.SessionBytes = cmp.Or(c.Limits.SessionBytes, 16<<10)
+	c.Limits.UserSessions = cmp.Or(c.Limits.UserSessions, 1000)
 }
 
 // maxDefaultPath leaves room for the other fields of an attempt in its cookie.

@@ -1,10 +1,12 @@
 package oidcgate_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,7 +151,7 @@ func TestStrangersDoNotFillTheStore(t *testing.T) {
 	})
 	t.Run("C114 one account does not fill the store: its oldest session ends", func(t *testing.T) {
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
-			c.Store = &store.Memory{MaxEntries: 200}
+			c.Store, c.Limits.UserSessions = &store.Memory{MaxEntries: 300}, 20
 		})
 		for n := range 100 {
 			w.browser = w.newBrowser()
@@ -238,7 +240,7 @@ func TestFrontchannelBySibling(t *testing.T) {
 			if ended := f.subject() == ""; a.StatusCode != http.StatusOK || ended != row.ends {
 				t.Errorf("status %d, ended: %v", a.StatusCode, ended)
 			}
-			if cleared := f.cookie("__Host-oidcgate") == ""; cleared != row.ends {
+			if cleared := f.cookie(sessionCookie) == ""; cleared != row.ends {
 				t.Errorf("the cookie is cleared: %v", cleared)
 			}
 		})
@@ -286,4 +288,108 @@ func TestFrontchannelOfAnotherSid(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRevocationAtLogin has refresh tokens that nobody will use.
+func TestRevocationAtLogin(t *testing.T) {
+	for name, row := range map[string]struct {
+		refuse error
+		logout bool // the provider logs the user out during the login
+	}{
+		"OnLogin denies it":    {refuse: oidcgate.Deny("no")},
+		"OnLogin fails":        {refuse: errors.New("the database is down")},
+		"a logout comes first": {logout: true},
+	} {
+		inBubble(t, "C087 the refresh token of a login is revoked when "+name, func(t *testing.T) {
+			f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+				c.OnLogin = func(context.Context, *oidcgate.Login) error { return row.refuse }
+			})
+			revoked := f.revocations()
+			callback := f.callbackURL("/app")
+			if row.logout {
+				time.Sleep(time.Second)
+				if _, err := f.gate.Sessions().EndUser(t.Context(), f.op.Issuer(), "alice"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if a := f.get(callback); a.StatusCode == http.StatusSeeOther {
+				t.Errorf("status %d", a.StatusCode)
+			}
+			if got := revoked(); len(got) != 1 || got[0] == "" {
+				t.Errorf("revoked %q, want one refresh token", got)
+			}
+		})
+	}
+	for _, row := range []struct {
+		name        string
+		sid         any // of both ID Tokens; nil: a new one each
+		user        string
+		denies      bool // OnLogin denies the second login
+		wantRevoked int
+	}{
+		{"another session of the provider's", nil, "alice", false, 1},
+		{"another user", "S", "bob", false, 1},
+		{"the same session of the provider's, whose grant lives on", "S", "alice", false, 0},
+		{"a login without a sid, whose grant may live on", 0, "alice", false, 0},
+		{"a denied login of another user", "S", "bob", true, 1},
+		{"a denied login out of the provider's session that the visitor is in", "S", "alice", true, 0},
+	} {
+		inBubble(t, fmt.Sprintf("C087 a login in a browser that is signed in revokes %d refresh tokens: %s", row.wantRevoked, row.name), func(t *testing.T) {
+			denies := false
+			f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+				c.OnLogin = func(context.Context, *oidcgate.Login) error {
+					if denies {
+						return oidcgate.Deny("no")
+					}
+					return nil
+				}
+			})
+			f.op.EveryIDToken(func(j *oidcgatetest.JWT) {
+				if row.sid != nil {
+					j.Claims["sid"] = row.sid
+				}
+			})
+			revoked := f.revocations()
+			f.login()
+			f.op.SetUser(oidcgatetest.User{Subject: row.user})
+			denies = row.denies
+			a := f.get(f.callbackURL("/auth/login?return_to=/app"))
+			if ok := a.StatusCode == http.StatusSeeOther; ok == row.denies {
+				t.Errorf("status %d", a.StatusCode)
+			}
+			if got := revoked(); len(got) != row.wantRevoked {
+				t.Errorf("revoked %q", got)
+			}
+			want := row.user
+			if row.denies {
+				want = "alice"
+			}
+			if got := f.subject(); got != want {
+				t.Errorf("signed in as %q, want %q", got, want)
+			}
+		})
+	}
+	inBubble(t, "C124 one logout token at two replicas at the same time: one event", func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.login()
+		token := f.op.NewJWT(f.logoutClaims("sub", "alice")).Compact()
+		f.drill.fail(func(op, key string) error {
+			if op == "members" && strings.HasPrefix(key, "u:") { // both have seen that the token is new
+				f.drill.fail(nil, nil)
+				if a := f.sendLogout(token); a.StatusCode != http.StatusOK {
+					t.Errorf("the other: status %d", a.StatusCode)
+				}
+			}
+			return nil
+		}, nil)
+		if a := f.sendLogout(token); a.StatusCode != http.StatusOK || f.subject() != "" {
+			t.Errorf("status %d, signed in as %q", a.StatusCode, f.subject())
+		}
+		if n := len(f.reported(oidcgate.EventBackchannelAccepted)); n != 1 {
+			t.Errorf("%d events", n)
+		}
+		if a := f.sendLogout(token); a.StatusCode != http.StatusBadRequest {
+			t.Errorf("afterwards: status %d", a.StatusCode)
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/page"
 )
@@ -19,13 +20,13 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 		g.methodNotAllowed(w, r, "GET")
 		return
 	}
-	v := g.load(w, r)
+	v := g.peek(w, r)
 	frameHeaders(w, up)
 	if v.err != nil {
 		g.tryLater(w)
 		return
 	}
-	if v.identity == nil || !isFrame(r) || !g.namesSession(r.URL.Query(), v.identity) {
+	if v.identity == nil || !browser.IsFrame(r) || !g.namesSession(r.URL.Query(), v.identity) {
 		w.WriteHeader(http.StatusOK) // any page may ask, and must not learn who is signed in
 		return
 	}
@@ -37,13 +38,6 @@ func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *up
 	}
 	g.clearSession(w, r)
 	w.WriteHeader(http.StatusOK)
-}
-
-// isFrame reports whether the browser loads the answer into a frame. Browsers that do not say what
-// they load are believed.
-func isFrame(r *http.Request) bool {
-	dest := r.Header.Get("Sec-Fetch-Dest")
-	return dest == "" || dest == "iframe" || dest == "frame"
 }
 
 // frameHeaders lets the provider's logout page load this answer in a frame.

@@ -29,7 +29,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	v := g.load(w, r)
+	v := g.peek(w, r)
 	g.forget(w, r, v)
 	query := r.URL.Query()
 	returnTo := g.returnTo(query.Get("return_to"))

@@ -62,7 +62,7 @@ func parseForm(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
-	v := g.load(w, r)
+	v := g.peek(w, r)
 	if v.identity == nil && v.err == nil {
 		g.forget(w, r, v)
 		g.showSignedOut(w, r)
@@ -95,7 +95,7 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 	returnTo = g.checkReturnTo(returnTo)
 	v := visitFrom(r.Context(), g)
 	if v == nil {
-		v = g.load(w, r)
+		v = g.peek(w, r)
 	}
 	page.Headers(w)
 	hint, err := g.endVisit(w, r, v)
@@ -138,12 +138,13 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 func (g *Gate) endSignedIn(
 	ctx context.Context, r *http.Request, v *visit,
 ) (hint string, err error) {
-	s, t := v.session, g.lastTokens(r.Context(), v)
+	s := v.session
 	g.events.emit(Event{
 		Type: EventLogoutStarted, Provider: s.Identity.Provider,
 		SessionRef: g.keeper.SessionRef(g.keeper.Handle(v.id())),
 	})
-	if err := g.keeper.EndSession(ctx, s, event.ReasonByUser); err != nil {
+	t, err := g.keeper.LogOut(ctx, s)
+	if err != nil {
 		return "", err
 	}
 	outside{g}.Revoke(r.Context(), &s.Identity, t.RefreshToken)
@@ -157,17 +158,6 @@ func (g *Gate) notSignedOut(w http.ResponseWriter, r *http.Request) {
 		Title:  "Still signed in",
 		Text:   "We cannot sign you out at the moment. Try again shortly, or close the browser.",
 	})
-}
-
-// lastTokens returns the tokens of a session that is about to end: the ID Token names it to the
-// provider, and the refresh token is to be revoked. If they cannot be read, it returns none, and
-// the logout goes on.
-func (g *Gate) lastTokens(ctx context.Context, v *visit) *session.Tokens {
-	t, err := g.keeper.Tokens(ctx, v.id())
-	if err != nil {
-		return &session.Tokens{}
-	}
-	return t
 }
 
 // providerLogoutURL returns the provider's logout address. It returns false when the provider is

@@ -11,7 +11,6 @@ import (
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/seal"
 	"github.com/oidcgate/oidcgate/internal/session"
-	"github.com/oidcgate/oidcgate/internal/viascs"
 )
 
 // cookie returns the session cookie's attributes.
@@ -23,18 +22,14 @@ func (c *config) cookie() scs.SessionCookie {
 }
 
 // beginSession saves a new session and writes its cookie.
-func (g *Gate) beginSession(
-	ctx context.Context, w http.ResponseWriter, id *Identity, t *session.Tokens,
-) (session.Handle, error) {
-	b := viascs.Beginning{Identity: *id.record(), Tokens: t}
-	b.Latest = b.Identity.SessionExpiry()
-	if g.config.Tokens.EndWithAccessToken && t.RefreshToken == "" {
-		if end := g.keeper.Expires(t); b.Latest.IsZero() || end.Before(b.Latest) {
-			b.Latest = end
+func (g *Gate) beginSession(ctx context.Context, w http.ResponseWriter, l *session.Login) error {
+	latest := l.Identity.SessionExpiry()
+	if g.config.Tokens.EndWithAccessToken && l.Tokens.RefreshToken == "" {
+		if end := g.keeper.Expires(l.Tokens); latest.IsZero() || end.Before(latest) {
+			latest = end
 		}
 	}
-	begun, err := g.sessions.Begin(ctx, w, b)
-	return g.keeper.Handle(begun), err
+	return g.sessions.Begin(ctx, w, l, latest)
 }
 
 // told emits the [Event] for what happened to a session.
@@ -67,7 +62,7 @@ func newKeeper(g *Gate, ring *seal.Ring) *session.Keeper {
 		Ring:  ring,
 		Gate:  sha256.Sum256([]byte(c.gateName())),
 		Limits: session.Limits{
-			Idle: c.IdleTimeout, Touch: c.touchAfter,
+			Lifetime: c.SessionLifetime, Idle: c.IdleTimeout, Touch: c.touchAfter,
 			Attempt: c.Limits.LoginTimeout, Leeway: c.Limits.ClockSkew,
 			TokenLifetime: c.Tokens.Lifetime, RefreshMargin: c.Tokens.RefreshMargin,
 			Reread: c.Tokens.ClaimsMaxAge, KeepRefused: c.Tokens.KeepRefused,
@@ -75,6 +70,7 @@ func newKeeper(g *Gate, ring *seal.Ring) *session.Keeper {
 			Watch:           c.Limits.WatchInterval,
 			ProviderTimeout: c.HTTP.Timeout, MaxBytes: c.Limits.SessionBytes,
 			MaxIDToken: op.MaxEndSessionURL, Values: c.EnableValues,
+			UserSessions: c.Limits.UserSessions,
 		},
 		Provider: outside{g},
 		Logger:   c.Logger,

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -865,9 +866,9 @@ func TestStoreFailsDuringLogin(t *testing.T) {
 			t.Run(fmt.Sprintf("C106 command %d fails, carried out: %v: no half session", n+1, done), func(t *testing.T) {
 				w, records := newTapped(t)
 				callback := w.callbackURL("/app")
-				count := 0
+				var count atomic.Int64 // some commands come at the same time
 				records.lose(done, func(storeCall) error {
-					if count++; count == n+1 {
+					if count.Add(1) == int64(n+1) {
 						return broken
 					}
 					return nil
@@ -875,7 +876,7 @@ func TestStoreFailsDuringLogin(t *testing.T) {
 				a := w.get(callback)
 				records.lose(false, nil)
 				if a.StatusCode == http.StatusSeeOther { // fewer commands than that
-					if count > n {
+					if count.Load() > int64(n) {
 						t.Errorf("the login succeeded though command %d failed: %+v", n+1, records.since())
 					}
 					if keys := records.living(t.Context()); len(keys) != 2 || w.subject() != "alice" {

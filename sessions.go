@@ -18,8 +18,9 @@ type SessionInfo struct {
 }
 
 // Sessions lists and ends sessions. All methods act on all replicas at once. Their cost grows with
-// the number of the user's own sessions, not of all sessions. When the store cannot answer, their
-// errors wrap [ErrStoreUnavailable]: some sessions may have ended, and the call can be made again.
+// the number of the user's own sessions, not of all sessions. The newest end first. When the store
+// cannot answer, their errors wrap [ErrStoreUnavailable] and say how many sessions did not end:
+// make the call again, which finds less to do.
 type Sessions struct{ gate *Gate }
 
 // Sessions returns the sessions of the gate's visitors.
@@ -53,7 +54,8 @@ func (s Sessions) End(ctx context.Context, id string) error {
 	return s.gate.keeper.EndOne(ctx, v.session, session.Handle(id), event.ReasonByUser)
 }
 
-// EndOthers ends all other sessions of the signed-in visitor and returns their number.
+// EndOthers ends all other sessions of the signed-in visitor and returns their number. Logins of
+// the visitor that began before, to the second, are refused.
 func (s Sessions) EndOthers(ctx context.Context) (int, error) {
 	v, err := s.gate.signedIn(ctx)
 	if err != nil {
@@ -62,11 +64,11 @@ func (s Sessions) EndOthers(ctx context.Context) (int, error) {
 	return s.gate.keeper.EndOthers(ctx, v.session, event.ReasonByUser)
 }
 
-// EndUser ends all sessions of a user and returns their number. Logins of the user that are under
-// way are refused. It is for administrators: it needs no signed-in visitor.
+// EndUser ends all sessions of a user and returns their number. Logins of the user that began
+// before, to the second, are refused. It is for administrators: it needs no signed-in visitor.
 func (s Sessions) EndUser(ctx context.Context, issuer, subject string) (int, error) {
 	user := session.User{Issuer: issuer, Subject: subject}
-	return s.gate.keeper.EndUser(ctx, user, time.Now(), event.ReasonByAdmin)
+	return s.gate.keeper.EndUser(ctx, user, event.ReasonByAdmin)
 }
 
 // EndProviderSession ends the sessions that began from the provider's session sid, and returns

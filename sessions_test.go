@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -254,23 +255,26 @@ func TestSessionsStoreFails(t *testing.T) {
 				target += f.current(other)
 			}
 			for n := 2; ; n++ { // the first reads the visitor's own session
-				count := 0
+				var count atomic.Int64 // some commands come at the same time
 				f.drill.fail(func(string, string) error {
-					if count++; count == n {
+					if count.Add(1) == int64(n) {
 						return errIll
 					}
 					return nil
 				}, nil)
 				a := f.send(mine, http.MethodGet, target, "")
 				f.drill.fail(nil, nil)
-				if count < n {
+				if count.Load() < int64(n) {
 					break
 				}
-				if a.StatusCode != http.StatusServiceUnavailable {
+				// A command about the visitor's own session may fail: end-others leaves that alone.
+				done := page == "/sessions/end-others" && f.who(other) == ""
+				if a.StatusCode != http.StatusServiceUnavailable && !done {
 					t.Errorf("command %d fails: status %d %s", n, a.StatusCode, a.body)
 				}
 				if page != "/sessions" { // it may be half done; put another in its place
 					f.send(mine, http.MethodGet, "/sessions/end-others", "")
+					time.Sleep(time.Second) // a login of the same second would be refused
 					other = f.signInAs("alice")
 					if strings.HasSuffix(page, "id=") {
 						target = page + f.current(other)
@@ -285,18 +289,18 @@ func TestSessionsStoreFails(t *testing.T) {
 			}
 		})
 	}
-	inBubble(t, "C114 an administrator is told that the store is ill, and may try again", func(t *testing.T) {
-		f := newFleet(t, 1)
-		alice := f.signInAs("alice")
-		for _, command := range []string{"create U:", "members u:", "get d:", "get s:", "delete s:", "delete t:", "remove u:", "delete d:"} {
+	for _, command := range []string{"create E:", "members u:", "get d:", "get s:", "delete s:", "delete t:", "remove i:", "remove u:", "delete d:"} {
+		inBubble(t, "C114 an administrator is told that the store is ill, and may try again: "+command, func(t *testing.T) {
+			f := newFleet(t, 1)
+			alice := f.signInAs("alice")
 			f.drill.fail(on(command, errIll), nil)
 			if _, err := f.gate.Sessions().EndUser(t.Context(), f.op.Issuer(), "alice"); !errors.Is(err, oidcgate.ErrStoreUnavailable) {
-				t.Errorf("%s fails: %v, want ErrStoreUnavailable", command, err)
+				t.Errorf("%v, want ErrStoreUnavailable", err)
 			}
-		}
-		f.drill.fail(nil, nil)
-		if _, err := f.gate.Sessions().EndUser(t.Context(), f.op.Issuer(), "alice"); err != nil || f.who(alice) != "" {
-			t.Errorf("%v, signed in as %q", err, f.who(alice))
-		}
-	})
+			f.drill.fail(nil, nil)
+			if _, err := f.gate.Sessions().EndUser(t.Context(), f.op.Issuer(), "alice"); err != nil || f.who(alice) != "" {
+				t.Errorf("%v, signed in as %q", err, f.who(alice))
+			}
+		})
+	}
 }

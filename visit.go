@@ -145,9 +145,22 @@ func (g *Gate) SessionErr(ctx context.Context) error {
 	return nil
 }
 
-// load finds the session of a request. When the store cannot answer, it sets the visit's err and
-// keeps the cookie: a short failure of the store must not log anybody out.
+// load finds the session of a request, and notes that it is used.
 func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
+	return g.find(w, r, g.sessions.Load)
+}
+
+// peek is load for the gate's own routes, which are no use of the session.
+func (g *Gate) peek(w http.ResponseWriter, r *http.Request) *visit {
+	return g.find(w, r, g.sessions.Peek)
+}
+
+// find finds the session of a request. When the store cannot answer, it sets the visit's err and
+// keeps the cookie: a short failure of the store must not log anybody out.
+func (g *Gate) find(
+	w http.ResponseWriter, r *http.Request,
+	load func(context.Context, session.ID) (*session.Session, error),
+) *visit {
 	v := newVisit(r.Context(), g)
 	v.path, v.rawPath, v.rawQuery = r.URL.Path, r.URL.RawPath, r.URL.RawQuery
 	header := w.Header()
@@ -155,7 +168,7 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 	if v.cookieID, v.gone = g.sessionCookie(r); v.cookieID == "" {
 		return v
 	}
-	s, err := g.sessions.Load(v, v.cookieID)
+	s, err := load(v, v.cookieID)
 	switch {
 	case errors.Is(err, session.ErrForeign):
 		v.gone = attempt.GoneKey

@@ -66,22 +66,28 @@ func Do(ctx context.Context, s Store, ops []Op) []Result {
 	return results
 }
 
+// doParallel panics when s does, so that the caller can recover.
 func doParallel(ctx context.Context, s Store, ops []Op) []Result {
 	results := make([]Result, len(ops))
 	if len(ops) == 1 {
 		results[0] = doOne(ctx, s, ops[0])
 		return results
 	}
-	free := make(chan struct{}, maxParallel)
+	free, panicked := make(chan struct{}, maxParallel), make(chan any, len(ops))
 	var running sync.WaitGroup
 	for i, op := range ops {
 		free <- struct{}{}
 		running.Go(func() {
+			defer func() { panicked <- recover(); <-free }()
 			results[i] = doOne(ctx, s, op)
-			<-free
 		})
 	}
 	running.Wait()
+	for range ops {
+		if v := <-panicked; v != nil {
+			panic(v)
+		}
+	}
 	return results
 }
 

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -20,6 +21,23 @@ func TestMemory(t *testing.T) {
 func TestDo(t *testing.T) {
 	storetest.Run(t, func(*testing.T) store.Store {
 		return struct{ store.Store }{new(store.Memory)}
+	})
+}
+
+// panicking is a store that has a fault.
+type panicking struct{ store.Store }
+
+func (panicking) Get(context.Context, string) ([]byte, error) { panic("a fault of the store") }
+
+func TestDoPanicsInItsCaller(t *testing.T) {
+	t.Run("F34 a panic of the store can be recovered", func(t *testing.T) {
+		defer func() {
+			if v := recover(); v != "a fault of the store" {
+				t.Errorf("recovered %v", v)
+			}
+		}()
+		get := store.Op{Action: store.OpGet, Key: "k"}
+		store.Do(t.Context(), panicking{new(store.Memory)}, []store.Op{get, get, get})
 	})
 }
 

@@ -73,3 +73,10 @@ func IsScript(r *http.Request) bool {
 	}
 	return r.Header.Get("X-Requested-With") != "" || !takesHTML(r.Header)
 }
+
+// IsFrame reports whether the browser loads the answer into a frame. Browsers that do not say what
+// they load are believed.
+func IsFrame(r *http.Request) bool {
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	return dest == "" || dest == "iframe" || dest == "frame"
+}

@@ -593,6 +593,11 @@ var Reasons = []Group{
 			Do:    "Nothing.",
 		},
 		{
+			Name:  string(ReasonSessionLimit),
+			Means: "The user logged in more often than Limits.UserSessions allows; the oldest ended.",
+			Do:    "Nothing, unless an account is shared by many: then raise the limit.",
+		},
+		{
 			Name:  string(ReasonDamaged),
 			Means: "The record was changed, or was moved from another key of the store.",
 			Do:    "Look for somebody who writes to the store.",

@@ -140,6 +140,7 @@ const (
 	ReasonBackchannel  Reason = "backchannel"
 	ReasonFrontchannel Reason = "frontchannel"
 	ReasonByToken      Reason = "token"
+	ReasonSessionLimit Reason = "session_limit"
 	ReasonDamaged      Reason = "damaged"
 	ReasonVersionNewer Reason = "version_newer"
 	ReasonAnonymous    Reason = "anonymous"

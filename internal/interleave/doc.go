@@ -30,7 +30,8 @@
 //
 // # What is assumed
 //
-// An actor's next step follows from the answers it got and from the clock. Actors share nothing but
-// the store and what they do in [Run.Step]. The clock stands still but for [Tick], [Stall] and when
-// nobody can move.
+// An actor's next step follows from the answers it got and from the clock, and not from the order
+// in which steps were answered that it makes at the same time: it waits for all of them. Actors
+// share nothing but the store and what they do in [Run.Step]. The clock stands still but for
+// [Tick], [Stall] and when nobody can move.
 package interleave

@@ -114,10 +114,13 @@ func (m move) everywhere() bool {
 	return m.fault == Stall || m.fault == Failover || m.fault == tick
 }
 
-// independent reports whether two moves come to the same in either order.
+// independent reports whether two moves that are possible at the same time come to the same in
+// either order. Steps that one actor makes at the same time do.
 func independent(a, b move) bool {
 	switch {
-	case a.actor == b.actor, a.everywhere(), b.everywhere(), a.fault != none && b.fault != none:
+	case a.everywhere(), b.everywhere(), a.fault != none && b.fault != none:
+		return false
+	case a.actor == b.actor && (a.fault == Crash || b.fault == Crash || a.about(b)):
 		return false
 	}
 	return a.key != b.key || !a.write && !b.write
@@ -161,18 +164,15 @@ func Explore(t *testing.T, s Scenario) (Report, *Violation) {
 func (e *explorer) calibrate() map[string]bool {
 	var keys [2]map[string]bool
 	for i := range keys {
-		keys[i] = map[string]bool{}
 		synctest.Test(e.t, func(t *testing.T) {
 			r := newRun(nil)
 			e.scenario.Begin(t, r)
 			r.start()
 			for waiting := r.settle(); len(waiting) > 0; waiting = r.settle() {
 				r.apply(waiting[0].move)
-				for _, k := range r.Keys() {
-					keys[i][k] = true
-				}
 			}
 			r.end()
+			keys[i] = r.asked
 		})
 	}
 	for k := range keys[0] {

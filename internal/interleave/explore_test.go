@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -97,6 +98,27 @@ func TestExplore(t *testing.T) {
 	})
 }
 
+// atTheSameTime is a scenario of actors who each make two steps at the same time, and then a third.
+func atTheSameTime(faults ...Fault) Scenario {
+	return Scenario{Faults: faults, Begin: func(t *testing.T, r *Run) World {
+		for _, name := range []string{"A", "B"} {
+			s := r.Store(name)
+			create := func(key string) error {
+				return s.Create(t.Context(), key, []byte(name), time.Hour)
+			}
+			r.Go(name, func() string {
+				var all sync.WaitGroup
+				var one, two error
+				all.Go(func() { one = create("n:one") })
+				all.Go(func() { two = create("n:two") })
+				all.Wait()
+				return fmt.Sprint(one, two, create("n:three"))
+			})
+		}
+		return World{Check: func() error { return nil }}
+	}}
+}
+
 // TestReduction shows that the orders which are left out lead nowhere else.
 func TestReduction(t *testing.T) {
 	tests := []struct {
@@ -109,20 +131,24 @@ func TestReduction(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%d faults of %v", tt.max, tt.faults), func(t *testing.T) {
-			s := counters([]string{"A", "B"}, true, tt.faults...)
-			s.MaxFaults = tt.max
-			reduced, violation := Explore(t, s)
-			s.Full = true
-			full, fullViolation := Explore(t, s)
-			if violation != nil || fullViolation != nil {
-				t.Fatalf("violation %v, and in all orders %v", violation, fullViolation)
-			}
-			got, want := slices.Sorted(maps.Keys(reduced.Ends)), slices.Sorted(maps.Keys(full.Ends))
-			if !slices.Equal(got, want) {
-				t.Errorf("ends %q, and in all orders %q", got, want)
-			}
-			if reduced.Executions >= full.Executions {
-				t.Errorf("%d executions, and %d in all orders", reduced.Executions, full.Executions)
+			for _, s := range []Scenario{
+				counters([]string{"A", "B"}, true, tt.faults...), atTheSameTime(tt.faults...),
+			} {
+				s.MaxFaults = tt.max
+				reduced, violation := Explore(t, s)
+				s.Full = true
+				full, fullViolation := Explore(t, s)
+				if violation != nil || fullViolation != nil {
+					t.Fatalf("violation %v, and in all orders %v", violation, fullViolation)
+				}
+				got := slices.Sorted(maps.Keys(reduced.Ends))
+				want := slices.Sorted(maps.Keys(full.Ends))
+				if !slices.Equal(got, want) {
+					t.Errorf("ends %q, and in all orders %q", got, want)
+				}
+				if reduced.Executions >= full.Executions {
+					t.Errorf("%d executions, and %d in all orders", reduced.Executions, full.Executions)
+				}
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/oidcgate/oidcgate/internal/interleave"
@@ -46,15 +47,18 @@ func anyOf(kinds []kind, c interleave.Call) bool {
 const (
 	get, members      = interleave.Get, interleave.Members
 	create, swap, del = interleave.Create, interleave.Swap, interleave.Delete
-	add               = interleave.Add
+	add, remove       = interleave.Add, interleave.Remove
 )
 
 // later puts off what is held until after has been done.
 func later(after kind, held ...kind) detour {
 	return func() operate {
+		var mu sync.Mutex // a replica makes some calls at the same time
 		var waiting []interleave.Call
 		return func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
 			if anyOf(held, c) {
+				mu.Lock()
+				defer mu.Unlock()
 				waiting = append(waiting, c)
 				return interleave.Reply{}
 			}
@@ -62,12 +66,15 @@ func later(after kind, held ...kind) detour {
 			if !after.of(c) {
 				return reply
 			}
-			for _, w := range waiting {
+			mu.Lock()
+			put := waiting
+			waiting = nil
+			mu.Unlock()
+			for _, w := range put {
 				if r := w.On(ctx, s); r.Err != nil {
 					return r
 				}
 			}
-			waiting = nil
 			return reply
 		}
 	}
@@ -163,6 +170,32 @@ func unlooked() operate {
 	}
 }
 
+// valuesFirst deletes the values before the identity, and not again after it.
+func valuesFirst() operate {
+	var mu sync.Mutex
+	deleted := map[string]bool{}
+	held := later(kind{del, "v:"}, kind{del, "s:"})()
+	return func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
+		if c.Is(del, "v:") {
+			mu.Lock()
+			again := deleted[c.Key]
+			deleted[c.Key] = true
+			mu.Unlock()
+			if again {
+				return interleave.Reply{}
+			}
+		}
+		return held(ctx, s, c)
+	}
+}
+
+// blindGet takes every session for one that lives.
+func blindGet() operate {
+	return instead(func(context.Context, store.Store, interleave.Call) interleave.Reply {
+		return interleave.Reply{Value: []byte("alive")}
+	}, kind{get, "s:"})()
+}
+
 // backdated puts its own time over the later time of another tombstone.
 func backdated() operate {
 	var own []byte
@@ -250,6 +283,14 @@ var loginMutants = []mutant{
 		unread(kind{get, "U:"}),
 	},
 	{
+		"the tombstone of EndUser is not read", smoothly(secondLogin), "login",
+		unread(kind{get, "E:"}),
+	},
+	{
+		"the tombstone for logins without a sid is not read", smoothly(subAndSid), "login",
+		unread(kind{get, "U:"}),
+	},
+	{
 		"what a login has written stays when a logout came first",
 		smoothly(loginAndSid), "login",
 		without(kind{del, "s:"}, kind{del, "t:"}),
@@ -278,7 +319,7 @@ var logoutMutants = []mutant{
 		"the tombstone is not written", smoothly(loginAndSub), "logout",
 		without(kind{create, "U:"}),
 	},
-	{"a tombstone becomes earlier", smoothly(loginAndTwoSubs), "older", backdated},
+	{"a tombstone becomes earlier", smoothly(twoSubs), "older", backdated},
 	{
 		"a logout leaves the index before it ends the session, and dies",
 		crashing(logoutAlone), "logout",
@@ -289,8 +330,28 @@ var logoutMutants = []mutant{
 		crashing(logoutAlone), "logout", usedAtOnce,
 	},
 	{
+		"a logout leaves the set that led to the session before the others, and dies",
+		crashing(logoutBySubAlone), "logout", later(kind{remove, "u:"}, kind{remove, "i:"}),
+	},
+	{
+		"a logout in a frame ends a session that is about to begin", smoothly(frameAndLogin),
+		"frame", blindGet,
+	},
+	{
+		"a logout token is remembered whoever was first", smoothly(logoutTokenTwice), "second",
+		blindly(kind{create, "j:"}),
+	},
+	{
+		"the tombstone of EndUser is not written", smoothly(secondLogin), "logout",
+		without(kind{create, "E:"}),
+	},
+	{
+		"the tombstone for logins without a sid is not written", smoothly(subAndSid), "logout",
+		without(kind{create, "U:"}),
+	},
+	{
 		"a logout deletes the values before the identity", smoothly(valuesAndLogout), "logout",
-		later(kind{del, "v:"}, kind{del, "s:"}),
+		valuesFirst,
 	},
 	{
 		"a logout leaves the tokens", smoothly(refreshAndLogout), "logout",

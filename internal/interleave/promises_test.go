@@ -12,7 +12,10 @@ import (
 )
 
 // acknowledged reports whether a logout was told to have worked.
-func (w *service) acknowledged(logout string) bool { return w.run.Outcome(logout) == done }
+func (w *service) acknowledged(logout string) bool {
+	got := w.run.Outcome(logout)
+	return got == done || got == second
+}
 
 // loggedOut is the promise of a logout: when any was acknowledged, no session that was given out
 // lets anybody in, and nothing of a session is left in the store. One that failed is made again.
@@ -33,6 +36,18 @@ func (w *service) loggedOut(logouts ...string) error {
 		}
 	}
 	return w.nothingLeft()
+}
+
+// clearedAgain is the promise of a logout that is made again, wherever it failed before: no index
+// entry and no record is left, but for a summary to which nothing leads.
+func (w *service) clearedAgain(logout string) error {
+	if err := w.loggedOut(logout); err != nil {
+		return err
+	}
+	if got := w.logouts[logout](w.probe); got != done && got != used {
+		return fmt.Errorf("%s again: %s", logout, got)
+	}
+	return w.holdsNone("s", "t", "v", "u", "i")
 }
 
 // nothingLeft looks for records of sessions. When something failed there may be some that are of
@@ -62,6 +77,39 @@ func (w *service) reachable() error {
 		return fmt.Errorf("ending all sessions after that: %s", got)
 	}
 	return w.holdsNone("s", "t")
+}
+
+// listed is the promise of the index about a session that lives: ending all of the user's ends it.
+func (w *service) listed() error {
+	time.Sleep(2 * time.Second) // the logins under way began before that
+	if got := w.probe.endUser(w.Context()); got != done {
+		return fmt.Errorf("ending all sessions after that: %s", got)
+	}
+	return w.holdsNone("s")
+}
+
+// oneStays is the promise of a limit of one session. Two logins at the same time may both stay, but
+// never none, and the next login ends those.
+func (w *service) oneStays(names ...string) error {
+	living := func() (n int) {
+		for _, name := range names {
+			if w.admits(w.sessions[name]) {
+				n++
+			}
+		}
+		return n
+	}
+	if living() == 0 {
+		return errors.New("no session lives")
+	}
+	time.Sleep(2 * time.Minute)
+	if got := w.probe.logIn(w.Context(), w.attempt()); got != done {
+		return fmt.Errorf("the next login was answered %q", got)
+	}
+	if n := living(); n != 0 || !w.admits(w.sessions["probe"]) {
+		return fmt.Errorf("%d sessions live after the next login", n)
+	}
+	return nil
 }
 
 // admits reports whether a session lets its visitor in.
@@ -97,6 +145,20 @@ func (w *service) onceSignedIn(names ...string) error {
 	}
 	if n > 1 || n == 0 && !w.somethingFailed() {
 		return fmt.Errorf("one code began %d sessions", n)
+	}
+	return nil
+}
+
+// onceDone is the promise of a logout token: one of the requests that bring it is told to be first.
+func (w *service) onceDone(names ...string) error {
+	n := 0
+	for _, name := range names {
+		if w.run.Outcome(name) == done {
+			n++
+		}
+	}
+	if n > 1 || n == 0 && !w.somethingFailed() {
+		return fmt.Errorf("%d requests with one logout token were the first", n)
 	}
 	return nil
 }

@@ -29,6 +29,9 @@ type protocol struct {
 	check  func(w *service) error
 }
 
+// withValues is a service whose sessions have values.
+func withValues(w *service) { w.limits.Values = true }
+
 var (
 	loginAndSid = protocol{
 		name:  "C128 a login meets a back-channel logout of its sid",
@@ -48,6 +51,73 @@ var (
 			w.logsIn("login", w.attempt())
 		},
 		check: func(w *service) error { return w.signedIn("login") },
+	}
+	twoSubs = protocol{
+		name: "C128 two logouts of a sub meet, and a login that is not later is refused",
+		begin: func(w *service) {
+			w.endsSub("older")
+			time.Sleep(2 * time.Second)
+			w.endsSub("logout")
+		},
+		check: func(w *service) error {
+			if got := w.probe.logIn(w.Context(), w.attempt()); got != overtaken {
+				return fmt.Errorf("the login was answered %q", got)
+			}
+			return w.nothingLeft()
+		},
+	}
+	laterThanEndUser = protocol{
+		name: "C114 a login that begins after EndUser meets it, and the index leads to its session",
+		begin: func(w *service) {
+			w.endsUser("logout")
+			a := w.attempt()
+			a.start = a.start.Add(time.Second)
+			w.logsIn("login", a)
+		},
+		check: func(w *service) error {
+			if got := w.run.Outcome("login"); got != done {
+				return fmt.Errorf("the login was answered %q", got)
+			}
+			return w.listed()
+		},
+	}
+	frameAndLogin = protocol{
+		name: "C120 a login meets a logout in a frame, and the index leads to its session",
+		begin: func(w *service) {
+			w.logsIn("login", w.attempt())
+			w.endsInFrame("frame")
+		},
+		check: func(w *service) error { return w.listed() },
+	}
+	limitOfOne = protocol{
+		name:   "C114 two logins of a user who may have one session: one stays",
+		change: func(w *service) { w.limits.UserSessions = 1 },
+		begin: func(w *service) {
+			w.logsIn("A", w.attempt())
+			w.logsIn("B", w.attempt())
+		},
+		check: func(w *service) error { return errors.Join(w.oneStays("A", "B"), w.listed()) },
+	}
+	logoutTokenTwice = protocol{
+		name: "C124 a logout token arrives at two replicas, and one of them says that it was first",
+		begin: func(w *service) {
+			w.signIn(isYoung)
+			token := w.logoutToken("token", "", sid)
+			w.backchannel("first", token)
+			w.backchannel("second", token)
+		},
+		check: func(w *service) error {
+			return errors.Join(w.loggedOut("first", "second"), w.onceDone("first", "second"))
+		},
+	}
+	subAndSid = protocol{
+		name:   "C125 a login without a sid meets a logout of sub and sid",
+		change: func(w *service) { w.sidless = true },
+		begin: func(w *service) {
+			w.logsIn("login", w.attempt())
+			w.backchannel("logout", w.logoutToken("token", subject, sid))
+		},
+		check: func(w *service) error { return w.loggedOut("logout") },
 	}
 	secondLogin = protocol{
 		name: "C114 a second login meets the end of all the user's sessions",
@@ -96,7 +166,8 @@ var (
 		check: func(w *service) error { return w.refreshed("A", "B", "C") },
 	}
 	valuesAndLogout = protocol{
-		name: "F27 two replicas save values while the visitor logs out",
+		name:   "F27 two replicas save values while the visitor logs out",
+		change: withValues,
 		begin: func(w *service) {
 			w.signIn(isYoung)
 			w.saves("A")
@@ -106,7 +177,8 @@ var (
 		check: func(w *service) error { return w.loggedOut("logout") },
 	}
 	valuesTwice = protocol{
-		name: "F26 three replicas save values at the same time",
+		name:   "F26 three replicas save values at the same time",
+		change: withValues,
 		begin: func(w *service) {
 			w.signIn(isYoung)
 			w.saves("A")
@@ -148,12 +220,18 @@ var (
 	logoutAlone = protocol{
 		name:  "C122 a back-channel logout fails, and is made again",
 		begin: func(w *service) { w.signIn(isYoung); w.endsSid("logout") },
-		check: func(w *service) error { return w.loggedOut("logout") },
+		check: func(w *service) error { return w.clearedAgain("logout") },
+	}
+	logoutBySubAlone = protocol{
+		name:  "C122 a back-channel logout by sub fails, is made again, and leaves nothing",
+		begin: func(w *service) { w.signIn(isYoung); w.endsSub("logout") },
+		check: func(w *service) error { return w.clearedAgain("logout") },
 	}
 	rereadTwice = protocol{
 		name: "C113 two replicas read the claims again and note the use of the session",
 		change: func(w *service) {
 			w.limits.Reread, w.limits.Touch = time.Minute, time.Minute
+			w.limits.Values = true
 		},
 		begin: func(w *service) { w.signIn(isExpired); w.reads("A"); w.saves("B") },
 		check: func(w *service) error { return errors.Join(w.claimsRead(), w.refreshed()) },
@@ -223,7 +301,8 @@ var (
 		},
 	}
 	everythingAndLogout = protocol{
-		name: "C107 a refresh, a note of use and values meet a logout by the visitor",
+		name:   "C107 a refresh, a note of use and values meet a logout by the visitor",
+		change: withValues,
 		begin: func(w *service) {
 			w.signIn(isUnused)
 			w.asksToken("A")
@@ -261,6 +340,7 @@ var (
 		change: func(w *service) {
 			w.idTokens = true
 			w.limits.Reread, w.limits.Touch = time.Minute, time.Minute
+			w.limits.Values = true
 		},
 		begin: func(w *service) {
 			w.signIn(isExpired)
@@ -298,7 +378,8 @@ func TestProtocol(t *testing.T) {
 	for _, p := range []protocol{
 		loginAndSid, loginAndSub, laterLogin, secondLogin, callbackTwice,
 		refreshAndLogout, refreshExpired, refreshThrice, valuesAndLogout, valuesTwice,
-		touchAndLogout, rereadAndLogout, logoutsMeet, rereadTwice,
+		touchAndLogout, rereadAndLogout, logoutsMeet, rereadTwice, twoSubs, logoutTokenTwice,
+		subAndSid, laterThanEndUser, frameAndLogin, limitOfOne,
 	} {
 		t.Run(p.name, func(t *testing.T) { trial{protocol: p}.holds(t) })
 	}
@@ -307,11 +388,11 @@ func TestProtocol(t *testing.T) {
 // TestProtocolOfMany does the same with more actors.
 func TestProtocolOfMany(t *testing.T) {
 	scenarios := []protocol{
-		callbackThrice, loginAndTwoSubs, refreshLoginLogout, loginAgain, loginAgainAndLogout,
-		everythingAndLogout, refreshedAndLoggedOut, refreshWithoutKeys, rereadRefused,
+		callbackThrice, loginAgain, refreshedAndLoggedOut, refreshWithoutKeys, rereadRefused,
 	}
 	if *all {
-		scenarios = append(scenarios, loginAndLogouts, rereadThrice)
+		scenarios = append(scenarios, loginAndTwoSubs, refreshLoginLogout, everythingAndLogout,
+			loginAgainAndLogout, loginAndLogouts, rereadThrice)
 	}
 	for _, p := range scenarios {
 		t.Run(p.name, func(t *testing.T) { trial{protocol: p}.holds(t) })
@@ -334,6 +415,7 @@ const (
 func TestProtocolWithFaults(t *testing.T) {
 	trials := []trial{
 		{loginAndSid, []interleave.Fault{crash}, 1},
+		{loginAndSid, []interleave.Fault{refused}, 1},
 		{laterLogin, []interleave.Fault{resend}, 1},
 		{laterLogin, []interleave.Fault{lost}, 1},
 		{callbackTwice, []interleave.Fault{crash, resend, lost, refused}, 1},
@@ -343,6 +425,7 @@ func TestProtocolWithFaults(t *testing.T) {
 		{refreshDue, []interleave.Fault{refused}, 1},
 		{loginAlone, []interleave.Fault{crash, resend, lost, refused}, 2},
 		{logoutAlone, []interleave.Fault{crash, resend, lost, refused}, 2},
+		{logoutBySubAlone, []interleave.Fault{crash, resend, lost, refused}, 2},
 	}
 	if *all {
 		trials = slices.Concat(allFaults(), twoFaults(), faultsOfMany())

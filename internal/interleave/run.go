@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,7 +37,8 @@ type Run struct {
 	shelf  shelf
 
 	mu        sync.Mutex
-	free      bool // nobody waits: before the actors start, and when they have finished
+	free      bool            // nobody waits: before the actors start, and when they have finished
+	asked     map[string]bool // the keys of all steps
 	actors    []*actor
 	waiting   []*step
 	names     map[string]string // what stands for a random name or value
@@ -51,7 +53,8 @@ type Run struct {
 type actor struct {
 	name    string
 	act     func() string
-	seen    string // a hash of all its steps and of what they were answered
+	history []string // its steps and what they were answered
+	seen    string   // a hash of the history, in whatever order it came
 	started bool
 	dead    bool
 	outcome string // of act, when it has returned
@@ -75,14 +78,16 @@ func (e entry) String() string {
 type step struct {
 	actor  *actor
 	move   move
-	do     func() (answer string) // may be done more than once
-	named  bool                   // the move's key is a name
+	do     func(origin string) (answer string) // may be done more than once
+	seen   string                              // what its actor had seen when it came to wait
+	named  bool                                // the move's key is a name
 	resent bool
 	reply  chan error // what the actor is told: nil for what do answered
 }
 
 func newRun(common map[string]bool) *Run {
-	return &Run{common: common, begun: time.Now(), free: true, names: map[string]string{}}
+	return &Run{common: common, begun: time.Now(), free: true, names: map[string]string{},
+		asked: map[string]bool{}}
 }
 
 func (r *Run) actor(name string) *actor {
@@ -145,12 +150,12 @@ func (r *Run) Store(name string) store.Store {
 	return Func(func(ctx context.Context, c Call) Reply {
 		var reply Reply
 		m := move{actor: name, what: string(c.Op), key: c.Key, write: !c.reads()}
-		err := r.perform(a, m, func() string {
+		err := r.perform(a, m, func(origin string) string {
 			reply = r.shelf.do(ctx, c)
 			slices.SortFunc(reply.Members, func(x, y string) int {
-				return cmp.Compare(r.name(a, x), r.name(a, y))
+				return cmp.Compare(r.name(a, origin, x), r.name(a, origin, y))
 			})
-			return r.describe(a, c, reply)
+			return r.describe(a, origin, c, reply)
 		})
 		if err != nil {
 			return Reply{Err: err}
@@ -163,67 +168,82 @@ func (r *Run) Store(name string) store.Store {
 // happens at once and alone. The error is not nil when the actor is not told what came of it.
 func (r *Run) Step(name, what string, do func()) error {
 	m := move{actor: name, what: what, key: outside, write: true}
-	return r.perform(r.actor(name), m, func() string { do(); return "" })
+	return r.perform(r.actor(name), m, func(string) string { do(); return "" })
 }
 
 // perform waits until the step may be done, and returns when it was.
-func (r *Run) perform(a *actor, m move, do func() string) error {
+func (r *Run) perform(a *actor, m move, do func(origin string) string) error {
 	r.mu.Lock()
+	r.asked[m.key] = true
 	switch {
 	case a.dead:
 		r.mu.Unlock()
 		return errNoAnswer
 	case r.free:
 		defer r.mu.Unlock()
-		do()
+		prefix, _, _ := strings.Cut(m.key, ":")
+		origin := m.what + " " + prefix
+		_ = r.nameKey(a, origin, m.key) // before what is named by several steps at the same time
+		do(origin)
 		return nil
 	}
-	s := &step{actor: a, move: m, do: do, reply: make(chan error, 1)}
+	s := &step{actor: a, move: m, do: do, seen: a.seen, reply: make(chan error, 1)}
 	r.waiting = append(r.waiting, s)
 	r.mu.Unlock()
 	return <-s.reply
 }
 
 // nameKey names a key for the reader of a trace, and the same in every execution.
-func (r *Run) nameKey(a *actor, key string) string {
+func (r *Run) nameKey(a *actor, origin, key string) string {
 	prefix, rest, _ := strings.Cut(key, ":")
 	if r.common[key] {
 		return prefix + ":" + rest[:min(4, len(rest))]
 	}
-	return prefix + ":" + r.name(a, rest)
+	return prefix + ":" + r.name(a, origin, rest)
 }
 
-// name names what is random by who brought it into the world, and after which answers.
-func (r *Run) name(a *actor, text string) string {
+// name names what is random by who brought it into the world, in which step, and after which
+// answers.
+func (r *Run) name(a *actor, origin, text string) string {
 	if len(text) <= 16 {
 		return text // a word, or a time
 	}
 	if n, ok := r.names[text]; ok {
 		return n
 	}
-	n := fmt.Sprintf("%s%d", a.name, len(r.names))
-	if !r.free {
-		n = a.name + "-" + digest(a.seen, "")[:6]
+	n := a.name + "-" + digest(origin)[:6]
+	if r.free {
+		n = r.unused(a.name + " " + origin)
 	}
 	r.names[text] = n
 	return n
 }
 
+// unused returns a name that begins so and stands for nothing yet.
+func (r *Run) unused(begin string) string {
+	named := slices.Collect(maps.Values(r.names))
+	n := begin
+	for i := 2; slices.Contains(named, n); i++ {
+		n = begin + " " + strconv.Itoa(i)
+	}
+	return n
+}
+
 // describe says what an actor learns from a reply, and names what it has written.
-func (r *Run) describe(a *actor, c Call, reply Reply) string {
+func (r *Run) describe(a *actor, origin string, c Call, reply Reply) string {
 	switch {
 	case reply.Err != nil:
 		return reply.Err.Error()
 	case c.Op == Get:
-		return r.name(a, string(reply.Value))
+		return r.name(a, origin, string(reply.Value))
 	case c.Op == Members:
 		named := make([]string, len(reply.Members))
 		for i, m := range reply.Members {
-			named[i] = r.name(a, m)
+			named[i] = r.name(a, origin, m)
 		}
 		return strings.Join(named, " ")
 	case c.Op == Create || c.Op == Swap || c.Op == Add:
-		return "ok " + r.name(a, string(c.Value))
+		return "ok " + r.name(a, origin, string(c.Value))
 	}
 	return "ok"
 }
@@ -294,7 +314,7 @@ func (r *Run) nameSteps(waiting []*step) {
 	defer r.mu.Unlock()
 	for _, s := range waiting {
 		if !s.named && s.move.key != outside {
-			s.move.key = r.nameKey(s.actor, s.move.key)
+			s.move.key = r.nameKey(s.actor, digest(s.seen, "key"), s.move.key)
 		}
 		s.named = true
 	}
@@ -337,28 +357,44 @@ func (r *Run) take(m move) {
 	defer r.mu.Unlock()
 	i := slices.IndexFunc(r.waiting, func(s *step) bool { return s.move.about(m) })
 	s := r.waiting[i]
+	origin := digest(s.seen, s.move.id())
 	if m.fault == Resend {
-		_ = s.do()
+		_ = s.do(origin)
 		s.resent = true
 		return
 	}
 	r.waiting = slices.Delete(r.waiting, i, i+1)
 	answer, err := errNoAnswer.Error(), errNoAnswer
 	if m.fault != Refused {
-		if got := s.do(); m.fault == none {
+		if got := s.do(origin); m.fault == none {
 			answer, err = got, nil
 		}
 	}
 	r.trace[len(r.trace)-1].answer = answer
-	s.actor.seen = digest(s.actor.seen, m.id(), answer, r.now())
+	s.actor.sees(m, answer, r.now())
 	s.reply <- err
+}
+
+// sees adds a step to what the actor has seen. Steps that it makes at the same time may be done in
+// any order; it waits for all of them, and so the order does not count. How often the same step was
+// made before does.
+func (a *actor) sees(m move, answer, now string) {
+	before := 0
+	for _, h := range a.history {
+		if strings.HasPrefix(h, m.id()+"\x00") {
+			before++
+		}
+	}
+	a.history = append(a.history, fmt.Sprint(m.id(), "\x00", before, "\x00", answer, "\x00", now))
+	slices.Sort(a.history)
+	a.seen = digest(a.history...)
 }
 
 // kill ends an actor where it stands: nothing that it does from now on has an effect.
 func (r *Run) kill(a *actor) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a.dead, a.seen, a.outcome = true, "", ""
+	a.dead, a.history, a.seen, a.outcome = true, nil, "", ""
 	r.waiting = slices.DeleteFunc(r.waiting, func(s *step) bool {
 		if s.actor == a {
 			s.reply <- errNoAnswer
@@ -410,13 +446,13 @@ func (r *Run) contents() []string {
 	nobody := &actor{name: "unnamed"}
 	var list []string
 	for key, it := range r.shelf.values {
-		value, written := r.name(nobody, string(it.value)), int64(it.written.Sub(r.begun))
+		value, written := r.name(nobody, "", string(it.value)), int64(it.written.Sub(r.begun))
 		list = append(list,
-			r.nameKey(nobody, key)+"="+value+" of "+strconv.FormatInt(written, 10))
+			r.nameKey(nobody, "", key)+"="+value+" of "+strconv.FormatInt(written, 10))
 	}
 	for set, members := range r.shelf.sets {
 		for m := range members {
-			list = append(list, r.nameKey(nobody, set)+" has "+r.name(nobody, m))
+			list = append(list, r.nameKey(nobody, "", set)+" has "+r.name(nobody, "", m))
 		}
 	}
 	return list

@@ -47,6 +47,7 @@ type service struct {
 
 	refuses  bool // the application refuses claims that are read again
 	idTokens bool // a refresh brings an ID Token
+	sidless  bool // ID Tokens have no sid
 	keysLost bool // the ID Token of a refresh cannot be verified for want of keys
 
 	logouts map[string]func(*replica) string // by actor: what it does, to be done again
@@ -65,10 +66,9 @@ func newService(t *testing.T, r *interleave.Run, p protocol, b bend) *service {
 	w := &service{
 		T: t, run: r, bend: b,
 		limits: session.Limits{
-			Idle: time.Hour, Touch: 3 * time.Minute, Attempt: 10 * time.Minute, Leeway: time.Minute,
+			Lifetime: sessionLifetime, Idle: time.Hour, Touch: 3 * time.Minute, Attempt: 10 * time.Minute, Leeway: time.Minute,
 			TokenLifetime: time.Hour, RefreshMargin: time.Minute, LockLease: lockLease,
 			ProviderTimeout: 10 * time.Second, MaxBytes: 16 << 10, MaxIDToken: 4 << 10,
-			Values: true,
 		},
 		logouts:  map[string]func(*replica) string{},
 		sessions: map[string]session.ID{},
@@ -119,6 +119,7 @@ const (
 	done      = "done"
 	over      = "no session"
 	used      = "used"
+	second    = "done, and another was first"
 	overtaken = "logged out meanwhile"
 	failed    = "failed"
 )
@@ -141,33 +142,36 @@ func outcome(err error) string {
 
 // attempt is a login that only lacks its way back.
 type attempt struct {
-	grant  int        // which login it is, to the provider
+	grant  int // which login it is, to the provider
+	start  time.Time
 	before session.ID // the session of the browser; "" if there is none
 }
 
 // logIn is the callback of an attempt.
 func (r *replica) logIn(ctx context.Context, a attempt) string {
+	before := session.Session{ID: a.before}
 	if a.before != "" {
-		if _, err := r.Load(ctx, a.before); err != nil && !errors.Is(err, session.ErrGone) {
+		s, err := r.Load(ctx, a.before)
+		if err == nil {
+			before = *s
+		} else if !errors.Is(err, session.ErrGone) {
 			return outcome(err)
 		}
 	}
 	if err := r.ClaimAttempt(ctx, fmt.Sprint(a.grant)); err != nil {
 		return outcome(err)
 	}
-	s, t, err := r.exchange(a)
+	l, err := r.exchange(a)
 	if err != nil {
 		return outcome(err)
 	}
+	l.Before = before
 	ctx, cancel := session.Detached(ctx)
 	defer cancel()
-	if err := r.Begin(ctx, s, t); err != nil {
+	if err := r.Begin(ctx, l); err != nil {
 		return outcome(err)
 	}
-	r.service.gave(r.name, s.ID)
-	if a.before != "" {
-		_ = r.End(ctx, a.before)
-	}
+	r.service.gave(r.name, l.ID)
 	return done
 }
 
@@ -233,50 +237,36 @@ func (r *replica) logOut(ctx context.Context, id session.ID) string {
 	if err != nil {
 		return outcome(err)
 	}
-	t, tokensErr := r.Tokens(ctx, id)
-	if err := r.EndSession(detached, s, event.ReasonByUser); err != nil {
+	t, err := r.LogOut(detached, s)
+	if err != nil {
 		return outcome(err)
 	}
-	if tokensErr == nil {
+	if t.RefreshToken != "" {
 		r.Revoke(ctx, &s.Identity, t.RefreshToken)
 	}
 	return done
 }
 
-// logoutToken is what the provider sends to log a user out.
-type logoutToken struct {
-	id     string
-	sid    string // "" when the token names the user
-	issued time.Time
-}
-
 // backchannel is a back-channel logout.
-func (r *replica) backchannel(ctx context.Context, t logoutToken) string {
-	ctx, cancel := session.Detached(ctx)
-	defer cancel()
-	isUsed, err := r.LogoutTokenUsed(ctx, issuer, t.id)
-	if err != nil {
-		return outcome(err)
+func (r *replica) backchannel(ctx context.Context, t session.LogoutToken) string {
+	first, err := r.UseLogoutToken(ctx, t)
+	if err == nil && !first {
+		return second
 	}
-	if isUsed {
-		return used
-	}
-	if t.sid != "" {
-		_, err = r.EndProviderSession(ctx, issuer, t.sid, event.ReasonBackchannel)
-	} else {
-		_, err = r.EndUserBefore(ctx, user, t.issued, event.ReasonBackchannel)
-	}
-	if err != nil {
-		return outcome(err)
-	}
-	return outcome(r.UseLogoutToken(ctx, issuer, t.id, t.issued.Add(2*time.Minute)))
+	return outcome(err)
 }
 
 var user = session.User{Issuer: issuer, Subject: subject}
 
 // endUser ends all sessions of the user, as an administrator does.
 func (r *replica) endUser(ctx context.Context) string {
-	_, err := r.EndUser(ctx, user, time.Now(), event.ReasonByAdmin)
+	_, err := r.EndUser(ctx, user, event.ReasonByAdmin)
+	return outcome(err)
+}
+
+// endInFrame ends the sessions of a sid, as a frame in the visitor's browser does.
+func (r *replica) endInFrame(ctx context.Context) string {
+	_, err := r.EndBySID(ctx, issuer, sid, event.ReasonFrontchannel)
 	return outcome(err)
 }
 
@@ -343,19 +333,32 @@ func (w *service) logsOut(name string) {
 }
 
 func (w *service) endsSid(name string) {
-	w.backchannel(name, logoutToken{id: name, sid: sid, issued: time.Now()})
+	w.backchannel(name, w.logoutToken(name, "", sid))
 }
 
 func (w *service) endsSub(name string) {
-	w.backchannel(name, logoutToken{id: name, issued: time.Now()})
+	w.backchannel(name, w.logoutToken(name, subject, ""))
 }
 
-func (w *service) backchannel(name string, t logoutToken) {
+// logoutToken is what the provider sends to log a user out.
+func (w *service) logoutToken(id, subject, sid string) session.LogoutToken {
+	now := time.Now()
+	return session.LogoutToken{
+		Issuer: issuer, ID: id, Subject: subject, SessionID: sid,
+		IssuedAt: now, Expires: now.Add(2 * time.Minute),
+	}
+}
+
+func (w *service) backchannel(name string, t session.LogoutToken) {
 	w.logout(name, func(r *replica) string { return r.backchannel(w.Context(), t) })
 }
 
 func (w *service) endsUser(name string) {
 	w.logout(name, func(r *replica) string { return r.endUser(w.Context()) })
+}
+
+func (w *service) endsInFrame(name string) {
+	w.does(name, func(r *replica) string { return r.endInFrame(w.Context()) })
 }
 
 // What follows is the provider, and the way of a replica to it.
@@ -371,28 +374,32 @@ type grant struct {
 // attempt begins a login and returns its way back.
 func (w *service) attempt() attempt {
 	w.grants = append(w.grants, &grant{asking: map[string]bool{}})
-	return attempt{grant: len(w.grants) - 1}
+	return attempt{grant: len(w.grants) - 1, start: time.Now()}
 }
 
-// exchange presents the code of an attempt. It returns the session to begin and its tokens.
-func (r *replica) exchange(a attempt) (*session.Session, *session.Tokens, error) {
+// exchange presents the code of an attempt. It returns the login that may begin a session.
+func (r *replica) exchange(a attempt) (*session.Login, error) {
 	var t *session.ProviderTokens
 	err := r.service.run.Step(r.name, "presents the code", func() { t = r.service.issue(a) })
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	now := time.Now()
-	idToken, err := claims.Of(map[string]any{
-		"iss": issuer, "sub": subject, "sid": sid, "iat": now.Unix(),
-	})
-	if err != nil {
-		return nil, nil, err
+	about := map[string]any{"iss": issuer, "sub": subject, "sid": sid, "iat": now.Unix()}
+	if r.service.sidless {
+		delete(about, "sid")
 	}
-	s := &session.Session{ID: session.ID((rand.Text() + rand.Text())[:session.IDSize])}
-	s.Identity = session.Identity{Created: now, Checked: now}
-	s.Identity.IDToken, _ = idToken.Object()
-	s.Times.Deadline = now.Add(sessionLifetime).UnixMilli()
-	return s, session.NewTokens(t, "nonce"), nil
+	idToken, err := claims.Of(about)
+	if err != nil {
+		return nil, err
+	}
+	l := &session.Login{Start: a.start, Tokens: session.NewTokens(t, "nonce")}
+	l.ID = session.ID((rand.Text() + rand.Text())[:session.IDSize])
+	created := now.Add(time.Duration(a.grant) * time.Millisecond) // no two at the same time
+	l.Identity = session.Identity{Created: created, Checked: now}
+	l.Identity.IDToken, _ = idToken.Object()
+	l.Times.Deadline = now.Add(sessionLifetime).UnixMilli()
+	return l, nil
 }
 
 func (w *service) issue(a attempt) *session.ProviderTokens {

@@ -18,6 +18,7 @@ import (
 //	d:      summary of a session    login                deadline
 //	u:      set: a user's sessions  login, logouts       the longest deadline
 //	i:      set: sessions of a sid  login, logouts       the longest deadline
+//	E:      sessions were ended     EndUser, EndOthers   login timeout, two skews
 //	U:      user was logged out     logout elsewhere     login timeout, two skews
 //	I:      sid was logged out      logout elsewhere     login timeout, two skews
 //	a:      attempt is used         callback             login timeout, two skews
@@ -33,27 +34,28 @@ import (
 //	v:      The values are empty.
 //	d:      The session is missing in lists. A logout by user or sid ends it all the same.
 //	u: i:   The session is missing in lists, and a logout by user or by sid does not end it.
-//	U: I:   A login that was under way at the logout begins a session.
+//	E: U: I: A login that was under way at the logout begins a session.
 //	a:      A response may be sent a second time. The provider refuses the code.
 //	j:      A logout token may be used a second time. It ends sessions that are over.
 //	l:      Two replicas may refresh at a time. The provider may take one for a thief.
 //	m:      After a lost answer the refused refresh is reported without that explanation.
 const (
-	identityPrefix  = "s:"
-	tokensPrefix    = "t:"
-	valuesPrefix    = "v:"
-	summaryPrefix   = "d:"
-	userPrefix      = "u:"
-	sidPrefix       = "i:"
-	userTombstone   = "U:"
-	sidTombstone    = "I:"
-	attemptPrefix   = "a:"
-	logoutIDPrefix  = "j:"
-	lockPrefix      = "l:"
-	askedPrefix     = "m:"
-	readinessPrefix = "r:"
-	maxPrefix       = 2
-	encodedHashSize = 43
+	identityPrefix     = "s:"
+	tokensPrefix       = "t:"
+	valuesPrefix       = "v:"
+	summaryPrefix      = "d:"
+	userPrefix         = "u:"
+	sidPrefix          = "i:"
+	endedPrefix        = "E:"
+	loggedOutPrefix    = "U:"
+	sidLoggedOutPrefix = "I:"
+	attemptPrefix      = "a:"
+	logoutIDPrefix     = "j:"
+	lockPrefix         = "l:"
+	askedPrefix        = "m:"
+	readinessPrefix    = "r:"
+	maxPrefix          = 2
+	encodedHashSize    = 43
 )
 
 // ID is a session id: the secret in the browser's cookie. Printed, it shows

@@ -126,15 +126,18 @@ func (w *world) life() {
 	time.Sleep(w.config.Limits.Reread)
 	s, err = w.Reread(ctx, s)
 	w.wantErr(err, nil)
-	w.wantErr(w.EndSession(ctx, s, event.ReasonByUser), nil)
+	_, err = w.LogOut(ctx, s)
+	w.wantErr(err, nil)
 	w.login(lifetime)
-	_, err = w.LogoutTokenUsed(ctx, issuer, tokenID)
+	_, err = w.EndUser(ctx, alice, event.ReasonByAdmin)
 	w.wantErr(err, nil)
 	_, err = w.EndProviderSession(ctx, issuer, sid, event.ReasonBackchannel)
 	w.wantErr(err, nil)
-	_, err = w.EndUserBefore(ctx, alice, time.Now(), event.ReasonBackchannel)
+	_, err = w.UseLogoutToken(ctx, session.LogoutToken{
+		Issuer: issuer, ID: tokenID, Subject: "alice", IssuedAt: time.Now(),
+		Expires: time.Now().Add(2 * time.Minute),
+	})
 	w.wantErr(err, nil)
-	w.wantErr(w.UseLogoutToken(ctx, issuer, tokenID, time.Now().Add(2*time.Minute)), nil)
 }
 
 func TestKeysAreThoseOfTheTable(t *testing.T) {
@@ -185,7 +188,7 @@ func TestKeysAreThoseOfTheTable(t *testing.T) {
 		attempt := w.config.Limits.Attempt + 2*w.config.Limits.Leeway
 		want := map[string]time.Duration{
 			"s:": time.Hour, "t:": lifetime, "v:": lifetime, "d:": lifetime,
-			"u:": lifetime, "i:": lifetime, "U:": attempt, "I:": attempt, "a:": attempt,
+			"u:": lifetime, "i:": lifetime, "U:": attempt, "E:": attempt, "I:": attempt, "a:": attempt,
 			"j:": 2*time.Minute + 2*w.config.Limits.Leeway,
 			"l:": w.config.Limits.LockLease, "m:": time.Hour, "r:": time.Second,
 		}

@@ -19,10 +19,7 @@ type Session struct {
 // noted. The error is ErrGone when there is no session, and wraps ErrStore when the store cannot
 // answer, which says nothing about the session.
 func (k *Keeper) Load(ctx context.Context, id ID) (*Session, error) {
-	r, err := k.read(ctx, identityKind, id)
-	if err == errExpired {
-		k.expired(ctx, id, r)
-	}
+	r, err := k.find(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +29,24 @@ func (k *Keeper) Load(ctx context.Context, id ID) (*Session, error) {
 		}
 	}
 	return &Session{id, decodeIdentity(r.plaintext), r.times}, nil
+}
+
+// Peek is Load for a request that is no use of the session, such as a logout.
+func (k *Keeper) Peek(ctx context.Context, id ID) (*Session, error) {
+	r, err := k.find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &Session{id, decodeIdentity(r.plaintext), r.times}, nil
+}
+
+// find reads the record of a session, and deletes one that is over.
+func (k *Keeper) find(ctx context.Context, id ID) (record, error) {
+	r, err := k.read(ctx, identityKind, id)
+	if err == errExpired {
+		k.expired(ctx, id, r)
+	}
+	return r, err
 }
 
 // touch notes that the session is used, and seals its record under the first key. It may lose
@@ -69,61 +84,124 @@ func (k *Keeper) expired(ctx context.Context, id ID, r record) {
 	k.tell(Event{Type: event.SessionExpired, Reason: reason, Handle: k.Handle(id)})
 }
 
-// Begin writes a new session under an id that nobody has yet. It returns when everything is in the
-// store. The order of its steps is what logouts rely on (see index.go): index, identity, tokens,
-// tombstones. Of a session that cannot be saved whole nothing stays. The error is ErrTooLarge,
-// ErrLoggedOut, or wraps ErrStore.
-func (k *Keeper) Begin(ctx context.Context, s *Session, t *Tokens) error {
-	err := k.begin(ctx, s, t)
+// Login is a login that passed every check, about to begin a session.
+type Login struct {
+	Session           // Begin sets Times.Seen
+	Tokens  *Tokens   // of the provider
+	Start   time.Time // when the login began, by this service's clock
+
+	// Before is the browser's session from before the login, which ends. Its ID is "" when there is
+	// none, and its identity is zero when it could not be read.
+	Before Session
+}
+
+// Begin writes a new session under an id that nobody has yet, and ends the one from before the
+// login. It returns when everything is in the store. The order of its steps is what logouts rely on
+// (see index.go): index, identity and tokens, tombstones. Of a session that cannot be saved whole
+// nothing stays. The error is ErrTooLarge, ErrLoggedOut, or wraps ErrStore.
+func (k *Keeper) Begin(ctx context.Context, l *Login) error {
+	var before replaced
+	err := sideBySide(
+		func() error { return k.begin(ctx, l) },
+		func() error { before = k.replacedBy(ctx, l); return nil },
+	)
 	if err == nil {
+		k.replace(ctx, before)
 		return nil
 	}
-	// A write that failed may have been carried out. Best effort: nobody has the id.
-	_ = k.endHandle(ctx, k.Handle(s.ID), s.Identity.summary())
+	// A write that failed may have been carried out, and ctx may have ended. Best effort: nobody has
+	// the id.
+	ctx, cancel := Detached(ctx)
+	defer cancel()
+	_ = k.endHandle(ctx, k.Handle(l.ID), l.Identity.summary())
 	return err
 }
 
-func (k *Keeper) begin(ctx context.Context, s *Session, t *Tokens) error {
-	identity := s.Identity.encode()
+// replaced is the session from before a login.
+type replaced struct {
+	session      *Session // nil if there is none
+	summary      summary  // zero when it cannot be read
+	refreshToken string   // to be revoked; may be empty
+}
+
+// replacedBy reads what is needed to end the session from before a login.
+func (k *Keeper) replacedBy(ctx context.Context, l *Login) replaced {
+	if l.Before.ID == "" {
+		return replaced{}
+	}
+	r := replaced{session: &l.Before}
+	if l.Before.Identity.IDToken == "" {
+		r.summary, _ = k.readSummary(ctx, k.Handle(l.Before.ID))
+		return r
+	}
+	r.summary = l.Before.Identity.summary()
+	if l.Identity.mayShareGrant(&l.Before.Identity) {
+		return r
+	}
+	if t, err := k.Tokens(ctx, l.Before.ID); err == nil {
+		r.refreshToken = t.RefreshToken
+	}
+	return r
+}
+
+// replace ends the session from before a login. It is best effort: the browser has lost the id, and
+// the session ends by itself.
+func (k *Keeper) replace(ctx context.Context, r replaced) {
+	if r.session == nil {
+		return
+	}
+	_ = k.endHandle(ctx, k.Handle(r.session.ID), r.summary)
+	if r.refreshToken != "" {
+		k.provider.Revoke(ctx, &r.session.Identity, r.refreshToken)
+	}
+}
+
+// Discard revokes the refresh token of a login that was refused. It is best effort.
+func (k *Keeper) Discard(ctx context.Context, l *Login) {
+	if l.Before.ID == "" || !l.Identity.mayShareGrant(&l.Before.Identity) {
+		k.provider.Revoke(ctx, &l.Identity, l.Tokens.RefreshToken)
+	}
+}
+
+func (k *Keeper) begin(ctx context.Context, l *Login) error {
+	identity := l.Identity.encode()
 	if len(identity) > k.limits.MaxBytes {
 		return ErrTooLarge
 	}
-	s.Times.Seen = time.Now().UnixMilli()
-	r, err := k.seal(identityKind, s.ID, s.Times, identity)
+	l.Times.Seen = time.Now().UnixMilli()
+	r, err := k.seal(identityKind, l.ID, l.Times, identity)
 	if err != nil {
 		return err
 	}
-	tokens, err := k.sealTokens(s.ID, t, s.Times.Deadline)
+	tokens, err := k.sealTokens(l.ID, l.Tokens, l.Times.Deadline)
 	if err != nil {
 		return err
 	}
-	if err := k.addToIndex(ctx, s); err != nil {
+	if err := k.addToIndex(ctx, l); err != nil {
 		return err
 	}
-	if err := k.create(ctx, r); err != nil {
+	err = sideBySide(
+		func() error { return k.create(ctx, r) },
+		func() error { return k.create(ctx, tokens) },
+	)
+	if err != nil {
 		return err
 	}
-	if err := k.create(ctx, tokens); err != nil {
+	var all []*leaving
+	err = sideBySide(
+		func() error { return k.checkTombstones(ctx, l) },
+		func() error { all = k.sessionsOfUser(ctx, l); return nil },
+	)
+	if err != nil {
 		return err
 	}
-	if err := k.checkTombstones(ctx, &s.Identity); err != nil {
-		return err
-	}
-	k.tell(Event{Type: event.SessionCreated, Identity: &s.Identity, Handle: k.Handle(s.ID)})
+	k.tell(Event{Type: event.SessionCreated, Identity: &l.Identity, Handle: k.Handle(l.ID)})
+	k.endSurplus(ctx, l, all)
 	return nil
 }
 
 // End ends the session of an id, whether or not this replica can read it.
 func (k *Keeper) End(ctx context.Context, id ID) error { return k.endUnread(ctx, k.Handle(id)) }
-
-// endUnread ends a session of which only the handle is known.
-func (k *Keeper) endUnread(ctx context.Context, h Handle) error {
-	sum, err := k.readSummary(ctx, h)
-	if err != nil && !errors.Is(err, ErrGone) {
-		return err
-	}
-	return k.endHandle(ctx, h, sum)
-}
 
 // EndSession ends a session that was loaded.
 func (k *Keeper) EndSession(ctx context.Context, s *Session, reason event.Reason) error {

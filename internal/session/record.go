@@ -58,9 +58,10 @@ func (t Times) Ends(idle time.Duration) int64 {
 	return min(t.Deadline, t.Seen+idle.Milliseconds())
 }
 
-// ttl is what the store is told: never zero or negative.
-func ttl(end int64, now time.Time) time.Duration {
-	return max(time.UnixMilli(end).Sub(now), time.Millisecond)
+// ttl is what the store is told of what ends at a time in unix milliseconds: never zero or
+// negative, and never more than a session may live, also when the clock was set back.
+func (k *Keeper) ttl(end int64) time.Duration {
+	return min(max(time.Until(time.UnixMilli(end)), time.Millisecond), k.limits.Lifetime)
 }
 
 // record is what lies in the store, opened.
@@ -138,7 +139,7 @@ var errChanged = errors.New("oidcgate: the record has changed")
 
 // create writes a record. The error is errChanged when one is there already.
 func (k *Keeper) create(ctx context.Context, r record) error {
-	err := k.store.Create(ctx, r.key, r.sealed, ttl(r.times.Ends(k.limits.Idle), time.Now()))
+	err := k.store.Create(ctx, r.key, r.sealed, k.ttl(r.times.Ends(k.limits.Idle)))
 	if errors.Is(err, store.ErrExists) {
 		return errChanged
 	}
@@ -148,7 +149,7 @@ func (k *Keeper) create(ctx context.Context, r record) error {
 // swap writes a record in the place of the one that was read. The error is ErrGone when that was
 // deleted meanwhile, errChanged when it was overwritten, and the store's otherwise.
 func (k *Keeper) swap(ctx context.Context, old, r record) error {
-	lifetime := ttl(r.times.Ends(k.limits.Idle), time.Now())
+	lifetime := k.ttl(r.times.Ends(k.limits.Idle))
 	err := k.store.Swap(ctx, r.key, old.sealed, r.sealed, lifetime)
 	switch {
 	case errors.Is(err, store.ErrNotFound):

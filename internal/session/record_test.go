@@ -220,7 +220,7 @@ func TestBegin(t *testing.T) {
 			t.Errorf("left behind: %q", keys)
 		}
 	})
-	for _, prefix := range []string{"I:", "U:"} {
+	for _, prefix := range []string{"I:", "U:", "E:"} {
 		inTime(t, "C128 "+prefix+" cannot be read: no session begins", func(t *testing.T) {
 			w := newWorld(t, nil)
 			w.broken = func(c interleave.Call) error {
@@ -238,12 +238,10 @@ func TestBegin(t *testing.T) {
 	inTime(t, "F38 an ID Token that is too long for a hint is left out", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.MaxIDToken = 10 })
 		for token, want := range map[string]string{"0123456789": "0123456789", "0123456789a": ""} {
-			s := &session.Session{ID: newID(), Identity: w.identity()}
-			s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
-			answer := tokens(0)
-			answer.IDToken = token
-			w.wantErr(w.Begin(t.Context(), s, session.NewTokens(answer, "")), nil)
-			got, err := w.Tokens(t.Context(), s.ID)
+			l := w.loginUnderWay()
+			l.Tokens.IDToken = token
+			w.wantErr(w.Begin(t.Context(), l), nil)
+			got, err := w.Tokens(t.Context(), l.ID)
 			if err != nil || got.IDToken != want || got.AccessToken != "at-0" {
 				t.Errorf("tokens %+v, %v, want the ID Token %q", got, err, want)
 			}

@@ -202,12 +202,12 @@ func (r *refresh) followSID(ctx context.Context, idToken claims.Object) error {
 	if sid == "" || sid == r.s.Identity.ProviderSessionID() {
 		return nil
 	}
-	lifetime := ttl(r.tokens.record.times.Deadline, time.Now())
+	lifetime := r.k.ttl(r.tokens.record.times.Deadline)
 	handle := string(r.k.Handle(r.s.ID))
 	if err := r.k.store.Add(ctx, r.k.sidSet(iss, sid), handle, lifetime); err != nil {
 		return r.k.storeError(ctx, err)
 	}
-	_, loggedOut, err := r.k.readTombstone(ctx, r.k.nameKey(sidTombstone, iss, sid))
+	loggedOut, err := r.k.sidLoggedOut(ctx, iss, sid)
 	if err != nil || !loggedOut {
 		return err
 	}

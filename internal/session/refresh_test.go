@@ -94,11 +94,10 @@ func TestToken(t *testing.T) {
 	inTime(t, "C085 without a refresh token the access token is over when it is over",
 		func(t *testing.T) {
 			w := newWorld(t, nil)
-			s := &session.Session{ID: newID(), Identity: w.identity()}
-			s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
-			only := tokens(0)
-			only.RefreshToken = ""
-			w.wantErr(w.Begin(t.Context(), s, session.NewTokens(only, "")), nil)
+			l := w.loginUnderWay()
+			l.Tokens.RefreshToken = ""
+			w.wantErr(w.Begin(t.Context(), l), nil)
+			s := &l.Session
 			time.Sleep(isDue)
 			w.wantToken(w.Keeper, s, "at-0")
 			time.Sleep(isOver - isDue)
@@ -555,13 +554,12 @@ func TestReread(t *testing.T) {
 // loginAt is login at another provider.
 func (w *world) loginAt(provider string) *session.Session {
 	w.Helper()
-	s := &session.Session{ID: newID(), Identity: w.identity()}
-	s.Identity.Provider = provider
-	s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
-	if err := w.Begin(w.Context(), s, session.NewTokens(tokens(0), "nonce")); err != nil {
+	l := w.loginUnderWay()
+	l.Identity.Provider = provider
+	if err := w.Begin(w.Context(), l); err != nil {
 		w.Fatal(err)
 	}
-	return s
+	return &l.Session
 }
 
 func TestOneProvidersTroubleIsNotAnothers(t *testing.T) {

@@ -7,12 +7,15 @@
 //	record.go     one way to read, write and time a sealed record
 //	identity.go   who is signed in, as the record says it
 //	load.go       the session of a request: one read; and its beginning and end
-//	index.go      from a user to the user's sessions; logouts from elsewhere
+//	index.go      from a user to the user's sessions
+//	tombstone.go  logouts that logins under way must see
+//	end.go        the end of one session or of many
+//	logouttoken.go  a logout by the provider
 //	tokens.go     the provider's tokens and when they are due
 //	refresh.go    one refresh of a session at a time: flight.go in the process, lock.go everywhere
 //	reread.go     claims that are read again
 //	values.go     the application's values
-//	once.go       what may happen once: an attempt's callback, a logout token
+//	once.go       an attempt's callback happens once
 //	ping.go       whether the store can keep a login
 //	watch.go      what ends with a session: long answers of this process
 package session
@@ -23,6 +26,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -57,10 +61,11 @@ var (
 
 // Limits are the times and sizes a [Keeper] works by. The caller has checked them.
 type Limits struct {
-	Idle    time.Duration // a session that is not used for so long is over
-	Touch   time.Duration // the use of a session is noted when the last note is so old
-	Attempt time.Duration // the longest a login may take
-	Leeway  time.Duration // how far the clocks of this service and of the provider may differ
+	Lifetime time.Duration // of a session
+	Idle     time.Duration // a session that is not used for so long is over
+	Touch    time.Duration // the use of a session is noted when the last note is so old
+	Attempt  time.Duration // the longest a login may take
+	Leeway   time.Duration // how far the clocks of this service and of the provider may differ
 
 	TokenLifetime   time.Duration // of an access token whose provider does not say
 	RefreshMargin   time.Duration // how long before its end an access token is refreshed
@@ -77,6 +82,8 @@ type Limits struct {
 	// EndWithAccessToken ends a session whose access token is over and whose refresh token the
 	// provider refuses without a reason, again and again.
 	EndWithAccessToken bool
+
+	UserSessions int // how many sessions a user may have; zero: any number
 }
 
 // Provider is what a refresh asks of a session's provider and of the application. The identity
@@ -219,6 +226,28 @@ const writeTimeout = 3 * time.Second
 // It ends after three seconds.
 func Detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+}
+
+// sideBySide runs steps at the same time, and returns their errors when all are done.
+func sideBySide(steps ...func() error) error {
+	if len(steps) == 1 {
+		return steps[0]()
+	}
+	errs, panicked := make([]error, len(steps)), make([]any, len(steps))
+	var running sync.WaitGroup
+	for i, step := range steps {
+		running.Go(func() {
+			defer func() { panicked[i] = recover() }()
+			errs[i] = step()
+		})
+	}
+	running.Wait()
+	for _, v := range panicked {
+		if v != nil {
+			panic(v) // where the caller of this package can recover
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -55,7 +55,7 @@ func newWorld(t *testing.T, change func(*session.Limits)) *world {
 		T: t, provider: &provider{}, written: map[string]time.Duration{}, asked: map[string]bool{},
 	}
 	limits := session.Limits{
-		Idle: time.Hour, Touch: 3 * time.Minute, Attempt: 10 * time.Minute, Leeway: time.Minute,
+		Lifetime: lifetime, Idle: time.Hour, Touch: 3 * time.Minute, Attempt: 10 * time.Minute, Leeway: time.Minute,
 		TokenLifetime: time.Hour, RefreshMargin: time.Minute, LockLease: 15 * time.Second,
 		ProviderTimeout: 10 * time.Second, MaxBytes: 16 << 10, MaxIDToken: 4 << 10, Values: true,
 	}
@@ -114,12 +114,22 @@ func (w *world) identity() session.Identity {
 // login begins a session of alice that ends after a time. Its tokens are at-0 and rt-0.
 func (w *world) login(lifetime time.Duration) *session.Session {
 	w.Helper()
-	s := &session.Session{ID: newID(), Identity: w.identity()}
-	s.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
-	if err := w.Begin(w.Context(), s, session.NewTokens(tokens(0), "nonce")); err != nil {
+	l := w.loginUnderWay()
+	l.Times.Deadline = time.Now().Add(lifetime).UnixMilli()
+	if err := w.Begin(w.Context(), l); err != nil {
 		w.Fatal(err)
 	}
-	return s
+	return &l.Session
+}
+
+// loginUnderWay returns a login of alice that began just now.
+func (w *world) loginUnderWay() *session.Login {
+	w.Helper()
+	now := time.Now()
+	l := &session.Login{Start: now, Tokens: session.NewTokens(tokens(0), "nonce")}
+	l.ID, l.Identity = newID(), w.identity()
+	l.Times.Deadline = now.Add(lifetime).UnixMilli()
+	return l
 }
 
 // tokens returns the provider's tokens with a number.

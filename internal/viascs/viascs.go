@@ -43,9 +43,10 @@ func New(k *session.Keeper, c Config) *Sessions {
 type call struct {
 	context.Context // of the request, for the store
 
-	session *session.Session // found by Load, or begun by Commit
-	tokens  *session.Tokens  // for Commit
+	isUse   bool             // for Load: note that the session is used
+	session *session.Session // found by Load
 	err     error            // why Load found none
+	login   *session.Login   // for Commit
 }
 
 type callKey struct{}
@@ -62,43 +63,45 @@ func (c *call) Value(key any) any {
 // Format keeps the session and its tokens out of logs.
 func (c *call) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "%v", c.Context) }
 
-// Load returns the session of an id. The error is session.ErrGone or wraps session.ErrStore.
+// Load returns the session of an id, and notes that it is used. The error is session.ErrGone or
+// wraps session.ErrStore.
 func (s *Sessions) Load(ctx context.Context, id session.ID) (*session.Session, error) {
-	c := &call{Context: ctx}
+	return s.load(&call{Context: ctx, isUse: true}, id)
+}
+
+// Peek is Load for a request that is no use of the session, such as a logout.
+func (s *Sessions) Peek(ctx context.Context, id session.ID) (*session.Session, error) {
+	return s.load(&call{Context: ctx}, id)
+}
+
+func (s *Sessions) load(c *call, id session.ID) (*session.Session, error) {
 	if _, err := s.scs.Load(c, string(id)); err != nil {
 		return nil, err
 	}
 	return c.session, c.err
 }
 
-// Beginning is a session that begins.
-type Beginning struct {
-	Identity session.Identity
-	Tokens   *session.Tokens
-	Latest   time.Time // it ends then at the latest; zero: after the lifetime of all sessions
-}
-
-// Begin saves a new session and writes its cookie. It returns when everything is in the store: no
-// answer promises a session that does not exist. What is left of a session that could not be saved
-// is removed.
+// Begin saves the session of a login and writes its cookie. It ends at latest, if that is not zero,
+// and otherwise after the lifetime of all sessions. Begin returns when everything is in the store:
+// no answer promises a session that does not exist. What is left of a session that could not be
+// saved is removed.
 func (s *Sessions) Begin(
-	ctx context.Context, w http.ResponseWriter, b Beginning,
-) (session.ID, error) {
-	c := &call{Context: ctx, session: &session.Session{Identity: b.Identity}, tokens: b.Tokens}
-	ctx, err := s.scs.Load(c, "")
+	ctx context.Context, w http.ResponseWriter, l *session.Login, latest time.Time,
+) error {
+	ctx, err := s.scs.Load(&call{Context: ctx, login: l}, "")
 	if err != nil {
-		return "", err
+		return err
 	}
-	if !b.Latest.IsZero() && b.Latest.Before(s.scs.Deadline(ctx)) {
-		s.scs.SetDeadline(ctx, b.Latest)
+	if !latest.IsZero() && latest.Before(s.scs.Deadline(ctx)) {
+		s.scs.SetDeadline(ctx, latest)
 	}
 	_, deadline, err := s.scs.Commit(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
-	s.scs.WriteSessionCookie(ctx, w, string(c.session.ID), deadline)
+	s.scs.WriteSessionCookie(ctx, w, string(l.ID), deadline)
 	w.Header().Set("Cache-Control", "no-store") // scs adds a value of its own
-	return c.session.ID, nil
+	return nil
 }
 
 // sessionStore is the store of scs.
@@ -111,7 +114,11 @@ type sessionStore struct {
 // FindCtx loads the session into the call.
 func (s sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
 	c := ctx.Value(callKey{}).(*call)
-	c.session, c.err = s.keeper.Load(c.Context, session.ID(token))
+	if c.isUse {
+		c.session, c.err = s.keeper.Load(c.Context, session.ID(token))
+	} else {
+		c.session, c.err = s.keeper.Peek(c.Context, session.ID(token))
+	}
 	return nil, c.err == nil, nil
 }
 
@@ -120,9 +127,9 @@ func (s sessionStore) CommitCtx(
 	ctx context.Context, token string, _ []byte, deadline time.Time,
 ) error {
 	c := ctx.Value(callKey{}).(*call)
-	c.session.ID = session.ID(token + s.mark)
-	c.session.Times.Deadline = deadline.UnixMilli()
-	return s.keeper.Begin(c.Context, c.session, c.tokens)
+	c.login.ID = session.ID(token + s.mark)
+	c.login.Times.Deadline = deadline.UnixMilli()
+	return s.keeper.Begin(c.Context, c.login)
 }
 
 // DeleteCtx is for Destroy and RenewToken of scs, which are not called.

@@ -29,6 +29,9 @@ var (
 	reads = []operation{
 		{"Get", func(ctx context.Context, s store.Store) error { _, err := s.Get(ctx, "k"); return err }},
 		{"Members", func(ctx context.Context, s store.Store) error { _, err := s.Members(ctx, "set"); return err }},
+		{"a batch of reads", func(ctx context.Context, s store.Store) error {
+			return batch(ctx, s, store.Op{Action: store.OpGet, Key: "k"}, store.Op{Action: store.OpExists, Key: "k"})
+		}},
 	}
 	writes = []operation{
 		{"Create", func(ctx context.Context, s store.Store) error {
@@ -45,8 +48,21 @@ var (
 			return s.Delete(ctx, "k", []byte("value-0"))
 		}},
 		{"Remove", func(ctx context.Context, s store.Store) error { return s.Remove(ctx, "set", "m") }},
+		{"a batch of removals", func(ctx context.Context, s store.Store) error {
+			return batch(ctx, s, store.Op{Action: store.OpDelete, Key: "k"}, store.Op{Action: store.OpRemove, Key: "set", Member: "m"})
+		}},
 	}
 )
+
+// batch returns the first error of a batch.
+func batch(ctx context.Context, s store.Store, ops ...store.Op) error {
+	for _, r := range store.Do(ctx, s, ops) {
+		if r.Err != nil {
+			return r.Err
+		}
+	}
+	return nil
+}
 
 func all(operations ...[]operation) (all []operation) {
 	for _, o := range operations {

@@ -1,0 +1,395 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+const (
+	// endBatch is how many sessions are ended at a time.
+	endBatch = 500
+
+	// endTime is the time that each session of a logout adds to its deadline.
+	endTime = 10 * time.Millisecond
+)
+
+// ending is a logout of several sessions.
+type ending struct {
+	tombstones []tombstone // against logins under way
+	sets       []string    // that list the sessions
+	reason     event.Reason
+
+	// keep returns true for a session that is not meant. If nil, all are. Without a tombstone,
+	// sessions that do not live are not meant either.
+	keep func(*leaving) bool
+
+	// keepIndex leaves the sessions in the index. Where a tombstone could not be written, a login
+	// under way may still begin one of them, and the next logout must find it.
+	keepIndex bool
+}
+
+// means reports whether the logout means a session. One that does not live may be about to begin.
+// If it were taken out of the index and no tombstone refused its login, no later logout would find
+// it.
+func (e *ending) means(l *leaving) bool {
+	if len(e.tombstones) == 0 && !l.alive {
+		return false
+	}
+	return e.keep == nil || !e.keep(l)
+}
+
+// leaving is a session that ends.
+type leaving struct {
+	Handle
+	summary          // the zero summary when it could not be read
+	alive   bool     // the session is not over already
+	foundIn []string // the sets that led here
+	over    bool     // what lets the visitor in is deleted
+	err     error    // why not everything of it could be deleted
+}
+
+// end carries out a logout and returns how many sessions it ended. The newest end first. What
+// cannot be done does not keep the rest from being done; the error says so, and the same call again
+// finds less to do.
+func (k *Keeper) end(ctx context.Context, e ending) (int, error) {
+	notRemembered := k.rememberLogout(ctx, e)
+	e.keepIndex = notRemembered != nil
+	ended, err := k.endListed(ctx, e)
+	return ended, errors.Join(notRemembered, err)
+}
+
+// rememberLogout writes the tombstones of a logout. That must come before its sets are read.
+func (k *Keeper) rememberLogout(ctx context.Context, e ending) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	return k.writeTombstones(ctx, e.tombstones)
+}
+
+// endListed ends the sessions that are listed. It has a deadline that fits their number.
+func (k *Keeper) endListed(ctx context.Context, e ending) (int, error) {
+	list, err := k.listed(ctx, e.sets)
+	if err != nil {
+		return 0, err
+	}
+	deadline := writeTimeout + time.Duration(len(list))*endTime
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	k.describe(ctx, list)
+	list = slices.DeleteFunc(list, func(l *leaving) bool { return l.err == nil && !e.means(l) })
+	slices.SortFunc(list, newestFirst)
+	return k.endAll(ctx, list, e)
+}
+
+func newestFirst(a, b *leaving) int { return b.Created.Compare(a.Created) }
+
+// listed returns the members of sets.
+func (k *Keeper) listed(ctx context.Context, sets []string) ([]*leaving, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	members := make([][]string, len(sets))
+	var steps []func() error
+	for i, set := range sets {
+		steps = append(steps, func() (err error) {
+			members[i], err = k.store.Members(ctx, set)
+			return err
+		})
+	}
+	if err := sideBySide(steps...); err != nil {
+		return nil, k.storeError(ctx, err)
+	}
+	var list []*leaving
+	byHandle := map[string]*leaving{}
+	for i, set := range sets {
+		for _, h := range members[i] {
+			if byHandle[h] == nil {
+				byHandle[h] = &leaving{Handle: Handle(h)}
+				list = append(list, byHandle[h])
+			}
+			byHandle[h].foundIn = append(byHandle[h].foundIn, set)
+		}
+	}
+	return list, nil
+}
+
+// describe reads the summaries of sessions, and which of them are alive: an idle session is over
+// before its index entry is. A session about which the store fails gets an error.
+func (k *Keeper) describe(ctx context.Context, list []*leaving) {
+	ops := make([]store.Op, 0, 2*len(list))
+	for _, l := range list {
+		ops = append(ops,
+			store.Op{Action: store.OpGet, Key: summaryKey(l.Handle)},
+			store.Op{Action: store.OpExists, Key: identityPrefix + string(l.Handle)})
+	}
+	results := store.Do(ctx, k.store, ops)
+	for i, l := range list {
+		sum, identity := results[2*i], results[2*i+1]
+		l.err = cmp.Or(sum.Err, identity.Err)
+		l.alive = identity.Found
+		if sum.Found {
+			l.summary, _ = k.openSummary(l.Handle, sum.Value)
+		}
+	}
+}
+
+// endAll ends the sessions of a list, in its order, and tells of those that lived. It gives up when
+// it can end none of a batch.
+func (k *Keeper) endAll(ctx context.Context, list []*leaving, e ending) (ended int, _ error) {
+	failed, cause := 0, error(nil)
+	for rest := list; len(rest) > 0; {
+		batch := rest[:min(endBatch, len(rest))]
+		rest = rest[len(batch):]
+		before := failed
+		k.erase(ctx, batch, e.keepIndex)
+		for _, l := range batch {
+			if l.err != nil {
+				failed, cause = failed+1, l.err
+			}
+			if l.over && l.alive {
+				ended++
+				k.tell(Event{
+					Type: event.SessionRevoked, Reason: e.reason, Handle: l.Handle,
+					Provider: l.Provider, Issuer: l.Issuer, Subject: l.Subject,
+				})
+			}
+		}
+		if failed-before == len(batch) {
+			failed += len(rest)
+			break
+		}
+	}
+	if cause != nil {
+		cause = fmt.Errorf("%d of %d sessions were not ended: %w", failed, len(list), cause)
+	}
+	return ended, k.storeError(ctx, cause)
+}
+
+// erase ends sessions in steps, each for all sessions at once. First goes what lets the visitor in,
+// with the tokens, then the place in the index. The summary and the sets that led here come last:
+// when a step fails, the next logout finds the session again, and everything of it. The values are
+// deleted twice: whoever creates them looks for the identity afterwards, so they must be deleted
+// after the identity.
+func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
+	k.step(ctx, list, func(l *leaving) []store.Op {
+		return k.deletions(l.Handle, identityPrefix, tokensPrefix, valuesPrefix)
+	})
+	for _, l := range list {
+		k.markOver(l)
+	}
+	if keepIndex {
+		k.step(ctx, list, func(l *leaving) []store.Op { return k.deletions(l.Handle, valuesPrefix) })
+		return
+	}
+	k.step(ctx, list, func(l *leaving) []store.Op {
+		return append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
+	})
+	k.step(ctx, list, func(l *leaving) []store.Op {
+		return append(k.deletions(l.Handle, summaryPrefix), l.removals(l.foundIn)...)
+	})
+}
+
+// markOver notes that a session is over, if its identity was deleted.
+func (k *Keeper) markOver(l *leaving) {
+	if l.over = l.err == nil; l.over {
+		k.watches.ended(l.Handle)
+	}
+}
+
+// otherSets takes a session out of the sets that did not lead to it.
+func (k *Keeper) otherSets(l *leaving) []store.Op {
+	found := func(set string) bool { return slices.Contains(l.foundIn, set) }
+	return l.removals(slices.DeleteFunc(k.sets(l.summary), found))
+}
+
+func (l *leaving) removals(sets []string) []store.Op {
+	var ops []store.Op
+	for _, set := range sets {
+		ops = append(ops, store.Op{Action: store.OpRemove, Key: set, Member: string(l.Handle)})
+	}
+	return ops
+}
+
+// step carries out operations for every session with which nothing went wrong before.
+func (k *Keeper) step(ctx context.Context, list []*leaving, of func(*leaving) []store.Op) {
+	var ops []store.Op
+	var owners []*leaving
+	for _, l := range list {
+		if l.err != nil {
+			continue
+		}
+		for _, op := range of(l) {
+			ops, owners = append(ops, op), append(owners, l)
+		}
+	}
+	for i, r := range store.Do(ctx, k.store, ops) {
+		if r.Err != nil {
+			owners[i].err = r.Err
+		}
+	}
+}
+
+// deletions are those of a session's keys with these prefixes.
+func (k *Keeper) deletions(h Handle, prefixes ...string) []store.Op {
+	var ops []store.Op
+	for _, p := range prefixes {
+		if p != valuesPrefix || k.limits.Values {
+			ops = append(ops, store.Op{Action: store.OpDelete, Key: p + string(h)})
+		}
+	}
+	return ops
+}
+
+// endHandle ends a session that no logout looked up. sum is zero when it is not known.
+func (k *Keeper) endHandle(ctx context.Context, h Handle, sum summary) error {
+	l := &leaving{Handle: h, summary: sum}
+	k.erase(ctx, []*leaving{l}, false)
+	return k.storeError(ctx, l.err)
+}
+
+// LogOut ends a session that was loaded, for its visitor. It returns the tokens, as far as they can
+// be read: the ID Token names the session to the provider, and the refresh token is to be revoked.
+func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
+	l := &leaving{Handle: k.Handle(s.ID), summary: s.Identity.summary()}
+	one, tokens := []*leaving{l}, &Tokens{}
+	_ = sideBySide(
+		func() error {
+			k.step(ctx, one, func(*leaving) []store.Op {
+				return k.deletions(l.Handle, identityPrefix)
+			})
+			return nil
+		},
+		func() error {
+			if t, err := k.Tokens(ctx, s.ID); err == nil {
+				tokens = t
+			}
+			return nil
+		},
+	)
+	k.markOver(l)
+	k.step(ctx, one, func(*leaving) []store.Op {
+		return append(k.deletions(l.Handle, tokensPrefix, valuesPrefix), k.otherSets(l)...)
+	})
+	k.step(ctx, one, func(*leaving) []store.Op { return k.deletions(l.Handle, summaryPrefix) })
+	if l.err != nil {
+		return nil, k.storeError(ctx, l.err)
+	}
+	k.tell(Event{
+		Type: event.SessionRevoked, Reason: event.ReasonByUser, Identity: &s.Identity,
+		Handle: l.Handle,
+	})
+	return tokens, nil
+}
+
+// EndUser ends all sessions of a user, and refuses the logins that began until now. It returns how
+// many sessions it ended.
+func (k *Keeper) EndUser(ctx context.Context, u User, reason event.Reason) (int, error) {
+	return k.end(ctx, k.endingOfUser(u, reason))
+}
+
+func (k *Keeper) endingOfUser(u User, reason event.Reason) ending {
+	now := time.Now()
+	return ending{
+		tombstones: []tombstone{k.endedTombstone(u, now)},
+		sets:       []string{k.userSet(u)}, reason: reason,
+		keep: func(l *leaving) bool { return !l.alive && l.Start.After(now) }, // about to begin
+	}
+}
+
+// EndProviderSession ends the sessions out of the provider's session sid, and every login out of it
+// that is under way.
+func (k *Keeper) EndProviderSession(
+	ctx context.Context, issuer, sid string, reason event.Reason,
+) (int, error) {
+	return k.end(ctx, ending{
+		tombstones: []tombstone{k.sidTombstone(issuer, sid)},
+		sets:       []string{k.sidSet(issuer, sid)}, reason: reason,
+	})
+}
+
+// EndBySID ends the sessions out of the provider's session sid. Logins out of it are let in, also
+// those that are under way: who asks may not be the provider.
+func (k *Keeper) EndBySID(
+	ctx context.Context, issuer, sid string, reason event.Reason,
+) (int, error) {
+	return k.end(ctx, ending{sets: []string{k.sidSet(issuer, sid)}, reason: reason})
+}
+
+// EndOthers ends the sessions of the user of s, except s, and refuses the user's logins that began
+// until now.
+func (k *Keeper) EndOthers(ctx context.Context, s *Session, reason event.Reason) (int, error) {
+	own := k.Handle(s.ID)
+	e := k.endingOfUser(s.Identity.summary().User, reason)
+	later := e.keep
+	e.keep = func(l *leaving) bool { return l.Handle == own || later(l) }
+	return k.end(ctx, e)
+}
+
+// EndOne ends one session of the user of s. The error is ErrGone when h is not one of them.
+func (k *Keeper) EndOne(ctx context.Context, s *Session, h Handle, reason event.Reason) error {
+	handles, err := k.store.Members(ctx, k.userSet(s.Identity.summary().User))
+	if err != nil {
+		return k.storeError(ctx, err)
+	}
+	if !slices.Contains(handles, string(h)) {
+		return ErrGone
+	}
+	if err := k.endUnread(ctx, h); err != nil {
+		return err
+	}
+	k.tell(Event{Type: event.SessionRevoked, Reason: reason, Identity: &s.Identity, Handle: h})
+	return nil
+}
+
+// endUnread ends a session of which only the handle is known.
+func (k *Keeper) endUnread(ctx context.Context, h Handle) error {
+	sum, err := k.readSummary(ctx, h)
+	if err != nil && !errors.Is(err, ErrGone) {
+		return err
+	}
+	return k.endHandle(ctx, h, sum)
+}
+
+// sessionsOfUser lists the sessions of a user who logs in, where their number is bounded. It lists
+// none when the store does not answer: the next login sees them.
+func (k *Keeper) sessionsOfUser(ctx context.Context, l *Login) []*leaving {
+	if k.limits.UserSessions == 0 {
+		return nil
+	}
+	list, _ := k.listed(ctx, []string{k.userSet(l.Identity.summary().User)})
+	return list
+}
+
+// endSurplus ends the oldest sessions of a user who has more than allowed, but for that of the
+// login itself. Those that are over count as the oldest. It is best effort: the next login tries
+// again.
+func (k *Keeper) endSurplus(ctx context.Context, l *Login, list []*leaving) {
+	surplus := len(list) - k.limits.UserSessions
+	if k.limits.UserSessions == 0 || surplus <= 0 {
+		return
+	}
+	k.describe(ctx, list)
+	slices.SortFunc(list, oldestFirst)
+	own := k.Handle(l.ID)
+	list = slices.DeleteFunc(list[:surplus], func(l *leaving) bool {
+		aboutToBegin := !l.alive && time.Since(l.Created) < time.Minute
+		return l.Handle == own || aboutToBegin
+	})
+	_, _ = k.endAll(ctx, list, ending{reason: event.ReasonSessionLimit})
+}
+
+// oldestFirst puts sessions that are over before those that live. All replicas have the same order.
+func oldestFirst(a, b *leaving) int {
+	switch {
+	case a.alive && !b.alive:
+		return 1
+	case b.alive && !a.alive:
+		return -1
+	}
+	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Handle, b.Handle))
+}

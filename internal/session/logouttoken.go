@@ -1,0 +1,103 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// LogoutToken is what a provider sends to log a user out (OpenID Connect Back-Channel Logout,
+// section 2.4). It is verified.
+type LogoutToken struct {
+	Issuer    string
+	ID        string // "jti"
+	Subject   string // or "", where there is a SessionID
+	SessionID string // or "", where there is a Subject
+	IssuedAt  time.Time
+	Expires   time.Time
+}
+
+// UseLogoutToken ends the sessions that a logout token names, and refuses such logins under way. It
+// remembers the token afterwards, not before: when it fails in between, the provider sends
+// the token again, and ending the same sessions again does no harm. The error is ErrUsed when the
+// token was used before. Of several calls with one token at the same time only one returns true. It
+// does not end with ctx.
+func (k *Keeper) UseLogoutToken(ctx context.Context, t LogoutToken) (first bool, _ error) {
+	ctx = context.WithoutCancel(ctx)
+	e := k.endingOf(t)
+	var used bool
+	var notRemembered error
+	err := sideBySide(
+		func() (err error) { used, err = k.logoutTokenUsed(ctx, t); return err },
+		func() error { notRemembered = k.rememberLogout(ctx, e); return nil },
+	)
+	switch {
+	case err != nil:
+		return false, err
+	case used:
+		return false, ErrUsed
+	}
+	e.keepIndex = notRemembered != nil
+	_, err = k.endListed(ctx, e)
+	if err := errors.Join(notRemembered, err); err != nil {
+		return false, err
+	}
+	return k.rememberLogoutToken(ctx, t)
+}
+
+// endingOf is the logout that a token asks for. A token that arrives late does not mean the
+// sessions of later logins. A sid means its sessions, whenever they began. A token with both also
+// means the user's sessions whose ID Token had no sid: they may be out of that session.
+func (k *Keeper) endingOf(t LogoutToken) ending {
+	user := User{t.Issuer, t.Subject}
+	later := func(l *leaving) bool { return l.Issued.After(t.IssuedAt) }
+	e := ending{reason: event.ReasonBackchannel}
+	if t.SessionID == "" {
+		e.tombstones = []tombstone{k.userTombstone(user, t.IssuedAt)}
+		e.sets, e.keep = []string{k.userSet(user)}, later
+		return e
+	}
+	e.tombstones = []tombstone{k.sidTombstone(t.Issuer, t.SessionID)}
+	e.sets = []string{k.sidSet(t.Issuer, t.SessionID)}
+	if t.Subject != "" {
+		e.tombstones = append(e.tombstones, k.sidlessTombstone(user, t.IssuedAt))
+		e.sets = append(e.sets, k.userSet(user))
+		e.keep = func(l *leaving) bool {
+			return !slices.Contains(l.foundIn, e.sets[0]) && (l.SID != "" || later(l))
+		}
+	}
+	return e
+}
+
+func (k *Keeper) logoutTokenKey(t LogoutToken) string {
+	return k.nameKey(logoutIDPrefix, t.Issuer, t.ID)
+}
+
+// logoutTokenUsed reports whether a logout token was remembered.
+func (k *Keeper) logoutTokenUsed(ctx context.Context, t LogoutToken) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	_, err := k.store.Get(ctx, k.logoutTokenKey(t))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, k.storeError(ctx, err)
+}
+
+// rememberLogoutToken remembers a logout token until after its expiry. first is false when another
+// request was faster.
+func (k *Keeper) rememberLogoutToken(ctx context.Context, t LogoutToken) (first bool, _ error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	lifetime := max(time.Until(t.Expires)+2*k.limits.Leeway, time.Minute)
+	err := k.store.Create(ctx, k.logoutTokenKey(t), []byte(rand.Text()), lifetime)
+	if errors.Is(err, store.ErrExists) {
+		return false, nil
+	}
+	return err == nil, k.storeError(ctx, err)
+}
