@@ -71,8 +71,9 @@ func failed(pairs ...string) func(url.Values) {
 	}
 }
 
-func twice(name string) func(url.Values) {
-	return func(q url.Values) { q.Add(name, q.Get(name)) }
+// different adds a parameter a second time, with another value.
+func different(name string) func(url.Values) {
+	return func(q url.Values) { q.Add(name, q.Get(name)+"x") }
 }
 
 const markup = `<script>alert("markup")</script>`
@@ -99,11 +100,11 @@ func TestCallbackRefusals(t *testing.T) {
 		{"C031 no iss from a provider that sends it", without("iss"), 400, "iss_missing", true},
 		{"C031 iss of another provider with an error", failed("error", "access_denied", "iss", "https://evil.example"), 400, oidcgate.ReasonIssMismatch, true},
 		{"C031 no iss with an error", func(q url.Values) { failed("error", "access_denied")(q); q.Del("iss") }, 400, "iss_missing", true},
-		{"C033 R-FLOW-4 two states", twice("state"), 400, "duplicate_parameter", false},
-		{"C033 R-FLOW-4 two codes", twice("code"), 400, "duplicate_parameter", false},
-		{"C033 R-FLOW-4 two issuers", twice("iss"), 400, "duplicate_parameter", false},
+		{"C033 R-FLOW-4 two states", different("state"), 400, "duplicate_parameter", false},
+		{"C033 R-FLOW-4 two codes", different("code"), 400, "duplicate_parameter", false},
+		{"C033 R-FLOW-4 two issuers", different("iss"), 400, "duplicate_parameter", false},
 		{"C033 R-FLOW-4 two different codes", func(q url.Values) { q.Add("code", "another") }, 400, "duplicate_parameter", false},
-		{"C033 R-FLOW-4 two errors", func(q url.Values) { q["error"] = []string{"access_denied", "access_denied"} }, 400, "duplicate_parameter", false},
+		{"C033 R-FLOW-4 two errors", func(q url.Values) { q["error"] = []string{"access_denied", "server_error"} }, 400, "duplicate_parameter", false},
 		{"C033 an empty second code", func(q url.Values) { q.Add("code", "") }, 400, "duplicate_parameter", false},
 		{"C035 a code longer than 4 KB", set("code", strings.Repeat("c", 4<<10+1)), 400, "response_invalid", false},
 		{"C035 a response longer than 16 KB", set("x", strings.Repeat("c", 16<<10)), 400, "response_invalid", false},

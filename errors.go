@@ -1,6 +1,8 @@
 package oidcgate
 
 import (
+	"strconv"
+
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -57,7 +59,17 @@ func (e *LoginError) Unwrap() error { return e.Err }
 // ProviderError is an error that the provider sent instead of a code or a token (RFC 6749, sections
 // 4.1.2.1 and 5.2; OpenID Connect Core, section 3.1.2.6).
 type ProviderError struct {
-	Code string // a registered code, or "other": a provider's own text is never passed on
+	Code string // a registered code, or "other"
+
+	// Description is the provider's error_description: at most 200 characters of ASCII. It is for the
+	// log. Do not show it to visitors: anybody who sends them a link can write it.
+	Description string
 }
 
-func (e *ProviderError) Error() string { return "the provider answered with the error " + e.Code }
+func (e *ProviderError) Error() string {
+	text := "the provider answered with the error " + e.Code
+	if e.Description != "" {
+		text += ": " + strconv.Quote(e.Description)
+	}
+	return text
+}

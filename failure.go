@@ -55,7 +55,7 @@ func providerFailure(err error) *LoginError {
 	refused := &LoginError{Status: e.Status, Reason: Reason(e.Reason), Hint: e.Hint, Err: e}
 	switch {
 	case e.Stage == op.StageResponse && e.Code != "":
-		refused.Err = &ProviderError{Code: e.Code}
+		refused.Err = &ProviderError{Code: e.Code, Description: e.Description}
 	case e.Stage == op.StageResponse && e.Err != nil:
 		refused.Err = e.Err
 	}

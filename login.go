@@ -2,6 +2,7 @@ package oidcgate
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -48,6 +49,9 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := attempt.Attempt{ReturnTo: returnTo, Step: step}
+	if up.silent {
+		a.IDTokenHint = g.idTokenHint(r.Context(), v, up)
+	}
 	if !step.Zero() {
 		a.User = attempt.UserOf(v.identity.Issuer(), v.identity.Subject())
 	}
@@ -57,6 +61,20 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.startLogin(w, r, up, a)
+}
+
+// idTokenHint returns the ID Token of the visitor's session, or "". A provider may want it with
+// prompt=none (OpenID Connect Core, section 3.1.2.1). One that is too long for an address is left
+// out.
+func (g *Gate) idTokenHint(ctx context.Context, v *visit, up *upstream) string {
+	if g.upstreamOf(v) != up {
+		return ""
+	}
+	t, err := g.keeper.Tokens(ctx, v.id())
+	if err != nil || len(t.IDToken) > op.MaxEndSessionURL/2 {
+		return ""
+	}
+	return t.IDToken
 }
 
 // checkRounds refuses a login when the sessions of those before it were gone at once.
@@ -138,6 +156,7 @@ func authorizationRequest(a *attempt.Attempt) op.AuthorizationRequest {
 	return op.AuthorizationRequest{
 		State: a.State(), Nonce: a.Nonce(), CodeVerifier: a.Verifier(),
 		MaxAge: a.Step.MaxAge, ACRValues: a.Step.ACR, Interactive: a.Interactive,
+		IDTokenHint: a.IDTokenHint,
 	}
 }
 

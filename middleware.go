@@ -74,9 +74,13 @@ func newUpstream(g *Gate, p Provider) *upstream {
 	up.client = p.client(&g.config, func(n op.Notice) {
 		g.events.emit(Event{
 			Type: EventType(n.Event), Reason: Reason(n.Reason), Provider: p.Name, Issuer: p.Issuer,
-			Detail: errorText(n.Err),
+			Detail: errorText(n.Err), Hint: n.Hint,
 		})
 	})
+	if m, known := up.client.Known(); known && m.EndSession == "" {
+		g.config.Logger.Info("oidcgate: Endpoints.EndSession is not set, and nothing is discovered: "+
+			"a logout ends the session here, and not at the provider", "issuer", p.Issuer)
+	}
 	return up
 }
 
@@ -139,7 +143,11 @@ func (g *Gate) Ready(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		causes = append(causes, fmt.Errorf("oidcgate: provider %s: %w", up.label, err))
+		err = fmt.Errorf("oidcgate: provider %s: %w", up.label, err)
+		if e, ok := errors.AsType[*op.Error](err); ok && e.Hint != "" {
+			err = fmt.Errorf("%w; %s", err, e.Hint)
+		}
+		causes = append(causes, err)
 	}
 	return errors.Join(causes...)
 }

@@ -66,6 +66,10 @@ type RequestOptions struct {
 
 	// ResponseMode is sent only if it is set. Only "query" is supported.
 	ResponseMode string
+
+	// PromptLogin adds prompt=login to requests with a max_age ([MaxAge]), for a provider that ignores
+	// max_age. The ID Token must still say in "auth_time" that the login is fresh.
+	PromptLogin bool
 }
 
 // Verification sets what the gate accepts among what the provider signs.
@@ -77,6 +81,11 @@ type Verification struct {
 	// TrustedAudiences may stand in an ID Token's "aud" beside the client, if "azp" names the client.
 	// An ID Token with any other audience is refused (OpenID Connect Core, section 3.1.3.7).
 	TrustedAudiences []string
+
+	// ErrorsWithoutIss accepts error responses without "iss" from a provider that announces it
+	// (authorization_response_iss_parameter_supported). If false, they are refused, as RFC 9207,
+	// section 2.4, demands. A response with a code always needs it.
+	ErrorsWithoutIss bool
 
 	// SignedUserinfo says that this client is registered for signed userinfo answers
 	// (userinfo_signed_response_alg). The gate then refuses an unsigned one.
@@ -234,6 +243,7 @@ func (p Provider) client(c *config, notify func(op.Notice)) *op.Client {
 		},
 		Scopes: p.Scopes, AuthParams: p.authParams(), ResponseMode: p.Request.ResponseMode,
 		SigningAlgs: v.SigningAlgs, TrustedAudiences: slices.Clone(v.TrustedAudiences),
+		ErrorsWithoutIss: v.ErrorsWithoutIss, PromptLogin: p.Request.PromptLogin,
 		LogoutTypeJWT: v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
 		Leeway: c.Limits.ClockSkew, DiscoveryRefresh: e.MaxAge, JWKSRefresh: v.KeysMaxAge,

@@ -544,7 +544,7 @@ func TestStepUpByACR(t *testing.T) {
 			u := w.stepUp(oidcgate.ACR("gold"))
 			session := w.cookie("__Host-Http-oidcgate")
 			w.op.NextIDToken(change)
-			w.denied(w.finishLogin(u.String()), http.StatusBadGateway, "acr")
+			w.denied(w.finishLogin(u.String()), http.StatusForbidden, "acr")
 			if w.cookie("__Host-Http-oidcgate") != session {
 				t.Error("the session is another one")
 			}
@@ -624,7 +624,7 @@ func TestStepUpByAge(t *testing.T) {
 			t.Fatalf("20 hours ahead: %d\n%s", a.StatusCode, a.body)
 		}
 		a = w.finishLogin(w.authorization(a.location()).String())
-		if a.StatusCode != http.StatusBadGateway {
+		if a.StatusCode != http.StatusForbidden {
 			t.Errorf("a stronger login whose auth_time is ahead again: %d to %q", a.StatusCode, a.location())
 		}
 	})
@@ -658,7 +658,7 @@ func TestStepUpByAge(t *testing.T) {
 		w.op.SetUser(oidcgatetest.User{Subject: "bob"})
 		w.op.NextIDToken((*oidcgatetest.JWT).CorruptSignature)
 		a := w.finishLogin(u.String())
-		if a.StatusCode != http.StatusBadGateway || strings.Contains(a.body, "mallory") {
+		if a.StatusCode < 400 || strings.Contains(a.body, "mallory") {
 			t.Errorf("%d, want a page without the way to alice's\n%s", a.StatusCode, a.body)
 		}
 	})
@@ -686,7 +686,7 @@ func TestStepUpByAge(t *testing.T) {
 			w.guardedBy(oidcgate.MaxAge(5 * time.Minute))
 			u := w.authorization(w.get("/vault").location())
 			w.op.NextIDToken(change)
-			w.denied(w.finishLogin(u.String()), http.StatusBadGateway, "auth_time")
+			w.denied(w.finishLogin(u.String()), http.StatusForbidden, "auth_time")
 			w.guardedBy()
 			if a := w.get("/app"); a.body != guarded {
 				t.Errorf("the session before: %d", a.StatusCode)

@@ -48,6 +48,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: o.logLevel}))
+	if err != nil {
+		logger = slog.New(slog.DiscardHandler) // what New warns of is not the first thing to say
+	}
 	s, newErr := newService(o, logger, stdout)
 	if err := errors.Join(err, newErr); err != nil {
 		return err

@@ -30,6 +30,8 @@ type Attempt struct {
 	User        string    `json:"i,omitempty"` // whose step-up it is; see [UserOf]
 	Interactive bool      `json:"a,omitempty"` // a login without interaction failed; this one may ask
 
+	IDTokenHint string `json:"-"` // sent with the request, and not kept
+
 	cookie string // the name of its cookie
 }
 

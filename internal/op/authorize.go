@@ -17,6 +17,7 @@ type AuthorizationRequest struct {
 	MaxAge       *time.Duration // in whole seconds; nil asks for nothing, zero for a new login
 	ACRValues    []string       // in the order of preference
 	Interactive  bool           // without a configured prompt=none: the provider may ask the user
+	IDTokenHint  string         // whom the provider is asked about; "" names nobody
 }
 
 // AuthorizationURL returns where to send the browser (OpenID Connect Core, 3.1.2.1). It discovers
@@ -42,8 +43,12 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 	set("response_mode", c.cfg.ResponseMode)
 	set("nonce", r.Nonce)
 	set("acr_values", strings.Join(r.ACRValues, " "))
+	set("id_token_hint", r.IDTokenHint)
 	if r.MaxAge != nil {
 		set("max_age", strconv.FormatInt(int64(*r.MaxAge/time.Second), 10))
+		if c.cfg.PromptLogin {
+			set("prompt", "login")
+		}
 	}
 	options = append(options, oauth2.S256ChallengeOption(r.CodeVerifier))
 	conf := oauth2.Config{

@@ -27,6 +27,10 @@ type Config struct {
 
 	TrustedAudiences []string // may stand in aud beside the client
 
+	ErrorsWithoutIss bool // error responses may lack the iss that is announced
+
+	PromptLogin bool // a request with max_age also has prompt=login
+
 	LogoutTypeJWT    bool // logout tokens may say that they are just a JWT
 	LogoutWithoutExp bool // logout tokens may lack exp; they count for two minutes then
 

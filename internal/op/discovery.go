@@ -6,6 +6,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -100,8 +102,15 @@ func (c *Client) discover(ctx context.Context) error {
 		return failed
 	}
 	next, err := c.fetchMetadata(ctx)
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Address = strings.TrimSuffix(c.cfg.Issuer, "/") + "/.well-known/openid-configuration"
+	}
 	notice, err := c.discovery.settle(next, err)
 	if notice.Event != "" {
+		notice.Hint = hintOf(err)
+		if notice.Event == event.ProviderReady {
+			notice.Hint = c.misfit(next)
+		}
 		c.cfg.Notify(notice)
 	}
 	return err
@@ -144,6 +153,34 @@ func unreachable(err error) *Error {
 		e.Hint = "check the issuer and whether this host reaches it"
 	}
 	return e
+}
+
+// hintOf returns the Hint of an *Error, or "".
+func hintOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Hint
+	}
+	return ""
+}
+
+// misfit says what the configuration has that the provider does not announce, or "".
+func (c *Client) misfit(m *Metadata) string {
+	for _, announced := range []struct {
+		what string
+		all  []string
+		ours []string
+	}{
+		{"signing algorithms", m.SigningAlgs, c.cfg.SigningAlgs},
+		{"authentication methods", m.TokenAuthMethods, []string{c.cfg.Auth.Method}},
+	} {
+		ours := func(s string) bool { return slices.Contains(announced.ours, s) }
+		if len(announced.all) > 0 && !slices.ContainsFunc(announced.all, ours) {
+			return "the provider announces the " + announced.what + " " +
+				bounded(strings.Join(announced.all, ", ")) + ", and configured is " +
+				strings.Join(announced.ours, ", ")
+		}
+	}
+	return ""
 }
 
 // settle records the outcome of an attempt. A Notice without Event says nothing.

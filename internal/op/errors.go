@@ -2,7 +2,9 @@ package op
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/oidcgate/oidcgate/internal/event"
 )
@@ -24,6 +26,13 @@ type Error struct {
 	// Refused is true when the token endpoint refused the request with a status of 400 and gave no
 	// error code (RFC 6749, 5.2, demands one).
 	Refused bool
+
+	// Address is what was asked, without a query, where metadata or keys could not be had.
+	Address string
+
+	// Description is the provider's error_description, short and escaped, without anything secret of
+	// the request that it quotes. It is for the log.
+	Description string
 
 	// Code is the OAuth error code, if the provider answered with one: a registered code or
 	// "other".
@@ -59,7 +68,8 @@ func (e *Error) NeedsInteraction() bool {
 	}
 	switch e.Code {
 	case "login_required", "interaction_required", "consent_required",
-		"account_selection_required":
+		"account_selection_required",
+		"invalid_request": // some want an id_token_hint with prompt=none (Core, 3.1.2.1)
 		return true
 	}
 	return false
@@ -74,6 +84,12 @@ func (e *Error) Error() string {
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}
+	if e.Address != "" {
+		text += ", at " + e.Address
+	}
+	if e.Description != "" {
+		text += ": " + strconv.Quote(e.Description)
+	}
 	return text
 }
 
@@ -83,6 +99,12 @@ func (e *Error) Unwrap() error { return e.Err }
 // invalid is the Error for an answer that breaks a rule.
 func invalid(reason event.Reason, text string) *Error {
 	return &Error{Reason: reason, Status: http.StatusBadGateway, Err: errors.New(text)}
+}
+
+// invalidf is invalid with a text that says what came and what was wanted. Words of the provider
+// must be [bounded].
+func invalidf(reason event.Reason, format string, args ...any) *Error {
+	return invalid(reason, fmt.Sprintf(format, args...))
 }
 
 // failure turns the error of a request into an Error: with the reason unreachable when no answer

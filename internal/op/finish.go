@@ -48,7 +48,7 @@ func (c *Client) Finish(
 	if err != nil {
 		return nil, err
 	}
-	if err := response.check(meta); err != nil {
+	if err := c.checkResponse(&response, meta); err != nil {
 		return nil, err
 	}
 	release, err := c.acquire(ctx)

@@ -350,12 +350,12 @@ func wantReason(t *testing.T, err error, reason string) *op.Error {
 }
 
 // checkSilent follows the causes of err: none may print a secret, a body or a
-// URL.
+// URL with a query.
 func checkSilent(t *testing.T, err error) {
 	t.Helper()
 	for ; err != nil; err = errors.Unwrap(err) {
 		printed := fmt.Sprintf("%v %+v %#v", err, err, err)
-		for _, secret := range []string{"hush", "://", "?", nonce, "eyJ"} {
+		for _, secret := range []string{"hush", "?", nonce, "eyJ"} {
 			if strings.Contains(printed, secret) {
 				t.Errorf("the error prints %q: %s", secret, printed)
 			}

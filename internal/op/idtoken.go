@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
@@ -58,8 +59,11 @@ func (c *Client) loginRules(want Expectation) func(claims.Object) error {
 		if err := checkSubject(id); err != nil {
 			return err
 		}
-		if len(want.ACRValues) > 0 && !slices.Contains(want.ACRValues, text(id, "acr")) {
-			return invalid(event.ReasonACR, "acr is none of those that were asked for")
+		if acr := text(id, "acr"); len(want.ACRValues) > 0 && !slices.Contains(want.ACRValues, acr) {
+			e := invalidf(event.ReasonACR, "acr is %q, want one of %q", bounded(acr), want.ACRValues)
+			e.Status = http.StatusForbidden
+			e.Hint = "the provider need not honour acr_values; have it ask this user for more"
+			return e
 		}
 		return c.checkAuthTime(id, want)
 	}
@@ -110,14 +114,17 @@ func checkSubject(id claims.Object) error {
 
 // checkParties checks who issued the token, for whom, and who asked for it.
 func (c *Client) checkParties(id claims.Object) error {
-	if text(id, "iss") != c.cfg.Issuer {
-		return invalid(event.ReasonIssuer, "iss is another issuer")
+	if iss := text(id, "iss"); iss != c.cfg.Issuer {
+		return invalidf(event.ReasonIssuer, "iss is %q, want %q", bounded(iss), c.cfg.Issuer)
 	}
 	if !c.isAudience(id) {
-		return invalid(event.ReasonAudience, "aud is not this client alone")
+		aud, _ := id.Get("aud")
+		return invalidf(event.ReasonAudience, "aud is %s, want %q alone",
+			bounded(string(aud.AppendJSON(nil))), c.cfg.ClientID)
 	}
 	if _, ok := id.Get("azp"); ok && text(id, "azp") != c.cfg.ClientID {
-		return invalid(event.ReasonAuthorizedParty, "azp is another client")
+		return invalidf(event.ReasonAuthorizedParty, "azp is %q, want %q",
+			bounded(text(id, "azp")), c.cfg.ClientID)
 	}
 	return nil
 }
@@ -201,11 +208,19 @@ func (c *Client) checkAuthTime(id claims.Object, want Expectation) error {
 		start = now
 	}
 	at, ok := date(id, "auth_time")
-	if !ok || at.After(now.Add(c.cfg.Leeway)) || at.Before(start.Add(-*want.MaxAge-c.cfg.Leeway)) {
-		return invalid(event.ReasonAuthTime,
-			"auth_time is missing, no number, in the future, or too long ago")
+	if ok && !at.After(now.Add(c.cfg.Leeway)) && !at.Before(start.Add(-*want.MaxAge-c.cfg.Leeway)) {
+		return nil
 	}
-	return nil
+	e := invalidf(event.ReasonAuthTime, "auth_time is missing, want one since %s",
+		start.Add(-*want.MaxAge).UTC().Format(time.RFC3339))
+	if ok {
+		e = invalidf(event.ReasonAuthTime, "auth_time is %s, want one since %s and not in the future",
+			at.UTC().Format(time.RFC3339), start.Add(-*want.MaxAge).UTC().Format(time.RFC3339))
+	}
+	e.Status = http.StatusForbidden
+	e.Hint = "the provider does not honour max_age; " +
+		"if it honours prompt=login, set Request.PromptLogin"
+	return e
 }
 
 // checkAccessTokenHash checks that the access token came with this ID Token, if the ID Token has an

@@ -2,6 +2,7 @@ package op
 
 import (
 	"encoding/base64"
+	"errors"
 	"slices"
 	"strings"
 
@@ -73,7 +74,13 @@ func (c *Client) parseCompact(kind *tokenKind, raw string) (*compactToken, error
 func headerOf(raw string) (claims.Object, error) {
 	parts := strings.Split(raw, ".")
 	if len(parts) != 3 {
-		return "", invalid(event.ReasonIDTokenMalformed, "the token does not have three parts")
+		e := invalid(event.ReasonIDTokenMalformed, "the token does not have three parts")
+		if len(parts) == 5 { // RFC 7516, 7.1
+			e.Err = errors.New("the token is encrypted")
+			e.Hint = "have the provider send this client tokens that are signed only " +
+				"(no id_token_encrypted_response_alg)"
+		}
+		return "", e
 	}
 	var header []byte
 	for i, part := range parts {
@@ -105,10 +112,14 @@ func checkHeader(header claims.Object, algs []string) (alg string, err error) {
 	v, _ := header.Get("alg")
 	alg, _ = v.Str()
 	if !slices.Contains(algs, alg) {
-		e := invalid(event.ReasonAlg, "the token's alg is not one of those that were agreed on")
-		if Asymmetric(alg) {
-			e.Hint = "the token is signed with " + alg +
-				": if that is what the provider was registered for, set SigningAlgs"
+		e := invalidf(event.ReasonAlg, "the token's alg is %q, want one of %q", bounded(alg), algs)
+		switch {
+		case Asymmetric(alg):
+			e.Hint = "if " + alg + " is what the provider was registered for, set " +
+				"Verification.SigningAlgs"
+		default:
+			e.Hint = "have the provider sign ID Tokens for this client with one of those " +
+				"(id_token_signed_response_alg)"
 		}
 		return "", e
 	}

@@ -227,7 +227,10 @@ func (c *Client) fetchKeys(ctx context.Context) error {
 	c.keys.settle(set, err)
 	notice := Notice{Event: event.JWKSRefreshed}
 	if err != nil {
-		notice = Notice{Event: event.JWKSRefreshFailed, Reason: event.ReasonJWKSUnavailable, Err: err}
+		notice = Notice{
+			Event: event.JWKSRefreshFailed, Reason: event.ReasonJWKSUnavailable,
+			Err: err, Hint: hintOf(err),
+		}
 	}
 	c.cfg.Notify(notice)
 	return err
@@ -258,7 +261,12 @@ func (c *Client) requestKeys(ctx context.Context) (*keySet, error) {
 		set, err = c.readKeys(a)
 	}
 	if err != nil {
-		return nil, failure(err, event.ReasonJWKSUnavailable, event.ReasonJWKSUnavailable)
+		e := failure(err, event.ReasonJWKSUnavailable, event.ReasonJWKSUnavailable)
+		e.Address, _, _ = strings.Cut(meta.JWKS, "?")
+		if e.Hint == "" {
+			e.Hint = "check whether this host reaches the provider's jwks_uri"
+		}
+		return nil, e
 	}
 	return set, nil
 }

@@ -7,4 +7,5 @@ type Notice struct {
 	Event  event.Type
 	Reason event.Reason // when something went wrong
 	Err    error        // the cause, when something went wrong
+	Hint   string       // what an operator can do; may be empty
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/event"
 )
@@ -14,12 +16,13 @@ import (
 type Response struct {
 	State string
 
-	code      string
-	issuer    string
-	errorCode string
-	hasIssuer bool
-	hasError  bool
-	hasTokens bool // it has tokens or a response object, as no response of the code flow has
+	code        string
+	issuer      string
+	errorCode   string
+	description string // of the error, in the provider's words
+	hasIssuer   bool
+	hasError    bool
+	hasTokens   bool // it has tokens or a response object, as no response of the code flow has
 }
 
 const (
@@ -28,8 +31,9 @@ const (
 )
 
 // ReadResponse reads an authorization response from a query. It refuses a response in which a
-// parameter stands twice, because two readers would see two different responses (RFC 6749,
-// 3.1). Every failure is an *Error with status 400.
+// parameter stands twice with different values, because two readers would see two different
+// responses (RFC 6749, 3.1). Some providers repeat an equal value, which every reader reads alike.
+// Every failure is an *Error with status 400.
 func ReadResponse(rawQuery string) (Response, error) {
 	if len(rawQuery) > maxResponse {
 		return Response{}, badResponse(event.ReasonResponseInvalid, "%d bytes long", len(rawQuery))
@@ -39,22 +43,39 @@ func ReadResponse(rawQuery string) (Response, error) {
 		return Response{}, badResponse(event.ReasonResponseInvalid, "not a query")
 	}
 	for _, name := range responseParameters {
-		if n := len(q[name]); n > 1 {
-			return Response{}, badResponse(event.ReasonDuplicateParameter, "%s appears %d times", name, n)
+		if different := slices.Compact(q[name]); len(different) > 1 {
+			return Response{}, badResponse(event.ReasonDuplicateParameter,
+				"%s appears with different values", name)
 		}
 	}
 	if n := len(q.Get("code")); n > maxCode {
 		return Response{}, badResponse(event.ReasonResponseInvalid, "a code of %d bytes", n)
 	}
+	if !isVisible(q.Get("code")) {
+		return Response{}, badResponse(event.ReasonResponseInvalid,
+			"a code with bytes that no code has (RFC 6749, A.11)")
+	}
 	return Response{
-		State:     q.Get("state"),
-		code:      q.Get("code"),
-		issuer:    q.Get("iss"),
-		errorCode: q.Get("error"),
-		hasIssuer: q.Has("iss"),
-		hasError:  q.Has("error"),
-		hasTokens: q.Has("response") || q.Has("id_token") || q.Has("access_token"),
+		State:       q.Get("state"),
+		code:        q.Get("code"),
+		issuer:      q.Get("iss"),
+		errorCode:   q.Get("error"),
+		description: q.Get("error_description"),
+		hasIssuer:   q.Has("iss"),
+		hasError:    q.Has("error"),
+		hasTokens:   q.Has("response") || q.Has("id_token") || q.Has("access_token"),
 	}, nil
+}
+
+// isVisible reports whether s has only the characters that a code may have: visible ASCII and
+// space.
+func isVisible(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // responseParameters are the parameters of authorization responses that stand there at most
@@ -74,25 +95,32 @@ func badResponse(reason event.Reason, format string, args ...any) *Error {
 	}
 }
 
-// check returns why a response cannot be followed by a token request, or nil. Whose response it
-// is decides first: what another provider says, good news or bad, is not looked at.
-func (r *Response) check(meta Metadata) error {
-	if err := r.checkIssuer(meta); err != nil {
+// checkResponse returns why a response cannot be followed by a token request, or nil. Whose
+// response it is decides first: what another provider says, good news or bad, is not looked at.
+func (c *Client) checkResponse(r *Response, meta Metadata) error {
+	tolerant := c.cfg.ErrorsWithoutIss && r.hasError && r.code == ""
+	if err := r.checkIssuer(meta, tolerant); err != nil {
 		return err
 	}
 	return r.checkShape()
 }
 
 // checkIssuer checks the iss parameter (RFC 9207, 2.4). It keeps a provider that an attacker
-// runs from having the code of another redeemed by us, or ours by it: the mix-up attack.
-func (r *Response) checkIssuer(meta Metadata) error {
+// runs from having the code of another redeemed by us, or ours by it: the mix-up attack. tolerant
+// is true for an error response that may lack iss: it brings no code.
+func (r *Response) checkIssuer(meta Metadata, tolerant bool) error {
 	e := &Error{Status: http.StatusBadRequest, Stage: StageResponse}
 	switch {
 	case r.hasIssuer && r.issuer != meta.Issuer:
 		e.Reason = event.ReasonIssMismatch
+		e.Err = fmt.Errorf("iss is %.200q, want %q", r.issuer, meta.Issuer)
 		return e
-	case !r.hasIssuer && meta.IssParameter:
+	case !r.hasIssuer && meta.IssParameter && !tolerant:
 		e.Reason = event.ReasonIssMissing
+		if r.hasError {
+			e.Hint = "the provider announces iss and leaves it out of an error response; if all its " +
+				"error responses are like that, set Verification.ErrorsWithoutIss"
+		}
 		return e
 	}
 	return nil
@@ -106,7 +134,7 @@ func (r *Response) checkShape() error {
 	case r.code != "" && r.hasError:
 		return badResponse(event.ReasonResponseInvalid, "both a code and an error")
 	case r.errorCode != "":
-		return authorizationError(r.errorCode)
+		return authorizationError(r.errorCode, r.description)
 	case r.code == "":
 		return badResponse(event.ReasonResponseInvalid, "neither a code nor an error")
 	}
@@ -130,18 +158,41 @@ var authorizationErrors = map[string]int{
 }
 
 // authorizationError is the Error for a response in order that brings an error. A code that is
-// not registered becomes "other", so that a stranger cannot write into logs and pages.
-func authorizationError(code string) *Error {
+// not registered becomes "other", so that a stranger cannot write into logs and pages. The
+// description is for the log alone.
+func authorizationError(code, description string) *Error {
 	status, registered := authorizationErrors[code]
 	if !registered {
 		code, status = "other", http.StatusBadGateway
 	}
-	return &Error{
-		Reason: event.ReasonProviderError + event.Reason(code),
-		Status: status,
-		Stage:  StageResponse,
-		Code:   code,
+	e := &Error{
+		Reason:      event.ReasonProviderError + event.Reason(code),
+		Status:      status,
+		Stage:       StageResponse,
+		Code:        code,
+		Description: bounded(description),
 		Hint: "the provider refused the authorization request: check the redirect URI, the scopes " +
 			"and who may use this client there",
 	}
+	switch code {
+	case "access_denied", "consent_required":
+		e.Hint = "the user refused, or may not use this client at the provider"
+	case "invalid_scope":
+		e.Hint = "check which scopes this client may ask for at the provider"
+	}
+	return e
+}
+
+// maxDescription is how much of a provider's words is kept for the log.
+const maxDescription = 200
+
+// bounded returns a short text with nothing in it but visible ASCII, so that it forges no log line.
+func bounded(s string) string {
+	s = s[:min(len(s), maxDescription)]
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
 }

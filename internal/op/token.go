@@ -2,11 +2,13 @@ package op
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,6 +78,13 @@ func (c *Client) requestTokens(ctx context.Context, form url.Values) (*Tokens, e
 		tokens, err = readTokens(a)
 		return err
 	})
+	if e, ok := errors.AsType[*Error](err); ok && e.Description != "" {
+		secret, _ := c.cfg.Auth.secret(ctx)
+		e.Description = bounded(withoutValues(e.Description, form, url.Values{"": {secret}}))
+	}
+	if e, ok := errors.AsType[*Error](err); ok && e.Hint == hintClient {
+		e.Hint = c.clientHint(ctx, meta)
+	}
 	if err != nil {
 		return nil, failure(err, event.ReasonTokenEndpointUnreachable, event.ReasonTokenResponseInvalid)
 	}
@@ -87,9 +96,12 @@ func (c *Client) requestTokens(ctx context.Context, form url.Values) (*Tokens, e
 func readTokens(a answer) (*Tokens, error) {
 	doc, err := claims.Parse(a.body)
 	isJSON := err == nil && HasMediaType(a.header, "application/json")
-	if code, ok := doc.Get("error"); ok || a.status >= 400 {
+	code, ok := doc.Get("error")
+	if ok && code.Kind() != claims.Null || a.status >= 400 {
 		oauthCode, _ := code.Str()
-		return nil, tokenEndpointError(a.status, oauthCode)
+		e := tokenEndpointError(a.status, oauthCode)
+		e.Description = text(doc, "error_description")
+		return nil, e
 	}
 	if a.status != http.StatusOK {
 		return nil, statusFault(a.status)
@@ -173,8 +185,43 @@ func tokenEndpointError(status int, code string) *Error {
 		}
 	default:
 		e.Code = "other"
+		e.Hint = hintClient // some providers have codes of their own for a wrong secret
 	}
 	return e
+}
+
+// withoutValues returns a text of the provider without what it quotes of a request: the code, a
+// token, the client's secret.
+func withoutValues(s string, forms ...url.Values) string {
+	for _, form := range forms {
+		for _, values := range form {
+			for _, v := range values {
+				if len(v) >= minSecret {
+					s = strings.NewReplacer(v, "...", url.QueryEscape(v), "...").Replace(s)
+				}
+			}
+		}
+	}
+	return s
+}
+
+// minSecret is the length of a value that could be secret. Shorter ones, such as a grant type's
+// word, stay readable.
+const minSecret = 4
+
+// clientHint says what may be wrong when the provider refuses the client.
+func (c *Client) clientHint(ctx context.Context, meta Metadata) string {
+	method := c.cfg.Auth.Method
+	if len(meta.TokenAuthMethods) > 0 && !slices.Contains(meta.TokenAuthMethods, method) {
+		return "the provider refused the client: it announces the authentication methods " +
+			bounded(strings.Join(meta.TokenAuthMethods, ", ")) + ", and " + method + " is configured"
+	}
+	if secret, _ := c.cfg.Auth.secret(ctx); method == AuthBasic &&
+		(url.QueryEscape(secret) != secret || url.QueryEscape(c.cfg.ClientID) != c.cfg.ClientID) {
+		return hintClient + "; id or secret have characters that client_secret_basic encodes (RFC " +
+			"6749, 2.3.1), which some providers do not decode: try client_secret_post"
+	}
+	return hintClient
 }
 
 const (

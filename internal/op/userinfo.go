@@ -46,7 +46,7 @@ func (c *Client) askUserinfo(
 		if required {
 			return "", e
 		}
-		c.cfg.Notify(Notice{Event: event.UserinfoFailed, Reason: e.Reason, Err: e})
+		c.cfg.Notify(Notice{Event: event.UserinfoFailed, Reason: e.Reason, Err: e, Hint: e.Hint})
 		return "", nil
 	}
 	info, err := c.readUserinfo(ctx, a)

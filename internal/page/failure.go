@@ -28,7 +28,14 @@ func LoginFailed(status int, reason event.Reason) (title, text string) {
 	case reason == event.ReasonLoopSessionLost:
 		return "You cannot stay signed in", "You logged in several times, and each time your session " +
 			"was gone at once. This is a fault of this site; please tell us the reference."
-	case reason == event.ReasonProviderError+"access_denied": // "op_error:access_denied"
+	case reason == event.ReasonAuthTime:
+		return "A fresh login is needed", "This page asks for a login just now, and the login service " +
+			"did not say that there was one. Log out there first, or tell us the reference."
+	case reason == event.ReasonACR:
+		return "A stronger login is needed", "This page asks for a stronger login than the login " +
+			"service gave. Set up a second factor there, or tell us the reference."
+	case reason == event.ReasonProviderError+"access_denied", // "op_error:access_denied"
+		reason == event.ReasonProviderError+"consent_required":
 		return "Login cancelled", "The login was cancelled, or your account may not use this service."
 	case reason == event.ReasonStoreError:
 		return "Please try again", "We cannot complete logins at the moment. Try again shortly."
