@@ -615,6 +615,35 @@ func TestBrowserLeavesDuringTheCallback(t *testing.T) {
 	})
 }
 
+// One list says which claims are the ID Token's own: for userinfo, for OnLogin, and for a re-read.
+func TestProtocolClaims(t *testing.T) {
+	names := []string{
+		"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "azp", "nonce", "auth_time", "acr", "amr", "sid",
+		"at_hash", "c_hash", "session_expiry", "events",
+	}
+	t.Run("C079 OnLogin sets and drops none of the claims that userinfo cannot state", func(t *testing.T) {
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+				for _, name := range names {
+					if l.Set(name, "x") == nil {
+						t.Errorf("%s was set", name)
+					}
+				}
+				l.Drop(names...)
+				if jti, _ := l.Identity().ClaimString("jti"); jti != "the-login" {
+					t.Errorf("jti %q after Drop", jti)
+				}
+				return l.Set("plan", "gold")
+			}
+		})
+		w.op.EveryIDToken(func(t *oidcgatetest.JWT) { t.Claims["jti"] = "the-login" })
+		w.login()
+		if got := w.subject(); got != "alice" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
+}
+
 func TestOnLoginRefuses(t *testing.T) {
 	tests := []struct {
 		name   string

@@ -43,7 +43,7 @@ func (l *Login) Drop(names ...string) {
 	for _, name := range names {
 		dropped[name] = true
 	}
-	keep := func(name string) bool { return !dropped[name] || session.IsProtocolClaim(name) }
+	keep := func(name string) bool { return !dropped[name] || claims.IsProtocol(name) }
 	l.change(func(r *session.Identity) {
 		r.IDToken, r.Userinfo = r.IDToken.Filter(keep), r.Userinfo.Filter(keep)
 		r.Application = r.Application.Filter(keep)
@@ -61,7 +61,7 @@ func (l *Login) SetLabel(label string) {
 // provider: for example three thousand groups by the few that the application uses. Set fails for
 // claims of the protocol and for values that encoding/json cannot write.
 func (l *Login) Set(name string, value any) error {
-	if session.IsProtocolClaim(name) {
+	if claims.IsProtocol(name) {
 		return fmt.Errorf("oidcgate: claim %q is the protocol's and cannot be set", name)
 	}
 	v, err := claims.Of(value)

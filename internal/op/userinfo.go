@@ -58,7 +58,7 @@ func (c *Client) askUserinfo(
 	if got := text(info, "sub"); subject == "" || got != subject {
 		return "", invalid(event.ReasonUserinfoSubject, "the userinfo response is about another user")
 	}
-	return info.Filter(mayComeFromUserinfo), nil
+	return info.Filter(func(name string) bool { return !claims.IsProtocol(name) }), nil
 }
 
 // saysInvalidToken reports whether the answer has the error code of an access token that has
@@ -137,15 +137,4 @@ func (c *Client) readSignedUserinfo(ctx context.Context, raw string) (claims.Obj
 func userinfoError(err error) *Error {
 	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
 	return &Error{Reason: event.ReasonUserinfoError, Status: e.Status, Hint: e.Hint, Err: e}
-}
-
-// mayComeFromUserinfo reports whether a claim is one that userinfo may add. Only the ID Token says
-// who the user is, how and when they logged in, and for which client.
-func mayComeFromUserinfo(name string) bool {
-	switch name {
-	case "iss", "aud", "sub", "sid", "nonce", "auth_time", "acr", "amr", "azp",
-		"exp", "iat", "nbf", "jti", "at_hash", "c_hash", "events", "session_expiry":
-		return false
-	}
-	return true
 }

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -73,16 +72,6 @@ func dateMember(o claims.Object, name string) time.Time {
 	return t
 }
 
-// protocolClaims belong to the ID Token of the login. The gate reads them, and nobody may replace
-// or drop them.
-var protocolClaims = []string{
-	"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "auth_time", "acr", "amr", "sid",
-	"at_hash", "c_hash", "session_expiry",
-}
-
-// IsProtocolClaim reports whether a claim belongs to the ID Token of the login.
-func IsProtocolClaim(name string) bool { return slices.Contains(protocolClaims, name) }
-
 // renewed returns the identity with claims that were read again. What the application made of the
 // old claims is dropped, so that nothing of it outlives its reason. What the protocol says of the
 // login, such as when and how the user authenticated, stays. Without an ID Token the other claims
@@ -96,8 +85,8 @@ func (id Identity) renewed(idToken claims.Object, userinfo *claims.Object) Ident
 	if idToken == "" {
 		return id
 	}
-	old := id.IDToken.Filter(IsProtocolClaim)
-	id.IDToken = old + idToken.Filter(func(name string) bool { return !IsProtocolClaim(name) })
+	old := id.IDToken.Filter(claims.IsProtocol)
+	id.IDToken = old + idToken.Filter(func(name string) bool { return !claims.IsProtocol(name) })
 	return id
 }
 
