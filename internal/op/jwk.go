@@ -17,6 +17,7 @@ import (
 // keySet is one loaded set of keys. It never changes.
 type keySet struct {
 	keys     []jose.JSONWebKey
+	load     int       // the number of the load that brought them
 	expires  time.Time // they are loaded again then
 	unusable time.Time // when they could not be loaded again until then, they count no longer
 }

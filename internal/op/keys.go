@@ -52,6 +52,7 @@ type keys struct {
 	mu     sync.Mutex
 	set    *keySet // the last good; nil before the first
 	failed error   // of the last load, nil if it was good
+	begun  int     // how many loads have begun
 	loads  [sources]bucket
 	told   time.Time // when it was last told that a load was refused
 }
@@ -75,27 +76,32 @@ func (b *bucket) take(now time.Time) bool {
 
 // verify returns the payload of a token that one of the provider's keys signed. When none of the
 // keys at hand did, the keys are loaded again, if the limit on loads allows it, and tried once
-// more: providers rotate their keys (OpenID Connect Core, 10.1.1).
+// more: providers rotate their keys (OpenID Connect Core, 10.1.1). A load that was under way when
+// the token came may bring the keys from before the rotation, and another one follows it.
 //
 // A token from anybody is not refused before the keys were loaded: while that cannot be done it may
 // be genuine, and its sender should try again. It waits for nothing when a key at hand signed it.
 func (c *Client) verify(ctx context.Context, t *compactToken, from source) ([]byte, error) {
+	before := c.keys.loadsBegun()
 	set, err := c.currentKeys(ctx, from)
 	if err != nil {
 		return nil, err
 	}
 	payload, err := set.verify(t)
-	if err == nil {
-		return payload, nil
+	for current := false; err != nil && !current; current = set.load > before {
+		notLoaded := c.loadKeys(ctx, set, from)
+		newer := c.keys.now()
+		switch {
+		case newer != set:
+			set = newer
+			payload, err = set.verify(t)
+		case from == fromAnybody:
+			return nil, keysUnavailable(notLoaded)
+		default:
+			return nil, err // that the load failed was notified
+		}
 	}
-	notLoaded := c.loadKeys(ctx, set, from)
-	switch newer := c.keys.now(); {
-	case newer != set:
-		return newer.verify(t)
-	case from == fromAnybody:
-		return nil, keysUnavailable(notLoaded)
-	}
-	return nil, err // that the load failed was notified
+	return payload, err
 }
 
 // currentKeys returns the keys. It loads them first when there are none or they are too old. When
@@ -121,7 +127,7 @@ func (c *Client) currentKeys(ctx context.Context, from source) (*keySet, error) 
 // It is a copy, because all who waited for the load got the same err.
 func keysUnavailable(err error) *Error {
 	e := *failure(err, event.ReasonJWKSUnavailable, event.ReasonJWKSUnavailable)
-	if e.Hint == "" && e.Reason == event.ReasonJWKSUnavailable {
+	if e.Hint == "" && e.Reason == event.ReasonJWKSUnavailable && err != errThrottled {
 		e.Hint = "the provider's keys cannot be loaded: " +
 			"check its jwks_uri and whether this host reaches it"
 	}
@@ -132,6 +138,13 @@ func (k *keys) now() *keySet {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.set
+}
+
+// loadsBegun returns how many loads have begun.
+func (k *keys) loadsBegun() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.begun
 }
 
 // loadKeys loads the keys, unless another caller has replaced set already, or too many loads were
@@ -197,6 +210,7 @@ func (c *Client) startLoad(
 	if !k.loads[from].take(time.Now()) {
 		return nil, false
 	}
+	k.begun++
 	return k.flight.start(ctx, c.cfg.Timeout, c.fetchKeys), true
 }
 
@@ -241,6 +255,7 @@ func (k *keys) settle(set *keySet, err error) {
 	defer k.mu.Unlock()
 	k.failed = err
 	if err == nil {
+		set.load = k.begun
 		k.set = set
 	}
 }

@@ -401,6 +401,22 @@ func TestKeyLoadsOfStrangers(t *testing.T) {
 		o.set("jwks", newKeys())
 		wantReason(t, verify(t, c, rotated()), "")
 	})
+	inBubble(t, "C009 C010 nor does a load that a junk logout token began just before the rotation stand for that of the login", func(t *testing.T) {
+		o := newOP()
+		c := o.client()
+		wantReason(t, verify(t, c, goodToken()), "")
+		old := answerJSON(keySet(jwk(rsaKey().Public(), "k1")))
+		o.set("jwks", func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(2 * time.Second)
+			old(w, r)
+		})
+		var junk sync.WaitGroup
+		junk.Go(func() { judge(t, c, stranger("junk")) })
+		time.Sleep(time.Second)
+		o.set("jwks", newKeys())
+		wantReason(t, verify(t, c, rotated()), "")
+		junk.Wait()
+	})
 	inBubble(t, "C010 junk logout tokens cause two loads, and one for every half minute", func(t *testing.T) {
 		o := newOP()
 		c := o.client()
@@ -423,8 +439,8 @@ func TestKeyLoadsOfStrangers(t *testing.T) {
 			judge(t, c, stranger("junk"))
 		}
 		o.set("jwks", newKeys())
-		if e := wantReason(t, judge(t, c, genuine), "jwks_unavailable"); e.Status != http.StatusServiceUnavailable {
-			t.Errorf("status %d, want 503", e.Status)
+		if e := wantReason(t, judge(t, c, genuine), "jwks_unavailable"); e.Status != http.StatusServiceUnavailable || e.Hint != "" {
+			t.Errorf("status %d with the hint %q, want 503 and no hint: the keys are well", e.Status, e.Hint)
 		}
 		time.Sleep(30 * time.Second)
 		wantReason(t, judge(t, c, genuine), "")
