@@ -36,6 +36,7 @@ func (c *Client) verifyIDToken(
 	}
 	for _, check := range []func(claims.Object) error{
 		c.checkTimes,
+		c.checkFresh,
 		checkSessionExpiry,
 		rules,
 		func(id claims.Object) error { return checkAccessTokenHash(id, token.alg, accessToken) },
@@ -150,24 +151,26 @@ func (c *Client) isAudience(id claims.Object) bool {
 	return len(list) == 1 || text(id, "azp") == c.cfg.ClientID
 }
 
-// checkTimes checks exp, iat and nbf, with the leeway for clocks that differ. That exp is there is
-// a matter of the token's kind.
-func (c *Client) checkTimes(id claims.Object) error {
+// checkTimes checks those of exp, iat and nbf that the token has, with the leeway for clocks that
+// differ. Its kind says which of them it must have.
+func (c *Client) checkTimes(doc claims.Object) error {
 	now, leeway := time.Now(), c.cfg.Leeway
-	if _, ok := id.Get("exp"); ok {
-		if exp, ok := date(id, "exp"); !ok || !now.Before(exp.Add(leeway)) {
-			return invalid(event.ReasonExpiry, "exp is no number, or past")
-		}
+	if at, there, ok := dateIfAny(doc, "exp"); there && (!ok || !now.Before(at.Add(leeway))) {
+		return invalid(event.ReasonExpiry, "exp is no number, or past")
 	}
-	iat, ok := date(id, "iat")
-	if !ok || iat.After(now.Add(leeway)) || iat.Before(now.Add(-freshness-leeway)) {
-		return invalid(event.ReasonIssuedAt, "iat is missing, no number, in the future, or long ago")
+	if at, there, ok := dateIfAny(doc, "iat"); there && (!ok || at.After(now.Add(leeway))) {
+		return invalid(event.ReasonIssuedAt, "iat is no number, or in the future")
 	}
-	if _, ok := id.Get("nbf"); !ok {
-		return nil
-	}
-	if nbf, ok := date(id, "nbf"); !ok || nbf.After(now.Add(leeway)) {
+	if at, there, ok := dateIfAny(doc, "nbf"); there && (!ok || at.After(now.Add(leeway))) {
 		return invalid(event.ReasonNotBefore, "nbf is no number, or in the future")
+	}
+	return nil
+}
+
+// checkFresh checks that the token was issued a short time ago.
+func (c *Client) checkFresh(doc claims.Object) error {
+	if iat, _ := date(doc, "iat"); iat.Before(time.Now().Add(-freshness - c.cfg.Leeway)) {
+		return invalid(event.ReasonIssuedAt, "iat is long ago")
 	}
 	return nil
 }
@@ -275,6 +278,13 @@ func text(o claims.Object, name string) string {
 func date(o claims.Object, name string) (time.Time, bool) {
 	v, _ := o.Get(name)
 	return v.Time()
+}
+
+// dateIfAny is date for a claim that may be absent.
+func dateIfAny(o claims.Object, name string) (at time.Time, there, ok bool) {
+	v, there := o.Get(name)
+	at, ok = v.Time()
+	return at, there, ok
 }
 
 func equal(a, b string) bool {

@@ -80,7 +80,8 @@ var tokenKinds = [...]tokenKind{
 		maxSize:  maxTokenSize,
 		required: []string{"iss", "sub", "aud"},
 		// Some providers add exp and iat, so what tells an ID Token are the claims that bind it to
-		// a login: every ID Token of a login has a nonce.
+		// a login: every ID Token of a login has a nonce. One of a refresh that has neither nonce
+		// nor hash looks like a response with times. It is about the same user, and of now.
 		forbidden: []string{"nonce", "at_hash", "c_hash", "s_hash", "events"},
 	},
 	logoutToken: {

@@ -2,6 +2,7 @@ package op_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/op"
 )
@@ -75,4 +76,60 @@ func TestTokenKinds(t *testing.T) {
 			})
 		}
 	}
+}
+
+// refreshedIdentity is the payload of an ID Token that a refresh brings: it needs no nonce (OpenID
+// Connect Core, 12.2).
+func refreshedIdentity(changes map[string]any) map[string]any {
+	return changed(identity(map[string]any{"nonce": nil, "at_hash": halfHash("at-1")}), changes)
+}
+
+func signedUserinfo(changes map[string]any) map[string]any {
+	return changed(userinfo(map[string]any{"iss": issuer, "aud": clientID}), changes)
+}
+
+// A token from which a claim was taken that its kind must have, or to which one was added that it
+// must not have, is taken nowhere.
+func TestClaimsOfKinds(t *testing.T) {
+	add := func(name string, value any) map[string]any { return map[string]any{name: value} }
+	drop := func(name string) map[string]any { return map[string]any{name: nil} }
+	for _, row := range []struct {
+		name, place, reason string
+		claims              map[string]any
+	}{
+		{"C066 an ID Token without sub", "ID Token", "sub", identity(drop("sub"))},
+		{"C058 an ID Token without iss", "ID Token", "iss_claim", identity(drop("iss"))},
+		{"C059 an ID Token without aud", "ID Token", "aud", identity(drop("aud"))},
+		{"C062 an ID Token without exp", "ID Token", "exp", identity(drop("exp"))},
+		{"C063 an ID Token without iat", "ID Token", "iat", identity(drop("iat"))},
+		{"C065 an ID Token without nonce", "ID Token", "nonce", identity(drop("nonce"))},
+		{"C068 an ID Token with events", "ID Token", "typ", identity(add("events", map[string]any{}))},
+		{"C068 an ID Token with events null", "ID Token", "typ", identity(add("events", null))},
+		{"C081 a refreshed ID Token without sub", "ID Token of a refresh", "sub", refreshedIdentity(drop("sub"))},
+		{"C081 a refreshed ID Token without exp", "ID Token of a refresh", "exp", refreshedIdentity(drop("exp"))},
+		{"C081 a refreshed ID Token without iat", "ID Token of a refresh", "iat", refreshedIdentity(drop("iat"))},
+		{"C081 a refreshed ID Token with events", "ID Token of a refresh", "typ", refreshedIdentity(add("events", map[string]any{}))},
+		{"C077 userinfo with a nonce", "userinfo response", "userinfo_error", signedUserinfo(add("nonce", nonce))},
+		{"C077 userinfo with at_hash", "userinfo response", "userinfo_error", signedUserinfo(add("at_hash", "x"))},
+		{"C077 userinfo with c_hash", "userinfo response", "userinfo_error", signedUserinfo(add("c_hash", "x"))},
+		{"C077 userinfo with events", "userinfo response", "userinfo_error", signedUserinfo(add("events", map[string]any{}))},
+		{"C077 userinfo whose exp is past", "userinfo response", "userinfo_error", signedUserinfo(add("exp", 1))},
+		{"C077 userinfo whose exp is no number", "userinfo response", "userinfo_error", signedUserinfo(add("exp", "x"))},
+		{"C077 userinfo that is not valid yet", "userinfo response", "userinfo_error",
+			signedUserinfo(add("nbf", time.Now().Add(time.Hour).Unix()))},
+		{"C122 a logout token with a nonce", "logout token", "typ", logout(add("nonce", nonce))},
+		{"C122 a logout token without events", "logout token", "events", logout(drop("events"))},
+		{"C122 a logout token without jti", "logout token", "jti", logout(drop("jti"))},
+		{"C122 a logout token without iat", "logout token", "iat", logout(drop("iat"))},
+		{"C122 a logout token without exp", "logout token", "exp", logout(drop("exp"))},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			wantReason(t, tokenEndpoints()[row.place](t, newOP(), signed(goodHeader, encode(row.claims))), row.reason)
+		})
+	}
+	t.Run("C077 userinfo with times, as some providers have them", func(t *testing.T) {
+		now := time.Now().Unix()
+		raw := signed(goodHeader, encode(signedUserinfo(map[string]any{"iat": now, "exp": now + 300, "auth_time": now})))
+		wantReason(t, tokenEndpoints()["userinfo response"](t, newOP(), raw), "")
+	})
 }

@@ -64,6 +64,9 @@ func (c *Client) checkLogoutToken(doc claims.Object) error {
 	if err := c.checkTimes(doc); err != nil {
 		return err
 	}
+	if err := c.checkFresh(doc); err != nil {
+		return err
+	}
 	expires := logoutExpiry(doc)
 	if !time.Now().Before(expires.Add(c.cfg.Leeway)) {
 		return invalid(event.ReasonIssuedAt, "a token without exp was issued too long ago")

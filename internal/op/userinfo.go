@@ -125,9 +125,13 @@ func (c *Client) readUserinfo(ctx context.Context, a answer) (claims.Object, err
 
 // readSignedUserinfo reads a signed response. It must name this provider and only this client.
 // Otherwise a token that the provider signed for another client would be accepted (Core, 5.3.2).
+// If it has times, it must be valid now (RFC 7519, 4.1.4).
 func (c *Client) readSignedUserinfo(ctx context.Context, raw string) (claims.Object, error) {
 	token, err := c.open(ctx, userinfoResponse, raw)
 	if err != nil {
+		return "", userinfoError(err)
+	}
+	if err := c.checkTimes(token.claims); err != nil {
 		return "", userinfoError(err)
 	}
 	return token.claims, nil
