@@ -2,6 +2,7 @@ package oidcgate_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,9 @@ func TestSessionExpiry(t *testing.T) {
 		})
 		a := f.get(f.callbackURL("/app"))
 		f.denied(a, http.StatusBadGateway, "session_expiry")
+		if e := f.reported(oidcgate.EventLoginFailed); !strings.Contains(e[0].Hint, "milliseconds") {
+			t.Errorf("the hint is %q", e[0].Hint)
+		}
 		if f.op.Count(oidcgatetest.Authorization) != 1 {
 			t.Error("the browser goes round")
 		}

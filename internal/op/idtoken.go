@@ -175,9 +175,6 @@ func (c *Client) checkFresh(doc claims.Object) error {
 	return nil
 }
 
-// latestDate is the last second that has a year of four digits. A time in milliseconds is later.
-const latestDate = 253402300799
-
 // checkSessionExpiry checks when the provider wants the session to end, if the token says so
 // (OpenID Connect Enterprise Extensions, session_expiry).
 func checkSessionExpiry(id claims.Object) error {
@@ -186,14 +183,12 @@ func checkSessionExpiry(id claims.Object) error {
 		return nil
 	}
 	end, ok := v.Time()
-	e := invalid(event.ReasonSessionExpiry, "session_expiry is no number of seconds, or past")
-	switch {
-	case !ok:
-	case end.Unix() > latestDate:
-		e.Hint = "session_expiry is a time in milliseconds; the provider must send seconds"
-	case end.After(time.Now()):
+	if ok && end.After(time.Now()) {
 		return nil
-	default:
+	}
+	e := invalid(event.ReasonSessionExpiry, "session_expiry is no number of seconds, or past")
+	e.Hint = "the provider must send session_expiry as a JSON number of seconds, not of milliseconds"
+	if ok {
 		e.Hint = "the session was over at the provider before it began here; compare the clocks"
 	}
 	return e

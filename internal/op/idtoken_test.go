@@ -98,6 +98,29 @@ func TestVerifyIDTokenClaims(t *testing.T) {
 	}
 }
 
+func TestSessionExpiryHint(t *testing.T) {
+	now := time.Now().Unix()
+	c := newOP().client()
+	for _, row := range []struct {
+		name string
+		end  any
+		hint string
+	}{
+		{"C105 past", now - 1, "compare the clocks"},
+		{"C105 in milliseconds", (now + 3600) * 1000, "milliseconds"},
+		{"C105 in milliseconds, with a fraction", float64(now+3600)*1000 + 0.5, "milliseconds"},
+		{"C105 a string", fmt.Sprint(now + 3600), "JSON number of seconds"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			raw := signed(goodHeader, encode(identity(map[string]any{"session_expiry": row.end})))
+			_, err := c.VerifyIDToken(t.Context(), raw, "at-1", op.Expectation{Nonce: nonce})
+			if e := wantReason(t, err, "session_expiry"); e != nil && !strings.Contains(e.Hint, row.hint) {
+				t.Errorf("the hint is %q, want %q in it", e.Hint, row.hint)
+			}
+		})
+	}
+}
+
 func halfHash(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
