@@ -13,6 +13,7 @@
 //	logouttoken.go  a logout by the provider
 //	tokens.go     the provider's tokens and when they are due
 //	refresh.go    one refresh of a session at a time: flight.go in the process, lock.go everywhere
+//	follow.go     what a refreshed ID Token changes: where the session is listed, and when it ends
 //	reread.go     claims that are read again
 //	values.go     the application's values
 //	once.go       an attempt's callback happens once
