@@ -119,31 +119,27 @@ func TestProviderRepeatsAndLeavesOut(t *testing.T) {
 		}))
 		w.denied(a, http.StatusForbidden, "op_error:access_denied")
 	})
-	for _, tolerates := range []bool{false, true} {
-		t.Run("C031 an error without the iss that is announced, as Canaille sends it", func(t *testing.T) {
-			w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Verification.ErrorsWithoutIss = tolerates })
-			w.op.Always(oidcgatetest.Discovery, announced)
-			to := w.callbackURL("/app")
-			if tolerates { // a code needs it all the same
-				refused := edited(t, to, query("iss", ""))
-				if a := w.get(refused); a.StatusCode != http.StatusBadRequest {
-					t.Errorf("a code without iss: status %d", a.StatusCode)
-				}
-				w.events = nil
-				to = w.callbackURL("/app")
-			}
-			a := w.get(edited(t, to, func(q url.Values) {
-				failed("error", "access_denied")(q)
-				q.Del("iss")
-			}))
-			if tolerates {
-				w.denied(a, http.StatusForbidden, "op_error:access_denied")
-				return
-			}
-			w.denied(a, http.StatusBadRequest, "iss_missing")
-			w.explains("Verification.ErrorsWithoutIss")
-		})
+	tolerant := func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Verification.ErrorsWithoutIss = true }
+	without := func(q url.Values) {
+		failed("error", "access_denied")(q)
+		q.Del("iss")
 	}
+	t.Run("C031 an error without the iss that is announced, as Canaille sends it, is refused, and the log names the field", func(t *testing.T) {
+		w := newWorld(t)
+		w.op.Always(oidcgatetest.Discovery, announced)
+		w.denied(w.get(edited(t, w.callbackURL("/app"), without)), http.StatusBadRequest, "iss_missing")
+		w.explains("Verification.ErrorsWithoutIss")
+	})
+	t.Run("C031 with ErrorsWithoutIss it is read", func(t *testing.T) {
+		w := newWorld(t, tolerant)
+		w.op.Always(oidcgatetest.Discovery, announced)
+		w.denied(w.get(edited(t, w.callbackURL("/app"), without)), http.StatusForbidden, "op_error:access_denied")
+	})
+	t.Run("C031 with ErrorsWithoutIss a code needs its iss all the same", func(t *testing.T) {
+		w := newWorld(t, tolerant)
+		w.op.Always(oidcgatetest.Discovery, announced)
+		w.denied(w.get(edited(t, w.callbackURL("/app"), query("iss", ""))), http.StatusBadRequest, "iss_missing")
+	})
 	t.Run("C035 a code with bytes that no code has is not claimed and not sent", func(t *testing.T) {
 		f := newFleet(t, 1)
 		to := f.callbackURL("/app")

@@ -2,6 +2,7 @@ package interleave_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -38,10 +39,13 @@ type kind struct {
 
 func (k kind) of(c interleave.Call) bool { return c.Is(k.op, k.prefix) }
 
-// anyOf reports whether the call is of one of the kinds.
-func anyOf(kinds []kind, c interleave.Call) bool {
-	return slices.ContainsFunc(kinds, func(k kind) bool { return k.of(c) })
+// kindOf returns which of the kinds the call is of, or -1.
+func kindOf(kinds []kind, c interleave.Call) int {
+	return slices.IndexFunc(kinds, func(k kind) bool { return k.of(c) })
 }
+
+// anyOf reports whether the call is of one of the kinds.
+func anyOf(kinds []kind, c interleave.Call) bool { return kindOf(kinds, c) >= 0 }
 
 // Shorter names for the operations.
 const (
@@ -70,6 +74,10 @@ func later(after kind, held ...kind) detour {
 			put := waiting
 			waiting = nil
 			mu.Unlock()
+			// Those that were made at the same time came in any order.
+			slices.SortStableFunc(put, func(a, b interleave.Call) int {
+				return cmp.Compare(kindOf(held, a), kindOf(held, b))
+			})
 			for _, w := range put {
 				if r := w.On(ctx, s); r.Err != nil {
 					return r
