@@ -22,9 +22,8 @@ import (
 // different machines, and each has its own answer.
 //
 // One caller's trouble must not be another's. A pipeline ends when the slowest machine of a Cluster
-// has answered, and a connection may be dead. So a read that waits longer than a sixteenth of the
-// timeout goes alone. A batch is sent by a goroutine of its own, which none of its callers waits
-// for longer than that, and which survives a panic in the client.
+// has answered, and a connection may be dead. So a read that waits for another's batch longer than
+// a sixteenth of the timeout goes alone, and a panic in the client is an error of the batch.
 
 // maxAlone is the number of round trips that may run before other reads wait in line. With fewer,
 // Redis would be idle while an answer is being read; with more, fewer reads would share a round
@@ -95,7 +94,7 @@ func (s *Store) wait(ctx context.Context, r *read) ([]byte, error) {
 	for {
 		select {
 		case batch := <-r.turn:
-			go s.readAll(batch)
+			s.send(batch)
 		case <-r.done:
 			if r.err == nil || r.err == store.ErrNotFound || bounded.Err() != nil {
 				return r.value, r.err
@@ -111,6 +110,16 @@ func (s *Store) wait(ctx context.Context, r *read) ([]byte, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// send has a batch read. The caller whose turn it is does so itself, which saves a goroutine, unless
+// the client would not heed the deadline.
+func (s *Store) send(batch []*read) {
+	if s.detach {
+		go s.readAll(batch)
+		return
+	}
+	s.readAll(batch)
 }
 
 // quit takes r out of the line. If its turn has come at that moment, the batch is still sent,
