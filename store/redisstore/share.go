@@ -112,8 +112,8 @@ func (s *Store) wait(ctx context.Context, r *read) ([]byte, error) {
 	}
 }
 
-// send has a batch read. The caller whose turn it is does so itself, which saves a goroutine, unless
-// the client would not heed the deadline.
+// send has a batch read. The caller whose turn it is does so itself, which saves a goroutine,
+// unless the client would not heed the deadline.
 func (s *Store) send(batch []*read) {
 	if s.detach {
 		go s.readAll(batch)
