@@ -639,3 +639,54 @@ func TestOneProvidersTroubleIsNotAnothers(t *testing.T) {
 			w.wantToken(w.Keeper, s, "at-1")
 		})
 }
+
+func TestWhatARefreshedIDTokenChanges(t *testing.T) {
+	// refreshed begins a session whose next refresh brings an ID Token with these claims.
+	refreshed := func(t *testing.T, o claims.Object) (*world, *session.Session) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			answer := tokens(n)
+			answer.IDToken = "ID Token"
+			return answer, nil
+		}
+		w.provider.claims = o
+		time.Sleep(isOver)
+		return w, s
+	}
+	another := claims.Object("").With("sid", claims.Text("another"))
+	for _, fails := range []struct {
+		op     interleave.Op
+		prefix string
+	}{{interleave.Add, "i:"}, {interleave.Get, "I:"}} {
+		inTime(t, "F16 a store that cannot "+string(fails.op)+" "+fails.prefix+" is told, and the tokens serve",
+			func(t *testing.T) {
+				w, s := refreshed(t, another)
+				w.broken = func(c interleave.Call) error {
+					if c.Is(fails.op, fails.prefix) {
+						return errors.New("the store is down")
+					}
+					return nil
+				}
+				w.wantToken(w.Keeper, s, "at-1")
+				if len(w.told(event.StoreUnavailable)) == 0 {
+					t.Error("nothing is told")
+				}
+			})
+	}
+	inTime(t, "C105 an earlier end that cannot be saved is an error of the store, and the old end stays",
+		func(t *testing.T) {
+			end := time.Now().Add(20 * time.Minute)
+			w, s := refreshed(t, claims.Object("").With("session_expiry", claims.Int(end.Unix())))
+			w.broken = func(c interleave.Call) error {
+				if c.Is(interleave.Swap, "s:") {
+					return errors.New("the store is down")
+				}
+				return nil
+			}
+			w.wantToken(w.Keeper, s, "at-1")
+			if len(w.told(event.RefreshSucceeded)) != 0 {
+				t.Error("the refresh is told to have succeeded")
+			}
+		})
+}
