@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -42,24 +43,19 @@ func (k *Keeper) Ping(ctx context.Context) error {
 
 // pingWrites writes a few keys side by side. While it fails, everybody who asks tries it.
 func (k *Keeper) pingWrites(ctx context.Context, now int64) error {
-	errs := make(chan error, writtenKeys)
-	for range writtenKeys {
-		go func() {
-			var err error
-			defer func() { errs <- err }()
-			defer k.recovered("the store", func() { err = errPanicked })
+	errs := make([]error, writtenKeys)
+	var steps []func() error
+	for i := range errs {
+		steps = append(steps, func() error {
 			key := pingKey()
-			if err = k.store.Create(ctx, key, []byte("1"), writtenTTL); err == nil {
+			if errs[i] = k.store.Create(ctx, key, []byte("1"), writtenTTL); errs[i] == nil {
 				_ = k.store.Delete(ctx, key, nil) // a small store is not filled by it
 			}
-		}()
+			return nil
+		})
 	}
-	var failed error
-	for range writtenKeys {
-		if err := <-errs; err != nil {
-			failed = err
-		}
-	}
+	_ = sideBySide(steps...)
+	failed := cmp.Or(errs...) // one tells enough
 	if failed != nil {
 		now = 0
 	}
