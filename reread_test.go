@@ -199,6 +199,24 @@ func TestRereadWithoutAnEnd(t *testing.T) {
 	})
 }
 
+func TestRereadOnceInARequest(t *testing.T) {
+	inBubble(t, "C113 the guard and the handler have one answer, also when claims become due in between", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		f.login()
+		time.Sleep(5*time.Minute - time.Second)
+		f.handler = f.gate.Wrap(f.gate.Require()(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			time.Sleep(2 * time.Second)
+			if _, ok := oidcgate.FromContext(r.Context()); !ok {
+				t.Errorf("admitted, and then nobody: %v", f.gate.SessionErr(r.Context()))
+			}
+		})))
+		f.drill.fail(on("create l:", errReadOnly), nil)
+		if a := f.get("/"); a.StatusCode != http.StatusOK {
+			t.Errorf("status %d", a.StatusCode)
+		}
+	})
+}
+
 func TestRereadAlwaysAsksOnLogin(t *testing.T) {
 	for name, without := range map[string]string{
 		"refreshes bring no ID Token": "id_token",

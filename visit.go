@@ -216,10 +216,14 @@ func (g *Gate) upstreamOf(v *visit) *upstream {
 // says why it is not known who is signed in, or whether the claims still hold. It may be called
 // concurrently.
 func (v *visit) current() (*Identity, error) {
-	if v.identity == nil || v.session == nil || !v.gate.keeper.Stale(v.identity.record()) {
+	if v.identity == nil || v.session == nil {
 		return v.identity, v.err
 	}
-	v.once.Do(func() {
+	v.once.Do(func() { // so the guard and the handler have one answer, however long they take
+		if !v.gate.keeper.Stale(v.identity.record()) {
+			v.renewed = v.identity
+			return
+		}
 		s, err := v.gate.keeper.Reread(v, v.session)
 		switch {
 		case err == nil:
