@@ -55,7 +55,7 @@ func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 	if !op.HasMediaType(r.Header, "application/x-www-form-urlencoded") {
 		return "", errors.New("the body is not a form")
 	}
-	if parseForm(w, r) != nil {
+	if parseForm(w, r, maxForm) != nil {
 		return "", errors.New("the form cannot be read")
 	}
 	tokens := r.PostForm["logout_token"]

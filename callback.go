@@ -14,8 +14,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
-// callback ends a login: GET /auth/callback, the authorization response (OpenID Connect Core,
-// section 3.1.2.5).
+// callback ends a login: /auth/callback, the authorization response (OpenID Connect Core, section
+// 3.1.2.5).
 func (g *Gate) callback(w http.ResponseWriter, r *http.Request, up *upstream) {
 	c := &callbackRequest{gate: g, w: w, r: r, up: up}
 	if refused := c.answer(); refused != nil {
@@ -42,18 +42,16 @@ type callbackRequest struct {
 // shows the refusal.
 func (c *callbackRequest) answer() *LoginError {
 	g := c.gate
-	if c.r.Method != http.MethodGet {
-		return &LoginError{
-			Status: http.StatusMethodNotAllowed, Reason: Reason(event.ReasonWrongResponseMode),
-			Err: errors.New(c.r.Method + " in place of GET"),
-		}
+	form, ok, refused := g.receive(c.w, c.r, c.up)
+	if !ok {
+		return refused
 	}
 	c.visit = g.peek(c.w, c.r)
 	page.Headers(c.w)
 	if c.visit.err != nil {
 		return storeFailure(c.visit.err) // whose session this login would replace is not known
 	}
-	response, err := op.ReadResponse(c.r.URL.RawQuery)
+	response, err := c.up.client.ReadResponse(form)
 	if err != nil {
 		return providerFailure(err)
 	}

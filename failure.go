@@ -21,11 +21,8 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, up *upstream, e *Log
 		Provider: up.name, Issuer: up.issuer, Status: e.Status, Err: e,
 		Detail: errorText(e.Err), Hint: e.Hint,
 	})
-	switch e.Status {
-	case http.StatusServiceUnavailable:
+	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
-	case http.StatusMethodNotAllowed:
-		w.Header().Set("Allow", "GET")
 	}
 	title, text := page.LoginFailed(e.Status, event.Reason(e.Reason))
 	if e.text != "" {

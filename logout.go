@@ -25,7 +25,7 @@ func (g *Gate) logout(w http.ResponseWriter, r *http.Request) {
 			})
 			return
 		}
-		if parseForm(w, r) != nil {
+		if parseForm(w, r, maxForm) != nil {
 			g.showPage(w, r, Page{
 				Status: http.StatusBadRequest, Title: "Not understood",
 				Text: "The form could not be read. You are still signed in.",
@@ -47,12 +47,12 @@ const (
 	formTime = 5 * time.Second // in which a form must arrive
 )
 
-// parseForm reads a form of up to maxForm bytes that arrives within formTime. A client that sends a
+// parseForm reads a form of up to limit bytes that arrives within formTime. A client that sends a
 // byte a second cannot hold a connection.
-func parseForm(w http.ResponseWriter, r *http.Request) error {
+func parseForm(w http.ResponseWriter, r *http.Request, limit int64) error {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(formTime)) // not every server supports it
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	if err := r.ParseForm(); err != nil {
 		return err
 	}

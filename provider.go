@@ -1,6 +1,7 @@
 package oidcgate
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -64,7 +65,15 @@ type RequestOptions struct {
 	// that the gate sets itself are refused.
 	Params map[string]string
 
-	// ResponseMode is sent only if it is set. Only "query" is supported.
+	// ResponseType is what the provider answers with: "code"; "code id_token", which adds an ID Token
+	// that binds the code; or "id_token" alone, from a provider without a usable token endpoint. With
+	// the last there is no access token and no userinfo. If empty, "code".
+	ResponseType string
+
+	// ResponseMode is how the answer passes through the browser: "query", "form_post", "fragment",
+	// or one of them with ".jwt" at its end, which has the provider sign the answer (JARM). It is sent
+	// only if it is set. If empty, it is the default of ResponseType: "query" for "code", otherwise
+	// "fragment". A fragment needs JavaScript in the browser; "form_post" does not.
 	ResponseMode string
 
 	// PromptLogin adds prompt=login to requests with a max_age ([MaxAge]), for a provider that ignores
@@ -203,9 +212,13 @@ func (p *Provider) compileRequest(f *faults) {
 			f.add("Request.Params", "%q is the gate's own parameter; leave it out", name)
 		}
 	}
-	if p.Request.ResponseMode != "" && p.Request.ResponseMode != "query" {
-		f.add("Request.ResponseMode", "%q is not supported; use \"query\", or leave it empty",
-			p.Request.ResponseMode)
+	if field, text := op.ResponseFault(p.Request.ResponseType, p.Request.ResponseMode); text != "" {
+		f.add("Request."+field, "%s", text)
+	}
+	p.Request.ResponseType = cmp.Or(p.Request.ResponseType, op.TypeCode)
+	if p.Request.ResponseType == op.TypeIDToken && p.Userinfo != UserinfoOff {
+		f.add("Userinfo", "needs an access token, and with Request.ResponseType %q there is none; use "+
+			"UserinfoOff", op.TypeIDToken)
 	}
 }
 
@@ -241,7 +254,8 @@ func (p Provider) client(c *config, notify func(op.Notice)) *op.Client {
 			Authorization: e.Authorization, Token: e.Token, Userinfo: e.Userinfo,
 			JWKS: e.JWKS, EndSession: e.EndSession,
 		},
-		Scopes: p.Scopes, AuthParams: p.authParams(), ResponseMode: p.Request.ResponseMode,
+		Scopes: p.Scopes, AuthParams: p.authParams(),
+		ResponseType: p.Request.ResponseType, ResponseMode: p.Request.ResponseMode,
 		SigningAlgs: v.SigningAlgs, TrustedAudiences: slices.Clone(v.TrustedAudiences),
 		ErrorsWithoutIss: v.ErrorsWithoutIss, PromptLogin: p.Request.PromptLogin,
 		LogoutTypeJWT: v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,

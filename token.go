@@ -9,6 +9,9 @@ import (
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
+var errNoAccessToken = errors.New("oidcgate: the provider gives no access token: its " +
+	"Request.ResponseType is \"id_token\"")
+
 // Token returns a valid access token of the signed-in visitor. ctx is the request's context. A
 // token that is about to expire is refreshed first; all requests and replicas share one refresh,
 // which goes on even if the request ends meanwhile.
@@ -24,6 +27,8 @@ func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
 	}
 	t, err := g.keeper.Token(ctx, v.session)
 	switch {
+	case err == nil && t.AccessToken == "":
+		return nil, errNoAccessToken
 	case err == nil:
 		return &oauth2.Token{
 			AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry,

@@ -23,14 +23,14 @@ type Login struct {
 	w        http.ResponseWriter
 }
 
-// Proceed logs the user in and answers the request: it redirects the browser to the client with a
-// code. A user without a Subject is refused with access_denied.
+// Proceed logs the user in and answers the request: the browser goes to the client with a code, an
+// ID Token or both. A user without a Subject is refused with access_denied.
 func (l *Login) Proceed(u User) {
 	if u.Subject == "" {
 		l.Refuse("access_denied", "no user is logged in")
 		return
 	}
-	l.redirect(url.Values{"code": {l.provider.newCode(l.Params, u)}})
+	l.respond(l.provider.newResponse(l.Params, u))
 }
 
 // Refuse answers the request with an error, such as "access_denied" (RFC 6749, 4.1.2.1;
@@ -40,33 +40,7 @@ func (l *Login) Refuse(code, description string) {
 	if description != "" {
 		response.Set("error_description", description)
 	}
-	l.redirect(response)
-}
-
-// redirect sends the authorization response, with iss against mix-up (RFC 9207). The status is 303,
-// because after a 307 the browser would post the login form, with the password, to the client (RFC
-// 9700, 4.12).
-func (l *Login) redirect(response url.Values) {
-	response.Set("iss", l.provider.Issuer())
-	if state := l.Params.Get("state"); state != "" {
-		response.Set("state", state)
-	}
-	redirectTo(l.w, l.Params.Get("redirect_uri"), response)
-}
-
-// redirectTo redirects the browser to a registered URL and adds query to the URL's own query.
-func redirectTo(w http.ResponseWriter, registered string, query url.Values) {
-	separator := "?"
-	if strings.Contains(registered, "?") {
-		separator = "&"
-	}
-	if len(query) > 0 {
-		registered += separator + query.Encode()
-	}
-	noStore(w)
-	w.Header().Set("Referrer-Policy", "no-referrer")
-	w.Header().Set("Location", registered)
-	w.WriteHeader(http.StatusSeeOther)
+	l.respond(response)
 }
 
 // serveAuthorization serves the authorization endpoint (OpenID Connect Core, 3.1.2). Until it is
@@ -111,13 +85,17 @@ func checkAuthorization(params url.Values) *oauthError {
 		return &oauthError{"request_not_supported", ""}
 	case params.Has("request_uri"):
 		return &oauthError{"request_uri_not_supported", ""}
-	case params.Get("response_type") != "code":
-		return &oauthError{"unsupported_response_type", "response_type must be code"}
-	case params.Has("response_mode") && params.Get("response_mode") != "query":
-		return &oauthError{"invalid_request", "response_mode must be query"}
+	case !slices.Contains(responseTypes, responseType(params)):
+		return &oauthError{"unsupported_response_type", "the types are " +
+			strings.Join(responseTypes, ", ")}
+	case !isResponseMode(params):
+		return &oauthError{"invalid_request", "response_mode is not supported for that response_type"}
+	case responseType(params) != "code" && params.Get("nonce") == "":
+		return &oauthError{"invalid_request", "nonce is missing"}
 	case !slices.Contains(strings.Fields(params.Get("scope")), "openid"):
 		return &oauthError{"invalid_scope", "scope must contain openid"}
-	case params.Get("code_challenge_method") != "S256" || len(params.Get("code_challenge")) != 43:
+	case responseType(params) != "id_token" &&
+		(params.Get("code_challenge_method") != "S256" || len(params.Get("code_challenge")) != 43):
 		return &oauthError{"invalid_request", "PKCE with S256 is required"}
 	}
 	return nil
@@ -157,7 +135,8 @@ type grant struct {
 	ended       bool // the user logged out, or the code was used twice
 }
 
-func (p *Provider) newCode(params url.Values, u User) string {
+// newGrant records the login of a user for an authorization request.
+func (p *Provider) newGrant(params url.Values, u User) *grant {
 	now := time.Now()
 	g := &grant{
 		clientID:    params.Get("client_id"),
@@ -170,11 +149,17 @@ func (p *Provider) newCode(params url.Values, u User) string {
 		authTime:    now,
 		codeExpires: now.Add(p.config.CodeLifetime),
 	}
-	code := rand.Text()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.remember(u)
 	p.sweep(now)
+	return g
+}
+
+func (p *Provider) newCode(g *grant) string {
+	code := rand.Text()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.codes[code] = g
 	return code
 }

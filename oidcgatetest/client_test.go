@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -152,10 +153,16 @@ func (rp *relyingParty) response(t *testing.T, a answer) url.Values {
 	if a.status != http.StatusSeeOther || location != registered {
 		t.Fatalf("authorization: status %d, Location %q, body %q", a.status, location, a.body)
 	}
+	query, fragment, _ := strings.Cut(query, "#")
 	params, err := url.ParseQuery(query)
 	if err != nil {
 		t.Fatal(err)
 	}
+	more, err := url.ParseQuery(fragment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(params, more)
 	return params
 }
 

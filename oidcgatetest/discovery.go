@@ -19,8 +19,8 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 		"userinfo_endpoint":                at(Userinfo),
 		"jwks_uri":                         at(JWKS),
 		"end_session_endpoint":             at(EndSession),
-		"response_types_supported":         []string{"code"},
-		"response_modes_supported":         []string{"query"},
+		"response_types_supported":         responseTypes,
+		"response_modes_supported":         responseModes,
 		"grant_types_supported":            []string{"authorization_code", "refresh_token"},
 		"subject_types_supported":          []string{"public"},
 		"code_challenge_methods_supported": []string{"S256"},
@@ -35,6 +35,7 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 	metadata["token_endpoint_auth_methods_supported"] = []AuthMethod{
 		ClientSecretBasic, ClientSecretPost, NoClientSecret,
 	}
+	metadata["authorization_signing_alg_values_supported"] = p.algorithms()
 	metadata["authorization_response_iss_parameter_supported"] = true
 	writeJSON(w, http.StatusOK, metadata)
 }

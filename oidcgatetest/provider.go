@@ -124,6 +124,8 @@ type Provider struct {
 	seen          map[Endpoint]*record
 	nextIDTokens  []func(*JWT)
 	everyIDToken  func(*JWT)
+	nextResponses []func(url.Values)
+	nextObjects   []func(*JWT)
 	servers       []*httptest.Server
 }
 

@@ -106,7 +106,7 @@ func TestDiscovery(t *testing.T) {
 		"userinfo_endpoint":                              "https://id.test/userinfo",
 		"jwks_uri":                                       "https://id.test/jwks",
 		"end_session_endpoint":                           "https://id.test/logout",
-		"response_types_supported":                       "[code]",
+		"response_types_supported":                       "[code code id_token id_token]",
 		"code_challenge_methods_supported":               "[S256]",
 		"id_token_signing_alg_values_supported":          "[RS256 ES256]",
 		"authorization_response_iss_parameter_supported": "true",
@@ -207,8 +207,9 @@ func TestAuthorizationRefused(t *testing.T) {
 		change func(url.Values)
 		want   string
 	}{
-		{"implicit flow", set("response_type", "id_token"), "unsupported_response_type"},
-		{"answer in the fragment", set("response_mode", "fragment"), "invalid_request"},
+		{"an access token through the browser", set("response_type", "id_token token"), "unsupported_response_type"},
+		{"a mode that is none", set("response_mode", "web_message"), "invalid_request"},
+		{"an ID Token in the query", func(v url.Values) { v.Set("response_type", "code id_token"); v.Set("response_mode", "query") }, "invalid_request"},
 		{"scope without openid", set("scope", "profile openidx"), "invalid_scope"},
 		{"no PKCE", func(v url.Values) { v.Del("code_challenge"); v.Del("code_challenge_method") }, "invalid_request"},
 		{"plain PKCE", set("code_challenge_method", "plain"), "invalid_request"},

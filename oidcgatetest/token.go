@@ -237,16 +237,23 @@ func (p *Provider) issue(g *grant, nonce, refreshToken string) map[string]any {
 
 	// No lock is held here, because the functions of NextIDToken and EveryIDToken may call the
 	// provider.
-	idToken := p.NewJWT(p.idTokenClaims(g, nonce, access))
-	for _, change := range p.idTokenChanges() {
-		change(idToken)
-	}
-	answer["id_token"] = idToken.Compact()
+	answer["id_token"] = p.newIDToken(g, nonce, map[string]any{"at_hash": halfHash(access)})
 	return answer
 }
 
+// newIDToken returns an ID Token with the given hashes of what comes with it.
+func (p *Provider) newIDToken(g *grant, nonce string, hashes map[string]any) string {
+	claims := p.idTokenClaims(g, nonce)
+	maps.Copy(claims, hashes)
+	idToken := p.NewJWT(claims)
+	for _, change := range p.idTokenChanges() {
+		change(idToken)
+	}
+	return idToken.Compact()
+}
+
 // idTokenClaims returns the claims of OpenID Connect Core, 2, and the claims of the user.
-func (p *Provider) idTokenClaims(g *grant, nonce, access string) map[string]any {
+func (p *Provider) idTokenClaims(g *grant, nonce string) map[string]any {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
@@ -259,7 +266,6 @@ func (p *Provider) idTokenClaims(g *grant, nonce, access string) map[string]any 
 		"iat":       now.Unix(),
 		"auth_time": g.authTime.Unix(),
 		"sid":       g.sessionID,
-		"at_hash":   halfHash(access),
 	})
 	if nonce != "" {
 		claims["nonce"] = nonce
@@ -267,15 +273,17 @@ func (p *Provider) idTokenClaims(g *grant, nonce, access string) map[string]any 
 	return claims
 }
 
-// halfHash returns the at_hash of an access token for algorithms with SHA-256 (OpenID Connect Core,
-// 3.1.3.6).
+// halfHash returns the hash of an access token, code or state for algorithms with SHA-256 (OpenID
+// Connect Core, 3.1.3.6).
 func halfHash(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
 
 // NextIDToken calls change with the next ID Token just before it is signed. Each further call
-// applies to one further ID Token. change may set another key, remove claims or replace everything:
+// applies to one further ID Token. With the response type "code id_token" a login has two: the
+// first comes with the authorization response. change may set another key, remove claims or replace
+// everything:
 //
 //	p.NextIDToken(func(t *oidcgatetest.JWT) { t.Claims["aud"] = "another client" })
 //	p.NextIDToken((*oidcgatetest.JWT).CorruptSignature)

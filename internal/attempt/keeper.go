@@ -73,6 +73,14 @@ func (k *Keeper) Keep(w http.ResponseWriter, r *http.Request, a Attempt) error {
 	return nil
 }
 
+// Any reports whether the browser sent the cookie of any attempt.
+func (k *Keeper) Any(r *http.Request) bool {
+	return slices.ContainsFunc(r.Cookies(), func(c *http.Cookie) bool {
+		return strings.HasPrefix(c.Name, k.Name+"-a-") ||
+			k.Older != "" && strings.HasPrefix(c.Name, k.Older+"-a-")
+	})
+}
+
 // Drop deletes the cookie of an attempt that was found.
 func (k *Keeper) Drop(w http.ResponseWriter, a *Attempt) { k.Cookies.Clear(w, a.cookie) }
 

@@ -279,13 +279,13 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonWrongResponseMode),
-			Means: "The response came with another method than GET.",
-			Do:    "Let the provider answer with response_mode query.",
+			Means: "The response came by another way than that of Request.ResponseMode.",
+			Do:    "Set Request.ResponseMode to the way that the provider takes.",
 		},
 		{
 			Name: string(ReasonResponseInvalid),
-			Means: "The response has neither a code nor an error, or both, or tokens beside the code, " +
-				"or is too long. Or the browser closed the connection.",
+			Means: "The response does not have what Request.ResponseType says, or has more, or is too " +
+				"long. Or the browser closed the connection.",
 			Do: "Nothing for single ones.",
 		},
 		{
@@ -516,6 +516,16 @@ var Reasons = []Group{
 			Name:  string(ReasonAccessTokenHash),
 			Means: "The access token is not the one that came with the ID Token.",
 			Do:    "Ask the provider's operator.",
+		},
+		{
+			Name:  string(ReasonCodeHash),
+			Means: "The code is not the one that came with the ID Token, or the ID Token does not say.",
+			Do:    "Nothing for single ones: somebody may have replaced the code in the browser.",
+		},
+		{
+			Name:  string(ReasonStateHash),
+			Means: "The state is not the one that came with the ID Token.",
+			Do:    "Nothing for single ones: somebody may have replaced the ID Token in the browser.",
 		},
 	}},
 	{"Userinfo", []About{

@@ -123,6 +123,8 @@ const (
 	ReasonACR              Reason = "acr"
 	ReasonAuthTime         Reason = "auth_time"
 	ReasonAccessTokenHash  Reason = "at_hash"
+	ReasonCodeHash         Reason = "c_hash"
+	ReasonStateHash        Reason = "s_hash"
 
 	// Userinfo.
 	ReasonSessionExpiry   Reason = "session_expiry"

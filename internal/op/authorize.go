@@ -40,6 +40,7 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 		}
 		set(p[0], p[1])
 	}
+	set("response_type", c.cfg.ResponseType)
 	set("response_mode", c.cfg.ResponseMode)
 	set("nonce", r.Nonce)
 	set("acr_values", strings.Join(r.ACRValues, " "))
@@ -50,7 +51,9 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 			set("prompt", "login")
 		}
 	}
-	options = append(options, oauth2.S256ChallengeOption(r.CodeVerifier))
+	if c.cfg.wantsCode() {
+		options = append(options, oauth2.S256ChallengeOption(r.CodeVerifier))
+	}
 	conf := oauth2.Config{
 		ClientID:    c.cfg.ClientID,
 		RedirectURL: c.cfg.RedirectURL,

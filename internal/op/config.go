@@ -21,7 +21,8 @@ type Config struct {
 
 	Scopes       []string    // openid first, each once
 	AuthParams   [][2]string // extra parameters of the authorization request
-	ResponseMode string      // sent only when it is not empty
+	ResponseType string      // one of those of [ResponseFault]
+	ResponseMode string      // sent only when it is not empty; one of those of [ResponseFault]
 
 	SigningAlgs []string // of ID Tokens and signed userinfo; never empty, asymmetric only
 
@@ -70,6 +71,6 @@ const (
 
 func (cfg *Config) needsNoDiscovery() bool {
 	e := cfg.Endpoints
-	return e.Authorization != "" && e.Token != "" && e.JWKS != "" &&
+	return e.Authorization != "" && (e.Token != "" || !cfg.wantsCode()) && e.JWKS != "" &&
 		(e.Userinfo != "" || cfg.Userinfo == UserinfoOff)
 }

@@ -34,7 +34,7 @@ func chooseEndpoints(discovered Endpoints, cfg *Config) (Endpoints, error) {
 		required bool
 	}{
 		{"authorization_endpoint", &chosen.Authorization, discovered.Authorization, true},
-		{"token_endpoint", &chosen.Token, discovered.Token, true},
+		{"token_endpoint", &chosen.Token, discovered.Token, cfg.wantsCode()},
 		{"jwks_uri", &chosen.JWKS, discovered.JWKS, true},
 		{"userinfo_endpoint", &chosen.Userinfo, discovered.Userinfo, cfg.Userinfo == UserinfoRequired},
 		{"end_session_endpoint", &chosen.EndSession, discovered.EndSession, false},

@@ -27,7 +27,7 @@ func (c *Client) Exchange(ctx context.Context, code, codeVerifier string) (*Toke
 func (c *Client) VerifyIDToken(
 	ctx context.Context, raw, accessToken string, want Expectation,
 ) (claims.Object, error) {
-	return c.verifyIDToken(ctx, idToken, raw, accessToken, c.loginRules(want))
+	return c.verifyIDToken(ctx, idToken, raw, companions{accessToken: accessToken}, c.loginRules(want))
 }
 
 func (c *Client) Userinfo(ctx context.Context, accessToken, subject string) (claims.Object, error) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // Expectation is what one login knows and the provider's answers must agree with.
@@ -48,34 +49,70 @@ func (c *Client) Finish(
 	if err != nil {
 		return nil, err
 	}
-	if err := c.checkResponse(&response, meta); err != nil {
-		return nil, err
+	if !c.cfg.wantsObject() { // cheap: only a response that is in order waits for its turn
+		if err := c.checkResponse(&response, meta); err != nil {
+			return nil, err
+		}
 	}
 	release, err := c.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
+	response, first, err := c.openAll(ctx, response, meta, want)
+	if err != nil {
+		return nil, err
+	}
 	if err := want.Claim(ctx); err != nil {
 		return nil, err
 	}
-	result, err := c.redeem(ctx, response.code, want)
+	result, err := c.redeem(ctx, &response, first, want)
 	if err != nil {
 		return nil, afterClaim(err)
 	}
 	return result, nil
 }
 
-// redeem turns a code into a user: tokens, ID Token, userinfo, in this order.
-func (c *Client) redeem(ctx context.Context, code string, want Expectation) (*Result, error) {
-	tokens, err := c.exchange(ctx, code, want.CodeVerifier)
+// openAll verifies what the provider signed of a response: the response itself, and its ID Token.
+func (c *Client) openAll(
+	ctx context.Context, response Response, meta Metadata, want Expectation,
+) (Response, claims.Object, error) {
+	response, err := c.openResponse(ctx, response)
+	if err != nil {
+		return Response{}, "", beforeClaim(err)
+	}
+	if c.cfg.wantsObject() {
+		if err := c.checkResponse(&response, meta); err != nil {
+			return Response{}, "", err
+		}
+	}
+	first, err := c.openIDToken(ctx, &response, want)
+	if err != nil {
+		return Response{}, "", beforeClaim(err)
+	}
+	return response, first, nil
+}
+
+// redeem turns a response into a user: tokens, ID Token, userinfo, in this order. first is the ID
+// Token that came with the response, if one did. That of the token endpoint replaces it, and is of
+// the same user (OpenID Connect Core, 3.3.3.6).
+func (c *Client) redeem(
+	ctx context.Context, response *Response, first claims.Object, want Expectation,
+) (*Result, error) {
+	if !c.cfg.wantsCode() {
+		return &Result{Tokens: &Tokens{IDToken: response.idToken}, IDToken: first}, nil
+	}
+	tokens, err := c.exchange(ctx, response.code, want.CodeVerifier)
 	if err != nil {
 		return nil, err
 	}
-	rules := c.loginRules(want)
-	id, err := c.verifyIDToken(ctx, idToken, tokens.IDToken, tokens.AccessToken, rules)
+	came := companions{accessToken: tokens.AccessToken}
+	id, err := c.verifyIDToken(ctx, idToken, tokens.IDToken, came, c.loginRules(want))
 	if err != nil {
 		return nil, err
+	}
+	if first != "" && text(first, "sub") != text(id, "sub") {
+		return nil, invalid(event.ReasonSubject, "the two ID Tokens of the login name two users")
 	}
 	info, err := c.userinfo(ctx, tokens.AccessToken, text(id, "sub"))
 	if err != nil {

@@ -22,7 +22,7 @@ type login struct {
 
 func (l *login) finish(t *testing.T, c *op.Client) (*op.Result, error) {
 	t.Helper()
-	response, err := op.ReadResponse(l.query)
+	response, err := c.ReadResponse(l.query)
 	wantReason(t, err, "")
 	return c.Finish(t.Context(), response, op.Expectation{
 		Nonce:        nonce,

@@ -173,6 +173,7 @@ func (o *testOP) config(changes ...func(*op.Config)) op.Config {
 		RedirectURL:      "https://app.example/auth/callback",
 		Auth:             basic("hush-hush"),
 		Scopes:           []string{"openid", "email"},
+		ResponseType:     op.TypeCode,
 		SigningAlgs:      []string{"RS256"},
 		Leeway:           time.Minute,
 		DiscoveryRefresh: time.Hour,

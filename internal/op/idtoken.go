@@ -21,14 +21,15 @@ import (
 // endpoint.
 const freshness = 10 * time.Minute
 
-// verifyIDToken returns the claims of an ID Token that came together with accessToken (OpenID
-// Connect Core, 3.1.3.7). kind and rules are those of the occasion: a login's or a refresh's.
+// verifyIDToken returns the claims of an ID Token (OpenID Connect Core, 3.1.3.7). kind, came and
+// rules are those of the occasion: what the token is, what came together with it, and what a login
+// or a refresh demands.
 //
 // The signature is checked first, and nothing of an unsigned payload is looked at. Then come our
 // own rules in the order of the specification, and go-oidc's after them. Every failure is an
 // *Error whose Reason names the rule.
 func (c *Client) verifyIDToken(
-	ctx context.Context, kind kindID, raw, accessToken string, rules func(claims.Object) error,
+	ctx context.Context, kind kindID, raw string, came companions, rules func(claims.Object) error,
 ) (claims.Object, error) {
 	token, err := c.open(ctx, kind, raw)
 	if err != nil {
@@ -39,7 +40,7 @@ func (c *Client) verifyIDToken(
 		c.checkFresh,
 		checkSessionExpiry,
 		rules,
-		func(id claims.Object) error { return checkAccessTokenHash(id, token.alg, accessToken) },
+		func(id claims.Object) error { return came.check(id, token.alg) },
 		func(claims.Object) error { return c.verifyAgain(ctx, raw, token.payload) },
 	} {
 		if err := check(token.claims); err != nil {
@@ -221,14 +222,32 @@ func (c *Client) checkAuthTime(id claims.Object, want Expectation) error {
 	return e
 }
 
-// checkAccessTokenHash checks that the access token came with this ID Token, if the ID Token has an
-// at_hash: the left half of the access token's hash (Core, 3.1.3.6).
-func checkAccessTokenHash(id claims.Object, alg, accessToken string) error {
-	if _, ok := id.Get("at_hash"); !ok {
-		return nil
-	}
-	if got := text(id, "at_hash"); accessToken == "" || !equal(got, leftHalfHash(alg, accessToken)) {
-		return invalid(event.ReasonAccessTokenHash, "at_hash is that of another access token")
+// companions are what came together with an ID Token. The token binds them by their hashes: the
+// left half of each (OpenID Connect Core, 3.1.3.6, 3.3.2.11; FAPI 1.0 Advanced, 5.2.2).
+type companions struct {
+	accessToken string // if none came, the token may have an at_hash: of one that is still to come
+	code        string // if one came, its hash must be there
+	state       string
+}
+
+func (c companions) check(id claims.Object, alg string) error {
+	for _, companion := range []struct {
+		claim, value string
+		required     bool
+		reason       event.Reason
+	}{
+		{"at_hash", c.accessToken, false, event.ReasonAccessTokenHash},
+		{"c_hash", c.code, c.code != "", event.ReasonCodeHash},
+		{"s_hash", c.state, false, event.ReasonStateHash},
+	} {
+		_, there := id.Get(companion.claim)
+		switch {
+		case companion.value == "" || !there && !companion.required:
+		case !there:
+			return invalid(companion.reason, "the ID Token has no "+companion.claim)
+		case !equal(text(id, companion.claim), leftHalfHash(alg, companion.value)):
+			return invalid(companion.reason, companion.claim+" is that of another value")
+		}
 	}
 	return nil
 }

@@ -16,9 +16,11 @@ type kindID int
 // The kinds of signed tokens that we take.
 const (
 	idToken kindID = iota
+	browserIDToken
 	refreshedIDToken
 	userinfoResponse
 	logoutToken
+	responseObject
 )
 
 // tokenKind is what a signed token must be to count as one of its kind. A provider signs all kinds
@@ -63,6 +65,15 @@ var tokenKinds = [...]tokenKind{
 		required:  []string{"iss", "sub", "aud", "exp", "iat", "nonce"},
 		forbidden: []string{"events"},
 	},
+	browserIDToken: {
+		name:      "ID Token of an authorization response", // OpenID Connect Core, 3.3.2.11
+		endpoint:  "callback",
+		types:     []string{"", "jwt"},
+		sender:    fromProvider, // who sends it has begun a login
+		maxSize:   maxTokens,
+		required:  []string{"iss", "sub", "aud", "exp", "iat", "nonce"},
+		forbidden: []string{"events"},
+	},
 	refreshedIDToken: {
 		name:      "ID Token of a refresh", // OpenID Connect Core, 12.2
 		endpoint:  "token endpoint, for a refresh token",
@@ -104,6 +115,16 @@ var tokenKinds = [...]tokenKind{
 				allowed: func(cfg *Config) bool { return cfg.LogoutWithoutExp },
 			},
 		},
+	},
+	responseObject: {
+		name:     "authorization response", // JARM, 2.1
+		endpoint: "callback",
+		types:    []string{"", "jwt", "oauth-authz-resp+jwt"},
+		sender:   fromProvider, // who sends it has begun a login
+		maxSize:  maxTokens,
+		required: []string{"iss", "aud", "exp"},
+		// What tells an ID Token: every one has a subject.
+		forbidden: []string{"sub", "nonce", "events"},
 	},
 }
 

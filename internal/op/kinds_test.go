@@ -1,6 +1,7 @@
 package op_test
 
 import (
+	"net/url"
 	"testing"
 	"time"
 
@@ -17,6 +18,11 @@ func tokenSamples() map[string]string {
 		"userinfo response":     signed(goodHeader, encode(map[string]any{"iss": issuer, "aud": clientID, "sub": subject, "name": "Jane"})),
 		"logout token":          signed(goodHeader, encode(logout(nil))),
 
+		"ID Token of an authorization response": signed(goodHeader, more(map[string]any{"c_hash": halfHash("hush-code")})),
+		"authorization response": signed(goodHeader, encode(map[string]any{
+			"iss": issuer, "aud": clientID, "exp": time.Now().Add(time.Minute).Unix(), "state": "st", "code": "hush-code",
+		})),
+
 		"typed logout token": signed(`{"alg":"RS256","kid":"k1","typ":"logout+jwt"}`, encode(logout(nil))),
 		"access token":       signed(`{"alg":"RS256","kid":"k1","typ":"at+jwt"}`, more(map[string]any{"client_id": clientID, "jti": "j", "scope": "openid"})),
 		"application/at+jwt": signed(`{"alg":"RS256","kid":"k1","typ":"application/at+jwt"}`, more(nil)),
@@ -31,6 +37,20 @@ func tokenEndpoints() map[string]func(t *testing.T, o *testOP, raw string) error
 		"ID Token": func(t *testing.T, o *testOP, raw string) error {
 			o.set("token", answerJSON(tokenAnswer(map[string]any{"id_token": raw})))
 			_, err := (&login{op: o, query: goodResponse(nil)}).finish(t, o.client())
+			return err
+		},
+		// That of a hybrid flow: for the type id_token alone it is the ID Token of the same login, with
+		// the same nonce, whatever way it took.
+		"ID Token of an authorization response": func(t *testing.T, o *testOP, raw string) error {
+			o.answerLogin()
+			l := &login{op: o, query: goodResponse(map[string]string{"id_token": raw})}
+			_, err := l.finish(t, o.client(func(cfg *op.Config) { cfg.ResponseType = op.TypeHybrid }))
+			return err
+		},
+		"authorization response": func(t *testing.T, o *testOP, raw string) error {
+			o.answerLogin()
+			l := &login{op: o, query: url.Values{"response": {raw}}.Encode()}
+			_, err := l.finish(t, o.client(func(cfg *op.Config) { cfg.ResponseMode = "query.jwt" }))
 			return err
 		},
 		"ID Token of a refresh": func(t *testing.T, o *testOP, raw string) error {
@@ -60,7 +80,14 @@ func TestTokenKinds(t *testing.T) {
 		t.Errorf("%d endpoints for the kinds %q", len(endpoints), op.TokenKinds())
 	}
 	fits := func(sample, endpoint string) bool {
-		return sample == endpoint || sample == "typed logout token" && endpoint == "logout token"
+		switch sample {
+		case "typed logout token":
+			return endpoint == "logout token"
+		case "ID Token of an authorization response":
+			// A token endpoint may repeat the hash of the code (OpenID Connect Core, 3.3.3.6).
+			return endpoint == sample || endpoint == "ID Token"
+		}
+		return sample == endpoint
 	}
 	for sample, raw := range samples {
 		for endpoint, take := range endpoints {

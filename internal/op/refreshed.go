@@ -23,7 +23,8 @@ type Original struct {
 func (c *Client) VerifyRefreshed(
 	ctx context.Context, raw, accessToken string, original Original,
 ) (claims.Object, error) {
-	return c.verifyIDToken(ctx, refreshedIDToken, raw, accessToken, original.check)
+	came := companions{accessToken: accessToken}
+	return c.verifyIDToken(ctx, refreshedIDToken, raw, came, original.check)
 }
 
 // check applies the rules for a refresh.

@@ -17,53 +17,76 @@ type Response struct {
 	State string
 
 	code        string
+	idToken     string
 	issuer      string
 	errorCode   string
 	description string // of the error, in the provider's words
+	object      string // the whole response as a JWT (JARM); not verified yet, and State is from it
 	hasIssuer   bool
 	hasError    bool
-	hasTokens   bool // it has tokens or a response object, as no response of the code flow has
+	hasIDToken  bool
+	hasToken    bool // it has an access token, which is never asked for
+	hasObject   bool
 }
 
 const (
 	maxCode     = 4 << 10
 	maxResponse = 16 << 10
+	maxTokens   = 64 << 10 // of a response with an ID Token, which may name many groups
 )
 
-// ReadResponse reads an authorization response from a query. It refuses a response in which a
-// parameter stands twice with different values, because two readers would see two different
-// responses (RFC 6749, 3.1). Some providers repeat an equal value, which every reader reads alike.
-// Every failure is an *Error with status 400.
-func ReadResponse(rawQuery string) (Response, error) {
-	if len(rawQuery) > maxResponse {
-		return Response{}, badResponse(event.ReasonResponseInvalid, "%d bytes long", len(rawQuery))
+// MaxResponse is how long a response may be, in bytes.
+func (c *Client) MaxResponse() int {
+	if c.cfg.wantsIDToken() || c.cfg.wantsObject() {
+		return maxTokens
 	}
-	q, err := url.ParseQuery(rawQuery)
+	return maxResponse
+}
+
+// ReadResponse reads an authorization response from the query, the fragment or the form in which it
+// came. It refuses a response in which a parameter stands twice with different values, because two
+// readers would see two different responses (RFC 6749, 3.1). Some providers repeat an equal value,
+// which every reader reads alike. Every failure is an *Error with status 400.
+func (c *Client) ReadResponse(form string) (Response, error) {
+	if len(form) > c.MaxResponse() {
+		return Response{}, badResponse(event.ReasonResponseInvalid, "%d bytes long", len(form))
+	}
+	params, err := url.ParseQuery(form)
 	if err != nil {
 		return Response{}, badResponse(event.ReasonResponseInvalid, "not a query")
 	}
 	for _, name := range responseParameters {
-		if different := slices.Compact(q[name]); len(different) > 1 {
+		if different := slices.Compact(params[name]); len(different) > 1 {
 			return Response{}, badResponse(event.ReasonDuplicateParameter,
 				"%s appears with different values", name)
 		}
 	}
-	if n := len(q.Get("code")); n > maxCode {
+	if c.cfg.wantsObject() {
+		return c.readObject(params)
+	}
+	return newResponse(params)
+}
+
+func newResponse(params url.Values) (Response, error) {
+	if n := len(params.Get("code")); n > maxCode {
 		return Response{}, badResponse(event.ReasonResponseInvalid, "a code of %d bytes", n)
 	}
-	if !isVisible(q.Get("code")) {
+	if !isVisible(params.Get("code")) {
 		return Response{}, badResponse(event.ReasonResponseInvalid,
 			"a code with bytes that no code has (RFC 6749, A.11)")
 	}
 	return Response{
-		State:       q.Get("state"),
-		code:        q.Get("code"),
-		issuer:      q.Get("iss"),
-		errorCode:   q.Get("error"),
-		description: q.Get("error_description"),
-		hasIssuer:   q.Has("iss"),
-		hasError:    q.Has("error"),
-		hasTokens:   q.Has("response") || q.Has("id_token") || q.Has("access_token"),
+		State:       params.Get("state"),
+		code:        params.Get("code"),
+		idToken:     params.Get("id_token"),
+		issuer:      params.Get("iss"),
+		errorCode:   params.Get("error"),
+		description: params.Get("error_description"),
+		hasIssuer:   params.Has("iss"),
+		hasError:    params.Has("error"),
+		hasIDToken:  params.Has("id_token"),
+		hasToken:    params.Has("access_token"),
+		hasObject:   params.Has("response"),
 	}, nil
 }
 
@@ -85,6 +108,17 @@ var responseParameters = [...]string{
 	"response", "id_token", "access_token", "token_type", "session_state",
 }
 
+// ResponseParameters returns what the form has of the parameters that a response can have.
+func ResponseParameters(form url.Values) url.Values {
+	some := url.Values{}
+	for _, name := range responseParameters {
+		if values, ok := form[name]; ok {
+			some[name] = values
+		}
+	}
+	return some
+}
+
 // badResponse is the Error for a response that is refused.
 func badResponse(reason event.Reason, format string, args ...any) *Error {
 	return &Error{
@@ -95,14 +129,14 @@ func badResponse(reason event.Reason, format string, args ...any) *Error {
 	}
 }
 
-// checkResponse returns why a response cannot be followed by a token request, or nil. Whose
+// checkResponse returns why nothing can follow a response, or nil. Whose
 // response it is decides first: what another provider says, good news or bad, is not looked at.
 func (c *Client) checkResponse(r *Response, meta Metadata) error {
 	tolerant := c.cfg.ErrorsWithoutIss && r.hasError && r.code == ""
 	if err := r.checkIssuer(meta, tolerant); err != nil {
 		return err
 	}
-	return r.checkShape()
+	return c.checkShape(r)
 }
 
 // checkIssuer checks the iss parameter (RFC 9207, 2.4). It keeps a provider that an attacker
@@ -126,17 +160,26 @@ func (r *Response) checkIssuer(meta Metadata, tolerant bool) error {
 	return nil
 }
 
-// checkShape checks that the response is one of the code flow and brings a code.
-func (r *Response) checkShape() error {
+// checkShape checks that the response has what the response type says, and nothing else.
+func (c *Client) checkShape(r *Response) error {
+	code, token := c.cfg.wantsCode(), c.cfg.wantsIDToken()
 	switch {
-	case r.hasTokens:
-		return badResponse(event.ReasonResponseInvalid, "tokens or a response object beside the code")
-	case r.code != "" && r.hasError:
-		return badResponse(event.ReasonResponseInvalid, "both a code and an error")
+	case r.hasObject:
+		return badResponse(event.ReasonResponseInvalid, "a response object, which was not asked for")
+	case r.hasToken:
+		return badResponse(event.ReasonResponseInvalid, "an access token, which was not asked for")
+	case r.hasError && (r.code != "" || r.idToken != ""):
+		return badResponse(event.ReasonResponseInvalid, "an error beside a code or an ID Token")
 	case r.errorCode != "":
 		return authorizationError(r.errorCode, r.description)
-	case r.code == "":
-		return badResponse(event.ReasonResponseInvalid, "neither a code nor an error")
+	case r.hasIDToken && !token, r.code != "" && !code:
+		return badResponse(event.ReasonResponseInvalid,
+			"a code or an ID Token that was not asked for: the response type is %q", c.cfg.ResponseType)
+	case r.code == "" && r.idToken == "":
+		return badResponse(event.ReasonResponseInvalid, "neither a code, nor an ID Token, nor an error")
+	case code && r.code == "", token && r.idToken == "":
+		return badResponse(event.ReasonResponseInvalid,
+			"half of a response: the response type is %q", c.cfg.ResponseType)
 	}
 	return nil
 }

@@ -3,13 +3,13 @@
 //
 //	answer.go   headers, redirects and problems
 //	page.go     HTML
+//	relay.go    a page that posts an authorization response to the callback
 //	failure.go  what is said of a login that was refused
 package page
 
 import (
 	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"html/template"
 	"io"
 )
@@ -36,10 +36,10 @@ type Form struct {
 var style string
 
 //go:embed page.html
-var source string
+var pageSource string
 
 var (
-	parsed    = template.Must(template.New("page").Parse(source))
+	parsed    = template.Must(template.New("page").Parse(pageSource))
 	styleHash = sha256.Sum256([]byte(style))
 )
 
@@ -61,7 +61,6 @@ func Policy(f *Form) string {
 	if f != nil {
 		action = ""
 	}
-	return "default-src 'none'; style-src 'sha256-" +
-		base64.StdEncoding.EncodeToString(styleHash[:]) + "';" + action +
+	return "default-src 'none'; style-src " + source(styleHash) + ";" + action +
 		" base-uri 'none'; frame-ancestors 'none'"
 }
