@@ -30,7 +30,7 @@ type strangers struct {
 	shop http.Handler
 }
 
-func newStrangers(f *testing.F) *strangers {
+func newStrangers(f *testing.F, request ...oidcgate.RequestOptions) *strangers {
 	f.Helper()
 	op := oidcgatetest.NewProvider(f)
 	op.AddClient(oidcgatetest.Client{ID: "shop", Secret: secret, RedirectURLs: []string{shopURL + "/auth/callback"}})
@@ -42,7 +42,10 @@ func newStrangers(f *testing.F) *strangers {
 	gate, err := oidcgate.New(oidcgate.Config{
 		BaseURL: shopURL, Store: &forgetful{}, Keys: keys, HTTP: oidcgate.HTTPOptions{Transport: op.Transport()},
 		Logger: slog.New(slog.DiscardHandler),
-	}, oidcgate.Provider{Issuer: op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+	}, oidcgate.Provider{
+		Issuer: op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret),
+		Request: append(request, oidcgate.RequestOptions{})[0],
+	})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -54,6 +57,19 @@ func newStrangers(f *testing.F) *strangers {
 func (s *strangers) visit(path, query string, cookies ...string) *http.Response {
 	r := httptest.NewRequest(http.MethodGet, shopURL+path, nil)
 	r.URL.RawQuery = query
+	r.Header.Set("Accept", "text/html")
+	if len(cookies) > 0 {
+		r.Header["Cookie"] = cookies
+	}
+	rec := httptest.NewRecorder()
+	s.shop.ServeHTTP(rec, r)
+	return rec.Result()
+}
+
+// post sends a form of a browser that sends the cookies.
+func (s *strangers) post(path, form string, cookies ...string) *http.Response {
+	r := httptest.NewRequest(http.MethodPost, shopURL+path, strings.NewReader(form))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Accept", "text/html")
 	if len(cookies) > 0 {
 		r.Header["Cookie"] = cookies
@@ -109,6 +125,39 @@ func FuzzCallback(f *testing.F) {
 		harmless(t, query, a)
 		if a.StatusCode < 400 || !known && a.StatusCode != http.StatusBadRequest {
 			t.Errorf("%q is answered with %d", query, a.StatusCode)
+		}
+	})
+}
+
+// FuzzCallbackModes is FuzzCallback for every other way through the browser.
+func FuzzCallbackModes(f *testing.F) {
+	for mode, form := range []string{
+		"code=x&state=STATE&iss=https://id.test", "id_token=eyJhbGciOiJSUzI1NiJ9.e30.e30&code=x&state=STATE", "response=eyJhbGciOiJSUzI1NiJ9.e30.e30",
+		"response=eyJhbGciOiJub25lIn0.eyJzdGF0ZSI6InMifQ.&state=STATE", "response=..&response=..", "error=access_denied&state=STATE&iss=https://id.test",
+		"oidcgate_relayed=1&state=STATE&id_token=x", "response=a.b.c.d.e", "&&;=&%zz", "state=%00&code=%ff",
+	} {
+		for i := range 6 {
+			f.Add(uint8(mode+i), form)
+		}
+	}
+	var all []*strangers
+	for _, request := range []oidcgate.RequestOptions{
+		{ResponseMode: "form_post"}, {ResponseMode: "fragment"}, {ResponseMode: "form_post.jwt"},
+		{ResponseType: "code id_token", ResponseMode: "form_post"}, {ResponseType: "id_token"},
+		{ResponseType: "code id_token", ResponseMode: "jwt"},
+	} {
+		all = append(all, newStrangers(f, request))
+	}
+	f.Fuzz(func(t *testing.T, mode uint8, form string) {
+		s := all[int(mode)%len(all)]
+		state, cookie := s.begin(t, "")
+		form = strings.ReplaceAll(form, "STATE", state)
+		harmless(t, form, s.post("/auth/callback", form, cookie))
+		if a := s.post("/auth/callback", form); a.StatusCode < 400 && a.StatusCode != http.StatusOK || len(a.Cookies()) > 0 {
+			t.Errorf("%q of a stranger is answered with %d", form, a.StatusCode)
+		}
+		if a := s.visit("/auth/callback", form, cookie); a.StatusCode < 400 && a.StatusCode != http.StatusOK {
+			t.Errorf("%q in the query is answered with %d", form, a.StatusCode)
 		}
 	})
 }

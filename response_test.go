@@ -353,6 +353,18 @@ func TestTokensThroughTheBrowser(t *testing.T) {
 			w.tokenCalls(0)
 		}
 	})
+	t.Run("C031 an ID Token says who issued it in place of iss; a code alone does not", func(t *testing.T) {
+		for _, responseType := range []string{"code", "code id_token", "id_token"} {
+			w := newWorld(t, answering(responseType, "form_post"))
+			w.op.NextResponse(without("iss"))
+			a := w.arrive(w.response("/app"))
+			if responseType == "code" {
+				w.denied(a, http.StatusBadRequest, "iss_missing")
+			} else if a.location() != shopURL+"/app" {
+				t.Errorf("%s: %d\n%s", responseType, a.StatusCode, w.logged())
+			}
+		}
+	})
 	t.Run("no access token: the application is told why", func(t *testing.T) {
 		w := newWorld(t, answering("id_token", "form_post"))
 		w.arrive(w.response("/app"))

@@ -73,6 +73,45 @@ func TestUserinfo(t *testing.T) {
 	}
 }
 
+// The provider's answer takes every way through the browser.
+func TestResponses(t *testing.T) {
+	options, client := newShop(t)
+	client.GrantTypes = append(client.GrantTypes, "implicit")
+	client.ApplicationType = "native"
+	client.ResponseTypes = []string{"code", "code id_token", "id_token"}
+	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}, ClaimsInIDToken: true})
+	options = options.With("OIDC_ISSUER", op.Issuer)
+	for _, row := range []struct{ responseType, responseMode string }{
+		{"code", "form_post"}, {"code", "fragment"}, {"code", "query.jwt"}, {"code", "form_post.jwt"}, {"code", "fragment.jwt"}, {"code", "jwt"},
+		{"code id_token", ""}, {"code id_token", "form_post"}, {"code id_token", "fragment.jwt"},
+		{"id_token", ""}, {"id_token", "form_post"}, {"id_token", "form_post.jwt"},
+	} {
+		t.Run(row.responseType+" by "+row.responseMode, func(t *testing.T) {
+			options := options.With("OIDC_RESPONSE_TYPE", row.responseType, "OIDC_RESPONSE_MODE", row.responseMode)
+			if row.responseType == "id_token" {
+				options = options.With("OIDC_USERINFO", "off")
+			}
+			shop := rp.Start(t, options)
+			alice := visitor.New()
+			for range 2 { // the second time the provider asks nothing
+				alice.Clear(shop.URL)
+				p := alice.LogIn(t, alice.Get(t, shop.URL+"/app?color=blue"), idp.Alice.Login, idp.Alice.Password)
+				if p.Status != http.StatusOK || p.URL.String() != shop.URL+"/app?color=blue" {
+					t.Fatalf("logging in ends at %s with %d:\n%s", p.URL, p.Status, p.Body)
+				}
+				if got := walk.Whoami(t, alice, shop.URL); got.Email != "alice@example.com" || got.Subject != "alice-0001" {
+					t.Errorf("/whoami answers %+v", got)
+				}
+			}
+			stranger := visitor.New()
+			p := stranger.Submit(t, stranger.Get(t, shop.URL+"/app").Form("abort"))
+			if p.URL.Path != "/auth/callback" || p.Status != http.StatusForbidden {
+				t.Errorf("saying no ends at %s with %d", p.URL, p.Status)
+			}
+		})
+	}
+}
+
 func TestSayingNo(t *testing.T) {
 	options, client := newShop(t)
 	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}})

@@ -23,8 +23,11 @@ var users = map[string]oidcgatetest.User{
 }
 
 // openShop serves a shop with a new gate at shop.test and a provider with a login page at id.test,
-// and returns the provider. It serves pages of an attacker at evil.test.
-func openShop(t *testing.T, s *sites, sessions store.Store) *oidcgatetest.Provider {
+// and returns the provider. It serves pages of an attacker at evil.test. Each change edits what the
+// gate knows of the provider.
+func openShop(
+	t *testing.T, s *sites, sessions store.Store, changes ...func(*oidcgate.Provider),
+) *oidcgatetest.Provider {
 	t.Helper()
 	op := oidcgatetest.NewProvider(t, oidcgatetest.Config{Issuer: idURL, Algorithm: "ES256", LoginPage: loginPage})
 	op.AddClient(oidcgatetest.Client{
@@ -33,19 +36,23 @@ func openShop(t *testing.T, s *sites, sessions store.Store) *oidcgatetest.Provid
 		RedirectURLs:           []string{shopURL + "/auth/callback"},
 		PostLogoutRedirectURLs: []string{shopURL + "/auth/logout/done"},
 	})
+	provider := oidcgate.Provider{
+		Issuer:       idURL,
+		ClientID:     "shop",
+		Auth:         oidcgate.ClientSecretBasic("the shop's secret"),
+		Scopes:       []string{"profile"},
+		Verification: oidcgate.Verification{SigningAlgs: []string{"ES256"}},
+	}
+	for _, change := range changes {
+		change(&provider)
+	}
 	gate, err := oidcgate.New(oidcgate.Config{
 		BaseURL: shopURL,
 		Store:   sessions,
 		Keys:    newKeys(t),
 		HTTP:    oidcgate.HTTPOptions{Transport: s.transport(t)},
 		Logger:  slog.New(slog.NewTextHandler(t.Output(), nil)),
-	}, oidcgate.Provider{
-		Issuer:       idURL,
-		ClientID:     "shop",
-		Auth:         oidcgate.ClientSecretBasic("the shop's secret"),
-		Scopes:       []string{"profile"},
-		Verification: oidcgate.Verification{SigningAlgs: []string{"ES256"}},
-	})
+	}, provider)
 	if err != nil {
 		t.Fatal(err)
 	}

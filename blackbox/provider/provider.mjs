@@ -77,7 +77,9 @@ function providerConfiguration() {
       rpInitiatedLogout: { enabled: true, logoutSource, postLogoutSuccessSource },
       backchannelLogout: { enabled: true },
       revocation: { enabled: true },
+      jwtResponseModes: { enabled: true },
     },
+    responseTypes: ['code', 'code id_token', 'id_token'],
     pkce: { required: () => true },
     rotateRefreshToken: Boolean(config.rotateRefreshToken),
     ...(config.alwaysRefreshToken && {

@@ -132,7 +132,9 @@ func badResponse(reason event.Reason, format string, args ...any) *Error {
 // checkResponse returns why nothing can follow a response, or nil. Whose
 // response it is decides first: what another provider says, good news or bad, is not looked at.
 func (c *Client) checkResponse(r *Response, meta Metadata) error {
-	tolerant := c.cfg.ErrorsWithoutIss && r.hasError && r.code == ""
+	brings := r.code != "" || r.idToken != ""
+	tolerant := c.cfg.ErrorsWithoutIss && r.hasError && !brings ||
+		c.cfg.wantsIDToken() && r.idToken != "" // which says who issued it
 	if err := r.checkIssuer(meta, tolerant); err != nil {
 		return err
 	}
@@ -141,7 +143,7 @@ func (c *Client) checkResponse(r *Response, meta Metadata) error {
 
 // checkIssuer checks the iss parameter (RFC 9207, 2.4). It keeps a provider that an attacker
 // runs from having the code of another redeemed by us, or ours by it: the mix-up attack. tolerant
-// is true for an error response that may lack iss: it brings no code.
+// is true for a response that may lack iss.
 func (r *Response) checkIssuer(meta Metadata, tolerant bool) error {
 	e := &Error{Status: http.StatusBadRequest, Stage: StageResponse}
 	switch {

@@ -49,6 +49,8 @@ type Client struct {
 	BackchannelLogoutURL   string   `json:"backchannel_logout_uri,omitempty"`
 	BackchannelSID         bool     `json:"backchannel_logout_session_required,omitempty"`
 	GrantTypes             []string `json:"grant_types"`
+	ResponseTypes          []string `json:"response_types,omitempty"`   // if empty, code
+	ApplicationType        string   `json:"application_type,omitempty"` // "native" may use http with "implicit"
 }
 
 // NewClient returns the client for a service at baseURL, with the gate's routes below /auth.

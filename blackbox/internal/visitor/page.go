@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,9 @@ type Form struct {
 	Method string
 	Action *url.URL
 	Fields url.Values
+
+	foreign      bool // it was posted from a page of another host
+	fromFragment bool // what the page's fragment has is posted too
 }
 
 // NewForm returns a form without fields that is sent to an address, like a form of a page that was
@@ -81,6 +85,24 @@ func (p *Page) FormTo(path string) *Form {
 	return p.find(func(f *Form) bool { return f.Action.Path == path })
 }
 
+// posted returns the form that a script of the page posts at once, or nil.
+func (p *Page) posted() *Form {
+	if !strings.Contains(p.Body, "forms[0].submit()") && !strings.Contains(p.Body, "submit.call(form)") {
+		return nil
+	}
+	f := p.find(func(*Form) bool { return true })
+	if f == nil {
+		return nil
+	}
+	f.foreign = f.Action.Hostname() != p.URL.Hostname()
+	if more, err := url.ParseQuery(p.URL.EscapedFragment()); err == nil && f.fromFragment {
+		for name, values := range more {
+			f.Fields[name] = values
+		}
+	}
+	return f
+}
+
 func (p *Page) find(match func(*Form) bool) *Form {
 	for _, f := range p.forms {
 		if match(f) {
@@ -106,6 +128,7 @@ func (p *Page) readForms(t testing.TB, root *html.Node) {
 			t.Fatalf("a form of %s has the action %q: %v", p.URL, attribute(n, "action"), err)
 		}
 		f := &Form{ID: attribute(n, "id"), Method: strings.ToUpper(attribute(n, "method")), Action: action, Fields: url.Values{}}
+		f.fromFragment = slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "data-fragment" })
 		for field := range n.Descendants() {
 			if isTextField(field) {
 				f.Fields.Add(attribute(field, "name"), attribute(field, "value"))

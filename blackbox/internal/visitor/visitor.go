@@ -133,11 +133,22 @@ func (v *Visitor) navigate(t testing.TB, client *http.Client, method, address st
 		r.Header.Set("Sec-Fetch-Site", "same-origin")
 		r.Header.Set("Origin", f.Action.Scheme+"://"+f.Action.Host)
 	}
+	if f != nil && f.foreign {
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		r.Header.Del("Origin")
+		withoutCookies := *client // no cookie of ours has SameSite=None
+		withoutCookies.Jar = nil
+		client = &withoutCookies
+	}
 	resp, err := client.Do(r)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, address, err)
 	}
-	return newPage(t, resp)
+	p := newPage(t, resp)
+	if posted := p.posted(); posted != nil {
+		return v.Submit(t, posted)
+	}
+	return p
 }
 
 // Cookies returns the cookies a request to an address would carry.
@@ -156,6 +167,15 @@ func (v *Visitor) SetCookies(address string, cookies []*http.Cookie) {
 		panic(err)
 	}
 	v.client.Jar.SetCookies(u, cookies)
+}
+
+// Clear forgets the cookies of an address.
+func (v *Visitor) Clear(address string) {
+	var gone []*http.Cookie
+	for _, c := range v.Cookies(address) {
+		gone = append(gone, &http.Cookie{Name: c.Name, Path: "/", MaxAge: -1})
+	}
+	v.SetCookies(address, gone)
 }
 
 // maxSteps is the greatest number of provider pages in a login, and of redirects in a chain.
