@@ -192,7 +192,7 @@ func compile(c Config, providers []Provider) (config, []Provider, error) {
 
 func (c *config) compileBaseURL(f *faults) {
 	u, err := weburl.Check(c.BaseURL, c.InsecureAllowHTTP)
-	shown := redactURL(c.BaseURL)
+	shown := weburl.Redact(c.BaseURL)
 	switch {
 	case c.BaseURL == "":
 		f.add("BaseURL", "is empty; write the address browsers use, such as \"https://shop.example\"")

@@ -84,12 +84,13 @@
 //	event.go        the log and OnEvent
 //
 // internal/session keeps a session in the store, and internal/viascs does so through scs.
-// internal/op speaks to one provider. internal/attempt keeps a login under way in a cookie, and
-// internal/browser tells what kind of request this is. internal/claims holds claims so that no
-// request parses JSON, internal/seal encrypts, internal/returnto decides where a browser may be
-// sent, internal/event has the names of events and reasons, and internal/page writes pages.
-// internal/values encodes the application's values, and internal/saver saves them before the first
-// byte of an answer. Package store states what a store promises.
+// internal/op speaks to one provider, and internal/outside asks it for internal/session.
+// internal/attempt keeps a login under way in a cookie, and internal/browser tells what kind of
+// request this is. internal/claims holds claims so that no request parses JSON, internal/seal
+// encrypts, internal/returnto decides where a browser may be sent, internal/event has the names of
+// events and reasons, and internal/page writes pages. internal/values encodes the application's
+// values, and internal/saver saves them before the first byte of an answer. Package store states
+// what a store promises.
 //
 // Files depend on those above them in the list, or on internal packages. These use each other:
 //

@@ -3,10 +3,7 @@ package oidcgate
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-
-	"github.com/oidcgate/oidcgate/internal/weburl"
 )
 
 // faults collects the faults of a configuration.
@@ -41,26 +38,4 @@ func (f *faults) duration(field string, d *time.Duration, ifZero time.Duration) 
 	case *d == 0:
 		*d = ifZero
 	}
-}
-
-// url checks an endpoint or issuer if it is not empty.
-func (f *faults) url(field, value string, allowHTTP bool) {
-	if value == "" {
-		return
-	}
-	if _, err := weburl.Check(value, allowHTTP); err != nil {
-		f.add(field, "%q %v", redactURL(value), err)
-	}
-}
-
-// redactURL hides the user name and password of a URL that a message shows.
-func redactURL(value string) string {
-	if i := strings.LastIndex(value, "@"); i >= 0 {
-		scheme, _, found := strings.Cut(value, "://")
-		if found {
-			return scheme + "://" + redacted + value[i:]
-		}
-		return redacted + value[i:]
-	}
-	return value
 }

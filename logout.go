@@ -147,7 +147,7 @@ func (g *Gate) endSignedIn(
 	if err != nil {
 		return "", err
 	}
-	outside{g}.Revoke(r.Context(), &s.Identity, t.RefreshToken)
+	g.others().Revoke(r.Context(), &s.Identity, t.RefreshToken)
 	return t.IDToken, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -166,104 +165,46 @@ func providerLabel(p Provider, i, of int) string {
 }
 
 func (p *Provider) compile(f *faults, allowHTTP bool) {
-	p.compileIssuer(f, allowHTTP)
-	if p.ClientID == "" {
-		f.add("ClientID", "is empty; use the id the provider gave this application")
-	}
-	p.Auth.check(f)
-	f.url("Endpoints.Authorization", p.Endpoints.Authorization, allowHTTP)
-	f.url("Endpoints.Token", p.Endpoints.Token, allowHTTP)
-	f.url("Endpoints.Userinfo", p.Endpoints.Userinfo, allowHTTP)
-	f.url("Endpoints.JWKS", p.Endpoints.JWKS, allowHTTP)
-	f.url("Endpoints.EndSession", p.Endpoints.EndSession, allowHTTP)
-	p.compileRequest(f)
-	p.compileVerification(f)
-}
-
-func (p *Provider) compileIssuer(f *faults, allowHTTP bool) {
-	f.url("Issuer", p.Issuer, allowHTTP)
-	u, err := url.Parse(p.Issuer)
-	issuer, isDocument := strings.CutSuffix(p.Issuer, "/.well-known/openid-configuration")
-	switch {
-	case p.Issuer == "":
-		f.add("Issuer", "is empty; use the \"issuer\" of the provider's discovery document")
-	case err == nil && u.RawQuery != "":
-		f.add("Issuer", "%q has a query; an issuer has none (OpenID Connect Discovery, section 4.1)",
-			redactURL(p.Issuer))
-	case isDocument:
-		f.add("Issuer", "%q is the address of the discovery document; write %q, or the \"issuer\" "+
-			"in that document", redactURL(p.Issuer), redactURL(issuer))
-	}
-}
-
-func (p *Provider) compileRequest(f *faults) {
-	scopes := []string{"openid"}
-	for _, s := range p.Scopes {
-		switch {
-		case s == "" || strings.ContainsFunc(s, notInScope):
-			f.add("Scopes", "%q is not one scope; give each scope its own element", s)
-		case !slices.Contains(scopes, s):
-			scopes = append(scopes, s)
-		}
-	}
-	p.Scopes = scopes
-	for name := range p.Request.Params {
-		if name == "" || op.IsRequestParameter(name) {
-			f.add("Request.Params", "%q is the gate's own parameter; leave it out", name)
-		}
-	}
-	if field, text := op.ResponseFault(p.Request.ResponseType, p.Request.ResponseMode); text != "" {
-		f.add("Request."+field, "%s", text)
-	}
+	p.Scopes = op.Scopes(p.Scopes)
 	p.Request.ResponseType = cmp.Or(p.Request.ResponseType, op.TypeCode)
-	if p.Request.ResponseType == op.TypeIDToken && p.Userinfo != UserinfoOff {
-		f.add("Userinfo", "needs an access token, and with Request.ResponseType %q there is none; use "+
-			"UserinfoOff", op.TypeIDToken)
-	}
-}
-
-// notInScope reports whether a scope must not contain r (RFC 6749, section 3.3).
-func notInScope(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }
-
-func (p *Provider) compileVerification(f *faults) {
-	p.Verification.SigningAlgs = slices.Clone(p.Verification.SigningAlgs)
-	if len(p.Verification.SigningAlgs) == 0 {
-		p.Verification.SigningAlgs = []string{"RS256"}
-	}
-	for _, alg := range p.Verification.SigningAlgs {
-		if !op.Asymmetric(alg) {
-			f.add("Verification.SigningAlgs", "%q is not an accepted asymmetric algorithm; use EdDSA, "+
-				"RS256, PS256, ES256 or their variants with 384 and 512", alg)
-		}
-	}
-	if p.Userinfo < UserinfoOff || p.Userinfo > UserinfoRequired {
-		f.add("Userinfo", "%d is not a mode; use UserinfoOff, UserinfoOptional or UserinfoRequired",
-			p.Userinfo)
-	}
+	p.Verification.SigningAlgs = op.SigningAlgs(p.Verification.SigningAlgs)
+	p.Auth.check(f)
 	f.duration("Endpoints.MaxAge", &p.Endpoints.MaxAge, time.Hour)
 	f.duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
+	cfg := p.opConfig()
+	cfg.AllowHTTP = allowHTTP
+	for _, fault := range cfg.Faults() {
+		f.add(fault.Field, "%s", fault.Text)
+	}
 }
 
 // client returns the client of p for internal/op.
-func (p Provider) client(c *config, notify func(op.Notice)) *op.Client {
-	e, v := p.Endpoints, p.Verification
-	return op.New(op.Config{
+func (p *Provider) client(c *config, notify func(op.Notice)) *op.Client {
+	cfg := p.opConfig()
+	cfg.RedirectURL = c.origin + c.basePath + c.providerPath("/callback", p.Name)
+	cfg.Leeway = c.Limits.ClockSkew
+	cfg.Timeout, cfg.Transport, cfg.RootCAs = c.HTTP.Timeout, c.HTTP.Transport, c.HTTP.RootCAs
+	cfg.AllowHTTP, cfg.Notify = c.InsecureAllowHTTP, notify
+	return op.New(cfg)
+}
+
+// opConfig returns what internal/op has to know of p alone.
+func (p *Provider) opConfig() op.Config {
+	e, r, v := p.Endpoints, p.Request, p.Verification
+	return op.Config{
 		Issuer: p.Issuer, ClientID: p.ClientID, Auth: p.Auth.compiled(),
-		RedirectURL: c.origin + c.basePath + c.providerPath("/callback", p.Name),
 		Endpoints: op.Endpoints{
 			Authorization: e.Authorization, Token: e.Token, Userinfo: e.Userinfo,
 			JWKS: e.JWKS, EndSession: e.EndSession,
 		},
-		Scopes: p.Scopes, AuthParams: p.authParams(),
-		ResponseType: p.Request.ResponseType, ResponseMode: p.Request.ResponseMode,
+		Scopes: p.Scopes, AuthParams: p.authParams(), PromptLogin: r.PromptLogin,
+		ResponseType: r.ResponseType, ResponseMode: r.ResponseMode,
 		SigningAlgs: v.SigningAlgs, TrustedAudiences: slices.Clone(v.TrustedAudiences),
-		ErrorsWithoutIss: v.ErrorsWithoutIss, PromptLogin: p.Request.PromptLogin,
-		LogoutTypeJWT: v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
+		ErrorsWithoutIss: v.ErrorsWithoutIss,
+		LogoutTypeJWT:    v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
-		Leeway: c.Limits.ClockSkew, DiscoveryRefresh: e.MaxAge, JWKSRefresh: v.KeysMaxAge,
-		Timeout: c.HTTP.Timeout, Transport: c.HTTP.Transport, RootCAs: c.HTTP.RootCAs,
-		AllowHTTP: c.InsecureAllowHTTP, Notify: notify,
-	})
+		DiscoveryRefresh: e.MaxAge, JWKSRefresh: v.KeysMaxAge,
+	}
 }
 
 func (p Provider) authParams() [][2]string {

@@ -72,7 +72,7 @@ func newKeeper(g *Gate, ring *seal.Ring) *session.Keeper {
 			MaxIDToken: op.MaxEndSessionURL, Values: c.EnableValues,
 			UserSessions: c.Limits.UserSessions,
 		},
-		Provider: outside{g},
+		Provider: g.others(),
 		Logger:   c.Logger,
 		Tell:     g.told,
 	})

@@ -17,9 +17,12 @@ var arrows = []struct {
 	{"", []string{
 		"internal/session", "internal/op", "internal/event", "internal/claims", "internal/seal",
 		"internal/returnto", "internal/saver", "internal/page", "internal/values", "internal/attempt",
-		"internal/browser", "internal/viascs", "internal/weburl", "store",
+		"internal/browser", "internal/viascs", "internal/weburl", "internal/outside", "store",
 	}},
 	{"internal/attempt", []string{"internal/browser", "internal/event", "internal/seal"}},
+	{"internal/outside", []string{
+		"internal/session", "internal/op", "internal/claims", "internal/event",
+	}},
 	{"internal/viascs", []string{"internal/session"}},
 	{"internal/browser", nil},
 	{"internal/session", []string{"internal/claims", "internal/seal", "internal/event", "store"}},

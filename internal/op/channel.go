@@ -1,7 +1,6 @@
 package op
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -32,28 +31,25 @@ var responseModes = map[string]Channel{
 	"query.jwt": Query, "form_post.jwt": FormPost, "fragment.jwt": Fragment,
 }
 
-// ResponseFault says what is wrong with a response type and a response mode, or "". Empty ones are
-// in order.
-func ResponseFault(responseType, mode string) (field, text string) {
-	words := strings.Fields(responseType)
-	_, known := responseModes[mode]
-	tokens := slices.Contains(words, "id_token")
+// checkResponse checks the response type and the response mode.
+func (cfg *Config) checkResponse(f *faults) {
+	words := strings.Fields(cfg.ResponseType)
+	channel, known := responseModes[cfg.ResponseMode]
 	switch {
 	case slices.Contains(words, "token"):
-		return "ResponseType", fmt.Sprintf("%q has the access token pass through the browser, where it "+
-			"can be stolen and replaced (RFC 9700, section 2.1.2); use %q or %q",
-			responseType, TypeCode, TypeHybrid)
-	case !slices.Contains([]string{"", TypeCode, TypeHybrid, TypeIDToken}, responseType):
-		return "ResponseType", fmt.Sprintf("%q is not supported; use %q, %q or %q",
-			responseType, TypeCode, TypeHybrid, TypeIDToken)
-	case !known && mode != "" && mode != "jwt":
-		return "ResponseMode", fmt.Sprintf("%q is not supported; use \"query\", \"form_post\" or "+
-			"\"fragment\", each with or without \".jwt\" at its end", mode)
-	case known && responseModes[mode] == Query && tokens:
-		return "ResponseMode", fmt.Sprintf("%q would write an ID Token into logs and the browser's "+
-			"history; use \"form_post\" or \"fragment\"", mode)
+		f.add("Request.ResponseType", "%q has the access token pass through the browser, where it can "+
+			"be stolen and replaced (RFC 9700, section 2.1.2); use %q or %q",
+			cfg.ResponseType, TypeCode, TypeHybrid)
+	case !slices.Contains([]string{TypeCode, TypeHybrid, TypeIDToken}, cfg.ResponseType):
+		f.add("Request.ResponseType", "%q is not supported; use %q, %q or %q",
+			cfg.ResponseType, TypeCode, TypeHybrid, TypeIDToken)
+	case !known && cfg.ResponseMode != "" && cfg.ResponseMode != "jwt":
+		f.add("Request.ResponseMode", "%q is not supported; use \"query\", \"form_post\" or "+
+			"\"fragment\", each with or without \".jwt\" at its end", cfg.ResponseMode)
+	case known && channel == Query && cfg.wantsIDToken():
+		f.add("Request.ResponseMode", "%q would write an ID Token into logs and the browser's history; "+
+			"use \"form_post\" or \"fragment\"", cfg.ResponseMode)
 	}
-	return "", ""
 }
 
 // Channel returns the way that responses take.

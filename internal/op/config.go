@@ -21,8 +21,8 @@ type Config struct {
 
 	Scopes       []string    // openid first, each once
 	AuthParams   [][2]string // extra parameters of the authorization request
-	ResponseType string      // one of those of [ResponseFault]
-	ResponseMode string      // sent only when it is not empty; one of those of [ResponseFault]
+	ResponseType string      // as sent
+	ResponseMode string      // sent only when it is not empty
 
 	SigningAlgs []string // of ID Tokens and signed userinfo; never empty, asymmetric only
 

@@ -79,3 +79,15 @@ func Origin(u *url.URL) string {
 	host := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(u.Host), port), ":")
 	return u.Scheme + "://" + host
 }
+
+// Redact hides the user name and password of an address that a message shows.
+func Redact(address string) string {
+	if i := strings.LastIndex(address, "@"); i >= 0 {
+		scheme, _, found := strings.Cut(address, "://")
+		if found {
+			return scheme + "://REDACTED" + address[i:]
+		}
+		return "REDACTED" + address[i:]
+	}
+	return address
+}

@@ -1,0 +1,118 @@
+package op
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/oidcgate/oidcgate/internal/weburl"
+)
+
+// Fault is what is wrong with a field of oidcgate.Provider, and what to write there.
+type Fault struct{ Field, Text string }
+
+// faults collects faults.
+type faults []Fault
+
+func (f *faults) add(field, format string, args ...any) {
+	*f = append(*f, Fault{field, fmt.Sprintf(format, args...)})
+}
+
+// url checks an address, if it is not empty.
+func (f *faults) url(field, value string, allowHTTP bool) {
+	if value == "" {
+		return
+	}
+	if _, err := weburl.Check(value, allowHTTP); err != nil {
+		f.add(field, "%q %v", weburl.Redact(value), err)
+	}
+}
+
+// Scopes returns openid and the given scopes, each once.
+func Scopes(more []string) []string {
+	scopes := []string{"openid"}
+	for _, s := range more {
+		if !slices.Contains(scopes, s) {
+			scopes = append(scopes, s)
+		}
+	}
+	return scopes
+}
+
+// SigningAlgs returns a copy of algs or, if there are none, RS256: the default of OpenID Connect
+// Dynamic Client Registration, 2.
+func SigningAlgs(algs []string) []string {
+	if len(algs) == 0 {
+		return []string{"RS256"}
+	}
+	return slices.Clone(algs)
+}
+
+// Faults returns all that is wrong with a configuration.
+func (cfg *Config) Faults() []Fault {
+	var f faults
+	cfg.checkIssuer(&f)
+	if cfg.ClientID == "" {
+		f.add("ClientID", "is empty; use the id the provider gave this application")
+	}
+	e := cfg.Endpoints
+	f.url("Endpoints.Authorization", e.Authorization, cfg.AllowHTTP)
+	f.url("Endpoints.Token", e.Token, cfg.AllowHTTP)
+	f.url("Endpoints.Userinfo", e.Userinfo, cfg.AllowHTTP)
+	f.url("Endpoints.JWKS", e.JWKS, cfg.AllowHTTP)
+	f.url("Endpoints.EndSession", e.EndSession, cfg.AllowHTTP)
+	cfg.checkRequest(&f)
+	cfg.checkVerification(&f)
+	return f
+}
+
+func (cfg *Config) checkIssuer(f *faults) {
+	f.url("Issuer", cfg.Issuer, cfg.AllowHTTP)
+	u, err := url.Parse(cfg.Issuer)
+	issuer, isDocument := strings.CutSuffix(cfg.Issuer, "/.well-known/openid-configuration")
+	switch {
+	case cfg.Issuer == "":
+		f.add("Issuer", "is empty; use the \"issuer\" of the provider's discovery document")
+	case err == nil && u.RawQuery != "":
+		f.add("Issuer", "%q has a query; an issuer has none (OpenID Connect Discovery, section 4.1)",
+			weburl.Redact(cfg.Issuer))
+	case isDocument:
+		f.add("Issuer", "%q is the address of the discovery document; write %q, or the \"issuer\" "+
+			"in that document", weburl.Redact(cfg.Issuer), weburl.Redact(issuer))
+	}
+}
+
+func (cfg *Config) checkRequest(f *faults) {
+	for _, s := range cfg.Scopes {
+		if s == "" || strings.ContainsFunc(s, notInScope) {
+			f.add("Scopes", "%q is not one scope; give each scope its own element", s)
+		}
+	}
+	for _, p := range cfg.AuthParams {
+		if p[0] == "" || IsRequestParameter(p[0]) {
+			f.add("Request.Params", "%q is the gate's own parameter; leave it out", p[0])
+		}
+	}
+	cfg.checkResponse(f)
+}
+
+// notInScope reports whether a scope must not contain r (RFC 6749, 3.3).
+func notInScope(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }
+
+func (cfg *Config) checkVerification(f *faults) {
+	for _, alg := range cfg.SigningAlgs {
+		if !Asymmetric(alg) {
+			f.add("Verification.SigningAlgs", "%q is not an accepted asymmetric algorithm; use EdDSA, "+
+				"RS256, PS256, ES256 or their variants with 384 and 512", alg)
+		}
+	}
+	if cfg.Userinfo < UserinfoOff || cfg.Userinfo > UserinfoRequired {
+		f.add("Userinfo", "%d is not a mode; use UserinfoOff, UserinfoOptional or UserinfoRequired",
+			cfg.Userinfo)
+	}
+	if !cfg.wantsCode() && cfg.Userinfo != UserinfoOff {
+		f.add("Userinfo", "needs an access token, and with Request.ResponseType %q there is none; use "+
+			"UserinfoOff", TypeIDToken)
+	}
+}

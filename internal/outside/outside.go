@@ -1,0 +1,140 @@
+// Package outside asks the providers for internal/session, which does not know them. It says what
+// their answers and failures mean for a session.
+package outside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// Providers are the providers that sessions come from. Together with a method Decide they are a
+// [session.Provider]. Every field is needed.
+type Providers struct {
+	Find       func(name string) *op.Client // nil for a provider that is not configured
+	NotRevoked func(error)                  // is told of a refresh token that could not be revoked
+}
+
+func (p Providers) client(id *session.Identity) (*op.Client, error) {
+	if c := p.Find(id.Provider); c != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("the provider %q is not configured any more", id.Provider)
+}
+
+// Reach implements session.Provider.
+func (p Providers) Reach(ctx context.Context, id *session.Identity) error {
+	c, err := p.client(id)
+	if err == nil {
+		_, err = c.Metadata(ctx)
+	}
+	return sessionFailure(err)
+}
+
+// Refresh implements session.Provider.
+func (p Providers) Refresh(
+	ctx context.Context, id *session.Identity, refreshToken string,
+) (*session.ProviderTokens, error) {
+	c, err := p.client(id)
+	if err != nil {
+		return nil, sessionFailure(err)
+	}
+	t, err := c.Refresh(ctx, refreshToken)
+	return (*session.ProviderTokens)(t), sessionFailure(err)
+}
+
+// Verify implements session.Provider.
+func (p Providers) Verify(
+	ctx context.Context, id *session.Identity, t *session.Tokens,
+) (claims.Object, error) {
+	c, err := p.client(id)
+	if err != nil {
+		return "", sessionFailure(err)
+	}
+	idToken, err := c.VerifyRefreshed(ctx, t.IDToken, t.AccessToken, op.Original{
+		Subject: id.Subject(), IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
+	})
+	if err != nil {
+		return "", notVerified(err)
+	}
+	return idToken, nil
+}
+
+// Userinfo implements session.Provider.
+func (p Providers) Userinfo(
+	ctx context.Context, id *session.Identity, accessToken string,
+) (claims.Object, error) {
+	c, err := p.client(id)
+	if err != nil {
+		return "", sessionFailure(err)
+	}
+	if !c.AsksUserinfo() {
+		return "", session.ErrNoUserinfo
+	}
+	info, err := c.RereadUserinfo(ctx, accessToken, id.Subject())
+	return info, sessionFailure(err)
+}
+
+// revokeTimeout bounds the revocation of a token, because a visitor waits for it.
+const revokeTimeout = 2 * time.Second
+
+// Revoke implements session.Provider.
+func (p Providers) Revoke(ctx context.Context, id *session.Identity, refreshToken string) {
+	c, err := p.client(id)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+	defer cancel()
+	if err := c.Revoke(ctx, refreshToken); err != nil {
+		p.NotRevoked(err)
+	}
+}
+
+// sessionFailure returns what an error of a provider means for a session.
+func sessionFailure(err error) error {
+	if err == nil {
+		return nil
+	}
+	f := &session.Failure{Reason: event.ReasonProviderUnreachable, Err: err}
+	e, ok := errors.AsType[*op.Error](err)
+	if !ok {
+		return f
+	}
+	f.Reason = e.Reason
+	switch {
+	case e.Code == "invalid_grant":
+		f.Kind = session.InvalidGrant
+	case e.Refused:
+		f.Kind = session.Refused
+	case e.Code != "":
+		f.Kind = session.NotRotated // refused with an OAuth error code
+	case f.Reason == event.ReasonUserinfoSubject:
+		f.Kind = session.Rejected
+	case f.Reason == event.ReasonUserinfoRefused:
+		f.Kind = session.TokenRefused
+	}
+	return f
+}
+
+// notVerified returns the failure for a refreshed ID Token that could not be verified. If the
+// provider's keys are missing, that says nothing against the token.
+func notVerified(err error) error {
+	f := &session.Failure{Kind: session.Rejected, Reason: event.ReasonProviderUnreachable, Err: err}
+	e, ok := errors.AsType[*op.Error](err)
+	if !ok {
+		return f
+	}
+	f.Reason = e.Reason
+	switch f.Reason {
+	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown, event.ReasonProviderUnreachable:
+		f.Kind = session.KeysUnavailable
+	}
+	return f
+}
