@@ -41,6 +41,7 @@ type upstream struct {
 	client *op.Client
 
 	clientID string
+	hasKeys  bool // the client has keys of its own
 }
 
 // provider returns the provider of that name, or nil.

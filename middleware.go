@@ -65,7 +65,8 @@ func warn(compiled *config, given Config) {
 func newUpstream(g *Gate, p Provider) *upstream {
 	up := &upstream{
 		name: p.Name, issuer: p.Issuer, clientID: p.ClientID,
-		silent: p.Request.Params["prompt"] == "none",
+		silent:  p.Request.Params["prompt"] == "none",
+		hasKeys: p.ClientKeys.compiled() != nil,
 	}
 	if u, err := url.Parse(p.Issuer); err == nil { // checked by compile
 		up.origin = weburl.Origin(u)
@@ -97,6 +98,9 @@ func (g *Gate) ownRoutes() map[string]http.HandlerFunc {
 			routes[path] = func(w http.ResponseWriter, r *http.Request) { serve(w, r, up) }
 		}
 		of("/callback", g.callback)
+		if up.hasKeys {
+			of("/jwks", g.serveClientKeys)
+		}
 		of("/backchannel-logout", g.backchannelLogout)
 		of("/frontchannel-logout", g.frontchannelLogout)
 	}

@@ -41,6 +41,7 @@ type Provider struct {
 	// The defaults of the following fields fit most providers.
 
 	Endpoints    Endpoints      // replace those in the discovery document
+	ClientKeys   ClientKeys     // the client's own keys, to sign and to decrypt
 	Request      RequestOptions // for the authorization request
 	Verification Verification   // of what the provider signs
 }
@@ -172,7 +173,7 @@ func (p *Provider) compile(f *faults, allowHTTP bool) {
 	f.duration("Endpoints.MaxAge", &p.Endpoints.MaxAge, time.Hour)
 	f.duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
 	cfg := p.opConfig()
-	cfg.AllowHTTP = allowHTTP
+	cfg.AllowHTTP, cfg.FixedKeys = allowHTTP, p.ClientKeys.source == nil
 	for _, fault := range cfg.Faults() {
 		f.add(fault.Field, "%s", fault.Text)
 	}
@@ -192,7 +193,8 @@ func (p *Provider) client(c *config, notify func(op.Notice)) *op.Client {
 func (p *Provider) opConfig() op.Config {
 	e, r, v := p.Endpoints, p.Request, p.Verification
 	return op.Config{
-		Issuer: p.Issuer, ClientID: p.ClientID, Auth: p.Auth.compiled(),
+		Issuer: p.Issuer, ClientID: p.ClientID,
+		Auth: p.Auth.compiled(), ClientKeys: p.ClientKeys.compiled(),
 		Endpoints: op.Endpoints{
 			Authorization: e.Authorization, Token: e.Token, Userinfo: e.Userinfo,
 			JWKS: e.JWKS, EndSession: e.EndSession,

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"slices"
@@ -62,6 +63,7 @@ func (cfg *Config) Faults() []Fault {
 	f.url("Endpoints.Userinfo", e.Userinfo, cfg.AllowHTTP)
 	f.url("Endpoints.JWKS", e.JWKS, cfg.AllowHTTP)
 	f.url("Endpoints.EndSession", e.EndSession, cfg.AllowHTTP)
+	cfg.checkClientKeys(&f)
 	cfg.checkRequest(&f)
 	cfg.checkVerification(&f)
 	return f
@@ -80,6 +82,18 @@ func (cfg *Config) checkIssuer(f *faults) {
 	case isDocument:
 		f.add("Issuer", "%q is the address of the discovery document; write %q, or the \"issuer\" "+
 			"in that document", weburl.Redact(cfg.Issuer), weburl.Redact(issuer))
+	}
+}
+
+func (cfg *Config) checkClientKeys(f *faults) {
+	if cfg.ClientKeys == nil || !cfg.FixedKeys {
+		return
+	}
+	keys, _ := cfg.ClientKeys(context.Background()) // fixed ones never fail
+	for i := range keys {
+		if err := keys[i].Complete(); err != nil {
+			f.add(fmt.Sprintf("ClientKeys[%d]", i), "%v", err)
+		}
 	}
 }
 

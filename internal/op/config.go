@@ -1,6 +1,7 @@
 package op
 
 import (
+	"context"
 	"crypto/x509"
 	"net/http"
 	"time"
@@ -14,6 +15,11 @@ type Config struct {
 	RedirectURL string
 
 	Auth Auth
+
+	// ClientKeys returns the client's own keys, those that sign and those that decrypt. It is called
+	// for each use, concurrently. It may be nil.
+	ClientKeys func(context.Context) ([]ClientKey, error)
+	FixedKeys  bool // they never change, and Faults checks them
 
 	// Endpoints are those that were given by hand. Each overrides the discovered one. When all
 	// that are needed are here, nothing is discovered.
