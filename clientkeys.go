@@ -43,6 +43,12 @@ type ClientKeys struct {
 	source func(context.Context) ([]ClientKey, error)
 }
 
+// Format keeps the keys out of logs.
+func (ClientKeys) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, redacted) }
+
+// MarshalText is like Format, for encoding/json and log/slog.
+func (ClientKeys) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
 // ClientKeySource is a list of keys, or a function that returns the current one. The function is
 // called for every use, concurrently, within the deadline of a request: it should cache.
 type ClientKeySource interface {

@@ -186,7 +186,7 @@ func compile(c Config, providers []Provider) (config, []Provider, error) {
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
-	compiled := compileProviders(f, providers, c.InsecureAllowHTTP)
+	compiled := compileProviders(f, providers, &c)
 	return out, compiled, f.err()
 }
 

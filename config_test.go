@@ -3,6 +3,7 @@ package oidcgate_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,6 +93,14 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		{"no client id", func(_ C, p P) { p.ClientID = "" }, "Provider.ClientID", []string{"empty"}},
 		{"no authentication", func(_ C, p P) { p.Auth = oidcgate.ClientAuth{} }, "Provider.Auth", []string{"not set", "ClientSecretBasic"}},
 		{"an empty secret", func(_ C, p P) { p.Auth = oidcgate.ClientSecretBasic("") }, "Provider.Auth", []string{"empty secret", "PublicClient"}},
+		{"C132 a secret that is too short for HS256", func(_ C, p P) { p.Auth = oidcgate.ClientSecretJWT("short") }, "Provider.Auth", []string{"5 bytes", "32"}},
+		{"C088 no key that signs", func(_ C, p P) { p.Auth = oidcgate.PrivateKeyJWT() }, "Provider.ClientKeys", []string{"NewClientKeys"}},
+		{"C090 a key that is none", func(_ C, p P) { p.ClientKeys = oidcgate.NewClientKeys([]oidcgate.ClientKey{{Key: "x"}}) }, "Provider.ClientKeys[0]", []string{"no private key"}},
+		{"C091 no certificate", func(_ C, p P) { p.Auth = oidcgate.TLSClientAuth(tls.Certificate{}) }, "Provider.Auth", []string{"tls_client_auth", "empty"}},
+		{"C091 a transport that shows no certificate", func(c C, p P) {
+			p.Auth = oidcgate.TLSClientAuth(newClientCertificate(t))
+			c.HTTP.Transport = new(switchable)
+		}, "Provider.Auth", []string{"HTTP.Transport", "*http.Transport"}},
 		{"a secret from no function", func(_ C, p P) { p.Auth = oidcgate.ClientSecretPost((func(context.Context) (string, error))(nil)) }, "Provider.Auth", []string{"empty secret"}},
 		{"a name that fits no path", func(_ C, p P) { p.Name = "a/b" }, "Name", []string{`"a/b"`, "letters"}},
 		{"two scopes in one", func(_ C, p P) { p.Scopes = []string{"email profile"} }, "Provider.Scopes", []string{`"email profile"`, "its own element"}},

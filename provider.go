@@ -43,6 +43,7 @@ type Provider struct {
 	Endpoints    Endpoints      // replace those in the discovery document
 	ClientKeys   ClientKeys     // the client's own keys, to sign and to decrypt
 	Request      RequestOptions // for the authorization request
+	TokenRequest TokenRequest   // for requests that authenticate the client
 	Verification Verification   // of what the provider signs
 }
 
@@ -79,6 +80,23 @@ type RequestOptions struct {
 	// PromptLogin adds prompt=login to requests with a max_age ([MaxAge]), for a provider that ignores
 	// max_age. The ID Token must still say in "auth_time" that the login is fresh.
 	PromptLogin bool
+}
+
+// TokenRequest sets the requests that authenticate the client, for providers that want something
+// unusual.
+type TokenRequest struct {
+	// AssertionAudience is the audience of client assertions ([PrivateKeyJWT], [ClientSecretJWT]). If
+	// empty, it is the issuer. Some providers want the address of their token endpoint. An assertion
+	// for an address could serve an attacker whose provider names that address as its own: use it for
+	// a provider that takes nothing else, with keys that no other provider knows.
+	AssertionAudience string
+
+	// JSON sends token requests as a JSON object in place of a form, which RFC 6749 demands.
+	JSON bool
+
+	// RawBasic leaves id and secret of [ClientSecretBasic] as they are. Some providers do not decode
+	// them, and refuse those with characters such as ":" and "+".
+	RawBasic bool
 }
 
 // Verification sets what the gate accepts among what the provider signs.
@@ -132,7 +150,7 @@ const (
 
 var providerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
-func compileProviders(f *faults, in []Provider, allowHTTP bool) []Provider {
+func compileProviders(f *faults, in []Provider, c *Config) []Provider {
 	if len(in) == 0 {
 		f.add("Provider", "is missing; give New at least one")
 	}
@@ -149,7 +167,7 @@ func compileProviders(f *faults, in []Provider, allowHTTP bool) []Provider {
 			pf.add("Name", "%q is used twice; give every provider its own name", p.Name)
 		}
 		seen[strings.ToLower(p.Name)] = true
-		p.compile(pf, allowHTTP)
+		p.compile(pf, c)
 	}
 	return out
 }
@@ -165,7 +183,7 @@ func providerLabel(p Provider, i, of int) string {
 	return fmt.Sprintf("Provider[%s]", p.Name)
 }
 
-func (p *Provider) compile(f *faults, allowHTTP bool) {
+func (p *Provider) compile(f *faults, c *Config) {
 	p.Scopes = op.Scopes(p.Scopes)
 	p.Request.ResponseType = cmp.Or(p.Request.ResponseType, op.TypeCode)
 	p.Verification.SigningAlgs = op.SigningAlgs(p.Verification.SigningAlgs)
@@ -173,7 +191,8 @@ func (p *Provider) compile(f *faults, allowHTTP bool) {
 	f.duration("Endpoints.MaxAge", &p.Endpoints.MaxAge, time.Hour)
 	f.duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
 	cfg := p.opConfig()
-	cfg.AllowHTTP, cfg.FixedKeys = allowHTTP, p.ClientKeys.source == nil
+	cfg.AllowHTTP, cfg.Transport = c.InsecureAllowHTTP, c.HTTP.Transport
+	cfg.FixedKeys = p.ClientKeys.source == nil
 	for _, fault := range cfg.Faults() {
 		f.add(fault.Field, "%s", fault.Text)
 	}
@@ -191,10 +210,11 @@ func (p *Provider) client(c *config, notify func(op.Notice)) *op.Client {
 
 // opConfig returns what internal/op has to know of p alone.
 func (p *Provider) opConfig() op.Config {
-	e, r, v := p.Endpoints, p.Request, p.Verification
+	e, r, v, t := p.Endpoints, p.Request, p.Verification, p.TokenRequest
 	return op.Config{
 		Issuer: p.Issuer, ClientID: p.ClientID,
 		Auth: p.Auth.compiled(), ClientKeys: p.ClientKeys.compiled(),
+		AssertionAudience: t.AssertionAudience, JSONTokenRequests: t.JSON, RawBasic: t.RawBasic,
 		Endpoints: op.Endpoints{
 			Authorization: e.Authorization, Token: e.Token, Userinfo: e.Userinfo,
 			JWKS: e.JWKS, EndSession: e.EndSession,

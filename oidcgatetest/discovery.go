@@ -32,9 +32,9 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 		"openid", "profile", "email", "address", "phone", "offline_access",
 	}
 	metadata["id_token_signing_alg_values_supported"] = p.algorithms()
-	metadata["token_endpoint_auth_methods_supported"] = []AuthMethod{
-		ClientSecretBasic, ClientSecretPost, NoClientSecret,
-	}
+	metadata["token_endpoint_auth_methods_supported"] = authMethods
+	metadata["token_endpoint_auth_signing_alg_values_supported"] = append(
+		[]jose.SignatureAlgorithm{jose.HS256}, assertionAlgorithms...)
 	metadata["authorization_signing_alg_values_supported"] = p.algorithms()
 	metadata["authorization_response_iss_parameter_supported"] = true
 	writeJSON(w, http.StatusOK, metadata)

@@ -3,6 +3,8 @@ package oidcgatetest
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // TB has the methods of testing.TB that [NewProvider] uses. It is declared here so that programs
@@ -48,6 +52,9 @@ type Config struct {
 	// one (RFC 9700, 4.14.2). If false, the first refresh token stays valid.
 	RotateRefreshTokens bool
 
+	// JSONTokenRequests makes the token endpoint take JSON objects in place of forms.
+	JSONTokenRequests bool
+
 	// LoginPage shows a login page. It is called for each request to the authorization endpoint
 	// that passed the provider's checks. It either writes a page, or ends the login with
 	// [Login.Proceed] or [Login.Refuse]. A form on that page must post to the URL of the page,
@@ -72,17 +79,14 @@ type Client struct {
 	// AuthMethod is the only method by which the client may authenticate. If empty, it is
 	// ClientSecretBasic for a client with a Secret and NoClientSecret for one without.
 	AuthMethod AuthMethod
+
+	// Keys are the client's public keys, for PrivateKeyJWT. They must have a kid.
+	Keys jose.JSONWebKeySet
+
+	// Certificate is what the client must show with TLSClientAuth and SelfSignedTLSClientAuth. Only
+	// [Provider.TLSServer] sees certificates.
+	Certificate *x509.Certificate
 }
-
-// An AuthMethod is a value of token_endpoint_auth_method (OpenID Connect Core, 9).
-type AuthMethod string
-
-// The methods that the provider supports.
-const (
-	ClientSecretBasic AuthMethod = "client_secret_basic"
-	ClientSecretPost  AuthMethod = "client_secret_post"
-	NoClientSecret    AuthMethod = "none"
-)
 
 // A User can log in at the provider. A User without a Subject means that no user is logged in.
 type User struct {
@@ -122,6 +126,7 @@ type Provider struct {
 	accessTokens  map[string]accessToken
 	refreshTokens map[string]*grant
 	seen          map[Endpoint]*record
+	seenIDs       map[string]bool // the jti of assertions
 	nextIDTokens  []func(*JWT)
 	everyIDToken  func(*JWT)
 	nextResponses []func(url.Values)
@@ -165,6 +170,7 @@ func New(config Config) (*Provider, error) {
 		accessTokens:  make(map[string]accessToken),
 		refreshTokens: make(map[string]*grant),
 		seen:          make(map[Endpoint]*record),
+		seenIDs:       make(map[string]bool),
 	}
 	p.closing, p.close = context.WithCancel(context.Background())
 	if _, err := p.addKey(config.Algorithm); err != nil {
@@ -227,9 +233,13 @@ func (p *Provider) Server() *httptest.Server {
 	return p.moveTo(httptest.NewServer(p))
 }
 
-// TLSServer is [Provider.Server] over TLS. The server's Client trusts its certificate.
+// TLSServer is [Provider.Server] over TLS. The server's Client trusts its certificate. Clients may
+// show one of their own.
 func (p *Provider) TLSServer() *httptest.Server {
-	return p.moveTo(httptest.NewTLSServer(p))
+	s := httptest.NewUnstartedServer(p)
+	s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	s.StartTLS()
+	return p.moveTo(s)
 }
 
 func (p *Provider) moveTo(s *httptest.Server) *httptest.Server {

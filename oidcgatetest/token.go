@@ -3,10 +3,8 @@ package oidcgatetest
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"maps"
-	"mime"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -69,80 +67,6 @@ func writeTokenError(w http.ResponseWriter, r *http.Request, e *oauthError) {
 		body["error_description"] = e.description
 	}
 	writeJSON(w, status, body)
-}
-
-// authenticate returns the client that sent a token request. The client must use the method that is
-// registered for it (RFC 6749, 2.3).
-func (p *Provider) authenticate(r *http.Request) (Client, *oauthError) {
-	if e := checkTokenRequest(r); e != nil {
-		return Client{}, e
-	}
-	id, secret, method, e := credentials(r)
-	if e != nil {
-		return Client{}, e
-	}
-	client, ok := p.client(id)
-	if !ok {
-		return Client{}, &oauthError{"invalid_client", "unknown client"}
-	}
-	if method != client.AuthMethod {
-		return Client{}, &oauthError{
-			"invalid_client", "the client is registered for " + string(client.AuthMethod),
-		}
-	}
-	same := subtle.ConstantTimeCompare([]byte(secret), []byte(client.Secret)) == 1
-	if method != NoClientSecret && !same {
-		return Client{}, &oauthError{"invalid_client", "wrong secret"}
-	}
-	return client, nil
-}
-
-func checkTokenRequest(r *http.Request) *oauthError {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" {
-		return &oauthError{"invalid_request", "the body must be application/x-www-form-urlencoded"}
-	}
-	if r.URL.RawQuery != "" {
-		return &oauthError{"invalid_request", "parameters belong in the body"}
-	}
-	if name := repeated(r.PostForm); name != "" {
-		return &oauthError{"invalid_request", "a parameter appears twice: " + name}
-	}
-	return nil
-}
-
-// credentials returns the client ID and secret of a request, unverified, and the method by which
-// they were sent. Two methods at once are refused (RFC 6749, 2.3).
-func credentials(r *http.Request) (id, secret string, method AuthMethod, e *oauthError) {
-	form := r.PostForm
-	switch {
-	case r.Header.Get("Authorization") == "" && form.Has("client_secret"):
-		return form.Get("client_id"), form.Get("client_secret"), ClientSecretPost, nil
-	case r.Header.Get("Authorization") == "":
-		return form.Get("client_id"), "", NoClientSecret, nil
-	case form.Has("client_secret"):
-		return "", "", "", &oauthError{"invalid_request", "two methods of client authentication"}
-	}
-	id, secret, ok := basicCredentials(r)
-	if !ok {
-		return "", "", "", &oauthError{"invalid_client", "malformed Authorization header"}
-	}
-	if form.Has("client_id") && form.Get("client_id") != id {
-		return "", "", "", &oauthError{"invalid_request", "two different clients in one request"}
-	}
-	return id, secret, ClientSecretBasic, nil
-}
-
-// basicCredentials decodes id and secret twice, because they are form-encoded before they are
-// base64-encoded into the header (RFC 6749, 2.3.1).
-func basicCredentials(r *http.Request) (id, secret string, ok bool) {
-	id, secret, ok = r.BasicAuth()
-	if !ok {
-		return "", "", false
-	}
-	id, errID := url.QueryUnescape(id)
-	secret, errSecret := url.QueryUnescape(secret)
-	return id, secret, errID == nil && errSecret == nil
 }
 
 // redeem exchanges a code. If a code is used a second time, one of the two uses came from a thief,

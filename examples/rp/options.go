@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -28,6 +29,8 @@ type options struct {
 	redisTimeout    time.Duration
 	clientAuth      string
 	clientSecret    string
+	clientAssertion string
+	clientCert      string
 	caFile          string
 	adminGroup      string
 	emailDomain     string
@@ -59,7 +62,15 @@ func (o *options) all() []*option {
 		{env: "OIDC_ISSUER", usage: "the provider's issuer identifier", set: text(&p.Issuer)},
 		{env: "OIDC_CLIENT_ID", usage: "the id the provider gave this application", set: text(&p.ClientID)},
 		{env: "OIDC_CLIENT_SECRET", usage: "the client secret that the provider gave this application", set: text(&o.clientSecret)},
-		{env: "OIDC_CLIENT_AUTH", usage: "how to authenticate at the token endpoint: basic, post or none; basic if not set", set: oneOf(&o.clientAuth, "basic", "post", "none")},
+		{env: "OIDC_CLIENT_AUTH", usage: "how to authenticate at the token endpoint; basic if not set:\n" +
+			"basic, post, none, secret-jwt, key-jwt (with OIDC_CLIENT_KEYS), assertion (with OIDC_CLIENT_ASSERTION),\n" +
+			"tls or self-signed-tls (with OIDC_CLIENT_CERT)", set: oneOf(&o.clientAuth, "basic", "post", "none", "secret-jwt", "key-jwt", "assertion", "tls", "self-signed-tls")},
+		{env: "OIDC_CLIENT_KEYS", usage: "PEM files with the client's private keys, separated by commas, each with \"ALGORITHM:\" in front if the key's default does not fit", set: clientKeys(&p.ClientKeys)},
+		{env: "OIDC_CLIENT_ASSERTION", usage: "file with a client assertion that another program writes", set: text(&o.clientAssertion)},
+		{env: "OIDC_CLIENT_CERT", usage: "PEM file with the client's certificate and its private key", set: text(&o.clientCert)},
+		{env: "OIDC_ASSERTION_AUDIENCE", usage: "audience of client assertions; the issuer if not set", set: text(&p.TokenRequest.AssertionAudience)},
+		{env: "OIDC_TOKEN_JSON", usage: "true: send token requests as JSON", set: boolean(&p.TokenRequest.JSON)},
+		{env: "OIDC_RAW_BASIC", usage: "true: do not encode id and secret in the Basic header", set: boolean(&p.TokenRequest.RawBasic)},
 		{env: "OIDC_NAME", usage: "name of the provider; it is the last segment of the callback's path", set: text(&p.Name)},
 		{env: "OIDC_SCOPES", usage: "scopes besides openid, separated by spaces or commas", set: list(&p.Scopes)},
 		{env: "OIDC_AUTH_PARAMS", usage: "additional parameters of the authorization request, such as \"prompt=consent&ui_locales=de\"", set: params(&p.Request.Params)},
@@ -146,7 +157,11 @@ func (o *options) apply(all []*option) error {
 	if err := o.completeBaseURL(); err != nil {
 		faults = append(faults, err)
 	}
-	o.provider.Auth = o.auth()
+	auth, err := o.auth()
+	if err != nil {
+		faults = append(faults, err)
+	}
+	o.provider.Auth = auth
 	return errors.Join(faults...)
 }
 
@@ -168,15 +183,34 @@ func (o *options) completeBaseURL() error {
 	return nil
 }
 
-func (o *options) auth() oidcgate.ClientAuth {
+func (o *options) auth() (oidcgate.ClientAuth, error) {
 	switch o.clientAuth {
 	case "none":
-		return oidcgate.PublicClient()
+		return oidcgate.PublicClient(), nil
 	case "post":
-		return oidcgate.ClientSecretPost(o.clientSecret)
+		return oidcgate.ClientSecretPost(o.clientSecret), nil
+	case "secret-jwt":
+		return oidcgate.ClientSecretJWT(o.clientSecret), nil
+	case "key-jwt":
+		return oidcgate.PrivateKeyJWT(), nil
+	case "assertion":
+		return oidcgate.ClientAssertion(oidcgate.AssertionFile(o.clientAssertion)), nil
+	case "tls", "self-signed-tls":
+		return o.certificate()
 	default:
-		return oidcgate.ClientSecretBasic(o.clientSecret)
+		return oidcgate.ClientSecretBasic(o.clientSecret), nil
 	}
+}
+
+func (o *options) certificate() (oidcgate.ClientAuth, error) {
+	certificate, err := tls.LoadX509KeyPair(o.clientCert, o.clientCert)
+	if err != nil {
+		return oidcgate.ClientAuth{}, fmt.Errorf("rp: OIDC_CLIENT_CERT: %w", err)
+	}
+	if o.clientAuth == "tls" {
+		return oidcgate.TLSClientAuth(certificate), nil
+	}
+	return oidcgate.SelfSignedTLSClientAuth(certificate), nil
 }
 
 func writeHelp(w io.Writer, all []*option) {

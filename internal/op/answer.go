@@ -87,16 +87,18 @@ func jsonResponse(req *http.Request, body []byte) *http.Response {
 	}
 }
 
-// client returns an http.Client for one request: without cookies, and with every answer
+// guarded returns an http.Client for one request: without cookies, and with every answer
 // checked before the http.Client sees it.
-func (c *Client) client(limit int64, check func(answer) ([]byte, error)) *http.Client {
-	return &http.Client{Transport: &guard{c.transport, limit, check}}
+func guarded(
+	transport http.RoundTripper, limit int64, check func(answer) ([]byte, error),
+) *http.Client {
+	return &http.Client{Transport: &guard{transport, limit, check}}
 }
 
 // do makes a request and returns the whole answer, of whatever status. The caller checks it.
-func (c *Client) do(req *http.Request, limit int64) (answer, error) {
+func do(transport http.RoundTripper, req *http.Request, limit int64) (answer, error) {
 	var got answer
-	resp, err := c.client(limit, func(a answer) ([]byte, error) {
+	resp, err := guarded(transport, limit, func(a answer) ([]byte, error) {
 		got = a
 		return nil, nil
 	}).Do(req)

@@ -64,6 +64,7 @@ func (cfg *Config) Faults() []Fault {
 	f.url("Endpoints.JWKS", e.JWKS, cfg.AllowHTTP)
 	f.url("Endpoints.EndSession", e.EndSession, cfg.AllowHTTP)
 	cfg.checkClientKeys(&f)
+	cfg.checkAuth(&f)
 	cfg.checkRequest(&f)
 	cfg.checkVerification(&f)
 	return f
@@ -94,6 +95,20 @@ func (cfg *Config) checkClientKeys(f *faults) {
 		if err := keys[i].Complete(); err != nil {
 			f.add(fmt.Sprintf("ClientKeys[%d]", i), "%v", err)
 		}
+	}
+}
+
+// checkAuth checks that the method of client authentication has what it needs.
+func (cfg *Config) checkAuth(f *faults) {
+	if cfg.Auth.Method == AuthKeyJWT && cfg.Auth.Secret == nil && cfg.ClientKeys == nil {
+		f.add("ClientKeys", "is not set, and PrivateKeyJWT needs a key that signs; use NewClientKeys")
+	}
+	if cfg.Transport == nil {
+		return
+	}
+	if _, ok := cfg.mutual(cfg.Transport); !ok {
+		f.add("Auth", "needs a transport that can show a certificate, and HTTP.Transport is a %T; leave "+
+			"HTTP.Transport empty, or use an *http.Transport", cfg.Transport)
 	}
 }
 

@@ -6,6 +6,7 @@ import "net/http"
 type Client struct {
 	cfg       Config
 	transport http.RoundTripper
+	mutual    http.RoundTripper // where the client shows its certificate, if it has one
 	discovery discovery
 	keys      keys
 	slots     chan struct{}
@@ -22,6 +23,7 @@ func New(cfg Config) *Client {
 	if c.transport == nil {
 		c.transport = newTransport(cfg.Timeout, cfg.RootCAs)
 	}
+	c.mutual, _ = cfg.mutual(c.transport) // Faults has asked whether it can
 	if cfg.needsNoDiscovery() {
 		c.discovery.known = &Metadata{Issuer: cfg.Issuer, Endpoints: cfg.Endpoints}
 		c.discovery.static = true

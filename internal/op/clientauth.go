@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,20 +15,30 @@ import (
 // Auth is how the client authenticates at the provider (OpenID Connect Core, 9). It prints as
 // its method, never with the secret.
 type Auth struct {
-	Method string                                // AuthBasic, AuthPost or AuthNone
-	Secret func(context.Context) (string, error) // not called for AuthNone
+	Method string
+
+	// Secret returns the client secret, for the methods that have one. For [AuthKeyJWT] it returns
+	// the assertion that somebody else signed; if it is nil, Config.ClientKeys sign one.
+	Secret func(context.Context) (string, error)
+
+	// Certificate returns the client's certificate, for the methods with TLS.
+	Certificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 }
 
 // The methods of client authentication, as the registry of RFC 7591 names them.
 const (
-	AuthBasic = "client_secret_basic"
-	AuthPost  = "client_secret_post"
-	AuthNone  = "none"
+	AuthBasic      = "client_secret_basic"
+	AuthPost       = "client_secret_post"
+	AuthNone       = "none"
+	AuthSecretJWT  = "client_secret_jwt"
+	AuthKeyJWT     = "private_key_jwt"
+	AuthTLS        = "tls_client_auth"
+	AuthSelfSigned = "self_signed_tls_client_auth"
 )
 
-// secret returns the secret as it is now; it may have been rotated.
+// secret returns the secret or the assertion as it is now; it may have been replaced.
 func (a Auth) secret(ctx context.Context) (string, error) {
-	if a.Method == AuthNone {
+	if a.Secret == nil {
 		return "", nil
 	}
 	secret, err := a.Secret(ctx)
@@ -35,19 +46,24 @@ func (a Auth) secret(ctx context.Context) (string, error) {
 		return "", &Error{
 			Reason: event.ReasonClientSecret,
 			Status: http.StatusServiceUnavailable,
-			Hint:   "the function that gives the client secret failed",
+			Hint:   "the function that gives the client secret or the assertion failed",
 			Err:    err,
 		}
 	}
 	return secret, nil
 }
 
+// hasSecret reports whether the method needs nothing but a client secret.
+func (a Auth) hasSecret() bool {
+	return a.Method == AuthBasic || a.Method == AuthPost || a.Method == AuthSecretJWT
+}
+
 // String returns the method.
 func (a Auth) String() string {
-	if a.Method == AuthNone {
-		return a.Method
+	if a.hasSecret() {
+		return a.Method + "(REDACTED)"
 	}
-	return a.Method + "(REDACTED)"
+	return a.Method
 }
 
 // GoString returns the method.

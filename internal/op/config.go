@@ -21,6 +21,10 @@ type Config struct {
 	ClientKeys func(context.Context) ([]ClientKey, error)
 	FixedKeys  bool // they never change, and Faults checks them
 
+	AssertionAudience string // aud of client assertions; if empty, the issuer
+	JSONTokenRequests bool   // token requests are JSON in place of a form
+	RawBasic          bool   // id and secret are not encoded in a Basic header
+
 	// Endpoints are those that were given by hand. Each overrides the discovered one. When all
 	// that are needed are here, nothing is discovered.
 	Endpoints Endpoints

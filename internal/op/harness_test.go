@@ -88,6 +88,7 @@ var paths = map[string]string{
 	"jwks":      "/jwks",
 	"token":     "/token",
 	"userinfo":  "/userinfo",
+	"revoke":    "/revoke",
 }
 
 func (o *testOP) set(endpoint string, h http.HandlerFunc) {

@@ -271,7 +271,7 @@ func (c *Client) requestKeys(ctx context.Context) (*keySet, error) {
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	var set *keySet
-	a, err := c.do(req, metadataLimit)
+	a, err := do(c.transport, req, metadataLimit)
 	if err == nil {
 		set, err = c.readKeys(a)
 	}

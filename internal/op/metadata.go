@@ -65,6 +65,9 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 		EndSession:    r.text("end_session_endpoint"),
 		Revocation:    r.text("revocation_endpoint"),
 	}
+	if cfg.usesCertificate() && r.wrong == "" {
+		r.wrong = discovered.aliases(doc)
+	}
 	if r.wrong != "" {
 		return nil, reject(event.ReasonMetadataInvalid, r.wrong+" has the wrong type")
 	}

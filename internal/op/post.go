@@ -3,6 +3,7 @@ package op
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,46 +22,80 @@ func (c *Client) post(
 	if err := c.authenticate(ctx, header, form); err != nil {
 		return err
 	}
+	text := form.Encode()
+	if c.cfg.JSONTokenRequests && form.Has("grant_type") {
+		header.Set("Content-Type", "application/json")
+		text = jsonOf(form)
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	body := strings.NewReader(form.Encode())
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(text))
 	if err != nil {
 		return err
 	}
 	req.Header = header
-	a, err := c.do(req, tokenLimit)
+	a, err := do(c.mutual, req, tokenLimit)
 	if err != nil {
 		return err
 	}
 	return read(a)
 }
 
+// jsonOf returns a form as a JSON object, for providers that take token requests so. A parameter
+// that stands there several times becomes an array.
+func jsonOf(form url.Values) string {
+	members := map[string]any{}
+	for name, values := range form {
+		members[name] = values
+		if len(values) == 1 {
+			members[name] = values[0]
+		}
+	}
+	text, _ := json.Marshal(members) // strings only: cannot fail
+	return string(text)
+}
+
 // authenticate adds to a request what proves that this client makes it, by the configured
-// method (RFC 6749, 2.3.1). It never tries a second method: a code sent twice is a replay to
-// the provider (4.1.2).
+// method (OpenID Connect Core, 9; RFC 6749, 2.3.1). It never tries a second method: a code sent
+// twice is a replay to the provider (4.1.2).
 //
 // A public client has no secret and names itself in the form. In a Basic header it would send
-// an empty password.
+// an empty password. With TLS the certificate of the connection is the proof (RFC 8705, 2).
 func (c *Client) authenticate(ctx context.Context, header http.Header, form url.Values) error {
-	secret, err := c.cfg.Auth.secret(ctx)
+	auth := c.cfg.Auth
+	if auth.Method == AuthSecretJWT || auth.Method == AuthKeyJWT && auth.Secret == nil {
+		assertion, err := c.assertion(ctx)
+		form.Set("client_id", c.cfg.ClientID)
+		form.Set("client_assertion_type", assertionType)
+		form.Set("client_assertion", assertion)
+		return err
+	}
+	secret, err := auth.secret(ctx)
 	if err != nil {
 		return err
 	}
-	if c.cfg.Auth.Method == AuthBasic {
-		header.Set("Authorization", basicCredentials(c.cfg.ClientID, secret))
+	if auth.Method == AuthBasic {
+		header.Set("Authorization", c.basicCredentials(secret))
 		return nil
 	}
 	form.Set("client_id", c.cfg.ClientID)
-	if secret != "" {
+	switch auth.Method {
+	case AuthPost:
 		form.Set("client_secret", secret)
+	case AuthKeyJWT:
+		form.Set("client_assertion_type", assertionType)
+		form.Set("client_assertion", strings.TrimSpace(secret))
 	}
 	return nil
 }
 
 // basicCredentials returns the value of a Basic Authorization header. Id and secret are form
-// encoded first, or a colon in the id would end it (RFC 6749, 2.3.1).
-func basicCredentials(id, secret string) string {
-	pair := url.QueryEscape(id) + ":" + url.QueryEscape(secret)
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
+// encoded first, or a colon in the id would end it (RFC 6749, 2.3.1). Some providers do not decode
+// them; the configuration says so.
+func (c *Client) basicCredentials(secret string) string {
+	id := c.cfg.ClientID
+	if !c.cfg.RawBasic {
+		id, secret = url.QueryEscape(id), url.QueryEscape(secret)
+	}
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))
 }

@@ -216,10 +216,11 @@ func (c *Client) clientHint(ctx context.Context, meta Metadata) string {
 		return "the provider refused the client: it announces the authentication methods " +
 			bounded(strings.Join(meta.TokenAuthMethods, ", ")) + ", and " + method + " is configured"
 	}
-	if secret, _ := c.cfg.Auth.secret(ctx); method == AuthBasic &&
+	if secret, _ := c.cfg.Auth.secret(ctx); method == AuthBasic && !c.cfg.RawBasic &&
 		(url.QueryEscape(secret) != secret || url.QueryEscape(c.cfg.ClientID) != c.cfg.ClientID) {
 		return hintClient + "; id or secret have characters that client_secret_basic encodes (RFC " +
-			"6749, 2.3.1), which some providers do not decode: try client_secret_post"
+			"6749, 2.3.1), which some providers do not decode: try client_secret_post, or set " +
+			"TokenRequest.RawBasic"
 	}
 	return hintClient
 }

@@ -92,7 +92,7 @@ func (c *Client) fetchUserinfo(ctx context.Context, accessToken string) (answer,
 	}
 	req.Header.Set("Authorization", "Bearer "+accessToken)
 	req.Header.Set("Accept", "application/json, application/jwt")
-	a, err := c.do(req, tokenLimit)
+	a, err := do(c.mutual, req, tokenLimit)
 	if err != nil {
 		return answer{}, err
 	}
