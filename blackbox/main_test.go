@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(rp.Run(m)) }
 
 const (
-	clientSecret  = "a secret of client and provider"
+	clientSecret  = "a secret of client and provider alone"
 	sessionCookie = "oidcgate" // on plain http, where it cannot have the prefix __Host-
 )
 

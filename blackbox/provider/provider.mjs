@@ -51,7 +51,9 @@ const handler = (req, res) => {
 };
 
 const server = config.tls
-  ? https.createServer({ cert: readFileSync(config.tls.cert), key: readFileSync(config.tls.key) }, handler)
+  ? https.createServer({
+    cert: readFileSync(config.tls.cert), key: readFileSync(config.tls.key), requestCert: true, rejectUnauthorized: false,
+  }, handler)
   : http.createServer(handler);
 server.listen(config.port, '127.0.0.1', () => console.log(`ready ${config.issuer}`));
 process.on('SIGTERM', () => process.exit(0));
@@ -78,8 +80,22 @@ function providerConfiguration() {
       backchannelLogout: { enabled: true },
       revocation: { enabled: true },
       jwtResponseModes: { enabled: true },
+      mTLS: {
+        enabled: Boolean(config.tls),
+        certificateBoundAccessTokens: true,
+        selfSignedTlsClientAuth: true,
+        tlsClientAuth: true,
+        getCertificate: (ctx) => ctx.req.socket.getPeerX509Certificate(),
+        certificateAuthorized: () => true, // any authority will do: the subject is compared
+        certificateSubjectMatches: (ctx, property, expected) =>
+          ctx.req.socket.getPeerX509Certificate().subject === expected,
+      },
     },
     responseTypes: ['code', 'code id_token', 'id_token'],
+    clientAuthMethods: [
+      'client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'none',
+      ...(config.tls ? ['tls_client_auth', 'self_signed_tls_client_auth'] : []),
+    ],
     pkce: { required: () => true },
     rotateRefreshToken: Boolean(config.rotateRefreshToken),
     ...(config.alwaysRefreshToken && {

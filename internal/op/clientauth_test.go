@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -111,6 +112,9 @@ func TestClientAssertion(t *testing.T) {
 				if err != nil {
 					t.Fatalf("C088 the signature: %v", err)
 				}
+				if row.alg == "PS256" {
+					checkSalt(t, raw, row.public.(*rsa.PublicKey))
+				}
 				header := jws.Signatures[0].Protected
 				if header.KeyID != row.kid || header.ExtraHeaders["typ"] != "JWT" {
 					t.Errorf("C090 header %+v", header)
@@ -197,6 +201,21 @@ func TestClientAssertion(t *testing.T) {
 			t.Errorf("C055 %d requests, some of them without an assertion", n)
 		}
 	})
+}
+
+// checkSalt checks that the salt of a PSS signature is as long as the hash (RFC 7518, 3.5). go-jose
+// takes any.
+func checkSalt(t *testing.T, raw string, public *rsa.PublicKey) {
+	t.Helper()
+	i := strings.LastIndexByte(raw, '.')
+	signature, err := base64.RawURLEncoding.DecodeString(raw[i+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(raw[:i]))
+	if err := rsa.VerifyPSS(public, crypto.SHA256, sum[:], signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}); err != nil {
+		t.Errorf("C090 the salt: %v", err)
+	}
 }
 
 func weakKey() *rsa.PrivateKey {

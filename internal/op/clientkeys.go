@@ -179,8 +179,20 @@ func (k ClientKey) sign(typ string, payload []byte) (string, error) {
 		return "", clientKeyError(errors.New("the key of ClientKeys that signs is no crypto.Signer"))
 	}
 	return signJWT(jose.SigningKey{
-		Algorithm: jose.SignatureAlgorithm(k.Algorithm), Key: cryptosigner.Opaque(signer),
+		Algorithm: jose.SignatureAlgorithm(k.Algorithm), Key: cryptosigner.Opaque(saltedSigner{signer}),
 	}, k.ID, typ, payload)
+}
+
+// saltedSigner signs by PSS with a salt as long as the hash, as RFC 7518, 3.5 demands. go-jose lets
+// a crypto.Signer take the longest salt, which other libraries refuse.
+type saltedSigner struct{ crypto.Signer }
+
+// Sign implements [crypto.Signer].
+func (s saltedSigner) Sign(r io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
+	if pss, ok := o.(*rsa.PSSOptions); ok {
+		o = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: pss.Hash}
+	}
+	return s.Signer.Sign(r, digest, o)
 }
 
 // signJWT signs in compact serialization (RFC 7515, 7.1).

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/oidcgate/oidcgate/blackbox/internal/process"
 )
 
@@ -38,19 +40,21 @@ type TLS struct {
 	Key  string `json:"key"`
 }
 
-// Client is a registered client, with the names of RFC 7591. AuthMethod is client_secret_basic,
-// client_secret_post or none. With none there is no Secret.
+// Client is a registered client, with the names of RFC 7591.
 type Client struct {
-	ID                     string   `json:"client_id"`
-	Secret                 string   `json:"client_secret,omitempty"`
-	AuthMethod             string   `json:"token_endpoint_auth_method"`
-	RedirectURLs           []string `json:"redirect_uris"`
-	PostLogoutRedirectURLs []string `json:"post_logout_redirect_uris,omitempty"`
-	BackchannelLogoutURL   string   `json:"backchannel_logout_uri,omitempty"`
-	BackchannelSID         bool     `json:"backchannel_logout_session_required,omitempty"`
-	GrantTypes             []string `json:"grant_types"`
-	ResponseTypes          []string `json:"response_types,omitempty"`   // if empty, code
-	ApplicationType        string   `json:"application_type,omitempty"` // "native" may use http with "implicit"
+	ID                     string              `json:"client_id"`
+	Secret                 string              `json:"client_secret,omitempty"`
+	AuthMethod             string              `json:"token_endpoint_auth_method"`
+	RedirectURLs           []string            `json:"redirect_uris"`
+	PostLogoutRedirectURLs []string            `json:"post_logout_redirect_uris,omitempty"`
+	BackchannelLogoutURL   string              `json:"backchannel_logout_uri,omitempty"`
+	BackchannelSID         bool                `json:"backchannel_logout_session_required,omitempty"`
+	GrantTypes             []string            `json:"grant_types"`
+	ResponseTypes          []string            `json:"response_types,omitempty"` // if empty, code
+	Keys                   *jose.JSONWebKeySet `json:"jwks,omitempty"`
+	AuthAlgorithm          string              `json:"token_endpoint_auth_signing_alg,omitempty"`
+	TLSSubject             string              `json:"tls_client_auth_subject_dn,omitempty"`
+	ApplicationType        string              `json:"application_type,omitempty"` // "native" may use http with "implicit"
 }
 
 // NewClient returns the client for a service at baseURL, with the gate's routes below /auth.
@@ -95,6 +99,9 @@ func Start(t testing.TB, c Config) *Provider {
 	t.Helper()
 	if c.Port == 0 {
 		c.Port = process.FreePort(t)
+	}
+	if c.Issuer == "" && c.TLS != nil {
+		c.Issuer = fmt.Sprintf("https://127.0.0.1:%d", c.Port)
 	}
 	if c.Issuer == "" {
 		c.Issuer = fmt.Sprintf("http://127.0.0.1:%d", c.Port)
