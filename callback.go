@@ -64,7 +64,11 @@ func (c *callbackRequest) answer() *LoginError {
 		return notFound(err)
 	}
 	c.attempt = a
-	result, err := c.up.client.Finish(c.r.Context(), response, c.expectation())
+	want, err := c.expectation()
+	if err != nil {
+		return failure(http.StatusInternalServerError, Reason(event.ReasonInternal), err)
+	}
+	result, err := c.up.client.Finish(c.r.Context(), response, want)
 	if err != nil {
 		return c.notFinished(err) // nil: it has sent the browser to the provider again
 	}
@@ -85,16 +89,18 @@ func (c *callbackRequest) finishedBefore(state string) bool {
 }
 
 // expectation is what the provider's answer must agree with.
-func (c *callbackRequest) expectation() op.Expectation {
+func (c *callbackRequest) expectation() (op.Expectation, error) {
 	a := &c.attempt
+	key, err := dpopKey(a)
 	return op.Expectation{
+		DPoPKey:      key,
 		Nonce:        a.Nonce(),
 		CodeVerifier: a.Verifier(),
 		MaxAge:       a.Step.MaxAge,
 		ACRValues:    a.Step.ACR,
 		Start:        a.Start,
 		Claim:        c.claimAttempt,
-	}
+	}, err
 }
 
 // claimAttempt takes the attempt for this request, once over all replicas.

@@ -35,6 +35,7 @@
 //	config.go       Config
 //	provider.go     Provider
 //	clientkeys.go   the client's own keys
+//	binding.go      tokens that only this client can use
 //	clientauth.go   how the application authenticates at the provider
 //	keys.go         the keys that seal cookies and records
 //	faults.go       collects what is wrong with a configuration

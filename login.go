@@ -142,7 +142,16 @@ func (g *Gate) prepareLogin(
 	if err := a.Begin(up.name); err != nil {
 		return "", failure(http.StatusInternalServerError, Reason(event.ReasonInternal), err)
 	}
-	location, err := up.client.AuthorizationURL(r.Context(), authorizationRequest(&a))
+	alg, err := up.client.DPoPAlg(r.Context())
+	if err != nil {
+		return "", providerFailure(err)
+	}
+	a.DPoP = alg
+	request, err := authorizationRequest(&a)
+	if err != nil {
+		return "", failure(http.StatusInternalServerError, Reason(event.ReasonInternal), err)
+	}
+	location, err = up.client.AuthorizationURL(r.Context(), request)
 	if err != nil {
 		return "", providerFailure(err)
 	}
@@ -152,12 +161,21 @@ func (g *Gate) prepareLogin(
 	return location, nil
 }
 
-func authorizationRequest(a *attempt.Attempt) op.AuthorizationRequest {
+func authorizationRequest(a *attempt.Attempt) (op.AuthorizationRequest, error) {
+	key, err := dpopKey(a)
 	return op.AuthorizationRequest{
-		State: a.State(), Nonce: a.Nonce(), CodeVerifier: a.Verifier(),
+		State: a.State(), Nonce: a.Nonce(), CodeVerifier: a.Verifier(), DPoPKey: key,
 		MaxAge: a.Step.MaxAge, ACRValues: a.Step.ACR, Interactive: a.Interactive,
 		IDTokenHint: a.IDTokenHint,
+	}, err
+}
+
+// dpopKey returns the key to which the tokens of a login are bound, or nil if they are not bound.
+func dpopKey(a *attempt.Attempt) (*op.DPoPKey, error) {
+	if a.DPoP == "" {
+		return nil, nil
 	}
+	return op.NewDPoPKey(a.DPoP, a.DPoPSecret())
 }
 
 // newAttempts returns the keeper of the logins and logouts that are under way.

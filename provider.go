@@ -82,9 +82,12 @@ type RequestOptions struct {
 	PromptLogin bool
 }
 
-// TokenRequest sets the requests that authenticate the client, for providers that want something
-// unusual.
+// TokenRequest sets the requests that authenticate the client, and what they bring.
 type TokenRequest struct {
+	// Binding binds tokens to this client, so that nobody else can use stolen ones: [DPoP] or
+	// [MutualTLS]. The zero value asks for bearer tokens.
+	Binding TokenBinding
+
 	// AssertionAudience is the audience of client assertions ([PrivateKeyJWT], [ClientSecretJWT]). If
 	// empty, it is the issuer. Some providers want the address of their token endpoint. An assertion
 	// for an address could serve an attacker whose provider names that address as its own: use it for
@@ -214,6 +217,7 @@ func (p *Provider) opConfig() op.Config {
 	return op.Config{
 		Issuer: p.Issuer, ClientID: p.ClientID,
 		Auth: p.Auth.compiled(), ClientKeys: p.ClientKeys.compiled(),
+		DPoP: t.Binding.dpop, Certificate: t.Binding.certificate,
 		AssertionAudience: t.AssertionAudience, JSONTokenRequests: t.JSON, RawBasic: t.RawBasic,
 		Endpoints: op.Endpoints{
 			Authorization: e.Authorization, Token: e.Token, Userinfo: e.Userinfo,

@@ -14,29 +14,40 @@ var errNoAccessToken = errors.New("oidcgate: the provider gives no access token:
 
 // Token returns a valid access token of the signed-in visitor. ctx is the request's context. A
 // token that is about to expire is refreshed first; all requests and replicas share one refresh,
-// which goes on even if the request ends meanwhile.
+// which goes on even if the request ends meanwhile. A token that is bound to a key
+// (TokenRequest.Binding, [DPoP]) has the type DPoP and is of use to [Gate.Client] alone.
 //
 // Token fails with [ErrNoSession] when nobody is signed in or the provider has withdrawn the
 // refresh token, which ends the session; with [ErrTokenExpired]; with an error that wraps
 // [ErrProviderUnavailable] or [ErrStoreUnavailable] when provider or store cannot answer; and with
 // the context's error. The refresh token is never returned.
 func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
-	v, err := g.signedIn(ctx)
+	t, _, err := g.tokens(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t, err := g.keeper.Token(ctx, v.session)
-	switch {
-	case err == nil && t.AccessToken == "":
-		return nil, errNoAccessToken
-	case err == nil:
-		return &oauth2.Token{
-			AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry,
-		}, nil
-	case errors.Is(err, session.ErrGone):
-		return nil, ErrNoSession
-	case errors.Is(err, ErrStoreUnavailable) && ctx.Err() != nil:
-		return nil, ctx.Err() // the caller gave up; the store did not fail
+	return &oauth2.Token{
+		AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry,
+	}, nil
+}
+
+// tokens returns the visitor's tokens and the provider that they are from. It fails like
+// [Gate.Token].
+func (g *Gate) tokens(ctx context.Context) (*session.Tokens, *upstream, error) {
+	v, err := g.signedIn(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	return nil, err
+	t, err := g.keeper.Token(ctx, v.session)
+	switch up := g.upstreamOf(v); {
+	case err == nil && t.AccessToken == "":
+		return nil, nil, errNoAccessToken
+	case err == nil && up != nil:
+		return t, up, nil
+	case err == nil, errors.Is(err, session.ErrGone):
+		return nil, nil, ErrNoSession
+	case errors.Is(err, ErrStoreUnavailable) && ctx.Err() != nil:
+		return nil, nil, ctx.Err() // the caller gave up; the store did not fail
+	}
+	return nil, nil, err
 }

@@ -406,9 +406,9 @@ func TestClient(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle("/", f.tokenShop(f.gate))
 	mux.HandleFunc("/call", func(rw http.ResponseWriter, r *http.Request) {
-		call(rw, f.gate.Client(r.Context()), api.URL+r.FormValue("path"))
+		call(rw, f.gate.Client(r.Context(), api.URL), api.URL+r.FormValue("path"))
 	})
-	mux.HandleFunc("/keep", func(_ http.ResponseWriter, r *http.Request) { shared <- f.gate.Client(r.Context()) })
+	mux.HandleFunc("/keep", func(_ http.ResponseWriter, r *http.Request) { shared <- f.gate.Client(r.Context(), api.URL) })
 	f.handler = f.gate.Wrap(mux)
 	alice, bob := f.signInAs("alice"), f.signInAs("bob")
 
@@ -464,7 +464,7 @@ func TestClientWaitsNoLongerThanItsRequest(t *testing.T) {
 			defer cancel()
 			begun := time.Now()
 			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.test/", nil)
-			_, err := f.gate.Client(r.Context()).Do(req)
+			_, err := f.gate.Client(r.Context(), "https://api.test").Do(req)
 			got <- fmt.Sprint(errors.Is(err, context.Canceled), " after ", time.Since(begun))
 		}))
 		f.get("/")
@@ -545,7 +545,7 @@ func TestClientSendsNoTokenAstray(t *testing.T) {
 	t.Cleanup(api.Close)
 	call := func(f *fleet, to string) (err error) {
 		f.handler = f.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			client := f.gate.Client(r.Context())
+			client := f.gate.Client(r.Context(), api.URL, "http://api.invalid")
 			client.CheckRedirect = nil // follow redirects
 			a, getErr := client.Get(to)
 			if err = getErr; err == nil {
@@ -567,6 +567,19 @@ func TestClientSendsNoTokenAstray(t *testing.T) {
 		}
 		if want := "/away Bearer /elsewhere nothing /stay Bearer /here Bearer"; strings.Join(got, " ") != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	})
+	t.Run("C055 no token goes to an origin that was not given", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		got = nil
+		for _, to := range []string{"https://api.invalid/", "http://localhost" + api.URL[strings.LastIndex(api.URL, ":"):] + "/here", api.URL[:len(api.URL)-1] + "/"} {
+			if err := call(f, to); err == nil || !strings.Contains(err.Error(), "the origins that Client was given") {
+				t.Errorf("%s: error %v", to, err)
+			}
+		}
+		if len(got) != 0 {
+			t.Errorf("requests arrived: %q", got)
 		}
 	})
 	t.Run("C055 no token goes over http to another machine", func(t *testing.T) {

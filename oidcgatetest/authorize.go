@@ -130,6 +130,8 @@ type grant struct {
 	sessionID   string
 	authTime    time.Time
 
+	keyThumbprint string // of the DPoP key to which the tokens are bound; "" if they are not
+
 	codeExpires time.Time
 	redeemed    bool // the code was used
 	ended       bool // the user logged out, or the code was used twice
@@ -146,8 +148,10 @@ func (p *Provider) newGrant(params url.Values, u User) *grant {
 		scopes:      strings.Fields(params.Get("scope")),
 		subject:     u.Subject,
 		sessionID:   rand.Text(),
-		authTime:    now,
-		codeExpires: now.Add(p.config.CodeLifetime),
+
+		keyThumbprint: params.Get("dpop_jkt"),
+		authTime:      now,
+		codeExpires:   now.Add(p.config.CodeLifetime),
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -35,6 +35,8 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 	metadata["token_endpoint_auth_methods_supported"] = authMethods
 	metadata["token_endpoint_auth_signing_alg_values_supported"] = append(
 		[]jose.SignatureAlgorithm{jose.HS256}, assertionAlgorithms...)
+	metadata["dpop_signing_alg_values_supported"] = []string{"ES256", "EdDSA"}
+	metadata["tls_client_certificate_bound_access_tokens"] = true
 	metadata["authorization_signing_alg_values_supported"] = p.algorithms()
 	metadata["authorization_response_iss_parameter_supported"] = true
 	writeJSON(w, http.StatusOK, metadata)

@@ -52,6 +52,10 @@ type Config struct {
 	// one (RFC 9700, 4.14.2). If false, the first refresh token stays valid.
 	RotateRefreshTokens bool
 
+	// DPoPNonces makes every DPoP proof need a nonce, which the provider tells in DPoP-Nonce (RFC 9449,
+	// 8). If false, proofs need none.
+	DPoPNonces bool
+
 	// JSONTokenRequests makes the token endpoint take JSON objects in place of forms.
 	JSONTokenRequests bool
 
@@ -82,6 +86,10 @@ type Client struct {
 
 	// Keys are the client's public keys, for PrivateKeyJWT. They must have a kid.
 	Keys jose.JSONWebKeySet
+
+	// CertificateBound binds the client's access tokens to Certificate, whatever its AuthMethod (RFC
+	// 8705, 3): the client must show the certificate where it requests and uses them.
+	CertificateBound bool
 
 	// Certificate is what the client must show with TLSClientAuth and SelfSignedTLSClientAuth. Only
 	// [Provider.TLSServer] sees certificates.
@@ -126,7 +134,8 @@ type Provider struct {
 	accessTokens  map[string]accessToken
 	refreshTokens map[string]*grant
 	seen          map[Endpoint]*record
-	seenIDs       map[string]bool // the jti of assertions
+	seenIDs       map[string]bool // the jti of assertions and proofs
+	nonce         string          // of DPoP proofs
 	nextIDTokens  []func(*JWT)
 	everyIDToken  func(*JWT)
 	nextResponses []func(url.Values)
@@ -172,6 +181,7 @@ func New(config Config) (*Provider, error) {
 		seen:          make(map[Endpoint]*record),
 		seenIDs:       make(map[string]bool),
 	}
+	p.ReplaceDPoPNonce()
 	p.closing, p.close = context.WithCancel(context.Background())
 	if _, err := p.addKey(config.Algorithm); err != nil {
 		return nil, err

@@ -22,12 +22,21 @@ type accessToken struct {
 // serveToken serves the token endpoint (RFC 6749, 3.2; OpenID Connect Core, 3.1.3).
 func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
+	p.offerNonce(w)
 	client, e := p.authenticate(r)
 	if e != nil {
 		writeTokenError(w, r, e)
 		return
 	}
-	answer, e := p.answerToken(client, r.PostForm)
+	thumbprint, e := p.checkProof(r, "")
+	if e == nil && client.CertificateBound && !showsCertificate(r, client) {
+		e = &oauthError{"invalid_request", "the client's tokens are bound to its certificate"}
+	}
+	if e != nil {
+		writeTokenError(w, r, e)
+		return
+	}
+	answer, e := p.answerToken(client, r.PostForm, thumbprint)
 	if e != nil {
 		writeTokenError(w, r, e)
 		return
@@ -35,16 +44,24 @@ func (p *Provider) serveToken(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, answer)
 }
 
-func (p *Provider) answerToken(c Client, form url.Values) (map[string]any, *oauthError) {
+func (p *Provider) answerToken(
+	c Client, form url.Values, thumbprint string,
+) (map[string]any, *oauthError) {
 	switch form.Get("grant_type") {
 	case "authorization_code":
 		g, e := p.redeem(c, form)
+		if e == nil {
+			e = p.bind(g, thumbprint)
+		}
 		if e != nil {
 			return nil, e
 		}
 		return p.issue(g, g.nonce, p.newRefreshToken(g)), nil
 	case "refresh_token":
 		g, next, e := p.refresh(c, form)
+		if e == nil {
+			e = p.bind(g, thumbprint)
+		}
 		if e != nil {
 			return nil, e
 		}
@@ -150,6 +167,9 @@ func (p *Provider) issue(g *grant, nonce, refreshToken string) map[string]any {
 		"token_type":   "Bearer",
 		"expires_in":   int64(p.config.AccessTokenLifetime / time.Second),
 		"scope":        strings.Join(g.scopes, " "),
+	}
+	if g.keyThumbprint != "" {
+		answer["token_type"] = "DPoP"
 	}
 	if refreshToken != "" {
 		answer["refresh_token"] = refreshToken

@@ -35,10 +35,17 @@ func granted(claims map[string]any, scopes []string) map[string]any {
 // accepted only in the Authorization header, because a query is written to logs (RFC 9700, 4.3.2).
 func (p *Provider) serveUserinfo(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
+	p.offerNonce(w)
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	bound := strings.EqualFold(scheme, "DPoP")
+	if !bound && !strings.EqualFold(scheme, "Bearer") {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="userinfo"`)
 		http.Error(w, "an access token is needed", http.StatusUnauthorized)
+		return
+	}
+	if e := p.checkBinding(r, token, bound); e != nil {
+		w.Header().Set("WWW-Authenticate", `DPoP error="`+e.code+`"`)
+		http.Error(w, e.description, http.StatusUnauthorized)
 		return
 	}
 	claims, ok := p.userinfo(token)
@@ -48,6 +55,29 @@ func (p *Provider) serveUserinfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, claims)
+}
+
+// checkBinding checks that an access token comes from the client that it is bound to. A token that
+// is not known passes: it is refused later.
+func (p *Provider) checkBinding(r *http.Request, token string, bound bool) *oauthError {
+	p.mu.Lock()
+	t, known := p.accessTokens[token]
+	p.mu.Unlock()
+	if !known {
+		return nil
+	}
+	client, _ := p.client(t.grant.clientID)
+	if client.CertificateBound && !showsCertificate(r, client) {
+		return &oauthError{"invalid_token", "the token is bound to a certificate"}
+	}
+	if !bound && t.grant.keyThumbprint == "" {
+		return nil
+	}
+	thumbprint, e := p.checkProof(r, token)
+	if e == nil && (!bound || thumbprint != t.grant.keyThumbprint) {
+		e = &oauthError{"invalid_token", "the token is bound to another key"}
+	}
+	return e
 }
 
 func (p *Provider) userinfo(token string) (map[string]any, bool) {

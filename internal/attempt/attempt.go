@@ -29,6 +29,7 @@ type Attempt struct {
 	Step        Step      `json:"u,omitzero"`
 	User        string    `json:"i,omitempty"` // whose step-up it is; see [UserOf]
 	Interactive bool      `json:"a,omitempty"` // a login without interaction failed; this one may ask
+	DPoP        string    `json:"d,omitempty"` // the algorithm of the key to which tokens are bound
 
 	IDTokenHint string `json:"-"` // sent with the request, and not kept
 
@@ -59,6 +60,10 @@ func (a *Attempt) Nonce() string { return a.derive("nonce") }
 
 // Verifier returns the code verifier (RFC 7636, section 4.1).
 func (a *Attempt) Verifier() string { return a.derive("code_verifier") }
+
+// DPoPSecret returns the secret that stands for the key to which the tokens of this login are bound
+// (RFC 9449).
+func (a *Attempt) DPoPSecret() []byte { return []byte(a.derive("dpop")) }
 
 // derive returns one of the attempt's secrets: 256 bits in 43 characters of base64url. Neither the
 // seed nor another secret can be computed from it.

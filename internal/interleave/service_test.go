@@ -428,20 +428,20 @@ func (r *replica) Reach(context.Context, *session.Identity) error { return nil }
 // Refresh implements [session.Provider]. It is two steps: what the provider does, and the arrival
 // of its answer.
 func (r *replica) Refresh(
-	_ context.Context, _ *session.Identity, refreshToken string,
+	_ context.Context, _ *session.Identity, spent *session.ProviderTokens,
 ) (*session.ProviderTokens, error) {
 	w := r.service
 	var t *session.ProviderTokens
 	var refused error
 	err := w.run.Step(r.name, "asks for a refresh", func() {
-		t, refused = w.rotate(r.name, refreshToken)
+		t, refused = w.rotate(r.name, spent.RefreshToken)
 	})
 	if err == nil {
 		err = w.run.Step(r.name, "gets the answer to it", func() {})
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.grants[numberOf(refreshToken)].asking, r.name)
+	delete(w.grants[numberOf(spent.RefreshToken)].asking, r.name)
 	if err != nil {
 		w.unheard = true
 		return nil, err
@@ -493,7 +493,9 @@ func (r *replica) Verify(
 }
 
 // Userinfo implements [session.Provider].
-func (r *replica) Userinfo(context.Context, *session.Identity, string) (claims.Object, error) {
+func (r *replica) Userinfo(
+	context.Context, *session.Identity, *session.ProviderTokens,
+) (claims.Object, error) {
 	err := r.service.run.Step(r.name, "asks for userinfo", func() {})
 	return claims.Object("").With("group", claims.Text("readers")), err
 }

@@ -18,6 +18,7 @@ type AuthorizationRequest struct {
 	ACRValues    []string       // in the order of preference
 	Interactive  bool           // without a configured prompt=none: the provider may ask the user
 	IDTokenHint  string         // whom the provider is asked about; "" names nobody
+	DPoPKey      *DPoPKey       // to which the code will be bound; nil if it is not
 }
 
 // AuthorizationURL returns where to send the browser (OpenID Connect Core, 3.1.2.1). It discovers
@@ -45,6 +46,9 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 	set("nonce", r.Nonce)
 	set("acr_values", strings.Join(r.ACRValues, " "))
 	set("id_token_hint", r.IDTokenHint)
+	if r.DPoPKey != nil {
+		set("dpop_jkt", r.DPoPKey.thumbprint)
+	}
 	if r.MaxAge != nil {
 		set("max_age", strconv.FormatInt(int64(*r.MaxAge/time.Second), 10))
 		if c.cfg.PromptLogin {

@@ -1,6 +1,9 @@
 package op
 
-import "net/http"
+import (
+	"net/http"
+	"sync"
+)
 
 // Client speaks to one provider. It is safe for concurrent use.
 type Client struct {
@@ -9,7 +12,14 @@ type Client struct {
 	mutual    http.RoundTripper // where the client shows its certificate, if it has one
 	discovery discovery
 	keys      keys
-	slots     chan struct{}
+	nonces    nonces
+
+	toResources struct {
+		once      sync.Once
+		transport http.RoundTripper
+	}
+
+	slots chan struct{}
 }
 
 // New returns a Client. It makes no request and starts no goroutine.

@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"net/http"
 	"time"
@@ -20,6 +21,11 @@ type Config struct {
 	// for each use, concurrently. It may be nil.
 	ClientKeys func(context.Context) ([]ClientKey, error)
 	FixedKeys  bool // they never change, and Faults checks them
+
+	DPoP bool // tokens are bound to a key of their session
+
+	// Certificate returns the certificate to which tokens are bound. It may be nil.
+	Certificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 
 	AssertionAudience string // aud of client assertions; if empty, the issuer
 	JSONTokenRequests bool   // token requests are JSON in place of a form

@@ -21,7 +21,7 @@ var ForbiddenAddress = forbiddenAddress
 func (c *Client) Acquire(ctx context.Context) (release func(), err error) { return c.acquire(ctx) }
 
 func (c *Client) Exchange(ctx context.Context, code, codeVerifier string) (*Tokens, error) {
-	return c.exchange(ctx, code, codeVerifier)
+	return c.exchange(ctx, code, &Expectation{CodeVerifier: codeVerifier})
 }
 
 func (c *Client) VerifyIDToken(
@@ -31,5 +31,5 @@ func (c *Client) VerifyIDToken(
 }
 
 func (c *Client) Userinfo(ctx context.Context, accessToken, subject string) (claims.Object, error) {
-	return c.userinfo(ctx, accessToken, subject)
+	return c.userinfo(ctx, &Tokens{AccessToken: accessToken}, subject)
 }

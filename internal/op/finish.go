@@ -13,6 +13,7 @@ import (
 type Expectation struct {
 	Nonce        string         // never empty: no ID Token matches without
 	CodeVerifier string         // its hash went out with the authorization request
+	DPoPKey      *DPoPKey       // its thumbprint went out with it; nil if tokens are not bound
 	MaxAge       *time.Duration // the max_age that was asked for, if any
 	ACRValues    []string       // the acr must be one of them, if there are any
 	Start        time.Time      // when the login began; MaxAge counts from here. If zero, from now
@@ -102,7 +103,7 @@ func (c *Client) redeem(
 	if !c.cfg.wantsCode() {
 		return &Result{Tokens: &Tokens{IDToken: response.idToken}, IDToken: first}, nil
 	}
-	tokens, err := c.exchange(ctx, response.code, want.CodeVerifier)
+	tokens, err := c.exchange(ctx, response.code, &want)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +115,7 @@ func (c *Client) redeem(
 	if first != "" && text(first, "sub") != text(id, "sub") {
 		return nil, invalid(event.ReasonSubject, "the two ID Tokens of the login name two users")
 	}
-	info, err := c.userinfo(ctx, tokens.AccessToken, text(id, "sub"))
+	info, err := c.userinfo(ctx, tokens, text(id, "sub"))
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ type Metadata struct {
 	CodeChallengeMethods []string
 	SigningAlgs          []string
 	TokenAuthMethods     []string
+	DPoPAlgs             []string
 }
 
 // reject is the Error for a document that is refused. The browser gets 503, because for a visitor a
@@ -56,6 +57,7 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 		CodeChallengeMethods: r.list("code_challenge_methods_supported"),
 		SigningAlgs:          r.list("id_token_signing_alg_values_supported"),
 		TokenAuthMethods:     r.list("token_endpoint_auth_methods_supported"),
+		DPoPAlgs:             r.list("dpop_signing_alg_values_supported"),
 	}
 	discovered := Endpoints{
 		Authorization: r.text("authorization_endpoint"),

@@ -2,13 +2,17 @@ package op
 
 import (
 	"crypto/tls"
+	"io"
 	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
 
-// usesCertificate reports whether the client proves by a certificate who it is (RFC 8705, 2).
-func (cfg *Config) usesCertificate() bool { return cfg.Auth.Certificate != nil }
+// usesCertificate reports whether the client shows a certificate: to prove who it is (RFC 8705, 2),
+// or because tokens are bound to it (3).
+func (cfg *Config) usesCertificate() bool {
+	return cfg.Auth.Certificate != nil || cfg.Certificate != nil
+}
 
 // mutual returns the transport for the endpoints at which the client shows its certificate. It has
 // connections of its own, so that nobody else gets to see the certificate. ok is false if the
@@ -27,7 +31,65 @@ func (cfg *Config) mutual(transport http.RoundTripper) (mutual http.RoundTripper
 	}
 	t.TLSClientConfig.Certificates = nil
 	t.TLSClientConfig.GetClientCertificate = cfg.Auth.Certificate
+	if cfg.Certificate != nil {
+		t.TLSClientConfig.GetClientCertificate = cfg.Certificate
+	}
 	return t, true
+}
+
+// RoundTrip sends a request to a resource with an access token, and with what proves that the token
+// is this client's: its certificate, or a proof by the key of that text. If the answer is that the
+// proof needs a nonce, the request is sent once more, unless its body cannot be read twice (RFC 9449,
+// 9).
+func (c *Client) RoundTrip(r *http.Request, accessToken, dpopKey string) (*http.Response, error) {
+	key, err := ParseDPoPKey(dpopKey)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.roundTrip(r, r.Body, accessToken, key)
+	if err != nil || key == nil || !c.WantsNonce(r.URL, resp.StatusCode, resp.Header) {
+		return resp, err
+	}
+	body := r.Body
+	if body != nil && body != http.NoBody {
+		if r.GetBody == nil {
+			return resp, nil
+		}
+		if body, err = r.GetBody(); err != nil {
+			return resp, nil
+		}
+	}
+	_ = resp.Body.Close()
+	return c.roundTrip(r, body, accessToken, key)
+}
+
+func (c *Client) roundTrip(
+	r *http.Request, body io.ReadCloser, accessToken string, key *DPoPKey,
+) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Body = body
+	if err := c.Present(r, accessToken, key); err != nil {
+		if body != nil {
+			_ = body.Close()
+		}
+		return nil, err
+	}
+	return c.resources().RoundTrip(r)
+}
+
+// resources is the transport to resources: that of package net/http, with the client's certificate
+// if it has one.
+func (c *Client) resources() http.RoundTripper {
+	if !c.cfg.usesCertificate() {
+		return http.DefaultTransport
+	}
+	c.toResources.once.Do(func() {
+		c.toResources.transport, _ = c.cfg.mutual(http.DefaultTransport)
+	})
+	if c.toResources.transport == nil { // the program has put something else there
+		return http.DefaultTransport
+	}
+	return c.toResources.transport
 }
 
 // aliases puts the endpoints that the provider has for clients with certificates in place of the

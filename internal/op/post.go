@@ -18,27 +18,55 @@ import (
 func (c *Client) post(
 	ctx context.Context, endpoint string, form url.Values, read func(answer) error,
 ) error {
+	return c.postBound(ctx, nil, endpoint, form, read)
+}
+
+// postBound is post for tokens that are bound to a key, which may be nil. A provider that wants a
+// nonce in the proof says so and does nothing else. Then the request is made once more.
+func (c *Client) postBound(
+	ctx context.Context, key *DPoPKey, endpoint string, form url.Values, read func(answer) error,
+) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return err
+	}
+	a, err := c.postOnce(ctx, key, u, form)
+	if err == nil && key != nil && c.wantsNonce(u, a) {
+		a, err = c.postOnce(ctx, key, u, form)
+	}
+	if err != nil {
+		return err
+	}
+	if key != nil {
+		c.nonces.keep(u, a.header)
+	}
+	return read(a)
+}
+
+func (c *Client) postOnce(
+	ctx context.Context, key *DPoPKey, endpoint *url.URL, form url.Values,
+) (answer, error) {
 	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 	if err := c.authenticate(ctx, header, form); err != nil {
-		return err
+		return answer{}, err
 	}
 	text := form.Encode()
 	if c.cfg.JSONTokenRequests && form.Has("grant_type") {
 		header.Set("Content-Type", "application/json")
 		text = jsonOf(form)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(text))
+	body := strings.NewReader(text)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint.String(), body)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	req.Header = header
-	a, err := do(c.mutual, req, tokenLimit)
-	if err != nil {
-		return err
+	if err := c.prove(req, key, ""); err != nil {
+		return answer{}, err
 	}
-	return read(a)
+	return do(c.mutual, req, tokenLimit)
 }
 
 // jsonOf returns a form as a JSON object, for providers that take token requests so. A parameter

@@ -134,7 +134,7 @@ func TestRereadUserinfo(t *testing.T) {
 			o := newOP()
 			o.set("userinfo", test.h)
 			client := o.client(func(c *op.Config) { c.Userinfo = test.mode })
-			_, err := client.RereadUserinfo(t.Context(), "at-1", subject)
+			_, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, subject)
 			wantReason(t, err, test.reason)
 		})
 	}
@@ -145,7 +145,7 @@ func TestRereadUserinfo(t *testing.T) {
 		if _, err := client.Metadata(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := client.RereadUserinfo(t.Context(), "at-1", subject); err != nil {
+		if _, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, subject); err != nil {
 			t.Error(err)
 		}
 	})

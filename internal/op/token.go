@@ -25,6 +25,7 @@ type Tokens struct {
 	IDToken      string    // not verified yet
 	Expiry       time.Time // of the access token; zero if the provider did not say
 	Scope        string    // as granted; empty if it is what was asked for
+	DPoPKey      string    // to which the tokens are bound, as its Text; empty if they are not
 }
 
 // Format keeps the tokens out of logs.
@@ -36,16 +37,16 @@ func (Tokens) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
 // exchange redeems a code (RFC 6749, 4.1.3). The code is sent once. A provider must take a
 // second request with it for a replay and revoke the tokens it issued (4.1.2), so a refusal or
 // a broken connection is not followed by another request.
-func (c *Client) exchange(ctx context.Context, code, codeVerifier string) (*Tokens, error) {
+func (c *Client) exchange(ctx context.Context, code string, want *Expectation) (*Tokens, error) {
 	form := url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code},
-		"code_verifier": {codeVerifier},
+		"code_verifier": {want.CodeVerifier},
 	}
 	if c.cfg.RedirectURL != "" {
 		form.Set("redirect_uri", c.cfg.RedirectURL)
 	}
-	tokens, err := c.requestTokens(ctx, form)
+	tokens, err := c.requestTokens(ctx, form, want.DPoPKey)
 	if err != nil {
 		return nil, err
 	}
@@ -60,22 +61,30 @@ func (c *Client) exchange(ctx context.Context, code, codeVerifier string) (*Toke
 // Refresh gets new tokens for a refresh token, which is not empty (RFC 6749, 6). RefreshToken
 // of the result is empty when the old one stays valid, and IDToken when there is no new one.
 // When the provider refuses the refresh token, the *Error has the Code "invalid_grant".
-func (c *Client) Refresh(ctx context.Context, refreshToken string) (*Tokens, error) {
+// dpopKey is that to which the tokens are bound, or "".
+func (c *Client) Refresh(ctx context.Context, refreshToken, dpopKey string) (*Tokens, error) {
+	key, err := ParseDPoPKey(dpopKey)
+	if err != nil {
+		return nil, err
+	}
 	return c.requestTokens(ctx, url.Values{
 		"grant_type":    {"refresh_token"},
 		"refresh_token": {refreshToken},
-	})
+	}, key)
 }
 
-// requestTokens makes one request to the token endpoint.
-func (c *Client) requestTokens(ctx context.Context, form url.Values) (*Tokens, error) {
+// requestTokens makes one request to the token endpoint. The tokens will be bound to key, if there is
+// one.
+func (c *Client) requestTokens(
+	ctx context.Context, form url.Values, key *DPoPKey,
+) (*Tokens, error) {
 	meta, err := c.Metadata(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var tokens *Tokens
-	err = c.post(ctx, meta.Token, form, func(a answer) (err error) {
-		tokens, err = readTokens(a)
+	err = c.postBound(ctx, key, meta.Token, form, func(a answer) (err error) {
+		tokens, err = readTokens(a, key)
 		return err
 	})
 	if e, ok := errors.AsType[*Error](err); ok && e.Description != "" {
@@ -93,7 +102,7 @@ func (c *Client) requestTokens(ctx context.Context, form url.Values) (*Tokens, e
 
 // readTokens reads an answer of the token endpoint. An error member is a refusal whatever the
 // status, because some providers refuse with the status 200.
-func readTokens(a answer) (*Tokens, error) {
+func readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 	doc, err := claims.Parse(a.body)
 	isJSON := err == nil && HasMediaType(a.header, "application/json")
 	code, ok := doc.Get("error")
@@ -109,14 +118,15 @@ func readTokens(a answer) (*Tokens, error) {
 	if !isJSON {
 		return nil, refused("the answer is not one JSON object with the type application/json")
 	}
-	return newTokens(doc)
+	return newTokens(doc, key)
 }
 
-func newTokens(doc claims.Object) (*Tokens, error) {
+func newTokens(doc claims.Object, key *DPoPKey) (*Tokens, error) {
 	r := memberReader{doc: doc}
 	t := &Tokens{
 		AccessToken:  r.text("access_token"),
 		TokenType:    "Bearer",
+		DPoPKey:      key.Text(),
 		RefreshToken: r.text("refresh_token"),
 		IDToken:      r.text("id_token"),
 		Scope:        r.text("scope"),
@@ -128,8 +138,12 @@ func newTokens(doc claims.Object) (*Tokens, error) {
 	if !isHeaderSafe(t.AccessToken) {
 		return nil, refused("access_token is missing or has characters that no header may have")
 	}
-	if !strings.EqualFold(tokenType, "Bearer") {
-		return nil, invalid(event.ReasonTokenType, "token_type is not Bearer")
+	if key != nil {
+		t.TokenType = "DPoP"
+	}
+	if !strings.EqualFold(tokenType, t.TokenType) {
+		return nil, invalidf(event.ReasonTokenType, "token_type is %q, want %s",
+			bounded(tokenType), t.TokenType)
 	}
 	var err error
 	t.Expiry, err = expiry(doc, time.Now())

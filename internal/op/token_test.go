@@ -317,7 +317,7 @@ func TestRefresh(t *testing.T) {
 	var got tokenRequest
 	o.recordToken(&got, answerJSON(tokenAnswer(map[string]any{"id_token": nil, "refresh_token": nil})))
 	c := o.client()
-	tokens, err := c.Refresh(t.Context(), "rt-0")
+	tokens, err := c.Refresh(t.Context(), "rt-0", "")
 	wantReason(t, err, "")
 	if want := (url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"rt-0"}}); got.form.Encode() != want.Encode() {
 		t.Errorf("C080 form %v, want %v", got.form, want)
@@ -326,7 +326,7 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("C080 tokens %+v", tokens)
 	}
 	o.set("token", answerText(400, "application/json", `{"error":"invalid_grant"}`))
-	_, err = c.Refresh(t.Context(), "rt-0")
+	_, err = c.Refresh(t.Context(), "rt-0", "")
 	if e := wantReason(t, err, "token_endpoint_error"); e.Code != "invalid_grant" {
 		t.Errorf("C084 code %q", e.Code)
 	}

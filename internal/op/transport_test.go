@@ -448,7 +448,7 @@ func refreshBesideSlowLogins(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // half as long as the logins may take
 	defer cancel()
-	_, err := c.Refresh(ctx, "rt")
+	_, err := c.Refresh(ctx, "rt", "")
 	wantReason(t, err, "")
 }
 

@@ -16,8 +16,8 @@ import (
 // In mode On a login goes on without these claims when the endpoint gives no answer, or one that is
 // no userinfo response; a Notice tells it. An answer about another user, or one that is not signed
 // as was agreed, is an error in every mode. In mode Off nobody is asked.
-func (c *Client) userinfo(ctx context.Context, accessToken, subject string) (claims.Object, error) {
-	return c.askUserinfo(ctx, accessToken, subject, c.cfg.Userinfo == UserinfoRequired)
+func (c *Client) userinfo(ctx context.Context, t *Tokens, subject string) (claims.Object, error) {
+	return c.askUserinfo(ctx, t, subject, c.cfg.Userinfo == UserinfoRequired)
 }
 
 // AsksUserinfo reports whether the configuration has userinfo asked.
@@ -27,20 +27,20 @@ func (c *Client) AsksUserinfo() bool { return c.cfg.Userinfo != UserinfoOff }
 // rules are those of a login, except that no answer is an error in mode On too. It must not be
 // taken for an answer without claims, which would remove the earlier ones.
 func (c *Client) RereadUserinfo(
-	ctx context.Context, accessToken, subject string,
+	ctx context.Context, t *Tokens, subject string,
 ) (claims.Object, error) {
 	meta, known := c.Known()
 	there := !known || meta.Userinfo != ""
-	return c.askUserinfo(ctx, accessToken, subject, there || c.cfg.Userinfo == UserinfoRequired)
+	return c.askUserinfo(ctx, t, subject, there || c.cfg.Userinfo == UserinfoRequired)
 }
 
 func (c *Client) askUserinfo(
-	ctx context.Context, accessToken, subject string, required bool,
+	ctx context.Context, t *Tokens, subject string, required bool,
 ) (claims.Object, error) {
 	if c.cfg.Userinfo == UserinfoOff {
 		return "", nil
 	}
-	a, err := c.fetchUserinfo(ctx, accessToken)
+	a, err := c.fetchUserinfo(ctx, t)
 	if err != nil {
 		e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
 		if required {
@@ -76,7 +76,7 @@ func saysInvalidToken(a answer) bool {
 
 // fetchUserinfo sends the access token in a header, never in a URL, which would be written to logs
 // (RFC 6750, 5.3).
-func (c *Client) fetchUserinfo(ctx context.Context, accessToken string) (answer, error) {
+func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 	meta, err := c.Metadata(ctx)
 	if err != nil {
 		return answer{}, err
@@ -86,13 +86,16 @@ func (c *Client) fetchUserinfo(ctx context.Context, accessToken string) (answer,
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
+	key, err := ParseDPoPKey(t.DPoPKey)
+	if err != nil {
+		return answer{}, err
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, meta.Userinfo, nil)
 	if err != nil {
 		return answer{}, err
 	}
-	req.Header.Set("Authorization", "Bearer "+accessToken)
 	req.Header.Set("Accept", "application/json, application/jwt")
-	a, err := do(c.mutual, req, tokenLimit)
+	a, err := c.fetchResource(req, t.AccessToken, key)
 	if err != nil {
 		return answer{}, err
 	}
@@ -106,6 +109,23 @@ func (c *Client) fetchUserinfo(ctx context.Context, accessToken string) (answer,
 		return answer{}, refused("the answer is neither application/json nor application/jwt")
 	}
 	return a, nil
+}
+
+// fetchResource makes a request with an access token, and once more if the answer is that the proof
+// needs a nonce.
+func (c *Client) fetchResource(
+	req *http.Request, accessToken string, key *DPoPKey,
+) (a answer, err error) {
+	for range 2 {
+		if err := c.Present(req, accessToken, key); err != nil {
+			return answer{}, err
+		}
+		a, err = do(c.mutual, req, tokenLimit)
+		if err != nil || key == nil || !c.WantsNonce(req.URL, a.status, a.header) {
+			break
+		}
+	}
+	return a, err
 }
 
 func (c *Client) readUserinfo(ctx context.Context, a answer) (claims.Object, error) {

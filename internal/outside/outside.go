@@ -39,14 +39,14 @@ func (p Providers) Reach(ctx context.Context, id *session.Identity) error {
 
 // Refresh implements session.Provider.
 func (p Providers) Refresh(
-	ctx context.Context, id *session.Identity, refreshToken string,
+	ctx context.Context, id *session.Identity, t *session.ProviderTokens,
 ) (*session.ProviderTokens, error) {
 	c, err := p.client(id)
 	if err != nil {
 		return nil, sessionFailure(err)
 	}
-	t, err := c.Refresh(ctx, refreshToken)
-	return (*session.ProviderTokens)(t), sessionFailure(err)
+	answer, err := c.Refresh(ctx, t.RefreshToken, t.DPoPKey)
+	return (*session.ProviderTokens)(answer), sessionFailure(err)
 }
 
 // Verify implements session.Provider.
@@ -68,7 +68,7 @@ func (p Providers) Verify(
 
 // Userinfo implements session.Provider.
 func (p Providers) Userinfo(
-	ctx context.Context, id *session.Identity, accessToken string,
+	ctx context.Context, id *session.Identity, t *session.ProviderTokens,
 ) (claims.Object, error) {
 	c, err := p.client(id)
 	if err != nil {
@@ -77,7 +77,7 @@ func (p Providers) Userinfo(
 	if !c.AsksUserinfo() {
 		return "", session.ErrNoUserinfo
 	}
-	info, err := c.RereadUserinfo(ctx, accessToken, id.Subject())
+	info, err := c.RereadUserinfo(ctx, (*op.Tokens)(t), id.Subject())
 	return info, sessionFailure(err)
 }
 

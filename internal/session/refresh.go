@@ -211,7 +211,7 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 	if lost, err = r.markAsked(ctx); err != nil {
 		return nil, false, err
 	}
-	answer, err = r.k.provider.Refresh(ctx, &r.s.Identity, r.tokens.RefreshToken)
+	answer, err = r.k.provider.Refresh(ctx, &r.s.Identity, &r.tokens.ProviderTokens)
 	return answer, lost, err
 }
 

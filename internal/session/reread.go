@@ -78,7 +78,7 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 	if !r.k.usable(r.tokens) {
 		return nil, nil
 	}
-	userinfo, err := r.k.provider.Userinfo(ctx, &r.s.Identity, r.tokens.AccessToken)
+	userinfo, err := r.k.provider.Userinfo(ctx, &r.s.Identity, &r.tokens.ProviderTokens)
 	switch {
 	case errors.Is(err, ErrNoUserinfo):
 		return nil, nil

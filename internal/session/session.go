@@ -94,15 +94,16 @@ type Provider interface {
 	// Reach returns nil when the provider can be asked for tokens. It spends nothing.
 	Reach(ctx context.Context, id *Identity) error
 
-	// Refresh spends a refresh token. Empty fields of its answer mean that the old values stay.
-	Refresh(ctx context.Context, id *Identity, refreshToken string) (*ProviderTokens, error)
+	// Refresh spends the refresh token of t. Empty fields of its answer mean that the old values
+	// stay.
+	Refresh(ctx context.Context, id *Identity, t *ProviderTokens) (*ProviderTokens, error)
 
 	// Verify returns the claims of the ID Token that a refresh brought.
 	Verify(ctx context.Context, id *Identity, t *Tokens) (claims.Object, error)
 
 	// Userinfo returns the user's claims as they are now. The error is ErrNoUserinfo when the
 	// configuration does not ask for them.
-	Userinfo(ctx context.Context, id *Identity, accessToken string) (claims.Object, error)
+	Userinfo(ctx context.Context, id *Identity, t *ProviderTokens) (claims.Object, error)
 
 	// Decide asks the application about a session whose claims were read again. It returns the
 	// identity as the application wants it. A Failure of kind Rejected ends the session; any other

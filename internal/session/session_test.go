@@ -273,10 +273,10 @@ func (p *provider) Reach(context.Context, *session.Identity) error {
 
 // Refresh implements [session.Provider].
 func (p *provider) Refresh(
-	_ context.Context, _ *session.Identity, refreshToken string,
+	_ context.Context, _ *session.Identity, t *session.ProviderTokens,
 ) (*session.ProviderTokens, error) {
 	p.mu.Lock()
-	p.spent = append(p.spent, refreshToken)
+	p.spent = append(p.spent, t.RefreshToken)
 	n := len(p.spent)
 	p.mu.Unlock()
 	if p.refresh == nil {
@@ -296,7 +296,9 @@ func (p *provider) Verify(
 }
 
 // Userinfo implements [session.Provider].
-func (p *provider) Userinfo(context.Context, *session.Identity, string) (claims.Object, error) {
+func (p *provider) Userinfo(
+	context.Context, *session.Identity, *session.ProviderTokens,
+) (claims.Object, error) {
 	return p.userinfo, nil
 }
 

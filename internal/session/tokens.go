@@ -18,6 +18,7 @@ type ProviderTokens struct {
 	IDToken      string
 	Expiry       time.Time // of the access token; zero when the provider did not say
 	Scope        string
+	DPoPKey      string // to which they are bound; empty if they are not
 }
 
 // Format keeps the tokens out of logs, also where they are part of [Tokens].
@@ -66,6 +67,7 @@ func (t *Tokens) encode() []byte {
 		Text("id_token", t.IDToken).
 		Text("scope", t.Scope).
 		Text("nonce", t.Nonce).
+		Text("dpop_key", t.DPoPKey).
 		Add("issued", millis(t.Issued))
 	if !t.Expiry.IsZero() {
 		record = record.Add("expiry", millis(t.Expiry))
@@ -85,6 +87,7 @@ func decodeTokens(r record) *Tokens {
 			RefreshToken: textMember(o, "refresh_token"),
 			IDToken:      textMember(o, "id_token"),
 			Scope:        textMember(o, "scope"),
+			DPoPKey:      textMember(o, "dpop_key"),
 			Expiry:       timeMember(o, "expiry"),
 		},
 		Issued: timeMember(o, "issued"),

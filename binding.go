@@ -1,0 +1,26 @@
+package oidcgate
+
+import (
+	"crypto/tls"
+
+	"github.com/oidcgate/oidcgate/internal/op"
+)
+
+// TokenBinding is how tokens are bound to the client. [DPoP] and [MutualTLS] make it.
+type TokenBinding struct {
+	dpop        bool
+	certificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+}
+
+// DPoP binds the tokens of each session to a key of that session (RFC 9449), by ES256 or, if the
+// provider does not take that, EdDSA. A token response without such tokens refuses the login.
+// [Gate.Client] proves the key with every request. The key is kept with the session's tokens,
+// encrypted like them, so every replica has it.
+func DPoP() TokenBinding { return TokenBinding{dpop: true} }
+
+// MutualTLS binds tokens to the client's certificate (RFC 8705, section 3). The certificate is shown
+// where tokens are requested and where [Gate.Client] uses them. With [TLSClientAuth] it must be the
+// same one.
+func MutualTLS[C Certificate](certificate C) TokenBinding {
+	return TokenBinding{certificate: withCertificate(op.AuthTLS, certificate).certificate}
+}

@@ -1,0 +1,331 @@
+package oidcgate_test
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+)
+
+func withDPoP(_ *oidcgate.Config, p *oidcgate.Provider) {
+	p.TokenRequest.Binding = oidcgate.DPoP()
+	p.Userinfo = oidcgate.UserinfoRequired
+}
+
+// proof is a DPoP proof, opened.
+type proof struct {
+	thumbprint string
+	claims     map[string]any
+}
+
+func openProof(t *testing.T, raw string) proof {
+	t.Helper()
+	jws, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA})
+	if err != nil {
+		t.Fatalf("C092 the proof %q: %v", raw, err)
+	}
+	header := jws.Signatures[0].Protected
+	payload, err := jws.Verify(header.JSONWebKey)
+	if err != nil || header.ExtraHeaders["typ"] != "dpop+jwt" || !header.JSONWebKey.IsPublic() {
+		t.Fatalf("C092 header %+v, signature %v", header, err)
+	}
+	p := proof{thumbprint: thumbprintOf(t, header.JSONWebKey)}
+	if err := json.Unmarshal(payload, &p.claims); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func thumbprintOf(t *testing.T, key *jose.JSONWebKey) string {
+	t.Helper()
+	sum, err := key.Thumbprint(5) // SHA-256
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(sum)
+}
+
+func TestDPoP(t *testing.T) {
+	for _, nonces := range []bool{false, true} {
+		name := map[bool]string{false: "without nonces", true: "with nonces"}[nonces]
+		t.Run("C092 C093 "+name+": login, userinfo, refresh on another replica, one key", func(t *testing.T) {
+			op := oidcgatetest.NewProvider(t, oidcgatetest.Config{DPoPNonces: nonces, AccessTokenLifetime: time.Second, RotateRefreshTokens: true})
+			w := newWorldOf(t, op, withDPoP)
+			u := w.authorization("/auth/login?return_to=/app")
+			jkt := u.Query().Get("dpop_jkt")
+			if len(jkt) != 43 {
+				t.Errorf("C092 dpop_jkt %q", jkt)
+			}
+			if a := w.finishLogin(u.String()); a.location() != shopURL+"/app" {
+				t.Fatalf("%d\n%s\n%s", a.StatusCode, a.body, w.logged())
+			}
+			before := openProof(t, op.LastRequest(oidcgatetest.Token).Header.Get("DPoP"))
+			if before.thumbprint != jkt || before.claims["htm"] != "POST" || before.claims["htu"] != w.op.Issuer()+"/token" || before.claims["ath"] != nil {
+				t.Errorf("C092 the proof %v by %q, announced %q", before.claims, before.thumbprint, jkt)
+			}
+			if asked := op.LastRequest(oidcgatetest.Userinfo); !strings.HasPrefix(asked.Header.Get("Authorization"), "DPoP ") || asked.URL.RawQuery != "" {
+				t.Errorf("C092 userinfo was asked with %q", asked.Header.Get("Authorization"))
+			}
+			time.Sleep(time.Second)
+			w.open(oidcgate.Provider{ // another replica
+				Issuer: op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret),
+				TokenRequest: oidcgate.TokenRequest{Binding: oidcgate.DPoP()},
+			})
+			var failure error
+			w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				token, err := w.gate.Token(r.Context())
+				if failure = err; err == nil && token.TokenType != "DPoP" {
+					t.Errorf("C094 the token's type is %q", token.TokenType)
+				}
+			}))
+			if w.get("/"); failure != nil {
+				t.Fatalf("C092 the refresh: %v\n%s", failure, w.logged())
+			}
+			after := openProof(t, op.LastRequest(oidcgatetest.Token).Header.Get("DPoP"))
+			if after.thumbprint != jkt || after.claims["jti"] == before.claims["jti"] {
+				t.Errorf("C092 the refresh's proof %v by %q", after.claims, after.thumbprint)
+			}
+			if strings.Contains(w.logged(), "EdDSA:") || strings.Contains(w.logged(), "ES256:") {
+				t.Error("C095 the key is in the log")
+			}
+		})
+	}
+	t.Run("C093 a provider that always wants a nonce is asked twice, and the login is refused", func(t *testing.T) {
+		w := newWorld(t, withDPoP)
+		w.op.Always(oidcgatetest.Token, oidcgatetest.Edit(func(r *oidcgatetest.Response) {
+			r.Status, r.Body = 400, []byte(`{"error":"use_dpop_nonce"}`)
+			r.Header.Set("DPoP-Nonce", "n")
+		}))
+		w.denied(w.get(w.callbackURL("/app")), http.StatusBadGateway, oidcgate.ReasonTokenEndpointError)
+		w.tokenCalls(2)
+	})
+	for name, answer := range map[string]func(r *oidcgatetest.Response){
+		"with another error":        func(r *oidcgatetest.Response) { r.Status, r.Body = 400, []byte(`{"error":"invalid_grant"}`) },
+		"with status 401":           func(r *oidcgatetest.Response) { r.Status, r.Body = 401, []byte(`{"error":"use_dpop_nonce"}`) },
+		"with status 500":           func(r *oidcgatetest.Response) { r.Status, r.Body = 500, []byte(`{"error":"use_dpop_nonce"}`) },
+		"with what is no JSON":      func(r *oidcgatetest.Response) { r.Status, r.Body = 400, []byte(`use_dpop_nonce`) },
+		"with a nonce in a success": func(*oidcgatetest.Response) {},
+	} {
+		t.Run("C093 C051 the code is not sent again after an answer "+name, func(t *testing.T) {
+			w := newWorld(t, withDPoP)
+			w.op.Always(oidcgatetest.Token, oidcgatetest.Edit(func(r *oidcgatetest.Response) {
+				answer(r)
+				r.Header.Set("DPoP-Nonce", "n")
+			}))
+			w.get(w.callbackURL("/app"))
+			w.tokenCalls(1)
+		})
+	}
+	t.Run("C093 no nonce, no second request", func(t *testing.T) {
+		w := newWorld(t, withDPoP)
+		w.op.Always(oidcgatetest.Token, oidcgatetest.Answer(400, "application/json", `{"error":"use_dpop_nonce"}`))
+		w.get(w.callbackURL("/app"))
+		w.tokenCalls(1)
+	})
+	t.Run("C094 bearer tokens in place of bound ones are refused", func(t *testing.T) {
+		w := newWorld(t, withDPoP)
+		w.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { m["token_type"] = "Bearer" }))
+		w.denied(w.get(w.callbackURL("/app")), http.StatusBadGateway, "token_type")
+	})
+	t.Run("C131 the type in any letters", func(t *testing.T) {
+		w := newWorld(t, withDPoP)
+		w.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { m["token_type"] = "dpop" }))
+		w.login()
+	})
+	t.Run("C092 each login has a key of its own", func(t *testing.T) {
+		w := newWorld(t, withDPoP)
+		first, second := w.authorization("/auth/login").Query(), w.authorization("/auth/login").Query()
+		if first.Get("dpop_jkt") == second.Get("dpop_jkt") {
+			t.Error("two logins, one key")
+		}
+	})
+	for algs, want := range map[string]string{`["RS256","EdDSA"]`: "EdDSA", `["EdDSA","ES256"]`: "ES256", `["RS256"]`: ""} {
+		t.Run("C092 the provider lists "+algs, func(t *testing.T) {
+			w := newWorld(t, withDPoP)
+			w.op.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) {
+				m["dpop_signing_alg_values_supported"] = json.RawMessage(algs)
+			}))
+			if want == "" {
+				w.denied(w.get("/auth/login"), http.StatusServiceUnavailable, "metadata_invalid")
+				return
+			}
+			w.login()
+			header, _ := base64.RawURLEncoding.DecodeString(strings.Split(w.op.LastRequest(oidcgatetest.Token).Header.Get("DPoP"), ".")[0])
+			if !strings.Contains(string(header), `"alg":"`+want+`"`) {
+				t.Errorf("header %s, want %s", header, want)
+			}
+		})
+	}
+	t.Run("C092 without the field nothing of it is sent", func(t *testing.T) {
+		w := newWorld(t)
+		u := w.authorization("/auth/login")
+		w.finishLogin(u.String())
+		if u.Query().Has("dpop_jkt") || w.op.LastRequest(oidcgatetest.Token).Header.Get("DPoP") != "" {
+			t.Errorf("sent %s, %v", u, w.op.LastRequest(oidcgatetest.Token).Header)
+		}
+	})
+}
+
+// resource is a resource server that wants a nonce in DPoP proofs.
+type resource struct {
+	*httptest.Server
+	mu     sync.Mutex
+	proofs []proof
+	bodies []string
+	tokens []string
+	scheme string // of the challenge
+}
+
+func newResource(t *testing.T, nonce string) *resource {
+	t.Helper()
+	s := &resource{scheme: "DPoP"}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		p := openProof(t, r.Header.Get("DPoP"))
+		s.mu.Lock()
+		s.proofs, s.bodies = append(s.proofs, p), append(s.bodies, string(body))
+		s.tokens = append(s.tokens, r.Header.Get("Authorization"))
+		scheme := s.scheme
+		s.mu.Unlock()
+		if nonce != "" && p.claims["nonce"] != nonce {
+			rw.Header().Set("DPoP-Nonce", nonce)
+			rw.Header().Set("WWW-Authenticate", scheme+` error="use_dpop_nonce"`)
+			rw.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestClientProvesItsKey(t *testing.T) {
+	ask := func(w *world, api *resource, r *http.Request) (status int) {
+		w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, visit *http.Request) {
+			a, err := w.gate.Client(visit.Context(), api.URL).Do(r)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = a.Body.Close()
+			status = a.StatusCode
+		}))
+		w.get("/")
+		return status
+	}
+	t.Run("C092 each request has a proof of its own, for its address and its token", func(t *testing.T) {
+		w, api := newWorld(t, withDPoP), newResource(t, "")
+		w.login()
+		for range 2 {
+			r, _ := http.NewRequest(http.MethodGet, api.URL+"/a%2Fb/c?secret=x#f", nil)
+			ask(w, api, r)
+		}
+		token := strings.TrimPrefix(api.tokens[0], "DPoP ")
+		sum := sha256.Sum256([]byte(token))
+		for _, p := range api.proofs {
+			if p.claims["htu"] != api.URL+"/a%2Fb/c" || p.claims["htm"] != "GET" || p.claims["ath"] != base64.RawURLEncoding.EncodeToString(sum[:]) {
+				t.Errorf("the proof %v for the token %s", p.claims, token)
+			}
+		}
+		if api.proofs[0].claims["jti"] == api.proofs[1].claims["jti"] {
+			t.Error("one proof for two requests")
+		}
+	})
+	for _, scheme := range []string{"DPoP", "dpop"} {
+		t.Run("C093 C131 "+scheme+" wants a nonce: asked once more with the same body, and not again the next time", func(t *testing.T) {
+			w, api := newWorld(t, withDPoP), newResource(t, "n-1")
+			api.scheme = scheme
+			w.login()
+			for range 2 {
+				r, _ := http.NewRequest(http.MethodPost, api.URL, strings.NewReader("the order"))
+				if status := ask(w, api, r); status != http.StatusOK {
+					t.Errorf("status %d", status)
+				}
+			}
+			if got := strings.Join(api.bodies, ", "); got != "the order, the order, the order" {
+				t.Errorf("bodies %q", got)
+			}
+		})
+	}
+	t.Run("C093 a body that cannot be read twice is not sent twice", func(t *testing.T) {
+		w, api := newWorld(t, withDPoP), newResource(t, "n-1")
+		w.login()
+		r, _ := http.NewRequest(http.MethodPost, api.URL, io.NopCloser(strings.NewReader("the order")))
+		if status := ask(w, api, r); status != http.StatusUnauthorized || len(api.bodies) != 1 {
+			t.Errorf("status %d, bodies %q", status, api.bodies)
+		}
+	})
+}
+
+// bound is a client whose tokens are bound to its certificate.
+func TestCertificateBoundTokens(t *testing.T) {
+	certificate := newClientCertificate(t)
+	op := oidcgatetest.NewProvider(t)
+	server := op.TLSServer()
+	key := newClientKey(t)
+	w := newWorldOf(t, op, func(c *oidcgate.Config, p *oidcgate.Provider) {
+		c.HTTP = oidcgate.HTTPOptions{RootCAs: x509.NewCertPool()}
+		c.HTTP.RootCAs.AddCert(server.Certificate())
+		p.Auth = oidcgate.PrivateKeyJWT()
+		p.ClientKeys = oidcgate.NewClientKeys([]oidcgate.ClientKey{{Key: key}})
+		p.TokenRequest.Binding = oidcgate.MutualTLS(certificate)
+		p.Userinfo = oidcgate.UserinfoRequired
+	})
+	w.register(func(c *oidcgatetest.Client) {
+		c.AuthMethod, c.Certificate, c.CertificateBound = oidcgatetest.PrivateKeyJWT, certificate.Leaf, true
+		c.Keys, _ = w.publishedKeys("/auth/jwks")
+	})
+	u, err := url.Parse(w.get("/auth/login?return_to=/app").location())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := withoutRedirects(server.Client()).Get(u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if a := w.get(resp.Header.Get("Location")); a.location() != shopURL+"/app" {
+		t.Fatalf("C091 %d\n%s", a.StatusCode, w.logged())
+	}
+	t.Run("C091 the client of the application shows the certificate", func(t *testing.T) {
+		shown := ""
+		api := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if len(r.TLS.PeerCertificates) > 0 {
+				shown = r.TLS.PeerCertificates[0].Subject.CommonName
+			}
+		}))
+		api.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+		api.StartTLS()
+		t.Cleanup(api.Close)
+		roots := x509.NewCertPool()
+		roots.AddCert(api.Certificate())
+		standard := http.DefaultTransport.(*http.Transport)
+		before := standard.TLSClientConfig
+		standard.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+		t.Cleanup(func() { standard.TLSClientConfig = before })
+		w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			a, err := w.gate.Client(r.Context(), api.URL).Get(api.URL)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = a.Body.Close()
+		}))
+		w.get("/")
+		if shown != "shop" {
+			t.Errorf("C091 the resource saw the certificate of %q", shown)
+		}
+	})
+}
