@@ -32,7 +32,8 @@ func (g *Gate) Require(rules ...Rule) func(http.Handler) http.Handler {
 //
 //   - Not signed in: a GET navigation goes to the login and comes back; a posted form gets a page
 //     that says that its data was not sent, because the way to the login would lose it; any other
-//     request gets 401 with the login's address as problem+json.
+//     request gets 401 as problem+json, with the login's address in login_url. A plain GET of curl
+//     counts as a navigation, a plain POST does not count as a form.
 //   - Signed in, but a rule refuses: 403.
 //   - Signed in, but too weakly or too long ago ([ACR], [MaxAge]): one more login, whose result is
 //     checked.
