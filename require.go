@@ -73,7 +73,7 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 	for _, rule := range rules {
 		allows := rule.allows(id, g.config.Limits.ClockSkew)
 		if !allows && rule.step.Zero() {
-			g.forbid(w, r, v, rule.name)
+			g.forbid(w, r, v, rule.refusal())
 			return false
 		}
 		allAllow = allAllow && allows
@@ -84,7 +84,7 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 		w.Header().Set("Cache-Control", "private, no-store")
 		return true
 	case step.Impossible():
-		g.forbid(w, r, v, "ACR") // a new login could not help, and would loop
+		g.forbid(w, r, v, "no ACR satisfies all rules") // a new login would loop
 		return false
 	}
 	subject := g.keeper.UserRef(v.identity.user())
@@ -94,13 +94,14 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 }
 
 // forbid answers a signed-in visitor who may not enter. The event says where and why.
-func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, rule string) {
+func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, why string) {
 	reference := page.NewReference()
+	path := cmp.Or(v.escapedPath(), r.URL.EscapedPath()) // NewContext knows no path
 	g.events.emit(Event{
 		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference,
 		Provider:    v.identity.record().Provider,
 		SubjectHash: g.keeper.UserRef(v.identity.user()),
-		Detail:      fmt.Sprintf("%.200q: %s", v.path, rule),
+		Detail:      fmt.Sprintf("%.200s: %.200s", path, why),
 	})
 	home := g.config.siteURL(g.config.Site.DefaultPath)
 	g.showPage(w, r, Page{

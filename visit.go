@@ -86,11 +86,15 @@ func (v *visit) id() session.ID {
 
 // returnTo returns the path and query of the requested page as the browser sent them.
 func (v *visit) returnTo() string {
-	u := url.URL{Path: v.path, RawPath: v.rawPath}
 	if v.rawQuery == "" {
-		return u.EscapedPath()
+		return v.escapedPath()
 	}
-	return u.EscapedPath() + "?" + v.rawQuery
+	return v.escapedPath() + "?" + v.rawQuery
+}
+
+func (v *visit) escapedPath() string {
+	u := url.URL{Path: v.path, RawPath: v.rawPath}
+	return u.EscapedPath()
 }
 
 // FromContext returns the identity of the visitor, and false when the visitor is not signed in.
