@@ -80,8 +80,8 @@ func (id *Identity) ClaimJSON(claim string) (json.RawMessage, bool) {
 }
 
 // Decode stores the claims in v, a pointer to a struct or to a map, as json.Unmarshal would, and
-// with its errors. Of the claims of one name it stores the one that [Login.Set] set, or else the ID
-// Token's, or else userinfo's, as a whole.
+// with its errors. If several sources have a claim, it stores that of [Login.Set], else the ID
+// Token's, else userinfo's, as a whole.
 //
 // Unlike json.Unmarshal it compares names byte for byte, at every depth: a claim "Groups" is not
 // stored in a field with the tag "groups", so that a user who can add a claim "Groups" at the

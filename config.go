@@ -116,8 +116,9 @@ type TokenOptions struct {
 	ClaimsMaxAge time.Duration
 
 	// KeepRefused lets a session go on with its old claims when userinfo refuses its access token as
-	// invalid (RFC 6750, section 3.1), also a new one. If false, the session ends: otherwise a user
-	// could keep a group for as long as the session lives, by revoking the token at the provider.
+	// invalid (RFC 6750, section 3.1), even a token that was just refreshed. If false, the session
+	// ends: otherwise a user could keep a group for as long as the session lives, by revoking the
+	// token at the provider.
 	KeepRefused bool
 
 	// EndWithAccessToken ends a session together with its access token if the provider gave no
@@ -158,8 +159,8 @@ type Limits struct {
 	SessionBytes int
 
 	// UserSessions bounds the sessions of one user, so that no account fills the store. A login beyond
-	// it ends the user's oldest session; logins at the same moment may exceed it until the next. If
-	// zero, it is 1,000.
+	// it ends the user's oldest session; simultaneous logins may exceed it until the user's next
+	// login. If zero, it is 1,000.
 	UserSessions int
 }
 

@@ -170,11 +170,10 @@ func (e *events) storeUnavailable(err error) {
 	if now-last < int64(time.Second) || !e.ill.CompareAndSwap(last, now) {
 		return
 	}
-	e.emit(Event{
-		Type: EventStoreUnavailable, Detail: err.Error(),
-		Hint: "check that the store is up, reachable, writable and not out of memory",
-	})
+	e.emit(Event{Type: EventStoreUnavailable, Detail: err.Error(), Hint: hintStore})
 }
+
+const hintStore = "check that the store is up, reachable, writable and not out of memory"
 
 func (ev Event) level() slog.Level { return event.LevelOf(event.Type(ev.Type)) }
 

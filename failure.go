@@ -75,5 +75,7 @@ func errorText(err error) string {
 }
 
 func storeFailure(err error) *LoginError {
-	return failure(http.StatusServiceUnavailable, ReasonStoreError, err)
+	e := failure(http.StatusServiceUnavailable, ReasonStoreError, err)
+	e.Hint = hintStore
+	return e
 }

@@ -50,8 +50,9 @@ func (l *Login) Drop(names ...string) {
 	})
 }
 
-// SetLabel sets the name of the session in the user's list of sessions, such as "Firefox on Linux",
-// made from a request that the application keeps in the context. The first 200 bytes are kept.
+// SetLabel sets the name of the session in the user's list of sessions, such as "Firefox on Linux".
+// OnLogin's ctx comes from the callback request: a middleware outside [Gate.Wrap] can put
+// r.UserAgent() in it. The first 200 bytes are kept.
 func (l *Login) SetLabel(label string) {
 	label = strings.ToValidUTF8(label[:min(len(label), 200)], "")
 	l.change(func(r *session.Identity) { r.Label = label })

@@ -3,6 +3,7 @@ package oidcgate_test
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -67,6 +68,36 @@ func TestHouse(t *testing.T) {
 				t.Errorf("found %d, want at most %d:\n%s", len(found), l.most, firstFew(found))
 			}
 		})
+	}
+}
+
+// TestRulesNameFiles holds that docs/rules.md says of every rule which files keep it, and that they
+// exist. A name without a slash is a file or directory of the root.
+func TestRulesNameFiles(t *testing.T) {
+	page, err := os.ReadFile("docs/rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := 0
+	for line := range strings.Lines(string(page)) {
+		if !strings.HasPrefix(line, "- **C") && !strings.HasPrefix(line, "- **F") {
+			continue
+		}
+		rules++
+		_, held, ok := strings.Cut(strings.TrimSpace(line), " Held in ")
+		if !ok || !strings.HasSuffix(held, ".") {
+			t.Errorf("it does not end with the files that keep it: %.60s", line)
+			continue
+		}
+		held = strings.ReplaceAll(strings.TrimSuffix(held, "."), " and ", ", ")
+		for name := range strings.SplitSeq(held, ", ") {
+			if _, err := os.Stat(name); err != nil {
+				t.Errorf("%.10s names a file that does not exist: %v", line, err)
+			}
+		}
+	}
+	if rules < 150 {
+		t.Errorf("only %d rules found", rules)
 	}
 }
 

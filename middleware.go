@@ -54,7 +54,8 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 func warn(compiled *config, given Config) {
 	if given.Store != nil && given.Keys.empty() {
 		compiled.Logger.Warn("oidcgate: Config.Keys is empty, so a random key is used: " +
-			"sessions in the store cannot be read by other processes or after a restart")
+			"sessions in the store cannot be read by other processes or after a restart; " +
+			"make a key with \"openssl rand -base64 32\"")
 	}
 	if given.InsecureAllowHTTP {
 		compiled.Logger.Warn("oidcgate: Config.InsecureAllowHTTP is true: " +
@@ -134,9 +135,10 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 }
 
 // Ready returns nil when the gate can serve logins: the store answers and took writes in the last
-// few seconds, and the metadata of at least one provider has been fetched at some time. It stays
-// nil when that provider goes down: taking replicas out of service would not help. Its error may
-// name addresses: log it, and answer a probe with a plain word.
+// few seconds, and the metadata of at least one provider has been fetched at some time. Ready
+// fetches it if nobody has. It stays nil when that provider goes down: taking replicas out of
+// service would not help. Its error may name addresses: log it, and answer a probe with a plain
+// word.
 func (g *Gate) Ready(ctx context.Context) error {
 	if err := g.keeper.Ping(ctx); err != nil {
 		return err

@@ -33,9 +33,10 @@ type Provider struct {
 	// Userinfo says whether userinfo is asked after the ID Token is verified. If zero, [UserinfoOff].
 	Userinfo UserinfoMode
 
-	// Name distinguishes the providers of a gate: letters, digits, "-" and "_". It is part of the
-	// callback's path, /auth/callback/NAME. That path is registered at the provider, so the name
-	// should not change. One provider of a gate may have no name; its callback is /auth/callback.
+	// Name distinguishes the providers of a gate: letters, digits, "-" and "_". It is the last segment
+	// of the paths of callback, back-channel and front-channel logout: /auth/callback/NAME. They are
+	// registered at the provider, so the name should not change. One provider of a gate may have no
+	// name; its callback is /auth/callback.
 	Name string
 
 	// The defaults of the following fields fit most providers.
@@ -126,12 +127,13 @@ type Verification struct {
 	LogoutTypeJWT bool
 
 	// LogoutWithoutExp accepts logout tokens without "exp", which drafts of Back-Channel Logout did
-	// not ask for. Such a token counts for two minutes after its "iat", and once like any other. If
-	// false, it is refused.
+	// not ask for. Such a token counts for two minutes after its "iat" and can be used once, like any
+	// other. If false, it is refused.
 	LogoutWithoutExp bool
 
 	// KeysMaxAge is the age at which keys are fetched again, on their next use. If zero, one hour.
-	// While they cannot be fetched, the last ones count until they are 24 hours or KeysMaxAge old.
+	// While they cannot be fetched, the last ones count until they are 24 hours or KeysMaxAge old,
+	// whichever is longer.
 	KeysMaxAge time.Duration
 }
 

@@ -32,7 +32,8 @@ func (g *Gate) Require(rules ...Rule) func(http.Handler) http.Handler {
 //
 //   - Not signed in: a GET navigation goes to the login and comes back; a posted form gets a page
 //     that says that its data was not sent, because the way to the login would lose it; any other
-//     request gets 401 with the login's address as problem+json.
+//     request gets 401 as problem+json, with the login's address in login_url. A plain GET of curl
+//     counts as a navigation, a plain POST does not count as a form.
 //   - Signed in, but a rule refuses: 403.
 //   - Signed in, but too weakly or too long ago ([ACR], [MaxAge]): one more login, whose result is
 //     checked.
@@ -72,7 +73,7 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 	for _, rule := range rules {
 		allows := rule.allows(id, g.config.Limits.ClockSkew)
 		if !allows && rule.step.Zero() {
-			g.forbid(w, r, v, rule.name)
+			g.forbid(w, r, v, rule.refusal())
 			return false
 		}
 		allAllow = allAllow && allows
@@ -83,7 +84,7 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 		w.Header().Set("Cache-Control", "private, no-store")
 		return true
 	case step.Impossible():
-		g.forbid(w, r, v, "ACR") // a new login could not help, and would loop
+		g.forbid(w, r, v, "no ACR satisfies all rules") // a new login would loop
 		return false
 	}
 	subject := g.keeper.UserRef(v.identity.user())
@@ -93,13 +94,14 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 }
 
 // forbid answers a signed-in visitor who may not enter. The event says where and why.
-func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, rule string) {
+func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, why string) {
 	reference := page.NewReference()
+	path := cmp.Or(v.escapedPath(), r.URL.EscapedPath()) // NewContext knows no path
 	g.events.emit(Event{
 		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference,
 		Provider:    v.identity.record().Provider,
 		SubjectHash: g.keeper.UserRef(v.identity.user()),
-		Detail:      fmt.Sprintf("%.200q: %s", v.path, rule),
+		Detail:      fmt.Sprintf("%.200s: %.200s", path, why),
 	})
 	home := g.config.siteURL(g.config.Site.DefaultPath)
 	g.showPage(w, r, Page{

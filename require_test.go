@@ -220,6 +220,9 @@ func TestAdmitWhileTheStoreIsIll(t *testing.T) {
 		callback := w.callbackURL("/app")
 		tally.ill.Store(true)
 		w.denied(w.get(callback), http.StatusServiceUnavailable, oidcgate.ReasonStoreError)
+		if e := w.eventsOf(oidcgate.EventLoginFailed); !strings.Contains(e[0].Hint, "check that the store is up") {
+			t.Errorf("the hint is %q", e[0].Hint)
+		}
 		w.tokenCalls(0)
 		tally.ill.Store(false)
 		if a := w.get(callback); a.location() != shopURL+"/app" {
@@ -445,6 +448,51 @@ func TestRules(t *testing.T) {
 			t.Errorf("%d events", n)
 		}
 	})
+}
+
+func TestAccessDeniedSaysWhereAndWhy(t *testing.T) {
+	alice := oidcgatetest.User{Subject: "alice", Claims: map[string]any{"groups": []string{"staff"}}}
+	long := strings.Repeat("x", 1000)
+	for _, tt := range []struct {
+		name, path string
+		rules      []oidcgate.Rule
+		want       string
+	}{
+		{"a claim", "/office?q=1", []oidcgate.Rule{oidcgate.Claim("groups", "admin", "boss")},
+			"/office: claim groups is none of [admin boss]"},
+		{"a domain", "/office", []oidcgate.Rule{oidcgate.EmailDomain("shop.example")},
+			"/office: domain of the verified e-mail address is none of [shop.example]"},
+		{"a function", "/office", []oidcgate.Rule{oidcgate.Match(func(*oidcgate.Identity) bool { return false })},
+			"/office: Match refuses"},
+		{"classes that exclude each other", "/office", []oidcgate.Rule{oidcgate.ACR("a"), oidcgate.ACR("b")},
+			"/office: no ACR satisfies all rules"},
+		{"a path that forges no line", "/a%0Ab", []oidcgate.Rule{oidcgate.Claim("groups", "admin")},
+			"/a%0Ab: claim groups is none of [admin]"},
+		{"a long path and long values", "/" + long, []oidcgate.Rule{oidcgate.Claim("groups", long)},
+			"/" + long[:199] + ": claim groups is none of [" + long[:175]},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			guard := w.gate.Require(tt.rules...)(http.NotFoundHandler())
+			for _, service := range []http.Handler{guard, w.gate.Wrap(guard)} { // an identity of NewContext has no visit of Wrap
+				r := oidcgatetest.WithIdentity(httptest.NewRequest(http.MethodGet, tt.path, nil), w.gate, alice)
+				service.ServeHTTP(httptest.NewRecorder(), r)
+			}
+			w.op.SetUser(alice)
+			w.login()
+			w.guardedBy(tt.rules...)
+			w.get(tt.path)
+			denied := w.eventsOf(oidcgate.EventAccessDenied)
+			for _, e := range denied {
+				if e.Detail != tt.want {
+					t.Errorf("the detail is %q, want %q", e.Detail, tt.want)
+				}
+			}
+			if len(denied) != 3 {
+				t.Errorf("%d events, want 3", len(denied))
+			}
+		})
+	}
 }
 
 func TestRulesThatGuardNothingPanic(t *testing.T) {

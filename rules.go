@@ -1,6 +1,7 @@
 package oidcgate
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,9 +13,18 @@ import (
 // Rule says who may enter. [Claim], [EmailDomain], [Match], [ACR] and [MaxAge] make one. A guard
 // with the zero Rule panics.
 type Rule struct {
-	name   string // for the log
+	name   string   // for the log: what the rule looks at
+	anyOf  []string // for the log: what it wants; nil where only a function knows
 	allows func(id *Identity, leeway time.Duration) bool
 	step   attempt.Step // what a new login must bring if the rule refuses; zero: no login helps
+}
+
+// refusal says for the log why the rule refuses.
+func (r Rule) refusal() string {
+	if r.anyOf == nil {
+		return r.name + " refuses"
+	}
+	return fmt.Sprintf("%s is none of %s", r.name, r.anyOf)
 }
 
 // Claim allows those whose claim is one of anyOf, or is a list that contains one of them. The name
@@ -27,7 +37,7 @@ func Claim(name string, anyOf ...string) Rule {
 		panic("oidcgate: Claim needs a name and values that are not empty")
 	}
 	anyOf = slices.Clone(anyOf)
-	return Rule{name: "claim " + name, allows: func(id *Identity, _ time.Duration) bool {
+	return Rule{name: "claim " + name, anyOf: anyOf, allows: func(id *Identity, _ time.Duration) bool {
 		v, ok := id.record().Claim(name)
 		return ok && holds(v, anyOf)
 	}}
@@ -59,11 +69,12 @@ func EmailDomain(anyOf ...string) Rule {
 	if len(domains) == 0 {
 		panic("oidcgate: EmailDomain needs a domain")
 	}
-	return Rule{name: "e-mail domain", allows: func(id *Identity, _ time.Duration) bool {
+	allows := func(id *Identity, _ time.Duration) bool {
 		address, verified := id.Email()
 		_, domain, _ := strings.Cut(address, "@")
 		return verified && slices.Contains(domains, strings.ToLower(domain))
-	}}
+	}
+	return Rule{name: "domain of the verified e-mail address", anyOf: domains, allows: allows}
 }
 
 // Match allows those for whom f returns true. f is called, concurrently, for every request that the

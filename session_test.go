@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -978,6 +979,11 @@ func TestSessionSize(t *testing.T) {
 		w.op.SetUser(crowd)
 		w.denied(w.get(w.callbackURL("/app")), http.StatusBadGateway, oidcgate.ReasonSessionTooLarge)
 		w.leavesNothing(records)
+		want := regexp.MustCompile(`^the session is larger than Limits.SessionBytes: \d{5} bytes, and 16384 are allowed; ` +
+			`the largest claim is "groups"$`)
+		if e := w.eventsOf(oidcgate.EventLoginFailed); !want.MatchString(e[0].Detail) {
+			t.Errorf("the detail is %q", e[0].Detail)
+		}
 	})
 	t.Run("F38 3,000 groups, trimmed by OnLogin", func(t *testing.T) {
 		w, records := newTapped(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {

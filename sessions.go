@@ -18,9 +18,9 @@ type SessionInfo struct {
 }
 
 // Sessions lists and ends sessions. All methods act on all replicas at once. Their cost grows with
-// the number of the user's own sessions, not of all sessions. The newest end first. When the store
-// cannot answer, their errors wrap [ErrStoreUnavailable] and say how many sessions did not end:
-// make the call again, which finds less to do.
+// the number of the user's own sessions, not of all sessions. They are ended from the newest to the
+// oldest. When the store cannot answer, their errors wrap [ErrStoreUnavailable] and say how many
+// sessions did not end: make the call again, which finds less to do.
 type Sessions struct{ gate *Gate }
 
 // Sessions returns the sessions of the gate's visitors.
@@ -72,7 +72,7 @@ func (s Sessions) EndUser(ctx context.Context, issuer, subject string) (int, err
 }
 
 // EndProviderSession ends the sessions that began from the provider's session sid, and returns
-// their number. That session is taken to be over at the provider too: for about
+// their number. The gate then assumes that the session at the provider has ended: for about
 // [Limits.LoginTimeout] no login from it begins a session here.
 func (s Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
 	return s.gate.keeper.EndProviderSession(ctx, issuer, sid, event.ReasonByAdmin)

@@ -24,8 +24,8 @@ import (
 // Values are saved before the first byte of the answer is sent. If the handler changes values after
 // that, they are saved when it returns. Commit saves at once and returns an error if it fails. A
 // handler that panics saves nothing. When two requests save at the same time, each saves only the
-// keys that it changed. Types of the application's need [gob.Register]. A visitor who is not logged
-// in has no values: values put then are dropped, with an event.
+// keys that it changed. Register your own types with [gob.Register]. A visitor who is not logged in
+// has no values: values put then are dropped, with an event.
 //
 // Only the gate ends and renews sessions: Destroy, RenewToken and MergeSession return an error and
 // change nothing. SetDeadline and the manager's fields have no effect.

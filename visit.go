@@ -86,11 +86,15 @@ func (v *visit) id() session.ID {
 
 // returnTo returns the path and query of the requested page as the browser sent them.
 func (v *visit) returnTo() string {
-	u := url.URL{Path: v.path, RawPath: v.rawPath}
 	if v.rawQuery == "" {
-		return u.EscapedPath()
+		return v.escapedPath()
 	}
-	return u.EscapedPath() + "?" + v.rawQuery
+	return v.escapedPath() + "?" + v.rawQuery
+}
+
+func (v *visit) escapedPath() string {
+	u := url.URL{Path: v.path, RawPath: v.rawPath}
+	return u.EscapedPath()
 }
 
 // FromContext returns the identity of the visitor, and false when the visitor is not signed in.
@@ -107,9 +111,9 @@ func FromContext(ctx context.Context) (*Identity, bool) {
 }
 
 // NewContext returns a context in which id is signed in at g. It is for tests of handlers, and for
-// other kinds of login, such as a bearer token that you have checked: guards of g accept id
-// unchecked. There is no session: Token, Client and Sessions return [ErrNoSession], and values last
-// only for this context.
+// other kinds of login, such as a bearer token that you have checked: guards of g take id as
+// authentic, and still apply their rules. There is no session: Token, Client and Sessions return
+// [ErrNoSession], and values last only for this context.
 func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 	v := newVisit(ctx, g)
 	v.identity = id

@@ -9,10 +9,23 @@
 //
 //	p := oidcgatetest.NewProvider(t)
 //	p.AddClient(oidcgatetest.Client{
-//		ID:           "shop",
-//		Secret:       "a secret",
-//		RedirectURLs: []string{"https://shop.test/auth/callback"},
+//		ID:                     "shop",
+//		Secret:                 "a secret",
+//		RedirectURLs:           []string{"http://localhost/auth/callback"},
+//		PostLogoutRedirectURLs: []string{"http://localhost/auth/logout/done"},
 //	})
+//	gate, err := oidcgate.New(oidcgate.Config{
+//		BaseURL: "http://localhost", // needs neither Store nor Keys
+//		HTTP:    oidcgate.HTTPOptions{Transport: p.Transport()},
+//	}, oidcgate.Provider{
+//		Issuer: p.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic("a secret"),
+//	})
+//	browser := &http.Client{Jar: jar, Transport: oidcgatetest.NewTransport(map[string]http.Handler{
+//		"localhost": gate.Wrap(router),
+//		"id.test":   p,
+//	})}
+//
+// The example below is the whole login.
 //
 // There are three ways to connect to it, and they can be combined. [Provider.Transport] connects
 // client and provider in memory: no port is opened, and everything can run inside a

@@ -2,63 +2,63 @@ package oidcgatetest_test
 
 import (
 	"fmt"
+	"io"
+	"log"
+	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
-	"net/url"
 
+	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 )
 
 // A complete login: browser, service and provider run in one process and no port is opened. In a
 // test, use NewProvider(t) instead of New and Close.
 func Example() {
-	provider, err := oidcgatetest.New(oidcgatetest.Config{Issuer: "https://id.test"})
+	p, err := oidcgatetest.New(oidcgatetest.Config{})
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	defer provider.Close()
-	provider.AddClient(oidcgatetest.Client{
-		ID:           "shop",
-		Secret:       "a secret",
-		RedirectURLs: []string{"https://shop.test/auth/callback"},
+	defer p.Close()
+	p.AddClient(oidcgatetest.Client{
+		ID: "shop", Secret: "a secret",
+		RedirectURLs:           []string{"http://localhost/auth/callback"},
+		PostLogoutRedirectURLs: []string{"http://localhost/auth/logout/done"},
 	})
-	provider.SetUser(oidcgatetest.User{
-		Subject: "bob",
-		Claims:  map[string]any{"email": "bob@example.com", "groups": []string{"staff"}},
-	})
+	p.SetUser(oidcgatetest.User{Subject: "bob", Claims: map[string]any{"groups": []string{"staff"}}})
 
-	// This service takes the place of a handler with oidcgate, which would send its requests to the
-	// provider through provider.Transport().
-	service := http.NewServeMux()
-	service.Handle("/account", http.RedirectHandler("https://id.test/authorize?"+url.Values{
-		"client_id":             {"shop"},
-		"response_type":         {"code"},
-		"scope":                 {"openid"},
-		"redirect_uri":          {"https://shop.test/auth/callback"},
-		"state":                 {"af0ifjsldkj"},
-		"code_challenge":        {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"},
-		"code_challenge_method": {"S256"},
-	}.Encode(), http.StatusSeeOther))
-	service.HandleFunc("/auth/callback", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintln(w, "welcome")
+	gate, err := oidcgate.New(oidcgate.Config{
+		BaseURL: "http://localhost", // a loopback address needs neither Store nor Keys
+		HTTP:    oidcgate.HTTPOptions{Transport: p.Transport()},
+		Logger:  slog.New(slog.DiscardHandler),
+	}, oidcgate.Provider{
+		Issuer: p.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic("a secret"),
 	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	account := func(w http.ResponseWriter, r *http.Request) {
+		id, _ := oidcgate.FromContext(r.Context())
+		groups, _ := id.ClaimStrings("groups")
+		fmt.Fprint(w, id.Subject(), " ", groups)
+	}
+	shop := gate.Wrap(gate.Require()(http.HandlerFunc(account)))
 
 	jar, _ := cookiejar.New(nil)
 	browser := &http.Client{Jar: jar, Transport: oidcgatetest.NewTransport(map[string]http.Handler{
-		"shop.test": service,
-		"id.test":   provider,
+		"localhost": shop,
+		"id.test":   p,
 	})}
-	resp, err := browser.Get("https://shop.test/account")
+	resp, err := browser.Get("http://localhost/account")
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
 	defer resp.Body.Close()
-	fmt.Println(resp.Status, resp.Request.URL.Path, resp.Request.URL.Query().Get("iss"))
-	fmt.Println("logins:", provider.Count(oidcgatetest.Authorization))
+	page, _ := io.ReadAll(resp.Body)
+	fmt.Printf("%s %s %s\n", resp.Status, resp.Request.URL.Path, page)
+	fmt.Println("logins:", p.Count(oidcgatetest.Authorization))
 	// Output:
-	// 200 OK /auth/callback https://id.test
+	// 200 OK /account bob [staff]
 	// logins: 1
 }
 

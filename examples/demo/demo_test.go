@@ -177,7 +177,7 @@ func TestWhatTheDemoRefusesToStartWith(t *testing.T) {
 		{"every address of the machine", map[string]string{"ADDR": ":0"}, "other machines can reach"},
 		{"no address", map[string]string{"ADDR": "8080"}, "is not an address"},
 		{"a client without its provider", map[string]string{"OIDC_CLIENT_ID": "shop"}, "OIDC_ISSUER"},
-		{"a provider without its client", map[string]string{"OIDC_ISSUER": "https://id.test"}, "ClientID: is empty"},
+		{"a provider without its client", map[string]string{"OIDC_ISSUER": "https://id.test"}, "demo: OIDC_CLIENT_ID: is empty"},
 		{"a Redis that is no URL", map[string]string{"REDIS_URL": "localhost:6379"}, "REDIS_URL"},
 		{"keys that are none", map[string]string{"SESSION_KEYS": "short"}, "SESSION_KEYS"},
 	} {

@@ -23,6 +23,9 @@ type upstream struct {
 
 func openProvider(o options, shopURL string) (*upstream, error) {
 	if issuer := o.getenv("OIDC_ISSUER"); issuer != "" {
+		if o.getenv("OIDC_CLIENT_ID") == "" {
+			return nil, errors.New("demo: OIDC_CLIENT_ID: is empty, but OIDC_ISSUER is set; set it to the id that the provider gave this client")
+		}
 		return &upstream{issuer: issuer, clientID: o.getenv("OIDC_CLIENT_ID"), auth: clientAuth(o.getenv("OIDC_CLIENT_SECRET")), close: func() {}}, nil
 	}
 	if o.getenv("OIDC_CLIENT_ID") != "" || o.getenv("OIDC_CLIENT_SECRET") != "" {

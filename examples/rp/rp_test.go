@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -19,6 +22,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -560,6 +565,51 @@ func TestHelpListsEveryOption(t *testing.T) {
 		if !strings.Contains(help.String(), "-"+opt.flag()+", "+opt.env+"\n") {
 			t.Errorf("the help lacks -%s, %s", opt.flag(), opt.env)
 		}
+	}
+}
+
+// TestEveryFieldHasAnOption gives each option a value that is not zero. Every field of Config and
+// Provider must then have one, except those that hold code.
+func TestEveryFieldHasAnOption(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := []string{"2", "true", "1h", "required", "a=b", "debug", "gin", "post",
+		base64.StdEncoding.EncodeToString(private.Seed()), pemFile(t, "PRIVATE KEY", pkcs8)}
+	o := new(options)
+	for _, opt := range o.all() {
+		taken := slices.ContainsFunc(values, func(value string) bool { return opt.set(value) == nil })
+		if !taken {
+			t.Fatalf("%s took no value", opt.env)
+		}
+	}
+	o.provider.Auth, _ = o.auth()
+	code := map[string]bool{
+		"Config.Store": true, "Config.OnLogin": true, "Config.OnEvent": true, "Config.Logger": true,
+		"Config.ErrorPage": true, "Config.HTTP.Transport": true, "Config.HTTP.RootCAs": true, // CA_FILE
+	}
+	var unset []string
+	var look func(name string, v reflect.Value)
+	look = func(name string, v reflect.Value) {
+		for i := range v.NumField() {
+			field, path := v.Field(i), name+"."+v.Type().Field(i).Name
+			switch isStruct := field.Kind() == reflect.Struct; {
+			case isStruct && field.NumField() > 0 && field.Type().Field(0).IsExported():
+				look(path, field)
+			case field.IsZero() && !code[path]:
+				unset = append(unset, path)
+			}
+		}
+	}
+	look("Config", reflect.ValueOf(o.config))
+	look("Provider", reflect.ValueOf(o.provider))
+	if len(unset) != 0 {
+		t.Errorf("no option sets %v", unset)
 	}
 }
 

@@ -47,7 +47,8 @@ var Types = []Group{
 			Name:  string(AccessDenied),
 			Level: slog.LevelInfo,
 			Means: "A rule of a guard refused a signed-in visitor.",
-			Do:    "Nothing, or give the user the claim that the rule asks for.",
+			Do: "Nothing, or give the user the claim that the rule asks for. The detail has the path " +
+				"and the rule.",
 		},
 	}},
 	{"Sessions", []About{
@@ -274,7 +275,7 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonDuplicateParameter),
-			Means: "A parameter appears twice in the response.",
+			Means: "A parameter appears twice in the response, with different values.",
 			Do:    "Ask the provider's operator if the provider does it. Otherwise it is an attack.",
 		},
 		{
@@ -314,7 +315,8 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonSessionTooLarge),
 			Means: "The claims are larger than Limits.SessionBytes.",
-			Do:    "Drop claims in OnLogin, ask the provider for fewer, or raise Limits.SessionBytes.",
+			Do: "Drop claims in OnLogin, ask the provider for fewer, or raise Limits.SessionBytes. The " +
+				"log names the largest claim.",
 		},
 		{
 			Name:  string(ReasonLogoutWon),
@@ -356,9 +358,11 @@ var Reasons = []Group{
 				"slash at its end.",
 		},
 		{
-			Name:  string(ReasonMetadataInvalid),
-			Means: "The metadata is not a JSON object, or a member has the wrong type.",
-			Do:    "Ask the provider's operator, or give the endpoints by hand.",
+			Name: string(ReasonMetadataInvalid),
+			Means: "The discovery address answered with an error status, or the metadata is not a " +
+				"JSON object, or a member has the wrong type.",
+			Do: "Check Issuer, path included. Then ask the provider's operator, or give the endpoints " +
+				"by hand.",
 		},
 		{
 			Name:  string(ReasonEndpointInvalid),
@@ -513,6 +517,11 @@ var Reasons = []Group{
 			Do:    "Check that the provider supports max_age. Set the clocks right.",
 		},
 		{
+			Name:  string(ReasonSessionExpiry),
+			Means: "The session_expiry of the ID Token is no time in seconds, or it is past.",
+			Do:    "Ask the provider's operator, and compare the clocks.",
+		},
+		{
 			Name:  string(ReasonAccessTokenHash),
 			Means: "The access token is not the one that came with the ID Token.",
 			Do:    "Ask the provider's operator.",
@@ -528,12 +537,7 @@ var Reasons = []Group{
 			Do:    "Nothing for single ones: somebody may have replaced the ID Token in the browser.",
 		},
 	}},
-	{"Userinfo", []About{
-		{
-			Name:  string(ReasonSessionExpiry),
-			Means: "The session_expiry of the ID Token is no time in seconds, or it is past.",
-			Do:    "Ask the provider's operator, and compare the clocks.",
-		},
+	{"Userinfo, and claims that are read again", []About{
 		{
 			Name:  string(ReasonUserinfoSubject),
 			Means: "The userinfo answer is about another user.",

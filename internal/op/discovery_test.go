@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -127,6 +128,26 @@ func TestDiscoveryDocument(t *testing.T) {
 			}
 			if _, known := c.Known(); known != (tt.reason == "") {
 				t.Errorf("Known says %v", known)
+			}
+		})
+	}
+}
+
+func TestIssuerMismatchSaysWhatCame(t *testing.T) {
+	for name, tt := range map[string]struct{ announced, shown string }{
+		"C001 another realm":               {"https://id.example/realms/other", "https://id.example/realms/other"},
+		"C001 none":                        {"", ""},
+		"C001 one that would forge a line": {"https://x\nlogin ok", "https://x\nlogin ok"},
+		"C001 one with a query":            {"https://x/y?secret=z", "https://x/y"},
+		"C001 a long one":                  {"https://x/" + strings.Repeat("y", 1000), "https://x/" + strings.Repeat("y", 190)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOP()
+			o.set("discovery", answerJSON(metadata(map[string]any{"issuer": tt.announced})))
+			_, err := o.client().Metadata(t.Context())
+			e := wantReason(t, err, "issuer_mismatch")
+			if want := fmt.Sprintf("the metadata says issuer %q, Issuer is %q", tt.shown, issuer); e.Err.Error() != want {
+				t.Errorf("got %q, want %q", e.Err, want)
 			}
 		})
 	}

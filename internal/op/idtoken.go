@@ -103,8 +103,13 @@ func nonceMatches(id claims.Object, nonce string) bool {
 	return nonce != "" && equal(text(id, "nonce"), nonce)
 }
 
+const hintNonce = "the provider must put the nonce of the request into the ID Token, unchanged; " +
+	"one that does not cannot be used"
+
 func wrongNonce() *Error {
-	return invalid(event.ReasonNonce, "the nonce is not the one of this login")
+	e := invalid(event.ReasonNonce, "the nonce is not the one of this login")
+	e.Hint = hintNonce
+	return e
 }
 
 func checkSubject(id claims.Object) error {

@@ -121,6 +121,19 @@ func TestSessionExpiryHint(t *testing.T) {
 	}
 }
 
+func TestNonceHint(t *testing.T) {
+	c := newOP().client()
+	for name, value := range map[string]any{"C065 missing": nil, "C065 of another login": "other"} {
+		t.Run(name, func(t *testing.T) {
+			raw := signed(goodHeader, encode(identity(map[string]any{"nonce": value})))
+			_, err := c.VerifyIDToken(t.Context(), raw, "at-1", op.Expectation{Nonce: nonce})
+			if e := wantReason(t, err, "nonce"); !strings.Contains(e.Hint, "unchanged") {
+				t.Errorf("the hint is %q", e.Hint)
+			}
+		})
+	}
+}
+
 func halfHash(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])

@@ -179,6 +179,9 @@ func (k *tokenKind) checkClaims(doc claims.Object, cfg *Config) error {
 			continue
 		}
 		e := invalid(missingReasons[name], "the "+k.name+" has no "+name)
+		if name == "nonce" {
+			e.Hint = hintNonce
+		}
 		if err := k.unless(e, cfg, func(t tolerance) bool { return t.missing == name }); err != nil {
 			return err
 		}

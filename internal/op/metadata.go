@@ -1,8 +1,10 @@
 package op
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -37,7 +39,9 @@ func reject(reason event.Reason, text string) *Error {
 // otherIssuer is the Error for metadata of an issuer that is not the configured one. The two are
 // compared byte for byte (RFC 8414, 3.3). A slash at the end is the commonest difference.
 func otherIssuer(announced, configured string) *Error {
-	e := reject(event.ReasonIssuerMismatch, "the metadata is that of another issuer")
+	shown, _, _ := strings.Cut(announced, "?") // an issuer has no query, and no log may have one
+	e := reject(event.ReasonIssuerMismatch,
+		fmt.Sprintf("the metadata says issuer %+.200q, Issuer is %q", shown, configured))
 	switch {
 	case announced == configured+"/":
 		e.Hint = "set Issuer with a slash at its end, as the provider writes it"

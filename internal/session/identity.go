@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -101,6 +102,21 @@ func (id *Identity) encode() []byte {
 		Object("id_token", id.IDToken).
 		Object("userinfo", id.Userinfo).
 		Object("application", id.Application)
+}
+
+// tooLarge is the error for an identity whose record has too many bytes. It names the claim that
+// the application would drop first.
+func (id *Identity) tooLarge(bytes, allowed int) error {
+	largest, size := "", 0
+	for _, source := range id.Sources() {
+		for name, v := range source.All() {
+			if len(v) > size && !claims.IsProtocol(name) {
+				largest, size = name, len(v)
+			}
+		}
+	}
+	return fmt.Errorf("%w: %d bytes, and %d are allowed; the largest claim is %.100q",
+		ErrTooLarge, bytes, allowed, largest)
 }
 
 // decodeIdentity is the reverse of encode. Nothing is parsed: the claims are pieces of the record.

@@ -36,7 +36,7 @@ import (
 //	u: i:   The session is missing in lists, and a logout by user or by sid does not end it.
 //	E: U: I: A login that was under way at the logout begins a session.
 //	a:      A response may be sent a second time. The provider refuses the code.
-//	j:      A logout token may be used a second time. It ends sessions that are over.
+//	j:      A logout token may be used a second time: with a sid it ends later sessions of it too.
 //	l:      Two replicas may refresh at a time. The provider may take one for a thief.
 //	m:      After a lost answer the refused refresh is reported without that explanation.
 const (

@@ -98,7 +98,7 @@ type Login struct {
 // Begin writes a new session under an id that nobody has yet, and ends the one from before the
 // login. It returns when everything is in the store. The order of its steps is what logouts rely on
 // (see index.go): index, identity and tokens, tombstones. Of a session that cannot be saved whole
-// nothing stays. The error is ErrTooLarge, ErrLoggedOut, or wraps ErrStore.
+// nothing stays. The error is ErrLoggedOut, or wraps ErrTooLarge or ErrStore.
 func (k *Keeper) Begin(ctx context.Context, l *Login) error {
 	var before replaced
 	err := sideBySide(
@@ -166,7 +166,7 @@ func (k *Keeper) Discard(ctx context.Context, l *Login) {
 func (k *Keeper) begin(ctx context.Context, l *Login) error {
 	identity := l.Identity.encode()
 	if len(identity) > k.limits.MaxBytes {
-		return ErrTooLarge
+		return l.Identity.tooLarge(len(identity), k.limits.MaxBytes)
 	}
 	l.Times.Seen = time.Now().UnixMilli()
 	r, err := k.seal(identityKind, l.ID, l.Times, identity)

@@ -134,7 +134,7 @@ func (u *undecided) Error() string { return u.cause.Error() }
 func (r *refresh) saveIdentity(ctx context.Context, old record, id *Identity) error {
 	plaintext := id.encode()
 	if len(plaintext) > r.k.limits.MaxBytes {
-		return ErrTooLarge
+		return id.tooLarge(len(plaintext), r.k.limits.MaxBytes)
 	}
 	fresh, err := r.k.seal(identityKind, r.s.ID, old.times, plaintext)
 	if err != nil {

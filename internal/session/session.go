@@ -56,8 +56,8 @@ var (
 	// ErrNoUserinfo means that no userinfo was asked for.
 	ErrNoUserinfo = errors.New("no userinfo is asked for")
 
-	// ErrTooLarge means that a record would be larger than [Limits.MaxBytes].
-	ErrTooLarge = errors.New("the session is larger than Limits.SessionBytes; drop claims in OnLogin")
+	// ErrTooLarge is wrapped where a record would be larger than [Limits.MaxBytes].
+	ErrTooLarge = errors.New("the session is larger than Limits.SessionBytes")
 )
 
 // Limits are the times and sizes a [Keeper] works by. The caller has checked them.

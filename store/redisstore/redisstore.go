@@ -22,8 +22,8 @@ const (
 // Config holds the settings of a [Store]. The zero Config is the default.
 type Config struct {
 	// Prefix is put before every key in Redis. If empty, it is "oidcgate:". Two applications may
-	// share one Redis with the same prefix; different prefixes only help operators to tell the keys
-	// apart.
+	// share one Redis with the same prefix: the rest of a key is random, or a hash that includes the
+	// gate's BaseURL and cookie name. Different prefixes only help operators to tell the keys apart.
 	Prefix string
 
 	// Timeout limits the duration of each call, including retries and the wait for a connection. A
