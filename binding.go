@@ -18,9 +18,9 @@ type TokenBinding struct {
 // encrypted like them, so every replica has it.
 func DPoP() TokenBinding { return TokenBinding{dpop: true} }
 
-// MutualTLS binds tokens to the client's certificate (RFC 8705, section 3). The certificate is shown
-// where tokens are requested and where [Gate.Client] uses them. With [TLSClientAuth] it must be the
-// same one.
+// MutualTLS binds tokens to the client's certificate (RFC 8705, section 3). The certificate is
+// shown where tokens are requested and where [Gate.Client] uses them. With [TLSClientAuth] it must
+// be the same one.
 func MutualTLS[C Certificate](certificate C) TokenBinding {
 	return TokenBinding{certificate: withCertificate(op.AuthTLS, certificate).certificate}
 }

@@ -56,7 +56,7 @@ func (c *callbackRequest) answer() *LoginError {
 		return providerFailure(err)
 	}
 	if c.finishedBefore(response.State) {
-		page.Redirect(c.w, g.config.siteURL(g.config.Site.DefaultPath)) // the back button, or a reload
+		page.Redirect(c.w, g.config.at.Home()) // the back button, or a reload
 		return nil
 	}
 	a, err := g.attempts.Find(c.r, c.up.name, response.State)
@@ -77,7 +77,7 @@ func (c *callbackRequest) answer() *LoginError {
 		return refused
 	}
 	// The path is checked again: an attempt is input from the browser.
-	page.Redirect(c.w, g.config.siteURL(g.returnTo(returnTo)))
+	page.Redirect(c.w, g.config.at.URL(g.returnTo(returnTo)))
 	return nil
 }
 
@@ -166,7 +166,7 @@ func (c *callbackRequest) begin(result *op.Result) (returnTo string, refused *Lo
 	a, g := &c.attempt, c.gate
 	login := &Login{identity: c.identity(result), returnTo: a.ReturnTo}
 	if !a.IsFor(login.identity.Issuer(), login.identity.Subject()) {
-		login.returnTo = g.config.Site.DefaultPath // a step-up that another user answered
+		login.returnTo = g.config.at.DefaultPath // a step-up that another user answered
 	}
 	l := &session.Login{
 		Session: session.Session{Identity: *login.identity.record()},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/oidcgate/oidcgate/internal/check"
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
@@ -115,16 +116,16 @@ func withCertificate(method string, certificate any) ClientAuth {
 	return ClientAuth{method: method, empty: true}
 }
 
-func (a ClientAuth) check(f *faults) {
+func (a ClientAuth) check(f *check.List) {
 	switch {
 	case a.method == "":
-		f.add("Auth", "is not set; use ClientSecretBasic, ClientSecretPost, PublicClient or another, "+
+		f.Add("Auth", "is not set; use ClientSecretBasic, ClientSecretPost, PublicClient or another, "+
 			"as registered at the provider")
 	case a.empty:
-		f.add("Auth", "%s has an empty secret, function or certificate; give the one registered at the "+
+		f.Add("Auth", "%s has an empty secret, function or certificate; give the one registered at the "+
 			"provider, or use PublicClient", a.method)
 	case a.method == op.AuthSecretJWT && a.fixed != "" && len(a.fixed) < op.MinSecretJWT:
-		f.add("Auth", "has a secret of %d bytes, and HS256 needs %d (RFC 7518, section 3.2); get a "+
+		f.Add("Auth", "has a secret of %d bytes, and HS256 needs %d (RFC 7518, section 3.2); get a "+
 			"longer one, or use ClientSecretBasic", len(a.fixed), op.MinSecretJWT)
 	}
 }

@@ -7,13 +7,10 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"regexp"
-	"strings"
 	"time"
 
-	"github.com/oidcgate/oidcgate/internal/returnto"
-	"github.com/oidcgate/oidcgate/internal/weburl"
+	"github.com/oidcgate/oidcgate/internal/check"
+	"github.com/oidcgate/oidcgate/internal/site"
 	"github.com/oidcgate/oidcgate/store"
 )
 
@@ -167,85 +164,48 @@ type Limits struct {
 // config is the compiled form of Config: checked and with every default filled in.
 type config struct {
 	Config
-	origin      string // scheme://host[:port] of BaseURL
-	basePath    string // path of BaseURL, without a slash at its end
-	secure      bool   // BaseURL is https
-	touchAfter  time.Duration
-	olderCookie string // the name without "Http-"; "" if CookieName has no such prefix
+	at         site.Site
+	touchAfter time.Duration
 }
 
 // compile checks c and fills in its defaults. It reports all faults together.
 func compile(c Config, providers []Provider) (config, []Provider, error) {
-	f := newFaults()
-	out := config{Config: c}
-	out.compileBaseURL(f)
-	out.compileDurations(f)
-	out.compileLimits(f)
-	out.compilePaths(f)
-	out.compileCookie(f)
-	out.compileStorage(f)
+	var f check.List
+	out := config{Config: c, at: site.Site{
+		BaseURL: c.BaseURL, AllowHTTP: c.InsecureAllowHTTP,
+		Prefix: c.Site.Prefix, DefaultPath: c.Site.DefaultPath, CookieName: c.Site.CookieName,
+	}}
+	out.at.Complete(&f)
+	out.compileDurations(&f)
+	out.compileLimits(&f)
+	out.compileStorage(&f)
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
-	compiled := compileProviders(f, providers, &c)
-	return out, compiled, f.err()
+	compiled := compileProviders(&f, providers, &c)
+	var errs []error
+	for _, fault := range f {
+		errs = append(errs, &ConfigError{fault.Field, fault.Text})
+	}
+	return out, compiled, errors.Join(errs...)
 }
 
-func (c *config) compileBaseURL(f *faults) {
-	u, err := weburl.Check(c.BaseURL, c.InsecureAllowHTTP)
-	shown := weburl.Redact(c.BaseURL)
-	switch {
-	case c.BaseURL == "":
-		f.add("BaseURL", "is empty; write the address browsers use, such as \"https://shop.example\"")
-	case errors.Is(err, weburl.ErrNotAbsolute):
-		f.add("BaseURL", "%q is not an absolute URL; write %q", shown, suggestURL(c.BaseURL))
-	case err != nil:
-		f.add("BaseURL", "%q %v", shown, err)
-	case u.RawQuery != "" || u.ForceQuery:
-		f.add("BaseURL", "%q has a query; leave it out", shown)
-	}
-	if u == nil {
-		return
-	}
-	c.secure = u.Scheme == "https"
-	c.origin = weburl.Origin(u) // without a default port, as browsers and providers write it
-	c.basePath = strings.TrimRight(u.EscapedPath(), "/")
-	if c.basePath != "" {
-		if _, err := returnto.Check(c.basePath, ""); err != nil {
-			f.add("BaseURL", "path %q is not plain (%v); write it without dots, double slashes "+
-				"and escapes", c.basePath, err)
-		}
-	}
-}
-
-// suggestURL returns the URL that an address without a scheme probably stands for.
-func suggestURL(address string) string {
-	u, err := url.Parse("https://" + address)
-	switch {
-	case err != nil || u.Host != address || u.User != nil:
-		return "https://shop.example"
-	case weburl.IsLoopback(u.Hostname()):
-		return "http://" + address
-	}
-	return "https://" + address
-}
-
-func (c *config) compileDurations(f *faults) {
-	f.duration("IdleTimeout", &c.IdleTimeout, time.Hour)
-	f.duration("SessionLifetime", &c.SessionLifetime, 24*time.Hour)
-	f.duration("Limits.LoginTimeout", &c.Limits.LoginTimeout, 10*time.Minute)
-	f.duration("Limits.ClockSkew", &c.Limits.ClockSkew, time.Minute)
-	f.duration("Limits.WatchInterval", &c.Limits.WatchInterval, 15*time.Second)
-	f.duration("HTTP.Timeout", &c.HTTP.Timeout, 10*time.Second)
-	f.duration("Tokens.ClaimsMaxAge", &c.Tokens.ClaimsMaxAge, 0)
-	f.duration("Tokens.Lifetime", &c.Tokens.Lifetime, time.Hour)
-	f.duration("Tokens.RefreshMargin", &c.Tokens.RefreshMargin, time.Minute)
-	f.duration("Tokens.LockLease", &c.Tokens.LockLease, 15*time.Second)
+func (c *config) compileDurations(f *check.List) {
+	f.Duration("IdleTimeout", &c.IdleTimeout, time.Hour)
+	f.Duration("SessionLifetime", &c.SessionLifetime, 24*time.Hour)
+	f.Duration("Limits.LoginTimeout", &c.Limits.LoginTimeout, 10*time.Minute)
+	f.Duration("Limits.ClockSkew", &c.Limits.ClockSkew, time.Minute)
+	f.Duration("Limits.WatchInterval", &c.Limits.WatchInterval, 15*time.Second)
+	f.Duration("HTTP.Timeout", &c.HTTP.Timeout, 10*time.Second)
+	f.Duration("Tokens.ClaimsMaxAge", &c.Tokens.ClaimsMaxAge, 0)
+	f.Duration("Tokens.Lifetime", &c.Tokens.Lifetime, time.Hour)
+	f.Duration("Tokens.RefreshMargin", &c.Tokens.RefreshMargin, time.Minute)
+	f.Duration("Tokens.LockLease", &c.Tokens.LockLease, 15*time.Second)
 	if d := c.Tokens.LockLease; d >= time.Millisecond && d < time.Second {
-		f.add("Tokens.LockLease", "%v is less than a second; use 0 for 15 seconds", d)
+		f.Add("Tokens.LockLease", "%v is less than a second; use 0 for 15 seconds", d)
 	}
 	if d := c.Limits.WatchInterval; d >= time.Millisecond && d < time.Second {
-		f.add("Limits.WatchInterval", "%v is less than a second; use 0 for 15 seconds", d)
+		f.Add("Limits.WatchInterval", "%v is less than a second; use 0 for 15 seconds", d)
 	}
 	if c.IdleTimeout > c.SessionLifetime {
 		c.IdleTimeout = c.SessionLifetime
@@ -253,114 +213,35 @@ func (c *config) compileDurations(f *faults) {
 	c.touchAfter = min(max(c.IdleTimeout/20, time.Minute), c.IdleTimeout/4)
 }
 
-func (c *config) compileLimits(f *faults) {
+func (c *config) compileLimits(f *check.List) {
 	if d := c.Limits.ClockSkew; d > 5*time.Minute {
-		f.add("Limits.ClockSkew", "%v is more than five minutes; correct the clocks instead", d)
+		f.Add("Limits.ClockSkew", "%v is more than five minutes; correct the clocks instead", d)
 	}
 	if d := c.Limits.LoginTimeout; d > time.Hour {
-		f.add("Limits.LoginTimeout", "%v is more than an hour; an abandoned login must end sooner", d)
+		f.Add("Limits.LoginTimeout", "%v is more than an hour; an abandoned login must end sooner", d)
 	}
 	if c.Limits.SessionBytes < 0 {
-		f.add("Limits.SessionBytes", "%d is negative; use 0 for 16 KiB", c.Limits.SessionBytes)
+		f.Add("Limits.SessionBytes", "%d is negative; use 0 for 16 KiB", c.Limits.SessionBytes)
 	}
 	if c.Limits.UserSessions < 0 {
-		f.add("Limits.UserSessions", "%d is negative; use 0 for 1,000", c.Limits.UserSessions)
+		f.Add("Limits.UserSessions", "%d is negative; use 0 for 1,000", c.Limits.UserSessions)
 	}
 	c.Limits.SessionBytes = cmp.Or(c.Limits.SessionBytes, 16<<10)
 	c.Limits.UserSessions = cmp.Or(c.Limits.UserSessions, 1000)
 }
 
-// maxDefaultPath leaves room for the other fields of an attempt in its cookie.
-const maxDefaultPath = 200
-
-var plainPrefix = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
-
-func (c *config) compilePaths(f *faults) {
-	if c.Site.Prefix == "" {
-		c.Site.Prefix = "/auth"
-	}
-	if !plainPrefix.MatchString(c.Site.Prefix) || strings.Contains(c.Site.Prefix, "/.") {
-		f.add("Site.Prefix", "%q is not a plain path; write one such as \"/auth\"", c.Site.Prefix)
-	}
-	if c.Site.DefaultPath == "" {
-		c.Site.DefaultPath = "/"
-	}
-	if _, err := returnto.Check(c.Site.DefaultPath, c.Site.Prefix); err != nil {
-		f.add("Site.DefaultPath", "%.80q cannot be a return path (%v); write a path of this site "+
-			"such as \"/\"", c.Site.DefaultPath, err)
-	}
-	if len(c.Site.DefaultPath) > maxDefaultPath {
-		f.add("Site.DefaultPath", "has %d bytes, too many for the cookie of a login; use at most %d",
-			len(c.Site.DefaultPath), maxDefaultPath)
-	}
-}
-
-// cookieToken matches the cookie names that RFC 6265, section 4.1.1 allows.
-var cookieToken = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
-
-func (c *config) compileCookie(f *faults) {
-	if c.Site.CookieName == "" {
-		c.Site.CookieName = "oidcgate"
-		if c.secure {
-			c.Site.CookieName = "__Host-Http-oidcgate"
-		}
-	}
-	name := c.Site.CookieName
-	if rest, ok := strings.CutPrefix(name, "__Host-Http-"); ok {
-		c.olderCookie = "__Host-" + rest
-	}
-	switch {
-	case !cookieToken.MatchString(name):
-		f.add("Site.CookieName", "%q is not a cookie name; use letters, digits, \"-\" and \"_\"", name)
-	case c.secure && !strings.HasPrefix(name, "__Host-"):
-		f.add("Site.CookieName", "%q can be set by other hosts; write \"__Host-Http-%[1]s\"", name)
-	case !c.secure && strings.HasPrefix(name, "__"):
-		f.add("Site.CookieName", "%q has a prefix that browsers refuse on http; leave it out", name)
-	}
-}
-
-func (c *config) compileStorage(f *faults) {
-	u, err := url.Parse(c.BaseURL)
-	if c.origin == "" {
-		u, err = url.Parse(suggestURL(c.BaseURL)) // the scheme may be missing
-	}
-	local := err == nil && weburl.IsLoopback(u.Hostname())
+func (c *config) compileStorage(f *check.List) {
+	local := c.at.Local
 	if c.Store == nil {
 		if !local {
-			f.add("Store", "is nil; use redisstore.New, or store.Memory for a single process")
+			f.Add("Store", "is nil; use redisstore.New, or store.Memory for a single process")
 		}
 		c.Store = &store.Memory{}
 	}
 	if c.Keys.empty() {
 		if !local {
-			f.add("Keys", "is empty; make one with \"openssl rand -base64 32\" and read it with ParseKeys")
+			f.Add("Keys", "is empty; make one with \"openssl rand -base64 32\" and read it with ParseKeys")
 		}
 		c.Keys = randomKeys()
 	}
-}
-
-// providerPath returns the path of a route that exists once for each provider.
-func (c *config) providerPath(route, name string) string {
-	if name == "" {
-		return c.Site.Prefix + route
-	}
-	return c.Site.Prefix + route + "/" + name
-}
-
-// gateName distinguishes this gate from others that share its store and keys. The prefix "Http-" is
-// left out: who begins to use it keeps the sessions.
-func (c *config) gateName() string {
-	return c.origin + c.basePath + "\x00" + cmp.Or(c.olderCookie, c.Site.CookieName)
-}
-
-// siteURL returns the absolute address of a checked path on this site.
-func (c *config) siteURL(path string) string { return c.origin + c.basePath + path }
-
-// ownURL returns the address of a route of the gate that leads on to returnTo.
-func (c *config) ownURL(route, returnTo string) string {
-	u := c.siteURL(c.Site.Prefix + route)
-	if returnTo == "" {
-		return u
-	}
-	return u + "?" + url.Values{"return_to": {returnTo}}.Encode()
 }

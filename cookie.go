@@ -17,7 +17,7 @@ const httpMark = "."
 
 // mark is what the ids of new sessions end in.
 func (c *config) mark() string {
-	if c.olderCookie == "" {
+	if c.at.OlderCookie == "" {
 		return ""
 	}
 	return httpMark
@@ -31,7 +31,7 @@ func isMarkedID(value string) bool {
 // sessionCookie returns the session id that a request brings, or "". A cookie that cannot be an id,
 // or is there twice, is gone: it is not looked up in the store.
 func (g *Gate) sessionCookie(r *http.Request) (id session.ID, gone attempt.Gone) {
-	name, older := g.config.Site.CookieName, g.config.olderCookie
+	name, older := g.config.at.CookieName, g.config.at.OlderCookie
 	valid := session.IsID
 	if older != "" {
 		valid = isMarkedID
@@ -53,13 +53,13 @@ func (g *Gate) sessionCookie(r *http.Request) (id session.ID, gone attempt.Gone)
 
 // clearSession deletes the session cookie.
 func (g *Gate) clearSession(w http.ResponseWriter, r *http.Request) {
-	g.cookies.Clear(w, g.config.Site.CookieName)
+	g.cookies.Clear(w, g.config.at.CookieName)
 	g.clearOlder(w, r)
 }
 
 // clearOlder deletes the session cookie of the older name if the request has it.
 func (g *Gate) clearOlder(w http.ResponseWriter, r *http.Request) {
-	if older := g.config.olderCookie; older != "" && len(r.CookiesNamed(older)) > 0 {
+	if older := g.config.at.OlderCookie; older != "" && len(r.CookiesNamed(older)) > 0 {
 		g.cookies.Clear(w, older)
 	}
 }

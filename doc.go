@@ -38,7 +38,6 @@
 //	binding.go      tokens that only this client can use
 //	clientauth.go   how the application authenticates at the provider
 //	keys.go         the keys that seal cookies and records
-//	faults.go       collects what is wrong with a configuration
 //
 // Every request.
 //
@@ -89,10 +88,11 @@
 // internal/op speaks to one provider, and internal/outside asks it for internal/session.
 // internal/attempt keeps a login under way in a cookie, and internal/browser tells what kind of
 // request this is. internal/claims holds claims so that no request parses JSON, internal/seal
-// encrypts, internal/returnto decides where a browser may be sent, internal/event has the names of
-// events and reasons, and internal/page writes pages. internal/values encodes the application's
-// values, and internal/saver saves them before the first byte of an answer. Package store states
-// what a store promises.
+// encrypts, internal/returnto decides where a browser may be sent, internal/site knows the
+// addresses of this service, internal/check collects faults of the configuration, internal/event
+// has the names of events and reasons, and internal/page writes pages. internal/values encodes the
+// application's values, and internal/saver saves them before the first byte of an answer. Package
+// store states what a store promises.
 //
 // Files depend on those above them in the list, or on internal packages. These use each other:
 //

@@ -31,7 +31,7 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, up *upstream, e *Log
 	g.showPage(w, browser.WithoutQuery(r), Page{
 		Status: e.Status, Title: title, Text: text, Reason: e.Reason, Reference: e.Reference,
 		Links: []Link{{g.LoginURL(e.retry), "Log in again"},
-			{g.config.siteURL(g.config.Site.DefaultPath), "Back to the site"}},
+			{g.config.at.Home(), "Back to the site"}},
 	})
 }
 

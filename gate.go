@@ -56,14 +56,14 @@ func (g *Gate) provider(name string) *upstream {
 
 // LoginURL returns the address that logs a visitor in and then leads to returnTo, a path of this
 // site below BaseURL, as the browser sees it. Use it for links that open in the same tab.
-func (g *Gate) LoginURL(returnTo string) string { return g.config.ownURL("/login", returnTo) }
+func (g *Gate) LoginURL(returnTo string) string { return g.config.at.OwnURL("/login", returnTo) }
 
 // LogoutURL returns the address to POST to for logging out; a GET of it asks for confirmation
 // first. After the logout the browser goes to returnTo or, if that is empty, to a page "signed
 // out".
-func (g *Gate) LogoutURL(returnTo string) string { return g.config.ownURL("/logout", returnTo) }
+func (g *Gate) LogoutURL(returnTo string) string { return g.config.at.OwnURL("/logout", returnTo) }
 
 // Format prints the gate without its configuration, which contains secrets.
 func (g *Gate) Format(s fmt.State, _ rune) {
-	_, _ = io.WriteString(s, "oidcgate.Gate("+g.config.siteURL("")+")")
+	_, _ = io.WriteString(s, "oidcgate.Gate("+g.config.at.URL("")+")")
 }

@@ -37,7 +37,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 	step := g.attempts.OpenStep(string(v.id()), query.Get("step"))
 	if v.identity != nil && step.Zero() && browser.IsCrossSite(r) {
 		// A link on another site must not replace the signed-in user (login CSRF, RFC 9700, section 4.7).
-		page.Redirect(w, g.config.siteURL(returnTo))
+		page.Redirect(w, g.config.at.URL(returnTo))
 		return
 	}
 	up := g.choose(query.Get("provider"))
@@ -113,7 +113,7 @@ func (g *Gate) showChoice(w http.ResponseWriter, r *http.Request, returnTo strin
 		if up.name == "" {
 			q.Set("provider", unnamed)
 		}
-		p.Links = append(p.Links, Link{g.config.ownURL("/login", "") + "?" + q.Encode(), up.label})
+		p.Links = append(p.Links, Link{g.config.at.OwnURL("/login", "") + "?" + q.Encode(), up.label})
 	}
 	g.showPage(w, r, p)
 }
@@ -182,8 +182,8 @@ func dpopKey(a *attempt.Attempt) (*op.DPoPKey, error) {
 func newAttempts(g *Gate, ring *seal.Ring) *attempt.Keeper {
 	c := &g.config
 	return &attempt.Keeper{
-		Ring: ring, Cookies: g.cookies, Name: c.Site.CookieName, Older: c.olderCookie,
-		Timeout: c.Limits.LoginTimeout, ClockSkew: c.Limits.ClockSkew, DefaultPath: c.Site.DefaultPath,
+		Ring: ring, Cookies: g.cookies, Name: c.at.CookieName, Older: c.at.OlderCookie,
+		Timeout: c.Limits.LoginTimeout, ClockSkew: c.Limits.ClockSkew, DefaultPath: c.at.DefaultPath,
 		Evicted:   func() { g.events.emit(Event{Type: EventAttemptLimitReached}) },
 		Shortened: func(returnTo string) { g.rejectReturnTo(returnTo, returnto.TooLong) },
 	}

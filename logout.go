@@ -72,7 +72,7 @@ func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
 		Status: http.StatusOK,
 		Title:  "Log out?",
 		Text:   "You are signed in. Do you want to log out?",
-		Links:  []Link{{g.config.siteURL(g.config.Site.DefaultPath), "Stay"}},
+		Links:  []Link{{g.config.at.Home(), "Stay"}},
 		form: &page.Form{
 			Action: g.LogoutURL(""), Label: "Log out",
 			ReturnTo: g.checkReturnTo(r.URL.Query().Get("return_to")),
@@ -174,7 +174,7 @@ func (g *Gate) providerLogoutURL(
 	if _, err := up.client.Metadata(ctx); err != nil {
 		return "", false
 	}
-	return up.client.EndSessionURL(hint, state, g.config.ownURL("/logout/done", ""))
+	return up.client.EndSessionURL(hint, state, g.config.at.OwnURL("/logout/done", ""))
 }
 
 // metadataTimeout is how long a logout waits for metadata that is not known yet.
@@ -200,7 +200,7 @@ func (g *Gate) logoutDone(w http.ResponseWriter, r *http.Request) {
 
 func (g *Gate) afterSignOut(w http.ResponseWriter, r *http.Request, returnTo string) {
 	if returnTo != "" {
-		page.Redirect(w, g.config.siteURL(returnTo))
+		page.Redirect(w, g.config.at.URL(returnTo))
 		return
 	}
 	g.showSignedOut(w, r)
@@ -211,6 +211,6 @@ func (g *Gate) showSignedOut(w http.ResponseWriter, r *http.Request) {
 		Status: http.StatusOK,
 		Title:  "Signed out",
 		Text:   "You are signed out of this site.",
-		Links:  []Link{{g.config.siteURL(g.config.Site.DefaultPath), "Continue"}},
+		Links:  []Link{{g.config.at.Home(), "Continue"}},
 	})
 }

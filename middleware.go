@@ -26,18 +26,18 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	warn(&config, c)
 	g := &Gate{config: config}
 	g.events = newEvents(config.Logger, config.OnEvent)
-	ring, err := seal.NewRing(*config.Keys.ring, config.gateName())
+	ring, err := seal.NewRing(*config.Keys.ring, config.at.Name())
 	if err != nil {
 		return nil, &ConfigError{"Keys", "has the same key twice; give each key once"}
 	}
 	g.crossOrigin = http.NewCrossOriginProtection()
-	if err := g.crossOrigin.AddTrustedOrigin(config.origin); err != nil {
+	if err := g.crossOrigin.AddTrustedOrigin(config.at.Origin); err != nil {
 		return nil, &ConfigError{"BaseURL", err.Error()}
 	}
 	for _, p := range providers {
 		g.providers = append(g.providers, newUpstream(g, p))
 	}
-	g.cookies = browser.Cookies{Secure: config.secure}
+	g.cookies = browser.Cookies{Secure: config.at.Secure}
 	g.attempts = newAttempts(g, ring)
 	g.keeper = newKeeper(g, ring)
 	g.sessions = viascs.New(g.keeper, viascs.Config{
@@ -89,13 +89,13 @@ func newUpstream(g *Gate, p Provider) *upstream {
 // ownRoutes returns the gate's own paths, which must match exactly. Others are the application's.
 func (g *Gate) ownRoutes() map[string]http.HandlerFunc {
 	routes := map[string]http.HandlerFunc{
-		g.config.Site.Prefix + "/login":       g.login,
-		g.config.Site.Prefix + "/logout":      g.logout,
-		g.config.Site.Prefix + "/logout/done": g.logoutDone,
+		g.config.at.Prefix + "/login":       g.login,
+		g.config.at.Prefix + "/logout":      g.logout,
+		g.config.at.Prefix + "/logout/done": g.logoutDone,
 	}
 	for _, up := range g.providers {
 		of := func(route string, serve func(http.ResponseWriter, *http.Request, *upstream)) {
-			path := g.config.providerPath(route, up.name)
+			path := g.config.at.ProviderPath(route, up.name)
 			routes[path] = func(w http.ResponseWriter, r *http.Request) { serve(w, r, up) }
 		}
 		of("/callback", g.callback)

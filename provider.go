@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/check"
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
@@ -155,24 +156,25 @@ const (
 
 var providerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
-func compileProviders(f *faults, in []Provider, c *Config) []Provider {
+func compileProviders(f *check.List, in []Provider, c *Config) []Provider {
 	if len(in) == 0 {
-		f.add("Provider", "is missing; give New at least one")
+		f.Add("Provider", "is missing; give New at least one")
 	}
 	seen := map[string]bool{}
 	out := slices.Clone(in)
 	for i := range out {
 		p := &out[i]
-		pf := f.within(providerLabel(*p, i, len(in)))
+		var pf check.List
 		if p.Name != "" && !providerName.MatchString(p.Name) {
-			pf.add("Name", "%q does not fit into a path; use up to 32 letters, digits, \"-\" and \"_\"",
+			pf.Add("Name", "%q does not fit into a path; use up to 32 letters, digits, \"-\" and \"_\"",
 				p.Name)
 		}
 		if seen[strings.ToLower(p.Name)] {
-			pf.add("Name", "%q is used twice; give every provider its own name", p.Name)
+			pf.Add("Name", "%q is used twice; give every provider its own name", p.Name)
 		}
 		seen[strings.ToLower(p.Name)] = true
-		p.compile(pf, c)
+		p.compile(&pf, c)
+		f.Within(providerLabel(*p, i, len(in)), pf)
 	}
 	return out
 }
@@ -188,25 +190,23 @@ func providerLabel(p Provider, i, of int) string {
 	return fmt.Sprintf("Provider[%s]", p.Name)
 }
 
-func (p *Provider) compile(f *faults, c *Config) {
+func (p *Provider) compile(f *check.List, c *Config) {
 	p.Scopes = op.Scopes(p.Scopes)
 	p.Request.ResponseType = cmp.Or(p.Request.ResponseType, op.TypeCode)
 	p.Verification.SigningAlgs = op.SigningAlgs(p.Verification.SigningAlgs)
 	p.Auth.check(f)
-	f.duration("Endpoints.MaxAge", &p.Endpoints.MaxAge, time.Hour)
-	f.duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
+	f.Duration("Endpoints.MaxAge", &p.Endpoints.MaxAge, time.Hour)
+	f.Duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
 	cfg := p.opConfig()
 	cfg.AllowHTTP, cfg.Transport = c.InsecureAllowHTTP, c.HTTP.Transport
 	cfg.FixedKeys = p.ClientKeys.source == nil
-	for _, fault := range cfg.Faults() {
-		f.add(fault.Field, "%s", fault.Text)
-	}
+	*f = append(*f, cfg.Faults()...)
 }
 
 // client returns the client of p for internal/op.
 func (p *Provider) client(c *config, notify func(op.Notice)) *op.Client {
 	cfg := p.opConfig()
-	cfg.RedirectURL = c.origin + c.basePath + c.providerPath("/callback", p.Name)
+	cfg.RedirectURL = c.at.URL(c.at.ProviderPath("/callback", p.Name))
 	cfg.Leeway = c.Limits.ClockSkew
 	cfg.Timeout, cfg.Transport, cfg.RootCAs = c.HTTP.Timeout, c.HTTP.Transport, c.HTTP.RootCAs
 	cfg.AllowHTTP, cfg.Notify = c.InsecureAllowHTTP, notify

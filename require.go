@@ -103,7 +103,7 @@ func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, why stri
 		SubjectHash: g.keeper.UserRef(v.identity.user()),
 		Detail:      fmt.Sprintf("%.200s: %.200s", path, why),
 	})
-	home := g.config.siteURL(g.config.Site.DefaultPath)
+	home := g.config.at.Home()
 	g.showPage(w, r, Page{
 		Status: http.StatusForbidden, Title: "No access", Reference: reference,
 		Text:  "You are signed in, but this page is not for your account.",
@@ -153,7 +153,7 @@ func (g *Gate) loginURL(v *visit, r *http.Request, step attempt.Step) string {
 	returnTo := ""
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		returnTo = cmp.Or(v.returnTo(), r.URL.RequestURI()) // NewContext knows no path
-	} else if path, ours := strings.CutPrefix(r.Referer(), g.config.siteURL("/")); ours {
+	} else if path, ours := strings.CutPrefix(r.Referer(), g.config.at.URL("/")); ours {
 		returnTo = "/" + path
 	}
 	query := url.Values{}

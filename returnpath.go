@@ -11,7 +11,7 @@ import (
 // returnTo returns the path to go to after the login. The default path replaces a value that is not
 // a path of this site; the login goes on.
 func (g *Gate) returnTo(value string) string {
-	return cmp.Or(g.checkReturnTo(value), g.config.Site.DefaultPath)
+	return cmp.Or(g.checkReturnTo(value), g.config.at.DefaultPath)
 }
 
 // checkReturnTo returns value when it is a path of this site, and else "". After a logout, "" means
@@ -20,7 +20,7 @@ func (g *Gate) checkReturnTo(value string) string {
 	if value == "" {
 		return ""
 	}
-	path, err := returnto.Check(value, g.config.Site.Prefix)
+	path, err := returnto.Check(value, g.config.at.Prefix)
 	if err != nil {
 		g.rejectReturnTo(value, err)
 		return ""

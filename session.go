@@ -16,8 +16,8 @@ import (
 // cookie returns the session cookie's attributes.
 func (c *config) cookie() scs.SessionCookie {
 	return scs.SessionCookie{
-		Name: c.Site.CookieName, Path: "/",
-		HttpOnly: true, Secure: c.secure, SameSite: http.SameSiteLaxMode,
+		Name: c.at.CookieName, Path: "/",
+		HttpOnly: true, Secure: c.at.Secure, SameSite: http.SameSiteLaxMode,
 	}
 }
 
@@ -60,7 +60,7 @@ func newKeeper(g *Gate, ring *seal.Ring) *session.Keeper {
 	return session.New(session.Config{
 		Store: c.Store,
 		Ring:  ring,
-		Gate:  sha256.Sum256([]byte(c.gateName())),
+		Gate:  sha256.Sum256([]byte(c.at.Name())),
 		Limits: session.Limits{
 			Lifetime: c.SessionLifetime, Idle: c.IdleTimeout, Touch: c.touchAfter,
 			Attempt: c.Limits.LoginTimeout, Leeway: c.Limits.ClockSkew,

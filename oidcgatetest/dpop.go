@@ -105,7 +105,8 @@ func (p *Provider) offerNonce(w http.ResponseWriter) {
 	}
 }
 
-// ReplaceDPoPNonce replaces the nonce that DPoP proofs must have, as providers do from time to time.
+// ReplaceDPoPNonce replaces the nonce that DPoP proofs must have, as providers do from time to
+// time.
 func (p *Provider) ReplaceDPoPNonce() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -52,8 +52,8 @@ type Config struct {
 	// one (RFC 9700, 4.14.2). If false, the first refresh token stays valid.
 	RotateRefreshTokens bool
 
-	// DPoPNonces makes every DPoP proof need a nonce, which the provider tells in DPoP-Nonce (RFC 9449,
-	// 8). If false, proofs need none.
+	// DPoPNonces makes every DPoP proof need a nonce, which the provider tells in DPoP-Nonce (RFC
+	// 9449, 8). If false, proofs need none.
 	DPoPNonces bool
 
 	// JSONTokenRequests makes the token endpoint take JSON objects in place of forms.

@@ -31,6 +31,7 @@ type options struct {
 	clientSecret    string
 	clientAssertion string
 	clientCert      string
+	binding         string
 	caFile          string
 	adminGroup      string
 	emailDomain     string
@@ -68,6 +69,7 @@ func (o *options) all() []*option {
 		{env: "OIDC_CLIENT_KEYS", usage: "PEM files with the client's private keys, separated by commas, each with \"ALGORITHM:\" in front if the key's default does not fit", set: clientKeys(&p.ClientKeys)},
 		{env: "OIDC_CLIENT_ASSERTION", usage: "file with a client assertion that another program writes", set: text(&o.clientAssertion)},
 		{env: "OIDC_CLIENT_CERT", usage: "PEM file with the client's certificate and its private key", set: text(&o.clientCert)},
+		{env: "OIDC_TOKEN_BINDING", usage: "what access tokens are bound to: dpop, or mtls (with OIDC_CLIENT_CERT); nothing if not set", set: oneOf(&o.binding, "dpop", "mtls")},
 		{env: "OIDC_ASSERTION_AUDIENCE", usage: "audience of client assertions; the issuer if not set", set: text(&p.TokenRequest.AssertionAudience)},
 		{env: "OIDC_TOKEN_JSON", usage: "true: send token requests as JSON", set: boolean(&p.TokenRequest.JSON)},
 		{env: "OIDC_RAW_BASIC", usage: "true: do not encode id and secret in the Basic header", set: boolean(&p.TokenRequest.RawBasic)},
@@ -165,6 +167,9 @@ func (o *options) apply(all []*option) error {
 	if err := o.completeBaseURL(); err != nil {
 		faults = append(faults, err)
 	}
+	if err := o.bind(); err != nil {
+		faults = append(faults, err)
+	}
 	auth, err := o.auth()
 	if err != nil {
 		faults = append(faults, err)
@@ -208,6 +213,21 @@ func (o *options) auth() (oidcgate.ClientAuth, error) {
 	default:
 		return oidcgate.ClientSecretBasic(o.clientSecret), nil
 	}
+}
+
+// bind sets what access tokens are bound to.
+func (o *options) bind() error {
+	switch o.binding {
+	case "dpop":
+		o.provider.TokenRequest.Binding = oidcgate.DPoP()
+	case "mtls":
+		certificate, err := tls.LoadX509KeyPair(o.clientCert, o.clientCert)
+		if err != nil {
+			return fmt.Errorf("rp: OIDC_CLIENT_CERT: %w", err)
+		}
+		o.provider.TokenRequest.Binding = oidcgate.MutualTLS(certificate)
+	}
+	return nil
 }
 
 func (o *options) certificate() (oidcgate.ClientAuth, error) {

@@ -579,7 +579,7 @@ func TestEveryFieldHasAnOption(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := []string{"2", "true", "1h", "required", "a=b", "debug", "gin", "post",
+	values := []string{"2", "true", "1h", "required", "a=b", "debug", "gin", "post", "dpop",
 		base64.StdEncoding.EncodeToString(private.Seed()), pemFile(t, "PRIVATE KEY", pkcs8)}
 	o := new(options)
 	for _, opt := range o.all() {
@@ -589,6 +589,9 @@ func TestEveryFieldHasAnOption(t *testing.T) {
 		}
 	}
 	o.provider.Auth, _ = o.auth()
+	if err := o.bind(); err != nil {
+		t.Fatal(err)
+	}
 	code := map[string]bool{
 		"Config.Store": true, "Config.OnLogin": true, "Config.OnEvent": true, "Config.Logger": true,
 		"Config.ErrorPage": true, "Config.HTTP.Transport": true, "Config.HTTP.RootCAs": true, // CA_FILE

@@ -17,7 +17,8 @@ var arrows = []struct {
 	{"", []string{
 		"internal/session", "internal/op", "internal/event", "internal/claims", "internal/seal",
 		"internal/returnto", "internal/saver", "internal/page", "internal/values", "internal/attempt",
-		"internal/browser", "internal/viascs", "internal/weburl", "internal/outside", "store",
+		"internal/browser", "internal/viascs", "internal/weburl", "internal/outside",
+		"internal/site", "internal/check", "store",
 	}},
 	{"internal/attempt", []string{"internal/browser", "internal/event", "internal/seal"}},
 	{"internal/outside", []string{
@@ -26,7 +27,11 @@ var arrows = []struct {
 	{"internal/viascs", []string{"internal/session"}},
 	{"internal/browser", nil},
 	{"internal/session", []string{"internal/claims", "internal/seal", "internal/event", "store"}},
-	{"internal/op", []string{"internal/claims", "internal/event", "internal/weburl"}},
+	{"internal/op", []string{
+		"internal/claims", "internal/event", "internal/weburl", "internal/check",
+	}},
+	{"internal/site", []string{"internal/returnto", "internal/weburl", "internal/check"}},
+	{"internal/check", []string{"internal/weburl"}},
 	{"internal/weburl", nil},
 	{"internal/claims", nil},
 	{"internal/seal", nil},

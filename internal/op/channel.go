@@ -3,6 +3,8 @@ package op
 import (
 	"slices"
 	"strings"
+
+	"github.com/oidcgate/oidcgate/internal/check"
 )
 
 // The response types: what an authorization response brings (OpenID Connect Core, 3). None brings
@@ -32,22 +34,22 @@ var responseModes = map[string]Channel{
 }
 
 // checkResponse checks the response type and the response mode.
-func (cfg *Config) checkResponse(f *faults) {
+func (cfg *Config) checkResponse(f *check.List) {
 	words := strings.Fields(cfg.ResponseType)
 	channel, known := responseModes[cfg.ResponseMode]
 	switch {
 	case slices.Contains(words, "token"):
-		f.add("Request.ResponseType", "%q has the access token pass through the browser, where it can "+
+		f.Add("Request.ResponseType", "%q has the access token pass through the browser, where it can "+
 			"be stolen and replaced (RFC 9700, section 2.1.2); use %q or %q",
 			cfg.ResponseType, TypeCode, TypeHybrid)
 	case !slices.Contains([]string{TypeCode, TypeHybrid, TypeIDToken}, cfg.ResponseType):
-		f.add("Request.ResponseType", "%q is not supported; use %q, %q or %q",
+		f.Add("Request.ResponseType", "%q is not supported; use %q, %q or %q",
 			cfg.ResponseType, TypeCode, TypeHybrid, TypeIDToken)
 	case !known && cfg.ResponseMode != "" && cfg.ResponseMode != "jwt":
-		f.add("Request.ResponseMode", "%q is not supported; use \"query\", \"form_post\" or "+
+		f.Add("Request.ResponseMode", "%q is not supported; use \"query\", \"form_post\" or "+
 			"\"fragment\", each with or without \".jwt\" at its end", cfg.ResponseMode)
 	case known && channel == Query && cfg.wantsIDToken():
-		f.add("Request.ResponseMode", "%q would write an ID Token into logs and the browser's history; "+
+		f.Add("Request.ResponseMode", "%q would write an ID Token into logs and the browser's history; "+
 			"use \"form_post\" or \"fragment\"", cfg.ResponseMode)
 	}
 }

@@ -7,28 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oidcgate/oidcgate/internal/check"
 	"github.com/oidcgate/oidcgate/internal/weburl"
 )
-
-// Fault is what is wrong with a field of oidcgate.Provider, and what to write there.
-type Fault struct{ Field, Text string }
-
-// faults collects faults.
-type faults []Fault
-
-func (f *faults) add(field, format string, args ...any) {
-	*f = append(*f, Fault{field, fmt.Sprintf(format, args...)})
-}
-
-// url checks an address, if it is not empty.
-func (f *faults) url(field, value string, allowHTTP bool) {
-	if value == "" {
-		return
-	}
-	if _, err := weburl.Check(value, allowHTTP); err != nil {
-		f.add(field, "%q %v", weburl.Redact(value), err)
-	}
-}
 
 // Scopes returns openid and the given scopes, each once.
 func Scopes(more []string) []string {
@@ -51,18 +32,18 @@ func SigningAlgs(algs []string) []string {
 }
 
 // Faults returns all that is wrong with a configuration.
-func (cfg *Config) Faults() []Fault {
-	var f faults
+func (cfg *Config) Faults() check.List {
+	var f check.List
 	cfg.checkIssuer(&f)
 	if cfg.ClientID == "" {
-		f.add("ClientID", "is empty; use the id the provider gave this application")
+		f.Add("ClientID", "is empty; use the id the provider gave this application")
 	}
 	e := cfg.Endpoints
-	f.url("Endpoints.Authorization", e.Authorization, cfg.AllowHTTP)
-	f.url("Endpoints.Token", e.Token, cfg.AllowHTTP)
-	f.url("Endpoints.Userinfo", e.Userinfo, cfg.AllowHTTP)
-	f.url("Endpoints.JWKS", e.JWKS, cfg.AllowHTTP)
-	f.url("Endpoints.EndSession", e.EndSession, cfg.AllowHTTP)
+	f.URL("Endpoints.Authorization", e.Authorization, cfg.AllowHTTP)
+	f.URL("Endpoints.Token", e.Token, cfg.AllowHTTP)
+	f.URL("Endpoints.Userinfo", e.Userinfo, cfg.AllowHTTP)
+	f.URL("Endpoints.JWKS", e.JWKS, cfg.AllowHTTP)
+	f.URL("Endpoints.EndSession", e.EndSession, cfg.AllowHTTP)
 	cfg.checkClientKeys(&f)
 	cfg.checkAuth(&f)
 	cfg.checkRequest(&f)
@@ -70,57 +51,57 @@ func (cfg *Config) Faults() []Fault {
 	return f
 }
 
-func (cfg *Config) checkIssuer(f *faults) {
-	f.url("Issuer", cfg.Issuer, cfg.AllowHTTP)
+func (cfg *Config) checkIssuer(f *check.List) {
+	f.URL("Issuer", cfg.Issuer, cfg.AllowHTTP)
 	u, err := url.Parse(cfg.Issuer)
 	issuer, isDocument := strings.CutSuffix(cfg.Issuer, "/.well-known/openid-configuration")
 	switch {
 	case cfg.Issuer == "":
-		f.add("Issuer", "is empty; use the \"issuer\" of the provider's discovery document")
+		f.Add("Issuer", "is empty; use the \"issuer\" of the provider's discovery document")
 	case err == nil && u.RawQuery != "":
-		f.add("Issuer", "%q has a query; an issuer has none (OpenID Connect Discovery, section 4.1)",
+		f.Add("Issuer", "%q has a query; an issuer has none (OpenID Connect Discovery, section 4.1)",
 			weburl.Redact(cfg.Issuer))
 	case isDocument:
-		f.add("Issuer", "%q is the address of the discovery document; write %q, or the \"issuer\" "+
+		f.Add("Issuer", "%q is the address of the discovery document; write %q, or the \"issuer\" "+
 			"in that document", weburl.Redact(cfg.Issuer), weburl.Redact(issuer))
 	}
 }
 
-func (cfg *Config) checkClientKeys(f *faults) {
+func (cfg *Config) checkClientKeys(f *check.List) {
 	if cfg.ClientKeys == nil || !cfg.FixedKeys {
 		return
 	}
 	keys, _ := cfg.ClientKeys(context.Background()) // fixed ones never fail
 	for i := range keys {
 		if err := keys[i].Complete(); err != nil {
-			f.add(fmt.Sprintf("ClientKeys[%d]", i), "%v", err)
+			f.Add(fmt.Sprintf("ClientKeys[%d]", i), "%v", err)
 		}
 	}
 }
 
 // checkAuth checks that the method of client authentication has what it needs.
-func (cfg *Config) checkAuth(f *faults) {
+func (cfg *Config) checkAuth(f *check.List) {
 	if cfg.Auth.Method == AuthKeyJWT && cfg.Auth.Secret == nil && cfg.ClientKeys == nil {
-		f.add("ClientKeys", "is not set, and PrivateKeyJWT needs a key that signs; use NewClientKeys")
+		f.Add("ClientKeys", "is not set, and PrivateKeyJWT needs a key that signs; use NewClientKeys")
 	}
 	if cfg.Transport == nil {
 		return
 	}
 	if _, ok := cfg.mutual(cfg.Transport); !ok {
-		f.add("Auth", "needs a transport that can show a certificate, and HTTP.Transport is a %T; leave "+
+		f.Add("Auth", "needs a transport that can show a certificate, and HTTP.Transport is a %T; leave "+
 			"HTTP.Transport empty, or use an *http.Transport", cfg.Transport)
 	}
 }
 
-func (cfg *Config) checkRequest(f *faults) {
+func (cfg *Config) checkRequest(f *check.List) {
 	for _, s := range cfg.Scopes {
 		if s == "" || strings.ContainsFunc(s, notInScope) {
-			f.add("Scopes", "%q is not one scope; give each scope its own element", s)
+			f.Add("Scopes", "%q is not one scope; give each scope its own element", s)
 		}
 	}
 	for _, p := range cfg.AuthParams {
 		if p[0] == "" || IsRequestParameter(p[0]) {
-			f.add("Request.Params", "%q is the gate's own parameter; leave it out", p[0])
+			f.Add("Request.Params", "%q is the gate's own parameter; leave it out", p[0])
 		}
 	}
 	cfg.checkResponse(f)
@@ -129,19 +110,19 @@ func (cfg *Config) checkRequest(f *faults) {
 // notInScope reports whether a scope must not contain r (RFC 6749, 3.3).
 func notInScope(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }
 
-func (cfg *Config) checkVerification(f *faults) {
+func (cfg *Config) checkVerification(f *check.List) {
 	for _, alg := range cfg.SigningAlgs {
 		if !Asymmetric(alg) {
-			f.add("Verification.SigningAlgs", "%q is not an accepted asymmetric algorithm; use EdDSA, "+
+			f.Add("Verification.SigningAlgs", "%q is not an accepted asymmetric algorithm; use EdDSA, "+
 				"RS256, PS256, ES256 or their variants with 384 and 512", alg)
 		}
 	}
 	if cfg.Userinfo < UserinfoOff || cfg.Userinfo > UserinfoRequired {
-		f.add("Userinfo", "%d is not a mode; use UserinfoOff, UserinfoOptional or UserinfoRequired",
+		f.Add("Userinfo", "%d is not a mode; use UserinfoOff, UserinfoOptional or UserinfoRequired",
 			cfg.Userinfo)
 	}
 	if !cfg.wantsCode() && cfg.Userinfo != UserinfoOff {
-		f.add("Userinfo", "needs an access token, and with Request.ResponseType %q there is none; use "+
+		f.Add("Userinfo", "needs an access token, and with Request.ResponseType %q there is none; use "+
 			"UserinfoOff", TypeIDToken)
 	}
 }

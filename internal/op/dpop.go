@@ -99,7 +99,8 @@ func (k *DPoPKey) Text() string {
 	return k.text
 }
 
-// proof returns a DPoP proof for one request (RFC 9449, 4.2). With an access token it says for which.
+// proof returns a DPoP proof for one request (RFC 9449, 4.2). With an access token it says for
+// which.
 func (k *DPoPKey) proof(method string, u *url.URL, nonce, accessToken string) (string, error) {
 	payload := map[string]any{
 		"jti": rand.Text(), "iat": time.Now().Unix(), "htm": method,
@@ -172,8 +173,8 @@ func (c *Client) prove(r *http.Request, key *DPoPKey, accessToken string) error 
 	return nil
 }
 
-// Present adds an access token to a request to a resource, in a header (RFC 6750, 2.1), with a proof
-// if the token is bound to a key (RFC 9449, 7.1).
+// Present adds an access token to a request to a resource, in a header (RFC 6750, 2.1), with a
+// proof if the token is bound to a key (RFC 9449, 7.1).
 func (c *Client) Present(r *http.Request, accessToken string, key *DPoPKey) error {
 	scheme := "Bearer "
 	if key != nil {

@@ -39,8 +39,8 @@ func (cfg *Config) mutual(transport http.RoundTripper) (mutual http.RoundTripper
 
 // RoundTrip sends a request to a resource with an access token, and with what proves that the token
 // is this client's: its certificate, or a proof by the key of that text. If the answer is that the
-// proof needs a nonce, the request is sent once more, unless its body cannot be read twice (RFC 9449,
-// 9).
+// proof needs a nonce, the request is sent once more, unless its body cannot be read twice (RFC
+// 9449, 9).
 func (c *Client) RoundTrip(r *http.Request, accessToken, dpopKey string) (*http.Response, error) {
 	key, err := ParseDPoPKey(dpopKey)
 	if err != nil {

@@ -73,8 +73,8 @@ func (c *Client) Refresh(ctx context.Context, refreshToken, dpopKey string) (*To
 	}, key)
 }
 
-// requestTokens makes one request to the token endpoint. The tokens will be bound to key, if there is
-// one.
+// requestTokens makes one request to the token endpoint. The tokens will be bound to key, if there
+// is one.
 func (c *Client) requestTokens(
 	ctx context.Context, form url.Values, key *DPoPKey,
 ) (*Tokens, error) {
@@ -142,8 +142,7 @@ func newTokens(doc claims.Object, key *DPoPKey) (*Tokens, error) {
 		t.TokenType = "DPoP"
 	}
 	if !strings.EqualFold(tokenType, t.TokenType) {
-		return nil, invalidf(event.ReasonTokenType, "token_type is %q, want %s",
-			bounded(tokenType), t.TokenType)
+		return nil, invalid(event.ReasonTokenType, "token_type is not "+t.TokenType)
 	}
 	var err error
 	t.Expiry, err = expiry(doc, time.Now())

@@ -1,0 +1,50 @@
+// Package check collects what is wrong with a configuration.
+package check
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/weburl"
+)
+
+// Fault is what is wrong with a field, and what to write there.
+type Fault struct{ Field, Text string }
+
+// List is a list of faults.
+type List []Fault
+
+// Add adds a fault of a field.
+func (l *List) Add(field, format string, args ...any) {
+	*l = append(*l, Fault{field, fmt.Sprintf(format, args...)})
+}
+
+// Within adds the faults of other, with label in front of every field.
+func (l *List) Within(label string, other List) {
+	for _, f := range other {
+		*l = append(*l, Fault{label + "." + f.Field, f.Text})
+	}
+}
+
+// URL checks the address of another server, if it is not empty.
+func (l *List) URL(field, value string, allowHTTP bool) {
+	if value == "" {
+		return
+	}
+	if _, err := weburl.Check(value, allowHTTP); err != nil {
+		l.Add(field, "%q %v", weburl.Redact(value), err)
+	}
+}
+
+// Duration fills in the default of a field left at zero. It refuses a negative duration, and one
+// below a millisecond, which is a number whose unit was forgotten.
+func (l *List) Duration(field string, d *time.Duration, ifZero time.Duration) {
+	switch {
+	case *d < 0:
+		l.Add(field, "%v is negative; use 0 for the default of %v", *d, ifZero)
+	case 0 < *d && *d < time.Millisecond:
+		l.Add(field, "%v is too short; a number without a unit is nanoseconds, write 30*time.Minute", *d)
+	case *d == 0:
+		*d = ifZero
+	}
+}
