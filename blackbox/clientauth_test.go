@@ -132,3 +132,30 @@ func clientCertificate(t *testing.T) (file string, certificate *x509.Certificate
 	}
 	return file, certificate
 }
+
+// Access tokens are bound to a key of their session, which proves itself at userinfo too.
+func TestDPoP(t *testing.T) {
+	for _, nonces := range []bool{false, true} {
+		t.Run(map[bool]string{false: "C092 without nonces", true: "C093 with nonces"}[nonces], func(t *testing.T) {
+			options, client := newShop(t)
+			client.DPoPBound = true
+			op := idp.Start(t, idp.Config{Clients: []idp.Client{client}, DPoPNonces: nonces})
+			options = options.With("OIDC_ISSUER", op.Issuer, "OIDC_TOKEN_BINDING", "dpop", "OIDC_USERINFO", "required")
+			walk.Tour{Issuer: op.Issuer, Alice: idp.Alice, Bob: idp.Bob, Options: options}.Take(t)
+		})
+	}
+}
+
+// Access tokens are bound to the client's certificate, which userinfo wants to see.
+func TestCertificateBoundTokens(t *testing.T) {
+	serverCert, serverKey, roots := rp.WriteCertificate(t, "127.0.0.1")
+	clientFile, _ := clientCertificate(t)
+	keyFile, key := writeKey(t, "ES256")
+	options, client := newShop(t)
+	client.AuthMethod, client.Secret, client.AuthAlgorithm, client.CertificateBound = "private_key_jwt", "", "ES256", true
+	client.Keys = &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}}
+	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}, TLS: &idp.TLS{Cert: serverCert, Key: serverKey}})
+	options = options.With("OIDC_ISSUER", op.Issuer, "OIDC_CLIENT_AUTH", "key-jwt", "OIDC_CLIENT_KEYS", keyFile, "OIDC_CLIENT_SECRET", "",
+		"OIDC_TOKEN_BINDING", "mtls", "OIDC_CLIENT_CERT", clientFile, "OIDC_USERINFO", "required", "CA_FILE", serverCert)
+	walk.Tour{Issuer: op.Issuer, Roots: roots, Alice: idp.Alice, Bob: idp.Bob, Options: options}.Take(t)
+}

@@ -15,6 +15,7 @@
 //     rotateRefreshToken   true: every refresh token can be used once
 //     ttl                  seconds by token, such as {"AccessToken": 60}
 //     refreshedTTL         lifetime in seconds of an access token from a refresh; without it that of ttl
+//     dpopNonces           true: DPoP proofs need a nonce
 //     watched              true: GET /watch reports the refreshes and the access tokens
 //
 // It prints "ready ISSUER" once it listens and ends on SIGTERM.
@@ -80,6 +81,7 @@ function providerConfiguration() {
       backchannelLogout: { enabled: true },
       revocation: { enabled: true },
       jwtResponseModes: { enabled: true },
+      dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => Boolean(config.dpopNonces) },
       mTLS: {
         enabled: Boolean(config.tls),
         certificateBoundAccessTokens: true,

@@ -31,7 +31,8 @@ type Config struct {
 	RotateRefreshToken bool           `json:"rotateRefreshToken"`
 	TTL                map[string]int `json:"ttl,omitempty"`          // seconds, by oidc-provider's name of the token
 	RefreshedTTL       int            `json:"refreshedTTL,omitempty"` // seconds; if zero, TTL's
-	Watched            bool           `json:"watched,omitempty"`      // record figures for Watch
+	DPoPNonces         bool           `json:"dpopNonces"`
+	Watched            bool           `json:"watched,omitempty"` // record figures for Watch
 }
 
 // TLS names the files of a certificate and its key.
@@ -53,6 +54,8 @@ type Client struct {
 	ResponseTypes          []string            `json:"response_types,omitempty"` // if empty, code
 	Keys                   *jose.JSONWebKeySet `json:"jwks,omitempty"`
 	AuthAlgorithm          string              `json:"token_endpoint_auth_signing_alg,omitempty"`
+	DPoPBound              bool                `json:"dpop_bound_access_tokens,omitempty"`
+	CertificateBound       bool                `json:"tls_client_certificate_bound_access_tokens,omitempty"`
 	TLSSubject             string              `json:"tls_client_auth_subject_dn,omitempty"`
 	ApplicationType        string              `json:"application_type,omitempty"` // "native" may use http with "implicit"
 }
