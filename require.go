@@ -142,6 +142,7 @@ func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, v *visit, step a
 			login.Text = "This needs a fresh or a stronger login."
 		}
 		page.Headers(w)
+		w.Header().Set("WWW-Authenticate", step.Challenge())
 		g.written(page.Problem(w, login.content()))
 	}
 }

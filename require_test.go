@@ -157,6 +157,9 @@ func (w *world) answered(a answer, method string, want outcome, page string) {
 		if a.StatusCode != http.StatusUnauthorized || a.Header.Get("Content-Type") != "application/problem+json" || a.location() != "" {
 			w.Fatalf("%d %s, want 401 and problem+json\n%s", a.StatusCode, a.Header.Get("Content-Type"), a.body)
 		}
+		if got := a.Header.Get("WWW-Authenticate"); got != "Session" {
+			w.Errorf("C110 the challenge is %q", got)
+		}
 		if method == http.MethodHead {
 			return
 		}
@@ -624,6 +627,23 @@ func TestStepUpByACR(t *testing.T) {
 		a := w.get("/vault", "Accept: application/json")
 		if a.StatusCode != http.StatusUnauthorized || !strings.Contains(a.body, "insufficient_user_authentication") {
 			t.Errorf("%d\n%s", a.StatusCode, a.body)
+		}
+	})
+	t.Run("C110 the challenge of RFC 9470", func(t *testing.T) {
+		for want, rules := range map[string][]oidcgate.Rule{
+			`Session error="insufficient_user_authentication", acr_values="gold a\"b"`:          {oidcgate.ACR("gold", `a"b`)},
+			`Session error="insufficient_user_authentication", max_age="60"`:                    {oidcgate.MaxAge(time.Minute)},
+			`Session error="insufficient_user_authentication", acr_values="gold", max_age="90"`: {oidcgate.ACR("gold"), oidcgate.MaxAge(90 * time.Second)},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.login()
+				time.Sleep(5 * time.Minute)
+				w.guardedBy(rules...)
+				if got := w.get("/vault", "Accept: application/json").Header.Get("WWW-Authenticate"); got != want {
+					t.Errorf("%s, want %s", got, want)
+				}
+			})
 		}
 	})
 }

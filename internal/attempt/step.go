@@ -1,7 +1,9 @@
 package attempt
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/seal"
@@ -32,6 +34,27 @@ func (s Step) And(other Step) Step {
 	}
 	return s
 }
+
+// Challenge returns the value of WWW-Authenticate (RFC 9110, section 11.6.1) for a request of a script
+// that needs a login or, if the step asks for something, another one (RFC 9470, section 3). The
+// scheme is a name for the session's cookie: what is wanted is a login, not a token.
+func (s Step) Challenge() string {
+	challenge := "Session"
+	if s.Zero() {
+		return challenge
+	}
+	challenge += ` error="insufficient_user_authentication"`
+	if len(s.ACR) > 0 {
+		challenge += `, acr_values="` + quoted.Replace(strings.Join(s.ACR, " ")) + `"`
+	}
+	if s.MaxAge != nil {
+		challenge += fmt.Sprintf(`, max_age="%d"`, int64(s.MaxAge.Seconds()))
+	}
+	return challenge
+}
+
+// quoted writes a text so that it can stand in a quoted string (RFC 9110, section 5.6.4).
+var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // Impossible reports whether no login can help: no ACR value satisfies all rules.
 func (s Step) Impossible() bool { return s.ACR != nil && len(s.ACR) == 0 }
