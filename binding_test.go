@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -326,6 +328,96 @@ func TestCertificateBoundTokens(t *testing.T) {
 		w.get("/")
 		if shown != "shop" {
 			t.Errorf("C091 the resource saw the certificate of %q", shown)
+		}
+	})
+}
+
+func TestTokenExchange(t *testing.T) {
+	const ledger = "https://ledger.example"
+	open := func(t *testing.T, config oidcgatetest.Config, changes ...func(*oidcgate.Config, *oidcgate.Provider)) (w *world, ask func(oidcgate.TokenExchange) (string, error)) {
+		w = newWorldOf(t, oidcgatetest.NewProvider(t, config), changes...)
+		w.register(func(c *oidcgatetest.Client) { c.Secret, c.Exchanges = secret, []string{"ledger", ledger, "a", "b"} })
+		w.login()
+		return w, func(x oidcgate.TokenExchange) (token string, err error) {
+			w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if t, failure := w.gate.ExchangeToken(r.Context(), x); failure == nil {
+					token = t.TokenType + " " + t.AccessToken
+				} else {
+					err = failure
+				}
+			}))
+			w.get("/")
+			return token, err
+		}
+	}
+	t.Run("RFC 8693: asked once for each audience, and kept with the session", func(t *testing.T) {
+		w, ask := open(t, oidcgatetest.Config{})
+		first, err := ask(oidcgate.TokenExchange{Audience: "ledger", Scopes: []string{"read", "write"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		form := w.op.LastRequest(oidcgatetest.Token).Form
+		if form.Get("audience") != "ledger" || form.Get("scope") != "read write" || form.Has("resource") || form.Get("subject_token") == "" {
+			t.Errorf("asked with %v", form)
+		}
+		for _, x := range []oidcgate.TokenExchange{{Resource: ledger}, {Audience: "ledger"}, {Audience: "ledger", Scopes: []string{"read"}}} {
+			if other, err := ask(x); err != nil || other == first {
+				t.Errorf("%+v: %q, %v", x, other, err)
+			}
+		}
+		calls := w.op.Count(oidcgatetest.Token)
+		w.open(oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}) // another replica
+		if again, err := ask(oidcgate.TokenExchange{Audience: "ledger", Scopes: []string{"read", "write"}}); err != nil || again != first || w.op.Count(oidcgatetest.Token) != calls {
+			t.Errorf("%q, %v after %d more requests; want %q", again, err, w.op.Count(oidcgatetest.Token)-calls, first)
+		}
+		w.send(w.browser, http.MethodPost, "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+		if token, err := ask(oidcgate.TokenExchange{Audience: "ledger"}); err == nil {
+			t.Errorf("after the logout: %q", token)
+		}
+	})
+	t.Run("RFC 8693: exchanged again before it expires, and no more than eight are kept", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, ask := open(t, oidcgatetest.Config{AccessTokenLifetime: 10 * time.Minute})
+			first, _ := ask(oidcgate.TokenExchange{Audience: "a"})
+			time.Sleep(9 * time.Minute)
+			if again, _ := ask(oidcgate.TokenExchange{Audience: "a"}); again != first {
+				t.Error("exchanged early")
+			}
+			time.Sleep(40 * time.Second)
+			second, err := ask(oidcgate.TokenExchange{Audience: "a"})
+			if second == first || err != nil {
+				t.Errorf("%q, %v half a minute before its end", second, err)
+			}
+			before := w.op.Count(oidcgatetest.Token)
+			for i := range 20 {
+				if _, err := ask(oidcgate.TokenExchange{Audience: "b", Scopes: []string{string(rune('a' + i))}}); err != nil {
+					t.Error(err)
+				}
+			}
+			if n := w.op.Count(oidcgatetest.Token) - before; n != 20 {
+				t.Errorf("%d requests for 20 tokens", n)
+			}
+		})
+	})
+	t.Run("RFC 8693: refused", func(t *testing.T) {
+		_, ask := open(t, oidcgatetest.Config{})
+		_, err := ask(oidcgate.TokenExchange{Audience: "payroll"})
+		if e, ok := errors.AsType[*oidcgate.ProviderError](err); !ok || e.Code != "invalid_target" {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("F08 RFC 8693: the provider does not answer", func(t *testing.T) {
+		w, ask := open(t, oidcgatetest.Config{})
+		w.op.Always(oidcgatetest.Token, oidcgatetest.Answer(503, "text/plain", ""))
+		if _, err := ask(oidcgate.TokenExchange{Audience: "ledger"}); !errors.Is(err, oidcgate.ErrProviderUnavailable) {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("C092 RFC 8693: bound to the session's key", func(t *testing.T) {
+		w, ask := open(t, oidcgatetest.Config{}, withDPoP)
+		token, err := ask(oidcgate.TokenExchange{Audience: "ledger"})
+		if err != nil || !strings.HasPrefix(token, "DPoP ") || w.op.LastRequest(oidcgatetest.Token).Header.Get("DPoP") == "" {
+			t.Errorf("%q, %v", token, err)
 		}
 	})
 }

@@ -65,6 +65,7 @@
 //	identity.go     Identity: who is signed in
 //	claim.go        reading claims
 //	token.go        access tokens
+//	exchange.go     access tokens for other services
 //	client.go       an http.Client that sends the access token
 //	upstream.go     what internal/session asks providers and the application
 //	sessions.go     lists of sessions, and ending them

@@ -40,14 +40,24 @@ func (g *Gate) tokens(ctx context.Context) (*session.Tokens, *upstream, error) {
 	}
 	t, err := g.keeper.Token(ctx, v.session)
 	switch up := g.upstreamOf(v); {
-	case err == nil && t.AccessToken == "":
-		return nil, nil, errNoAccessToken
-	case err == nil && up != nil:
-		return t, up, nil
-	case err == nil, errors.Is(err, session.ErrGone):
+	case err != nil:
+		return nil, nil, tokenError(ctx, err)
+	case up == nil:
 		return nil, nil, ErrNoSession
-	case errors.Is(err, ErrStoreUnavailable) && ctx.Err() != nil:
-		return nil, nil, ctx.Err() // the caller gave up; the store did not fail
+	case t.AccessToken == "":
+		return nil, nil, errNoAccessToken
+	default:
+		return t, up, nil
 	}
-	return nil, nil, err
+}
+
+// tokenError is the error for a caller who gets no token.
+func tokenError(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, session.ErrGone):
+		return ErrNoSession
+	case errors.Is(err, ErrStoreUnavailable) && ctx.Err() != nil:
+		return ctx.Err() // the caller gave up; the store did not fail
+	}
+	return err
 }

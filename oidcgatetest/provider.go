@@ -87,6 +87,9 @@ type Client struct {
 	// Keys are the client's public keys, for PrivateKeyJWT. They must have a kid.
 	Keys jose.JSONWebKeySet
 
+	// Exchanges are the audiences and resources for which the client may exchange tokens (RFC 8693).
+	Exchanges []string
+
 	// CertificateBound binds the client's access tokens to Certificate, whatever its AuthMethod (RFC
 	// 8705, 3): the client must show the certificate where it requests and uses them.
 	CertificateBound bool
@@ -264,6 +267,7 @@ func (p *Provider) moveTo(s *httptest.Server) *httptest.Server {
 func (p *Provider) AddClient(c Client) {
 	c.RedirectURLs = slices.Clone(c.RedirectURLs)
 	c.PostLogoutRedirectURLs = slices.Clone(c.PostLogoutRedirectURLs)
+	c.Exchanges = slices.Clone(c.Exchanges)
 	if c.AuthMethod == "" && c.Secret == "" {
 		c.AuthMethod = NoClientSecret
 	}

@@ -67,6 +67,9 @@ func (p *Provider) answerToken(
 		}
 		return p.issue(g, "", next), nil // no nonce: OpenID Connect Core, 12.2
 	}
+	if form.Get("grant_type") == exchangeGrant {
+		return p.exchangeToken(c, form, thumbprint)
+	}
 	return nil, &oauthError{"unsupported_grant_type", ""}
 }
 

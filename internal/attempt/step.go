@@ -35,9 +35,9 @@ func (s Step) And(other Step) Step {
 	return s
 }
 
-// Challenge returns the value of WWW-Authenticate (RFC 9110, section 11.6.1) for a request of a script
-// that needs a login or, if the step asks for something, another one (RFC 9470, section 3). The
-// scheme is a name for the session's cookie: what is wanted is a login, not a token.
+// Challenge returns the value of WWW-Authenticate (RFC 9110, section 11.6.1) for a request of a
+// script that needs a login or, if the step asks for something, another one (RFC 9470, section 3).
+// The scheme is a name for the session's cookie: what is wanted is a login, not a token.
 func (s Step) Challenge() string {
 	challenge := "Session"
 	if s.Zero() {

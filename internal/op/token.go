@@ -189,6 +189,8 @@ func tokenEndpointError(status int, code string) *Error {
 		e.Hint = hintClient
 	case "invalid_grant":
 		e.Hint = hintGrant
+	case "invalid_target": // RFC 8693, 2.2.2
+		e.Hint = "the provider does not give this client tokens for that audience or resource"
 	case "invalid_request", "unsupported_grant_type", "invalid_scope":
 		e.Hint = hintRequest
 	case "":

@@ -15,6 +15,7 @@ import (
 //	s:      who is signed in        login, touch, reread idle time or deadline
 //	t:      the provider's tokens   login, refresh       deadline
 //	v:      application's values    the application      deadline
+//	x:      exchanged tokens        token exchange       the longest token
 //	d:      summary of a session    login                deadline
 //	u:      set: a user's sessions  login, logouts       the longest deadline
 //	i:      set: sessions of a sid  login, logouts       the longest deadline
@@ -32,6 +33,7 @@ import (
 //	s:      The visitor is signed out.
 //	t:      There are no tokens: Token says that there is no session. The rest goes on.
 //	v:      The values are empty.
+//	x:      Tokens are exchanged once more.
 //	d:      The session is missing in lists. A logout by user or sid ends it all the same.
 //	u: i:   The session is missing in lists, and a logout by user or by sid does not end it.
 //	E: U: I: A login that was under way at the logout begins a session.
@@ -43,6 +45,7 @@ const (
 	identityPrefix     = "s:"
 	tokensPrefix       = "t:"
 	valuesPrefix       = "v:"
+	exchangedPrefix    = "x:"
 	summaryPrefix      = "d:"
 	userPrefix         = "u:"
 	sidPrefix          = "i:"

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -122,6 +123,10 @@ func (w *world) life() {
 	s, err := w.Load(ctx, s.ID)
 	w.wantErr(err, nil)
 	_, err = w.Token(ctx, s)
+	w.wantErr(err, nil)
+	_, err = w.Exchanged(ctx, s, "ledger", func(context.Context, *session.ProviderTokens) (*session.ProviderTokens, error) {
+		return &session.ProviderTokens{AccessToken: "for the ledger", Expiry: time.Now().Add(time.Minute)}, nil
+	})
 	w.wantErr(err, nil)
 	time.Sleep(w.config.Limits.Reread)
 	s, err = w.Reread(ctx, s)

@@ -22,6 +22,8 @@ var (
 	identityKind = kind{"session", identityPrefix} // small: read on every request
 	tokensKind   = kind{"tokens", tokensPrefix}    // read when tokens are needed
 	valuesKind   = kind{"values", valuesPrefix}    // only when the application keeps values
+
+	exchangedKind = kind{"exchanged", exchangedPrefix} // only when tokens are exchanged
 )
 
 // binding ties a record to what it is, where it lies and whose it is. The session id is part of

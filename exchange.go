@@ -1,0 +1,61 @@
+package oidcgate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// TokenExchange says what a token is for (RFC 8693, section 2.1). Empty fields are not sent.
+type TokenExchange struct {
+	Audience string   // the service's name at the provider
+	Resource string   // the service's address
+	Scopes   []string // what the token may do there
+}
+
+// ExchangeToken returns an access token for another service, in the visitor's name, in exchange for
+// the visitor's own (RFC 8693). ctx is the request's context. The provider must allow that to this
+// client. A token is kept with the session, encrypted, and returned again until shortly before it
+// expires, on every replica; one without an expiry is not kept.
+//
+// It fails like [Gate.Token], and with a [ProviderError] when the provider refuses.
+func (g *Gate) ExchangeToken(ctx context.Context, x TokenExchange) (*oauth2.Token, error) {
+	v, err := g.signedIn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	up := g.upstreamOf(v)
+	if up == nil {
+		return nil, ErrNoSession
+	}
+	request := strings.Join(append([]string{x.Audience, x.Resource}, x.Scopes...), "\x00")
+	exchange := func(ctx context.Context, t *session.ProviderTokens) (*session.ProviderTokens, error) {
+		answer, err := up.client.ExchangeToken(ctx, (*op.Tokens)(t), op.TokenExchange(x))
+		return (*session.ProviderTokens)(answer), err
+	}
+	t, err := g.keeper.Exchanged(ctx, v.session, request, exchange)
+	if err != nil {
+		return nil, notExchanged(ctx, err)
+	}
+	return &oauth2.Token{
+		AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry,
+	}, nil
+}
+
+// notExchanged is the error of [Gate.ExchangeToken] for one of the provider, the store or ctx.
+func notExchanged(ctx context.Context, err error) error {
+	e, ok := errors.AsType[*op.Error](err)
+	switch {
+	case ok && e.Code != "":
+		return &ProviderError{Code: e.Code, Description: e.Description}
+	case ok:
+		return fmt.Errorf("%w: %w", ErrProviderUnavailable, err)
+	}
+	return tokenError(ctx, err)
+}

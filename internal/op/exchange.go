@@ -1,0 +1,43 @@
+package op
+
+import (
+	"context"
+	"net/url"
+	"strings"
+)
+
+// TokenExchange is what a token is asked for, in exchange for the user's access token (RFC 8693,
+// 2.1). Empty members are left out.
+type TokenExchange struct {
+	Audience string
+	Resource string
+	Scopes   []string
+}
+
+const (
+	exchangeGrant   = "urn:ietf:params:oauth:grant-type:token-exchange"
+	accessTokenType = "urn:ietf:params:oauth:token-type:access_token"
+)
+
+// ExchangeToken gets a token for another audience in the user's name. It is bound to the key that t
+// is bound to, if there is one.
+func (c *Client) ExchangeToken(ctx context.Context, t *Tokens, x TokenExchange) (*Tokens, error) {
+	key, err := ParseDPoPKey(t.DPoPKey)
+	if err != nil {
+		return nil, err
+	}
+	form := url.Values{
+		"grant_type":           {exchangeGrant},
+		"subject_token":        {t.AccessToken},
+		"subject_token_type":   {accessTokenType},
+		"requested_token_type": {accessTokenType},
+	}
+	for name, value := range map[string]string{
+		"audience": x.Audience, "resource": x.Resource, "scope": strings.Join(x.Scopes, " "),
+	} {
+		if value != "" {
+			form.Set(name, value)
+		}
+	}
+	return c.requestTokens(ctx, form, key)
+}
