@@ -194,6 +194,7 @@ func TestKeysAreThoseOfTheTable(t *testing.T) {
 		want := map[string]time.Duration{
 			"s:": time.Hour, "t:": lifetime, "v:": lifetime, "d:": lifetime,
 			"u:": lifetime, "i:": lifetime, "U:": attempt, "E:": attempt, "I:": attempt, "a:": attempt,
+			"x:": time.Minute, // what the test's token lives
 			"j:": 2*time.Minute + 2*w.config.Limits.Leeway,
 			"l:": w.config.Limits.LockLease, "m:": time.Hour, "r:": time.Second,
 		}
