@@ -34,6 +34,7 @@
 //
 //	config.go       Config
 //	provider.go     Provider
+//	request.go      the authorization request
 //	clientkeys.go   the client's own keys
 //	binding.go      tokens that only this client can use
 //	clientauth.go   how the application authenticates at the provider

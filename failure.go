@@ -51,7 +51,7 @@ func providerFailure(err error) *LoginError {
 	}
 	refused := &LoginError{Status: e.Status, Reason: Reason(e.Reason), Hint: e.Hint, Err: e}
 	switch {
-	case e.Stage == op.StageResponse && e.Code != "":
+	case e.Code != "" && (e.Stage == op.StageResponse || e.Reason == event.ReasonPARError):
 		refused.Err = &ProviderError{Code: e.Code, Description: e.Description}
 	case e.Stage == op.StageResponse && e.Err != nil:
 		refused.Err = e.Err

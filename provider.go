@@ -58,30 +58,12 @@ type Endpoints struct {
 	JWKS          string
 	EndSession    string
 
+	// PushedAuthorization takes authorization requests from the gate itself (RFC 9126). It is used as
+	// Request.Pushed says.
+	PushedAuthorization string
+
 	// MaxAge is the age at which endpoints are discovered again, on their next use. If zero, one hour.
 	MaxAge time.Duration
-}
-
-// RequestOptions set the authorization request (OpenID Connect Core, section 3.1.2.1).
-type RequestOptions struct {
-	// Params are sent with every authorization request, "prompt" or "ui_locales" for example. Those
-	// that the gate sets itself are refused.
-	Params map[string]string
-
-	// ResponseType is what the provider answers with: "code"; "code id_token", which adds an ID Token
-	// that binds the code; or "id_token" alone, from a provider without a usable token endpoint. With
-	// the last there is no access token and no userinfo. If empty, "code".
-	ResponseType string
-
-	// ResponseMode is how the answer passes through the browser: "query", "form_post", "fragment",
-	// or one of them with ".jwt" at its end, which has the provider sign the answer (JARM). It is sent
-	// only if it is set. If empty, it is the default of ResponseType: "query" for "code", otherwise
-	// "fragment". A fragment needs JavaScript in the browser; "form_post" does not.
-	ResponseMode string
-
-	// PromptLogin adds prompt=login to requests with a max_age ([MaxAge]), for a provider that ignores
-	// max_age. The ID Token must still say in "auth_time" that the login is fresh.
-	PromptLogin bool
 }
 
 // TokenRequest sets the requests that authenticate the client, and what they bring.
@@ -223,10 +205,11 @@ func (p *Provider) opConfig() op.Config {
 		AssertionAudience: t.AssertionAudience, JSONTokenRequests: t.JSON, RawBasic: t.RawBasic,
 		Endpoints: op.Endpoints{
 			Authorization: e.Authorization, Token: e.Token, Userinfo: e.Userinfo,
-			JWKS: e.JWKS, EndSession: e.EndSession,
+			JWKS: e.JWKS, EndSession: e.EndSession, PushedAuthorization: e.PushedAuthorization,
 		},
 		Scopes: p.Scopes, AuthParams: p.authParams(), PromptLogin: r.PromptLogin,
 		ResponseType: r.ResponseType, ResponseMode: r.ResponseMode,
+		Pushed: op.PushedMode(r.Pushed),
 		SigningAlgs: v.SigningAlgs, TrustedAudiences: slices.Clone(v.TrustedAudiences),
 		ErrorsWithoutIss: v.ErrorsWithoutIss,
 		LogoutTypeJWT:    v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,

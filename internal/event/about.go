@@ -385,6 +385,31 @@ var Reasons = []Group{
 			Do:    "Check the provider's jwks_uri, and whether this host reaches it.",
 		},
 	}},
+	{"Pushed authorization requests (RFC 9126)", []About{
+		{
+			Name: string(ReasonPARMismatch),
+			Means: "The provider takes only pushed requests, and they are off; or they are required, and " +
+				"the provider has no endpoint for them.",
+			Do: "Set Request.Pushed as the provider has it, or Endpoints.PushedAuthorization.",
+		},
+		{
+			Name: string(ReasonPARUnreachable),
+			Means: "The endpoint for pushed requests gave no answer. The login is not sent as a plain " +
+				"request instead: an attacker who can disturb the endpoint could weaken logins.",
+			Do: "Check whether this host reaches the endpoint, or ask the provider's operator.",
+		},
+		{
+			Name:  string(ReasonPARError),
+			Means: "The provider refused a pushed request.",
+			Do: "Check client id, secret, authentication method, redirect URI, scopes and parameters. " +
+				"The hint in the log says more.",
+		},
+		{
+			Name:  string(ReasonPARResponseInvalid),
+			Means: "The answer to a pushed request cannot be used.",
+			Do:    "Ask the provider's operator.",
+		},
+	}},
 	{"The authorization response (RFC 9207)", []About{
 		{
 			Name:  string(ReasonIssMissing),

@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -22,13 +23,29 @@ type AuthorizationRequest struct {
 }
 
 // AuthorizationURL returns where to send the browser (OpenID Connect Core, 3.1.2.1). It discovers
-// the provider first if its metadata is not known. Each parameter stands there once. What the
-// request asks for wins over the configured extra parameters.
+// the provider first if its metadata is not known. Where the provider takes pushed requests, it
+// pushes this one, and the address has nothing of it.
 func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (string, error) {
 	meta, err := c.metadataInTurn(ctx)
 	if err != nil {
 		return "", err
 	}
+	if meta.PushedAuthorization == "" {
+		return c.requestURL(meta.Authorization, r), nil
+	}
+	params, err := url.ParseQuery(strings.TrimPrefix(c.requestURL("", r), "?"))
+	if err != nil {
+		return "", err
+	}
+	if params, err = c.push(ctx, meta, params); err != nil {
+		return "", err
+	}
+	return withQuery(meta.Authorization, params), nil
+}
+
+// requestURL returns an authorization request as an address. Each parameter stands there once. What
+// the request asks for wins over the configured extra parameters.
+func (c *Client) requestURL(endpoint string, r AuthorizationRequest) string {
 	var options []oauth2.AuthCodeOption
 	set := func(name, value string) {
 		if value != "" {
@@ -62,9 +79,9 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 		ClientID:    c.cfg.ClientID,
 		RedirectURL: c.cfg.RedirectURL,
 		Scopes:      c.cfg.Scopes,
-		Endpoint:    oauth2.Endpoint{AuthURL: meta.Authorization},
+		Endpoint:    oauth2.Endpoint{AuthURL: endpoint},
 	}
-	return conf.AuthCodeURL(r.State, options...), nil
+	return conf.AuthCodeURL(r.State, options...)
 }
 
 // AuthorizationOrigin returns the origin that logins lead to, or "" while it is not known.

@@ -44,6 +44,7 @@ func (cfg *Config) Faults() check.List {
 	f.URL("Endpoints.Userinfo", e.Userinfo, cfg.AllowHTTP)
 	f.URL("Endpoints.JWKS", e.JWKS, cfg.AllowHTTP)
 	f.URL("Endpoints.EndSession", e.EndSession, cfg.AllowHTTP)
+	f.URL("Endpoints.PushedAuthorization", e.PushedAuthorization, cfg.AllowHTTP)
 	cfg.checkClientKeys(&f)
 	cfg.checkAuth(&f)
 	cfg.checkRequest(&f)
@@ -103,6 +104,13 @@ func (cfg *Config) checkRequest(f *check.List) {
 		if p[0] == "" || IsRequestParameter(p[0]) {
 			f.Add("Request.Params", "%q is the gate's own parameter; leave it out", p[0])
 		}
+	}
+	if cfg.Pushed < PushedIfAnnounced || cfg.Pushed > PushedOff {
+		f.Add("Request.Pushed", "%d is not a mode; use PushedIfAnnounced, PushedRequired or PushedOff",
+			cfg.Pushed)
+	}
+	if cfg.Pushed == PushedOff && cfg.Endpoints.PushedAuthorization != "" {
+		f.Add("Endpoints.PushedAuthorization", "has no use with Request.Pushed PushedOff; leave it out")
 	}
 	cfg.checkResponse(f)
 }

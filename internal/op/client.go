@@ -19,7 +19,8 @@ type Client struct {
 		transport http.RoundTripper
 	}
 
-	slots chan struct{}
+	slots  chan struct{} // of logins that send a code
+	pushes chan struct{} // of logins that push their request
 }
 
 // New returns a Client. It makes no request and starts no goroutine.
@@ -28,6 +29,7 @@ func New(cfg Config) *Client {
 		cfg:       cfg,
 		transport: cfg.Transport,
 		slots:     make(chan struct{}, bulkhead),
+		pushes:    make(chan struct{}, bulkhead),
 	}
 	c.keys.waiters = make(chan struct{}, keyWaiters)
 	if c.transport == nil {

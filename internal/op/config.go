@@ -39,6 +39,7 @@ type Config struct {
 	AuthParams   [][2]string // extra parameters of the authorization request
 	ResponseType string      // as sent
 	ResponseMode string      // sent only when it is not empty
+	Pushed       PushedMode
 
 	SigningAlgs []string // of ID Tokens and signed userinfo; never empty, asymmetric only
 
@@ -88,5 +89,6 @@ const (
 func (cfg *Config) needsNoDiscovery() bool {
 	e := cfg.Endpoints
 	return e.Authorization != "" && (e.Token != "" || !cfg.wantsCode()) && e.JWKS != "" &&
-		(e.Userinfo != "" || cfg.Userinfo == UserinfoOff)
+		(e.Userinfo != "" || cfg.Userinfo == UserinfoOff) &&
+		(e.PushedAuthorization != "" || cfg.Pushed != PushedRequired)
 }

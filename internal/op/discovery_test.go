@@ -355,6 +355,8 @@ func TestDiscoveryRefresh(t *testing.T) {
 		"authorization_response_iss_parameter_supported": true,
 		"code_challenge_methods_supported":               []string{"S256"},
 		"end_session_endpoint":                           nil,
+		"pushed_authorization_request_endpoint":          "https://id.example/par",
+		"require_pushed_authorization_requests":          true,
 	})
 	const refused = "provider.downgrade_refused "
 	tests := []struct {
@@ -390,6 +392,11 @@ func TestDiscoveryRefresh(t *testing.T) {
 			answerJSON(changed(full, map[string]any{"authorization_response_iss_parameter_supported": nil})),
 			refused + "downgrade", false},
 		{"F13 the iss flag false", answerJSON(changed(full, map[string]any{"authorization_response_iss_parameter_supported": false})), refused + "downgrade", false},
+		{"C098 the endpoint for pushed requests elsewhere", answerJSON(changed(full, map[string]any{"pushed_authorization_request_endpoint": "https://evil.example/par"})), refused + "downgrade", false},
+		{"C098 pushed requests are withdrawn", answerJSON(changed(full, map[string]any{
+			"pushed_authorization_request_endpoint": nil, "require_pushed_authorization_requests": nil,
+		})), refused + "downgrade", false},
+		{"C098 pushed requests are no longer required", answerJSON(changed(full, map[string]any{"require_pushed_authorization_requests": false})), refused + "downgrade", false},
 		{"F13 S256 no longer listed",
 			answerJSON(changed(full, map[string]any{"code_challenge_methods_supported": nil})),
 			refused + "downgrade", false},

@@ -20,9 +20,10 @@
 //	downgrade.go    newer metadata may be stricter than what we have, never looser
 //
 //	authorize.go    the authorization request
+//	par.go          the authorization request, pushed from here
 //	response.go     Response: the authorization response, and the checks before its code is sent
 //	finish.go       Finish: from a response to verified claims
-//	slots.go        how many logins send a code at a time
+//	slots.go        how many logins talk to the provider at a time
 //	token.go        the token request and its answer
 //	idtoken.go      the rules for the ID Token
 //	refreshed.go    the rules for the ID Token of a refresh

@@ -18,6 +18,12 @@ func (m *Metadata) refuse(next *Metadata) error {
 	if slices.Contains(m.CodeChallengeMethods, "S256") && next.CodeChallengeMethods == nil {
 		return reject(event.ReasonDowngrade, "code_challenge_methods_supported was withdrawn")
 	}
+	if m.PushedRequired && !next.PushedRequired {
+		return reject(event.ReasonDowngrade, "require_pushed_authorization_requests was withdrawn")
+	}
+	if m.PushedAuthorization != "" && next.PushedAuthorization == "" {
+		return reject(event.ReasonDowngrade, "pushed_authorization_request_endpoint was withdrawn")
+	}
 	for _, e := range []struct{ name, before, after string }{
 		{"authorization_endpoint", m.Authorization, next.Authorization},
 		{"token_endpoint", m.Token, next.Token},
@@ -25,6 +31,10 @@ func (m *Metadata) refuse(next *Metadata) error {
 		{"userinfo_endpoint", m.Userinfo, next.Userinfo},
 		{"end_session_endpoint", m.EndSession, next.EndSession},
 		{"revocation_endpoint", m.Revocation, next.Revocation},
+		{
+			"pushed_authorization_request_endpoint",
+			m.PushedAuthorization, next.PushedAuthorization,
+		},
 	} {
 		if !m.mayMove(e.before, e.after) {
 			return reject(event.ReasonDowngrade, e.name+" moved to another origin")

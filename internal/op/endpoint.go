@@ -18,6 +18,8 @@ type Endpoints struct {
 	JWKS          string
 	EndSession    string
 	Revocation    string
+
+	PushedAuthorization string
 }
 
 // chooseEndpoints prefers the configured endpoints to the discovered ones, and checks each
@@ -25,6 +27,9 @@ type Endpoints struct {
 func chooseEndpoints(discovered Endpoints, cfg *Config) (Endpoints, error) {
 	if cfg.Userinfo == UserinfoOff {
 		discovered.Userinfo = ""
+	}
+	if cfg.Pushed == PushedOff {
+		discovered.PushedAuthorization = ""
 	}
 	chosen := cfg.Endpoints
 	for _, e := range []struct {
@@ -39,6 +44,10 @@ func chooseEndpoints(discovered Endpoints, cfg *Config) (Endpoints, error) {
 		{"userinfo_endpoint", &chosen.Userinfo, discovered.Userinfo, cfg.Userinfo == UserinfoRequired},
 		{"end_session_endpoint", &chosen.EndSession, discovered.EndSession, false},
 		{"revocation_endpoint", &chosen.Revocation, discovered.Revocation, false},
+		{
+			"pushed_authorization_request_endpoint", &chosen.PushedAuthorization,
+			discovered.PushedAuthorization, false,
+		},
 	} {
 		if *e.chosen != "" || e.found == "" && !e.required {
 			continue

@@ -89,6 +89,7 @@ var paths = map[string]string{
 	"token":     "/token",
 	"userinfo":  "/userinfo",
 	"revoke":    "/revoke",
+	"par":       "/par",
 }
 
 func (o *testOP) set(endpoint string, h http.HandlerFunc) {

@@ -19,6 +19,9 @@ type Metadata struct {
 	// IssParameter says that every authorization response carries iss (RFC 9207, 3).
 	IssParameter bool
 
+	// PushedRequired says that the provider takes only pushed authorization requests (RFC 9126, 5).
+	PushedRequired bool
+
 	// What the provider lists, nil when it does not list it.
 	CodeChallengeMethods []string
 	SigningAlgs          []string
@@ -58,6 +61,7 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 	m := &Metadata{
 		Issuer:               r.text("issuer"),
 		IssParameter:         r.flag("authorization_response_iss_parameter_supported"),
+		PushedRequired:       r.flag("require_pushed_authorization_requests"),
 		CodeChallengeMethods: r.list("code_challenge_methods_supported"),
 		SigningAlgs:          r.list("id_token_signing_alg_values_supported"),
 		TokenAuthMethods:     r.list("token_endpoint_auth_methods_supported"),
@@ -70,6 +74,8 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 		JWKS:          r.text("jwks_uri"),
 		EndSession:    r.text("end_session_endpoint"),
 		Revocation:    r.text("revocation_endpoint"),
+
+		PushedAuthorization: r.text("pushed_authorization_request_endpoint"),
 	}
 	if cfg.usesCertificate() && r.wrong == "" {
 		r.wrong = discovered.aliases(doc)
@@ -88,6 +94,8 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 			"code_challenge_methods_supported does not list S256")
 	}
 	var err error
-	m.Endpoints, err = chooseEndpoints(discovered, cfg)
-	return m, err
+	if m.Endpoints, err = chooseEndpoints(discovered, cfg); err != nil {
+		return nil, err
+	}
+	return m, m.checkPushed(cfg.Pushed)
 }

@@ -200,6 +200,14 @@ var authorizationErrors = map[string]int{
 	"unauthorized_client":        http.StatusBadGateway,
 	"unsupported_response_type":  http.StatusBadGateway,
 	"invalid_scope":              http.StatusBadGateway,
+
+	// OpenID Connect Core, 3.1.2.6; RFC 9101, 9; RFC 8707, 2; RFC 9396, 5.
+	"request_not_supported":         http.StatusBadGateway,
+	"request_uri_not_supported":     http.StatusBadGateway,
+	"invalid_request_object":        http.StatusBadGateway,
+	"invalid_request_uri":           http.StatusBadGateway,
+	"invalid_target":                http.StatusBadGateway,
+	"invalid_authorization_details": http.StatusBadGateway,
 }
 
 // authorizationError is the Error for a response in order that brings an error. A code that is

@@ -18,16 +18,21 @@ const patience = time.Second
 // acquire waits until a login may talk to the provider. The caller calls release when done.
 // When no slot becomes free in time it fails with an *Error of status 503.
 func (c *Client) acquire(ctx context.Context) (release func(), err error) {
-	release = sync.OnceFunc(func() { <-c.slots })
+	return take(ctx, c.slots)
+}
+
+// take is acquire for any slots.
+func take(ctx context.Context, slots chan struct{}) (release func(), err error) {
+	release = sync.OnceFunc(func() { <-slots })
 	select {
-	case c.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return release, nil
 	default:
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case c.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return release, nil
 	case <-timer.C:
 		return nil, busy(&fault{text: "too many logins wait for the provider"})

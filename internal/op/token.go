@@ -87,17 +87,28 @@ func (c *Client) requestTokens(
 		tokens, err = readTokens(a, key)
 		return err
 	})
-	if e, ok := errors.AsType[*Error](err); ok && e.Description != "" {
-		secret, _ := c.cfg.Auth.secret(ctx)
-		e.Description = bounded(withoutValues(e.Description, form, url.Values{"": {secret}}))
-	}
-	if e, ok := errors.AsType[*Error](err); ok && e.Hint == hintClient {
-		e.Hint = c.clientHint(ctx, meta)
-	}
 	if err != nil {
+		err = c.explain(ctx, err, meta, form)
 		return nil, failure(err, event.ReasonTokenEndpointUnreachable, event.ReasonTokenResponseInvalid)
 	}
 	return tokens, nil
+}
+
+// explain completes the Error of an endpoint at which the client authenticates itself: with a hint
+// if the provider refuses the client, and without the secrets that its description quotes.
+func (c *Client) explain(ctx context.Context, err error, meta Metadata, secrets url.Values) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	if e.Description != "" {
+		secret, _ := c.cfg.Auth.secret(ctx)
+		e.Description = bounded(withoutValues(e.Description, secrets, url.Values{"": {secret}}))
+	}
+	if e.Hint == hintClient {
+		e.Hint = c.clientHint(ctx, meta)
+	}
+	return e
 }
 
 // readTokens reads an answer of the token endpoint. An error member is a refusal whatever the
