@@ -209,7 +209,7 @@ func (p *Provider) opConfig() op.Config {
 		},
 		Scopes: p.Scopes, AuthParams: p.authParams(), PromptLogin: r.PromptLogin,
 		ResponseType: r.ResponseType, ResponseMode: r.ResponseMode,
-		Pushed: op.PushedMode(r.Pushed),
+		Pushed: op.PushedMode(r.Pushed), Object: op.ObjectMode(r.Object),
 		SigningAlgs: v.SigningAlgs, TrustedAudiences: slices.Clone(v.TrustedAudiences),
 		ErrorsWithoutIss: v.ErrorsWithoutIss,
 		LogoutTypeJWT:    v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,

@@ -27,6 +27,11 @@ type RequestOptions struct {
 	// passes through the browser (RFC 9126). A request that cannot be pushed is never sent plainly
 	// instead: the login is refused. If zero, [PushedIfAnnounced].
 	Pushed PushedMode
+
+	// Object says whether the parameters go in an object that is signed with the first key of
+	// ClientKeys that signs (RFC 9101), pushed or in the address. If zero, [ObjectOff]. The object is
+	// never passed by a reference to this service: pushed requests do that better.
+	Object ObjectMode
 }
 
 // PushedMode says whether authorization requests are pushed (RFC 9126).
@@ -43,4 +48,14 @@ const (
 
 	// PushedOff never pushes.
 	PushedOff = PushedMode(op.PushedOff)
+)
+
+// ObjectMode says whether authorization requests are signed objects (RFC 9101).
+type ObjectMode int
+
+// The modes of request objects.
+const (
+	ObjectOff       = ObjectMode(op.ObjectOff)
+	ObjectSigned    = ObjectMode(op.ObjectSigned)
+	ObjectEncrypted = ObjectMode(op.ObjectEncrypted) // signed, then encrypted for the provider
 )

@@ -385,7 +385,7 @@ var Reasons = []Group{
 			Do:    "Check the provider's jwks_uri, and whether this host reaches it.",
 		},
 	}},
-	{"Pushed authorization requests (RFC 9126)", []About{
+	{"The authorization request, pushed (RFC 9126) or signed (RFC 9101)", []About{
 		{
 			Name: string(ReasonPARMismatch),
 			Means: "The provider takes only pushed requests, and they are off; or they are required, and " +
@@ -408,6 +408,12 @@ var Reasons = []Group{
 			Name:  string(ReasonPARResponseInvalid),
 			Means: "The answer to a pushed request cannot be used.",
 			Do:    "Ask the provider's operator.",
+		},
+		{
+			Name:  string(ReasonRequestObject),
+			Means: "The request could not be encrypted for the provider.",
+			Do: "Check that the provider publishes a key with the use enc, and the algorithms that it " +
+				"announces for request objects.",
 		},
 	}},
 	{"The authorization response (RFC 9207)", []About{

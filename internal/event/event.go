@@ -93,11 +93,12 @@ const (
 	ReasonDowngrade           Reason = "downgrade"
 	ReasonJWKSUnavailable     Reason = "jwks_unavailable"
 
-	// Pushed authorization requests (RFC 9126).
+	// The authorization request, pushed (RFC 9126) or signed (RFC 9101).
 	ReasonPARMismatch        Reason = "par_mismatch"
 	ReasonPARUnreachable     Reason = "par_unreachable"
 	ReasonPARError           Reason = "par_error"
 	ReasonPARResponseInvalid Reason = "par_response_invalid"
+	ReasonRequestObject      Reason = "request_object"
 
 	// The authorization response (RFC 9207).
 	ReasonIssMissing  Reason = "iss_missing"

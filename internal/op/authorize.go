@@ -23,21 +23,24 @@ type AuthorizationRequest struct {
 }
 
 // AuthorizationURL returns where to send the browser (OpenID Connect Core, 3.1.2.1). It discovers
-// the provider first if its metadata is not known. Where the provider takes pushed requests, it
-// pushes this one, and the address has nothing of it.
+// the provider first if its metadata is not known. It signs the request if that is configured, and
+// pushes it where the provider takes pushed requests.
 func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (string, error) {
 	meta, err := c.metadataInTurn(ctx)
 	if err != nil {
 		return "", err
 	}
-	if meta.PushedAuthorization == "" {
+	if meta.PushedAuthorization == "" && c.cfg.Object == ObjectOff {
 		return c.requestURL(meta.Authorization, r), nil
 	}
 	params, err := url.ParseQuery(strings.TrimPrefix(c.requestURL("", r), "?"))
-	if err != nil {
-		return "", err
+	if err == nil && c.cfg.Object != ObjectOff {
+		params, err = c.requestObject(ctx, meta, params)
 	}
-	if params, err = c.push(ctx, meta, params); err != nil {
+	if err == nil && meta.PushedAuthorization != "" {
+		params, err = c.push(ctx, meta, params)
+	}
+	if err != nil {
 		return "", err
 	}
 	return withQuery(meta.Authorization, params), nil

@@ -40,6 +40,7 @@ type Config struct {
 	ResponseType string      // as sent
 	ResponseMode string      // sent only when it is not empty
 	Pushed       PushedMode
+	Object       ObjectMode // needs ClientKeys
 
 	SigningAlgs []string // of ID Tokens and signed userinfo; never empty, asymmetric only
 

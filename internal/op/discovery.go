@@ -165,6 +165,9 @@ func hintOf(err error) string {
 
 // misfit says what the configuration has that the provider does not announce, or "".
 func (c *Client) misfit(m *Metadata) string {
+	if m.SignedRequired && c.cfg.Object == ObjectOff {
+		return "the provider takes only signed requests: set ClientKeys and Request.Object"
+	}
 	for _, announced := range []struct {
 		what string
 		all  []string
@@ -172,9 +175,10 @@ func (c *Client) misfit(m *Metadata) string {
 	}{
 		{"signing algorithms", m.SigningAlgs, c.cfg.SigningAlgs},
 		{"authentication methods", m.TokenAuthMethods, []string{c.cfg.Auth.Method}},
+		{"signing algorithms of requests", m.ObjectSigningAlgs, c.objectAlgs()},
 	} {
 		ours := func(s string) bool { return slices.Contains(announced.ours, s) }
-		if len(announced.all) > 0 && !slices.ContainsFunc(announced.all, ours) {
+		if len(announced.all) > 0 && announced.ours != nil && !slices.ContainsFunc(announced.all, ours) {
 			return "the provider announces the " + announced.what + " " +
 				bounded(strings.Join(announced.all, ", ")) + ", and configured is " +
 				strings.Join(announced.ours, ", ")

@@ -16,10 +16,11 @@ import (
 
 // keySet is one loaded set of keys. It never changes.
 type keySet struct {
-	keys     []jose.JSONWebKey
-	load     int       // the number of the load that brought them
-	expires  time.Time // they are loaded again then
-	unusable time.Time // when they could not be loaded again until then, they count no longer
+	keys       []jose.JSONWebKey // they verify signatures
+	encrypting []jose.JSONWebKey // what is encrypted with them, only the provider reads
+	load       int               // the number of the load that brought them
+	expires    time.Time         // they are loaded again then
+	unusable   time.Time         // if they could not be loaded again until then, they do not count
 }
 
 // maxKeys is how many keys a set may have, because a token without kid is tried with every key of
@@ -43,8 +44,11 @@ func (c *Client) parseKeys(body []byte) (*keySet, error) {
 		if count++; count > maxKeys {
 			return nil, refused("the key set has too many keys")
 		}
-		if key, ok := parseKey(element); ok {
+		if key, ok := parseKey(element, forVerifying); ok {
 			set.keys = append(set.keys, key)
+		}
+		if key, ok := parseKey(element, forEncrypting); ok {
+			set.encrypting = append(set.encrypting, key)
 		}
 	}
 	if !slices.ContainsFunc(set.keys, c.fitsAny) {
@@ -57,12 +61,14 @@ func (c *Client) fitsAny(key jose.JSONWebKey) bool {
 	return slices.ContainsFunc(c.cfg.SigningAlgs, func(alg string) bool { return fits(key, alg) })
 }
 
-// parseKey reads one key that may verify signatures. Symmetric keys are not read, and neither are
-// private ones, because everybody who reads this set could sign with them. Certificates are left
-// out, because nothing here depends on them.
-func parseKey(v claims.Value) (jose.JSONWebKey, bool) {
+// parseKey reads one key, if it may be used for a purpose. Symmetric keys are not read, and
+// neither are private ones, because everybody who reads this set could sign with them. Certificates
+// are left out, because nothing here depends on them.
+func parseKey(
+	v claims.Value, forPurpose func(members claims.Object) bool,
+) (jose.JSONWebKey, bool) {
 	members, ok := v.Object()
-	if !ok || hasPrivatePart(members) || !forVerifying(members) {
+	if !ok || hasPrivatePart(members) || !forPurpose(members) {
 		return jose.JSONWebKey{}, false
 	}
 	public := members.Filter(func(name string) bool {
@@ -102,6 +108,10 @@ func forVerifying(members claims.Object) bool {
 	}
 	return true
 }
+
+// forEncrypting reports whether the key's use says that it is for encrypting. A key without use is
+// taken for one that verifies signatures.
+func forEncrypting(members claims.Object) bool { return text(members, "use") == "enc" }
 
 // strongEnough refuses RSA keys so short that they can be factored. Keys so long that verifying a
 // signature takes us much time are not read by go-jose: those longer than its MaxRSAModulusBits,

@@ -22,11 +22,17 @@ type Metadata struct {
 	// PushedRequired says that the provider takes only pushed authorization requests (RFC 9126, 5).
 	PushedRequired bool
 
+	// SignedRequired says that the provider takes only requests in a signed object (RFC 9101, 10.5).
+	SignedRequired bool
+
 	// What the provider lists, nil when it does not list it.
 	CodeChallengeMethods []string
 	SigningAlgs          []string
 	TokenAuthMethods     []string
 	DPoPAlgs             []string
+	ObjectSigningAlgs    []string
+	ObjectEncryptionAlgs []string
+	ObjectEncryptionEncs []string
 }
 
 // reject is the Error for a document that is refused. The browser gets 503, because for a visitor a
@@ -66,6 +72,10 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 		SigningAlgs:          r.list("id_token_signing_alg_values_supported"),
 		TokenAuthMethods:     r.list("token_endpoint_auth_methods_supported"),
 		DPoPAlgs:             r.list("dpop_signing_alg_values_supported"),
+		SignedRequired:       r.flag("require_signed_request_object"),
+		ObjectSigningAlgs:    r.list("request_object_signing_alg_values_supported"),
+		ObjectEncryptionAlgs: r.list("request_object_encryption_alg_values_supported"),
+		ObjectEncryptionEncs: r.list("request_object_encryption_enc_values_supported"),
 	}
 	discovered := Endpoints{
 		Authorization: r.text("authorization_endpoint"),
