@@ -128,7 +128,7 @@ func (c *callbackRequest) notFinished(err error) *LoginError {
 		// Nobody can use the code any more, and strangers must not fill the store with claims.
 		c.gate.keeper.ReleaseAttempt(c.r.Context(), c.attempt.Reference())
 	}
-	if ok && e.NeedsInteraction() && c.up.silent && !c.attempt.Interactive {
+	if ok && e.NeedsInteraction() && c.attempt.Silent && !c.attempt.Interactive {
 		// The login begins once more, and the provider may ask the user. That happens once.
 		again := c.attempt
 		again.Interactive = true
@@ -164,7 +164,8 @@ func (c *callbackRequest) identity(result *op.Result) *Identity {
 // browser goes. Of a login that is refused the refresh token is revoked.
 func (c *callbackRequest) begin(result *op.Result) (returnTo string, refused *LoginError) {
 	a, g := &c.attempt, c.gate
-	login := &Login{identity: c.identity(result), returnTo: a.ReturnTo}
+	details := result.Tokens.AuthorizationDetails
+	login := &Login{identity: c.identity(result), returnTo: a.ReturnTo, details: details}
 	if !a.IsFor(login.identity.Issuer(), login.identity.Subject()) {
 		login.returnTo = g.config.at.DefaultPath // a step-up that another user answered
 	}

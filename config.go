@@ -45,6 +45,11 @@ type Config struct {
 	// error or a panic answers 500, and no session begins. Concurrent logins call it concurrently.
 	OnLogin func(ctx context.Context, login *Login) error `json:"-"`
 
+	// LoginOptions, if set, is called with the request to /auth/login, also when a guard sent the
+	// browser there. What it returns wins over the link and RequestOptions, and adds to what guards
+	// demand. Concurrent logins call it concurrently.
+	LoginOptions func(r *http.Request) LoginOptions `json:"-"`
+
 	// OnEvent gets every [Event], one at a time, from a bounded queue: a slow OnEvent delays no
 	// request. Events that do not fit into the queue are dropped and counted.
 	OnEvent func(Event) `json:"-"`

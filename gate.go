@@ -1,6 +1,7 @@
 package oidcgate
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -37,7 +38,6 @@ type upstream struct {
 	label  string // shown to people: the name, or the issuer's host
 	issuer string
 	origin string // of the issuer
-	silent bool   // its logins are sent with prompt=none
 	client *op.Client
 
 	clientID string
@@ -57,6 +57,12 @@ func (g *Gate) provider(name string) *upstream {
 // LoginURL returns the address that logs a visitor in and then leads to returnTo, a path of this
 // site below BaseURL, as the browser sees it. Use it for links that open in the same tab.
 func (g *Gate) LoginURL(returnTo string) string { return g.config.at.OwnURL("/login", returnTo) }
+
+// RegisterURL is LoginURL for visitors without an account: the provider shows its page to register
+// (prompt=create). A provider that announces its prompts must announce this one.
+func (g *Gate) RegisterURL(returnTo string) string {
+	return g.config.at.OwnURL("/login", cmp.Or(returnTo, g.config.Site.DefaultPath)) + "&prompt=create"
+}
 
 // LogoutURL returns the address to POST to for logging out; a GET of it asks for confirmation
 // first. After the logout the browser goes to returnTo or, if that is empty, to a page "signed

@@ -18,6 +18,7 @@ type Login struct {
 	identity *Identity
 	returnTo string
 	again    bool
+	details  string
 }
 
 // NewLogin returns a login for tests of an OnLogin function.
@@ -35,6 +36,10 @@ func (l *Login) ReturnTo() string { return l.returnTo }
 // read again ([TokenOptions.ClaimsMaxAge]). An error made by [Deny] then ends the session. Any
 // other error keeps the session and its old claims, and OnLogin is asked again later.
 func (l *Login) IsReread() bool { return l.again }
+
+// AuthorizationDetails returns the details that the provider granted with the access token, a JSON
+// array (RFC 9396, section 7), or "". They are not kept with the session; see Set.
+func (l *Login) AuthorizationDetails() string { return l.details }
 
 // Drop removes claims that the application does not use, so that they take no room in the session.
 // Claims that the protocol needs are kept.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
@@ -48,8 +47,13 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		g.showChoice(w, r, returnTo)
 		return
 	}
-	a := attempt.Attempt{ReturnTo: returnTo, Step: step}
-	if up.silent {
+	a, err := g.newAttempt(r, up, step)
+	if err != nil {
+		g.fail(w, r, up, providerFailure(err))
+		return
+	}
+	a.ReturnTo = returnTo
+	if a.Silent && a.IDTokenHint == "" {
 		a.IDTokenHint = g.idTokenHint(r.Context(), v, up)
 	}
 	if !step.Zero() {
@@ -61,6 +65,21 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.startLogin(w, r, up, a)
+}
+
+// newAttempt returns a login that asks for what the guard, the application and the link want.
+func (g *Gate) newAttempt(
+	r *http.Request, up *upstream, step attempt.Step,
+) (attempt.Attempt, error) {
+	var own LoginOptions
+	if g.config.LoginOptions != nil {
+		own = g.config.LoginOptions(r)
+	}
+	o, err := up.client.Options(r.URL.Query(), op.LoginOptions(own))
+	return attempt.Attempt{
+		Step:   step.Also(attempt.Step{MaxAge: o.Fresh(), ACR: o.ACRValues}),
+		Silent: up.client.IsSilent(o), Options: o.Encode(), IDTokenHint: o.IDTokenHint,
+	}, err
 }
 
 // idTokenHint returns the ID Token of the visitor's session, or "". A provider may want it with
@@ -109,10 +128,9 @@ func (g *Gate) choose(name string) *upstream {
 func (g *Gate) showChoice(w http.ResponseWriter, r *http.Request, returnTo string) {
 	p := Page{Status: http.StatusOK, Title: "Log in", Text: "Choose where you have your account."}
 	for _, up := range g.providers {
-		q := url.Values{"provider": {up.name}, "return_to": {returnTo}}
-		if up.name == "" {
-			q.Set("provider", unnamed)
-		}
+		q := up.client.LinkValues(r.URL.Query())
+		q.Set("return_to", returnTo)
+		q.Set("provider", cmp.Or(up.name, unnamed))
 		p.Links = append(p.Links, Link{g.config.at.OwnURL("/login", "") + "?" + q.Encode(), up.label})
 	}
 	g.showPage(w, r, p)
@@ -166,7 +184,7 @@ func authorizationRequest(a *attempt.Attempt) (op.AuthorizationRequest, error) {
 	return op.AuthorizationRequest{
 		State: a.State(), Nonce: a.Nonce(), CodeVerifier: a.Verifier(), DPoPKey: key,
 		MaxAge: a.Step.MaxAge, ACRValues: a.Step.ACR, Interactive: a.Interactive,
-		IDTokenHint: a.IDTokenHint,
+		IDTokenHint: a.IDTokenHint, Options: a.Options,
 	}, err
 }
 

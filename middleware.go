@@ -66,7 +66,6 @@ func warn(compiled *config, given Config) {
 func newUpstream(g *Gate, p Provider) *upstream {
 	up := &upstream{
 		name: p.Name, issuer: p.Issuer, clientID: p.ClientID,
-		silent:  p.Request.Params["prompt"] == "none",
 		hasKeys: p.ClientKeys.compiled() != nil,
 	}
 	if u, err := url.Parse(p.Issuer); err == nil { // checked by compile

@@ -3,7 +3,6 @@ package oidcgate
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -58,9 +57,7 @@ type Endpoints struct {
 	JWKS          string
 	EndSession    string
 
-	// PushedAuthorization takes authorization requests from the gate itself (RFC 9126). It is used as
-	// Request.Pushed says.
-	PushedAuthorization string
+	PushedAuthorization string // takes requests from the gate itself (RFC 9126); see Request.Pushed
 
 	// MaxAge is the age at which endpoints are discovered again, on their next use. If zero, one hour.
 	MaxAge time.Duration
@@ -126,14 +123,9 @@ type UserinfoMode int
 
 // The userinfo modes.
 const (
-	// UserinfoOff does not ask.
-	UserinfoOff = UserinfoMode(op.UserinfoOff)
-
-	// UserinfoOptional asks. If the endpoint fails, the login goes on without its claims.
-	UserinfoOptional = UserinfoMode(op.UserinfoOptional)
-
-	// UserinfoRequired asks. If the endpoint fails, the login is refused.
-	UserinfoRequired = UserinfoMode(op.UserinfoRequired)
+	UserinfoOff      = UserinfoMode(op.UserinfoOff)      // it is not asked
+	UserinfoOptional = UserinfoMode(op.UserinfoOptional) // if it fails, the login goes on without it
+	UserinfoRequired = UserinfoMode(op.UserinfoRequired) // if it fails, the login is refused
 )
 
 var providerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
@@ -207,7 +199,8 @@ func (p *Provider) opConfig() op.Config {
 			Authorization: e.Authorization, Token: e.Token, Userinfo: e.Userinfo,
 			JWKS: e.JWKS, EndSession: e.EndSession, PushedAuthorization: e.PushedAuthorization,
 		},
-		Scopes: p.Scopes, AuthParams: p.authParams(), PromptLogin: r.PromptLogin,
+		Scopes: p.Scopes, AuthParams: op.SortedParams(r.Params), PromptLogin: r.PromptLogin,
+		Login: op.LoginOptions(r.Login), LinkParams: r.LinkParams, Resources: r.Resources,
 		ResponseType: r.ResponseType, ResponseMode: r.ResponseMode,
 		Pushed: op.PushedMode(r.Pushed), Object: op.ObjectMode(r.Object),
 		SigningAlgs: v.SigningAlgs, TrustedAudiences: slices.Clone(v.TrustedAudiences),
@@ -216,12 +209,4 @@ func (p *Provider) opConfig() op.Config {
 		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
 		DiscoveryRefresh: e.MaxAge, JWKSRefresh: v.KeysMaxAge,
 	}
-}
-
-func (p Provider) authParams() [][2]string {
-	var pairs [][2]string
-	for _, name := range slices.Sorted(maps.Keys(p.Request.Params)) {
-		pairs = append(pairs, [2]string{name, p.Request.Params[name]})
-	}
-	return pairs
 }

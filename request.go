@@ -1,12 +1,27 @@
 package oidcgate
 
-import "github.com/oidcgate/oidcgate/internal/op"
+import (
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/op"
+)
 
 // RequestOptions set the authorization request (OpenID Connect Core, section 3.1.2.1).
 type RequestOptions struct {
-	// Params are sent with every authorization request, "prompt" or "ui_locales" for example. Those
-	// that the gate sets itself are refused.
+	// Params are sent with every authorization request, such as "prompt" or "kc_idp_hint". New refuses
+	// those that the gate sets itself, and those with a field: claims, resource, max_age and so on.
 	Params map[string]string
+
+	// Login, which wins over Params, is sent where Config.LoginOptions or a link says nothing else.
+	Login LoginOptions
+
+	// LinkParams are parameters that a link to the login may set, "login_hint" for example. Anybody
+	// can make one. Each counts once, with up to 256 bytes. Always allowed is prompt=create.
+	LinkParams []string
+
+	// Resources are the services that access tokens are for, as absolute URIs (RFC 8707). They are
+	// sent with the login, with its code and with every refresh.
+	Resources []string
 
 	// ResponseType is what the provider answers with: "code"; "code id_token", which adds an ID Token
 	// that binds the code; or "id_token" alone, from a provider without a usable token endpoint. With
@@ -23,37 +38,48 @@ type RequestOptions struct {
 	// max_age. The ID Token must still say in "auth_time" that the login is fresh.
 	PromptLogin bool
 
-	// Pushed says whether the gate sends the request to the provider itself, so that only a reference
-	// passes through the browser (RFC 9126). A request that cannot be pushed is never sent plainly
-	// instead: the login is refused. If zero, [PushedIfAnnounced].
+	// Pushed says whether the gate sends the request to the provider itself, and only a reference
+	// passes through the browser (RFC 9126). If that fails, the login is refused, never sent plainly:
+	// who can disturb it must not weaken it. If zero, [PushedIfAnnounced].
 	Pushed PushedMode
 
-	// Object says whether the parameters go in an object that is signed with the first key of
-	// ClientKeys that signs (RFC 9101), pushed or in the address. If zero, [ObjectOff]. The object is
-	// never passed by a reference to this service: pushed requests do that better.
+	// Object has the request signed as an object (RFC 9101) with the first key of ClientKeys that
+	// signs. It is pushed or in the address, never a reference to this service. If zero, [ObjectOff].
 	Object ObjectMode
+}
+
+// LoginOptions are parameters of authorization requests. Zero fields send nothing.
+type LoginOptions struct {
+	// Prompt is "login", "select_account", "consent", "create" to register (Initiating User
+	// Registration via OpenID Connect), or "none" to show no page; several have a space between.
+	// After "login", which sends max_age=0 too, "auth_time" of the ID Token must be of this login.
+	Prompt string
+
+	MaxAge      time.Duration     // since the login at the provider, which "auth_time" must confirm
+	ACRValues   []string          // classes of login, the preferred first; "acr" must be one of them
+	LoginHint   string            // who logs in, such as an e-mail address
+	IDTokenHint string            // an ID Token of who should log in
+	UILocales   []string          // languages such as "de-CH", the preferred first
+	Display     string            // "page", "popup", "touch" or "wap"
+	Claims      string            // the claims parameter, a JSON object (OpenID Connect Core, 5.5)
+	Params      map[string]string // others, as in RequestOptions
+
+	// AuthorizationDetails are a JSON array (RFC 9396). [Login] has those that are granted.
+	AuthorizationDetails string
 }
 
 // PushedMode says whether authorization requests are pushed (RFC 9126).
 type PushedMode int
 
-// The modes of pushed requests.
 const (
-	// PushedIfAnnounced pushes where the provider's metadata has an endpoint for it. While the gate
-	// runs, the provider cannot withdraw it.
-	PushedIfAnnounced = PushedMode(op.PushedIfAnnounced)
-
-	// PushedRequired refuses logins at a provider that takes no pushed requests.
-	PushedRequired = PushedMode(op.PushedRequired)
-
-	// PushedOff never pushes.
-	PushedOff = PushedMode(op.PushedOff)
+	PushedIfAnnounced = PushedMode(op.PushedIfAnnounced) // where the provider's metadata says so
+	PushedRequired    = PushedMode(op.PushedRequired)    // or there is no login
+	PushedOff         = PushedMode(op.PushedOff)
 )
 
 // ObjectMode says whether authorization requests are signed objects (RFC 9101).
 type ObjectMode int
 
-// The modes of request objects.
 const (
 	ObjectOff       = ObjectMode(op.ObjectOff)
 	ObjectSigned    = ObjectMode(op.ObjectSigned)

@@ -2,6 +2,7 @@ package oidcgatetest
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"maps"
 	"net/http"
 	"net/url"
@@ -53,6 +54,11 @@ func (p *Provider) serveAuthorization(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "unknown client_id", http.StatusBadRequest)
 		return
 	}
+	params, e := p.request(client, params)
+	if e != nil {
+		http.Error(w, e.code+": "+e.description, http.StatusBadRequest)
+		return
+	}
 	redirectURLs := params["redirect_uri"]
 	if len(redirectURLs) != 1 || !slices.Contains(client.RedirectURLs, redirectURLs[0]) {
 		http.Error(w, "redirect_uri is not registered for this client", http.StatusBadRequest)
@@ -80,8 +86,11 @@ func checkAuthorization(params url.Values) *oauthError {
 	if name := repeated(params); name != "" {
 		return &oauthError{"invalid_request", "a parameter appears twice: " + name}
 	}
+	if e := checkRequested(params); e != nil {
+		return e
+	}
 	switch {
-	case params.Has("request"):
+	case params.Has("request"): // of a client without Keys
 		return &oauthError{"request_not_supported", ""}
 	case params.Has("request_uri"):
 		return &oauthError{"request_uri_not_supported", ""}
@@ -126,6 +135,9 @@ type grant struct {
 	challenge   string
 	nonce       string
 	scopes      []string
+	claims      requestedClaims
+	resources   []string
+	details     json.RawMessage // of RFC 9396; nil if there are none
 	subject     string
 	sessionID   string
 	authTime    time.Time
@@ -146,6 +158,9 @@ func (p *Provider) newGrant(params url.Values, u User) *grant {
 		challenge:   params.Get("code_challenge"),
 		nonce:       params.Get("nonce"),
 		scopes:      strings.Fields(params.Get("scope")),
+		claims:      claimsOf(params),
+		resources:   params["resource"],
+		details:     json.RawMessage(params.Get("authorization_details")),
 		subject:     u.Subject,
 		sessionID:   rand.Text(),
 
@@ -172,6 +187,7 @@ func (p *Provider) newCode(g *grant) string {
 // bounded. p.mu is held.
 func (p *Provider) sweep(now time.Time) {
 	maps.DeleteFunc(p.codes, func(_ string, g *grant) bool { return now.After(g.codeExpires) })
+	maps.DeleteFunc(p.pushed, func(_ string, r pushedRequest) bool { return now.After(r.expires) })
 	maps.DeleteFunc(p.accessTokens, func(_ string, t accessToken) bool {
 		return now.After(t.expires)
 	})

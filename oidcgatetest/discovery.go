@@ -24,9 +24,13 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 		"grant_types_supported":            []string{"authorization_code", "refresh_token"},
 		"subject_types_supported":          []string{"public"},
 		"code_challenge_methods_supported": []string{"S256"},
-		"request_parameter_supported":      false,
+		"request_parameter_supported":      true,
 		"request_uri_parameter_supported":  false, // if absent, it would be true
-		"claims_parameter_supported":       false,
+		"claims_parameter_supported":       true,
+	}
+	if p.config.PushedRequests {
+		metadata["pushed_authorization_request_endpoint"] = at(PushedRequest)
+		metadata["require_pushed_authorization_requests"] = p.config.RequirePushedRequests
 	}
 	metadata["scopes_supported"] = []string{
 		"openid", "profile", "email", "address", "phone", "offline_access",

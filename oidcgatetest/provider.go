@@ -59,6 +59,13 @@ type Config struct {
 	// JSONTokenRequests makes the token endpoint take JSON objects in place of forms.
 	JSONTokenRequests bool
 
+	// PushedRequests adds an endpoint for pushed authorization requests (RFC 9126).
+	PushedRequests bool
+
+	// RequirePushedRequests refuses authorization requests that were not pushed. It has no meaning
+	// without PushedRequests.
+	RequirePushedRequests bool
+
 	// LoginPage shows a login page. It is called for each request to the authorization endpoint
 	// that passed the provider's checks. It either writes a page, or ends the login with
 	// [Login.Proceed] or [Login.Refuse]. A form on that page must post to the URL of the page,
@@ -84,7 +91,8 @@ type Client struct {
 	// ClientSecretBasic for a client with a Secret and NoClientSecret for one without.
 	AuthMethod AuthMethod
 
-	// Keys are the client's public keys, for PrivateKeyJWT. They must have a kid.
+	// Keys are the client's public keys, for PrivateKeyJWT and request objects (RFC 9101). They must
+	// have a kid. A client without keys may send no request objects.
 	Keys jose.JSONWebKeySet
 
 	// Exchanges are the audiences and resources for which the client may exchange tokens (RFC 8693).
@@ -134,6 +142,7 @@ type Provider struct {
 	signer        *signingKey     // the newest key; it may be unpublished
 	verifiers     []*signingKey   // all keys, including removed ones, for id_token_hint
 	codes         map[string]*grant
+	pushed        map[string]pushedRequest // by request_uri
 	accessTokens  map[string]accessToken
 	refreshTokens map[string]*grant
 	seen          map[Endpoint]*record
@@ -179,6 +188,7 @@ func New(config Config) (*Provider, error) {
 		clients:       make(map[string]Client),
 		users:         make(map[string]User),
 		codes:         make(map[string]*grant),
+		pushed:        make(map[string]pushedRequest),
 		accessTokens:  make(map[string]accessToken),
 		refreshTokens: make(map[string]*grant),
 		seen:          make(map[Endpoint]*record),

@@ -21,6 +21,7 @@ const (
 	Token         Endpoint = "token"
 	Userinfo      Endpoint = "userinfo"
 	EndSession    Endpoint = "end_session"
+	PushedRequest Endpoint = "pushed_authorization_request"
 	Other         Endpoint = "other"
 )
 
@@ -32,6 +33,7 @@ var paths = map[Endpoint]string{
 	Token:         "/token",
 	Userinfo:      "/userinfo",
 	EndSession:    "/logout",
+	PushedRequest: "/par",
 }
 
 // maxRequestBody, in bytes, is much larger than any request of the protocol.
@@ -105,6 +107,9 @@ func (p *Provider) handler(e Endpoint) http.Handler {
 	case EndSession:
 		return allow(p.serveEndSession, http.MethodGet, http.MethodPost)
 	}
+	if e == PushedRequest && p.config.PushedRequests {
+		return allow(p.servePushedRequest, http.MethodPost)
+	}
 	return http.NotFoundHandler()
 }
 
@@ -174,10 +179,10 @@ func cloneValues(v url.Values) url.Values {
 }
 
 // repeated returns the name of a parameter that appears more than once, or "" if there is none. RFC
-// 6749, 3.1 and 3.2 forbid repeated parameters.
+// 6749, 3.1 and 3.2 forbid repeated parameters; RFC 8707, 2, allows several resources.
 func repeated(v url.Values) string {
 	for name, values := range v {
-		if len(values) > 1 {
+		if len(values) > 1 && name != "resource" {
 			return name
 		}
 	}

@@ -108,6 +108,9 @@ func (p *Provider) redeem(c Client, form url.Values) (*grant, *oauthError) {
 			"invalid_grant", "redirect_uri differs from the authorization request",
 		}
 	}
+	if e := g.checkResources(form["resource"]); e != nil {
+		return nil, e
+	}
 	if !verifies(form.Get("code_verifier"), g.challenge) {
 		return nil, &oauthError{"invalid_grant", "code_verifier does not match code_challenge"}
 	}
@@ -146,6 +149,9 @@ func (p *Provider) refreshable(c Client, form url.Values) (*grant, *oauthError) 
 	if g == nil || g.ended || g.clientID != c.ID {
 		return nil, &oauthError{"invalid_grant", "unknown refresh token"}
 	}
+	if e := g.checkResources(form["resource"]); e != nil {
+		return nil, e
+	}
 	for _, scope := range strings.Fields(form.Get("scope")) {
 		if !slices.Contains(g.scopes, scope) {
 			return nil, &oauthError{"invalid_scope", "a scope was not granted at login"}
@@ -173,6 +179,9 @@ func (p *Provider) issue(g *grant, nonce, refreshToken string) map[string]any {
 	}
 	if g.keyThumbprint != "" {
 		answer["token_type"] = "DPoP"
+	}
+	if len(g.details) > 0 {
+		answer["authorization_details"] = g.details
 	}
 	if refreshToken != "" {
 		answer["refresh_token"] = refreshToken
@@ -205,6 +214,7 @@ func (p *Provider) idTokenClaims(g *grant, nonce string) map[string]any {
 	defer p.mu.Unlock()
 	now := time.Now()
 	claims := granted(p.users[g.subject].Claims, g.scopes)
+	add(claims, p.users[g.subject], g.claims.IDToken)
 	maps.Copy(claims, map[string]any{
 		"iss":       p.issuer,
 		"sub":       g.subject,

@@ -90,6 +90,7 @@ func (p *Provider) userinfo(token string) (map[string]any, bool) {
 	user := p.users[t.grant.subject]
 	claims := granted(user.Claims, t.grant.scopes)
 	maps.Copy(claims, granted(user.UserinfoClaims, t.grant.scopes))
+	add(claims, user, t.grant.claims.Userinfo)
 	claims["sub"] = t.grant.subject
 	return claims, true
 }

@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -30,6 +31,12 @@ type Attempt struct {
 	User        string    `json:"i,omitempty"` // whose step-up it is; see [UserOf]
 	Interactive bool      `json:"a,omitempty"` // a login without interaction failed; this one may ask
 	DPoP        string    `json:"d,omitempty"` // the algorithm of the key to which tokens are bound
+
+	Silent bool `json:"n,omitempty"` // sent with prompt=none
+
+	// Options are other parameters of the request, as internal/op wrote them. They are kept in the
+	// browser only for a silent login, which may have to be sent again.
+	Options json.RawMessage `json:"o,omitempty"`
 
 	IDTokenHint string `json:"-"` // sent with the request, and not kept
 

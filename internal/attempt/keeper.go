@@ -56,6 +56,9 @@ func attemptBinding(cookie string) seal.Binding {
 // the default path.
 func (k *Keeper) Keep(w http.ResponseWriter, r *http.Request, a Attempt) error {
 	a.cookie = cookieName(k.Name, a.State())
+	if !a.Silent {
+		a.Options = nil
+	}
 	value, err := k.Ring.SealText(attemptBinding(a.cookie), a)
 	if err == nil && len(a.cookie)+len(value) > maxAttempt {
 		k.Shortened(a.ReturnTo)
@@ -63,7 +66,7 @@ func (k *Keeper) Keep(w http.ResponseWriter, r *http.Request, a Attempt) error {
 		value, err = k.Ring.SealText(attemptBinding(a.cookie), a)
 	}
 	if err == nil && len(a.cookie)+len(value) > maxAttempt {
-		err = errors.New("the attempt does not fit into a cookie: ask for fewer ACR values")
+		err = errors.New("the attempt does not fit into a cookie: ask the provider for less")
 	}
 	if err != nil {
 		return err

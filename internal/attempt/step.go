@@ -56,6 +56,15 @@ func (s Step) Challenge() string {
 // quoted writes a text so that it can stand in a quoted string (RFC 9110, section 5.6.4).
 var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
+// Also returns a step that satisfies s and, as far as that is possible, other too.
+func (s Step) Also(other Step) Step {
+	both := s.And(other)
+	if both.Impossible() && !s.Impossible() {
+		both.ACR = s.ACR
+	}
+	return both
+}
+
 // Impossible reports whether no login can help: no ACR value satisfies all rules.
 func (s Step) Impossible() bool { return s.ACR != nil && len(s.ACR) == 0 }
 

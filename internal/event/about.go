@@ -415,6 +415,17 @@ var Reasons = []Group{
 			Do: "Check that the provider publishes a key with the use enc, and the algorithms that it " +
 				"announces for request objects.",
 		},
+		{
+			Name:  string(ReasonLoginOptions),
+			Means: "The application's function LoginOptions returned a value that cannot be sent.",
+			Do:    "Mend the function. The log says which field is wrong.",
+		},
+		{
+			Name: string(ReasonPromptUnsupported),
+			Means: "The login asks for a prompt, such as create for a link to register, that the provider " +
+				"does not announce.",
+			Do: "Remove the link, or ask the provider's operator to turn it on.",
+		},
 	}},
 	{"The authorization response (RFC 9207)", []About{
 		{

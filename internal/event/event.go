@@ -99,6 +99,8 @@ const (
 	ReasonPARError           Reason = "par_error"
 	ReasonPARResponseInvalid Reason = "par_response_invalid"
 	ReasonRequestObject      Reason = "request_object"
+	ReasonLoginOptions       Reason = "login_options"
+	ReasonPromptUnsupported  Reason = "prompt_unsupported"
 
 	// The authorization response (RFC 9207).
 	ReasonIssMissing  Reason = "iss_missing"

@@ -2,12 +2,15 @@ package op
 
 import (
 	"context"
+	"encoding/json"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // AuthorizationRequest is what differs from one login to the next.
@@ -20,6 +23,8 @@ type AuthorizationRequest struct {
 	Interactive  bool           // without a configured prompt=none: the provider may ask the user
 	IDTokenHint  string         // whom the provider is asked about; "" names nobody
 	DPoPKey      *DPoPKey       // to which the code will be bound; nil if it is not
+
+	Options json.RawMessage // made by LoginOptions.Encode
 }
 
 // AuthorizationURL returns where to send the browser (OpenID Connect Core, 3.1.2.1). It discovers
@@ -30,10 +35,14 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 	if err != nil {
 		return "", err
 	}
-	if meta.PushedAuthorization == "" && c.cfg.Object == ObjectOff {
-		return c.requestURL(meta.Authorization, r), nil
+	chosen, err := r.chosen(meta)
+	if err != nil {
+		return "", err
 	}
-	params, err := url.ParseQuery(strings.TrimPrefix(c.requestURL("", r), "?"))
+	if meta.PushedAuthorization == "" && c.cfg.Object == ObjectOff {
+		return c.requestURL(meta.Authorization, r, chosen), nil
+	}
+	params, err := url.ParseQuery(strings.TrimPrefix(c.requestURL("", r, chosen), "?"))
 	if err == nil && c.cfg.Object != ObjectOff {
 		params, err = c.requestObject(ctx, meta, params)
 	}
@@ -46,9 +55,39 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 	return withQuery(meta.Authorization, params), nil
 }
 
-// requestURL returns an authorization request as an address. Each parameter stands there once. What
-// the request asks for wins over the configured extra parameters.
-func (c *Client) requestURL(endpoint string, r AuthorizationRequest) string {
+// chosen returns the parameters of the request's options.
+func (r *AuthorizationRequest) chosen(meta Metadata) (map[string]string, error) {
+	if len(r.Options) == 0 {
+		return nil, nil
+	}
+	var o LoginOptions
+	if err := json.Unmarshal(r.Options, &o); err != nil {
+		return nil, err
+	}
+	if r.Interactive && o.Prompt == "none" {
+		o.Prompt = ""
+	}
+	if err := meta.checkPrompt(o.Prompt); err != nil {
+		return nil, err
+	}
+	params := o.params()
+	if u, err := url.Parse(meta.Authorization); err == nil && u.RawQuery != "" {
+		for name := range u.Query() {
+			if _, twice := params[name]; twice { // RFC 6749, 3.1
+				return nil, reject(event.ReasonEndpointInvalid,
+					"authorization_endpoint has a parameter of the login in its query")
+			}
+		}
+	}
+	return params, nil
+}
+
+// requestURL returns an authorization request as an address. Each parameter stands there once,
+// except resource. What the request asks for wins over the configured extra parameters, and what
+// was chosen for this login over both.
+func (c *Client) requestURL(
+	endpoint string, r AuthorizationRequest, chosen map[string]string,
+) string {
 	var options []oauth2.AuthCodeOption
 	set := func(name, value string) {
 		if value != "" {
@@ -61,6 +100,9 @@ func (c *Client) requestURL(endpoint string, r AuthorizationRequest) string {
 		}
 		set(p[0], p[1])
 	}
+	for name, value := range chosen {
+		set(name, value)
+	}
 	set("response_type", c.cfg.ResponseType)
 	set("response_mode", c.cfg.ResponseMode)
 	set("nonce", r.Nonce)
@@ -71,7 +113,7 @@ func (c *Client) requestURL(endpoint string, r AuthorizationRequest) string {
 	}
 	if r.MaxAge != nil {
 		set("max_age", strconv.FormatInt(int64(*r.MaxAge/time.Second), 10))
-		if c.cfg.PromptLogin {
+		if c.cfg.PromptLogin && chosen["prompt"] == "" {
 			set("prompt", "login")
 		}
 	}
@@ -84,7 +126,11 @@ func (c *Client) requestURL(endpoint string, r AuthorizationRequest) string {
 		Scopes:      c.cfg.Scopes,
 		Endpoint:    oauth2.Endpoint{AuthURL: endpoint},
 	}
-	return conf.AuthCodeURL(r.State, options...)
+	address := conf.AuthCodeURL(r.State, options...)
+	if len(c.cfg.Resources) > 0 { // x/oauth2 sets each parameter once
+		address += "&" + url.Values{"resource": c.cfg.Resources}.Encode()
+	}
+	return address
 }
 
 // AuthorizationOrigin returns the origin that logins lead to, or "" while it is not known.

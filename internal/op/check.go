@@ -112,6 +112,7 @@ func (cfg *Config) checkRequest(f *check.List) {
 	if cfg.Pushed == PushedOff && cfg.Endpoints.PushedAuthorization != "" {
 		f.Add("Endpoints.PushedAuthorization", "has no use with Request.Pushed PushedOff; leave it out")
 	}
+	cfg.checkOptions(f)
 	cfg.checkObject(f)
 	cfg.checkResponse(f)
 }

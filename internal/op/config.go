@@ -35,10 +35,13 @@ type Config struct {
 	// that are needed are here, nothing is discovered.
 	Endpoints Endpoints
 
-	Scopes       []string    // openid first, each once
-	AuthParams   [][2]string // extra parameters of the authorization request
-	ResponseType string      // as sent
-	ResponseMode string      // sent only when it is not empty
+	Scopes       []string     // openid first, each once
+	AuthParams   [][2]string  // extra parameters of the authorization request
+	ResponseType string       // as sent
+	ResponseMode string       // sent only when it is not empty
+	Login        LoginOptions // of every request, unless it says otherwise
+	LinkParams   []string     // parameters that a link to the login may set
+	Resources    []string     // that access tokens are for (RFC 8707)
 	Pushed       PushedMode
 	Object       ObjectMode // needs ClientKeys
 

@@ -20,6 +20,7 @@
 //	downgrade.go    newer metadata may be stricter than what we have, never looser
 //
 //	authorize.go    the authorization request
+//	options.go      LoginOptions: parameters that the application or a link chooses
 //	jar.go          the authorization request as a signed object
 //	par.go          the authorization request, pushed from here
 //	response.go     Response: the authorization response, and the checks before its code is sent

@@ -82,7 +82,8 @@ var requestParameters = []string{
 	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce",
 	"code_challenge", "code_challenge_method", "request", "request_uri", "max_age", "acr_values",
 	"client_secret", "client_assertion", "client_assertion_type", "code", "code_verifier",
-	"grant_type", "id_token_hint", "dpop_jkt", "registration",
+	"grant_type", "id_token_hint", "dpop_jkt", "registration", "claims", "resource",
+	"authorization_details",
 }
 
 // IsRequestParameter reports whether only this package may set a parameter of the authorization
@@ -100,8 +101,9 @@ func (cfg *Config) hasProtocolParameter(endpoint string) bool {
 	}
 	for name := range u.Query() {
 		configured := func(p [2]string) bool { return p[0] == name }
-		if IsRequestParameter(name) || name == "prompt" ||
-			slices.ContainsFunc(cfg.AuthParams, configured) {
+		_, always := cfg.Login.params()[name]
+		if IsRequestParameter(name) || name == "prompt" || always ||
+			slices.Contains(cfg.LinkParams, name) || slices.ContainsFunc(cfg.AuthParams, configured) {
 			return true
 		}
 	}

@@ -30,6 +30,7 @@ type Metadata struct {
 	SigningAlgs          []string
 	TokenAuthMethods     []string
 	DPoPAlgs             []string
+	PromptValues         []string // Initiating User Registration via OpenID Connect 1.0, 4.1
 	ObjectSigningAlgs    []string
 	ObjectEncryptionAlgs []string
 	ObjectEncryptionEncs []string
@@ -72,6 +73,7 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 		SigningAlgs:          r.list("id_token_signing_alg_values_supported"),
 		TokenAuthMethods:     r.list("token_endpoint_auth_methods_supported"),
 		DPoPAlgs:             r.list("dpop_signing_alg_values_supported"),
+		PromptValues:         r.list("prompt_values_supported"),
 		SignedRequired:       r.flag("require_signed_request_object"),
 		ObjectSigningAlgs:    r.list("request_object_signing_alg_values_supported"),
 		ObjectEncryptionAlgs: r.list("request_object_encryption_alg_values_supported"),

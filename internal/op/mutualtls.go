@@ -108,6 +108,8 @@ func (e *Endpoints) aliases(doc claims.Object) (wrong string) {
 		"token_endpoint":      &e.Token,
 		"userinfo_endpoint":   &e.Userinfo,
 		"revocation_endpoint": &e.Revocation,
+
+		"pushed_authorization_request_endpoint": &e.PushedAuthorization,
 	} {
 		if alias := r.text(name); alias != "" {
 			*endpoint = alias

@@ -26,6 +26,9 @@ type Tokens struct {
 	Expiry       time.Time // of the access token; zero if the provider did not say
 	Scope        string    // as granted; empty if it is what was asked for
 	DPoPKey      string    // to which the tokens are bound, as its Text; empty if they are not
+
+	// AuthorizationDetails are those that were granted, as a JSON array (RFC 9396, 7), or "".
+	AuthorizationDetails string
 }
 
 // Format keeps the tokens out of logs.
@@ -46,6 +49,7 @@ func (c *Client) exchange(ctx context.Context, code string, want *Expectation) (
 	if c.cfg.RedirectURL != "" {
 		form.Set("redirect_uri", c.cfg.RedirectURL)
 	}
+	c.addResources(form)
 	tokens, err := c.requestTokens(ctx, form, want.DPoPKey)
 	if err != nil {
 		return nil, err
@@ -67,10 +71,19 @@ func (c *Client) Refresh(ctx context.Context, refreshToken, dpopKey string) (*To
 	if err != nil {
 		return nil, err
 	}
-	return c.requestTokens(ctx, url.Values{
+	form := url.Values{
 		"grant_type":    {"refresh_token"},
 		"refresh_token": {refreshToken},
-	}, key)
+	}
+	c.addResources(form)
+	return c.requestTokens(ctx, form, key)
+}
+
+// addResources says which resources the access token is for (RFC 8707, 2.2).
+func (c *Client) addResources(form url.Values) {
+	if len(c.cfg.Resources) > 0 {
+		form["resource"] = c.cfg.Resources
+	}
 }
 
 // requestTokens makes one request to the token endpoint. The tokens will be bound to key, if there
@@ -154,6 +167,9 @@ func newTokens(doc claims.Object, key *DPoPKey) (*Tokens, error) {
 	}
 	if !strings.EqualFold(tokenType, t.TokenType) {
 		return nil, invalid(event.ReasonTokenType, "token_type is not "+t.TokenType)
+	}
+	if v, _ := doc.Get("authorization_details"); v.Kind() == claims.Array {
+		t.AuthorizationDetails = string(v.AppendJSON(nil))
 	}
 	var err error
 	t.Expiry, err = expiry(doc, time.Now())

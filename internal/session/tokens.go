@@ -19,6 +19,9 @@ type ProviderTokens struct {
 	Expiry       time.Time // of the access token; zero when the provider did not say
 	Scope        string
 	DPoPKey      string // to which they are bound; empty if they are not
+
+	// AuthorizationDetails are for the application at the login, and not kept.
+	AuthorizationDetails string
 }
 
 // Format keeps the tokens out of logs, also where they are part of [Tokens].

@@ -1,0 +1,291 @@
+package op
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/oidcgate/oidcgate/internal/check"
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/weburl"
+)
+
+// LoginOptions are parameters of an authorization request that the application chooses (OpenID
+// Connect Core, 3.1.2.1), for every login or for one. Zero fields send nothing.
+type LoginOptions struct {
+	Prompt      string            `json:"p,omitempty"`
+	MaxAge      time.Duration     `json:"-"` // sent as AuthorizationRequest.MaxAge
+	ACRValues   []string          `json:"-"` // sent as AuthorizationRequest.ACRValues
+	LoginHint   string            `json:"h,omitempty"`
+	IDTokenHint string            `json:"-"` // sent as AuthorizationRequest.IDTokenHint
+	UILocales   []string          `json:"l,omitempty"`
+	Display     string            `json:"d,omitempty"`
+	Claims      string            `json:"c,omitempty"`
+	Params      map[string]string `json:"m,omitempty"`
+
+	AuthorizationDetails string `json:"a,omitempty"`
+}
+
+// promptCreate asks the provider to register a new user (Initiating User Registration via OpenID
+// Connect 1.0, 4).
+const promptCreate = "create"
+
+const (
+	maxOption    = 8 << 10 // of what the application gives
+	maxLinkValue = 256     // of what stands in a link
+)
+
+// or returns o with the fields of less where its own are empty.
+func (o LoginOptions) or(less LoginOptions) LoginOptions {
+	o.Prompt = cmp.Or(o.Prompt, less.Prompt)
+	o.MaxAge = cmp.Or(o.MaxAge, less.MaxAge)
+	o.LoginHint = cmp.Or(o.LoginHint, less.LoginHint)
+	o.IDTokenHint = cmp.Or(o.IDTokenHint, less.IDTokenHint)
+	o.Display = cmp.Or(o.Display, less.Display)
+	o.Claims = cmp.Or(o.Claims, less.Claims)
+	o.AuthorizationDetails = cmp.Or(o.AuthorizationDetails, less.AuthorizationDetails)
+	if len(o.ACRValues) == 0 {
+		o.ACRValues = less.ACRValues
+	}
+	if len(o.UILocales) == 0 {
+		o.UILocales = less.UILocales
+	}
+	if len(less.Params) > 0 {
+		all := maps.Clone(less.Params)
+		maps.Copy(all, o.Params)
+		o.Params = all
+	}
+	return o
+}
+
+// Options returns the options of one login: those that the application chose, then those of the
+// link, then the configured ones. It fails with an *Error if one of the application's cannot be
+// sent.
+func (c *Client) Options(query url.Values, own LoginOptions) (LoginOptions, error) {
+	if field, text := own.fault(); field != "" {
+		return LoginOptions{}, &Error{
+			Reason: event.ReasonLoginOptions, Status: http.StatusInternalServerError,
+			Hint: "mend the function Config.LoginOptions", Err: fmt.Errorf("%s %s", field, text),
+		}
+	}
+	link := fromLink(c.LinkValues(query))
+	if field, _ := link.fault(); field != "" {
+		link = LoginOptions{} // somebody tries something
+	}
+	return own.or(link).or(c.cfg.Login), nil
+}
+
+// LinkValues returns those parameters of a link to the login that count: prompt=create, which is a
+// link to register, and those that the configuration names. Each stands there once, is short and
+// has no control characters; otherwise it is left out.
+func (c *Client) LinkValues(query url.Values) url.Values {
+	values := url.Values{}
+	if v := query["prompt"]; len(v) == 1 && v[0] == promptCreate {
+		values["prompt"] = v
+	}
+	for _, name := range c.cfg.LinkParams {
+		v := query[name]
+		if len(v) == 1 && v[0] != "" && len(v[0]) <= maxLinkValue && isPlain(v[0]) {
+			values[name] = v
+		}
+	}
+	return values
+}
+
+// fromLink returns the options for the parameters of a link. prompt=none is left out, because only
+// the application knows whether a login may fail for want of a page.
+func fromLink(values url.Values) LoginOptions {
+	var o LoginOptions
+	for name := range values {
+		switch value := values.Get(name); name {
+		case "prompt":
+			if !slices.Contains(strings.Fields(value), "none") {
+				o.Prompt = value
+			}
+		case "max_age":
+			if seconds, err := strconv.ParseUint(value, 10, 31); err == nil && seconds > 0 {
+				o.MaxAge = time.Duration(seconds) * time.Second
+			}
+		case "acr_values":
+			o.ACRValues = strings.Fields(value)
+		case "login_hint":
+			o.LoginHint = value
+		case "ui_locales":
+			o.UILocales = strings.Fields(value)
+		case "display":
+			o.Display = value
+		default:
+			if o.Params == nil {
+				o.Params = map[string]string{}
+			}
+			o.Params[name] = value
+		}
+	}
+	return o
+}
+
+// Fresh returns how long ago the user may have logged in at the provider, or nil. With prompt=login
+// that is not at all: max_age=0 is sent with it, so that the ID Token has an auth_time to check.
+func (o *LoginOptions) Fresh() *time.Duration {
+	switch {
+	case slices.Contains(strings.Fields(o.Prompt), "login"):
+		return new(time.Duration)
+	case o.MaxAge > 0:
+		return &o.MaxAge
+	}
+	return nil
+}
+
+// IsSilent reports whether a login with these options is sent with prompt=none.
+func (c *Client) IsSilent(o LoginOptions) bool {
+	if o.Prompt != "" {
+		return o.Prompt == "none"
+	}
+	return slices.Contains(c.cfg.AuthParams, [2]string{"prompt", "none"})
+}
+
+// Encode returns what AuthorizationRequest.Options takes: nil for those that send nothing.
+func (o LoginOptions) Encode() json.RawMessage {
+	text, err := json.Marshal(o)
+	if err != nil || string(text) == "{}" {
+		return nil
+	}
+	return text
+}
+
+// params returns the parameters that the options send.
+func (o *LoginOptions) params() map[string]string {
+	all := map[string]string{
+		"prompt": o.Prompt, "login_hint": o.LoginHint, "ui_locales": strings.Join(o.UILocales, " "),
+		"display": o.Display, "claims": o.Claims, "authorization_details": o.AuthorizationDetails,
+	}
+	maps.DeleteFunc(all, func(_, value string) bool { return value == "" })
+	for name, value := range o.Params {
+		if _, ok := all[name]; !ok {
+			all[name] = value
+		}
+	}
+	return all
+}
+
+// checkPrompt refuses a prompt that the provider does not have, if it says which it has.
+func (m *Metadata) checkPrompt(prompt string) error {
+	for _, word := range strings.Fields(prompt) {
+		if m.PromptValues != nil && !slices.Contains(m.PromptValues, word) {
+			return &Error{
+				Reason: event.ReasonPromptUnsupported, Status: http.StatusBadRequest,
+				Hint: "the provider announces the prompts " +
+					bounded(strings.Join(m.PromptValues, ", ")),
+				Err: fmt.Errorf("prompt=%s is not supported", bounded(word)),
+			}
+		}
+	}
+	return nil
+}
+
+// fault returns the first field that cannot be sent and what is wrong with it, or "".
+func (o *LoginOptions) fault() (field, text string) {
+	isBad := func(word string) bool { return word == "" || strings.ContainsFunc(word, notInWord) }
+	switch prompts := strings.Fields(o.Prompt); {
+	case slices.Contains(prompts, "none") && len(prompts) > 1:
+		return "Prompt", "has none beside others (OpenID Connect Core, section 3.1.2.1)"
+	case slices.ContainsFunc(prompts, isBad) || o.Prompt != strings.Join(prompts, " "):
+		return "Prompt", "is not a list of words with one space between two"
+	case o.MaxAge < 0 || 0 < o.MaxAge && o.MaxAge < time.Second:
+		return "MaxAge", "is less than a second; for a login in any case use the Prompt login"
+	case slices.ContainsFunc(o.ACRValues, isBad):
+		return "ACRValues", "has an empty value or one with a space; give each value its own element"
+	case slices.ContainsFunc(o.UILocales, isBad):
+		return "UILocales", "has an empty tag or one with a space; give each tag its own element"
+	case len(o.IDTokenHint) > MaxEndSessionURL/2:
+		return "IDTokenHint", "is too long for an address"
+	case o.Claims != "" && !isJSONObject(o.Claims):
+		return "Claims", "is not one JSON object (OpenID Connect Core, section 5.5)"
+	case o.AuthorizationDetails != "" && !areDetails(o.AuthorizationDetails):
+		return "AuthorizationDetails", "is not a JSON array of objects with a type (RFC 9396, section 2)"
+	}
+	for name, value := range o.params() {
+		switch {
+		case len(value) > maxOption || !isPlain(value) && name != "claims" && !isDetails(name):
+			return "Params", strconv.Quote(name) + " is too long or has control characters"
+		case o.Params[name] != "" && (IsRequestParameter(name) || name == "prompt"):
+			return "Params", strconv.Quote(name) + " is the gate's own parameter, or has its own field"
+		}
+	}
+	return "", ""
+}
+
+func isDetails(name string) bool { return name == "authorization_details" }
+
+// notInWord reports whether a word of a list must not contain r.
+func notInWord(r rune) bool { return r <= ' ' || r > '~' }
+
+// isPlain reports whether s is text without control characters.
+func isPlain(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+func isJSONObject(s string) bool {
+	_, err := claims.Parse([]byte(s))
+	return err == nil
+}
+
+// areDetails reports whether s is what RFC 9396, 2, describes.
+func areDetails(s string) bool {
+	if !json.Valid([]byte(s)) {
+		return false
+	}
+	doc, err := claims.Parse([]byte(`{"list":` + s + `}`))
+	list, _ := doc.Get("list")
+	if err != nil || list.Kind() != claims.Array {
+		return false
+	}
+	for detail := range list.Elements() {
+		if o, ok := detail.Object(); !ok || text(o, "type") == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// linkNames are the parameters of the login's address that have another meaning there.
+var linkNames = []string{"provider", "return_to", "step", "gone"}
+
+// checkOptions checks the options of every login, what links may choose, and the resources.
+func (cfg *Config) checkOptions(f *check.List) {
+	if field, text := cfg.Login.fault(); field != "" {
+		f.Add("Request.Login."+field, "%s", text)
+	}
+	for _, name := range cfg.LinkParams {
+		own := IsRequestParameter(name) && name != "max_age" && name != "acr_values"
+		if name == "" || own || slices.Contains(linkNames, name) {
+			f.Add("Request.LinkParams", "%q is the gate's own parameter, which no link may choose; leave "+
+				"it out", name)
+		}
+	}
+	for _, resource := range cfg.Resources {
+		u, err := url.Parse(resource)
+		if err != nil || !u.IsAbs() || strings.Contains(resource, "#") || !isHeaderSafe(resource) {
+			f.Add("Request.Resources", "%q is not an absolute URI without a fragment (RFC 8707, section "+
+				"2)", weburl.Redact(resource))
+		}
+	}
+}
+
+// SortedParams returns parameters in the order of their names.
+func SortedParams(params map[string]string) (pairs [][2]string) {
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		pairs = append(pairs, [2]string{name, params[name]})
+	}
+	return pairs
+}

@@ -1,0 +1,297 @@
+package op_test
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/op"
+)
+
+// asked returns the parameters of a login with these options, beyond those of every login.
+func asked(t *testing.T, o *testOP, own op.LoginOptions, link url.Values, changes ...func(*op.Config)) (url.Values, error) {
+	t.Helper()
+	c := o.client(changes...)
+	options, err := c.Options(link, own)
+	if err != nil {
+		return nil, err
+	}
+	r := aLogin()
+	r.Options, r.MaxAge, r.ACRValues, r.IDTokenHint = options.Encode(), options.Fresh(), options.ACRValues, options.IDTokenHint
+	address, err := c.AuthorizationURL(t.Context(), r)
+	if err != nil {
+		return nil, err
+	}
+	q := query(t, address)
+	for _, name := range []string{
+		"client_id", "redirect_uri", "response_type", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
+	} {
+		if len(q[name]) != 1 || link.Get(name) == q.Get(name) {
+			t.Errorf("C024 %s is %q", name, q[name])
+		}
+		q.Del(name)
+	}
+	return q, nil
+}
+
+func TestOptions(t *testing.T) {
+	all := op.LoginOptions{
+		Prompt: "select_account consent", MaxAge: 90 * time.Second, ACRValues: []string{"gold", "silver"},
+		LoginHint: "jane@example.org", IDTokenHint: "a.b.c", UILocales: []string{"de-CH", "de"}, Display: "touch",
+		Claims:               `{"id_token":{"email":null}}`,
+		AuthorizationDetails: `[{"type":"payment"}]`,
+		Params:               map[string]string{"kc_idp_hint": "a b&c"},
+	}
+	every := url.Values{
+		"prompt": {"select_account consent"}, "max_age": {"90"}, "acr_values": {"gold silver"}, "login_hint": {"jane@example.org"},
+		"id_token_hint": {"a.b.c"}, "ui_locales": {"de-CH de"}, "display": {"touch"}, "claims": {`{"id_token":{"email":null}}`},
+		"authorization_details": {`[{"type":"payment"}]`}, "kc_idp_hint": {"a b&c"},
+	}
+	without := func(v url.Values, names ...string) url.Values {
+		v = maps.Clone(v)
+		for _, name := range names {
+			v.Del(name)
+		}
+		return v
+	}
+	links := func(cfg *op.Config) {
+		cfg.LinkParams = []string{"login_hint", "ui_locales", "display", "prompt", "max_age", "acr_values", "kc_idp_hint"}
+	}
+	params := func(cfg *op.Config) {
+		cfg.AuthParams = [][2]string{{"login_hint", "everybody"}, {"prompt", "none"}, {"other", "1"}}
+	}
+	for _, tt := range []struct {
+		name   string
+		own    op.LoginOptions
+		link   string
+		change func(*op.Config)
+		want   url.Values
+	}{
+		{"C024 nothing", op.LoginOptions{}, "", func(*op.Config) {}, url.Values{}},
+		{"C024 of the application", all, "", func(*op.Config) {}, every},
+		{"C024 of the configuration", op.LoginOptions{}, "", func(cfg *op.Config) { cfg.Login = all }, every},
+		{"C024 the application's win over the configured ones", op.LoginOptions{LoginHint: "joe", Params: map[string]string{"x": "y"}}, "",
+			func(cfg *op.Config) {
+				cfg.Login = op.LoginOptions{LoginHint: "jane", Display: "page", Params: map[string]string{"z": "1"}}
+			},
+			url.Values{"login_hint": {"joe"}, "display": {"page"}, "x": {"y"}, "z": {"1"}}},
+		{"C024 both win over Params", op.LoginOptions{LoginHint: "joe", Prompt: "consent"}, "", params,
+			url.Values{"login_hint": {"joe"}, "prompt": {"consent"}, "other": {"1"}}},
+		{"C024 a link chooses nothing", op.LoginOptions{}, every.Encode() + "&state=evil&scope=admin&redirect_uri=evil&client_id=evil&nonce=evil&request=r&request_uri=u&response_mode=fragment&resource=x", func(*op.Config) {}, url.Values{}},
+		{"C024 a link chooses what it may", op.LoginOptions{}, every.Encode(), links, without(every, "id_token_hint", "claims", "authorization_details")},
+		{"C024 the application's win over the link's", op.LoginOptions{LoginHint: "joe"}, "login_hint=jane", links, url.Values{"login_hint": {"joe"}}},
+		{"C024 a parameter twice in a link", op.LoginOptions{}, "login_hint=a&login_hint=b&display=page", links, url.Values{"display": {"page"}}},
+		{"C024 a long parameter in a link", op.LoginOptions{}, "login_hint=" + strings.Repeat("a", 257), links, url.Values{}},
+		{"C024 a line break in a link", op.LoginOptions{}, "login_hint=a%0d%0ab", links, url.Values{}},
+		{"C024 no text in a link", op.LoginOptions{}, "login_hint=%ff", links, url.Values{}},
+		{"C024 prompt=none in a link", op.LoginOptions{}, "prompt=none", links, url.Values{}},
+		{"C024 a list that is none in a link", op.LoginOptions{}, "acr_values=%C3%A4", links, url.Values{}},
+		{"C024 max_age that is no number in a link", op.LoginOptions{}, "max_age=-1", links, url.Values{}},
+		{"C025 prompt=login has auth_time sent", op.LoginOptions{Prompt: "login"}, "", func(*op.Config) {}, url.Values{"prompt": {"login"}, "max_age": {"0"}}},
+		{"C025 PromptLogin", op.LoginOptions{MaxAge: time.Minute}, "", func(cfg *op.Config) { cfg.PromptLogin = true }, url.Values{"prompt": {"login"}, "max_age": {"60"}}},
+		{"C024 a link to register", op.LoginOptions{}, "prompt=create", func(*op.Config) {}, url.Values{"prompt": {"create"}}},
+		{"C024 resources", op.LoginOptions{}, "", func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/", "https://b.example/?x=1&y"} },
+			url.Values{"resource": {"https://a.example/", "https://b.example/?x=1&y"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			link, err := url.ParseQuery(tt.link)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := newOP()
+			o.set("discovery", answerJSON(metadata(map[string]any{"authorization_endpoint": "https://id.example/authorize?p=b2c"})))
+			got, err := asked(t, o, tt.own, link, tt.change)
+			wantReason(t, err, "")
+			if !maps.EqualFunc(got, tt.want, slices.Equal) {
+				t.Errorf("parameters %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestOptionsAreRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name, field string
+		own         op.LoginOptions
+	}{
+		{"C024 none beside another prompt", "Prompt", op.LoginOptions{Prompt: "none login"}},
+		{"C024 a prompt with a line break", "Prompt", op.LoginOptions{Prompt: "login\nnone"}},
+		{"C024 half a second", "MaxAge", op.LoginOptions{MaxAge: time.Second / 2}},
+		{"C024 a negative age", "MaxAge", op.LoginOptions{MaxAge: -time.Second}},
+		{"C024 an empty acr", "ACRValues", op.LoginOptions{ACRValues: []string{""}}},
+		{"C024 two acr in one", "ACRValues", op.LoginOptions{ACRValues: []string{"a b"}}},
+		{"C024 two languages in one", "UILocales", op.LoginOptions{UILocales: []string{"de en"}}},
+		{"C024 a long hint", "IDTokenHint", op.LoginOptions{IDTokenHint: strings.Repeat("a", 4096)}},
+		{"C024 claims that are a list", "Claims", op.LoginOptions{Claims: `[]`}},
+		{"C024 claims with a member twice", "Claims", op.LoginOptions{Claims: `{"userinfo":{},"userinfo":{}}`}},
+		{"C024 claims and more", "Claims", op.LoginOptions{Claims: `{} {}`}},
+		{"C024 details that are an object", "AuthorizationDetails", op.LoginOptions{AuthorizationDetails: `{"type":"a"}`}},
+		{"C024 details without a type", "AuthorizationDetails", op.LoginOptions{AuthorizationDetails: `[{"type":"a"},{}]`}},
+		{"C024 details that break out", "AuthorizationDetails", op.LoginOptions{AuthorizationDetails: `[{"type":"a"}],"x":[]`}},
+		{"C024 a login hint with a line break", "Params", op.LoginOptions{LoginHint: "a\r\nb"}},
+		{"C024 a long parameter", "Params", op.LoginOptions{Params: map[string]string{"x": strings.Repeat("a", 9000)}}},
+		{"C024 a parameter of the protocol", "Params", op.LoginOptions{Params: map[string]string{"Redirect_URI": "https://evil.example"}}},
+		{"C024 a parameter with a field", "Params", op.LoginOptions{Params: map[string]string{"claims": "{}"}}},
+		{"C024 the prompt", "Params", op.LoginOptions{Params: map[string]string{"prompt": "none"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := newOP().client().Options(nil, tt.own)
+			e := wantReason(t, err, "login_options")
+			if e.Status != http.StatusInternalServerError || !strings.HasPrefix(e.Err.Error(), tt.field+" ") {
+				t.Errorf("status %d and %v, want 500 about %s", e.Status, e.Err, tt.field)
+			}
+			cfg := newOP().config(func(cfg *op.Config) { cfg.Login = tt.own })
+			if faults := cfg.Faults(); len(faults) != 1 || faults[0].Field != "Request.Login."+tt.field {
+				t.Errorf("faults %v, want one of %s", faults, tt.field)
+			}
+		})
+	}
+}
+
+func TestOptionFaults(t *testing.T) {
+	for name, change := range map[string]func(*op.Config){
+		"C024 Request.LinkParams redirect_uri":          func(cfg *op.Config) { cfg.LinkParams = []string{"redirect_uri"} },
+		"C024 Request.LinkParams id_token_hint":         func(cfg *op.Config) { cfg.LinkParams = []string{"id_token_hint"} },
+		"C024 Request.LinkParams authorization_details": func(cfg *op.Config) { cfg.LinkParams = []string{"authorization_details"} },
+		"C024 Request.LinkParams return_to":             func(cfg *op.Config) { cfg.LinkParams = []string{"return_to"} },
+		"C024 Request.LinkParams empty":                 func(cfg *op.Config) { cfg.LinkParams = []string{""} },
+		"C024 Request.Params claims":                    func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"claims", "{}"}} },
+		"C024 Request.Params resource":                  func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"resource", "https://a.example"}} },
+		"C024 Request.Params authorization_details":     func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"authorization_details", "[]"}} },
+		"C024 Request.Resources relative":               func(cfg *op.Config) { cfg.Resources = []string{"/a"} },
+		"C024 Request.Resources with a fragment":        func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/#"} },
+		"C024 Request.Resources with a space":           func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/ b"} },
+		"C096 Request.Pushed 7":                         func(cfg *op.Config) { cfg.Pushed = 7 },
+		"C096 Endpoints.PushedAuthorization on http":    func(cfg *op.Config) { cfg.Endpoints.PushedAuthorization = "http://id.example/par" },
+		"C096 Endpoints.PushedAuthorization and off": func(cfg *op.Config) {
+			cfg.Pushed, cfg.Endpoints.PushedAuthorization = op.PushedOff, "https://id.example/par"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := newOP().config(change)
+			faults := cfg.Faults()
+			if field := strings.Fields(name)[1]; len(faults) != 1 || faults[0].Field != field {
+				t.Errorf("faults %v, want one of %s", faults, field)
+			}
+		})
+	}
+}
+
+func TestPromptIsAnnounced(t *testing.T) {
+	for _, tt := range []struct {
+		name, prompt string
+		announced    any
+		reason       string
+	}{
+		{"C024 a prompt that is announced", "create", []string{"none", "create"}, ""},
+		{"C024 prompts that are not", "create", []string{"none", "login"}, "prompt_unsupported"},
+		{"C024 one of two that is not", "login create", []string{"none", "login"}, "prompt_unsupported"},
+		{"C024 no list", "create", nil, ""},
+		{"C006 a list that is a string", "create", "create", "metadata_invalid"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newOP()
+			o.set("discovery", answerJSON(metadata(map[string]any{"prompt_values_supported": tt.announced})))
+			_, err := asked(t, o, op.LoginOptions{Prompt: tt.prompt}, nil)
+			if e := wantReason(t, err, tt.reason); tt.reason == "prompt_unsupported" && e.Status != http.StatusBadRequest {
+				t.Errorf("status %d", e.Status)
+			}
+		})
+	}
+}
+
+func TestOptionOfTheEndpoint(t *testing.T) {
+	const address = "https://id.example/authorize?login_hint=x"
+	o := newOP()
+	o.set("discovery", answerJSON(metadata(map[string]any{"authorization_endpoint": address})))
+	t.Run("C024 a parameter that the endpoint has already", func(t *testing.T) {
+		_, err := asked(t, o, op.LoginOptions{LoginHint: "jane"}, nil)
+		wantReason(t, err, "endpoint_invalid")
+	})
+	t.Run("C024 a parameter of links that the endpoint has already", func(t *testing.T) {
+		_, err := o.client(func(cfg *op.Config) { cfg.LinkParams = []string{"login_hint"} }).Metadata(t.Context())
+		wantReason(t, err, "endpoint_invalid")
+	})
+	t.Run("C024 a claims parameter of the endpoint", func(t *testing.T) {
+		o.set("discovery", answerJSON(metadata(map[string]any{"authorization_endpoint": "https://id.example/authorize?claims={}"})))
+		_, err := o.client().Metadata(t.Context())
+		wantReason(t, err, "endpoint_invalid")
+	})
+}
+
+func TestObjectMembers(t *testing.T) {
+	t.Run("C099 JSON and several values in an object", func(t *testing.T) {
+		c := newOP().client(signing(op.ObjectSigned, clientKey), func(cfg *op.Config) {
+			cfg.Resources = []string{"https://a.example", "https://b.example"}
+			cfg.Login = op.LoginOptions{Claims: `{"id_token":{"email":null}}`, AuthorizationDetails: `[{"type":"payment"}]`}
+		})
+		options, err := c.Options(nil, op.LoginOptions{})
+		wantReason(t, err, "")
+		r := aLogin()
+		r.Options = options.Encode()
+		address, err := c.AuthorizationURL(t.Context(), r)
+		wantReason(t, err, "")
+		_, claims := opened(t, query(t, address).Get("request"))
+		for name, want := range map[string]string{
+			"claims": `{"id_token":{"email":null}}`, "authorization_details": `[{"type":"payment"}]`,
+			"resource": `["https://a.example","https://b.example"]`,
+		} {
+			if got := encode(claims[name]); got != want {
+				t.Errorf("C099 %s is %s, want %s", name, got, want)
+			}
+		}
+	})
+}
+
+func TestResourcesAtTheTokenEndpoint(t *testing.T) {
+	o := newOP()
+	var forms []url.Values
+	o.set("token", func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			panic(err)
+		}
+		forms = append(forms, r.PostForm)
+		answerJSON(map[string]any{
+			"access_token": "at", "token_type": "Bearer", "id_token": goodToken(),
+			"authorization_details": []any{map[string]any{"type": "payment", "amount": 7}},
+		})(w, r)
+	})
+	resources := []string{"https://a.example", "https://b.example"}
+	c := o.client(func(cfg *op.Config) { cfg.Resources = resources })
+	tokens, err := c.Exchange(t.Context(), "code", "verifier")
+	wantReason(t, err, "")
+	if want := `[{"amount":7,"type":"payment"}]`; tokens.AuthorizationDetails != want {
+		t.Errorf("granted are %s, want %s", tokens.AuthorizationDetails, want)
+	}
+	_, err = c.Refresh(t.Context(), "refresh", "")
+	wantReason(t, err, "")
+	for _, form := range forms {
+		if !slices.Equal(form["resource"], resources) {
+			t.Errorf("C024 resource is %q for %s", form["resource"], form.Get("grant_type"))
+		}
+	}
+}
+
+// TestPlainAddress holds the address of a login that asks for nothing, byte for byte: registrations
+// and rules of proxies may depend on it.
+func TestPlainAddress(t *testing.T) {
+	c := newOP().client()
+	options, err := c.Options(url.Values{"return_to": {"/app"}}, op.LoginOptions{})
+	wantReason(t, err, "")
+	if options.Encode() != nil || options.Fresh() != nil || c.IsSilent(options) {
+		t.Errorf("options %+v ask for something", options)
+	}
+	r := op.AuthorizationRequest{State: "st", Nonce: "no", CodeVerifier: "verifier", Options: options.Encode()}
+	got, err := c.AuthorizationURL(t.Context(), r)
+	wantReason(t, err, "")
+	const want = "https://id.example/authorize?client_id=shop&code_challenge=iMnq5o6zALKXGivsnlom_0F5_WYda32GHkxlV7mq7hQ" +
+		"&code_challenge_method=S256&nonce=no&redirect_uri=https%3A%2F%2Fapp.example%2Fauth%2Fcallback" +
+		"&response_type=code&scope=openid+email&state=st"
+	if got != want {
+		t.Errorf("C024 a plain login goes to\n%s, want\n%s", got, want)
+	}
+}
