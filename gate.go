@@ -61,7 +61,7 @@ func (g *Gate) LoginURL(returnTo string) string { return g.config.at.OwnURL("/lo
 // RegisterURL is LoginURL for visitors without an account: the provider shows its page to register
 // (prompt=create). A provider that announces its prompts must announce this one.
 func (g *Gate) RegisterURL(returnTo string) string {
-	return g.config.at.OwnURL("/login", cmp.Or(returnTo, g.config.Site.DefaultPath)) + "&prompt=create"
+	return g.config.at.OwnURL("/login", cmp.Or(returnTo, g.config.at.DefaultPath)) + "&prompt=create"
 }
 
 // LogoutURL returns the address to POST to for logging out; a GET of it asks for confirmation
