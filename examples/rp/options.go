@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,10 +78,30 @@ func (o *options) all() []*option {
 		{env: "OIDC_NAME", usage: "name of the provider; it is the last segment of the callback's path", set: text(&p.Name)},
 		{env: "OIDC_SCOPES", usage: "scopes besides openid, separated by spaces or commas", set: list(&p.Scopes)},
 		{env: "OIDC_AUTH_PARAMS", usage: "additional parameters of the authorization request, such as \"prompt=consent&ui_locales=de\"", set: params(&p.Request.Params)},
+		{env: "OIDC_PUSHED", usage: "push authorization requests (PAR): announced, required or off; announced if not set", set: choice(&p.Request.Pushed, map[string]oidcgate.PushedMode{
+			"announced": oidcgate.PushedIfAnnounced, "required": oidcgate.PushedRequired, "off": oidcgate.PushedOff,
+		})},
+		{env: "OIDC_REQUEST_OBJECT", usage: "sign authorization requests with OIDC_CLIENT_KEYS (JAR): off, signed or encrypted; off if not set", set: choice(&p.Request.Object, map[string]oidcgate.ObjectMode{
+			"off": oidcgate.ObjectOff, "signed": oidcgate.ObjectSigned, "encrypted": oidcgate.ObjectEncrypted,
+		})},
+		{env: "OIDC_RESOURCES", usage: "services that access tokens are for, as URIs separated by spaces or commas", set: list(&p.Request.Resources)},
+		{env: "OIDC_LINK_PARAMS", usage: "parameters that a link to the login may set, such as login_hint", set: list(&p.Request.LinkParams)},
+		{env: "OIDC_PROMPT", usage: "the prompt of every login, such as login or select_account", set: text(&p.Request.Login.Prompt)},
+		{env: "OIDC_MAX_AGE", usage: "how long ago the login at the provider may be", set: duration(&p.Request.Login.MaxAge)},
+		{env: "OIDC_ACR_VALUES", usage: "classes of login that are accepted, separated by spaces or commas", set: list(&p.Request.Login.ACRValues)},
+		{env: "OIDC_LOGIN_HINT", usage: "who logs in, such as an e-mail address", set: text(&p.Request.Login.LoginHint)},
+		{env: "OIDC_ID_TOKEN_HINT", usage: "an ID Token of who should log in", set: text(&p.Request.Login.IDTokenHint)},
+		{env: "OIDC_UI_LOCALES", usage: "languages of the provider's pages, separated by spaces or commas", set: list(&p.Request.Login.UILocales)},
+		{env: "OIDC_DISPLAY", usage: "page, popup, touch or wap", set: text(&p.Request.Login.Display)},
+		{env: "OIDC_CLAIMS", usage: "the claims parameter, a JSON object", set: text(&p.Request.Login.Claims)},
+		{env: "OIDC_AUTHORIZATION_DETAILS", usage: "what the access token may do, a JSON array (RFC 9396)", set: text(&p.Request.Login.AuthorizationDetails)},
+		{env: "OIDC_LOGIN_PARAMS", usage: "like OIDC_AUTH_PARAMS, and wins over it", set: params(&p.Request.Login.Params)},
 		{env: "OIDC_RESPONSE_TYPE", usage: "what the provider answers with: code, \"code id_token\" or id_token; code if not set", set: text(&p.Request.ResponseType)},
 		{env: "OIDC_RESPONSE_MODE", usage: "how the answer passes through the browser: query, form_post, fragment, or one of them with .jwt at its end", set: text(&p.Request.ResponseMode)},
 		{env: "OIDC_PROMPT_LOGIN", usage: "true: add prompt=login to requests with a max_age", set: boolean(&p.Request.PromptLogin)},
-		{env: "OIDC_USERINFO", usage: "call the userinfo endpoint: off, on or required", set: userinfo(&p.Userinfo)},
+		{env: "OIDC_USERINFO", usage: "call the userinfo endpoint: off, on or required", set: choice(&p.Userinfo, map[string]oidcgate.UserinfoMode{
+			"off": oidcgate.UserinfoOff, "on": oidcgate.UserinfoOptional, "required": oidcgate.UserinfoRequired,
+		})},
 		{env: "OIDC_USERINFO_SIGNED", usage: "true: refuse userinfo responses that are not signed", set: boolean(&p.Verification.SignedUserinfo)},
 		{env: "OIDC_SIGNING_ALGS", usage: "algorithms an ID Token may be signed with, separated by spaces or commas", set: list(&p.Verification.SigningAlgs)},
 		{env: "OIDC_TRUSTED_AUDIENCES", usage: "other audiences that an ID Token may have beside the client, separated by spaces or commas", set: list(&p.Verification.TrustedAudiences)},
@@ -87,6 +109,7 @@ func (o *options) all() []*option {
 		{env: "OIDC_LOGOUT_TYPE_JWT", usage: "true: accept logout tokens of the typ JWT", set: boolean(&p.Verification.LogoutTypeJWT)},
 		{env: "OIDC_LOGOUT_WITHOUT_EXP", usage: "true: accept logout tokens without exp", set: boolean(&p.Verification.LogoutWithoutExp)},
 		{env: "OIDC_AUTHORIZATION_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.Endpoints.Authorization)},
+		{env: "OIDC_PAR_ENDPOINT", usage: "used instead of the endpoint for pushed requests in the provider's metadata", set: text(&p.Endpoints.PushedAuthorization)},
 		{env: "OIDC_TOKEN_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.Endpoints.Token)},
 		{env: "OIDC_USERINFO_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.Endpoints.Userinfo)},
 		{env: "OIDC_JWKS_URI", usage: "used instead of the address in the provider's metadata", set: text(&p.Endpoints.JWKS)},
@@ -353,18 +376,14 @@ func level(p *slog.Level) func(string) error {
 	}
 }
 
-func userinfo(p *oidcgate.UserinfoMode) func(string) error {
-	modes := map[string]oidcgate.UserinfoMode{
-		"off":      oidcgate.UserinfoOff,
-		"on":       oidcgate.UserinfoOptional,
-		"required": oidcgate.UserinfoRequired,
-	}
+// choice sets one of the values by its name.
+func choice[T any](p *T, values map[string]T) func(string) error {
 	return func(s string) error {
-		mode, ok := modes[s]
+		value, ok := values[s]
 		if !ok {
-			return fmt.Errorf("%q is none of off, on, required", s)
+			return fmt.Errorf("%q is none of %s", s, strings.Join(slices.Sorted(maps.Keys(values)), ", "))
 		}
-		*p = mode
+		*p = value
 		return nil
 	}
 }
