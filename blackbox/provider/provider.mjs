@@ -16,6 +16,10 @@
 //     ttl                  seconds by token, such as {"AccessToken": 60}
 //     refreshedTTL         lifetime in seconds of an access token from a refresh; without it that of ttl
 //     dpopNonces           true: DPoP proofs need a nonce
+//     requirePushed        true: only pushed authorization requests
+//     requestObjects       true: signed and encrypted authorization requests
+//     resources            services that access tokens may be for
+//     register             true: prompt=create shows a page to register, which logs a user in
 //     watched              true: GET /watch reports the refreshes and the access tokens
 //
 // It prints "ready ISSUER" once it listens and ends on SIGTERM.
@@ -25,7 +29,7 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 
-import { Provider } from 'oidc-provider';
+import { errors, interactionPolicy, Provider } from 'oidc-provider';
 
 import { Records, watch, watchRefreshes } from './records.mjs';
 
@@ -64,7 +68,7 @@ function providerConfiguration() {
     adapter: Records,
     clients: config.clients,
     fetch: (url, { dispatcher, ...options }) => fetch(url, options), // without the dispatcher, which refuses loopback addresses
-    jwks: { keys: [signingKey()] },
+    jwks: { keys: [signingKey(), ...(config.requestObjects ? [encryptionKey()] : [])] },
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     findAccount,
     claims: {
@@ -74,7 +78,7 @@ function providerConfiguration() {
       groups: ['groups'],
     },
     conformIdTokenClaims: !config.claimsInIDToken,
-    interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
+    interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}`, policy: policy() },
     features: {
       devInteractions: { enabled: false },
       rpInitiatedLogout: { enabled: true, logoutSource, postLogoutSuccessSource },
@@ -82,6 +86,11 @@ function providerConfiguration() {
       revocation: { enabled: true },
       jwtResponseModes: { enabled: true },
       dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => Boolean(config.dpopNonces) },
+      claimsParameter: { enabled: true },
+      pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(config.requirePushed) },
+      requestObjects: { enabled: Boolean(config.requestObjects) },
+      encryption: { enabled: Boolean(config.requestObjects) },
+      resourceIndicators: { enabled: Boolean(config.resources), getResourceServerInfo },
       mTLS: {
         enabled: Boolean(config.tls),
         certificateBoundAccessTokens: true,
@@ -120,6 +129,27 @@ function signingKey() {
   return { ...privateKey.export({ format: 'jwk' }), kid: randomBytes(8).toString('hex'), alg: 'RS256', use: 'sig' };
 }
 
+function encryptionKey() {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return { ...privateKey.export({ format: 'jwk' }), kid: randomBytes(8).toString('hex'), use: 'enc' };
+}
+
+// policy is that of oidc-provider, with a prompt to register in front if there is one.
+function policy() {
+  const prompts = interactionPolicy.base();
+  if (config.register) {
+    prompts.add(new interactionPolicy.Prompt({ name: 'create', requestable: true }), 0);
+  }
+  return prompts;
+}
+
+async function getResourceServerInfo(ctx, resource) {
+  if (!config.resources.includes(resource)) {
+    throw new errors.InvalidTarget();
+  }
+  return { scope: '', audience: resource };
+}
+
 function accessTokenLife(ctx) {
   const life = config.ttl?.AccessToken ?? 3600;
   return ctx.oidc.params.grant_type === 'refresh_token' ? config.refreshedTTL ?? life : life;
@@ -134,7 +164,7 @@ async function findAccount(ctx, sub) {
 async function interact(req, res, step) {
   const interaction = await provider.interactionDetails(req, res);
   if (req.method === 'GET') {
-    const show = interaction.prompt.name === 'login' ? loginPage : consentPage;
+    const show = interaction.prompt.name === 'consent' ? consentPage : loginPage;
     show(res, interaction);
     return;
   }
@@ -154,7 +184,8 @@ async function login(req, res, interaction) {
     loginPage(res, interaction, 'No such login and password.');
     return;
   }
-  await provider.interactionFinished(req, res, { login: { accountId: user.claims.sub } });
+  const { prompt } = interaction; // create or login
+  await provider.interactionFinished(req, res, { [prompt.name]: {}, login: { accountId: user.claims.sub } });
 }
 
 async function consent(req, res, interaction) {
@@ -179,8 +210,8 @@ async function body(req) {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-function loginPage(res, { uid, params }, fault = '') {
-  page(res, fault ? 401 : 200, 'Log in', `
+function loginPage(res, { uid, params, prompt }, fault = '') {
+  page(res, fault ? 401 : 200, prompt.name === 'create' ? 'Register' : 'Log in', `
     <p>${escape(fault)}</p>
     <form id="login" method="post" action="/interaction/${uid}/login">
       <label>Login <input name="login" autocomplete="username" required value="${escape(params.login_hint ?? '')}"></label>

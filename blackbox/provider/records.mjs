@@ -44,7 +44,7 @@ export class Records {
       this.#byGrant.set(payload.grantId, (this.#byGrant.get(payload.grantId) ?? new Set()).add(id));
     }
     if (this.#model === 'AccessToken') {
-      watch.tokens[sha256(id)] = { sub: payload.accountId, exp: payload.exp };
+      watch.tokens[sha256(id)] = { sub: payload.accountId, exp: payload.exp, aud: payload.aud ?? '' };
     }
   }
 

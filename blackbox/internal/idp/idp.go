@@ -32,7 +32,11 @@ type Config struct {
 	TTL                map[string]int `json:"ttl,omitempty"`          // seconds, by oidc-provider's name of the token
 	RefreshedTTL       int            `json:"refreshedTTL,omitempty"` // seconds; if zero, TTL's
 	DPoPNonces         bool           `json:"dpopNonces"`
-	Watched            bool           `json:"watched,omitempty"` // record figures for Watch
+	RequirePushed      bool           `json:"requirePushed,omitempty"`
+	RequestObjects     bool           `json:"requestObjects,omitempty"`
+	Resources          []string       `json:"resources,omitempty"`
+	Register           bool           `json:"register,omitempty"` // prompt=create
+	Watched            bool           `json:"watched,omitempty"`  // record figures for Watch
 }
 
 // TLS names the files of a certificate and its key.
@@ -134,9 +138,10 @@ type Watch struct {
 
 // Token is an access token that was issued at some time. Times are in seconds since 1970.
 type Token struct {
-	Subject string  `json:"sub"`
-	Expires float64 `json:"exp"`
-	Revoked float64 `json:"revoked"` // zero: not revoked
+	Subject  string  `json:"sub"`
+	Expires  float64 `json:"exp"`
+	Revoked  float64 `json:"revoked"` // zero: not revoked
+	Audience string  `json:"aud"`     // the resource that it is for; empty: userinfo
 }
 
 // Watch returns what the provider has recorded so far.
