@@ -114,7 +114,7 @@
 //	a login finished in another browser (login CSRF) attempt                 C029 C047 C048
 //	one provider's code redeemed at another (mix-up) op/response.go          C031 C032
 //	parameters that two readers read differently     op, claims              C033-C037 C069
-//	responses replaced or stolen in the browser      response.go, op         C038-C043
+//	requests and responses changed in the browser    response.go, op         C038-C043 C096-C100
 //	a forged, foreign or old ID Token                op/idtoken.go           C058-C070
 //	keys from elsewhere, key floods, junk keys       op/keys.go              C008-C013 F05-F07
 //	userinfo of somebody else                        op/userinfo.go          C074-C079
