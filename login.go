@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
@@ -47,7 +48,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		g.showChoice(w, r, returnTo)
 		return
 	}
-	a, err := g.newAttempt(r, up, step)
+	a, err := g.newAttempt(r, query, up, step)
 	if err != nil {
 		g.fail(w, r, up, providerFailure(err))
 		return
@@ -69,13 +70,13 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 
 // newAttempt returns a login that asks for what the guard, the application and the link want.
 func (g *Gate) newAttempt(
-	r *http.Request, up *upstream, step attempt.Step,
+	r *http.Request, query url.Values, up *upstream, step attempt.Step,
 ) (attempt.Attempt, error) {
 	var own LoginOptions
 	if g.config.LoginOptions != nil {
 		own = g.config.LoginOptions(r)
 	}
-	o, err := up.client.Options(r.URL.Query(), op.LoginOptions(own))
+	o, err := up.client.Options(query, op.LoginOptions(own))
 	return attempt.Attempt{
 		Step:   step.Also(attempt.Step{MaxAge: o.Fresh(), ACR: o.ACRValues}),
 		Silent: up.client.IsSilent(o), Options: o.Encode(), IDTokenHint: o.IDTokenHint,

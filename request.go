@@ -55,17 +55,15 @@ type LoginOptions struct {
 	// After "login", which sends max_age=0 too, "auth_time" of the ID Token must be of this login.
 	Prompt string
 
-	MaxAge      time.Duration     // since the login at the provider, which "auth_time" must confirm
-	ACRValues   []string          // classes of login, the preferred first; "acr" must be one of them
-	LoginHint   string            // who logs in, such as an e-mail address
-	IDTokenHint string            // an ID Token of who should log in
-	UILocales   []string          // languages such as "de-CH", the preferred first
-	Display     string            // "page", "popup", "touch" or "wap"
-	Claims      string            // the claims parameter, a JSON object (OpenID Connect Core, 5.5)
-	Params      map[string]string // others, as in RequestOptions
-
-	// AuthorizationDetails are a JSON array (RFC 9396). [Login] has those that are granted.
-	AuthorizationDetails string
+	MaxAge               time.Duration     // since the login at the provider; "auth_time" must confirm it
+	ACRValues            []string          // the preferred first; "acr" must be one of them
+	LoginHint            string            // who logs in, such as an e-mail address
+	IDTokenHint          string            // an ID Token of who should log in
+	UILocales            []string          // languages such as "de-CH", the preferred first
+	Display              string            // "page", "popup", "touch" or "wap"
+	Claims               string            // the claims parameter, a JSON object
+	AuthorizationDetails string            // a JSON array (RFC 9396); [Login] has what is granted
+	Params               map[string]string // others, as in RequestOptions
 }
 
 // PushedMode says whether authorization requests are pushed (RFC 9126).

@@ -23,17 +23,16 @@ import (
 // LoginOptions are parameters of an authorization request that the application chooses (OpenID
 // Connect Core, 3.1.2.1), for every login or for one. Zero fields send nothing.
 type LoginOptions struct {
-	Prompt      string            `json:"p,omitempty"`
-	MaxAge      time.Duration     `json:"-"` // sent as AuthorizationRequest.MaxAge
-	ACRValues   []string          `json:"-"` // sent as AuthorizationRequest.ACRValues
-	LoginHint   string            `json:"h,omitempty"`
-	IDTokenHint string            `json:"-"` // sent as AuthorizationRequest.IDTokenHint
-	UILocales   []string          `json:"l,omitempty"`
-	Display     string            `json:"d,omitempty"`
-	Claims      string            `json:"c,omitempty"`
-	Params      map[string]string `json:"m,omitempty"`
-
-	AuthorizationDetails string `json:"a,omitempty"`
+	Prompt               string            `json:"p,omitempty"`
+	MaxAge               time.Duration     `json:"-"` // sent as AuthorizationRequest.MaxAge
+	ACRValues            []string          `json:"-"` // sent as AuthorizationRequest.ACRValues
+	LoginHint            string            `json:"h,omitempty"`
+	IDTokenHint          string            `json:"-"` // sent as AuthorizationRequest.IDTokenHint
+	UILocales            []string          `json:"l,omitempty"`
+	Display              string            `json:"d,omitempty"`
+	Claims               string            `json:"c,omitempty"`
+	AuthorizationDetails string            `json:"a,omitempty"`
+	Params               map[string]string `json:"m,omitempty"`
 }
 
 // promptCreate asks the provider to register a new user (Initiating User Registration via OpenID
@@ -156,11 +155,18 @@ func (c *Client) IsSilent(o LoginOptions) bool {
 
 // Encode returns what AuthorizationRequest.Options takes: nil for those that send nothing.
 func (o LoginOptions) Encode() json.RawMessage {
-	text, err := json.Marshal(o)
-	if err != nil || string(text) == "{}" {
+	if o.sendsNothing() {
 		return nil
 	}
+	text, _ := json.Marshal(o) // strings only: cannot fail
 	return text
+}
+
+// sendsNothing reports whether the options have no parameter of their own. So an ordinary login
+// spends no time on them.
+func (o *LoginOptions) sendsNothing() bool {
+	return o.Prompt == "" && o.LoginHint == "" && len(o.UILocales) == 0 && o.Display == "" &&
+		o.Claims == "" && o.AuthorizationDetails == "" && len(o.Params) == 0
 }
 
 // params returns the parameters that the options send.
@@ -213,6 +219,9 @@ func (o *LoginOptions) fault() (field, text string) {
 		return "Claims", "is not one JSON object (OpenID Connect Core, section 5.5)"
 	case o.AuthorizationDetails != "" && !areDetails(o.AuthorizationDetails):
 		return "AuthorizationDetails", "is not a JSON array of objects with a type (RFC 9396, section 2)"
+	}
+	if o.sendsNothing() {
+		return "", ""
 	}
 	for name, value := range o.params() {
 		switch {

@@ -86,7 +86,7 @@ func TestOptions(t *testing.T) {
 		{"C024 the application's win over the link's", op.LoginOptions{LoginHint: "joe"}, "login_hint=jane", links, url.Values{"login_hint": {"joe"}}},
 		{"C024 a parameter twice in a link", op.LoginOptions{}, "login_hint=a&login_hint=b&display=page", links, url.Values{"display": {"page"}}},
 		{"C024 a long parameter in a link", op.LoginOptions{}, "login_hint=" + strings.Repeat("a", 257), links, url.Values{}},
-		{"C024 a line break in a link", op.LoginOptions{}, "login_hint=a%0d%0ab", links, url.Values{}},
+		{"C024 a line break in a link", op.LoginOptions{}, "login_hint=a%0d%0ab&display=page", links, url.Values{"display": {"page"}}},
 		{"C024 no text in a link", op.LoginOptions{}, "login_hint=%ff", links, url.Values{}},
 		{"C024 prompt=none in a link", op.LoginOptions{}, "prompt=none", links, url.Values{}},
 		{"C024 a list that is none in a link", op.LoginOptions{}, "acr_values=%C3%A4", links, url.Values{}},
