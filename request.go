@@ -28,10 +28,9 @@ type RequestOptions struct {
 	// the last there is no access token and no userinfo. If empty, "code".
 	ResponseType string
 
-	// ResponseMode is how the answer passes through the browser: "query", "form_post", "fragment",
-	// or one of them with ".jwt" at its end, which has the provider sign the answer (JARM). It is sent
-	// only if it is set. If empty, it is the default of ResponseType: "query" for "code", otherwise
-	// "fragment". A fragment needs JavaScript in the browser; "form_post" does not.
+	// ResponseMode is how the answer passes through the browser: "query", "form_post", "fragment" (it
+	// needs JavaScript), or one of them with ".jwt" at its end: the provider signs the answer (JARM).
+	// If empty, none is sent, and the default is "query" for "code", otherwise "fragment".
 	ResponseMode string
 
 	// PromptLogin adds prompt=login to requests with a max_age ([MaxAge]), for a provider that ignores
@@ -55,7 +54,7 @@ type LoginOptions struct {
 	// After "login", which sends max_age=0 too, "auth_time" of the ID Token must be of this login.
 	Prompt string
 
-	MaxAge               time.Duration     // since the login at the provider; "auth_time" must confirm it
+	MaxAge               time.Duration     // since the last login; "auth_time" must confirm it
 	ACRValues            []string          // the preferred first; "acr" must be one of them
 	LoginHint            string            // who logs in, such as an e-mail address
 	IDTokenHint          string            // an ID Token of who should log in
@@ -69,16 +68,15 @@ type LoginOptions struct {
 // PushedMode says whether authorization requests are pushed (RFC 9126).
 type PushedMode int
 
+// ObjectMode says whether authorization requests are signed objects (RFC 9101).
+type ObjectMode int
+
+// The modes of pushed requests and of request objects.
 const (
 	PushedIfAnnounced = PushedMode(op.PushedIfAnnounced) // where the provider's metadata says so
 	PushedRequired    = PushedMode(op.PushedRequired)    // or there is no login
 	PushedOff         = PushedMode(op.PushedOff)
-)
 
-// ObjectMode says whether authorization requests are signed objects (RFC 9101).
-type ObjectMode int
-
-const (
 	ObjectOff       = ObjectMode(op.ObjectOff)
 	ObjectSigned    = ObjectMode(op.ObjectSigned)
 	ObjectEncrypted = ObjectMode(op.ObjectEncrypted) // signed, then encrypted for the provider
