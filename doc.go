@@ -57,6 +57,7 @@
 //
 //	login.go        the login route: choose a provider, send the browser there
 //	returnpath.go   where the browser goes afterwards
+//	initiate.go     logins that another site begins
 //	response.go     the authorization response, by whatever way it comes
 //	callback.go     whose response is this, finish, ask the application, sign in
 //	hook.go         Login: what OnLogin sees and may change
@@ -104,37 +105,5 @@
 //   - config.go and page.go: Config.ErrorPage has a Page as its parameter, and page.go calls it.
 //   - visit.go and values.go: a visit holds the values of its request.
 //
-// # Threats
-//
-// What is defended against, in which file, and by which rules it is shown. The paths attempt,
-// browser, op, session, claims and seal are below internal. docs/rules.md explains the rules. The
-// subtests that show a rule carry its number: go test -v -run '/C031' ./... finds them.
-//
-//	a code or state stolen, guessed or sent again    attempt, callback.go    C019-C023 C029 C030 F28
-//	a login finished in another browser (login CSRF) attempt                 C029 C047 C048
-//	one provider's code redeemed at another (mix-up) op/response.go          C031 C032
-//	parameters that two readers read differently     op, claims              C033-C037 C069
-//	requests and responses changed in the browser    response.go, op         C038-C043 C096-C100
-//	a forged, foreign or old ID Token                op/idtoken.go           C058-C070
-//	keys from elsewhere, key floods, junk keys       op/keys.go              C008-C013 F05-F07
-//	userinfo of somebody else                        op/userinfo.go          C074-C079
-//	a provider that is slow, huge or down            op/transport.go         C015 C052 F01-F11
-//	metadata that weakens while the service runs     op/metadata.go          C001-C007 F13
-//	redirects off the site                           returnpath.go           its corpus
-//	session fixation                                 callback.go             C046 C109
-//	a copy of the store; swapped or damaged records  session, seal           C102 C103 F22
-//	sessions that do not end                         session/record.go       C105 C106
-//	streams that go on after a logout                session/watch.go        C107
-//	a logout that a slow request undoes              session                 C107 C108
-//	cookies tossed by neighbours, set by scripts     browser, cookie.go      C101 C104 F23 F24
-//	sessions that vanish, and redirects in a circle  attempt                 F20 F25
-//	floods of abandoned logins                       attempt                 C022 F26 F27
-//	requests that talk their way past a guard        require.go              C110-C112
-//	pages that a cache shares between visitors       visit.go, require.go    C115
-//	logout by another site                           logout.go               C116-C119
-//	forged, repeated and late logout tokens          backchannel.go, session C120-C129
-//	a refresh token spent twice or lost              session/refresh.go      C080-C087 F30-F32
-//	groups taken away, sessions nobody can end       session/reread.go       C113 C114
-//	a store that fails for a moment                  session, require.go     F15-F19
-//	secrets in logs, pages and errors                event.go, page.go       C016 C055 F45
+// docs/architecture.md shows the way of a login, and what is defended against where.
 package oidcgate

@@ -42,6 +42,8 @@ type upstream struct {
 
 	clientID string
 	hasKeys  bool // the client has keys of its own
+
+	thirdParty bool // others may begin its logins
 }
 
 // provider returns the provider of that name, or nil.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/op"
@@ -66,7 +67,7 @@ func warn(compiled *config, given Config) {
 func newUpstream(g *Gate, p Provider) *upstream {
 	up := &upstream{
 		name: p.Name, issuer: p.Issuer, clientID: p.ClientID,
-		hasKeys: p.ClientKeys.compiled() != nil,
+		hasKeys: p.ClientKeys.compiled() != nil, thirdParty: p.Request.ThirdParty,
 	}
 	if u, err := url.Parse(p.Issuer); err == nil { // checked by compile
 		up.origin = weburl.Origin(u)
@@ -91,6 +92,9 @@ func (g *Gate) ownRoutes() map[string]http.HandlerFunc {
 		g.config.at.Prefix + "/login":       g.login,
 		g.config.at.Prefix + "/logout":      g.logout,
 		g.config.at.Prefix + "/logout/done": g.logoutDone,
+	}
+	if slices.ContainsFunc(g.providers, func(up *upstream) bool { return up.thirdParty }) {
+		routes[g.config.at.Prefix+"/initiate"] = g.initiate
 	}
 	for _, up := range g.providers {
 		of := func(route string, serve func(http.ResponseWriter, *http.Request, *upstream)) {

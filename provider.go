@@ -1,7 +1,6 @@
 package oidcgate
 
 import (
-	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -39,6 +38,9 @@ type Provider struct {
 	// name; its callback is /auth/callback.
 	Name string
 
+	// Profile turns on a set of rules together. What contradicts them is an error of [New].
+	Profile Profile
+
 	// The defaults of the following fields fit most providers.
 
 	Endpoints    Endpoints      // replace those in the discovery document
@@ -47,6 +49,19 @@ type Provider struct {
 	TokenRequest TokenRequest   // for requests that authenticate the client
 	Verification Verification   // of what the provider signs
 }
+
+// Profile is a set of rules that a provider demands of its clients. It sets the fields that are
+// left zero, and refuses what contradicts it.
+type Profile int
+
+// The profiles. FAPI 2.0 demands [PrivateKeyJWT], [ClientAssertion] or a certificate, tokens that
+// are bound by [DPoP] or [MutualTLS], pushed requests, "iss" in every response, discovery, the
+// algorithms PS256, ES256 and EdDSA, and https.
+const (
+	NoProfile           = Profile(op.NoProfile)
+	FAPI2Security       = Profile(op.FAPI2Security)       // FAPI 2.0 Security Profile
+	FAPI2MessageSigning = Profile(op.FAPI2MessageSigning) // and signed requests and responses
+)
 
 // Endpoints are addresses of a provider. Each one that is set replaces the discovered one. If all
 // that are needed are set, nothing is discovered (OpenID Connect Discovery, section 3).
@@ -165,9 +180,6 @@ func providerLabel(p Provider, i, of int) string {
 }
 
 func (p *Provider) compile(f *check.List, c *Config) {
-	p.Scopes = op.Scopes(p.Scopes)
-	p.Request.ResponseType = cmp.Or(p.Request.ResponseType, op.TypeCode)
-	p.Verification.SigningAlgs = op.SigningAlgs(p.Verification.SigningAlgs)
 	p.Auth.check(f)
 	f.Duration("Endpoints.MaxAge", &p.Endpoints.MaxAge, time.Hour)
 	f.Duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
@@ -190,7 +202,8 @@ func (p *Provider) client(c *config, notify func(op.Notice)) *op.Client {
 // opConfig returns what internal/op has to know of p alone.
 func (p *Provider) opConfig() op.Config {
 	e, r, v, t := p.Endpoints, p.Request, p.Verification, p.TokenRequest
-	return op.Config{
+	cfg := op.Config{
+		Profile: op.Profile(p.Profile), ThirdParty: r.ThirdParty,
 		Issuer: p.Issuer, ClientID: p.ClientID,
 		Auth: p.Auth.compiled(), ClientKeys: p.ClientKeys.compiled(),
 		DPoP: t.Binding.dpop, Certificate: t.Binding.certificate,
@@ -203,10 +216,12 @@ func (p *Provider) opConfig() op.Config {
 		Login: op.LoginOptions(r.Login), LinkParams: r.LinkParams, Resources: r.Resources,
 		ResponseType: r.ResponseType, ResponseMode: r.ResponseMode,
 		Pushed: op.PushedMode(r.Pushed), Object: op.ObjectMode(r.Object),
-		SigningAlgs: v.SigningAlgs, TrustedAudiences: slices.Clone(v.TrustedAudiences),
+		SigningAlgs: slices.Clone(v.SigningAlgs), TrustedAudiences: slices.Clone(v.TrustedAudiences),
 		ErrorsWithoutIss: v.ErrorsWithoutIss,
 		LogoutTypeJWT:    v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
 		DiscoveryRefresh: e.MaxAge, JWKSRefresh: v.KeysMaxAge,
 	}
+	cfg.Complete()
+	return cfg
 }

@@ -19,6 +19,11 @@ type RequestOptions struct {
 	// can make one. Each counts once, with up to 256 bytes. Always allowed is prompt=create.
 	LinkParams []string
 
+	// ThirdParty lets other sites begin logins at /auth/initiate, such as the provider's portal
+	// (OpenID Connect Core, section 4): register that address as initiate_login_uri. They name a page
+	// of this site and a login_hint. A visitor who is signed in stays so.
+	ThirdParty bool
+
 	// Resources are the services that access tokens are for, as absolute URIs (RFC 8707). They are
 	// sent with the login, with its code and with every refresh.
 	Resources []string

@@ -75,6 +75,8 @@ func (o *options) all() []*option {
 		{env: "OIDC_ASSERTION_AUDIENCE", usage: "audience of client assertions; the issuer if not set", set: text(&p.TokenRequest.AssertionAudience)},
 		{env: "OIDC_TOKEN_JSON", usage: "true: send token requests as JSON", set: boolean(&p.TokenRequest.JSON)},
 		{env: "OIDC_RAW_BASIC", usage: "true: do not encode id and secret in the Basic header", set: boolean(&p.TokenRequest.RawBasic)},
+		{env: "OIDC_PROFILE", usage: "rules that the provider demands: fapi2-security or fapi2-message-signing", set: profile(&p.Profile)},
+		{env: "OIDC_THIRD_PARTY", usage: "true: other sites may begin logins at /auth/initiate", set: boolean(&p.Request.ThirdParty)},
 		{env: "OIDC_NAME", usage: "name of the provider; it is the last segment of the callback's path", set: text(&p.Name)},
 		{env: "OIDC_SCOPES", usage: "scopes besides openid, separated by spaces or commas", set: list(&p.Scopes)},
 		{env: "OIDC_AUTH_PARAMS", usage: "additional parameters of the authorization request, such as \"prompt=consent&ui_locales=de\"", set: params(&p.Request.Params)},
@@ -396,6 +398,20 @@ func domain(p *string) func(string) error {
 			return fmt.Errorf("%q is not a domain; write one such as example.com", s)
 		}
 		*p = s
+		return nil
+	}
+}
+
+func profile(p *oidcgate.Profile) func(string) error {
+	return func(value string) error {
+		switch value {
+		case "fapi2-security":
+			*p = oidcgate.FAPI2Security
+		case "fapi2-message-signing":
+			*p = oidcgate.FAPI2MessageSigning
+		default:
+			return fmt.Errorf("%q is no profile; use fapi2-security or fapi2-message-signing", value)
+		}
 		return nil
 	}
 }

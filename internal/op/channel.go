@@ -55,11 +55,13 @@ func (cfg *Config) checkResponse(f *check.List) {
 }
 
 // Channel returns the way that responses take.
-func (c *Client) Channel() Channel {
-	if channel, ok := responseModes[c.cfg.ResponseMode]; ok {
+func (c *Client) Channel() Channel { return c.cfg.responseChannel() }
+
+func (cfg *Config) responseChannel() Channel {
+	if channel, ok := responseModes[cfg.ResponseMode]; ok {
 		return channel
 	}
-	if c.cfg.wantsIDToken() { // "jwt" and no mode at all stand for the default of the type
+	if cfg.wantsIDToken() { // "jwt" and no mode at all stand for the default of the type
 		return Fragment
 	}
 	return Query

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -22,13 +23,17 @@ func Scopes(more []string) []string {
 	return scopes
 }
 
-// SigningAlgs returns a copy of algs or, if there are none, RS256: the default of OpenID Connect
-// Dynamic Client Registration, 2.
-func SigningAlgs(algs []string) []string {
-	if len(algs) == 0 {
-		return []string{"RS256"}
+// Complete fills in the defaults, those of the profile among them.
+func (cfg *Config) Complete() {
+	cfg.Scopes = Scopes(cfg.Scopes)
+	cfg.ResponseType = cmp.Or(cfg.ResponseType, TypeCode)
+	cfg.applyProfile()
+	if len(cfg.SigningAlgs) == 0 { // OpenID Connect Dynamic Client Registration, 2
+		cfg.SigningAlgs = []string{"RS256"}
 	}
-	return slices.Clone(algs)
+	if cfg.ThirdParty {
+		cfg.LinkParams = append(slices.Clone(cfg.LinkParams), "login_hint")
+	}
 }
 
 // Faults returns all that is wrong with a configuration.
@@ -47,6 +52,7 @@ func (cfg *Config) Faults() check.List {
 	f.URL("Endpoints.PushedAuthorization", e.PushedAuthorization, cfg.AllowHTTP)
 	cfg.checkClientKeys(&f)
 	cfg.checkAuth(&f)
+	cfg.checkProfile(&f)
 	cfg.checkRequest(&f)
 	cfg.checkVerification(&f)
 	return f

@@ -22,6 +22,9 @@ type Config struct {
 	ClientKeys func(context.Context) ([]ClientKey, error)
 	FixedKeys  bool // they never change, and Faults checks them
 
+	Profile    Profile // rules for all of the following
+	ThirdParty bool    // others may begin logins
+
 	DPoP bool // tokens are bound to a key of their session
 
 	// Certificate returns the certificate to which tokens are bound. It may be nil.

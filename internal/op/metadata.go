@@ -109,5 +109,8 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 	if m.Endpoints, err = chooseEndpoints(discovered, cfg); err != nil {
 		return nil, err
 	}
-	return m, m.checkPushed(cfg.Pushed)
+	if err := m.checkPushed(cfg.Pushed); err != nil {
+		return nil, err
+	}
+	return m, m.checkProfile(cfg)
 }

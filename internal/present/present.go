@@ -1,0 +1,93 @@
+// Package present sends requests that present a visitor's access token.
+package present
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/oidcgate/oidcgate/internal/weburl"
+)
+
+// Transport adds the visitor's token to requests. It asks for the token with the context of the
+// visitor's request and does not keep it. A client that is kept by mistake therefore sends neither
+// an old token nor that of another visitor. Every field is needed.
+type Transport struct {
+	Context   context.Context // of the visitor's request
+	Origins   []string        // that get the token
+	AllowHTTP bool            // also off this machine
+
+	// Send asks for the token, as long as ctx lasts, and sends the request with it.
+	Send func(ctx context.Context, r *http.Request) (*http.Response, error)
+}
+
+// Origins returns the origins of addresses. Those that have none get no token.
+func Origins(addresses []string) []string {
+	var origins []string
+	for _, address := range addresses {
+		if u, err := url.Parse(address); err == nil {
+			origins = append(origins, weburl.Origin(u))
+		}
+	}
+	return origins
+}
+
+// Format keeps the visitor's context out of logs.
+func (t *Transport) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "oidcgate.Client") }
+
+// RoundTrip implements [http.RoundTripper]. It waits for a token no longer than r may take.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	known := t.knows(r)
+	if !known && r.Response != nil { // a redirect led here
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	if err := t.check(r, known); err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(t.Context)
+	defer cancel()
+	defer context.AfterFunc(r.Context(), cancel)()
+	resp, err := t.Send(ctx, r)
+	if err != nil {
+		closeBody(r) // closing it twice does no harm
+	}
+	return resp, err
+}
+
+// knows reports whether r, and every request whose redirect led to it, is for one of the origins.
+func (t *Transport) knows(r *http.Request) bool {
+	for at := r; ; at = at.Response.Request {
+		if !slices.Contains(t.Origins, weburl.Origin(at.URL)) {
+			return false
+		}
+		if at.Response == nil || at.Response.Request == nil {
+			return true
+		}
+	}
+}
+
+// check returns why no token is sent with r, or nil.
+func (t *Transport) check(r *http.Request, known bool) error {
+	insecure := r.URL.Scheme != "https" && !weburl.IsLoopback(r.URL.Hostname())
+	switch {
+	case !known:
+		return fmt.Errorf("oidcgate: no access token is sent to %s; the origins that Client was given "+
+			"are %q", weburl.Origin(r.URL), strings.Join(t.Origins, " "))
+	case insecure && !t.AllowHTTP:
+		return fmt.Errorf("oidcgate: no access token is sent to %s over %s; use https",
+			r.URL.Host, r.URL.Scheme)
+	}
+	return nil
+}
+
+// closeBody does what a RoundTripper must do with a request that it does not send.
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+}
