@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"net/http"
 	"net/url"
@@ -77,36 +78,46 @@ func (c *Client) Options(query url.Values, own LoginOptions) (LoginOptions, erro
 			Hint: "mend the function Config.LoginOptions", Err: fmt.Errorf("%s %s", field, text),
 		}
 	}
-	link := fromLink(c.LinkValues(query))
+	link := fromLink(c.linkValues(query))
 	if field, _ := link.fault(); field != "" {
 		link = LoginOptions{} // somebody tries something
 	}
 	return own.or(link).or(c.cfg.Login), nil
 }
 
-// LinkValues returns those parameters of a link to the login that count: prompt=create, which is a
-// link to register, and those that the configuration names. Each stands there once, is short and
-// has no control characters; otherwise it is left out.
+// LinkValues returns those parameters of a link to the login that count.
 func (c *Client) LinkValues(query url.Values) url.Values {
 	values := url.Values{}
-	if v := query["prompt"]; len(v) == 1 && v[0] == promptCreate {
-		values["prompt"] = v
-	}
-	for _, name := range c.cfg.LinkParams {
-		v := query[name]
-		if len(v) == 1 && v[0] != "" && len(v[0]) <= maxLinkValue && isPlain(v[0]) {
-			values[name] = v
-		}
+	for name, value := range c.linkValues(query) {
+		values.Set(name, value)
 	}
 	return values
 }
 
+// linkValues are those parameters of a link to the login that count: prompt=create, which is a link
+// to register, and those that the configuration names. Each stands there once, is short and has no
+// control characters; otherwise it is left out.
+func (c *Client) linkValues(query url.Values) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		if v := query["prompt"]; len(v) == 1 && v[0] == promptCreate && !yield("prompt", v[0]) {
+			return
+		}
+		for _, name := range c.cfg.LinkParams {
+			v := query[name]
+			good := len(v) == 1 && v[0] != "" && len(v[0]) <= maxLinkValue && isPlain(v[0])
+			if good && !yield(name, v[0]) {
+				return
+			}
+		}
+	}
+}
+
 // fromLink returns the options for the parameters of a link. prompt=none is left out, because only
 // the application knows whether a login may fail for want of a page.
-func fromLink(values url.Values) LoginOptions {
+func fromLink(values iter.Seq2[string, string]) LoginOptions {
 	var o LoginOptions
-	for name := range values {
-		switch value := values.Get(name); name {
+	for name, value := range values {
+		switch name {
 		case "prompt":
 			if !slices.Contains(strings.Fields(value), "none") {
 				o.Prompt = value
@@ -135,12 +146,12 @@ func fromLink(values url.Values) LoginOptions {
 
 // Fresh returns how long ago the user may have logged in at the provider, or nil. With prompt=login
 // that is not at all: max_age=0 is sent with it, so that the ID Token has an auth_time to check.
-func (o *LoginOptions) Fresh() *time.Duration {
+func (o LoginOptions) Fresh() *time.Duration {
 	switch {
 	case slices.Contains(strings.Fields(o.Prompt), "login"):
 		return new(time.Duration)
 	case o.MaxAge > 0:
-		return &o.MaxAge
+		return new(o.MaxAge)
 	}
 	return nil
 }
@@ -225,6 +236,8 @@ func (o *LoginOptions) fault() (field, text string) {
 	}
 	for name, value := range o.params() {
 		switch {
+		case name == "":
+			return "Params", "has a parameter without a name"
 		case len(value) > maxOption || !isPlain(value) && name != "claims" && !isDetails(name):
 			return "Params", strconv.Quote(name) + " is too long or has control characters"
 		case o.Params[name] != "" && (IsRequestParameter(name) || name == "prompt"):

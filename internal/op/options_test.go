@@ -134,6 +134,7 @@ func TestOptionsAreRefused(t *testing.T) {
 		{"C024 details that break out", "AuthorizationDetails", op.LoginOptions{AuthorizationDetails: `[{"type":"a"}],"x":[]`}},
 		{"C024 a login hint with a line break", "Params", op.LoginOptions{LoginHint: "a\r\nb"}},
 		{"C024 a long parameter", "Params", op.LoginOptions{Params: map[string]string{"x": strings.Repeat("a", 9000)}}},
+		{"C024 a parameter without a name", "Params", op.LoginOptions{Params: map[string]string{"": "x"}}},
 		{"C024 a parameter of the protocol", "Params", op.LoginOptions{Params: map[string]string{"Redirect_URI": "https://evil.example"}}},
 		{"C024 a parameter with a field", "Params", op.LoginOptions{Params: map[string]string{"claims": "{}"}}},
 		{"C024 the prompt", "Params", op.LoginOptions{Params: map[string]string{"prompt": "none"}}},
@@ -294,4 +295,38 @@ func TestPlainAddress(t *testing.T) {
 	if got != want {
 		t.Errorf("C024 a plain login goes to\n%s, want\n%s", got, want)
 	}
+}
+
+// FuzzLink is about links that anybody makes: the request keeps the parameters of the protocol, and
+// has each parameter once.
+func FuzzLink(f *testing.F) {
+	f.Add("login_hint=a&login_hint=b&prompt=none&state=x&redirect_uri=https://evil.example")
+	f.Add("max_age=1e9&acr_values=%00&ui_locales=a++b&prompt=create&prompt=login")
+	f.Add("display=%ff&kc_idp_hint=a%0d%0ab&scope=admin&request_uri=u")
+	c := newOP().client(func(cfg *op.Config) {
+		cfg.LinkParams = []string{"login_hint", "ui_locales", "display", "prompt", "max_age", "acr_values", "kc_idp_hint"}
+	})
+	f.Fuzz(func(t *testing.T, link string) {
+		values, _ := url.ParseQuery(link)
+		options, err := c.Options(values, op.LoginOptions{})
+		if err != nil {
+			t.Fatalf("a link fails a login: %v", err)
+		}
+		r := aLogin()
+		r.Options, r.MaxAge, r.ACRValues = options.Encode(), options.Fresh(), options.ACRValues
+		address, err := c.AuthorizationURL(t.Context(), r)
+		if err != nil {
+			t.Fatalf("a link fails a login: %v", err)
+		}
+		for name, got := range query(t, address) {
+			own := map[string]string{
+				"state": "hush-state", "client_id": clientID, "scope": "openid email", "response_type": "code",
+				"redirect_uri": "https://app.example/auth/callback", "nonce": nonce, "code_challenge_method": "S256",
+			}
+			want, ours := own[name]
+			if len(got) != 1 || ours && got[0] != want || name == "request_uri" || name == "prompt" && got[0] == "none" {
+				t.Errorf("C024 %s is %q", name, got)
+			}
+		}
+	})
 }
