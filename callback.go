@@ -51,7 +51,7 @@ func (c *callbackRequest) answer() *LoginError {
 	if c.visit.err != nil {
 		return storeFailure(c.visit.err) // whose session this login would replace is not known
 	}
-	response, err := c.up.client.ReadResponse(form)
+	response, err := c.up.client.ReadResponse(c.r.Context(), form)
 	if err != nil {
 		return providerFailure(err)
 	}

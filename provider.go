@@ -117,6 +117,16 @@ type Verification struct {
 	// (userinfo_signed_response_alg). The gate then refuses an unsigned one.
 	SignedUserinfo bool
 
+	// EncryptedIDTokens says that this client is registered for encrypted ID Tokens
+	// (id_token_encrypted_response_alg). ID Tokens and logout tokens that are signed only are then
+	// refused (OpenID Connect Core, section 3.1.3.7). If false, both are accepted. A key of ClientKeys
+	// decrypts.
+	EncryptedIDTokens bool
+
+	// EncryptedUserinfo says the same of userinfo answers (userinfo_encrypted_response_alg), and
+	// EncryptedResponses of signed responses (JARM, section 3: authorization_encrypted_response_alg).
+	EncryptedUserinfo, EncryptedResponses bool
+
 	// LogoutTypeJWT accepts logout tokens whose header has the "typ" JWT. If false, "typ" must be
 	// logout+jwt or missing (OpenID Connect Back-Channel Logout, section 2.4).
 	LogoutTypeJWT bool
@@ -220,7 +230,9 @@ func (p *Provider) opConfig() op.Config {
 		ErrorsWithoutIss: v.ErrorsWithoutIss,
 		LogoutTypeJWT:    v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
-		DiscoveryRefresh: e.MaxAge, JWKSRefresh: v.KeysMaxAge,
+		IDTokenEncrypted: v.EncryptedIDTokens, UserinfoEncrypted: v.EncryptedUserinfo,
+		ResponseEncrypted: v.EncryptedResponses,
+		DiscoveryRefresh:  e.MaxAge, JWKSRefresh: v.KeysMaxAge,
 	}
 	cfg.Complete()
 	return cfg

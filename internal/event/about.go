@@ -486,6 +486,17 @@ var Reasons = []Group{
 			Do:    "Ask the provider's operator.",
 		},
 		{
+			Name:  string(ReasonNotEncrypted),
+			Means: "The token is not encrypted, as Verification says that it is.",
+			Do:    "Register the client for encrypted tokens, or unset the field that the log names.",
+		},
+		{
+			Name:  string(ReasonDecryption),
+			Means: "No key of the client decrypts the token.",
+			Do: "Check that the provider has the client's current keys. While keys are replaced, keep " +
+				"the old one until the provider has fetched the new one.",
+		},
+		{
 			Name:  string(ReasonSignature),
 			Means: "No key of the provider made the signature.",
 			Do:    "Check that issuer and jwks_uri belong to the same provider.",
@@ -701,9 +712,10 @@ var Reasons = []Group{
 			Do:    "Ask the provider's operator.",
 		},
 		{
-			Name:  string(ReasonBusy),
-			Means: "Too many logout tokens came at the same time. The provider is asked to try again.",
-			Do:    "Nothing, unless it continues: then somebody sends invalid tokens.",
+			Name: string(ReasonBusy),
+			Means: "Too many logout tokens, or too many encrypted responses, came at the same time. " +
+				"The sender is asked to try again.",
+			Do: "Nothing, unless it continues: then somebody sends invalid tokens.",
 		},
 	}},
 	{"Logouts in a frame that were ignored", []About{

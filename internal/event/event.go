@@ -117,6 +117,8 @@ const (
 
 	// The ID Token, and the logout token.
 	ReasonIDTokenMalformed Reason = "id_token_malformed"
+	ReasonNotEncrypted     Reason = "not_encrypted"
+	ReasonDecryption       Reason = "decryption"
 	ReasonSignature        Reason = "sig"
 	ReasonAlg              Reason = "alg"
 	ReasonKeyUnknown       Reason = "key_unknown"

@@ -133,6 +133,7 @@ func (cfg *Config) checkVerification(f *check.List) {
 				"RS256, PS256, ES256 or their variants with 384 and 512", alg)
 		}
 	}
+	cfg.checkEncryption(f)
 	if cfg.Userinfo < UserinfoOff || cfg.Userinfo > UserinfoRequired {
 		f.Add("Userinfo", "%d is not a mode; use UserinfoOff, UserinfoOptional or UserinfoRequired",
 			cfg.Userinfo)

@@ -19,17 +19,19 @@ type Client struct {
 		transport http.RoundTripper
 	}
 
-	slots  chan struct{} // of logins that send a code
-	pushes chan struct{} // of logins that push their request
+	slots       chan struct{} // of logins that send a code
+	pushes      chan struct{} // of logins that push their request
+	decryptions chan struct{} // of tokens that strangers have decrypted
 }
 
 // New returns a Client. It makes no request and starts no goroutine.
 func New(cfg Config) *Client {
 	c := &Client{
-		cfg:       cfg,
-		transport: cfg.Transport,
-		slots:     make(chan struct{}, bulkhead),
-		pushes:    make(chan struct{}, bulkhead),
+		cfg:         cfg,
+		transport:   cfg.Transport,
+		slots:       make(chan struct{}, bulkhead),
+		pushes:      make(chan struct{}, bulkhead),
+		decryptions: make(chan struct{}, decryptions),
 	}
 	c.keys.waiters = make(chan struct{}, keyWaiters)
 	if c.transport == nil {

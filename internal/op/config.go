@@ -62,6 +62,10 @@ type Config struct {
 	Userinfo       UserinfoMode
 	UserinfoSigned bool // the provider agreed to sign userinfo: an unsigned answer is refused
 
+	// The client is registered for encrypted tokens, and others are refused. IDTokenEncrypted is for
+	// logout tokens too.
+	IDTokenEncrypted, UserinfoEncrypted, ResponseEncrypted bool
+
 	Leeway           time.Duration // how far the two clocks may differ, either way
 	DiscoveryRefresh time.Duration // how old metadata may become
 	JWKSRefresh      time.Duration // how old keys may become: a withdrawn key is trusted so long

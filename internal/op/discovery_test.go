@@ -487,7 +487,7 @@ func TestDiscoveryHangs(t *testing.T) {
 			return err
 		},
 		"end": func(t *testing.T, c *op.Client) error {
-			response, err := c.ReadResponse("code=c&state=s")
+			response, err := c.ReadResponse(t.Context(), "code=c&state=s")
 			wantReason(t, err, "")
 			_, err = c.Finish(t.Context(), response, op.Expectation{Claim: func(context.Context) error { return errors.New("claimed") }})
 			return err

@@ -2,9 +2,9 @@
 // heard from it. It knows no store and no browser.
 //
 // The libraries do what they do well: go-oidc discovers and verifies, x/oauth2 writes the
-// authorization request, go-jose checks signatures. Round them stand rules of our own, which are
-// stricter, and every answer passes those before a library sees it. What the provider sends is
-// input from a stranger until it is checked, and nothing of it gets into an error.
+// authorization request, go-jose decrypts and checks signatures. Round them stand rules of our own,
+// which are stricter, and every answer passes those before a library sees it. What the provider
+// sends is input from a stranger until it is checked, and nothing of it gets into an error.
 //
 // The files, in the order in which a login needs them:
 //
@@ -25,7 +25,7 @@
 //	par.go          the authorization request, pushed from here
 //	response.go     Response: the authorization response, and the checks before its code is sent
 //	finish.go       Finish: from a response to verified claims
-//	slots.go        how many logins talk to the provider at a time
+//	slots.go        how many logins talk to the provider, and how many tokens are decrypted
 //	token.go        the token request and its answer
 //	idtoken.go      the rules for the ID Token
 //	refreshed.go    the rules for the ID Token of a refresh
@@ -35,6 +35,7 @@
 //	logouttoken.go  the rules for logout tokens
 //
 //	kinds.go        the kinds of signed tokens, and what tells them apart
+//	jwe.go          decrypts tokens
 //	jws.go          reads signed tokens, up to the signature
 //	keys.go         when to load the provider's keys
 //	jwk.go          reads keys, and which key fits which token

@@ -20,6 +20,9 @@ var ForbiddenAddress = forbiddenAddress
 
 func (c *Client) Acquire(ctx context.Context) (release func(), err error) { return c.acquire(ctx) }
 
+// Decryptions are the slots for tokens that strangers have decrypted.
+func (c *Client) Decryptions() chan struct{} { return c.decryptions }
+
 func (c *Client) Exchange(ctx context.Context, code, codeVerifier string) (*Tokens, error) {
 	return c.exchange(ctx, code, &Expectation{CodeVerifier: codeVerifier})
 }
@@ -27,7 +30,12 @@ func (c *Client) Exchange(ctx context.Context, code, codeVerifier string) (*Toke
 func (c *Client) VerifyIDToken(
 	ctx context.Context, raw, accessToken string, want Expectation,
 ) (claims.Object, error) {
-	return c.verifyIDToken(ctx, idToken, raw, companions{accessToken: accessToken}, c.loginRules(want))
+	came := companions{accessToken: accessToken}
+	token, err := c.verifyIDToken(ctx, idToken, raw, came, c.loginRules(want))
+	if err != nil {
+		return "", err
+	}
+	return token.claims, nil
 }
 
 func (c *Client) Userinfo(ctx context.Context, accessToken, subject string) (claims.Object, error) {

@@ -26,7 +26,7 @@ type Expectation struct {
 
 // Result is a login that is in order.
 type Result struct {
-	Tokens   *Tokens
+	Tokens   *Tokens       // with the ID Token as it was signed, though it came encrypted
 	IDToken  claims.Object // the claims of the ID Token
 	Userinfo claims.Object // the claims that userinfo adds; empty if there are none
 }
@@ -77,19 +77,19 @@ func (c *Client) Finish(
 // openAll verifies what the provider signed of a response: the response itself, and its ID Token.
 func (c *Client) openAll(
 	ctx context.Context, response Response, meta Metadata, want Expectation,
-) (Response, claims.Object, error) {
+) (Response, *openedToken, error) {
 	response, err := c.openResponse(ctx, response)
 	if err != nil {
-		return Response{}, "", beforeClaim(err)
+		return Response{}, nil, beforeClaim(err)
 	}
 	if c.cfg.wantsObject() {
 		if err := c.checkResponse(&response, meta); err != nil {
-			return Response{}, "", err
+			return Response{}, nil, err
 		}
 	}
 	first, err := c.openIDToken(ctx, &response, want)
 	if err != nil {
-		return Response{}, "", beforeClaim(err)
+		return Response{}, nil, beforeClaim(err)
 	}
 	return response, first, nil
 }
@@ -98,10 +98,10 @@ func (c *Client) openAll(
 // Token that came with the response, if one did. That of the token endpoint replaces it, and is of
 // the same user (OpenID Connect Core, 3.3.3.6).
 func (c *Client) redeem(
-	ctx context.Context, response *Response, first claims.Object, want Expectation,
+	ctx context.Context, response *Response, first *openedToken, want Expectation,
 ) (*Result, error) {
 	if !c.cfg.wantsCode() {
-		return &Result{Tokens: &Tokens{IDToken: response.idToken}, IDToken: first}, nil
+		return &Result{Tokens: &Tokens{IDToken: first.signed}, IDToken: first.claims}, nil
 	}
 	tokens, err := c.exchange(ctx, response.code, &want)
 	if err != nil {
@@ -112,14 +112,16 @@ func (c *Client) redeem(
 	if err != nil {
 		return nil, err
 	}
-	if first != "" && text(first, "sub") != text(id, "sub") {
+	subject := text(id.claims, "sub")
+	if first != nil && text(first.claims, "sub") != subject {
 		return nil, invalid(event.ReasonSubject, "the two ID Tokens of the login name two users")
 	}
-	info, err := c.userinfo(ctx, tokens, text(id, "sub"))
+	info, err := c.userinfo(ctx, tokens, subject)
 	if err != nil {
 		return nil, err
 	}
-	return &Result{Tokens: tokens, IDToken: id, Userinfo: info}, nil
+	tokens.IDToken = id.signed
+	return &Result{Tokens: tokens, IDToken: id.claims, Userinfo: info}, nil
 }
 
 // afterClaim returns err as an Error of StageClaimed. It changes a copy, because logins that

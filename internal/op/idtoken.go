@@ -21,7 +21,7 @@ import (
 // endpoint.
 const freshness = 10 * time.Minute
 
-// verifyIDToken returns the claims of an ID Token (OpenID Connect Core, 3.1.3.7). kind, came and
+// verifyIDToken returns an ID Token with its claims (OpenID Connect Core, 3.1.3.7). kind, came and
 // rules are those of the occasion: what the token is, what came together with it, and what a login
 // or a refresh demands.
 //
@@ -30,10 +30,10 @@ const freshness = 10 * time.Minute
 // *Error whose Reason names the rule.
 func (c *Client) verifyIDToken(
 	ctx context.Context, kind kindID, raw string, came companions, rules func(claims.Object) error,
-) (claims.Object, error) {
+) (*openedToken, error) {
 	token, err := c.open(ctx, kind, raw)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, check := range []func(claims.Object) error{
 		c.checkTimes,
@@ -41,13 +41,13 @@ func (c *Client) verifyIDToken(
 		checkSessionExpiry,
 		rules,
 		func(id claims.Object) error { return came.check(id, token.alg) },
-		func(claims.Object) error { return c.verifyAgain(ctx, raw, token.payload) },
+		func(claims.Object) error { return c.verifyAgain(ctx, token.signed, token.payload) },
 	} {
 		if err := check(token.claims); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	return token.claims, nil
+	return token, nil
 }
 
 // loginRules are the rules for the ID Token of a login.

@@ -437,7 +437,7 @@ func TestVerifyRefreshedIDToken(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			raw := signed(goodHeader, encode(identity(tt.changes)))
-			_, err := c.VerifyRefreshed(t.Context(), raw, "at-1", op.Original{
+			_, _, err := c.VerifyRefreshed(t.Context(), raw, "at-1", op.Original{
 				Subject:  subject,
 				AuthTime: since,
 				Nonce:    nonce,

@@ -2,7 +2,6 @@ package op
 
 import (
 	"encoding/base64"
-	"errors"
 	"slices"
 	"strings"
 
@@ -55,10 +54,8 @@ func (c *Client) parseCompact(kind *tokenKind, raw string) (*compactToken, error
 	if err := kind.checkType(typ, &c.cfg); err != nil {
 		return nil, err
 	}
-	if kid, ok := header.Get("kid"); ok {
-		if t.keyID, t.hasKeyID = kid.Str(); !t.hasKeyID {
-			return nil, invalid(event.ReasonIDTokenMalformed, "the header's kid is not a string")
-		}
+	if t.keyID, t.hasKeyID, err = keyIDOf(header); err != nil {
+		return nil, err
 	}
 	only := []jose.SignatureAlgorithm{jose.SignatureAlgorithm(t.alg)}
 	t.jws, err = jose.ParseSignedCompact(raw, only)
@@ -69,19 +66,21 @@ func (c *Client) parseCompact(kind *tokenKind, raw string) (*compactToken, error
 	return t, nil
 }
 
-// headerOf returns the JOSE header of a token of three parts, each in base64url without padding,
-// line breaks or stray bits. So there is only one way to write a token.
+// headerOf returns the JOSE header of a token of three parts.
 func headerOf(raw string) (claims.Object, error) {
 	parts := strings.Split(raw, ".")
-	if len(parts) != 3 {
-		e := invalid(event.ReasonIDTokenMalformed, "the token does not have three parts")
-		if len(parts) == 5 { // RFC 7516, 7.1
-			e.Err = errors.New("the token is encrypted")
-			e.Hint = "have the provider send this client tokens that are signed only " +
-				"(no id_token_encrypted_response_alg)"
-		}
-		return "", e
+	if len(parts) == 5 {
+		return "", cannotDecrypt() // an encrypted token in an encrypted one
 	}
+	if len(parts) != 3 {
+		return "", invalid(event.ReasonIDTokenMalformed, "the token does not have three parts")
+	}
+	return decodeHeader(parts)
+}
+
+// decodeHeader returns the JOSE header of a token, which is its first part. Each part is in
+// base64url without padding, line breaks or stray bits. So there is only one way to write a token.
+func decodeHeader(parts []string) (claims.Object, error) {
 	var header []byte
 	for i, part := range parts {
 		// The decoder skips line breaks, strict or not.
@@ -100,14 +99,32 @@ func headerOf(raw string) (claims.Object, error) {
 	return h, nil
 }
 
+// keyIDOf returns the kid of a header, if it has one.
+func keyIDOf(header claims.Object) (keyID string, there bool, err error) {
+	v, there := header.Get("kid")
+	keyID, ok := v.Str()
+	if there && !ok {
+		return "", false, invalid(event.ReasonIDTokenMalformed, "the header's kid is not a string")
+	}
+	return keyID, there, nil
+}
+
+// checkExtensions refuses a header that asks for more than to verify, or to decrypt.
+func checkExtensions(header claims.Object) error {
+	for _, name := range []string{"crit", "b64", "zip"} {
+		if _, ok := header.Get(name); ok {
+			return invalid(event.ReasonIDTokenMalformed, "the header has a "+name+" parameter")
+		}
+	}
+	return nil
+}
+
 // checkHeader returns the alg of a header that asks for nothing beyond a plain signature. Keys that
 // a header brings or points to (jwk, jku, x5c, x5u) are not looked at, because a forged token
 // brings the key of its forger.
 func checkHeader(header claims.Object, algs []string) (alg string, err error) {
-	for _, name := range []string{"crit", "b64", "zip"} {
-		if _, ok := header.Get(name); ok {
-			return "", invalid(event.ReasonIDTokenMalformed, "the header has a "+name+" parameter")
-		}
+	if err := checkExtensions(header); err != nil {
+		return "", err
 	}
 	v, _ := header.Get("alg")
 	alg, _ = v.Str()

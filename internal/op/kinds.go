@@ -39,7 +39,28 @@ type tokenKind struct {
 	required  []string // claims that are there
 	forbidden []string // claims that are not there, whatever their value
 	tolerated []tolerance
+
+	encrypted agreement // if it was made, a token that is not encrypted is refused
+	strangers bool      // who sends one here may have begun no login
 }
+
+// agreement is what a client may be registered for at its provider.
+type agreement struct {
+	field string // of oidcgate.Provider
+	made  func(*Config) bool
+}
+
+var (
+	encryptedIDTokens = agreement{
+		"Verification.EncryptedIDTokens", func(cfg *Config) bool { return cfg.IDTokenEncrypted },
+	}
+	encryptedUserinfo = agreement{
+		"Verification.EncryptedUserinfo", func(cfg *Config) bool { return cfg.UserinfoEncrypted },
+	}
+	encryptedResponses = agreement{
+		"Verification.EncryptedResponses", func(cfg *Config) bool { return cfg.ResponseEncrypted },
+	}
+)
 
 // tolerance is a deviation from a kind that the configuration can allow: either a type or that a
 // claim is missing.
@@ -64,6 +85,7 @@ var tokenKinds = [...]tokenKind{
 		maxSize:   maxTokenSize,
 		required:  []string{"iss", "sub", "aud", "exp", "iat", "nonce"},
 		forbidden: []string{"events"},
+		encrypted: encryptedIDTokens,
 	},
 	browserIDToken: {
 		name:      "ID Token of an authorization response", // OpenID Connect Core, 3.3.2.11
@@ -73,6 +95,7 @@ var tokenKinds = [...]tokenKind{
 		maxSize:   maxTokens,
 		required:  []string{"iss", "sub", "aud", "exp", "iat", "nonce"},
 		forbidden: []string{"events"},
+		encrypted: encryptedIDTokens,
 	},
 	refreshedIDToken: {
 		name:      "ID Token of a refresh", // OpenID Connect Core, 12.2
@@ -82,6 +105,7 @@ var tokenKinds = [...]tokenKind{
 		maxSize:   maxTokenSize,
 		required:  []string{"iss", "sub", "aud", "exp", "iat"},
 		forbidden: []string{"events"},
+		encrypted: encryptedIDTokens,
 	},
 	userinfoResponse: {
 		name:     "userinfo response", // OpenID Connect Core, 5.3.2
@@ -94,6 +118,7 @@ var tokenKinds = [...]tokenKind{
 		// a login: every ID Token of a login has a nonce. One of a refresh that has neither nonce
 		// nor hash looks like a response with times. It is about the same user, and of now.
 		forbidden: []string{"nonce", "at_hash", "c_hash", "s_hash", "events"},
+		encrypted: encryptedUserinfo,
 	},
 	logoutToken: {
 		name:     "logout token", // OpenID Connect Back-Channel Logout, 2.4
@@ -105,6 +130,9 @@ var tokenKinds = [...]tokenKind{
 		maxSize:   16 << 10, // it names only a user or a session
 		required:  []string{"events", "iss", "aud", "iat", "exp", "jti"},
 		forbidden: []string{"nonce"},
+		// They are encrypted when ID Tokens are (Back-Channel Logout, 2.6, step 1).
+		encrypted: encryptedIDTokens,
+		strangers: true,
 		tolerated: []tolerance{
 			{
 				typ: "jwt", field: "Verification.LogoutTypeJWT",
@@ -125,19 +153,31 @@ var tokenKinds = [...]tokenKind{
 		required: []string{"iss", "aud", "exp"},
 		// What tells an ID Token: every one has a subject.
 		forbidden: []string{"sub", "nonce", "events"},
+		encrypted: encryptedResponses,
+		strangers: true, // its state, which says whose login it answers, is read first
 	},
 }
 
 // openedToken is a token that one of the provider's keys signed for us, and whose kind is known.
 type openedToken struct {
+	signed  string // the token itself; if it came encrypted, the one inside
 	claims  claims.Object
 	payload []byte
 	alg     string
 }
 
-// open returns a token of this kind. Nothing of the payload is looked at before the signature is
-// verified. Every failure is an *Error.
+// open returns a token of this kind, which may be encrypted. Nothing of the payload is looked at
+// before the signature is verified. Every failure is an *Error.
 func (c *Client) open(ctx context.Context, id kindID, raw string) (*openedToken, error) {
+	signed, err := c.decrypt(ctx, &tokenKinds[id], raw)
+	if err != nil {
+		return nil, err
+	}
+	return c.openSigned(ctx, id, signed)
+}
+
+// openSigned is open for a token that is decrypted already.
+func (c *Client) openSigned(ctx context.Context, id kindID, raw string) (*openedToken, error) {
 	kind := &tokenKinds[id]
 	token, err := c.parseCompact(kind, raw)
 	if err != nil {
@@ -159,7 +199,7 @@ func (c *Client) open(ctx context.Context, id kindID, raw string) (*openedToken,
 	if err := c.checkParties(doc); err != nil {
 		return nil, err
 	}
-	return &openedToken{doc, payload, token.alg}, nil
+	return &openedToken{raw, doc, payload, token.alg}, nil
 }
 
 // checkType checks the header's typ, which is "" if there is none.

@@ -1,7 +1,10 @@
 package op_test
 
 import (
+	"errors"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,42 +34,64 @@ func tokenSamples() map[string]string {
 	}
 }
 
-// tokenEndpoints are the places where tokens of each kind are taken.
-func tokenEndpoints() map[string]func(t *testing.T, o *testOP, raw string) error {
+// tokenEndpoints are the places where tokens of each kind are taken, by clients with these changes.
+func tokenEndpoints(changes ...func(*op.Config)) map[string]func(t *testing.T, o *testOP, raw string) error {
+	and := func(change func(*op.Config)) []func(*op.Config) { return append(slices.Clone(changes), change) }
 	return map[string]func(t *testing.T, o *testOP, raw string) error{
 		"ID Token": func(t *testing.T, o *testOP, raw string) error {
 			o.set("token", answerJSON(tokenAnswer(map[string]any{"id_token": raw})))
-			_, err := (&login{op: o, query: goodResponse(nil)}).finish(t, o.client())
+			_, err := (&login{op: o, query: goodResponse(nil)}).finish(t, o.client(changes...))
 			return err
 		},
 		// That of a hybrid flow: for the type id_token alone it is the ID Token of the same login, with
 		// the same nonce, whatever way it took.
 		"ID Token of an authorization response": func(t *testing.T, o *testOP, raw string) error {
-			o.answerLogin()
+			o.answerLoginOf(t, changes)
 			l := &login{op: o, query: goodResponse(map[string]string{"id_token": raw})}
-			_, err := l.finish(t, o.client(func(cfg *op.Config) { cfg.ResponseType = op.TypeHybrid }))
+			_, err := l.finish(t, o.client(and(func(cfg *op.Config) { cfg.ResponseType = op.TypeHybrid })...))
 			return err
 		},
 		"authorization response": func(t *testing.T, o *testOP, raw string) error {
-			o.answerLogin()
+			o.answerLoginOf(t, changes)
 			l := &login{op: o, query: url.Values{"response": {raw}}.Encode()}
-			_, err := l.finish(t, o.client(func(cfg *op.Config) { cfg.ResponseMode = "query.jwt" }))
+			_, err := l.finish(t, o.client(and(func(cfg *op.Config) { cfg.ResponseMode = "query.jwt" })...))
 			return err
 		},
 		"ID Token of a refresh": func(t *testing.T, o *testOP, raw string) error {
-			_, err := o.client().VerifyRefreshed(t.Context(), raw, "at-1", op.Original{Subject: subject, Nonce: "that of this session"})
+			_, _, err := o.client(changes...).VerifyRefreshed(t.Context(), raw, "at-1", op.Original{Subject: subject, Nonce: "that of this session"})
 			return err
 		},
 		"userinfo response": func(t *testing.T, o *testOP, raw string) error {
 			o.set("userinfo", answerJWT(raw))
-			_, err := o.client(func(cfg *op.Config) { cfg.Userinfo = op.UserinfoRequired }).Userinfo(t.Context(), "at-1", subject)
+			_, err := o.client(and(asking(op.UserinfoRequired))...).Userinfo(t.Context(), "at-1", subject)
 			return err
 		},
 		"logout token": func(t *testing.T, o *testOP, raw string) error {
-			_, err := o.client().VerifyLogoutToken(t.Context(), raw)
+			_, err := o.client(changes...).VerifyLogoutToken(t.Context(), raw)
 			return err
 		},
 	}
+}
+
+// answerLoginOf makes the provider answer a login of a client with these changes in order: with an
+// encrypted ID Token, if that was agreed on.
+func (o *testOP) answerLoginOf(t *testing.T, changes []func(*op.Config)) {
+	o.answerLogin()
+	if o.config(changes...).IDTokenEncrypted {
+		o.set("token", answerJSON(tokenAnswer(map[string]any{"id_token": encryptedFor(t, ecKey(), "ECDH-ES", goodToken())})))
+	}
+}
+
+// fitsKind reports whether the sample is a token of the kind that the endpoint takes.
+func fitsKind(sample, endpoint string) bool {
+	switch sample {
+	case "typed logout token":
+		return endpoint == "logout token"
+	case "ID Token of an authorization response":
+		// A token endpoint may repeat the hash of the code (OpenID Connect Core, 3.3.3.6).
+		return endpoint == sample || endpoint == "ID Token"
+	}
+	return sample == endpoint
 }
 
 func TestTokenKinds(t *testing.T) {
@@ -79,28 +104,52 @@ func TestTokenKinds(t *testing.T) {
 	if len(endpoints) != len(op.TokenKinds()) {
 		t.Errorf("%d endpoints for the kinds %q", len(endpoints), op.TokenKinds())
 	}
-	fits := func(sample, endpoint string) bool {
-		switch sample {
-		case "typed logout token":
-			return endpoint == "logout token"
-		case "ID Token of an authorization response":
-			// A token endpoint may repeat the hash of the code (OpenID Connect Core, 3.3.3.6).
-			return endpoint == sample || endpoint == "ID Token"
-		}
-		return sample == endpoint
-	}
 	for sample, raw := range samples {
 		for endpoint, take := range endpoints {
 			verb := "is no "
-			if fits(sample, endpoint) {
+			if fitsKind(sample, endpoint) {
 				verb = "is taken as "
 			}
 			t.Run("C068 C123 "+sample+" "+verb+endpoint, func(t *testing.T) {
 				err := take(t, newOP(), raw)
-				if taken := err == nil; taken != fits(sample, endpoint) {
+				if taken := err == nil; taken != fitsKind(sample, endpoint) {
 					t.Errorf("taken: %v, error %v", taken, err)
 				}
 			})
+		}
+	}
+}
+
+// A token counts for the same inside an encrypted one, whatever the outer header says. One that is
+// not encrypted counts as before, unless encryption was agreed on.
+func TestEncryptedTokenKinds(t *testing.T) {
+	keys := decrypting(op.ClientKey{Private: ecKey(), ID: "e1", Algorithm: "ECDH-ES"})
+	agreed := func(cfg *op.Config) {
+		cfg.IDTokenEncrypted, cfg.UserinfoEncrypted, cfg.ResponseEncrypted = true, true, true
+	}
+	places := map[string]map[string]func(*testing.T, *testOP, string) error{
+		"with a key":       tokenEndpoints(keys),
+		"as was agreed":    tokenEndpoints(keys, agreed),
+		"without any keys": tokenEndpoints(),
+	}
+	for sample, raw := range tokenSamples() {
+		forms := map[string]string{"encrypted": encryptedFor(t, ecKey(), "ECDH-ES", raw, "logout+jwt"), "plain": raw}
+		for form, raw := range forms {
+			for place, endpoints := range places {
+				for endpoint, take := range endpoints {
+					want := fitsKind(sample, endpoint) &&
+						!(form == "encrypted" && place == "without any keys") && !(form == "plain" && place == "as was agreed")
+					t.Run("C071 C068 "+form+" "+sample+" at "+endpoint+" "+place, func(t *testing.T) {
+						err := take(t, newOP(), raw)
+						if taken := err == nil; taken != want {
+							t.Errorf("taken: %v, error %v", taken, err)
+						}
+						if e, ok := errors.AsType[*op.Error](err); ok && form == "plain" && place == "as was agreed" && !strings.Contains(e.Hint, "Verification.Encrypted") {
+							t.Errorf("the hint is %q, of %v", e.Hint, err)
+						}
+					})
+				}
+			}
 		}
 	}
 }

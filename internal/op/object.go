@@ -19,8 +19,8 @@ const objectLifetime = 10 * time.Minute
 // readObject reads a response that is one signed object (JARM, 2.3): nothing stands beside it. The
 // state is read without a look at the signature, because it only says which login is meant. The
 // caller then finds the login in the browser that began it, and [Client.Finish] verifies the object
-// before anything else of it counts.
-func (c *Client) readObject(params url.Values) (Response, error) {
+// before anything else of it counts. An encrypted object is decrypted first, whoever sent it.
+func (c *Client) readObject(ctx context.Context, params url.Values) (Response, error) {
 	for _, name := range responseParameters {
 		if name != "response" && params.Has(name) {
 			e := badResponse(event.ReasonResponseInvalid, "%s outside the signed response object", name)
@@ -29,7 +29,11 @@ func (c *Client) readObject(params url.Values) (Response, error) {
 			return Response{}, e
 		}
 	}
-	r := Response{object: params.Get("response")}
+	object, err := c.decrypt(ctx, &tokenKinds[responseObject], params.Get("response"))
+	if err != nil {
+		return Response{}, beforeClaim(err)
+	}
+	r := Response{object: object}
 	parts := strings.Split(r.object, ".")
 	if len(parts) != 3 {
 		return Response{}, badResponse(event.ReasonResponseInvalid, "no signed response object")
@@ -52,7 +56,7 @@ func (c *Client) openResponse(ctx context.Context, r Response) (Response, error)
 	if !c.cfg.wantsObject() {
 		return r, nil
 	}
-	token, err := c.open(ctx, responseObject, r.object)
+	token, err := c.openSigned(ctx, responseObject, r.object)
 	if err != nil {
 		return Response{}, err
 	}
@@ -82,12 +86,12 @@ func (c *Client) openResponse(ctx context.Context, r Response) (Response, error)
 }
 
 // openIDToken returns the ID Token of a response, verified in every respect (OpenID Connect Core,
-// 3.3.2.12), or "" if the response type has none. Before that the code is not sent anywhere.
+// 3.3.2.12), or nil if the response type has none. Before that the code is not sent anywhere.
 func (c *Client) openIDToken(
 	ctx context.Context, r *Response, want Expectation,
-) (claims.Object, error) {
+) (*openedToken, error) {
 	if !c.cfg.wantsIDToken() {
-		return "", nil
+		return nil, nil
 	}
 	came := companions{code: r.code, state: r.State}
 	return c.verifyIDToken(ctx, browserIDToken, r.idToken, came, c.loginRules(want))

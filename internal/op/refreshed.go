@@ -17,14 +17,19 @@ type Original struct {
 	Nonce    string    // a refreshed token may lack it, but has no other
 }
 
-// VerifyRefreshed returns the claims of an ID Token that came with refreshed tokens. It checks
-// all that is checked of the ID Token of a login, that neither the user nor the time of the login
-// changed, and that the token is not older. Every failure is an *Error whose Reason names the rule.
+// VerifyRefreshed returns the claims of an ID Token that came with refreshed tokens, and the token
+// to keep: raw or, if that is encrypted, the signed token inside. It checks all that is checked of
+// the ID Token of a login, that neither the user nor the time of the login changed, and that the
+// token is not older. Every failure is an *Error whose Reason names the rule.
 func (c *Client) VerifyRefreshed(
 	ctx context.Context, raw, accessToken string, original Original,
-) (claims.Object, error) {
+) (id claims.Object, signed string, err error) {
 	came := companions{accessToken: accessToken}
-	return c.verifyIDToken(ctx, refreshedIDToken, raw, came, original.check)
+	token, err := c.verifyIDToken(ctx, refreshedIDToken, raw, came, original.check)
+	if err != nil {
+		return "", "", err
+	}
+	return token.claims, token.signed, nil
 }
 
 // check applies the rules for a refresh.

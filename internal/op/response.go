@@ -1,6 +1,7 @@
 package op
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -21,7 +22,7 @@ type Response struct {
 	issuer      string
 	errorCode   string
 	description string // of the error, in the provider's words
-	object      string // the whole response as a JWT (JARM); not verified yet, and State is from it
+	object      string // the whole response as a JWT (JARM), decrypted; not verified yet; has State
 	hasIssuer   bool
 	hasError    bool
 	hasIDToken  bool
@@ -46,8 +47,9 @@ func (c *Client) MaxResponse() int {
 // ReadResponse reads an authorization response from the query, the fragment or the form in which it
 // came. It refuses a response in which a parameter stands twice with different values, because two
 // readers would see two different responses (RFC 6749, 3.1). Some providers repeat an equal value,
-// which every reader reads alike. Every failure is an *Error with status 400.
-func (c *Client) ReadResponse(form string) (Response, error) {
+// which every reader reads alike. Every failure is an *Error, with status 400 unless an encrypted
+// response could not be decrypted for want of keys or time.
+func (c *Client) ReadResponse(ctx context.Context, form string) (Response, error) {
 	if len(form) > c.MaxResponse() {
 		return Response{}, badResponse(event.ReasonResponseInvalid, "%d bytes long", len(form))
 	}
@@ -62,7 +64,7 @@ func (c *Client) ReadResponse(form string) (Response, error) {
 		}
 	}
 	if c.cfg.wantsObject() {
-		return c.readObject(params)
+		return c.readObject(ctx, params)
 	}
 	return newResponse(params)
 }

@@ -37,7 +37,7 @@ func TestReadResponse(t *testing.T) {
 		{"no query", "state=%zz", "response_invalid"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			response, err := newOP().client().ReadResponse(tt.query)
+			response, err := newOP().client().ReadResponse(t.Context(), tt.query)
 			e := wantReason(t, err, tt.reason)
 			if e != nil && (e.Status != http.StatusBadRequest || e.Stage != op.StageResponse) {
 				t.Errorf("status %d at stage %d", e.Status, e.Stage)

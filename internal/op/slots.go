@@ -15,13 +15,18 @@ const bulkhead = 64
 // patience is how long a login waits for one of the others to finish.
 const patience = time.Second
 
-// acquire waits until a login may talk to the provider. The caller calls release when done.
-// When no slot becomes free in time it fails with an *Error of status 503.
+// decryptions is how many tokens that strangers can send are decrypted at once: encrypted responses
+// and logout tokens. Whoever floods a service with them keeps so many processors busy at most, and
+// does not delay the tokens that come from the provider itself.
+const decryptions = 4
+
+// acquire waits until a login may talk to the provider.
 func (c *Client) acquire(ctx context.Context) (release func(), err error) {
 	return take(ctx, c.slots)
 }
 
-// take is acquire for any slots.
+// take waits until one of the slots is free. The caller calls release when done. When no slot
+// becomes free in time it fails with an *Error of status 503.
 func take(ctx context.Context, slots chan struct{}) (release func(), err error) {
 	release = sync.OnceFunc(func() { <-slots })
 	select {

@@ -129,14 +129,24 @@ func (c *Client) fetchResource(
 }
 
 func (c *Client) readUserinfo(ctx context.Context, a answer) (claims.Object, error) {
+	plain := string(a.body)
 	if HasMediaType(a.header, "application/jwt") {
-		return c.readSignedUserinfo(ctx, string(a.body))
+		var err error
+		if plain, err = c.decrypt(ctx, &tokenKinds[userinfoResponse], plain); err != nil {
+			return "", userinfoError(err)
+		}
+		// What is encrypted only has JSON inside (Core, 5.3.2). It came over TLS, as plain JSON does.
+		if encrypted := isEncrypted(string(a.body)); !encrypted || !strings.HasPrefix(plain, "{") {
+			return c.readSignedUserinfo(ctx, plain)
+		}
+	} else if c.cfg.UserinfoEncrypted {
+		return "", userinfoError(notEncrypted(&tokenKinds[userinfoResponse]))
 	}
 	if c.cfg.UserinfoSigned {
 		return "", invalid(event.ReasonUserinfoError,
 			"the userinfo response is not signed, as it was agreed to be")
 	}
-	info, err := claims.Parse(a.body)
+	info, err := claims.Parse([]byte(plain))
 	if err != nil {
 		return "", &Error{Reason: event.ReasonUserinfoError, Status: http.StatusBadGateway, Err: err}
 	}
@@ -147,7 +157,7 @@ func (c *Client) readUserinfo(ctx context.Context, a answer) (claims.Object, err
 // Otherwise a token that the provider signed for another client would be accepted (Core, 5.3.2).
 // If it has times, it must be valid now (RFC 7519, 4.1.4).
 func (c *Client) readSignedUserinfo(ctx context.Context, raw string) (claims.Object, error) {
-	token, err := c.open(ctx, userinfoResponse, raw)
+	token, err := c.openSigned(ctx, userinfoResponse, raw)
 	if err != nil {
 		return "", userinfoError(err)
 	}

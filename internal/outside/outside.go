@@ -57,12 +57,13 @@ func (p Providers) Verify(
 	if err != nil {
 		return "", sessionFailure(err)
 	}
-	idToken, err := c.VerifyRefreshed(ctx, t.IDToken, t.AccessToken, op.Original{
+	idToken, signed, err := c.VerifyRefreshed(ctx, t.IDToken, t.AccessToken, op.Original{
 		Subject: id.Subject(), IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
 	})
 	if err != nil {
 		return "", notVerified(err)
 	}
+	t.IDToken = signed // it is a hint for the provider later, which cannot decrypt what is for us
 	return idToken, nil
 }
 
@@ -123,8 +124,8 @@ func sessionFailure(err error) error {
 	return f
 }
 
-// notVerified returns the failure for a refreshed ID Token that could not be verified. If the
-// provider's keys are missing, that says nothing against the token.
+// notVerified returns the failure for a refreshed ID Token that could not be verified. If keys are
+// missing, the provider's or the client's own, that says nothing against the token.
 func notVerified(err error) error {
 	f := &session.Failure{Kind: session.Rejected, Reason: event.ReasonProviderUnreachable, Err: err}
 	e, ok := errors.AsType[*op.Error](err)
@@ -133,7 +134,8 @@ func notVerified(err error) error {
 	}
 	f.Reason = e.Reason
 	switch f.Reason {
-	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown, event.ReasonProviderUnreachable:
+	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown, event.ReasonProviderUnreachable,
+		event.ReasonClientSecret, event.ReasonDecryption:
 		f.Kind = session.KeysUnavailable
 	}
 	return f
