@@ -425,8 +425,9 @@ func FuzzDecrypt(f *testing.F) {
 		if (err == nil) != good[raw] {
 			t.Fatalf("VerifyIDToken(%q) = %v, %v", raw, id, err)
 		}
-		if err != nil {
-			checkSilent(t, err)
+		// The text may quote alg and enc of whoever made the token, and nothing from inside.
+		if err != nil && (strings.Contains(err.Error(), nonce) || strings.Contains(err.Error(), inner)) {
+			t.Errorf("the error prints what is inside: %v", err)
 		}
 	})
 }

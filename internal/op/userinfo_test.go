@@ -156,6 +156,51 @@ func TestUserinfoSignedAsAgreed(t *testing.T) {
 	}
 }
 
+func TestSignedUserinfo(t *testing.T) {
+	es256 := joseToken(t, "ES256", ecKey(), "k2", signedUserinfo(nil))
+	byPublicKey := joseToken(t, "HS256", []byte(encode(jwk(rsaKey().Public(), "k1"))), "k1", signedUserinfo(nil))
+	info := func(changes map[string]any) string { return signed(goodHeader, encode(signedUserinfo(changes))) }
+	for _, row := range []struct{ name, token, reason string }{
+		{"C077 aud an array of this client", info(map[string]any{"aud": []string{clientID}}), ""},
+		{"C077 aud an array with another client", info(map[string]any{"aud": []string{clientID, "other"}}), "userinfo_error"},
+		{"C077 aud an array with another client, azp this one", info(map[string]any{"aud": []string{clientID, "other"}, "azp": clientID}), "userinfo_error"},
+		{"C077 aud an array without this client", info(map[string]any{"aud": []string{"other"}}), "userinfo_error"},
+		{"C077 aud an empty array", info(map[string]any{"aud": []string{}}), "userinfo_error"},
+		{"C077 aud an object", info(map[string]any{"aud": map[string]any{clientID: 1}}), "userinfo_error"},
+		{"C077 azp of another client", info(map[string]any{"azp": "other"}), "userinfo_error"},
+		{"C075 sub a number", info(map[string]any{"sub": 248289761001}), "userinfo_sub"},
+		{"C075 sub null", info(map[string]any{"sub": null}), "userinfo_sub"},
+		{"C075 without sub", info(map[string]any{"sub": nil}), "userinfo_error"},
+		{"C077 an algorithm that was not agreed on", es256, "userinfo_error"},
+		{"C077 signed with the public key as a secret", byPublicKey, "userinfo_error"},
+		{"C077 signed by a key that is not the provider's", signedBy(otherRSA(), `{"alg":"RS256","kid":"k2"}`, encode(signedUserinfo(nil))), "userinfo_error"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			o := newOP()
+			o.set("jwks", answerJSON(keySet(jwk(rsaKey().Public(), "k1"), jwk(ecKey().Public(), "k2"))))
+			o.set("userinfo", answerJWT(row.token))
+			_, err := o.client(asking(op.UserinfoOptional)).Userinfo(t.Context(), "at-1", subject)
+			wantReason(t, err, row.reason)
+		})
+	}
+	inBubble(t, "C077 C008 a new key of the provider is fetched", func(t *testing.T) {
+		o := newOP()
+		c := o.client(asking(op.UserinfoRequired))
+		o.set("userinfo", answerJWT(info(nil)))
+		_, err := c.Userinfo(t.Context(), "at-1", subject)
+		wantReason(t, err, "")
+		o.set("jwks", answerJSON(keySet(jwk(otherRSA().Public(), "k2"))))
+		o.set("userinfo", answerJWT(signedBy(otherRSA(), `{"alg":"RS256","kid":"k2"}`, encode(signedUserinfo(nil)))))
+		for range 2 {
+			_, err = c.Userinfo(t.Context(), "at-1", subject)
+			wantReason(t, err, "")
+		}
+		if n := o.count("jwks"); n != 2 {
+			t.Errorf("the keys were fetched %d times, want twice", n)
+		}
+	})
+}
+
 func TestUserinfoRequest(t *testing.T) {
 	o := newOP()
 	var method, query, authorization string
