@@ -69,6 +69,10 @@ func (id *Identity) ClaimTime(claim string) (time.Time, bool) {
 // The claim is found as by [Identity.ClaimString]. It returns nil and false when there is no such
 // claim; a claim that is null is "null" and true. The bytes belong to the caller.
 //
+// Claims that other parties state, "_claim_names" and "_claim_sources", are as the provider sent
+// them (OpenID Connect Core, section 5.6.2). Nothing in them is verified, and no address in them is
+// asked: a JWT there is signed by another party, whose keys the application has to know.
+//
 // json.Unmarshal of an object compares the names in it without regard to case. [Identity.Decode]
 // compares them exactly.
 func (id *Identity) ClaimJSON(claim string) (json.RawMessage, bool) {

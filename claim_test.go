@@ -306,3 +306,47 @@ func TestZeroIdentity(t *testing.T) {
 		t.Errorf("claims %v, error %v", claims, err)
 	}
 }
+
+// Claims of other parties are passed on as they came. Nothing is fetched, and what they would say is
+// no claim of the user.
+func TestClaimsOfOtherParties(t *testing.T) {
+	inside := oidcgatetest.NewProvider(t).NewJWT(map[string]any{"iss": "https://bank.test", "admin_of": "everything"}).Compact()
+	claims := map[string]any{
+		"_claim_names": map[string]any{"admin_of": "bank", "credit": "far"},
+		"_claim_sources": map[string]any{
+			"bank": map[string]any{"JWT": inside},
+			"far":  map[string]any{"endpoint": "https://id.test/evil", "access_token": "at"},
+		},
+	}
+	for name, user := range map[string]oidcgatetest.User{
+		"the ID Token": {Subject: "alice", Claims: claims},
+		"userinfo":     {Subject: "alice", UserinfoClaims: claims},
+	} {
+		t.Run("C072 in "+name, func(t *testing.T) {
+			var got *oidcgate.Identity
+			w := newWorld(t, func(c *oidcgate.Config, p *oidcgate.Provider) {
+				p.Userinfo = oidcgate.UserinfoRequired
+				c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+					got = l.Identity()
+					return nil
+				}
+			})
+			w.op.SetUser(user)
+			w.login()
+			if jwt, _ := got.ClaimString("/_claim_sources/bank/JWT"); jwt != inside {
+				t.Errorf("the aggregated JWT is %q", jwt)
+			}
+			if endpoint, _ := got.ClaimString("/_claim_sources/far/endpoint"); endpoint != "https://id.test/evil" {
+				t.Errorf("the endpoint is %q", endpoint)
+			}
+			for _, claim := range []string{"admin_of", "credit"} {
+				if v, ok := got.ClaimJSON(claim); ok {
+					t.Errorf("the claim %s is %s", claim, v)
+				}
+			}
+			if n := w.op.Count(oidcgatetest.Other); n != 0 {
+				t.Errorf("%d requests to addresses of claims", n)
+			}
+		})
+	}
+}
