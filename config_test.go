@@ -112,6 +112,10 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		{"C038 a response type that is none", func(_ C, p P) { p.Request.ResponseType = "none" }, "Provider.Request.ResponseType", []string{`"none"`, `"code"`}},
 		{"C074 userinfo without an access token", func(_ C, p P) { p.Request.ResponseType, p.Userinfo = "id_token", oidcgate.UserinfoRequired }, "Provider.Userinfo", []string{"UserinfoOff"}},
 		{"C014 no signature", func(_ C, p P) { p.Verification.SigningAlgs = []string{"none"} }, "Provider.Verification.SigningAlgs", []string{`"none"`, "RS256"}},
+		{"C014 a secret that is too short to sign with", func(_ C, p P) {
+			p.Auth, p.Verification.SigningAlgs = oidcgate.ClientSecretBasic("a short secret"), []string{"HS256"}
+		}, "Provider.Verification.SigningAlgs", []string{"14", "32 bytes"}},
+		{"C071 encryption without a key", func(_ C, p P) { p.Verification.EncryptedIDTokens = true }, "Provider.Verification.EncryptedIDTokens", []string{"ClientKeys", "RSA-OAEP-256"}},
 		{"C014 the secret as a key", func(_ C, p P) { p.Verification.SigningAlgs = []string{"RS256", "HS256"} }, "Provider.Verification.SigningAlgs", []string{`"HS256"`}},
 		{"no userinfo mode", func(_ C, p P) { p.Userinfo = 7 }, "Provider.Userinfo", []string{"7", "UserinfoOptional"}},
 		{"a negative refresh", func(_ C, p P) { p.Verification.KeysMaxAge = -1 }, "Provider.Verification.KeysMaxAge", []string{"1h"}},

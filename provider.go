@@ -100,8 +100,10 @@ type TokenRequest struct {
 
 // Verification sets what the gate accepts among what the provider signs.
 type Verification struct {
-	// SigningAlgs are the algorithms, all asymmetric, that may sign an ID Token. If empty, it is RS256
-	// alone, the default of OpenID Connect Dynamic Client Registration, section 2.
+	// SigningAlgs are the algorithms that may sign an ID Token. If empty, it is RS256 alone, the
+	// default of OpenID Connect Dynamic Client Registration, section 2. HS256, HS384 and HS512 sign
+	// with the client secret, of 32, 48 or 64 bytes at least, and do not stand beside others: whoever
+	// has the secret can sign. A function that returns it is then called for each token, and caches.
 	SigningAlgs []string
 
 	// TrustedAudiences may stand in an ID Token's "aud" beside the client, if "azp" names the client.
@@ -226,7 +228,8 @@ func (p *Provider) opConfig() op.Config {
 		Login: op.LoginOptions(r.Login), LinkParams: r.LinkParams, Resources: r.Resources,
 		ResponseType: r.ResponseType, ResponseMode: r.ResponseMode,
 		Pushed: op.PushedMode(r.Pushed), Object: op.ObjectMode(r.Object),
-		SigningAlgs: slices.Clone(v.SigningAlgs), TrustedAudiences: slices.Clone(v.TrustedAudiences),
+		SigningAlgs: slices.Clone(v.SigningAlgs), SecretLength: len(p.Auth.fixed),
+		TrustedAudiences: slices.Clone(v.TrustedAudiences),
 		ErrorsWithoutIss: v.ErrorsWithoutIss,
 		LogoutTypeJWT:    v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,

@@ -335,9 +335,10 @@ var Reasons = []Group{
 			Do:    "Check that the store is up, reachable, writable and not out of memory.",
 		},
 		{
-			Name:  string(ReasonClientSecret),
-			Means: "The function that gives the client secret failed.",
-			Do:    "See the cause in the log.",
+			Name: string(ReasonClientSecret),
+			Means: "The function that gives the client secret failed, or the secret is too short for the " +
+				"algorithm.",
+			Do: "See the cause in the log.",
 		},
 	}},
 	{"The provider as a whole", []About{

@@ -127,12 +127,7 @@ func (cfg *Config) checkRequest(f *check.List) {
 func notInScope(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }
 
 func (cfg *Config) checkVerification(f *check.List) {
-	for _, alg := range cfg.SigningAlgs {
-		if !Asymmetric(alg) {
-			f.Add("Verification.SigningAlgs", "%q is not an accepted asymmetric algorithm; use EdDSA, "+
-				"RS256, PS256, ES256 or their variants with 384 and 512", alg)
-		}
-	}
+	cfg.checkSigningAlgs(f)
 	cfg.checkEncryption(f)
 	if cfg.Userinfo < UserinfoOff || cfg.Userinfo > UserinfoRequired {
 		f.Add("Userinfo", "%d is not a mode; use UserinfoOff, UserinfoOptional or UserinfoRequired",

@@ -48,7 +48,9 @@ type Config struct {
 	Pushed       PushedMode
 	Object       ObjectMode // needs ClientKeys
 
-	SigningAlgs []string // of ID Tokens and signed userinfo; never empty, asymmetric only
+	// SigningAlgs may sign tokens. They are all asymmetric or all HS256 and its variants; never empty.
+	SigningAlgs  []string
+	SecretLength int // of a client secret that never changes, for Faults; zero for another
 
 	TrustedAudiences []string // may stand in aud beside the client
 
@@ -99,7 +101,7 @@ const (
 
 func (cfg *Config) needsNoDiscovery() bool {
 	e := cfg.Endpoints
-	return e.Authorization != "" && (e.Token != "" || !cfg.wantsCode()) && e.JWKS != "" &&
-		(e.Userinfo != "" || cfg.Userinfo == UserinfoOff) &&
+	return e.Authorization != "" && (e.Token != "" || !cfg.wantsCode()) &&
+		(e.JWKS != "" || !cfg.needsKeys()) && (e.Userinfo != "" || cfg.Userinfo == UserinfoOff) &&
 		(e.PushedAuthorization != "" || cfg.Pushed != PushedRequired)
 }

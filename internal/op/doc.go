@@ -37,6 +37,7 @@
 //	kinds.go        the kinds of signed tokens, and what tells them apart
 //	jwe.go          decrypts tokens
 //	jws.go          reads signed tokens, up to the signature
+//	mac.go          signatures with the client secret
 //	keys.go         when to load the provider's keys
 //	jwk.go          reads keys, and which key fits which token
 //	member.go       reads members of a JSON object by their type

@@ -40,7 +40,7 @@ func chooseEndpoints(discovered Endpoints, cfg *Config) (Endpoints, error) {
 	}{
 		{"authorization_endpoint", &chosen.Authorization, discovered.Authorization, true},
 		{"token_endpoint", &chosen.Token, discovered.Token, cfg.wantsCode()},
-		{"jwks_uri", &chosen.JWKS, discovered.JWKS, true},
+		{"jwks_uri", &chosen.JWKS, discovered.JWKS, cfg.needsKeys()},
 		{"userinfo_endpoint", &chosen.Userinfo, discovered.Userinfo, cfg.Userinfo == UserinfoRequired},
 		{"end_session_endpoint", &chosen.EndSession, discovered.EndSession, false},
 		{"revocation_endpoint", &chosen.Revocation, discovered.Revocation, false},

@@ -261,10 +261,10 @@ func (c companions) check(id claims.Object, alg string) error {
 func leftHalfHash(alg, s string) string {
 	var sum []byte
 	switch alg {
-	case "RS256", "ES256", "PS256":
+	case "RS256", "ES256", "PS256", "HS256":
 		h := sha256.Sum256([]byte(s))
 		sum = h[:]
-	case "RS384", "ES384", "PS384":
+	case "RS384", "ES384", "PS384", "HS384":
 		h := sha512.Sum384([]byte(s))
 		sum = h[:]
 	default:

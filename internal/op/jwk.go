@@ -51,7 +51,7 @@ func (c *Client) parseKeys(body []byte) (*keySet, error) {
 			set.encrypting = append(set.encrypting, key)
 		}
 	}
-	if !slices.ContainsFunc(set.keys, c.fitsAny) {
+	if !c.cfg.signedWithSecret() && !slices.ContainsFunc(set.keys, c.fitsAny) {
 		return nil, refused("the key set has no key that could be used")
 	}
 	return set, nil

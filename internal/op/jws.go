@@ -11,9 +11,9 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// Asymmetric reports whether alg is a signature algorithm of RFC 7518, 3.1 or RFC 8037 that a token
-// may be signed with. "none" is no signature, and everybody who can verify an HMAC can also make
-// one (RFC 8725, 3.1).
+// Asymmetric reports whether alg is a signature algorithm of RFC 7518, 3.1 or RFC 8037 with a key
+// pair. "none" is no signature, and everybody who can verify an HMAC can also make one (RFC 8725,
+// 3.1).
 func Asymmetric(alg string) bool {
 	switch alg {
 	case "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",

@@ -158,7 +158,7 @@ var tokenKinds = [...]tokenKind{
 	},
 }
 
-// openedToken is a token that one of the provider's keys signed for us, and whose kind is known.
+// openedToken is a token that the provider signed for us, and whose kind is known.
 type openedToken struct {
 	signed  string // the token itself; if it came encrypted, the one inside
 	claims  claims.Object
@@ -183,7 +183,7 @@ func (c *Client) openSigned(ctx context.Context, id kindID, raw string) (*opened
 	if err != nil {
 		return nil, err
 	}
-	payload, err := c.verify(ctx, token, kind.sender)
+	payload, err := c.verifySignature(ctx, token, kind.sender)
 	if err != nil {
 		return nil, err
 	}

@@ -77,6 +77,9 @@ func tokenEndpoints(changes ...func(*op.Config)) map[string]func(t *testing.T, o
 // encrypted ID Token, if that was agreed on.
 func (o *testOP) answerLoginOf(t *testing.T, changes []func(*op.Config)) {
 	o.answerLogin()
+	if slices.Equal(o.config(changes...).SigningAlgs, []string{"HS256"}) {
+		o.set("token", answerJSON(tokenAnswer(map[string]any{"id_token": withSecret(goodToken(), "HS256", macSecret)})))
+	}
 	if o.config(changes...).IDTokenEncrypted {
 		o.set("token", answerJSON(tokenAnswer(map[string]any{"id_token": encryptedFor(t, ecKey(), "ECDH-ES", goodToken())})))
 	}
