@@ -35,13 +35,18 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 	metadata["scopes_supported"] = []string{
 		"openid", "profile", "email", "address", "phone", "offline_access",
 	}
-	metadata["id_token_signing_alg_values_supported"] = p.algorithms()
+	metadata["id_token_signing_alg_values_supported"] = append(p.algorithms(), macs...)
+	metadata["userinfo_signing_alg_values_supported"] = append(p.algorithms(), macs...)
 	metadata["token_endpoint_auth_methods_supported"] = authMethods
 	metadata["token_endpoint_auth_signing_alg_values_supported"] = append(
 		[]jose.SignatureAlgorithm{jose.HS256}, assertionAlgorithms...)
 	metadata["dpop_signing_alg_values_supported"] = []string{"ES256", "EdDSA"}
 	metadata["tls_client_certificate_bound_access_tokens"] = true
-	metadata["authorization_signing_alg_values_supported"] = p.algorithms()
+	metadata["authorization_signing_alg_values_supported"] = append(p.algorithms(), macs...)
+	for _, kind := range []string{"id_token", "userinfo", "authorization"} {
+		metadata[kind+"_encryption_alg_values_supported"] = keyEncryptions
+		metadata[kind+"_encryption_enc_values_supported"] = contentEncryptions
+	}
 	metadata["authorization_response_iss_parameter_supported"] = true
 	writeJSON(w, http.StatusOK, metadata)
 }

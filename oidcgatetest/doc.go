@@ -27,6 +27,8 @@
 //
 // The example below is the whole login.
 //
+// [Client] says how a client authenticates, and how its tokens are signed and encrypted.
+//
 // There are three ways to connect to it, and they can be combined. [Provider.Transport] connects
 // client and provider in memory: no port is opened, and everything can run inside a
 // testing/synctest bubble, except a gate with EnableValues, which has a goroutine of scs.

@@ -65,7 +65,9 @@ func (p *Provider) endSession(form url.Values) (clientID string, err error) {
 // parseHint accepts every ID Token that this provider signed, including expired ones (OpenID
 // Connect RP-Initiated Logout, 4). p.mu is held.
 func (p *Provider) parseHint(hint string) (audience, sessionID string, err error) {
-	token, err := jose.ParseSignedCompact(hint, []jose.SignatureAlgorithm{jose.RS256, jose.ES256})
+	token, err := jose.ParseSignedCompact(hint, []jose.SignatureAlgorithm{
+		jose.RS256, jose.ES256, jose.HS256, jose.HS384, jose.HS512,
+	})
 	if err != nil {
 		return "", "", errors.New("id_token_hint is not a signed token")
 	}
@@ -74,8 +76,8 @@ func (p *Provider) parseHint(hint string) (audience, sessionID string, err error
 		Audience  string `json:"aud"`
 		SessionID string `json:"sid"`
 	}
-	for _, k := range p.verifiers {
-		payload, err := token.Verify(k.private.Public())
+	for _, key := range p.hintKeys(token.Signatures[0].Protected.Algorithm) {
+		payload, err := token.Verify(key)
 		if err != nil {
 			continue
 		}
@@ -85,6 +87,23 @@ func (p *Provider) parseHint(hint string) (audience, sessionID string, err error
 		return claims.Audience, claims.SessionID, nil
 	}
 	return "", "", errors.New("id_token_hint was not issued here")
+}
+
+// hintKeys returns the keys that may have signed an ID Token with this algorithm: those of the
+// provider, or the secrets of the clients that are registered for it. p.mu is held.
+func (p *Provider) hintKeys(alg string) (keys []any) {
+	if !slices.Contains(macs, alg) {
+		for _, k := range p.verifiers {
+			keys = append(keys, k.private.Public())
+		}
+		return keys
+	}
+	for _, c := range p.clients {
+		if c.IDToken.Signed == alg {
+			keys = append(keys, []byte(c.Secret))
+		}
+	}
+	return keys
 }
 
 // endGrants marks the grants of a session as ended. p.mu is held.

@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // A JWT is a JSON Web Token that has not been signed yet. Its content is signed without any check.
@@ -38,12 +40,27 @@ type JWT struct {
 	// Finish, if not nil, is called with the compact serialization and returns what is used
 	// instead.
 	Finish func(compact string) string
+
+	// Recipient, if not nil, is the public key for which the token is encrypted after it is signed
+	// (a nested JWT, RFC 7519, 5.2). Its Algorithm is the alg, its KeyID the kid.
+	Recipient *jose.JSONWebKey
+
+	// ContentEncryption is the enc of an encrypted token. If empty, it is "A128CBC-HS256".
+	ContentEncryption string
 }
 
 // NewJWT returns a token with the given claims, to be signed with the provider's newest key. The
 // claims decide what it is: an ID Token, a signed userinfo response or a logout token. Its typ is
-// JWT, or logout+jwt if the claims contain events (OpenID Connect Back-Channel Logout, 2.4).
+// JWT, or logout+jwt if the claims contain events (OpenID Connect Back-Channel Logout, 2.4). If aud
+// is a client that is registered with other [Algorithms] for ID Tokens, the token has those.
 func (p *Provider) NewJWT(claims map[string]any) *JWT {
+	id, _ := claims["aud"].(string)
+	c, _ := p.client(id)
+	return p.newJWT(claims, c.IDToken, c)
+}
+
+// newSigned returns a token to be signed with the provider's newest key.
+func (p *Provider) newSigned(claims map[string]any) *JWT {
 	k := p.signingKey()
 	typ := "JWT"
 	if _, ok := claims["events"]; ok {
@@ -94,9 +111,9 @@ func (t *JWT) CorruptSignature() {
 	}
 }
 
-// Compact signs the token and returns its compact serialization (RFC 7515, 7.1). It panics if
-// Header or Claims cannot be encoded as JSON or if the type of Key is not supported, because that
-// is an error in the test.
+// Compact signs the token, encrypts it if it has a Recipient, and returns its compact serialization
+// (RFC 7515, 7.1; RFC 7516, 7.1). It panics if Header or Claims cannot be encoded as JSON or if the
+// type of a key is not supported, because that is an error in the test.
 func (t *JWT) Compact() string {
 	payload := t.Payload
 	if payload == nil {
@@ -113,7 +130,14 @@ func (t *JWT) Compact() string {
 	if t.Finish != nil {
 		compact = t.Finish(compact)
 	}
-	return compact
+	if t.Recipient == nil {
+		return compact
+	}
+	encrypted, err := encrypt(compact, *t.Recipient, t.ContentEncryption, "JWT")
+	if err != nil {
+		panic(fmt.Sprintf("oidcgatetest: encrypting a token: %v", err))
+	}
+	return encrypted
 }
 
 func mustMarshal(v any) []byte {

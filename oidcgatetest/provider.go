@@ -91,8 +91,9 @@ type Client struct {
 	// ClientSecretBasic for a client with a Secret and NoClientSecret for one without.
 	AuthMethod AuthMethod
 
-	// Keys are the client's public keys, for PrivateKeyJWT and request objects (RFC 9101). They must
-	// have a kid. A client without keys may send no request objects.
+	// Keys are the client's public keys, for PrivateKeyJWT, for request objects (RFC 9101), and to
+	// encrypt for the client. They must have a kid. Those that encrypt have the Algorithm for which
+	// they are used, or none. A client without keys may send no request objects.
 	Keys jose.JSONWebKeySet
 
 	// Exchanges are the audiences and resources for which the client may exchange tokens (RFC 8693).
@@ -101,6 +102,11 @@ type Client struct {
 	// CertificateBound binds the client's access tokens to Certificate, whatever its AuthMethod (RFC
 	// 8705, 3): the client must show the certificate where it requests and uses them.
 	CertificateBound bool
+
+	// IDToken, Userinfo and Response say how ID Tokens and logout tokens, userinfo responses, and
+	// authorization responses (JARM) are signed and encrypted. If zero, ID Tokens and responses are
+	// signed, and userinfo is JSON.
+	IDToken, Userinfo, Response Algorithms
 
 	// Certificate is what the client must show with TLSClientAuth and SelfSignedTLSClientAuth. Only
 	// [Provider.TLSServer] sees certificates.
@@ -273,7 +279,8 @@ func (p *Provider) moveTo(s *httptest.Server) *httptest.Server {
 	return s
 }
 
-// AddClient registers a client. It replaces a client with the same ID.
+// AddClient registers a client. It replaces a client with the same ID. It panics if tokens cannot
+// be signed and encrypted as the client says, because that is an error in the test.
 func (p *Provider) AddClient(c Client) {
 	c.RedirectURLs = slices.Clone(c.RedirectURLs)
 	c.PostLogoutRedirectURLs = slices.Clone(c.PostLogoutRedirectURLs)
@@ -282,6 +289,10 @@ func (p *Provider) AddClient(c Client) {
 		c.AuthMethod = NoClientSecret
 	}
 	c.AuthMethod = cmp.Or(c.AuthMethod, ClientSecretBasic)
+	c.Keys.Keys = slices.Clone(c.Keys.Keys)
+	for _, a := range []Algorithms{c.IDToken, c.Userinfo, c.Response} {
+		a.check(c)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clients[c.ID] = c

@@ -108,7 +108,7 @@ func TestDiscovery(t *testing.T) {
 		"end_session_endpoint":                           "https://id.test/logout",
 		"response_types_supported":                       "[code code id_token id_token]",
 		"code_challenge_methods_supported":               "[S256]",
-		"id_token_signing_alg_values_supported":          "[RS256 ES256]",
+		"id_token_signing_alg_values_supported":          "[RS256 ES256 HS256 HS384 HS512]",
 		"authorization_response_iss_parameter_supported": "true",
 	} {
 		if fmt.Sprint(got[name]) != want {

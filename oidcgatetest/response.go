@@ -58,7 +58,7 @@ func (p *Provider) newResponse(params url.Values, u User) url.Values {
 	if responseType(params) != "id_token" {
 		code := p.newCode(g)
 		response.Set("code", code)
-		hashes["c_hash"] = halfHash(code)
+		hashes["c_hash"] = halfHash(p.hashAlgorithm(g.clientID), code)
 	}
 	if responseType(params) != "code" {
 		response.Set("id_token", p.newIDToken(g, g.nonce, hashes))
@@ -100,7 +100,8 @@ func (p *Provider) newResponseObject(clientID string, response url.Values) strin
 	for name := range response {
 		claims[name] = response.Get(name)
 	}
-	object := p.NewJWT(claims)
+	c, _ := p.client(clientID)
+	object := p.newJWT(claims, c.Response, c)
 	if change := first(p, &p.nextObjects); change != nil {
 		change(object)
 	}

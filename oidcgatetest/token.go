@@ -193,7 +193,9 @@ func (p *Provider) issue(g *grant, nonce, refreshToken string) map[string]any {
 
 	// No lock is held here, because the functions of NextIDToken and EveryIDToken may call the
 	// provider.
-	answer["id_token"] = p.newIDToken(g, nonce, map[string]any{"at_hash": halfHash(access)})
+	answer["id_token"] = p.newIDToken(g, nonce, map[string]any{
+		"at_hash": halfHash(p.hashAlgorithm(g.clientID), access),
+	})
 	return answer
 }
 
@@ -230,10 +232,12 @@ func (p *Provider) idTokenClaims(g *grant, nonce string) map[string]any {
 	return claims
 }
 
-// halfHash returns the hash of an access token, code or state for algorithms with SHA-256 (OpenID
-// Connect Core, 3.1.3.6).
-func halfHash(s string) string {
-	sum := sha256.Sum256([]byte(s))
+// halfHash returns the hash of an access token, code or state for an algorithm (OpenID Connect
+// Core, 3.1.3.6).
+func halfHash(alg, s string) string {
+	h := hashOf(alg).New()
+	h.Write([]byte(s))
+	sum := h.Sum(nil)
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
 

@@ -1,6 +1,7 @@
 package oidcgatetest
 
 import (
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -48,13 +49,19 @@ func (p *Provider) serveUserinfo(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, e.description, http.StatusUnauthorized)
 		return
 	}
-	claims, ok := p.userinfo(token)
+	claims, clientID, ok := p.userinfo(token)
 	if !ok {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="userinfo", error="invalid_token"`)
 		http.Error(w, "unknown or expired access token", http.StatusUnauthorized)
 		return
 	}
-	writeJSON(w, http.StatusOK, claims)
+	client, _ := p.client(clientID)
+	if client.Userinfo == (Algorithms{}) {
+		writeJSON(w, http.StatusOK, claims)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwt")
+	_, _ = io.WriteString(w, p.protectedUserinfo(claims, client))
 }
 
 // checkBinding checks that an access token comes from the client that it is bound to. A token that
@@ -80,17 +87,30 @@ func (p *Provider) checkBinding(r *http.Request, token string, bound bool) *oaut
 	return e
 }
 
-func (p *Provider) userinfo(token string) (map[string]any, bool) {
+// protectedUserinfo returns the claims signed, encrypted, or both (OpenID Connect Core, 5.3.2).
+func (p *Provider) protectedUserinfo(claims map[string]any, c Client) string {
+	if c.Userinfo.Signed != "" {
+		claims["iss"], claims["aud"] = p.Issuer(), c.ID
+		return p.newJWT(claims, c.Userinfo, c).Compact()
+	}
+	only, err := encrypt(string(mustMarshal(claims)), c.recipient(c.Userinfo), c.Userinfo.Content, "")
+	if err != nil {
+		panic(err) // AddClient has tried it
+	}
+	return only
+}
+
+func (p *Provider) userinfo(token string) (claims map[string]any, clientID string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t, ok := p.accessTokens[token]
 	if !ok || t.grant.ended || time.Now().After(t.expires) {
-		return nil, false
+		return nil, "", false
 	}
 	user := p.users[t.grant.subject]
-	claims := granted(user.Claims, t.grant.scopes)
+	claims = granted(user.Claims, t.grant.scopes)
 	maps.Copy(claims, granted(user.UserinfoClaims, t.grant.scopes))
 	add(claims, user, t.grant.claims.Userinfo)
 	claims["sub"] = t.grant.subject
-	return claims, true
+	return claims, t.grant.clientID, true
 }

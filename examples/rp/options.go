@@ -105,6 +105,8 @@ func (o *options) all() []*option {
 			"off": oidcgate.UserinfoOff, "on": oidcgate.UserinfoOptional, "required": oidcgate.UserinfoRequired,
 		})},
 		{env: "OIDC_USERINFO_SIGNED", usage: "true: refuse userinfo responses that are not signed", set: boolean(&p.Verification.SignedUserinfo)},
+		{env: "OIDC_ENCRYPTED", usage: "what is encrypted for this client, separated by commas: id_token, userinfo, authorization;\n" +
+			"with keys in OIDC_CLIENT_KEYS such as RSA-OAEP-256:key.pem", set: encrypted(&p.Verification)},
 		{env: "OIDC_SIGNING_ALGS", usage: "algorithms an ID Token may be signed with, separated by spaces or commas", set: list(&p.Verification.SigningAlgs)},
 		{env: "OIDC_TRUSTED_AUDIENCES", usage: "other audiences that an ID Token may have beside the client, separated by spaces or commas", set: list(&p.Verification.TrustedAudiences)},
 		{env: "OIDC_ERRORS_WITHOUT_ISS", usage: "true: accept error responses without iss from a provider that announces iss", set: boolean(&p.Verification.ErrorsWithoutIss)},
@@ -341,6 +343,25 @@ func duration(p *time.Duration) func(string) error {
 func list(p *[]string) func(string) error {
 	return func(s string) error {
 		*p = strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' })
+		return nil
+	}
+}
+
+// encrypted takes the words in front of "_encrypted_response_alg".
+func encrypted(v *oidcgate.Verification) func(string) error {
+	return func(s string) error {
+		for word := range strings.SplitSeq(s, ",") {
+			switch word {
+			case "id_token":
+				v.EncryptedIDTokens = true
+			case "userinfo":
+				v.EncryptedUserinfo = true
+			case "authorization":
+				v.EncryptedResponses = true
+			default:
+				return fmt.Errorf("%q is none of id_token, userinfo, authorization", word)
+			}
+		}
 		return nil
 	}
 }

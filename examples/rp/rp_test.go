@@ -628,3 +628,18 @@ func TestPortThatIsTaken(t *testing.T) {
 		t.Errorf("got error %v, want one that names the address", err)
 	}
 }
+
+func TestEncrypted(t *testing.T) {
+	none := func(string) string { return "" }
+	o, err := readOptions([]string{"-oidc-encrypted", "id_token,authorization"}, none, io.Discard)
+	if v := o.provider.Verification; err != nil || !v.EncryptedIDTokens || v.EncryptedUserinfo || !v.EncryptedResponses {
+		t.Errorf("got %+v, %v", v, err)
+	}
+	o, err = readOptions([]string{"-oidc-encrypted", "userinfo"}, none, io.Discard)
+	if v := o.provider.Verification; err != nil || v.EncryptedIDTokens || !v.EncryptedUserinfo || v.EncryptedResponses {
+		t.Errorf("got %+v, %v", v, err)
+	}
+	if _, err := readOptions([]string{"-oidc-encrypted", "tokens"}, none, io.Discard); err == nil || !strings.Contains(err.Error(), "OIDC_ENCRYPTED") {
+		t.Errorf("got error %v, want one that names OIDC_ENCRYPTED", err)
+	}
+}
