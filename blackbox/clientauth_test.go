@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
@@ -30,7 +31,7 @@ func writeKey(t *testing.T, algorithm string) (file string, public jose.JSONWebK
 	var key crypto.Signer
 	var err error
 	switch algorithm {
-	case "ES256":
+	case "ES256", "ECDH-ES":
 		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case "EdDSA":
 		_, key, err = ed25519.GenerateKey(rand.Reader)
@@ -49,6 +50,9 @@ func writeKey(t *testing.T, algorithm string) (file string, public jose.JSONWebK
 		t.Fatal(err)
 	}
 	public = jose.JSONWebKey{Key: key.Public(), Algorithm: algorithm, Use: "sig"}
+	if strings.HasPrefix(algorithm, "RSA-") || strings.HasPrefix(algorithm, "ECDH-") {
+		public.Use = "enc"
+	}
 	sum, err := public.Thumbprint(crypto.SHA256)
 	if err != nil {
 		t.Fatal(err)

@@ -85,6 +85,8 @@ function providerConfiguration() {
       backchannelLogout: { enabled: true },
       revocation: { enabled: true },
       jwtResponseModes: { enabled: true },
+      jwtUserinfo: { enabled: true },
+      encryption: { enabled: true },
       dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => Boolean(config.dpopNonces) },
       claimsParameter: { enabled: true },
       pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(config.requirePushed) },
@@ -101,6 +103,11 @@ function providerConfiguration() {
         certificateSubjectMatches: (ctx, property, expected) =>
           ctx.req.socket.getPeerX509Certificate().subject === expected,
       },
+    },
+    enabledJWA: {
+      idTokenSigningAlgValues: ['RS256', 'HS256'],
+      userinfoSigningAlgValues: ['RS256', 'HS256'],
+      authorizationSigningAlgValues: ['RS256', 'HS256'],
     },
     responseTypes: ['code', 'code id_token', 'id_token'],
     clientAuthMethods: [

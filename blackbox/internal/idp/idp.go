@@ -62,6 +62,18 @@ type Client struct {
 	CertificateBound       bool                `json:"tls_client_certificate_bound_access_tokens,omitempty"`
 	TLSSubject             string              `json:"tls_client_auth_subject_dn,omitempty"`
 	ApplicationType        string              `json:"application_type,omitempty"` // "native" may use http with "implicit"
+
+	// How what the provider sends is signed and encrypted. If empty, userinfo is not signed, and
+	// nothing is encrypted.
+	IDTokenSigned     string `json:"id_token_signed_response_alg,omitempty"`
+	IDTokenEncrypted  string `json:"id_token_encrypted_response_alg,omitempty"`
+	IDTokenContent    string `json:"id_token_encrypted_response_enc,omitempty"`
+	UserinfoSigned    string `json:"userinfo_signed_response_alg,omitempty"`
+	UserinfoEncrypted string `json:"userinfo_encrypted_response_alg,omitempty"`
+	UserinfoContent   string `json:"userinfo_encrypted_response_enc,omitempty"`
+	ResponseSigned    string `json:"authorization_signed_response_alg,omitempty"`
+	ResponseEncrypted string `json:"authorization_encrypted_response_alg,omitempty"`
+	ResponseContent   string `json:"authorization_encrypted_response_enc,omitempty"`
 }
 
 // NewClient returns the client for a service at baseURL, with the gate's routes below /auth.
