@@ -93,7 +93,8 @@ func objectMember(name string, values []string) any {
 	return values[0]
 }
 
-// contentEncryptions are the algorithms that encrypt the object itself, the best first.
+// contentEncryptions are the algorithms that encrypt what is sent and received, the best first (RFC
+// 7518, 5.1).
 var contentEncryptions = []string{
 	"A256GCM", "A128GCM", "A192GCM", "A128CBC-HS256", "A192CBC-HS384", "A256CBC-HS512",
 }

@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"slices"
@@ -13,6 +14,18 @@ import (
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
 )
+
+// tagSize returns how long the authentication tag is (RFC 7518, 5.2, 5.3). go-jose puts ciphertext
+// and tag together again, so it would accept a token with the border between them at any place.
+func tagSize(enc string) int {
+	switch enc {
+	case "A192CBC-HS384":
+		return 24
+	case "A256CBC-HS512":
+		return 32
+	}
+	return 16
+}
 
 // isEncrypted reports whether a token has the five parts of a JWE (RFC 7516, 7.1).
 func isEncrypted(raw string) bool { return strings.Count(raw, ".") == 4 }
@@ -67,50 +80,61 @@ var errTooManyEncrypted = &Error{
 type encryptedToken struct {
 	jwe      *jose.JSONWebEncryption
 	alg      string
+	enc      string
 	keyID    string
 	hasKeyID bool
 }
 
-// parseEncrypted reads a token in JWE compact serialization (RFC 7516, 7.1). Compression (zip) is
-// refused, because a short token could grow without bounds (RFC 8725, 2.4), and so is crit.
+// parseEncrypted reads a token in JWE compact serialization (RFC 7516, 7.1).
 func parseEncrypted(raw string) (*encryptedToken, error) {
 	parts := strings.Split(raw, ".")
 	header, err := decodeHeader(parts)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkExtensions(header); err != nil {
+	t, err := readEncryption(header)
+	if err != nil {
 		return nil, err
-	}
-	t := &encryptedToken{alg: text(header, "alg")}
-	enc := text(header, "enc")
-	// Not in the lists: RSA with PKCS #1 v1.5, which is an oracle (RFC 8725, 3.2); shared secrets and
-	// passwords (dir, A128KW, PBES2), which the client has none of.
-	if !slices.Contains(encrypts, t.alg) {
-		return nil, invalidf(event.ReasonAlg, "the token is encrypted with alg %q, want one of %q",
-			bounded(t.alg), encrypts)
-	}
-	if !slices.Contains(contentEncryptions, enc) {
-		return nil, invalidf(event.ReasonAlg, "the token is encrypted with enc %q, want one of %q",
-			bounded(enc), contentEncryptions)
 	}
 	if (parts[1] == "") != (t.alg == string(jose.ECDH_ES)) {
 		return nil, invalid(event.ReasonIDTokenMalformed,
 			"the token lacks the encrypted key, or has one that its alg does not need")
 	}
-	if err := checkContentType(header); err != nil {
-		return nil, err
-	}
-	if t.keyID, t.hasKeyID, err = keyIDOf(header); err != nil {
-		return nil, err
+	if len(parts[4]) != base64.RawURLEncoding.EncodedLen(tagSize(t.enc)) {
+		return nil, invalid(event.ReasonIDTokenMalformed, "the token's tag has not the length of its enc")
 	}
 	algs := []jose.KeyAlgorithm{jose.KeyAlgorithm(t.alg)}
-	t.jwe, err = jose.ParseEncryptedCompact(raw, algs, []jose.ContentEncryption{jose.ContentEncryption(enc)})
+	encs := []jose.ContentEncryption{jose.ContentEncryption(t.enc)}
+	t.jwe, err = jose.ParseEncryptedCompact(raw, algs, encs)
 	if err != nil {
 		return nil, invalid(event.ReasonIDTokenMalformed,
 			"the token is not a JWE in compact serialization")
 	}
 	return t, nil
+}
+
+// readEncryption reads how a token is encrypted. Not accepted are RSA with PKCS #1 v1.5, which is
+// an oracle (RFC 8725, 3.2); shared secrets and passwords (dir, A128KW, PBES2), which the client
+// has none of; and compression (zip), by which a short token grows without bounds (RFC 8725, 2.4).
+func readEncryption(header claims.Object) (*encryptedToken, error) {
+	if err := checkExtensions(header); err != nil {
+		return nil, err
+	}
+	if err := checkContentType(header); err != nil {
+		return nil, err
+	}
+	t := &encryptedToken{alg: text(header, "alg"), enc: text(header, "enc")}
+	if !slices.Contains(encrypts, t.alg) {
+		return nil, invalidf(event.ReasonAlg, "the token is encrypted with alg %q, want one of %q",
+			bounded(t.alg), encrypts)
+	}
+	if !slices.Contains(contentEncryptions, t.enc) {
+		return nil, invalidf(event.ReasonAlg, "the token is encrypted with enc %q, want one of %q",
+			bounded(t.enc), contentEncryptions)
+	}
+	var err error
+	t.keyID, t.hasKeyID, err = keyIDOf(header)
+	return t, err
 }
 
 // checkContentType refuses a token that says that there is something else inside than a JWT. Some

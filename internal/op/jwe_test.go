@@ -1,6 +1,7 @@
 package op_test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -230,8 +232,10 @@ func TestEncryptedRefused(t *testing.T) {
 		{"an iv of one byte", part(gcm, 2, b64("1")), "decryption", false},
 		{"no iv", part(good, 2, ""), "decryption", false},
 		{"no ciphertext", part(good, 3, ""), "decryption", false},
-		{"no tag", part(gcm, 4, ""), "decryption", false},
-		{"a tag of one byte", part(good, 4, b64("1")), "decryption", false},
+		{"no tag", part(gcm, 4, ""), malformed, untouched},
+		{"a tag of one byte", part(good, 4, b64("1")), malformed, untouched},
+		{"a tag that begins with the end of the ciphertext", movedToTag(gcm), malformed, untouched},
+		{"a long tag that does so", movedToTag(encrypted(t, jose.Recipient{Algorithm: jose.ECDH_ES, Key: ecKey().Public()}, jose.A256CBC_HS512, nil, goodToken())), malformed, untouched},
 		{"a changed header", head("typ", "x"), "decryption", false},
 		{"for somebody else", encryptedFor(t, newEC(elliptic.P256()), "ECDH-ES", goodToken()), "decryption", false},
 		{"claims without a signature inside", inside(encode(identity(nil))), malformed, false},
@@ -264,6 +268,16 @@ func TestEncryptedRefused(t *testing.T) {
 			op.ClientKey{Private: otherRSA(), Algorithm: "RSA-OAEP-256"},
 		)), "")
 	}
+}
+
+// movedToTag moves the end of the ciphertext to the tag. Together they are what they were.
+func movedToTag(raw string) string {
+	parts := strings.Split(raw, ".")
+	ciphertext, _ := base64.RawURLEncoding.DecodeString(parts[3])
+	tag, _ := base64.RawURLEncoding.DecodeString(parts[4])
+	at := len(ciphertext) - 16
+	parts[3], parts[4] = b64(string(ciphertext[:at])), b64(string(ciphertext[at:])+string(tag))
+	return strings.Join(parts, ".")
 }
 
 func withoutUse(key map[string]any) map[string]any {
@@ -396,6 +410,16 @@ func TestEncryptionFaults(t *testing.T) {
 	}
 }
 
+// fuzzKey is the same in every process: workers get their inputs from another, which made the first of
+// them.
+var fuzzKey = sync.OnceValue(func() *ecdsa.PrivateKey {
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
 // FuzzDecrypt states that an encrypted token passes as it was made and in no other spelling, and
 // that nothing of a forged one leads to a panic, whatever its maker chooses: everybody can encrypt
 // for the client.
@@ -403,7 +427,7 @@ func FuzzDecrypt(f *testing.F) {
 	inner := goodToken()
 	good := map[string]bool{}
 	for alg, key := range map[jose.KeyAlgorithm]crypto.Signer{
-		"ECDH-ES": ecKey(), "ECDH-ES+A256KW": ecKey(), "RSA-OAEP-256": otherRSA(),
+		"ECDH-ES": fuzzKey(), "ECDH-ES+A256KW": fuzzKey(), "RSA-OAEP-256": otherRSA(),
 	} {
 		for _, enc := range []jose.ContentEncryption{jose.A128GCM, jose.A256CBC_HS512} {
 			good[encrypted(f, jose.Recipient{Algorithm: alg, Key: key.Public()}, enc, nil, inner)] = true
@@ -417,7 +441,7 @@ func FuzzDecrypt(f *testing.F) {
 	}
 	f.Add(inner)
 	c := newOP().client(decrypting(
-		op.ClientKey{Private: ecKey(), Algorithm: "ECDH-ES"}, op.ClientKey{Private: ecKey(), Algorithm: "ECDH-ES+A256KW"},
+		op.ClientKey{Private: fuzzKey(), Algorithm: "ECDH-ES"}, op.ClientKey{Private: fuzzKey(), Algorithm: "ECDH-ES+A256KW"},
 		op.ClientKey{Private: otherRSA(), Algorithm: "RSA-OAEP-256"},
 	), func(cfg *op.Config) { cfg.IDTokenEncrypted, cfg.Leeway = true, 24*time.Hour })
 	f.Fuzz(func(t *testing.T, raw string) {
@@ -428,6 +452,51 @@ func FuzzDecrypt(f *testing.F) {
 		// The text may quote alg and enc of whoever made the token, and nothing from inside.
 		if err != nil && (strings.Contains(err.Error(), nonce) || strings.Contains(err.Error(), inner)) {
 			t.Errorf("the error prints what is inside: %v", err)
+		}
+	})
+}
+
+// FuzzDecryptParts is FuzzDecrypt with parts that are base64url at once, so that more of them reach the
+// decryption.
+func FuzzDecryptParts(f *testing.F) {
+	good := map[string]bool{}
+	for _, raw := range []string{
+		encryptedFor(f, fuzzKey(), "ECDH-ES", goodToken()), encryptedFor(f, fuzzKey(), "ECDH-ES+A256KW", goodToken()),
+	} {
+		good[raw] = true
+		var parts [5][]byte
+		for i, part := range strings.Split(raw, ".") {
+			parts[i], _ = base64.RawURLEncoding.DecodeString(part)
+		}
+		f.Add(string(parts[0]), parts[1], parts[2], parts[3], parts[4])
+	}
+	c := newOP().client(decrypting(
+		op.ClientKey{Private: fuzzKey(), Algorithm: "ECDH-ES"}, op.ClientKey{Private: fuzzKey(), Algorithm: "ECDH-ES+A256KW"},
+	), func(cfg *op.Config) { cfg.Leeway = 24 * time.Hour })
+	f.Fuzz(func(t *testing.T, header string, key, iv, ciphertext, tag []byte) {
+		raw := strings.Join([]string{b64(header), b64(string(key)), b64(string(iv)), b64(string(ciphertext)), b64(string(tag))}, ".")
+		id, err := c.VerifyIDToken(t.Context(), raw, "", op.Expectation{Nonce: nonce})
+		if (err == nil) != good[raw] {
+			t.Fatalf("VerifyIDToken(%q) = %v, %v", raw, id, err)
+		}
+	})
+}
+
+// FuzzDecryptInside states that of what a stranger encrypts for the client nothing passes but the
+// token that the provider signed.
+func FuzzDecryptInside(f *testing.F) {
+	good := goodToken()
+	f.Add(good)
+	f.Add(encode(identity(nil)))
+	f.Add(b64(`{"alg":"none"}`) + "." + b64(encode(identity(nil))) + ".")
+	f.Add(encryptedFor(f, ecKey(), "ECDH-ES", good))
+	c := newOP().client(decrypting(op.ClientKey{Private: ecKey(), Algorithm: "ECDH-ES"}),
+		func(cfg *op.Config) { cfg.Leeway = 24 * time.Hour })
+	f.Fuzz(func(t *testing.T, inside string) {
+		raw := encryptedFor(t, ecKey(), "ECDH-ES", inside)
+		id, err := c.VerifyIDToken(t.Context(), raw, "", op.Expectation{Nonce: nonce})
+		if (err == nil) != (inside == good) {
+			t.Fatalf("VerifyIDToken of %q = %v, %v", inside, id, err)
 		}
 	})
 }

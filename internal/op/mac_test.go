@@ -131,6 +131,20 @@ func TestSignedWithSecret(t *testing.T) {
 		fails = errors.New("no answer")
 		verify("client_secret")
 	})
+	t.Run("C014 C099 keys of the provider that only encrypt requests", func(t *testing.T) {
+		o := newOP()
+		key := changed(jwk(otherRSA().Public(), "e1"), map[string]any{"use": "enc"})
+		o.set("jwks", answerJSON(keySet(key)))
+		c := o.client(signing(op.ObjectEncrypted, clientKey), byMAC(macSecret, "HS256"))
+		address, err := c.AuthorizationURL(t.Context(), aFreshLogin())
+		wantReason(t, err, "")
+		if strings.Count(query(t, address).Get("request"), ".") != 4 {
+			t.Errorf("the request is not encrypted: %s", address)
+		}
+		o.set("discovery", answerJSON(metadata(map[string]any{"jwks_uri": nil})))
+		_, err = o.client(signing(op.ObjectEncrypted, clientKey), byMAC(macSecret, "HS256")).Metadata(t.Context())
+		wantReason(t, err, "endpoint_invalid")
+	})
 	t.Run("C014 a provider without jwks_uri", func(t *testing.T) {
 		o := newOP()
 		o.set("discovery", answerJSON(metadata(map[string]any{"jwks_uri": nil})))
