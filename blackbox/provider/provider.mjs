@@ -91,7 +91,6 @@ function providerConfiguration() {
       claimsParameter: { enabled: true },
       pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(config.requirePushed) },
       requestObjects: { enabled: Boolean(config.requestObjects) },
-      encryption: { enabled: Boolean(config.requestObjects) },
       resourceIndicators: { enabled: Boolean(config.resources), getResourceServerInfo },
       mTLS: {
         enabled: Boolean(config.tls),
