@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/page"
@@ -55,7 +56,7 @@ func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 	if !op.HasMediaType(r.Header, "application/x-www-form-urlencoded") {
 		return "", errors.New("the body is not a form")
 	}
-	if parseForm(w, r, maxForm) != nil {
+	if browser.ReadForm(w, r, maxForm) != nil {
 		return "", errors.New("the form cannot be read")
 	}
 	tokens := r.PostForm["logout_token"]

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/arrive"
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
@@ -42,9 +43,15 @@ type callbackRequest struct {
 // shows the refusal.
 func (c *callbackRequest) answer() *LoginError {
 	g := c.gate
-	form, ok, refused := g.receive(c.w, c.r, c.up)
-	if !ok {
-		return refused
+	form, ok, err := arrive.Callback{
+		Channel: c.up.client.Channel(), MaxBytes: c.up.client.MaxResponse(),
+		Login: g.LoginURL(""), UnderWay: g.attempts.Any,
+	}.Receive(c.w, c.r)
+	switch {
+	case err != nil:
+		return providerFailure(err)
+	case !ok:
+		return nil
 	}
 	c.visit = g.peek(c.w, c.r)
 	page.Headers(c.w)

@@ -58,7 +58,6 @@
 //	login.go        the login route: choose a provider, send the browser there
 //	returnpath.go   where the browser goes afterwards
 //	initiate.go     logins that another site begins
-//	response.go     the authorization response, by whatever way it comes
 //	callback.go     whose response is this, finish, ask the application, sign in
 //	hook.go         Login: what OnLogin sees and may change
 //

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/page"
 )
 
@@ -15,7 +16,7 @@ import (
 func (g *Gate) initiate(w http.ResponseWriter, r *http.Request) {
 	params := r.URL.Query()
 	switch {
-	case r.Method == http.MethodPost && parseForm(w, r, maxForm) == nil:
+	case r.Method == http.MethodPost && browser.ReadForm(w, r, maxForm) == nil:
 		// A post from another site has no cookies. The same as a GET has them.
 		again := url.Values{}
 		for _, name := range []string{"iss", "login_hint", "target_link_uri"} {

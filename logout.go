@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/page"
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -25,7 +26,7 @@ func (g *Gate) logout(w http.ResponseWriter, r *http.Request) {
 			})
 			return
 		}
-		if parseForm(w, r, maxForm) != nil {
+		if browser.ReadForm(w, r, maxForm) != nil {
 			g.showPage(w, r, Page{
 				Status: http.StatusBadRequest, Title: "Not understood",
 				Text: "The form could not be read. You are still signed in.",
@@ -42,24 +43,8 @@ func (g *Gate) logout(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-const (
-	maxForm  = 32 << 10        // bytes that a form may have
-	formTime = 5 * time.Second // in which a form must arrive
-)
-
-// parseForm reads a form of up to limit bytes that arrives within formTime. A client that sends a
-// byte a second cannot hold a connection.
-func parseForm(w http.ResponseWriter, r *http.Request, limit int64) error {
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(formTime)) // not every server supports it
-	r.Body = http.MaxBytesReader(w, r.Body, limit)
-	if err := r.ParseForm(); err != nil {
-		return err
-	}
-	// At a deadline that is still set, the server would cancel the request's context.
-	_ = control.SetReadDeadline(time.Time{})
-	return nil
-}
+// maxForm is how many bytes a form may have.
+const maxForm = 32 << 10
 
 func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
 	v := g.peek(w, r)

@@ -2,6 +2,7 @@ package oidcgate_test
 
 import (
 	"cmp"
+	"encoding/json"
 	"html"
 	"net/http"
 	"net/url"
@@ -447,4 +448,23 @@ func TestSignedResponses(t *testing.T) {
 		}
 		w.tokenCalls(0)
 	})
+}
+
+// Some providers write iss twice into a signed response.
+func TestSignedResponseWithARepeatedMember(t *testing.T) {
+	for value, status := range map[string]int{`"https://id.test"`: http.StatusSeeOther, `"https://evil.example"`: http.StatusBadRequest} {
+		t.Run("C033 C041 iss and iss "+value, func(t *testing.T) {
+			w := newWorld(t, answering("code", "query.jwt"))
+			w.op.NextResponseObject(func(j *oidcgatetest.JWT) {
+				text, err := json.Marshal(j.Claims)
+				if err != nil {
+					t.Fatal(err)
+				}
+				j.Payload = append(text[:len(text)-1:len(text)-1], `,"iss":`+value+`}`...)
+			})
+			if a := w.arrive(w.response("/app")); a.StatusCode != status {
+				t.Errorf("%d\n%s", a.StatusCode, w.logged())
+			}
+		})
+	}
 }

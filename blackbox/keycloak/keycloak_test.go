@@ -45,6 +45,7 @@ func TestKeycloak(t *testing.T) {
 	t.Run("back-channel logout", func(t *testing.T) {
 		testBackchannelLogout(t, server, options.With("REDIS_URL", redisURL, "OIDC_CLIENT_ID", "shop-backchannel"), receiver)
 	})
+	t.Run("protocol", func(t *testing.T) { testProtocol(t, server, tour.Issuer, options.With("REDIS_URL", redisURL)) })
 	t.Run("log in and out", func(t *testing.T) { testLogInAndOut(t, tour, options, redisURL) })
 }
 

@@ -8,6 +8,7 @@ package browser
 import (
 	"net/http"
 	"strings"
+	"time"
 )
 
 // IsNavigation reports whether a person opens a page in a browser tab. Browsers say so in
@@ -79,4 +80,21 @@ func IsScript(r *http.Request) bool {
 func IsFrame(r *http.Request) bool {
 	dest := r.Header.Get("Sec-Fetch-Dest")
 	return dest == "" || dest == "iframe" || dest == "frame"
+}
+
+// formTime is the time in which a form must arrive.
+const formTime = 5 * time.Second
+
+// ReadForm reads a form of up to limit bytes that arrives within formTime. A client that sends a
+// byte a second cannot hold a connection.
+func ReadForm(w http.ResponseWriter, r *http.Request, limit int64) error {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(formTime)) // not every server supports it
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	if err := r.ParseForm(); err != nil {
+		return err
+	}
+	// At a deadline that is still set, the server would cancel the request's context.
+	_ = control.SetReadDeadline(time.Time{})
+	return nil
 }

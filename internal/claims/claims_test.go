@@ -483,3 +483,31 @@ func FuzzValid(f *testing.F) {
 		}
 	})
 }
+func TestParseRepeated(t *testing.T) {
+	for _, row := range []struct {
+		name, text string
+		ok         bool
+	}{
+		{"C033 a member again with the same value", `{"iss":"a","b":1,"iss":"a"}`, true},
+		{"C033 a member again with another value", `{"iss":"a","iss":"b"}`, false},
+		{"C033 a member again with another kind of value", `{"iss":"1","iss":1}`, false},
+		{"C033 a member again, written otherwise", `{"iss":"a","iss":"\u0061"}`, true},
+		{"C033 a member of a member again", `{"a":{"b":1,"b":1}}`, false},
+		{"C033 three times", `{"a":1,"a":1,"a":2}`, false},
+		{"no object", `[1]`, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			o, err := claims.ParseRepeated([]byte(row.text))
+			if (err == nil) != row.ok {
+				t.Errorf("%s: error %v", row.text, err)
+			}
+			n := 0
+			for range o.All() {
+				n++
+			}
+			if err == nil && n != strings.Count(row.text, ":")-1 {
+				t.Errorf("%s has %d members", row.text, n)
+			}
+		})
+	}
+}

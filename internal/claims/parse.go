@@ -26,7 +26,16 @@ var (
 //
 // The caller bounds the length of the text.
 func Parse(text []byte) (Object, error) {
-	v, err := parse(text, 1)
+	return object(parse(text, 1, false))
+}
+
+// ParseRepeated is Parse for a text whose outermost object may have a member again with an equal
+// value, which every reader reads alike.
+func ParseRepeated(text []byte) (Object, error) {
+	return object(parse(text, 1, true))
+}
+
+func object(v Value, err error) (Object, error) {
 	if err != nil {
 		return "", err
 	}
@@ -40,10 +49,10 @@ func Parse(text []byte) (Object, error) {
 // parseValue is Parse for a value of any kind that will be a member of an object. The depth
 // includes that object.
 func parseValue(text []byte) (Value, error) {
-	return parse(text, 2)
+	return parse(text, 2, false)
 }
 
-func parse(text []byte, depth int) (Value, error) {
+func parse(text []byte, depth int, repeated bool) (Value, error) {
 	if !utf8.Valid(text) {
 		return "", errUTF8
 	}
@@ -57,7 +66,7 @@ func parse(text []byte, depth int) (Value, error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
-	p := parser{dec}
+	p := parser{dec, repeated}
 	v, err := p.value(depth)
 	return Value(v), err
 }
@@ -100,7 +109,10 @@ func unicodeEscape(text []byte) (unit uint64, ok bool) {
 }
 
 // parser converts the tokens of the decoder into frames.
-type parser struct{ dec *json.Decoder }
+type parser struct {
+	dec      *json.Decoder
+	repeated bool // members of the outermost object may stand there again, with an equal value
+}
 
 func (p parser) value(depth int) ([]byte, error) {
 	token, err := p.dec.Token()
@@ -150,20 +162,27 @@ func (p parser) array(depth int) ([]byte, error) {
 
 func (p parser) object(depth int) ([]byte, error) {
 	out := []byte{byte(Members)}
-	seen := make(map[string]bool)
+	seen := make(map[string]string)
 	for p.dec.More() {
 		name, err := p.name()
 		if err != nil {
 			return nil, err
 		}
-		if seen[name] {
+		before, again := seen[name]
+		if again && !(p.repeated && depth == 1) {
 			return nil, errDuplicate
 		}
-		seen[name] = true
 		value, err := p.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
+		if again {
+			if before != string(value) {
+				return nil, errDuplicate
+			}
+			continue
+		}
+		seen[name] = string(value)
 		out = appendPiece(appendPiece(out, name), value)
 	}
 	return out, p.end()

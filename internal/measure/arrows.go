@@ -18,7 +18,7 @@ var arrows = []struct {
 		"internal/session", "internal/op", "internal/event", "internal/claims", "internal/seal",
 		"internal/returnto", "internal/saver", "internal/page", "internal/values", "internal/attempt",
 		"internal/browser", "internal/viascs", "internal/weburl", "internal/outside",
-		"internal/site", "internal/check", "internal/present", "store",
+		"internal/site", "internal/check", "internal/present", "internal/arrive", "store",
 	}},
 	{"internal/attempt", []string{"internal/browser", "internal/event", "internal/seal"}},
 	{"internal/outside", []string{
@@ -32,6 +32,9 @@ var arrows = []struct {
 	}},
 	{"internal/site", []string{"internal/returnto", "internal/weburl", "internal/check"}},
 	{"internal/check", []string{"internal/weburl"}},
+	{"internal/arrive", []string{
+		"internal/op", "internal/page", "internal/browser", "internal/event",
+	}},
 	{"internal/present", []string{"internal/weburl"}},
 	{"internal/weburl", nil},
 	{"internal/claims", nil},

@@ -42,6 +42,7 @@ type tokenKind struct {
 
 	encrypted agreement // if it was made, a token that is not encrypted is refused
 	strangers bool      // who sends one here may have begun no login
+	repeats   bool      // a member may stand there again with an equal value: Keycloak repeats iss
 }
 
 // agreement is what a client may be registered for at its provider.
@@ -151,6 +152,7 @@ var tokenKinds = [...]tokenKind{
 		sender:   fromProvider, // who sends it has begun a login
 		maxSize:  maxTokens,
 		required: []string{"iss", "aud", "exp"},
+		repeats:  true,
 		// What tells an ID Token: every one has a subject.
 		forbidden: []string{"sub", "nonce", "events"},
 		encrypted: encryptedResponses,
@@ -187,7 +189,7 @@ func (c *Client) openSigned(ctx context.Context, id kindID, raw string) (*opened
 	if err != nil {
 		return nil, err
 	}
-	doc, err := claims.Parse(payload)
+	doc, err := kind.parse(payload)
 	if err != nil {
 		return nil, &Error{
 			Reason: event.ReasonIDTokenMalformed, Status: http.StatusBadGateway, Err: err,
@@ -200,6 +202,14 @@ func (c *Client) openSigned(ctx context.Context, id kindID, raw string) (*opened
 		return nil, err
 	}
 	return &openedToken{raw, doc, payload, token.alg}, nil
+}
+
+// parse reads the payload.
+func (k *tokenKind) parse(payload []byte) (claims.Object, error) {
+	if k.repeats {
+		return claims.ParseRepeated(payload)
+	}
+	return claims.Parse(payload)
 }
 
 // checkType checks the header's typ, which is "" if there is none.

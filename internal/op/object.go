@@ -42,7 +42,7 @@ func (c *Client) readObject(ctx context.Context, params url.Values) (Response, e
 	if err != nil {
 		return Response{}, badResponse(event.ReasonResponseInvalid, "a response object that is no JWT")
 	}
-	doc, err := claims.Parse(payload)
+	doc, err := claims.ParseRepeated(payload)
 	if err != nil {
 		return Response{}, badResponse(event.ReasonResponseInvalid, "a response object that is no JWT")
 	}

@@ -1,0 +1,150 @@
+//go:build interop
+
+package keycloak_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oidcgate/oidcgate/blackbox/internal/rp"
+	"github.com/oidcgate/oidcgate/blackbox/internal/visitor"
+	"github.com/oidcgate/oidcgate/blackbox/internal/walk"
+)
+
+// writeKey writes a private key to a PEM file, and returns its public half.
+func writeKey(t *testing.T, algorithm, use string) (file string, public jose.JSONWebKey) {
+	t.Helper()
+	var key crypto.Signer
+	var err error
+	if algorithm == "ES256" {
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	} else {
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), algorithm+".pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	public = jose.JSONWebKey{Key: key.Public(), Algorithm: algorithm, Use: use}
+	sum, err := public.Thumbprint(crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public.KeyID = base64.RawURLEncoding.EncodeToString(sum)
+	return file, public
+}
+
+// client is what a test registers at Keycloak.
+type client struct {
+	ID            string            `json:"clientId"`
+	Secret        string            `json:"secret,omitempty"`
+	Authenticator string            `json:"clientAuthenticatorType,omitempty"`
+	RedirectURLs  []string          `json:"redirectUris"`
+	Implicit      bool              `json:"implicitFlowEnabled"`
+	FullScope     bool              `json:"fullScopeAllowed"`
+	Attributes    map[string]string `json:"attributes"`
+	Mappers       []any             `json:"protocolMappers"`
+}
+
+func (s *server) addClient(t *testing.T, c client) {
+	t.Helper()
+	c.Attributes["pkce.code.challenge.method"] = "S256"
+	c.FullScope = !strings.HasPrefix(c.ID, "fapi")
+	c.Mappers = []any{map[string]any{
+		"name": "groups", "protocol": "openid-connect", "protocolMapper": "oidc-group-membership-mapper",
+		"config": map[string]string{"claim.name": "groups", "full.path": "false", "id.token.claim": "true", "userinfo.token.claim": "true"},
+	}}
+	body, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.admin(t, http.MethodPost, "/shop/clients", bytes.NewReader(body), http.StatusCreated)
+}
+
+func jwks(t *testing.T, keys ...jose.JSONWebKey) string {
+	t.Helper()
+	text, err := json.Marshal(jose.JSONWebKeySet{Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// testProtocol logs in with each part of the protocol that Keycloak has beyond the usual.
+func testProtocol(t *testing.T, server *server, issuer string, options rp.Options) {
+	base := options["BASE_URL"]
+	es256, esKey := writeKey(t, "ES256", "sig")
+	ps256, psKey := writeKey(t, "PS256", "sig")
+	secret := options["OIDC_CLIENT_SECRET"]
+	keyJWT := func(alg, file string) rp.Options {
+		return rp.Options{"OIDC_CLIENT_AUTH": "key-jwt", "OIDC_CLIENT_KEYS": alg + ":" + file, "OIDC_CLIENT_SECRET": ""}
+	}
+	for _, row := range []struct {
+		name          string
+		authenticator string
+		implicit      bool
+		attributes    map[string]string
+		options       rp.Options
+	}{
+		{"pushed requests", "", false, map[string]string{"require.pushed.authorization.requests": "true"}, nil},
+		{"private_key_jwt by ES256", "client-jwt", false,
+			map[string]string{"use.jwks.string": "true", "jwks.string": jwks(t, esKey), "token.endpoint.auth.signing.alg": "ES256"}, keyJWT("ES256", es256)},
+		{"private_key_jwt by PS256", "client-jwt", false,
+			map[string]string{"use.jwks.string": "true", "jwks.string": jwks(t, psKey), "token.endpoint.auth.signing.alg": "PS256"}, keyJWT("PS256", ps256)},
+		{"client_secret_jwt", "client-secret-jwt", false, map[string]string{"token.endpoint.auth.signing.alg": "HS256"}, rp.Options{"OIDC_CLIENT_AUTH": "secret-jwt"}},
+		{"DPoP", "", false, map[string]string{"dpop.bound.access.tokens": "true"}, rp.Options{"OIDC_TOKEN_BINDING": "dpop"}},
+		{"form_post", "", false, map[string]string{}, rp.Options{"OIDC_RESPONSE_MODE": "form_post"}},
+		{"the fragment", "", false, map[string]string{}, rp.Options{"OIDC_RESPONSE_MODE": "fragment"}},
+		{"signed responses in the query", "", false, map[string]string{}, rp.Options{"OIDC_RESPONSE_MODE": "query.jwt"}},
+		{"signed responses by form_post", "", false, map[string]string{}, rp.Options{"OIDC_RESPONSE_MODE": "form_post.jwt"}},
+		{"the hybrid flow", "", true, map[string]string{}, rp.Options{"OIDC_RESPONSE_TYPE": "code id_token", "OIDC_RESPONSE_MODE": "form_post"}},
+		{"the implicit flow", "", true, map[string]string{}, rp.Options{"OIDC_RESPONSE_TYPE": "id_token", "OIDC_RESPONSE_MODE": "form_post", "OIDC_USERINFO": "off"}},
+		{"signed request objects", "", false,
+			map[string]string{"use.jwks.string": "true", "jwks.string": jwks(t, esKey), "request.object.signature.alg": "ES256", "request.object.required": "request"},
+			rp.Options{"OIDC_CLIENT_KEYS": "ES256:" + es256, "OIDC_REQUEST_OBJECT": "signed", "OIDC_PUSHED": "off"}},
+		{"pushed and signed request objects", "", false,
+			map[string]string{"use.jwks.string": "true", "jwks.string": jwks(t, esKey), "request.object.signature.alg": "ES256", "require.pushed.authorization.requests": "true"},
+			rp.Options{"OIDC_CLIENT_KEYS": "ES256:" + es256, "OIDC_REQUEST_OBJECT": "signed"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			id := strings.ReplaceAll(row.name, " ", "-")
+			server.addClient(t, client{
+				ID: id, Secret: secret, Authenticator: row.authenticator, Implicit: row.implicit, Attributes: row.attributes,
+				RedirectURLs: []string{base + "/auth/callback"},
+			})
+			o := options.With("OIDC_CLIENT_ID", id)
+			for name, value := range row.options {
+				o = o.With(name, value)
+			}
+			shop := rp.Start(t, o)
+			v := visitor.New()
+			v.Trust(server.roots)
+			walk.LogIn(t, v, shop.URL+"/app", alice)
+			if row.name != "the implicit flow" {
+				walk.WantIdentity(t, walk.Whoami(t, v, shop.URL), issuer, alice)
+			}
+		})
+	}
+}
