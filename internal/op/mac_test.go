@@ -192,7 +192,8 @@ func TestSigningAlgFaults(t *testing.T) {
 			}
 		})
 	}
-	if algs := op.SigningAlgs(nil); !slices.Equal(algs, []string{"RS256"}) {
-		t.Errorf("C014 by default %q", algs)
+	cfg := newOP().config(func(cfg *op.Config) { cfg.SigningAlgs = nil })
+	if cfg.Complete(); !slices.Equal(cfg.SigningAlgs, []string{"RS256"}) {
+		t.Errorf("C014 by default %q", cfg.SigningAlgs)
 	}
 }
