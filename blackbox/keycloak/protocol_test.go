@@ -97,7 +97,8 @@ func testProtocol(t *testing.T, server *server, issuer string, options rp.Option
 	base := options["BASE_URL"]
 	es256, esKey := writeKey(t, "ES256", "sig")
 	ps256, psKey := writeKey(t, "PS256", "sig")
-	secret := options["OIDC_CLIENT_SECRET"]
+	oaep, oaepKey := writeKey(t, "RSA-OAEP-256", "enc")
+	const secret = "a secret of client and Keycloak, long enough for HS256"
 	keyJWT := func(alg, file string) rp.Options {
 		return rp.Options{"OIDC_CLIENT_AUTH": "key-jwt", "OIDC_CLIENT_KEYS": alg + ":" + file, "OIDC_CLIENT_SECRET": ""}
 	}
@@ -114,6 +115,12 @@ func testProtocol(t *testing.T, server *server, issuer string, options rp.Option
 		{"private_key_jwt by PS256", "client-jwt", false,
 			map[string]string{"use.jwks.string": "true", "jwks.string": jwks(t, psKey), "token.endpoint.auth.signing.alg": "PS256"}, keyJWT("PS256", ps256)},
 		{"client_secret_jwt", "client-secret-jwt", false, map[string]string{"token.endpoint.auth.signing.alg": "HS256"}, rp.Options{"OIDC_CLIENT_AUTH": "secret-jwt"}},
+		{"encrypted ID Tokens", "", false,
+			map[string]string{"use.jwks.string": "true", "jwks.string": jwks(t, oaepKey), "id.token.encrypted.response.alg": "RSA-OAEP-256", "id.token.encrypted.response.enc": "A256GCM"},
+			rp.Options{"OIDC_CLIENT_KEYS": "RSA-OAEP-256:" + oaep, "OIDC_ENCRYPTED": "id_token"}},
+		{"encrypted responses", "", false,
+			map[string]string{"use.jwks.string": "true", "jwks.string": jwks(t, oaepKey), "authorization.encrypted.response.alg": "RSA-OAEP-256", "authorization.encrypted.response.enc": "A256GCM"},
+			rp.Options{"OIDC_CLIENT_KEYS": "RSA-OAEP-256:" + oaep, "OIDC_ENCRYPTED": "authorization", "OIDC_RESPONSE_MODE": "query.jwt"}},
 		{"DPoP", "", false, map[string]string{"dpop.bound.access.tokens": "true"}, rp.Options{"OIDC_TOKEN_BINDING": "dpop"}},
 		{"form_post", "", false, map[string]string{}, rp.Options{"OIDC_RESPONSE_MODE": "form_post"}},
 		{"the fragment", "", false, map[string]string{}, rp.Options{"OIDC_RESPONSE_MODE": "fragment"}},
@@ -134,7 +141,7 @@ func testProtocol(t *testing.T, server *server, issuer string, options rp.Option
 				ID: id, Secret: secret, Authenticator: row.authenticator, Implicit: row.implicit, Attributes: row.attributes,
 				RedirectURLs: []string{base + "/auth/callback"},
 			})
-			o := options.With("OIDC_CLIENT_ID", id)
+			o := options.With("OIDC_CLIENT_ID", id, "OIDC_CLIENT_SECRET", secret)
 			for name, value := range row.options {
 				o = o.With(name, value)
 			}

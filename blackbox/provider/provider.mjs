@@ -17,6 +17,7 @@
 //     refreshedTTL         lifetime in seconds of an access token from a refresh; without it that of ttl
 //     dpopNonces           true: DPoP proofs need a nonce
 //     requirePushed        true: only pushed authorization requests
+//     fapi                 true: the rules of FAPI 2.0, and ES256
 //     requestObjects       true: signed and encrypted authorization requests
 //     resources            services that access tokens may be for
 //     register             true: prompt=create shows a page to register, which logs a user in
@@ -91,6 +92,7 @@ function providerConfiguration() {
       claimsParameter: { enabled: true },
       pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(config.requirePushed) },
       requestObjects: { enabled: Boolean(config.requestObjects) },
+      fapi: { enabled: Boolean(config.fapi), profile: '2.0' },
       resourceIndicators: { enabled: Boolean(config.resources), getResourceServerInfo },
       mTLS: {
         enabled: Boolean(config.tls),
@@ -109,6 +111,12 @@ function providerConfiguration() {
       authorizationSigningAlgValues: ['RS256', 'HS256'],
     },
     responseTypes: ['code', 'code id_token', 'id_token'],
+    ...(config.fapi && {
+      enabledJWA: {
+        idTokenSigningAlgValues: ['ES256'], userinfoSigningAlgValues: ['ES256'],
+        authorizationSigningAlgValues: ['ES256'], requestObjectSigningAlgValues: ['ES256'],
+      },
+    }),
     clientAuthMethods: [
       'client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'none',
       ...(config.tls ? ['tls_client_auth', 'self_signed_tls_client_auth'] : []),
@@ -131,6 +139,10 @@ function providerConfiguration() {
 }
 
 function signingKey() {
+  if (config.fapi) {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    return { ...privateKey.export({ format: 'jwk' }), kid: randomBytes(8).toString('hex'), alg: 'ES256', use: 'sig' };
+  }
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   return { ...privateKey.export({ format: 'jwk' }), kid: randomBytes(8).toString('hex'), alg: 'RS256', use: 'sig' };
 }

@@ -34,6 +34,7 @@ type Config struct {
 	DPoPNonces         bool           `json:"dpopNonces"`
 	RequirePushed      bool           `json:"requirePushed,omitempty"`
 	RequestObjects     bool           `json:"requestObjects,omitempty"`
+	FAPI               bool           `json:"fapi,omitempty"`
 	Resources          []string       `json:"resources,omitempty"`
 	Register           bool           `json:"register,omitempty"` // prompt=create
 	Watched            bool           `json:"watched,omitempty"`  // record figures for Watch
@@ -65,6 +66,7 @@ type Client struct {
 
 	// How what the provider sends is signed and encrypted. If empty, userinfo is not signed, and
 	// nothing is encrypted.
+	RequestSigned     string `json:"request_object_signing_alg,omitempty"`
 	IDTokenSigned     string `json:"id_token_signed_response_alg,omitempty"`
 	IDTokenEncrypted  string `json:"id_token_encrypted_response_alg,omitempty"`
 	IDTokenContent    string `json:"id_token_encrypted_response_enc,omitempty"`
