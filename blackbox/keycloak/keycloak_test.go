@@ -47,6 +47,7 @@ func TestKeycloak(t *testing.T) {
 	})
 	t.Run("protocol", func(t *testing.T) { testProtocol(t, server, tour.Issuer, options.With("REDIS_URL", redisURL)) })
 	t.Run("log in and out", func(t *testing.T) { testLogInAndOut(t, tour, options, redisURL) })
+	t.Run("FAPI 2.0", func(t *testing.T) { testFAPI(t, server, tour.Issuer, options.With("REDIS_URL", redisURL)) })
 }
 
 // testLogInAndOut logs in, checks the claims and a page for one group, and logs out here and at

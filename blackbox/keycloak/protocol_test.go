@@ -155,3 +155,41 @@ func testProtocol(t *testing.T, server *server, issuer string, options rp.Option
 		})
 	}
 }
+
+// testFAPI logs in under Keycloak's own profiles of FAPI 2.0, which from then on hold for every
+// client of the realm.
+func testFAPI(t *testing.T, server *server, issuer string, options rp.Options) {
+	base := strings.Replace(options["BASE_URL"], "http:", "https:", 1)
+	serverCert, serverKey, roots := rp.WriteCertificate(t, "localhost")
+	file, key := writeKey(t, "PS256", "sig")
+	server.addClient(t, client{ // before the policies, under which every new client has to ask for consent
+		ID: "fapi", Authenticator: "client-jwt", RedirectURLs: []string{base + "/auth/callback"},
+		Attributes: map[string]string{
+			"use.jwks.string": "true", "jwks.string": jwks(t, key), "token.endpoint.auth.signing.alg": "PS256",
+			"dpop.bound.access.tokens": "true", "require.pushed.authorization.requests": "true",
+			"id.token.signed.response.alg": "PS256", "access.token.signed.response.alg": "PS256",
+			"authorization.signed.response.alg": "PS256", "request.object.signature.alg": "PS256", "user.info.response.signature.alg": "PS256",
+		},
+	})
+	for _, row := range []struct{ policy, profile, mode string }{
+		{"fapi-2-dpop-security-profile", "fapi2-security", "query"},
+		{"fapi-2-dpop-message-signing", "fapi2-message-signing", "jwt"},
+	} {
+		t.Run(row.policy, func(t *testing.T) {
+			policy := `{"policies":[{"name":"fapi","enabled":true,"conditions":[{"condition":"any-client","configuration":{}}],"profiles":["` + row.policy + `"]}]}`
+			server.admin(t, http.MethodPut, "/shop/client-policies/policies", strings.NewReader(policy), http.StatusNoContent)
+			shop := rp.Start(t, options.With("BASE_URL", base, "TLS_CERT", serverCert, "TLS_KEY", serverKey, "OIDC_CLIENT_ID", "fapi",
+				"OIDC_CLIENT_AUTH", "key-jwt", "OIDC_CLIENT_KEYS", "PS256:"+file, "OIDC_CLIENT_SECRET", "", "OIDC_TOKEN_BINDING", "dpop",
+				"OIDC_PROFILE", row.profile, "OIDC_RESPONSE_MODE", row.mode))
+			v := visitor.New()
+			both := server.roots.Clone()
+			pem, err := os.ReadFile(serverCert)
+			if err != nil || roots == nil || !both.AppendCertsFromPEM(pem) {
+				t.Fatal(err)
+			}
+			v.Trust(both)
+			walk.LogIn(t, v, shop.URL+"/app", alice)
+			walk.WantIdentity(t, walk.Whoami(t, v, shop.URL), issuer, alice)
+		})
+	}
+}
