@@ -1,0 +1,3 @@
+package oidcgate_test
+
+func logoutPlans() []conformancePlan { return nil }
