@@ -379,27 +379,44 @@ func signedUserinfo(s *suite, change func(*oidcgatetest.JWT)) oidcgatetest.Fault
 	})
 }
 
+// initiatePlans are about logins that another site begins.
+func initiatePlans() []conformancePlan {
+	thirdParty := func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Request.ThirdParty = true }
+	return []conformancePlan{{
+		"Third-Party Initiated Login", "`Request.ThirdParty` is set. The response type is `code`.", []conformanceModule{
+			inSuite("oidcc-client-test-3rd-party-init-login", "sends the browser to `/auth/initiate` with `iss` alone",
+				"leads to the provider, and signs in", func(s *suite) {
+					a := s.get("/auth/initiate?iss="+url.QueryEscape(suiteIssuer), "Sec-Fetch-Site: cross-site")
+					if !strings.HasPrefix(a.location(), shopURL+"/auth/login?") {
+						s.Fatalf("%d to %q", a.StatusCode, a.location())
+					}
+					a = s.finishLogin(s.authorization(a.location(), "Sec-Fetch-Site: cross-site").String())
+					if a.location() != shopURL+"/" || !strings.Contains(s.whoIs(s.browser), suiteUser) {
+						s.Errorf("%d to %q, signed in: %q", a.StatusCode, a.location(), s.whoIs(s.browser))
+					}
+					s.asked(loginCalls["code"])
+				}, thirdParty),
+		},
+	}}
+}
+
 // formPostError is a login that the provider refuses without a page of its own.
 func formPostError() conformanceModule {
-	refuses := oidcgatetest.Config{LoginPage: func(_ http.ResponseWriter, _ *http.Request, l *oidcgatetest.Login) {
-		l.Refuse("login_required", "nobody is logged in")
-	}}
 	return conformanceModule{
-		"oidcc-client-test-form-post-error", "in part", "posts the error `login_required` to a request with `prompt=none`",
-		"shows a page and begins no other login; but if `prompt=none` is configured, it first asks once more without it",
+		"oidcc-client-test-form-post-error", "in part", "posts the error `login_required` to a request with `prompt=none` and `max_age=0`",
+		"shows a page. But where `prompt=none` is configured, it first asks once more without it; `max_age=0` is sent with `prompt=login` alone",
 		func(t *testing.T) {
 			for _, prompt := range []string{"", "none"} {
 				synctest.Test(t, func(t *testing.T) {
-					s := newSuite(t, refuses, answering("code", "form_post"), func(_ *oidcgate.Config, p *oidcgate.Provider) {
-						p.Request.Params = map[string]string{"prompt": prompt}
-						if prompt == "" {
-							p.Request.Params = nil
-						}
-					})
+					s := newSuite(t, oidcgatetest.Config{LoginPage: func(_ http.ResponseWriter, _ *http.Request, l *oidcgatetest.Login) {
+						l.Refuse("login_required", "nobody is logged in")
+					}}, answering("code", "form_post"), func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Request.Login.Prompt = prompt })
 					a, asked := s.arrive(s.response("/app")), "openid-configuration authorize"
+					if got := s.op.LastRequest(oidcgatetest.Authorization).Form.Get("prompt"); got != prompt {
+						t.Errorf("prompt %q", got)
+					}
 					if prompt == "none" {
-						page := s.get(a.location()).body
-						action, fields, _ := s.postedForm(page)
+						action, fields, _ := s.postedForm(s.get(a.location()).body)
 						a, asked = s.arrive(action, fields), asked+" authorize"
 					}
 					s.refused(a, http.StatusForbidden, "op_error:login_required")

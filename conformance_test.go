@@ -43,7 +43,7 @@ type conformanceModule struct {
 
 // conformancePlans are all plans, in the order of the page.
 func conformancePlans() []conformancePlan {
-	return slices.Concat(loginPlans(), logoutPlans())
+	return slices.Concat(loginPlans(), initiatePlans(), logoutPlans(), fapiPlans())
 }
 
 // TestConformance has the tests of the OpenID Foundation for relying parties as its model. Those
@@ -186,7 +186,7 @@ func newSuite(t *testing.T, config oidcgatetest.Config, changes ...change) *suit
 		PostLogoutRedirectURLs: []string{shopURL + "/auth/logout/done"},
 	})
 	s.browser = s.newSuiteBrowser()
-	s.actLikeTheFoundations()
+	s.actLikeTheFoundations(config)
 	return s
 }
 
@@ -214,7 +214,7 @@ func (s *suite) newSuiteBrowser() *http.Client {
 }
 
 // actLikeTheFoundations gives the provider the peculiarities of the Foundation's suite.
-func (s *suite) actLikeTheFoundations() {
+func (s *suite) actLikeTheFoundations(config oidcgatetest.Config) {
 	s.op.SetUser(suiteAccount("code"))
 	for _, algorithm := range []string{"ES256", "ES256", "RS256"} { // and the RS256 key that is there
 		s.op.AddKey(algorithm)
@@ -236,6 +236,9 @@ func (s *suite) actLikeTheFoundations() {
 		delete(t.Claims, "auth_time")
 		delete(t.Claims, "sid")
 	})
+	if config.PushedRequests {
+		return // FAPI demands iss
+	}
 	for range 10 {
 		s.op.NextResponse(func(v url.Values) { v.Del("iss"); v.Set("session_state", "x.y") })
 	}
