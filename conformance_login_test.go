@@ -1,13 +1,17 @@
 package oidcgate_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -32,15 +36,18 @@ type loginModule struct {
 type loginFlow struct {
 	letter, plan, setup string
 	responseType, mode  string
+	like                string // the plan that has the same modules
 }
 
 var loginFlows = []loginFlow{
-	{"B", "Basic", "The response type is `code`, the client authenticates by `client_secret_basic`.", "code", ""},
-	{"B", "Form Post Basic", "As in Basic, with the response mode `form_post`.", "code", "form_post"},
-	{"H", "Hybrid", "The response type is `code id_token`, in the fragment.", "code id_token", ""},
-	{"I", "Implicit", "The response type is `id_token`, in the fragment.", "id_token", ""},
-	{"C", "Config", "The response type is `code`.", "code", ""},
-	{"X", "Comprehensive", "The modules that only the comprehensive plan has. The response type is `code`.", "code", ""},
+	{"B", "Basic", "The response type is `code`, the client authenticates by `client_secret_basic`.", "code", "", ""},
+	{"B", "Form Post Basic", "", "code", "form_post", "Basic"},
+	{"H", "Hybrid", "The response type is `code id_token`, in the fragment.", "code id_token", "", ""},
+	{"H", "Form Post Hybrid", "", "code id_token", "form_post", "Hybrid"},
+	{"I", "Implicit", "The response type is `id_token`, in the fragment.", "id_token", "", ""},
+	{"I", "Form Post Implicit", "", "id_token", "form_post", "Implicit"},
+	{"C", "Config", "The response type is `code`.", "code", "", ""},
+	{"X", "Comprehensive", "The modules that only the comprehensive plan has. The response type is `code`.", "code", "", ""},
 }
 
 // The requests of a login, by the response type.
@@ -52,7 +59,7 @@ var loginCalls = map[string]string{
 
 func loginPlans() (plans []conformancePlan) {
 	for _, flow := range loginFlows {
-		plan := conformancePlan{name: flow.plan, setup: flow.setup}
+		plan := conformancePlan{name: flow.plan, setup: flow.setup, like: flow.like}
 		for _, m := range loginModules() {
 			if strings.Contains(m.plans, flow.letter) {
 				plan.modules = append(plan.modules, conformanceModule{m.name, m.holds, m.provider, m.gate, func(t *testing.T) {
@@ -364,6 +371,63 @@ func moreModules() []conformanceModule {
 				s.refused(s.arrive(s.response("/app")), http.StatusBadGateway, "userinfo_error")
 			}, signed),
 		formPostError(),
+		mtlsAliases(),
+	}
+}
+
+// mtlsAliases is a provider that takes certificates at another address.
+func mtlsAliases() conformanceModule {
+	return conformanceModule{
+		"oidcc-client-test-mtls-endpoint-aliases", "", "takes certificates at the addresses of `mtls_endpoint_aliases`, and nowhere else",
+		"asks the token endpoint and userinfo there, with `tls_client_auth` and `self_signed_tls_client_auth`", func(t *testing.T) {
+			certificate := newClientCertificate(t)
+			for method, auth := range map[oidcgatetest.AuthMethod]oidcgate.ClientAuth{
+				oidcgatetest.TLSClientAuth: oidcgate.TLSClientAuth(certificate), oidcgatetest.SelfSignedTLSClientAuth: oidcgate.SelfSignedTLSClientAuth(certificate),
+			} {
+				t.Run(string(method), func(t *testing.T) { loginAtAliases(t, method, auth, certificate.Leaf) })
+			}
+		},
+	}
+}
+
+func loginAtAliases(t *testing.T, method oidcgatetest.AuthMethod, auth oidcgate.ClientAuth, certificate *x509.Certificate) {
+	op := oidcgatetest.NewProvider(t)
+	plain := op.TLSServer()
+	var mu sync.Mutex
+	var asked []string
+	aliases := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked = append(asked, r.URL.Path)
+		mu.Unlock()
+		http.StripPrefix("/mtls", op).ServeHTTP(rw, r)
+	}))
+	aliases.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	aliases.StartTLS()
+	t.Cleanup(aliases.Close)
+	op.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) {
+		m["mtls_endpoint_aliases"] = map[string]string{
+			"token_endpoint": aliases.URL + "/mtls/token", "userinfo_endpoint": aliases.URL + "/mtls/userinfo",
+		}
+	}))
+	w := newWorldOf(t, op, asksUserinfo, func(c *oidcgate.Config, p *oidcgate.Provider) {
+		c.HTTP = oidcgate.HTTPOptions{RootCAs: x509.NewCertPool()}
+		c.HTTP.RootCAs.AddCert(plain.Certificate())
+		c.HTTP.RootCAs.AddCert(aliases.Certificate())
+		p.Auth = auth
+	})
+	w.register(func(c *oidcgatetest.Client) { c.AuthMethod, c.Certificate = method, certificate })
+	resp, err := withoutRedirects(plain.Client()).Get(w.get("/auth/login?return_to=/app").location())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if a := w.get(resp.Header.Get("Location")); a.location() != shopURL+"/app" || w.subject() != "alice" {
+		t.Fatalf("%d to %q\n%s", a.StatusCode, a.location(), w.logged())
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if got := strings.Join(asked, " "); got != "/mtls/token /mtls/userinfo" {
+		t.Errorf("the aliases were asked %q", got)
 	}
 }
 
@@ -383,7 +447,7 @@ func signedUserinfo(s *suite, change func(*oidcgatetest.JWT)) oidcgatetest.Fault
 func initiatePlans() []conformancePlan {
 	thirdParty := func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Request.ThirdParty = true }
 	return []conformancePlan{{
-		"Third-Party Initiated Login", "`Request.ThirdParty` is set. The response type is `code`.", []conformanceModule{
+		"Third-Party Initiated Login", "`Request.ThirdParty` is set. The response type is `code`.", "", []conformanceModule{
 			inSuite("oidcc-client-test-3rd-party-init-login", "sends the browser to `/auth/initiate` with `iss` alone",
 				"leads to the provider, and signs in", func(s *suite) {
 					a := s.get("/auth/initiate?iss="+url.QueryEscape(suiteIssuer), "Sec-Fetch-Site: cross-site")

@@ -112,11 +112,11 @@ func forEachType(name, provider, gate string, run func(s *logoutSuite)) conforma
 func logoutPlans() []conformancePlan {
 	const types = "With each of the response types `code`, `code id_token` and `id_token`."
 	return []conformancePlan{
-		{"RP-Initiated Logout", types, rpInitiatedModules()},
+		{"RP-Initiated Logout", types, "", rpInitiatedModules()},
 		{"Back-Channel Logout", types + " The logout token comes while the provider answers the browser's logout. " +
-			"Another browser, with the same session at the provider, shows whether it counts.", backChannelModules()},
-		{"Front-Channel Logout", types, frontChannelModules()},
-		{"Refresh Token", "`Tokens.ClaimsMaxAge` is set: the gate refreshes the tokens and asks userinfo again.", refreshModules()},
+			"Another browser, with the same session at the provider, shows whether it counts.", "", backChannelModules()},
+		{"Front-Channel Logout", types, "", frontChannelModules()},
+		{"Refresh Token", "`Tokens.ClaimsMaxAge` is set: the gate refreshes the tokens and asks userinfo again.", "", refreshModules()},
 	}
 }
 

@@ -1,6 +1,7 @@
 package oidcgate_test
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"encoding/json"
 	"flag"
@@ -29,6 +30,7 @@ var update = flag.Bool("update", false, "write docs/conformance.md")
 type conformancePlan struct {
 	name    string // also the name of the subtest
 	setup   string // how the gate is configured, for the page
+	like    string // the plan with the same modules, of which this is the one with form_post
 	modules []conformanceModule
 }
 
@@ -68,9 +70,11 @@ var modulesLeftOut = []struct{ names, reason string }{
 	{"`oidcc-client-test-discovery-webfinger-acct`, `oidcc-client-test-discovery-webfinger-url`", "The issuer is configured. A user cannot choose it."},
 	{"`oidcc-client-test-aggregated-claims`, `oidcc-client-test-distributed-claims`", "`_claim_sources` reach the application as they are. " +
 		"The gate fetches and verifies no claims of other providers."},
-	{"`oidcc-client-test-session-management`", "The gate has no page that polls `check_session_iframe`: browsers keep the provider's cookie from such a frame."},
+	{"`oidcc-client-test-session-management`", "The gate has no page that polls `check_session_iframe`: browsers withhold the provider's cookie from such a frame."},
 	{"`oidcc-client-test-invalid-athash`, `oidcc-client-test-missing-athash`, and each module with `id_token token`, `code token` or " +
 		"`code id_token token`", "`New` refuses response types that send an access token through the browser (RFC 9700, 2.1.2)."},
+	{"The FAPI 2.0 modules with certificates in place of `private_key_jwt` or DPoP", "Not repeated here. Certificates are tested in " +
+		"TestCertificateBoundTokens and in the tests of rule C091."},
 	{"`fapi2-security-profile-final-client-test-invalid-openbanking-intent-id`, `fapi2-security-profile-final-client-refresh-token-test`",
 		"They belong to profiles of single countries."},
 }
@@ -95,14 +99,15 @@ has several keys of each kind without "alg", keys for encryption, and a curve th
 This page is written by a test: ` + "`go test . -run TestConformancePage -update`" + `.
 `)
 	for _, plan := range conformancePlans() {
-		fmt.Fprintf(&b, "\n## %s\n\n%s Run it with `go test . -run 'TestConformance/^%s$'`.\n\n", plan.name, plan.setup, strings.ReplaceAll(plan.name, " ", "_"))
+		run := fmt.Sprintf("Run it with `go test . -run 'TestConformance/^%s$'`.", strings.ReplaceAll(plan.name, " ", "_"))
+		if plan.like != "" {
+			fmt.Fprintf(&b, "\n## %s\n\nThe modules of %s, with the response mode `form_post`. All hold as they do there. %s\n", plan.name, plan.like, run)
+			continue
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n%s %s\n\n", plan.name, plan.setup, run)
 		b.WriteString("| Module | Holds | The provider | The gate |\n| --- | --- | --- | --- |\n")
 		for _, m := range plan.modules {
-			holds := m.holds
-			if holds == "" {
-				holds = "yes"
-			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, holds, m.provider, m.gate)
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, cmp.Or(m.holds, "yes"), m.provider, m.gate)
 		}
 	}
 	b.WriteString("\n## Modules without a test\n\n| Module | Reason |\n| --- | --- |\n")
@@ -115,6 +120,7 @@ This page is written by a test: ` + "`go test . -run TestConformancePage -update
 // TestConformancePage holds that the page lists the modules that are tested, and no others.
 func TestConformancePage(t *testing.T) {
 	const name = "docs/conformance.md"
+	modules := map[string]string{}
 	for _, plan := range conformancePlans() {
 		seen := map[string]bool{}
 		for _, m := range plan.modules {
@@ -122,6 +128,10 @@ func TestConformancePage(t *testing.T) {
 				t.Errorf("%s: %s stands there twice or lacks something", plan.name, m.name)
 			}
 			seen[m.name] = true
+			modules[plan.name] += fmt.Sprintln(m.name, m.holds, m.provider, m.gate)
+		}
+		if plan.like != "" && modules[plan.like] != modules[plan.name] {
+			t.Errorf("%s has other modules than %s", plan.name, plan.like)
 		}
 	}
 	if *update {
@@ -292,6 +302,12 @@ func (s *suite) asked(want string) {
 	s.Helper()
 	time.Sleep(time.Minute)
 	synctest.Wait()
+	s.askedSoFar(want)
+}
+
+// askedSoFar is asked without the wait, for tests outside a synctest bubble.
+func (s *suite) askedSoFar(want string) {
+	s.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if got := strings.Join(s.calls, " "); got != want {
@@ -331,7 +347,8 @@ func (s *suite) refused(a answer, status int, reason oidcgate.Reason) {
 	}
 }
 
-// calls the shop as the provider's server does: without cookies.
+// backchannel sends a logout token as the provider's server does, without cookies, and an unknown
+// parameter beside it.
 func (s *suite) backchannel(token string) *httptest.ResponseRecorder {
 	form := url.Values{"logout_token": {token}, "foo": {"bar"}}
 	r := httptest.NewRequest(http.MethodPost, shopURL+"/auth/backchannel-logout", strings.NewReader(form.Encode()))
