@@ -1,7 +1,6 @@
 package oidcgate_test
 
 import (
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -18,8 +17,6 @@ import (
 
 	"github.com/oidcgate/oidcgate"
 )
-
-var updatePages = flag.Bool("update", false, "write docs/features.md")
 
 // feature is a row of docs/features.md. The page's last column has the tests that show its rules.
 type feature struct {
@@ -41,7 +38,7 @@ var features = []struct {
 		{"protection against mix-up", "Verification.ErrorsWithoutIss", "RFC 9207", "C031 C032"},
 		{"pushed requests", "Request.Pushed Endpoints.PushedAuthorization", "RFC 9126", "C096 C097 C098"},
 		{"signed and encrypted requests", "Request.Object", "RFC 9101", "C099"},
-		{"parameters of each login", "Config.LoginOptions Request.Login Request.Params Request.LinkParams", "OpenID Connect Core 3.1.2.1", "C024 C025"},
+		{"parameters of each login", "Config.LoginOptions Login.Prompt Request.Params Request.LinkParams", "OpenID Connect Core 3.1.2.1", "C024 C025"},
 		{"registration of a new user", "Gate.RegisterURL", "Initiating User Registration via OpenID Connect", "C024"},
 		{"claims parameter, rich requests", "Login.Claims Login.AuthorizationDetails", "OpenID Connect Core 5.5, RFC 9396", "C024"},
 		{"resource indicators", "Request.Resources", "RFC 8707", "C049"},
@@ -96,7 +93,7 @@ var basics = strings.Fields(`Config.BaseURL Config.IdleTimeout Config.SessionLif
 	Config.OnEvent Config.ErrorPage Site.Prefix Site.DefaultPath Site.CookieName HTTP.Timeout HTTP.Transport HTTP.RootCAs
 	Limits.ClockSkew Limits.LoginTimeout Limits.SessionBytes Provider.Issuer Provider.ClientID Provider.Auth Provider.Scopes
 	Endpoints.Authorization Endpoints.Token Endpoints.Userinfo Endpoints.JWKS Endpoints.MaxAge
-	Login.Prompt Login.MaxAge Login.ACRValues Login.LoginHint Login.IDTokenHint Login.UILocales Login.Display Login.Params`)
+	Login.MaxAge Login.ACRValues Login.LoginHint Login.IDTokenHint Login.UILocales Login.Display Login.Params`)
 
 // fieldsOf lists the fields of a configuration: those of its small structs by the struct's field.
 func fieldsOf(prefix string, t reflect.Type) []string {
@@ -152,7 +149,7 @@ func TestFeaturesPage(t *testing.T) {
 	}
 	page := featuresPage(t, testsOfRules(t))
 	const file = "docs/features.md"
-	if *updatePages {
+	if *update {
 		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
 			t.Fatal(err)
 		}
