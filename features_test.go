@@ -42,7 +42,7 @@ var features = []struct {
 		{"registration of a new user", "Gate.RegisterURL", "Initiating User Registration via OpenID Connect", "C024"},
 		{"claims parameter, rich requests", "Login.Claims Login.AuthorizationDetails", "OpenID Connect Core 5.5, RFC 9396", "C024"},
 		{"resource indicators", "Request.Resources", "RFC 8707", "C049"},
-		{"step-up by class and by age", "ACR MaxAge Request.PromptLogin", "OpenID Connect Core 3.1.2.1, RFC 9470", "C025 C067 C110"},
+		{"step-up by class and by age", "ACR MaxAge Request.PromptLogin Request.EssentialACR", "OpenID Connect Core 3.1.2.1, RFC 9470", "C025 C067 C110"},
 		{"login without interaction", "Request.Params", "OpenID Connect Core 3.1.2.1", "C036"},
 		{"logins that another site begins", "Request.ThirdParty", "OpenID Connect Core 4", "C027 C028"},
 		{"several providers", "Provider.Name", "RFC 9700 4.4", "C032"},

@@ -42,6 +42,10 @@ type RequestOptions struct {
 	// max_age. The ID Token must still say in "auth_time" that the login is fresh.
 	PromptLogin bool
 
+	// EssentialACR asks for the classes of login as an essential claim in addition to acr_values, for
+	// a provider that may ignore those (OpenID Connect Core, section 5.5.1.1).
+	EssentialACR bool
+
 	// Pushed says whether the gate sends the request to the provider itself, and only a reference
 	// passes through the browser (RFC 9126). If that fails, the login is refused, never sent plainly:
 	// who can disturb it must not weaken it. If zero, [PushedIfAnnounced].

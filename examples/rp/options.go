@@ -76,6 +76,7 @@ func (o *options) all() []*option {
 		{env: "OIDC_TOKEN_JSON", usage: "true: send token requests as JSON", set: boolean(&p.TokenRequest.JSON)},
 		{env: "OIDC_RAW_BASIC", usage: "true: do not encode id and secret in the Basic header", set: boolean(&p.TokenRequest.RawBasic)},
 		{env: "OIDC_PROFILE", usage: "rules that the provider demands: fapi2-security or fapi2-message-signing", set: profile(&p.Profile)},
+		{env: "OIDC_ESSENTIAL_ACR", usage: "true: ask for the class of login as an essential claim too", set: boolean(&p.Request.EssentialACR)},
 		{env: "OIDC_THIRD_PARTY", usage: "true: other sites may begin logins at /auth/initiate", set: boolean(&p.Request.ThirdParty)},
 		{env: "OIDC_NAME", usage: "name of the provider; it is the last segment of the callback's path", set: text(&p.Name)},
 		{env: "OIDC_SCOPES", usage: "scopes besides openid, separated by spaces or commas", set: list(&p.Scopes)},

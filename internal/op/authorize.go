@@ -107,6 +107,9 @@ func (c *Client) requestURL(
 	set("response_mode", c.cfg.ResponseMode)
 	set("nonce", r.Nonce)
 	set("acr_values", strings.Join(r.ACRValues, " "))
+	if c.cfg.EssentialACR && len(r.ACRValues) > 0 {
+		set("claims", essentialACR(chosen["claims"], r.ACRValues))
+	}
 	set("id_token_hint", r.IDTokenHint)
 	if r.DPoPKey != nil {
 		set("dpop_jkt", r.DPoPKey.thumbprint)

@@ -56,6 +56,8 @@ type Config struct {
 
 	ErrorsWithoutIss bool // error responses may lack the iss that is announced
 
+	EssentialACR bool // a request with acr_values also asks for acr as an essential claim
+
 	PromptLogin bool // a request with max_age also has prompt=login
 
 	LogoutTypeJWT    bool // logout tokens may say that they are just a JWT
