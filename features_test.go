@@ -185,8 +185,21 @@ func featuresPage(t *testing.T, tests map[string][]string) string {
 			fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s%s |\n", row.what, strings.Join(strings.Fields(row.names), "`, `"), row.spec, row.rules, strings.Join(shown, ", "), more)
 		}
 	}
+	b.WriteString(notOffered)
 	return b.String()
 }
+
+const notOffered = `
+## Not offered
+
+| what | why | use in its place |
+| --- | --- | --- |
+| OpenID Connect Session Management (an iframe that polls the provider) | Browsers keep the provider's cookies from frames of other sites, so the frame says "changed" for ever, or nothing. | back-channel logout; ` + "`Tokens.ClaimsMaxAge`" + `, which asks the provider again from time to time |
+| access tokens through the browser (` + "`token`, `id_token token`, `code token`" + `) | They can be stolen and replaced there (RFC 9700, section 2.1.2). | ` + "`code`" + ` |
+| request objects by reference to this service (` + "`request_uri`" + ` of OpenID Connect Core, 6.2) | Every login that a stranger begins would write to the store. | ` + "`Request.Pushed`" + ` |
+| fetching of distributed claims | Their sources are addresses that a token chooses, and their signers are unknown. | ` + "`Identity.ClaimJSON`" + `, and a request of the application |
+| access tokens in a form or in an address | They stand in logs (RFC 6750, section 5.3). | the header, as ` + "`Gate.Client`" + ` sends them |
+`
 
 var ruleNumber = regexp.MustCompile(`\b[CF]\d{2,3}\b`)
 
