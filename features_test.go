@@ -1,0 +1,258 @@
+package oidcgate_test
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/oidcgate/oidcgate"
+)
+
+var updatePages = flag.Bool("update", false, "write docs/features.md")
+
+// feature is a row of docs/features.md. The page's last column has the tests that show its rules.
+type feature struct {
+	what  string
+	names string // of fields and functions, separated by spaces
+	spec  string
+	rules string
+}
+
+var features = []struct {
+	title string
+	rows  []feature
+}{
+	{"Logging in", []feature{
+		{"authorization code flow with PKCE, state and nonce", "New", "OpenID Connect Core 3.1, RFC 7636", "C019 C020 C021 C029 C030"},
+		{"hybrid flow and implicit flow with an ID Token alone", "Request.ResponseType", "OpenID Connect Core 3.2, 3.3", "C038 C039 C040"},
+		{"answers in the query, by form_post and in the fragment", "Request.ResponseMode", "OAuth 2.0 Multiple Response Types, Form Post Response Mode", "C034 C043 C044"},
+		{"signed answers", "Request.ResponseMode", "JARM", "C041 C042"},
+		{"protection against mix-up", "Verification.ErrorsWithoutIss", "RFC 9207", "C031 C032"},
+		{"pushed requests", "Request.Pushed Endpoints.PushedAuthorization", "RFC 9126", "C096 C097 C098"},
+		{"signed and encrypted requests", "Request.Object", "RFC 9101", "C099"},
+		{"parameters of each login", "Config.LoginOptions Request.Login Request.Params Request.LinkParams", "OpenID Connect Core 3.1.2.1", "C024 C025"},
+		{"registration of a new user", "Gate.RegisterURL", "Initiating User Registration via OpenID Connect", "C024"},
+		{"claims parameter, rich requests", "Login.Claims Login.AuthorizationDetails", "OpenID Connect Core 5.5, RFC 9396", "C024"},
+		{"resource indicators", "Request.Resources", "RFC 8707", "C049"},
+		{"step-up by class and by age", "ACR MaxAge Request.PromptLogin", "OpenID Connect Core 3.1.2.1, RFC 9470", "C025 C067 C110"},
+		{"login without interaction", "Request.Params", "OpenID Connect Core 3.1.2.1", "C036"},
+		{"logins that another site begins", "Request.ThirdParty", "OpenID Connect Core 4", "C027 C028"},
+		{"several providers", "Provider.Name", "RFC 9700 4.4", "C032"},
+		{"FAPI 2.0", "Provider.Profile", "FAPI 2.0 Security Profile, FAPI 2.0 Message Signing", "C130 C131 C132"},
+	}},
+	{"The client", []feature{
+		{"a secret, in the header or in the form", "ClientSecretBasic ClientSecretPost TokenRequest.RawBasic", "RFC 6749 2.3.1", "C049 C050 C051"},
+		{"no secret", "PublicClient", "RFC 7636", "C049"},
+		{"assertions by key or secret", "PrivateKeyJWT ClientSecretJWT TokenRequest.AssertionAudience", "RFC 7523", "C088 C090"},
+		{"assertions that another service signs", "ClientAssertion AssertionFile", "RFC 7523 2.2", "C016"},
+		{"certificates", "TLSClientAuth SelfSignedTLSClientAuth", "RFC 8705 2", "C091"},
+		{"keys of the client, their rotation, and their address", "Provider.ClientKeys NewClientKeys", "RFC 7517", "C090 C132"},
+		{"token requests as JSON", "TokenRequest.JSON", "", "C049"},
+	}},
+	{"Tokens", []feature{
+		{"ID Tokens", "Verification.SigningAlgs Verification.TrustedAudiences", "OpenID Connect Core 3.1.3.7", "C058 C059 C060 C061 C062 C063 C064 C065 C066 C068"},
+		{"ID Tokens signed with the client secret", "Verification.SigningAlgs", "OpenID Connect Core 3.1.3.7", "C014"},
+		{"encrypted ID Tokens, userinfo and answers", "Verification.EncryptedIDTokens Verification.EncryptedUserinfo Verification.EncryptedResponses", "RFC 7516, OpenID Connect Core 10.2", "C071"},
+		{"key rotation", "Verification.KeysMaxAge", "OpenID Connect Core 10.1.1", "C008 C009 C010 C011 C012 C013"},
+		{"userinfo, plain and signed", "Provider.Userinfo Verification.SignedUserinfo", "OpenID Connect Core 5.3", "C074 C075 C076 C077 C078 C079"},
+		{"aggregated and distributed claims, as they come", "Identity.ClaimJSON", "OpenID Connect Core 5.6.2", "C072"},
+		{"access tokens for handlers, refreshed when due", "Gate.Token Tokens.RefreshMargin Tokens.Lifetime Tokens.LockLease", "RFC 6749 6, RFC 9700 4.14", "C080 C081 C082 C083 C084"},
+		{"calls in the user's name", "Gate.Client", "RFC 6750", "C055"},
+		{"tokens for other services", "Gate.ExchangeToken", "RFC 8693", "C092"},
+		{"tokens bound to a key of the session", "TokenRequest.Binding DPoP", "RFC 9449", "C092 C093 C094 C095"},
+		{"tokens bound to a certificate", "TokenRequest.Binding MutualTLS", "RFC 8705 3", "C091"},
+		{"claims that are read again", "Tokens.ClaimsMaxAge Tokens.KeepRefused Tokens.EndWithAccessToken", "OpenID Connect Core 12, 5.3", "C113 C085"},
+	}},
+	{"Sessions and logout", []feature{
+		{"sessions in a store, encrypted", "Config.Store Config.Keys", "", "C102 C103 C105 C106"},
+		{"the application's values in a session", "Config.EnableValues Gate.Values", "", "C109"},
+		{"lists of sessions, and ending them", "Gate.Sessions Limits.UserSessions", "", "C107 C114"},
+		{"long answers that end with the session", "Gate.Watch Limits.WatchInterval", "", "C107"},
+		{"logout here and at the provider", "Gate.Logout Gate.LogoutURL Endpoints.EndSession", "OpenID Connect RP-Initiated Logout", "C116 C117 C118 C119"},
+		{"logout by the provider, server to server", "Verification.LogoutTypeJWT Verification.LogoutWithoutExp", "OpenID Connect Back-Channel Logout", "C120 C121 C122 C123 C124"},
+		{"logout by the provider, in a frame", "Gate.Wrap", "OpenID Connect Front-Channel Logout", "C128"},
+		{"an end that the provider sets", "Gate.Wrap", "OpenID Connect Enterprise Extensions, session_expiry", "C105"},
+	}},
+	{"Who may enter", []feature{
+		{"guards and rules", "Gate.Require Gate.Admit Claim EmailDomain Match", "", "C110 C111 C112"},
+		{"the application decides about a login", "Config.OnLogin Deny", "", "C113"},
+		{"who is signed in", "FromContext Gate.NewContext", "", "C111"},
+	}},
+}
+
+// basics are fields that belong to no feature of the protocol.
+var basics = strings.Fields(`Config.BaseURL Config.IdleTimeout Config.SessionLifetime Config.InsecureAllowHTTP Config.Logger
+	Config.OnEvent Config.ErrorPage Site.Prefix Site.DefaultPath Site.CookieName HTTP.Timeout HTTP.Transport HTTP.RootCAs
+	Limits.ClockSkew Limits.LoginTimeout Limits.SessionBytes Provider.Issuer Provider.ClientID Provider.Auth Provider.Scopes
+	Endpoints.Authorization Endpoints.Token Endpoints.Userinfo Endpoints.JWKS Endpoints.MaxAge
+	Login.Prompt Login.MaxAge Login.ACRValues Login.LoginHint Login.IDTokenHint Login.UILocales Login.Display Login.Params`)
+
+// fieldsOf lists the fields of a configuration: those of its small structs by the struct's field.
+func fieldsOf(prefix string, t reflect.Type) []string {
+	var names []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		small := f.Type.Kind() == reflect.Struct && f.Type.NumField() > 0 && f.Type.Field(0).IsExported()
+		if small {
+			names = append(names, fieldsOf(f.Name, f.Type)...)
+		} else {
+			names = append(names, prefix+"."+f.Name)
+		}
+	}
+	return names
+}
+
+func TestFeaturesPage(t *testing.T) {
+	api, err := os.ReadFile("api.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := append(fieldsOf("Config", reflect.TypeFor[oidcgate.Config]()), fieldsOf("Provider", reflect.TypeFor[oidcgate.Provider]())...)
+	exists := func(name string) bool {
+		method := regexp.MustCompile(`(?m)^oidcgate: (func|method \(\*?` + strings.Replace(name, ".", `\) `, 1) + `\(|func ` + name + `[\[(])`)
+		if owner, _, ok := strings.Cut(name, "."); ok && owner != "Gate" && owner != "Identity" {
+			return slices.Contains(fields, name)
+		}
+		if !strings.Contains(name, ".") {
+			method = regexp.MustCompile(`(?m)^oidcgate: func ` + name + `[\[(]`)
+		}
+		return method.Match(api)
+	}
+	named := map[string]bool{}
+	for _, name := range basics {
+		named[name] = true
+	}
+	for _, section := range features {
+		for _, row := range section.rows {
+			for _, name := range strings.Fields(row.names) {
+				named[name] = true
+			}
+		}
+	}
+	for name := range named {
+		if !exists(name) {
+			t.Errorf("there is no %s", name)
+		}
+	}
+	for _, name := range fields {
+		if !named[name] {
+			t.Errorf("%s stands in no row and not among the basics", name)
+		}
+	}
+	page := featuresPage(t, testsOfRules(t))
+	const file = "docs/features.md"
+	if *updatePages {
+		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, _ := os.ReadFile(file); string(got) != page {
+		t.Errorf("%s is not what this test makes; run: go test . -run TestFeaturesPage -update", file)
+	}
+}
+
+func featuresPage(t *testing.T, tests map[string][]string) string {
+	var b strings.Builder
+	b.WriteString("# Features\n\nWhat oidcgate does, by which field or function, and which tests show it. [rules.md](rules.md) explains the rules.\n" +
+		"This page is made from the code: `go test . -run TestFeaturesPage -update`.\n")
+	for _, section := range features {
+		fmt.Fprintf(&b, "\n## %s\n\n| feature | field or function | specification | rules | tests |\n| --- | --- | --- | --- | --- |\n", section.title)
+		for _, row := range section.rows {
+			var shown []string
+			for _, rule := range strings.Fields(row.rules) {
+				if len(tests[rule]) == 0 {
+					t.Errorf("%s: no test shows %s", row.what, rule)
+				}
+				for _, test := range tests[rule] {
+					if !slices.Contains(shown, test) {
+						shown = append(shown, test)
+					}
+				}
+			}
+			more := ""
+			if len(shown) > 4 {
+				more = fmt.Sprintf(" and %d more", len(shown)-4)
+				shown = shown[:4]
+			}
+			fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s%s |\n", row.what, strings.Join(strings.Fields(row.names), "`, `"), row.spec, row.rules, strings.Join(shown, ", "), more)
+		}
+	}
+	return b.String()
+}
+
+var ruleNumber = regexp.MustCompile(`\b[CF]\d{2,3}\b`)
+
+// testsOfRules finds the tests of each rule by the rule numbers in their subtests' names, those with
+// the most first.
+func testsOfRules(t *testing.T) map[string][]string {
+	t.Helper()
+	count := map[string]map[string]int{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git") {
+			return cmpOr(err, filepath.SkipDir)
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok || !strings.HasPrefix(f.Name.Name, "Test") {
+				continue
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				literal, ok := n.(*ast.BasicLit)
+				if !ok || literal.Kind != token.STRING {
+					return true
+				}
+				text, _ := strconv.Unquote(literal.Value)
+				for _, rule := range ruleNumber.FindAllString(text, -1) {
+					if count[rule] == nil {
+						count[rule] = map[string]int{}
+					}
+					count[rule][f.Name.Name]++
+				}
+				return true
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string][]string{}
+	for rule, found := range count {
+		for name := range found {
+			tests[rule] = append(tests[rule], name)
+		}
+		slices.SortFunc(tests[rule], func(a, b string) int {
+			if found[a] != found[b] {
+				return found[b] - found[a]
+			}
+			return strings.Compare(a, b)
+		})
+	}
+	return tests
+}
+
+// cmpOr returns err, or other if there is none.
+func cmpOr(err, other error) error {
+	if err != nil {
+		return err
+	}
+	return other
+}
