@@ -34,7 +34,7 @@ func (w *world) authorization(target string, headers ...string) *url.URL {
 	w.Helper()
 	a := w.get(target, headers...)
 	u, err := url.Parse(a.location())
-	if err != nil || a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(a.location(), w.op.Issuer()+"/authorize?") {
+	if err != nil || a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(a.location(), strings.TrimSuffix(w.op.Issuer(), "/")+"/authorize?") {
 		w.Fatalf("GET %s: %d to %q, want 303 to the provider\n%s", target, a.StatusCode, a.location(), a.body)
 	}
 	return u
