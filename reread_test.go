@@ -359,6 +359,132 @@ func TestRereadWithARevokedToken(t *testing.T) {
 	})
 }
 
+func TestProviderRefusesARefresh(t *testing.T) {
+	answer := func(status int, code string) oidcgatetest.Fault {
+		return oidcgatetest.Answer(status, "application/json", `{"error":"`+code+`"}`)
+	}
+	for _, code := range []string{
+		"access_denied", "interaction_required", "login_required", "consent_required", "account_selection_required",
+	} {
+		inBubble(t, "C084 C113 the user is refused, and the session ends: "+code, func(t *testing.T) {
+			f := newFleet(t, 2, rereads)
+			f.op.SetUser(inGroups("admin"))
+			f.login()
+			f.op.Always(oidcgatetest.Token, answer(400, code))
+			time.Sleep(6 * time.Minute)
+			if status := f.admin(); status != http.StatusSeeOther {
+				t.Errorf("status %d", status)
+			}
+			f.reportedOnce(oidcgate.EventSessionRevoked, oidcgate.ReasonByToken)
+			f.reportedOnce(oidcgate.EventRefreshFailed, "token_endpoint_error")
+		})
+	}
+	refusals := map[string]oidcgatetest.Fault{
+		"invalid_client": answer(401, "invalid_client"), "unauthorized_client": answer(400, "unauthorized_client"),
+		"a code of its own": answer(400, "teapot"), "no code": oidcgatetest.Answer(400, "", ""), "404": oidcgatetest.Answer(404, "", ""),
+	}
+	for name, refusal := range refusals {
+		inBubble(t, "C113 the refresh is refused ("+name+"), and userinfo tells what is so", func(t *testing.T) {
+			f := newFleet(t, 2, rereads, asksUserinfo)
+			f.op.SetUser(inUserinfoGroups("admin"))
+			f.login()
+			f.op.SetUser(inUserinfoGroups())
+			f.op.Always(oidcgatetest.Token, refusal)
+			time.Sleep(6 * time.Minute)
+			if status := f.admin(); status != http.StatusForbidden {
+				t.Errorf("status %d while the access token serves", status)
+			}
+			f.op.Clear(oidcgatetest.Token)
+			time.Sleep(6 * time.Minute)
+			if f.mustToken(); f.subject() != "alice" {
+				t.Errorf("signed in as %q when the provider is set right", f.subject())
+			}
+		})
+		inBubble(t, "C113 the refresh is refused ("+name+") after the access token's end, and OnLogin decides", func(t *testing.T) {
+			var denies atomic.Bool
+			f := newFleet(t, 2, rereads, decides(func(l *oidcgate.Login) error {
+				if denies.Load() {
+					return deny(l)
+				}
+				return nil
+			}))
+			f.login()
+			f.op.Always(oidcgatetest.Token, refusal)
+			time.Sleep(20 * time.Minute)
+			if got := f.subject(); got != "alice" {
+				t.Errorf("signed in as %q: the application does not refuse", got)
+			}
+			denies.Store(true)
+			time.Sleep(6 * time.Minute)
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q: the application refuses", got)
+			}
+		})
+		inBubble(t, "C084 EndWithAccessToken: the refresh is refused ("+name+"), and the session ends a minute after the access token", func(t *testing.T) {
+			f := newFleet(t, 2, rereads, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.EndWithAccessToken = true })
+			f.login()
+			f.op.Always(oidcgatetest.Token, refusal)
+			time.Sleep(10*time.Minute + 30*time.Second)
+			if got := f.subject(); got != "alice" {
+				t.Errorf("signed in as %q", got)
+			}
+			time.Sleep(time.Minute)
+			f.token()
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q after the end of the access token", got)
+			}
+		})
+	}
+	inBubble(t, "C084 EndWithAccessToken: a provider that fails refuses nobody", func(t *testing.T) {
+		f := newFleet(t, 2, rereads, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.EndWithAccessToken = true })
+		f.login()
+		f.op.Always(oidcgatetest.Token, answer(500, "server_error"))
+		time.Sleep(20 * time.Minute)
+		if got := f.subject(); got != "alice" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
+}
+
+func TestUserinfoRefusesAReread(t *testing.T) {
+	for _, row := range []struct {
+		status  int
+		body    string
+		refuses bool // the access token
+	}{
+		{403, `{"error":"insufficient_scope"}`, true}, {403, "", true}, {401, "", true}, {401, `{"error":"invalid_request"}`, true},
+		{404, "", false}, {400, `{"error":"invalid_request"}`, false}, {200, "<html>", false},
+	} {
+		for _, keeps := range []bool{false, true} {
+			inBubble(t, fmt.Sprintf("C113 userinfo answers %d %s (KeepRefused: %v)", row.status, row.body, keeps), func(t *testing.T) {
+				var asked atomic.Int64
+				f := newFleet(t, 1, rereads, asksUserinfo, decides(func(*oidcgate.Login) error { asked.Add(1); return nil }),
+					func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.KeepRefused = keeps })
+				f.op.SetUser(inUserinfoGroups("admin"))
+				f.login()
+				f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(row.status, "application/json", row.body))
+				time.Sleep(6 * time.Minute)
+				status := f.admin()
+				if row.refuses && !keeps {
+					if status != http.StatusSeeOther {
+						t.Errorf("status %d: the session goes on", status)
+					}
+					return
+				}
+				if status != http.StatusOK || asked.Load() != 1 {
+					t.Errorf("status %d, and OnLogin was asked %d times about the old claims", status, asked.Load())
+				}
+				f.op.Clear(oidcgatetest.Userinfo)
+				f.op.SetUser(inUserinfoGroups())
+				time.Sleep(time.Minute)
+				if status := f.admin(); status != http.StatusForbidden {
+					t.Errorf("status %d when userinfo is back", status)
+				}
+			})
+		}
+	}
+}
+
 func TestRefreshesHaveAFloor(t *testing.T) {
 	for _, seconds := range []int{0, 1} {
 		inBubble(t, fmt.Sprintf("C082 expires_in %d: a session refreshes at most every three seconds", seconds), func(t *testing.T) {

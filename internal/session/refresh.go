@@ -124,15 +124,21 @@ func (r *refresh) nothingToDo(ctx context.Context) (bool, error) {
 	if r.k.due(t, r.s.ID) {
 		return false, nil
 	}
+	stale, err := r.claimsDue(ctx)
+	return !stale, err
+}
+
+// claimsDue reports whether the claims are still due to be read again.
+func (r *refresh) claimsDue(ctx context.Context) (bool, error) {
 	if !r.k.Stale(&r.s.Identity) {
-		return true, nil
+		return false, nil
 	}
 	now, err := r.k.read(ctx, identityKind, r.s.ID)
 	if err != nil {
 		return false, err
 	}
 	identity := decodeIdentity(now.plaintext)
-	return !r.k.Stale(&identity), nil
+	return r.k.Stale(&identity), nil
 }
 
 // fallBack returns the tokens of the refresh. After an error it returns those that were there
@@ -271,24 +277,45 @@ func (r *refresh) takeOver(ctx context.Context) error {
 	return err
 }
 
-// refusedFor is how long after the end of the access token a provider may refuse to refresh it
-// without a reason, before that counts as the end that Limits.EndWithAccessToken asks for.
+// refusedFor is how long after the end of the access token a provider may refuse to refresh it,
+// before that counts as the end that Limits.EndWithAccessToken asks for. A provider that is set up
+// wrong for a moment ends no session.
 const refusedFor = time.Minute
 
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
-// section 5.2), and pauses all replicas when the provider fails.
+// section 5.2) or refuses the user, and pauses all replicas when the provider fails. A provider
+// that refuses for another reason has answered: claims that are due are then read again without a
+// new token.
 func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
-	switch {
-	case f.Kind == Refused && r.k.limits.EndWithAccessToken &&
-		time.Since(r.k.Expires(r.tokens)) >= refusedFor:
+	switch f.Kind {
+	case InvalidGrant, UserRefused:
+		return r.withdrawn(ctx, f, lost)
+	case ClientRefused, NotRotated:
+		r.unmarkAsked(ctx)
+	}
+	if f.Kind == ClientRefused || f.Kind == Refused {
+		if err := r.goOnWithout(ctx, f); err != nil {
+			return err
+		}
+	}
+	return r.tryAgainLater(ctx, f)
+}
+
+// goOnWithout does what can be done without a new token. The error is that of the store, or ErrGone
+// when the session ends.
+func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
+	if r.k.limits.EndWithAccessToken && time.Since(r.k.Expires(r.tokens)) >= refusedFor {
 		r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
 		return r.endSession(ctx)
-	case f.Kind == NotRotated:
-		r.unmarkAsked(ctx)
-		return r.tryAgainLater(ctx, f)
-	case f.Kind != InvalidGrant:
-		return r.tryAgainLater(ctx, f)
 	}
+	if due, err := r.claimsDue(ctx); !due || err != nil {
+		return err
+	}
+	return r.reread(ctx, "")
+}
+
+// withdrawn ends the session, unless another replica has refreshed meanwhile.
+func (r *refresh) withdrawn(ctx context.Context, f *Failure, lost bool) error {
 	now, err := r.k.Tokens(ctx, r.s.ID)
 	if errors.Is(err, ErrGone) {
 		return ErrGone // a logout came first, and had the token revoked
@@ -301,7 +328,10 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 		return nil
 	}
 	e := Event{Type: event.RefreshFailed, Reason: event.ReasonInvalidGrant}
-	if lost {
+	switch {
+	case f.Kind == UserRefused:
+		e.Reason, e.Err = f.Reason, f
+	case lost:
 		e.Type = event.RefreshReuseSuspected
 	}
 	r.tell(e)
