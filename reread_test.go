@@ -359,6 +359,45 @@ func TestRereadWithARevokedToken(t *testing.T) {
 	})
 }
 
+func TestOnLoginAsksWhoIsSignedIn(t *testing.T) {
+	asks := func(f **fleet) change {
+		return func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Tokens.ClaimsMaxAge = 50 * time.Millisecond
+			c.OnLogin = func(ctx context.Context, l *oidcgate.Login) error {
+				if !l.IsReread() {
+					return nil
+				}
+				_, ok := oidcgate.FromContext(ctx) // as a log handler does
+				err := (*f).gate.SessionErr(ctx)
+				if _, noToken := (*f).gate.Token(ctx); ok || err != nil || !errors.Is(noToken, oidcgate.ErrNoSession) {
+					t.Errorf("the context of OnLogin: signed in %v, %v, token: %v", ok, err, noToken)
+				}
+				return deny(l)
+			}
+		}
+	}
+	// In real time: a goroutine that waits for a sync.Once stops the clock of a bubble.
+	t.Run("C113 OnLogin asks its context who is signed in, and decides for the request that waits", func(t *testing.T) {
+		var f *fleet
+		f = newFleet(t, 1, asks(&f))
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		time.Sleep(60 * time.Millisecond)
+		if status := f.admin(); status != http.StatusSeeOther {
+			t.Errorf("status %d: the request went on with the old claims", status)
+		}
+	})
+	inBubble(t, "C113 so does one that Token asks", func(t *testing.T) {
+		var f *fleet
+		f = newFleet(t, 1, asks(&f))
+		f.login()
+		time.Sleep(11 * time.Minute)
+		if token, status := f.token(); status != http.StatusUnauthorized {
+			t.Errorf("status %d, token %q", status, token)
+		}
+	})
+}
+
 func TestProviderRefusesARefresh(t *testing.T) {
 	answer := func(status int, code string) oidcgatetest.Fault {
 		return oidcgatetest.Answer(status, "application/json", `{"error":"`+code+`"}`)
