@@ -31,6 +31,10 @@ type Error struct {
 	// is overloaded or broken.
 	Answered bool
 
+	// Unproven is true when none of the keys at hand signed a token, and newer ones could not be
+	// loaded. The token may be genuine.
+	Unproven bool
+
 	// Address is what was asked, without a query, where metadata or keys could not be had.
 	Address string
 

@@ -160,5 +160,8 @@ func notVerified(err error) error {
 		event.ReasonClientSecret, event.ReasonDecryption:
 		f.Kind = session.KeysUnavailable
 	}
+	if e.Unproven {
+		f.Kind = session.KeysUnavailable
+	}
 	return f
 }
