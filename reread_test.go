@@ -359,6 +359,40 @@ func TestRereadWithARevokedToken(t *testing.T) {
 	})
 }
 
+func TestWaitingForAnotherReplica(t *testing.T) {
+	for _, row := range []struct {
+		path string
+		most int // store commands of both replicas, while the provider takes half a minute
+	}{
+		{"/app", 80},    // waits for two seconds
+		{"/token", 120}, // waits for the end
+	} {
+		inBubble(t, "C082 a replica that waits for another's refresh asks the store seldom: "+row.path, func(t *testing.T) {
+			f := newFleet(t, 2, rereads)
+			f.login()
+			time.Sleep(11 * time.Minute)
+			f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(30*time.Second))
+			var wg sync.WaitGroup
+			first := f.drill.during(func() {
+				for range 2 { // one at each replica
+					wg.Go(func() { f.get(row.path) })
+				}
+				time.Sleep(5 * time.Second)
+			})
+			later := f.drill.during(func() { time.Sleep(20 * time.Second) })
+			if row.path == "/app" && len(later) > 4 { // the lease is renewed
+				t.Errorf("nobody waits any more: %q", later)
+			}
+			last := f.drill.during(wg.Wait)
+			if n := len(first) + len(later) + len(last); n > row.most {
+				t.Errorf("%d store commands, want at most %d", n, row.most)
+			}
+			time.Sleep(time.Minute)
+			f.refreshed(1)
+		})
+	}
+}
+
 func TestOnLoginAsksWhoIsSignedIn(t *testing.T) {
 	asks := func(f **fleet) change {
 		return func(c *oidcgate.Config, _ *oidcgate.Provider) {

@@ -22,7 +22,9 @@ type flights struct {
 
 // flight is one refresh. Its result may be read when done is closed.
 type flight struct {
-	begun  time.Time
+	begun   time.Time
+	waiting int // how many requests wait for it; guarded by flights.mu
+
 	done   chan struct{}
 	tokens *Tokens
 	err    error // why there are no tokens
@@ -45,23 +47,46 @@ func (f *flights) places(provider string) chan struct{} {
 	return f.asking[provider]
 }
 
-// start makes room for a flight of a session, or returns the one under way.
+// start makes room for a flight of a session, or returns the one under way. The caller waits for it
+// until it calls leave.
 func (f *flights) start(id ID) (_ *flight, begun bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if running := f.running[id]; running != nil {
-		return running, false
+	running := f.running[id]
+	if running == nil {
+		running = &flight{begun: time.Now(), done: make(chan struct{})}
+		f.running[id], begun = running, true
 	}
-	f.running[id] = &flight{begun: time.Now(), done: make(chan struct{})}
-	return f.running[id], true
+	running.waiting++
+	return running, begun
+}
+
+// leave is called by a request that waits no longer.
+func (f *flights) leave(one *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	one.waiting--
+}
+
+// abandoned reports whether nobody waits for a flight. Then nobody joins it any more either.
+func (f *flights) abandoned(id ID, one *flight) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if one.waiting > 0 {
+		return false
+	}
+	delete(f.running, id)
+	return true
 }
 
 // end lets those go on who wait for the session's flight.
-func (f *flights) end(id ID) {
+func (f *flights) end(id ID, one *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	close(f.running[id].done)
-	delete(f.running, id)
+	close(one.done)
+	if f.running[id] == one {
+		delete(f.running, id)
+	}
 }
 
 // wait returns when no flight is under way, or with the context's error.
@@ -84,16 +109,16 @@ func (f *flights) wait(ctx context.Context) error {
 	}
 }
 
-// join returns the session's refresh under way, and begins one if there is none. The refresh does
-// not end with the request that began it: a browser that leaves must not lose a token that the
-// provider has rotated.
+// join returns the session's refresh under way, and begins one if there is none. The caller calls
+// flights.leave when it waits no longer. A refresh that has the lock does not end with the requests
+// that wait for it: a browser that leaves must not lose a token that the provider has rotated.
 func (k *Keeper) join(ctx context.Context, s *Session) *flight {
 	f, begun := k.flights.start(s.ID)
 	if begun {
 		r := newRefresh(k, *s)
 		r.flight = f
 		go func() {
-			defer k.flights.end(r.s.ID)
+			defer k.flights.end(r.s.ID, f)
 			f.cause = r.runSafely(context.WithoutCancel(ctx))
 			f.tokens, f.err = r.fallBack(f.cause)
 		}()

@@ -52,6 +52,7 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 		return nil, ErrTokenExpired
 	}
 	f := k.join(ctx, s)
+	defer k.flights.leave(f)
 	var enough <-chan time.Time
 	if k.usable(t) {
 		enough = time.After(rereadWait)
@@ -88,7 +89,9 @@ func newRefresh(k *Keeper, s Session) *refresh {
 // metadata, tokens and keys, and saving in a store that stumbles.
 func (r *refresh) timeout() time.Duration { return 3*r.k.limits.ProviderTimeout + saveTimeout }
 
-// run waits until somebody has done what is due or the lock is in hand, and then does it.
+// run waits until somebody has done what is due or the lock is in hand, and then does it. It waits
+// for another replica only as long as a request waits here: the provider may hang, and every try
+// asks the store three times.
 func (r *refresh) run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout())
 	defer cancel()
@@ -107,10 +110,20 @@ func (r *refresh) run(ctx context.Context) error {
 		case r.k.usable(r.tokens) && !r.k.Stale(&r.s.Identity):
 			return nil // another refreshes them in time
 		}
-		if err := sleep(ctx, 20*time.Millisecond+mathrand.N(30*time.Millisecond)); err != nil {
+		if err := sleep(ctx, pollAfter(time.Since(r.flight.begun))); err != nil {
 			return fmt.Errorf("%w: waiting for another refresh: %w", ErrProvider, err)
 		}
+		if r.k.flights.abandoned(r.s.ID, r.flight) {
+			return fmt.Errorf("%w: nobody waits for it", ErrProvider)
+		}
 	}
+}
+
+// pollAfter is how long to leave the store alone for which another replica's refresh was waited so
+// long: a third of it, between 20 milliseconds and about a second, and not the same for everybody.
+func pollAfter(waited time.Duration) time.Duration {
+	d := min(max(waited/3, 20*time.Millisecond), 700*time.Millisecond)
+	return d + mathrand.N(d/2)
 }
 
 // nothingToDo reads the tokens into r.tokens, and reports whether neither they nor the claims are

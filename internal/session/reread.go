@@ -35,6 +35,7 @@ func (k *Keeper) Stale(id *Identity) bool {
 // write; and the error of ctx when that ends first.
 func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	f := k.join(ctx, s)
+	defer k.flights.leave(f)
 	enough := time.NewTimer(time.Until(f.begun.Add(rereadWait)))
 	defer enough.Stop()
 	select {
