@@ -40,7 +40,15 @@ const (
 // that still serve are returned as they are while another replica refreshes, when the provider
 // fails, and after rereadWait. The error is ErrGone, ErrTokenExpired, the context's, or wraps
 // ErrProvider or ErrStore.
+//
+// The tokens' record lies there until the deadline. A request that goes on for long may have been
+// found before the session's idle end: then the session is read again.
 func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
+	if time.Now().UnixMilli() >= s.Times.Ends(k.limits.Idle) {
+		if _, err := k.find(ctx, s.ID); err != nil {
+			return nil, err
+		}
+	}
 	t, err := k.Tokens(ctx, s.ID)
 	if err != nil {
 		return nil, err
@@ -201,6 +209,10 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 	if err != nil {
 		return "", r.notVerified(ctx, fresh, failureOf(err))
 	}
+	if end := dateMember(idToken, "session_expiry"); !end.IsZero() { // see followExpiry
+		deadline := &fresh.record.times.Deadline
+		*deadline = min(*deadline, end.UnixMilli())
+	}
 	if err := r.save(ctx, fresh); err != nil {
 		return "", err
 	}
@@ -250,7 +262,7 @@ func (r *refresh) verify(
 // they are newer. When a logout came first, it knew the old refresh token only; the new one is
 // revoked.
 func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
-	sealed, err := r.k.sealTokens(r.s.ID, fresh, r.tokens.record.times.Deadline)
+	sealed, err := r.k.sealTokens(r.s.ID, fresh, fresh.record.times.Deadline)
 	if err != nil {
 		return err
 	}
