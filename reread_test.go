@@ -96,6 +96,34 @@ func TestRereadWithoutAnEnd(t *testing.T) {
 			t.Errorf("status %d when the store is well", status)
 		}
 	})
+	for _, op := range []string{"swap s:", "delete s:"} {
+		inBubble(t, "C113 F16 the provider takes longer than a request waits, and the store refuses ("+op+"): 503 from the second request on", func(t *testing.T) {
+			decide := deny
+			if op == "swap s:" {
+				decide = func(*oidcgate.Login) error { return nil }
+			}
+			f := newFleet(t, 1, rereads, decides(decide))
+			f.op.SetUser(inGroups("admin"))
+			f.login()
+			f.op.SetUser(inGroups())
+			f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(2500*time.Millisecond))
+			time.Sleep(6 * time.Minute)
+			f.drill.fail(on(op, errReadOnly), nil)
+			for i := range 10 {
+				status := f.admin()
+				// The tokens may be deleted by then, without which the session is over.
+				if i > 0 && status != http.StatusServiceUnavailable && status != http.StatusSeeOther {
+					t.Errorf("request %d: status %d", i, status)
+				}
+				time.Sleep(20 * time.Second)
+			}
+			f.drill.fail(nil, nil)
+			f.op.Clear(oidcgatetest.Token)
+			if status := f.admin(); status == http.StatusOK {
+				t.Errorf("status %d when all is well", status)
+			}
+		})
+	}
 	inBubble(t, "C113 a Deny holds for the request in which the session cannot be deleted", func(t *testing.T) {
 		f := newFleet(t, 1, rereads, decides(deny))
 		f.op.SetUser(inGroups("admin"))

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -18,7 +19,14 @@ type flights struct {
 	mu      sync.Mutex
 	running map[ID]*flight
 	asking  map[string]chan struct{} // by provider: holds those who ask it now
+
+	// refused are sessions whose last refresh the store refused to save, or to end. Where a provider
+	// is slow, requests do not wait for the end of the next one, and must not go on with old claims.
+	refused map[ID]bool
 }
+
+// maxRefused is how many sessions are remembered that the store refused.
+const maxRefused = 4096
 
 // flight is one refresh. Its result may be read when done is closed.
 type flight struct {
@@ -30,11 +38,15 @@ type flight struct {
 	err    error // why there are no tokens
 	cause  error // why something could not be done, even if the tokens still serve
 
-	storeRefuses atomic.Bool // tokens could not be saved yet; may be read at any time
+	// storeRefuses is true when tokens could not be saved yet, or when the store refused the last
+	// refresh. It may be read at any time.
+	storeRefuses atomic.Bool
 }
 
 func newFlights() flights {
-	return flights{running: map[ID]*flight{}, asking: map[string]chan struct{}{}}
+	return flights{
+		running: map[ID]*flight{}, asking: map[string]chan struct{}{}, refused: map[ID]bool{},
+	}
 }
 
 // places returns the channel that has a place for everybody who asks that provider.
@@ -55,6 +67,7 @@ func (f *flights) start(id ID) (_ *flight, begun bool) {
 	running := f.running[id]
 	if running == nil {
 		running = &flight{begun: time.Now(), done: make(chan struct{})}
+		running.storeRefuses.Store(f.refused[id])
 		f.running[id], begun = running, true
 	}
 	running.waiting++
@@ -79,10 +92,21 @@ func (f *flights) abandoned(id ID, one *flight) bool {
 	return true
 }
 
-// end lets those go on who wait for the session's flight.
+// end lets those go on who wait for the session's flight, and remembers whether the store refused
+// what came of it.
 func (f *flights) end(id ID, one *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	delete(f.refused, id)
+	if errors.Is(one.cause, ErrStore) {
+		for other := range f.refused {
+			if len(f.refused) < maxRefused {
+				break
+			}
+			delete(f.refused, other)
+		}
+		f.refused[id] = true
+	}
 	close(one.done)
 	if f.running[id] == one {
 		delete(f.running, id)

@@ -42,7 +42,7 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	case <-f.done:
 	case <-enough.C:
 		if f.storeRefuses.Load() {
-			return nil, fmt.Errorf("%w: tokens cannot be saved", ErrStore)
+			return nil, fmt.Errorf("%w: what a refresh brings cannot be saved", ErrStore)
 		}
 		return s, nil
 	case <-ctx.Done():
