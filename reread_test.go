@@ -387,6 +387,49 @@ func TestRereadWithARevokedToken(t *testing.T) {
 	})
 }
 
+func TestUserinfoAtOnce(t *testing.T) {
+	for name, fault := range map[string]oidcgatetest.Fault{
+		"after a refresh":       oidcgatetest.EditJSON(func(map[string]any) {}),
+		"with the access token": withoutMember("refresh_token"),
+	} {
+		inBubble(t, "F40 however many sessions read their claims at once, a replica asks userinfo for 32 at a time, "+name, func(t *testing.T) {
+			op := oidcgatetest.NewProvider(t, oidcgatetest.Config{AccessTokenLifetime: 30 * time.Minute})
+			f := newFleetOf(t, op, 1, rereads, asksUserinfo)
+			f.op.Always(oidcgatetest.Token, fault)
+			var browsers []*http.Client
+			for i := range 100 {
+				browsers = append(browsers, f.signInAs(fmt.Sprint("user", i)))
+			}
+			time.Sleep(6 * time.Minute)
+			var now, most atomic.Int64
+			f.op.Always(oidcgatetest.Userinfo, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					n := now.Add(1)
+					defer now.Add(-1)
+					for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+					}
+					time.Sleep(time.Second)
+					next.ServeHTTP(w, r)
+				})
+			})
+			var wg sync.WaitGroup
+			for _, b := range browsers {
+				wg.Go(func() { f.send(b, http.MethodGet, "/app", "") })
+			}
+			wg.Wait()
+			if err := f.gate.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := most.Load(); n != 32 {
+				t.Errorf("%d requests at once, want 32", n)
+			}
+			if n := f.op.Count(oidcgatetest.Userinfo); n != 200 {
+				t.Errorf("%d requests, want one for each login and one for each re-read", n)
+			}
+		})
+	}
+}
+
 func TestWaitingForAnotherReplica(t *testing.T) {
 	for _, row := range []struct {
 		path string

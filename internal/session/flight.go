@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// maxRefreshes is how many requests for tokens one process has under way at one provider. Each
-// provider has places of its own, so that one that hangs holds up no tokens of another.
+// maxRefreshes is how many requests for tokens and userinfo one process has under way at one
+// provider for sessions that are refreshed. Each provider has places of its own, so that one that
+// hangs holds up no tokens of another.
 const maxRefreshes = 32
 
 // flights are the refreshes under way in this process, by session.

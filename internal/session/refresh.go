@@ -229,13 +229,11 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 // whose tokens end together come to the provider one after another. lost says that the answer to
 // an earlier request was lost.
 func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, err error) {
-	places := r.k.flights.places(r.s.Identity.Provider)
-	select {
-	case places <- struct{}{}:
-		defer func() { <-places }()
-	case <-ctx.Done():
-		return nil, false, ctx.Err()
+	leave, err := r.takePlace(ctx)
+	if err != nil {
+		return nil, false, err
 	}
+	defer leave()
 	if err := r.k.provider.Reach(ctx, &r.s.Identity); err != nil {
 		return nil, false, err // nothing was spent: no mark
 	}
@@ -244,6 +242,17 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 	}
 	answer, err = r.k.provider.Refresh(ctx, &r.s.Identity, &r.tokens.ProviderTokens)
 	return answer, lost, err
+}
+
+// takePlace waits for a place among those who ask the provider.
+func (r *refresh) takePlace(ctx context.Context) (leave func(), _ error) {
+	places := r.k.flights.places(r.s.Identity.Provider)
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // verify checks a refreshed ID Token like the first: it may never change who the user is (OpenID

@@ -94,6 +94,11 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 	if !r.k.usable(r.tokens) {
 		return nil, nil
 	}
+	leave, err := r.takePlace(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	userinfo, err := r.k.provider.Userinfo(ctx, &r.s.Identity, &r.tokens.ProviderTokens)
 	switch {
 	case errors.Is(err, ErrNoUserinfo):
