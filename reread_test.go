@@ -368,6 +368,28 @@ func TestRereadWithARevokedToken(t *testing.T) {
 			})
 		}
 	}
+	for name, at := range map[string]time.Duration{"soon": 10*time.Minute - 5*time.Second, "not for long": 8 * time.Minute} {
+		inBubble(t, "C113 F14 userinfo refuses an access token that is over here "+name, func(t *testing.T) {
+			f := newFleet(t, 2, rereads, asksUserinfo)
+			f.op.Inject(oidcgatetest.Token, withoutMember("refresh_token"))
+			f.login()
+			time.Sleep(at)
+			f.op.Always(oidcgatetest.Userinfo, invalidToken)
+			if got, soon := f.subject(), name == "soon"; (got == "alice") != soon {
+				t.Errorf("signed in as %q: the provider's clock may be ahead: %v", got, soon)
+			}
+		})
+	}
+	inBubble(t, "C113 F14 userinfo refuses an access token that has just come, and is over soon", func(t *testing.T) {
+		f := newFleet(t, 2, rereads, asksUserinfo)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { m["expires_in"] = 30 }))
+		f.login()
+		time.Sleep(6 * time.Minute)
+		f.op.Always(oidcgatetest.Userinfo, invalidToken)
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
 	inBubble(t, "C113 an access token that is over is not shown to userinfo", func(t *testing.T) {
 		f := newFleet(t, 2, rereads, asksUserinfo)
 		f.op.SetUser(inUserinfoGroups("staff"))

@@ -82,6 +82,8 @@ type refresh struct {
 	flight *flight
 	lock   lock
 	tokens *Tokens // as they were read or received last
+
+	exchanged bool // the tokens have just come from the provider
 }
 
 func newRefresh(k *Keeper, s Session) *refresh {
@@ -221,6 +223,7 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 	if err != nil {
 		return "", err
 	}
+	r.exchanged = true
 	r.tell(Event{Type: event.RefreshSucceeded})
 	return idToken, nil
 }

@@ -103,10 +103,18 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 	switch {
 	case errors.Is(err, ErrNoUserinfo):
 		return nil, nil
+	case err != nil && failureOf(err).Kind == TokenRefused && r.mayBeOver():
+		return nil, nil
 	case err != nil:
 		return nil, err
 	}
 	return &userinfo, nil
+}
+
+// mayBeOver reports whether the access token may be over by the provider's clock, which is then no
+// refusal.
+func (r *refresh) mayBeOver() bool {
+	return !r.exchanged && time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
 }
 
 // idTokenClaims returns the claims of the ID Token, which was verified when it came, or "".
