@@ -107,7 +107,7 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
 	if v.session != nil {
-		hint, err = g.endSignedIn(ctx, r, v)
+		hint, err = g.endSignedIn(ctx, v)
 	} else {
 		err = g.keeper.End(ctx, v.cookieID)
 	}
@@ -120,9 +120,7 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 }
 
 // endSignedIn ends the visitor's session, revokes its refresh token and returns its ID Token.
-func (g *Gate) endSignedIn(
-	ctx context.Context, r *http.Request, v *visit,
-) (hint string, err error) {
+func (g *Gate) endSignedIn(ctx context.Context, v *visit) (hint string, err error) {
 	s := v.session
 	g.events.emit(Event{
 		Type: EventLogoutStarted, Provider: s.Identity.Provider,
@@ -132,7 +130,6 @@ func (g *Gate) endSignedIn(
 	if err != nil {
 		return "", err
 	}
-	g.others().Revoke(r.Context(), &s.Identity, t.RefreshToken)
 	return t.IDToken, nil
 }
 

@@ -1,13 +1,17 @@
 package oidcgate_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
@@ -342,4 +346,36 @@ func TestLogoutOfAnIdentityWithoutSession(t *testing.T) {
 	if to := rec.Header().Get("Location"); to != shopURL+"/bye" {
 		t.Errorf("the browser goes to %q: there is no session to end at the provider", to)
 	}
+}
+
+func TestLogoutAndARefresh(t *testing.T) {
+	inBubble(t, "C087 C127 the refresh token that comes while the session is being deleted is revoked too", func(t *testing.T) {
+		f := newFleet(t, 2)
+		revoked := f.revocations()
+		f.login()
+		time.Sleep(11 * time.Minute)
+		var came atomic.Value
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(100*time.Millisecond),
+			oidcgatetest.EditJSON(func(m map[string]any) { came.Store(m["refresh_token"]) }))
+		mine, handle, done := f.sentCookies(), f.handle(), make(chan bool)
+		go func() {
+			defer close(done)
+			f.send(f.newBrowser(), http.MethodGet, "/token", "", "Cookie: "+mine)
+		}()
+		time.Sleep(50 * time.Millisecond)
+		f.drill.fail(func(op, key string) error { // a store that takes 100 milliseconds for it
+			if op == "delete" && strings.HasPrefix(key, "s:") {
+				time.Sleep(100 * time.Millisecond)
+			}
+			return nil
+		}, nil)
+		f.logout()
+		<-done
+		if token, _ := came.Load().(string); !slices.Contains(revoked(), token) {
+			t.Errorf("revoked %q, and not %q, which came for it", revoked(), token)
+		}
+		if _, err := f.drill.Get(t.Context(), "t:"+handle); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the tokens: %v", err)
+		}
+	})
 }

@@ -252,11 +252,12 @@ func (k *Keeper) endHandle(ctx context.Context, h Handle, sum summary) error {
 	return k.storeError(ctx, l.err)
 }
 
-// LogOut ends a session that was loaded, for its visitor. It returns the tokens, as far as they can
-// be read: the ID Token names the session to the provider, and the refresh token is to be revoked.
+// LogOut ends a session that was loaded, for its visitor, and revokes its refresh token. It returns
+// the tokens, as far as they can be read: the ID Token names the session to the provider.
 func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 	l := &leaving{Handle: k.Handle(s.ID), summary: s.Identity.summary()}
-	one, tokens := []*leaving{l}, &Tokens{}
+	one := []*leaving{l}
+	var read *Tokens
 	_ = sideBySide(
 		func() error {
 			k.step(ctx, one, func(*leaving) []store.Op {
@@ -264,26 +265,58 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 			})
 			return nil
 		},
-		func() error {
-			if t, err := k.Tokens(ctx, s.ID); err == nil {
-				tokens = t
-			}
-			return nil
-		},
+		func() error { read, _ = k.Tokens(ctx, s.ID); return nil },
 	)
 	k.markOver(l)
-	k.step(ctx, one, func(*leaving) []store.Op {
-		return append(k.deletions(l.Handle, tokensPrefix, valuesPrefix), k.otherSets(l)...)
-	})
-	k.step(ctx, one, func(*leaving) []store.Op { return k.deletions(l.Handle, summaryPrefix) })
 	if l.err != nil {
 		return nil, k.storeError(ctx, l.err)
 	}
+	var taken []*Tokens
+	notTaken := sideBySide(
+		func() (err error) { taken, err = k.takeTokens(ctx, s.ID, read); return err },
+		func() error {
+			k.step(ctx, one, func(*leaving) []store.Op {
+				return append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
+			})
+			return nil
+		},
+	)
+	l.err = cmp.Or(l.err, notTaken)
+	k.step(ctx, one, func(*leaving) []store.Op { return k.deletions(l.Handle, summaryPrefix) })
 	k.tell(Event{
 		Type: event.SessionRevoked, Reason: event.ReasonByUser, Identity: &s.Identity,
 		Handle: l.Handle,
 	})
-	return tokens, nil
+	return k.revokeAll(ctx, &s.Identity, taken), k.storeError(ctx, l.err)
+}
+
+// takeTokens deletes the tokens of a session that has ended, and returns them in the order in which
+// they lay there. read are those that were found before, or nil. A refresh under way may have
+// saved others since. It knows nothing of the logout, which must revoke those.
+func (k *Keeper) takeTokens(ctx context.Context, id ID, read *Tokens) (taken []*Tokens, _ error) {
+	for read != nil {
+		taken = append(taken, read)
+		err := k.store.Delete(ctx, read.record.key, read.record.sealed)
+		if !errors.Is(err, store.ErrConflict) {
+			return taken, err
+		}
+		read, _ = k.Tokens(ctx, id)
+	}
+	return taken, k.store.Delete(ctx, k.idKey(tokensPrefix, id), nil)
+}
+
+// revokeAll revokes the refresh tokens of a session that has ended, and returns its last tokens.
+func (k *Keeper) revokeAll(ctx context.Context, id *Identity, taken []*Tokens) *Tokens {
+	for i, t := range taken {
+		again := i+1 < len(taken) && taken[i+1].RefreshToken == t.RefreshToken
+		if t.RefreshToken != "" && !again {
+			k.provider.Revoke(ctx, id, t.RefreshToken)
+		}
+	}
+	if len(taken) == 0 {
+		return &Tokens{}
+	}
+	return taken[len(taken)-1]
 }
 
 // EndUser ends all sessions of a user, and refuses the logins that began until now. It returns how
