@@ -379,3 +379,58 @@ func TestLogoutAndARefresh(t *testing.T) {
 		}
 	})
 }
+
+func TestLogoutThatFailsHalfway(t *testing.T) {
+	for name, fails := range map[string]func(op, key string) bool{
+		"the tokens stay":                  func(op, key string) bool { return op == "delete" && strings.HasPrefix(key, "t:") },
+		"the tokens cannot be read":        func(_, key string) bool { return strings.HasPrefix(key, "t:") },
+		"the summary stays":                func(op, key string) bool { return op == "delete" && strings.HasPrefix(key, "d:") },
+		"the user's set cannot be changed": func(op, _ string) bool { return op == "remove" },
+	} {
+		inBubble(t, "C087 C117 F16 a logout says what is so, and the next one finds what is left: "+name, func(t *testing.T) {
+			f := newFleet(t, 1)
+			revoked := f.revocations()
+			f.login()
+			handle := f.handle()
+			f.drill.fail(func(op, key string) error {
+				if fails(op, key) {
+					return errReadOnly
+				}
+				return nil
+			}, nil)
+			a := f.logout(sameOrigin)
+			if a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "Signed out of this site only") {
+				t.Errorf("status %d: %s", a.StatusCode, a.body)
+			}
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q", got)
+			}
+			f.drill.fail(nil, nil)
+			if a := f.logout(sameOrigin); a.StatusCode != http.StatusOK && a.StatusCode != http.StatusSeeOther {
+				t.Errorf("the next logout: status %d", a.StatusCode)
+			}
+			if len(revoked()) == 0 {
+				t.Error("the refresh token was not revoked")
+			}
+			for _, key := range []string{"s:", "t:", "d:"} {
+				if _, err := f.drill.Get(t.Context(), key+handle); !errors.Is(err, store.ErrNotFound) {
+					t.Errorf("%s is left: %v", key, err)
+				}
+			}
+			if f.cookie("__Host-Http-oidcgate") != "" {
+				t.Error("the cookie stays")
+			}
+		})
+	}
+	inBubble(t, "C117 F16 a logout that cannot end the session says that the visitor is still signed in", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		f.drill.fail(on("delete s:", errReadOnly), nil)
+		if a := f.logout(sameOrigin); a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "Still signed in") {
+			t.Errorf("status %d: %s", a.StatusCode, a.body)
+		}
+		if got := f.subject(); got != "alice" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
+}

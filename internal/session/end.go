@@ -249,7 +249,16 @@ func (k *Keeper) deletions(h Handle, prefixes ...string) []store.Op {
 func (k *Keeper) endHandle(ctx context.Context, h Handle, sum summary) error {
 	l := &leaving{Handle: h, summary: sum}
 	k.erase(ctx, []*leaving{l}, false)
-	return k.storeError(ctx, l.err)
+	return k.notEnded(ctx, l)
+}
+
+// notEnded returns why not everything of a session could be deleted, or nil.
+func (k *Keeper) notEnded(ctx context.Context, l *leaving) error {
+	err := k.storeError(ctx, l.err)
+	if err != nil && l.over {
+		return fmt.Errorf("%w: %w", ErrLeftovers, err)
+	}
+	return err
 }
 
 // LogOut ends a session that was loaded, for its visitor, and revokes its refresh token. It returns
@@ -269,7 +278,7 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 	)
 	k.markOver(l)
 	if l.err != nil {
-		return nil, k.storeError(ctx, l.err)
+		return nil, k.notEnded(ctx, l)
 	}
 	var taken []*Tokens
 	notTaken := sideBySide(
@@ -287,7 +296,34 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 		Type: event.SessionRevoked, Reason: event.ReasonByUser, Identity: &s.Identity,
 		Handle: l.Handle,
 	})
-	return k.revokeAll(ctx, &s.Identity, taken), k.storeError(ctx, l.err)
+	return k.revokeAll(ctx, &s.Identity, taken), k.notEnded(ctx, l)
+}
+
+// LogOutUnread is LogOut for a session that could not be loaded. Another replica may be able to
+// read it, or a logout that failed has left something of it.
+func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
+	handle, sum := k.Handle(id), summary{}
+	var read *Tokens
+	err := sideBySide(
+		func() (err error) { sum, err = k.readSummary(ctx, handle); return unlessGone(err) },
+		func() (err error) { read, err = k.Tokens(ctx, id); return unlessGone(err) },
+	)
+	if err != nil {
+		return err
+	}
+	err = k.endHandle(ctx, handle, sum)
+	if read != nil && sum.User != (User{}) {
+		k.provider.Revoke(ctx, &Identity{Provider: sum.Provider}, read.RefreshToken)
+	}
+	return err
+}
+
+// unlessGone returns err, or nil for what is not there.
+func unlessGone(err error) error {
+	if errors.Is(err, ErrGone) {
+		return nil
+	}
+	return err
 }
 
 // takeTokens deletes the tokens of a session that has ended, and returns them in the order in which
@@ -382,7 +418,7 @@ func (k *Keeper) EndOne(ctx context.Context, s *Session, h Handle, reason event.
 // endUnread ends a session of which only the handle is known.
 func (k *Keeper) endUnread(ctx context.Context, h Handle) error {
 	sum, err := k.readSummary(ctx, h)
-	if err != nil && !errors.Is(err, ErrGone) {
+	if unlessGone(err) != nil {
 		return err
 	}
 	return k.endHandle(ctx, h, sum)

@@ -56,6 +56,9 @@ var (
 	// ErrNoUserinfo means that no userinfo was asked for.
 	ErrNoUserinfo = errors.New("no userinfo is asked for")
 
+	// ErrLeftovers is wrapped where a session has ended, and not everything of it could be deleted.
+	ErrLeftovers = errors.New("the session has ended, and not everything of it could be deleted")
+
 	// ErrTooLarge is wrapped where a record would be larger than [Limits.MaxBytes].
 	ErrTooLarge = errors.New("the session is larger than Limits.SessionBytes")
 )
