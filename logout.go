@@ -49,7 +49,7 @@ const maxForm = 32 << 10
 
 func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
 	v := g.peek(w, r)
-	if v.identity == nil && v.err == nil {
+	if v.identity == nil && v.err == nil && v.gone != attempt.GoneKey {
 		g.forget(w, r, v)
 		g.showSignedOut(w, r)
 		return

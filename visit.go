@@ -200,9 +200,10 @@ func (g *Gate) find(
 // no cache keeps: a shared cache that kept an answer of the application would sign out everybody
 // who loads it. And it deletes only where the visitor navigates to a page. The answer to any other
 // request may arrive late, after a new login in another tab, and would delete the new cookie. So
-// may the answer to a repeated callback whose first answer brings the new session.
+// may the answer to a repeated callback whose first answer brings the new session. A session that
+// only this replica cannot read is not gone.
 func (g *Gate) forget(w http.ResponseWriter, r *http.Request, v *visit) {
-	if v.gone != "" && browser.IsNavigation(r) {
+	if v.gone != "" && v.gone != attempt.GoneKey && browser.IsNavigation(r) {
 		g.clearSession(w, r)
 	}
 }
