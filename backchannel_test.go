@@ -532,6 +532,43 @@ func TestLogoutDuringLogin(t *testing.T) {
 			t.Errorf("the old session is %q's, the newer %q's", f.who(old), f.who(newer))
 		}
 	})
+	for name, row := range map[string]struct {
+		late     time.Duration // the logout token arrives after that time
+		authTime time.Duration // after the logout; zero: before the login began
+		want     string
+	}{
+		"C128 a code that the browser holds back until after a logout by sub begins no session":      {0, 0, ""},
+		"C128 so does one that comes before the logout token does":                                   {10 * time.Second, 0, ""},
+		"C128 a login page that was open before the logout, where the user authenticates afterwards": {0, 2 * time.Second, "alice"},
+		"C128 the same, and the logout token comes late":                                             {10 * time.Second, 2 * time.Second, "alice"},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			f := newFleet(t, 1)
+			begun := time.Now()
+			f.op.EveryIDToken(func(j *oidcgatetest.JWT) {
+				delete(j.Claims, "sid")
+				j.Claims["auth_time"] = begun.Add(-time.Minute).Unix()
+				if row.authTime != 0 {
+					j.Claims["auth_time"] = begun.Add(5*time.Second + row.authTime).Unix()
+				}
+			})
+			held := f.callbackURL("/app")
+			time.Sleep(5 * time.Second)
+			claims := f.logoutClaims("sub", "alice")
+			if row.late == 0 {
+				f.logoutToken(claims)
+			}
+			time.Sleep(5 * time.Second)
+			f.get(held)
+			if row.late != 0 {
+				time.Sleep(row.late)
+				f.logoutToken(claims)
+			}
+			if got := f.subject(); got != row.want {
+				t.Errorf("signed in as %q, want %q", got, row.want)
+			}
+		})
+	}
 	inBubble(t, "C128 an older logout after a newer one lets nobody in again", func(t *testing.T) {
 		f := newFleet(t, 3)
 		older := f.op.NewJWT(f.logoutClaims("sub", "alice")).Compact()

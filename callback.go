@@ -131,8 +131,9 @@ func (c *callbackRequest) notFinished(err error) *LoginError {
 	if ok && e.Stage == op.StageResponse {
 		c.gate.attempts.Drop(c.w, &c.attempt)
 	}
-	if ok && e.Stage == op.StageClaimed && e.Code == "invalid_grant" {
-		// Nobody can use the code any more, and strangers must not fill the store with claims.
+	if ok && e.Stage == op.StageClaimed && e.Refused {
+		// The code brought nothing, and strangers must not fill the store with claims. After any other
+		// failure the code may have been used, and the claim stays.
 		c.gate.keeper.ReleaseAttempt(c.r.Context(), c.attempt.Reference())
 	}
 	if ok && e.NeedsInteraction() && c.attempt.Silent && !c.attempt.Interactive {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +150,33 @@ func TestStrangersDoNotFillTheStore(t *testing.T) {
 			t.Errorf("after %d strangers a customer's login is answered %d", n, a.StatusCode)
 		}
 	})
+	for name, row := range map[string]struct {
+		answer oidcgatetest.Fault
+		stays  bool
+	}{
+		"400 and a code of its own": {oidcgatetest.Answer(400, "application/json", `{"error":"bad_verification_code"}`), false},
+		"400 and invalid_request":   {oidcgatetest.Answer(400, "application/json", `{"error":"invalid_request"}`), false},
+		"400 and nothing":           {oidcgatetest.Answer(400, "", ""), false},
+		"429":                       {oidcgatetest.Answer(429, "", ""), false},
+		"200 and an error":          {oidcgatetest.Answer(200, "application/json", `{"error":"bad_verification_code"}`), false},
+		"500":                       {oidcgatetest.Answer(500, "application/json", `{"error":"server_error"}`), true},
+		"200 and junk":              {oidcgatetest.Answer(200, "text/html", "<html>"), true},
+		"a reset":                   {oidcgatetest.Reset(), true},
+	} {
+		inBubble(t, "C030 the claim of a code that the token endpoint answers with "+name, func(t *testing.T) {
+			f := newFleet(t, 1)
+			f.op.Always(oidcgatetest.Token, row.answer)
+			callback := f.callbackURL("/app")
+			calls := f.drill.during(func() { f.get(callback) })
+			about := func(op string) func(string) bool {
+				return func(call string) bool { return strings.HasPrefix(call, op+" a:") }
+			}
+			stays := !slices.ContainsFunc(calls, about("delete"))
+			if stays != row.stays || !slices.ContainsFunc(calls, about("create")) {
+				t.Errorf("the claim stays: %v, want %v: %q", stays, row.stays, calls)
+			}
+		})
+	}
 	t.Run("C114 one account does not fill the store: its oldest session ends", func(t *testing.T) {
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
 			c.Store, c.Limits.UserSessions = &store.Memory{MaxEntries: 300}, 20

@@ -11,10 +11,15 @@ import (
 )
 
 // frontchannelLogout is GET /auth/frontchannel-logout, in a frame of the provider's page. It ends
-// the session of this browser only if iss and sid are those of the session. The provider gives the
-// sid to all its clients, and another client's site could bring a visitor here: so only a frame
-// counts, which no other site can make (frame-ancestors), and no later login is refused. It sends
-// no request to the provider.
+// the session of this browser only if iss and sid are those of the session. It sends no request to
+// the provider.
+//
+// The provider gives the sid to all its clients, so another client knows it too. Its pages can make
+// this request in a frame: frame-ancestors keeps them from showing the answer, which comes when the
+// session has ended. From another site the browser sends no cookie (SameSite=Lax), except with a
+// navigation of the whole tab, which is no frame; old browsers do not say which it is. What is left
+// is a host of the same site that knows the sid. It can log this browser out, and nothing more: no
+// later login is refused.
 func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *upstream) {
 	if r.Method != http.MethodGet {
 		g.methodNotAllowed(w, r, "GET")

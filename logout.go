@@ -2,6 +2,7 @@ package oidcgate
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -48,7 +49,7 @@ const maxForm = 32 << 10
 
 func (g *Gate) confirmLogout(w http.ResponseWriter, r *http.Request) {
 	v := g.peek(w, r)
-	if v.identity == nil && v.err == nil {
+	if v.identity == nil && v.err == nil && v.gone != attempt.GoneKey {
 		g.forget(w, r, v)
 		g.showSignedOut(w, r)
 		return
@@ -85,7 +86,7 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, returnTo string) 
 	page.Headers(w)
 	hint, err := g.endVisit(w, r, v)
 	if err != nil {
-		g.notSignedOut(w, r)
+		g.notSignedOut(w, r, err)
 		return
 	}
 	state := attempt.NewLogoutState()
@@ -107,9 +108,9 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
 	if v.session != nil {
-		hint, err = g.endSignedIn(ctx, r, v)
+		hint, err = g.endSignedIn(ctx, v)
 	} else {
-		err = g.keeper.End(ctx, v.cookieID)
+		err = g.keeper.LogOutUnread(ctx, v.cookieID)
 	}
 	if err != nil {
 		return "", err
@@ -120,9 +121,7 @@ func (g *Gate) endVisit(w http.ResponseWriter, r *http.Request, v *visit) (hint 
 }
 
 // endSignedIn ends the visitor's session, revokes its refresh token and returns its ID Token.
-func (g *Gate) endSignedIn(
-	ctx context.Context, r *http.Request, v *visit,
-) (hint string, err error) {
+func (g *Gate) endSignedIn(ctx context.Context, v *visit) (hint string, err error) {
 	s := v.session
 	g.events.emit(Event{
 		Type: EventLogoutStarted, Provider: s.Identity.Provider,
@@ -132,17 +131,23 @@ func (g *Gate) endSignedIn(
 	if err != nil {
 		return "", err
 	}
-	g.others().Revoke(r.Context(), &s.Identity, t.RefreshToken)
 	return t.IDToken, nil
 }
 
-func (g *Gate) notSignedOut(w http.ResponseWriter, r *http.Request) {
+// notSignedOut answers a logout that failed. The cookie stays: the next try finds with it what is
+// left.
+func (g *Gate) notSignedOut(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Retry-After", retryAfter)
-	g.showPage(w, r, Page{
+	p := Page{
 		Status: http.StatusServiceUnavailable,
 		Title:  "Still signed in",
 		Text:   "We cannot sign you out at the moment. Try again shortly, or close the browser.",
-	})
+	}
+	if errors.Is(err, session.ErrLeftovers) {
+		p.Title = "Signed out of this site only"
+		p.Text = "Your session here has ended, and we could not finish. Load this page again shortly."
+	}
+	g.showPage(w, r, p)
 }
 
 // providerLogoutURL returns the provider's logout address. It returns false when the provider is

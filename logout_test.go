@@ -1,13 +1,17 @@
 package oidcgate_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
@@ -342,4 +346,91 @@ func TestLogoutOfAnIdentityWithoutSession(t *testing.T) {
 	if to := rec.Header().Get("Location"); to != shopURL+"/bye" {
 		t.Errorf("the browser goes to %q: there is no session to end at the provider", to)
 	}
+}
+
+func TestLogoutAndARefresh(t *testing.T) {
+	inBubble(t, "C087 C127 the refresh token that comes while the session is being deleted is revoked too", func(t *testing.T) {
+		f := newFleet(t, 2)
+		revoked := f.revocations()
+		f.login()
+		time.Sleep(11 * time.Minute)
+		var came atomic.Value
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(100*time.Millisecond),
+			oidcgatetest.EditJSON(func(m map[string]any) { came.Store(m["refresh_token"]) }))
+		mine, handle, done := f.sentCookies(), f.handle(), make(chan bool)
+		go func() {
+			defer close(done)
+			f.send(f.newBrowser(), http.MethodGet, "/token", "", "Cookie: "+mine)
+		}()
+		time.Sleep(50 * time.Millisecond)
+		f.drill.fail(func(op, key string) error { // a store that takes 100 milliseconds for it
+			if op == "delete" && strings.HasPrefix(key, "s:") {
+				time.Sleep(100 * time.Millisecond)
+			}
+			return nil
+		}, nil)
+		f.logout()
+		<-done
+		if token, _ := came.Load().(string); !slices.Contains(revoked(), token) {
+			t.Errorf("revoked %q, and not %q, which came for it", revoked(), token)
+		}
+		if _, err := f.drill.Get(t.Context(), "t:"+handle); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the tokens: %v", err)
+		}
+	})
+}
+
+func TestLogoutThatFailsHalfway(t *testing.T) {
+	for name, fails := range map[string]func(op, key string) bool{
+		"the tokens stay":                  func(op, key string) bool { return op == "delete" && strings.HasPrefix(key, "t:") },
+		"the tokens cannot be read":        func(_, key string) bool { return strings.HasPrefix(key, "t:") },
+		"the summary stays":                func(op, key string) bool { return op == "delete" && strings.HasPrefix(key, "d:") },
+		"the user's set cannot be changed": func(op, _ string) bool { return op == "remove" },
+	} {
+		inBubble(t, "C087 C117 F16 a logout says what is so, and the next one finds what is left: "+name, func(t *testing.T) {
+			f := newFleet(t, 1)
+			revoked := f.revocations()
+			f.login()
+			handle := f.handle()
+			f.drill.fail(func(op, key string) error {
+				if fails(op, key) {
+					return errReadOnly
+				}
+				return nil
+			}, nil)
+			a := f.logout(sameOrigin)
+			if a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "Signed out of this site only") {
+				t.Errorf("status %d: %s", a.StatusCode, a.body)
+			}
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q", got)
+			}
+			f.drill.fail(nil, nil)
+			if a := f.logout(sameOrigin); a.StatusCode != http.StatusOK && a.StatusCode != http.StatusSeeOther {
+				t.Errorf("the next logout: status %d", a.StatusCode)
+			}
+			if len(revoked()) == 0 {
+				t.Error("the refresh token was not revoked")
+			}
+			for _, key := range []string{"s:", "t:", "d:"} {
+				if _, err := f.drill.Get(t.Context(), key+handle); !errors.Is(err, store.ErrNotFound) {
+					t.Errorf("%s is left: %v", key, err)
+				}
+			}
+			if f.cookie("__Host-Http-oidcgate") != "" {
+				t.Error("the cookie stays")
+			}
+		})
+	}
+	inBubble(t, "C117 F16 a logout that cannot end the session says that the visitor is still signed in", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		f.drill.fail(on("delete s:", errReadOnly), nil)
+		if a := f.logout(sameOrigin); a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "Still signed in") {
+			t.Errorf("status %d: %s", a.StatusCode, a.body)
+		}
+		if got := f.subject(); got != "alice" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
 }

@@ -109,6 +109,37 @@ func TestLoginLoop(t *testing.T) {
 	})
 }
 
+func TestReplicasOfDifferentKeys(t *testing.T) {
+	const navigation = "Sec-Fetch-Mode: navigate"
+	for _, path := range []string{"/app", "/auth/login", "/auth/logout"} {
+		t.Run("F22 F41 a replica that cannot read a session keeps its cookie for those that can: "+path, func(t *testing.T) {
+			w := newWorld(t)
+			w.login()
+			first, gate := w.handler, w.gate
+			w.config.Keys = mustKeys(t, newKey)
+			w.open(oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+			second := w.handler
+			a := w.get(path, navigation, "Sec-Fetch-Dest: document")
+			w.handler = first
+			if got := w.subject(); got != "alice" {
+				t.Errorf("status %d, and at the first replica signed in as %q", a.StatusCode, got)
+			}
+			if path != "/auth/logout" {
+				return
+			}
+			if !strings.Contains(a.body, "Do you want to log out?") {
+				t.Errorf("the page does not ask:\n%s", a.body)
+			}
+			w.handler = second
+			w.logout(sameOrigin)
+			w.handler, w.gate = first, gate
+			if got := w.subject(); got != "" || w.cookie(sessionCookie) != "" {
+				t.Errorf("signed in as %q after the logout, cookie %q", got, w.cookie(sessionCookie))
+			}
+		})
+	}
+}
+
 // What people do is no loop.
 func TestNoLoginLoop(t *testing.T) {
 	inBubble(t, "R-DOS-3 F29 restored tabs that all begin a login, again and again", func(t *testing.T) {

@@ -263,6 +263,35 @@ func TestRefreshedIDToken(t *testing.T) {
 			t.Error("the token was not refreshed")
 		}
 	})
+	for name, kid := range map[string]func(*oidcgatetest.JWT){
+		"no kid":              func(j *oidcgatetest.JWT) { delete(j.Header, "kid") },
+		"a kid that is fixed": func(j *oidcgatetest.JWT) { j.Header["kid"] = "the key" },
+	} {
+		inBubble(t, "C084 the provider has another key, which cannot be loaded, and tokens have "+name+": nobody is logged out", func(t *testing.T) {
+			f := newFleet(t, 1)
+			f.op.EveryIDToken(kid)
+			f.op.Always(oidcgatetest.JWKS, oidcgatetest.EditJSON(func(m map[string]any) {
+				for _, key := range m["keys"].([]any) {
+					key.(map[string]any)["kid"] = "the key"
+				}
+			}))
+			f.login()
+			first := f.mustToken()
+			time.Sleep(9*time.Minute + 55*time.Second)
+			f.op.RotateKeys()
+			f.op.Clear(oidcgatetest.JWKS)
+			f.op.Always(oidcgatetest.JWKS, oidcgatetest.Answer(500, "", ""))
+			if got := f.mustToken(); got != first || f.subject() != "alice" {
+				t.Errorf("token %q, want %q; signed in as %q", got, first, f.subject())
+			}
+			f.op.Clear(oidcgatetest.JWKS)
+			f.op.EveryIDToken(func(*oidcgatetest.JWT) {})
+			time.Sleep(time.Minute)
+			if f.mustToken() == first {
+				t.Error("the token was not refreshed when the keys are there")
+			}
+		})
+	}
 	inBubble(t, "C084 the keys cannot be had: nothing is believed, nobody is logged out, and no refresh token is lost", func(t *testing.T) {
 		f := newFleet(t, 2)
 		f.login()

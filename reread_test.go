@@ -96,6 +96,34 @@ func TestRereadWithoutAnEnd(t *testing.T) {
 			t.Errorf("status %d when the store is well", status)
 		}
 	})
+	for _, op := range []string{"swap s:", "delete s:"} {
+		inBubble(t, "C113 F16 the provider takes longer than a request waits, and the store refuses ("+op+"): 503 from the second request on", func(t *testing.T) {
+			decide := deny
+			if op == "swap s:" {
+				decide = func(*oidcgate.Login) error { return nil }
+			}
+			f := newFleet(t, 1, rereads, decides(decide))
+			f.op.SetUser(inGroups("admin"))
+			f.login()
+			f.op.SetUser(inGroups())
+			f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(2500*time.Millisecond))
+			time.Sleep(6 * time.Minute)
+			f.drill.fail(on(op, errReadOnly), nil)
+			for i := range 10 {
+				status := f.admin()
+				// The tokens may be deleted by then, without which the session is over.
+				if i > 0 && status != http.StatusServiceUnavailable && status != http.StatusSeeOther {
+					t.Errorf("request %d: status %d", i, status)
+				}
+				time.Sleep(20 * time.Second)
+			}
+			f.drill.fail(nil, nil)
+			f.op.Clear(oidcgatetest.Token)
+			if status := f.admin(); status == http.StatusOK {
+				t.Errorf("status %d when all is well", status)
+			}
+		})
+	}
 	inBubble(t, "C113 a Deny holds for the request in which the session cannot be deleted", func(t *testing.T) {
 		f := newFleet(t, 1, rereads, decides(deny))
 		f.op.SetUser(inGroups("admin"))
@@ -340,6 +368,28 @@ func TestRereadWithARevokedToken(t *testing.T) {
 			})
 		}
 	}
+	for name, at := range map[string]time.Duration{"soon": 10*time.Minute - 5*time.Second, "not for long": 8 * time.Minute} {
+		inBubble(t, "C113 F14 userinfo refuses an access token that is over here "+name, func(t *testing.T) {
+			f := newFleet(t, 2, rereads, asksUserinfo)
+			f.op.Inject(oidcgatetest.Token, withoutMember("refresh_token"))
+			f.login()
+			time.Sleep(at)
+			f.op.Always(oidcgatetest.Userinfo, invalidToken)
+			if got, soon := f.subject(), name == "soon"; (got == "alice") != soon {
+				t.Errorf("signed in as %q: the provider's clock may be ahead: %v", got, soon)
+			}
+		})
+	}
+	inBubble(t, "C113 F14 userinfo refuses an access token that has just come, and is over soon", func(t *testing.T) {
+		f := newFleet(t, 2, rereads, asksUserinfo)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { m["expires_in"] = 30 }))
+		f.login()
+		time.Sleep(6 * time.Minute)
+		f.op.Always(oidcgatetest.Userinfo, invalidToken)
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
 	inBubble(t, "C113 an access token that is over is not shown to userinfo", func(t *testing.T) {
 		f := newFleet(t, 2, rereads, asksUserinfo)
 		f.op.SetUser(inUserinfoGroups("staff"))
@@ -357,6 +407,248 @@ func TestRereadWithARevokedToken(t *testing.T) {
 		}
 		f.reportedOnce(oidcgate.EventRereadFailed, "no_news")
 	})
+}
+
+func TestUserinfoAtOnce(t *testing.T) {
+	for name, fault := range map[string]oidcgatetest.Fault{
+		"after a refresh":       oidcgatetest.EditJSON(func(map[string]any) {}),
+		"with the access token": withoutMember("refresh_token"),
+	} {
+		inBubble(t, "F40 however many sessions read their claims at once, a replica asks userinfo for 32 at a time, "+name, func(t *testing.T) {
+			op := oidcgatetest.NewProvider(t, oidcgatetest.Config{AccessTokenLifetime: 30 * time.Minute})
+			f := newFleetOf(t, op, 1, rereads, asksUserinfo)
+			f.op.Always(oidcgatetest.Token, fault)
+			var browsers []*http.Client
+			for i := range 100 {
+				browsers = append(browsers, f.signInAs(fmt.Sprint("user", i)))
+			}
+			time.Sleep(6 * time.Minute)
+			var now, most atomic.Int64
+			f.op.Always(oidcgatetest.Userinfo, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					n := now.Add(1)
+					defer now.Add(-1)
+					for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+					}
+					time.Sleep(time.Second)
+					next.ServeHTTP(w, r)
+				})
+			})
+			var wg sync.WaitGroup
+			for _, b := range browsers {
+				wg.Go(func() { f.send(b, http.MethodGet, "/app", "") })
+			}
+			wg.Wait()
+			if err := f.gate.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := most.Load(); n != 32 {
+				t.Errorf("%d requests at once, want 32", n)
+			}
+			if n := f.op.Count(oidcgatetest.Userinfo); n != 200 {
+				t.Errorf("%d requests, want one for each login and one for each re-read", n)
+			}
+		})
+	}
+}
+
+func TestWaitingForAnotherReplica(t *testing.T) {
+	for _, row := range []struct {
+		path string
+		most int // store commands of both replicas, while the provider takes half a minute
+	}{
+		{"/app", 80},    // waits for two seconds
+		{"/token", 120}, // waits for the end
+	} {
+		inBubble(t, "C082 a replica that waits for another's refresh asks the store seldom: "+row.path, func(t *testing.T) {
+			f := newFleet(t, 2, rereads)
+			f.login()
+			time.Sleep(11 * time.Minute)
+			f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(30*time.Second))
+			var wg sync.WaitGroup
+			first := f.drill.during(func() {
+				for range 2 { // one at each replica
+					wg.Go(func() { f.get(row.path) })
+				}
+				time.Sleep(5 * time.Second)
+			})
+			later := f.drill.during(func() { time.Sleep(20 * time.Second) })
+			if row.path == "/app" && len(later) > 4 { // the lease is renewed
+				t.Errorf("nobody waits any more: %q", later)
+			}
+			last := f.drill.during(wg.Wait)
+			if n := len(first) + len(later) + len(last); n > row.most {
+				t.Errorf("%d store commands, want at most %d", n, row.most)
+			}
+			time.Sleep(time.Minute)
+			f.refreshed(1)
+		})
+	}
+}
+
+func TestOnLoginAsksWhoIsSignedIn(t *testing.T) {
+	asks := func(f **fleet) change {
+		return func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Tokens.ClaimsMaxAge = 50 * time.Millisecond
+			c.OnLogin = func(ctx context.Context, l *oidcgate.Login) error {
+				if !l.IsReread() {
+					return nil
+				}
+				_, ok := oidcgate.FromContext(ctx) // as a log handler does
+				err := (*f).gate.SessionErr(ctx)
+				if _, noToken := (*f).gate.Token(ctx); ok || err != nil || !errors.Is(noToken, oidcgate.ErrNoSession) {
+					t.Errorf("the context of OnLogin: signed in %v, %v, token: %v", ok, err, noToken)
+				}
+				return deny(l)
+			}
+		}
+	}
+	// In real time: a goroutine that waits for a sync.Once stops the clock of a bubble.
+	t.Run("C113 OnLogin asks its context who is signed in, and decides for the request that waits", func(t *testing.T) {
+		var f *fleet
+		f = newFleet(t, 1, asks(&f))
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		time.Sleep(60 * time.Millisecond)
+		if status := f.admin(); status != http.StatusSeeOther {
+			t.Errorf("status %d: the request went on with the old claims", status)
+		}
+	})
+	inBubble(t, "C113 so does one that Token asks", func(t *testing.T) {
+		var f *fleet
+		f = newFleet(t, 1, asks(&f))
+		f.login()
+		time.Sleep(11 * time.Minute)
+		if token, status := f.token(); status != http.StatusUnauthorized {
+			t.Errorf("status %d, token %q", status, token)
+		}
+	})
+}
+
+func TestProviderRefusesARefresh(t *testing.T) {
+	answer := func(status int, code string) oidcgatetest.Fault {
+		return oidcgatetest.Answer(status, "application/json", `{"error":"`+code+`"}`)
+	}
+	for _, code := range []string{
+		"access_denied", "interaction_required", "login_required", "consent_required", "account_selection_required",
+	} {
+		inBubble(t, "C084 C113 the user is refused, and the session ends: "+code, func(t *testing.T) {
+			f := newFleet(t, 2, rereads)
+			f.op.SetUser(inGroups("admin"))
+			f.login()
+			f.op.Always(oidcgatetest.Token, answer(400, code))
+			time.Sleep(6 * time.Minute)
+			if status := f.admin(); status != http.StatusSeeOther {
+				t.Errorf("status %d", status)
+			}
+			f.reportedOnce(oidcgate.EventSessionRevoked, oidcgate.ReasonByToken)
+			f.reportedOnce(oidcgate.EventRefreshFailed, "token_endpoint_error")
+		})
+	}
+	refusals := map[string]oidcgatetest.Fault{
+		"invalid_client": answer(401, "invalid_client"), "unauthorized_client": answer(400, "unauthorized_client"),
+		"a code of its own": answer(400, "teapot"), "no code": oidcgatetest.Answer(400, "", ""), "404": oidcgatetest.Answer(404, "", ""),
+	}
+	for name, refusal := range refusals {
+		inBubble(t, "C113 the refresh is refused ("+name+"), and userinfo tells what is so", func(t *testing.T) {
+			f := newFleet(t, 2, rereads, asksUserinfo)
+			f.op.SetUser(inUserinfoGroups("admin"))
+			f.login()
+			f.op.SetUser(inUserinfoGroups())
+			f.op.Always(oidcgatetest.Token, refusal)
+			time.Sleep(6 * time.Minute)
+			if status := f.admin(); status != http.StatusForbidden {
+				t.Errorf("status %d while the access token serves", status)
+			}
+			f.op.Clear(oidcgatetest.Token)
+			time.Sleep(6 * time.Minute)
+			if f.mustToken(); f.subject() != "alice" {
+				t.Errorf("signed in as %q when the provider is set right", f.subject())
+			}
+		})
+		inBubble(t, "C113 the refresh is refused ("+name+") after the access token's end, and OnLogin decides", func(t *testing.T) {
+			var denies atomic.Bool
+			f := newFleet(t, 2, rereads, decides(func(l *oidcgate.Login) error {
+				if denies.Load() {
+					return deny(l)
+				}
+				return nil
+			}))
+			f.login()
+			f.op.Always(oidcgatetest.Token, refusal)
+			time.Sleep(20 * time.Minute)
+			if got := f.subject(); got != "alice" {
+				t.Errorf("signed in as %q: the application does not refuse", got)
+			}
+			denies.Store(true)
+			time.Sleep(6 * time.Minute)
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q: the application refuses", got)
+			}
+		})
+		inBubble(t, "C084 EndWithAccessToken: the refresh is refused ("+name+"), and the session ends a minute after the access token", func(t *testing.T) {
+			f := newFleet(t, 2, rereads, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.EndWithAccessToken = true })
+			f.login()
+			f.op.Always(oidcgatetest.Token, refusal)
+			time.Sleep(10*time.Minute + 30*time.Second)
+			if got := f.subject(); got != "alice" {
+				t.Errorf("signed in as %q", got)
+			}
+			time.Sleep(time.Minute)
+			f.token()
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q after the end of the access token", got)
+			}
+		})
+	}
+	inBubble(t, "C084 EndWithAccessToken: a provider that fails refuses nobody", func(t *testing.T) {
+		f := newFleet(t, 2, rereads, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.EndWithAccessToken = true })
+		f.login()
+		f.op.Always(oidcgatetest.Token, answer(500, "server_error"))
+		time.Sleep(20 * time.Minute)
+		if got := f.subject(); got != "alice" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
+}
+
+func TestUserinfoRefusesAReread(t *testing.T) {
+	for _, row := range []struct {
+		status  int
+		body    string
+		refuses bool // the access token
+	}{
+		{403, `{"error":"insufficient_scope"}`, true}, {403, "", true}, {401, "", true}, {401, `{"error":"invalid_request"}`, true},
+		{404, "", false}, {400, `{"error":"invalid_request"}`, false}, {200, "<html>", false},
+	} {
+		for _, keeps := range []bool{false, true} {
+			inBubble(t, fmt.Sprintf("C113 userinfo answers %d %s (KeepRefused: %v)", row.status, row.body, keeps), func(t *testing.T) {
+				var asked atomic.Int64
+				f := newFleet(t, 1, rereads, asksUserinfo, decides(func(*oidcgate.Login) error { asked.Add(1); return nil }),
+					func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.KeepRefused = keeps })
+				f.op.SetUser(inUserinfoGroups("admin"))
+				f.login()
+				f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(row.status, "application/json", row.body))
+				time.Sleep(6 * time.Minute)
+				status := f.admin()
+				if row.refuses && !keeps {
+					if status != http.StatusSeeOther {
+						t.Errorf("status %d: the session goes on", status)
+					}
+					return
+				}
+				if status != http.StatusOK || asked.Load() != 1 {
+					t.Errorf("status %d, and OnLogin was asked %d times about the old claims", status, asked.Load())
+				}
+				f.op.Clear(oidcgatetest.Userinfo)
+				f.op.SetUser(inUserinfoGroups())
+				time.Sleep(time.Minute)
+				if status := f.admin(); status != http.StatusForbidden {
+					t.Errorf("status %d when userinfo is back", status)
+				}
+			})
+		}
+	}
 }
 
 func TestRefreshesHaveAFloor(t *testing.T) {

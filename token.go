@@ -38,7 +38,7 @@ func (g *Gate) tokens(ctx context.Context) (*session.Tokens, *upstream, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	t, err := g.keeper.Token(ctx, v.session)
+	t, err := g.keeper.Token(withoutVisit(ctx), v.session)
 	switch up := g.upstreamOf(v); {
 	case err != nil:
 		return nil, nil, tokenError(ctx, err)

@@ -597,3 +597,59 @@ func TestClientSendsNoTokenAstray(t *testing.T) {
 		}
 	})
 }
+
+// longRequest returns a request's context that goes on after the request was answered.
+func (f *fleet) longRequest() context.Context {
+	f.Helper()
+	var ctx context.Context
+	h := f.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { ctx = r.Context() }))
+	r := httptest.NewRequestWithContext(f.Context(), http.MethodGet, shopURL+"/stream", nil)
+	r.Header.Set("Cookie", f.sentCookies())
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	return ctx
+}
+
+func TestTokenInALongRequest(t *testing.T) {
+	token := func(f *fleet, ctx context.Context) string {
+		tok, err := f.gate.Token(ctx)
+		if err != nil {
+			return err.Error()
+		}
+		return tok.AccessToken
+	}
+	inBubble(t, "C105 there is no token after the session's idle end", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		ctx := f.longRequest()
+		time.Sleep(2 * time.Hour)
+		if got := token(f, ctx); got != oidcgate.ErrNoSession.Error() {
+			t.Errorf("two hours later: %q", got)
+		}
+		f.refreshed(0)
+	})
+	inBubble(t, "C105 there is one while other requests use the session", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		ctx := f.longRequest()
+		for range 4 {
+			time.Sleep(30 * time.Minute)
+			f.subject()
+		}
+		if got := token(f, ctx); got != f.mustToken() {
+			t.Errorf("two hours later: %q", got)
+		}
+	})
+	inBubble(t, "C105 there is none after a session_expiry that a refresh brought", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		ctx := f.longRequest()
+		time.Sleep(10 * time.Minute)
+		f.sessionExpiry(10 * time.Minute)
+		f.mustToken()
+		time.Sleep(10 * time.Minute)
+		if got := token(f, ctx); got != oidcgate.ErrNoSession.Error() {
+			t.Errorf("after the end that the provider wants: %q", got)
+		}
+		f.refreshed(1)
+	})
+}

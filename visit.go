@@ -97,6 +97,13 @@ func (v *visit) escapedPath() string {
 	return u.EscapedPath()
 }
 
+// withoutVisit returns ctx without the request's session, for what is done about that session.
+// OnLogin, or a log handler that a store calls, would otherwise wait for itself when it asks who is
+// signed in.
+func withoutVisit(ctx context.Context) context.Context {
+	return context.WithValue(ctx, visitKey{}, (*visit)(nil))
+}
+
 // FromContext returns the identity of the visitor, and false when the visitor is not signed in.
 // With nested gates it is the innermost gate's. Behind gin, pass c.Request.Context(). Claims that
 // are older than [TokenOptions.ClaimsMaxAge] are read again first, for which it waits up to two
@@ -193,9 +200,10 @@ func (g *Gate) find(
 // no cache keeps: a shared cache that kept an answer of the application would sign out everybody
 // who loads it. And it deletes only where the visitor navigates to a page. The answer to any other
 // request may arrive late, after a new login in another tab, and would delete the new cookie. So
-// may the answer to a repeated callback whose first answer brings the new session.
+// may the answer to a repeated callback whose first answer brings the new session. A session that
+// only this replica cannot read is not gone.
 func (g *Gate) forget(w http.ResponseWriter, r *http.Request, v *visit) {
-	if v.gone != "" && browser.IsNavigation(r) {
+	if v.gone != "" && v.gone != attempt.GoneKey && browser.IsNavigation(r) {
 		g.clearSession(w, r)
 	}
 }
@@ -228,7 +236,7 @@ func (v *visit) current() (*Identity, error) {
 			v.renewed = v.identity
 			return
 		}
-		s, err := v.gate.keeper.Reread(v, v.session)
+		s, err := v.gate.keeper.Reread(withoutVisit(v), v.session)
 		switch {
 		case err == nil:
 			v.renewed = identityOf(s, v.gate.config.IdleTimeout)

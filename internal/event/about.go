@@ -604,15 +604,15 @@ var Reasons = []Group{
 		},
 		{
 			Name: string(ReasonUserinfoRefused),
-			Means: "The userinfo endpoint says that the access token is not valid: it was revoked, or " +
-				"is not meant for userinfo.",
+			Means: "The userinfo endpoint refuses the access token, with status 401 or 403: it was " +
+				"revoked, or is not meant for userinfo.",
 			Do: "Nothing, when it is rare. Otherwise compare the scopes with what the provider's " +
 				"userinfo endpoint wants. Tokens.KeepRefused lets such sessions go on.",
 		},
 		{
 			Name: string(ReasonNoNews),
 			Means: "The provider could not be asked for newer claims: it gave no ID Token with the " +
-				"refresh and userinfo is off, or there is no refresh token and the access token is over. " +
+				"refresh and userinfo is off, or the access token is over and was not refreshed. " +
 				"OnLogin has decided on the old claims.",
 			Do: "Set Provider.Userinfo, or have the provider give refresh tokens. Deny in OnLogin, or " +
 				"Tokens.EndWithAccessToken, ends such sessions.",

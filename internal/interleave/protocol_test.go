@@ -43,6 +43,16 @@ var (
 		begin: func(w *service) { w.logsIn("login", w.attempt()); w.endsSub("logout") },
 		check: func(w *service) error { return w.loggedOut("logout") },
 	}
+	heldBack = protocol{
+		name: "C128 a login that began before a logout of its sub, and whose code comes after it",
+		begin: func(w *service) {
+			a := w.attempt()
+			w.endsSub("logout")
+			time.Sleep(2 * time.Second)
+			w.logsIn("login", a)
+		},
+		check: func(w *service) error { return w.loggedOut("logout") },
+	}
 	laterLogin = protocol{
 		name: "C128 a login meets an older logout of its sub, and stays",
 		begin: func(w *service) {
@@ -376,7 +386,7 @@ func (tr trial) explore(t *testing.T, b bend) (interleave.Report, *interleave.Vi
 // TestProtocol tries every order of what the replicas do, with nothing going wrong.
 func TestProtocol(t *testing.T) {
 	for _, p := range []protocol{
-		loginAndSid, loginAndSub, laterLogin, secondLogin, callbackTwice,
+		loginAndSid, loginAndSub, heldBack, laterLogin, secondLogin, callbackTwice,
 		refreshAndLogout, refreshExpired, refreshThrice, valuesAndLogout, valuesTwice,
 		touchAndLogout, rereadAndLogout, logoutsMeet, rereadTwice, twoSubs, logoutTokenTwice,
 		subAndSid, laterThanEndUser, frameAndLogin, limitOfOne,
@@ -440,7 +450,7 @@ func TestProtocolWithFaults(t *testing.T) {
 func allFaults() []trial {
 	var trials []trial
 	for _, p := range []protocol{
-		loginAndSid, loginAndSub, laterLogin, secondLogin, callbackTwice, refreshDue,
+		loginAndSid, loginAndSub, heldBack, laterLogin, secondLogin, callbackTwice, refreshDue,
 		refreshExpired, valuesTwice, touchAndLogout, rereadAndLogout, logoutsMeet, logoutAlone,
 	} {
 		for _, f := range []interleave.Fault{crash, resend, lost, refused} {
@@ -457,7 +467,8 @@ func allFaults() []trial {
 func twoFaults() []trial {
 	var trials []trial
 	for _, p := range []protocol{
-		loginAndSid, loginAndSub, laterLogin, callbackTwice, refreshDue, logoutsMeet,
+		loginAndSid, loginAndSub, heldBack, laterLogin, callbackTwice, refreshDue,
+		logoutsMeet,
 	} {
 		trials = append(trials, trial{p, []interleave.Fault{crash, resend, lost, refused}, 2})
 	}

@@ -237,14 +237,8 @@ func (r *replica) logOut(ctx context.Context, id session.ID) string {
 	if err != nil {
 		return outcome(err)
 	}
-	t, err := r.LogOut(detached, s)
-	if err != nil {
-		return outcome(err)
-	}
-	if t.RefreshToken != "" {
-		r.Revoke(ctx, &s.Identity, t.RefreshToken)
-	}
-	return done
+	_, err = r.LogOut(detached, s)
+	return outcome(err)
 }
 
 // backchannel is a back-channel logout.

@@ -23,9 +23,17 @@ type Error struct {
 	// Stage is how far the login had come. Only ReadResponse and Finish set it.
 	Stage Stage
 
-	// Refused is true when the token endpoint refused the request with a status of 400 and gave no
-	// error code (RFC 6749, 5.2, demands one).
+	// Refused is true when the token endpoint answered no: with a status of 4xx, or with an error
+	// code and a status below 500. It has then issued nothing.
 	Refused bool
+
+	// Answered is true when an answer came that cannot be used, and it does not say that the provider
+	// is overloaded or broken.
+	Answered bool
+
+	// Unproven is true when none of the keys at hand signed a token, and newer ones could not be
+	// loaded. The token may be genuine.
+	Unproven bool
 
 	// Address is what was asked, without a query, where metadata or keys could not be had.
 	Address string
@@ -98,7 +106,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // invalid is the Error for an answer that breaks a rule.
 func invalid(reason event.Reason, text string) *Error {
-	return &Error{Reason: reason, Status: http.StatusBadGateway, Err: errors.New(text)}
+	return &Error{
+		Reason: reason, Status: http.StatusBadGateway, Answered: true, Err: errors.New(text),
+	}
 }
 
 // invalidf is invalid with a text that says what came and what was wanted. Words of the provider
@@ -123,5 +133,5 @@ func failure(err error, unreachable, unusable event.Reason) *Error {
 	if f.answered {
 		reason = unusable
 	}
-	return &Error{Reason: reason, Status: f.status, Err: f}
+	return &Error{Reason: reason, Status: f.status, Answered: f.answered, Err: f}
 }

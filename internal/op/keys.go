@@ -97,11 +97,25 @@ func (c *Client) verify(ctx context.Context, t *compactToken, from source) ([]by
 			payload, err = set.verify(t)
 		case from == fromAnybody:
 			return nil, keysUnavailable(notLoaded)
+		case notLoaded != nil:
+			return nil, unproven(err) // that the load failed was notified
 		default:
-			return nil, err // that the load failed was notified
+			return nil, err
 		}
 	}
 	return payload, err
+}
+
+// unproven is err for a token that none of the keys at hand signed, while newer ones could not be
+// loaded.
+func unproven(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	unsure := *e
+	unsure.Unproven = true
+	return &unsure
 }
 
 // currentKeys returns the keys. It loads them first when there are none or they are too old. When

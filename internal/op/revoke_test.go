@@ -125,7 +125,13 @@ func TestRereadUserinfo(t *testing.T) {
 		{"C113 a good answer", op.UserinfoOptional, answerJSON(map[string]any{"sub": subject}), ""},
 		{"C113 no answer is no answer, and not none", op.UserinfoOptional, answerText(500, "", ""),
 			"userinfo_error"},
-		{"C113 a token that is over", op.UserinfoOptional, answerText(401, "", ""), "userinfo_error"},
+		{"C113 a token that is over", op.UserinfoOptional, answerText(401, "", ""),
+			"userinfo_refused"},
+		{"C092 C113 a proof that is refused is not the token", op.UserinfoOptional,
+			func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("WWW-Authenticate", `DPoP error="invalid_dpop_proof"`)
+				w.WriteHeader(http.StatusUnauthorized)
+			}, "userinfo_error"},
 		{"C113 somebody else", op.UserinfoOptional, answerJSON(map[string]any{"sub": "mallory"}),
 			"userinfo_sub"},
 		{"C113 off", op.UserinfoOff, abort, ""},

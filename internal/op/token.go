@@ -210,7 +210,10 @@ func isHeaderSafe(token string) bool {
 // a registered code gets through: the rest may quote the request.
 func tokenEndpointError(status int, code string) *Error {
 	fault := statusFault(status)
-	e := &Error{Reason: event.ReasonTokenEndpointError, Status: fault.status, Code: code, Err: fault}
+	e := &Error{
+		Reason: event.ReasonTokenEndpointError, Status: fault.status, Code: code, Err: fault,
+		Refused: status < http.StatusInternalServerError, Answered: fault.answered,
+	}
 	switch code {
 	case "invalid_client", "unauthorized_client":
 		e.Hint = hintClient
@@ -220,8 +223,10 @@ func tokenEndpointError(status int, code string) *Error {
 		e.Hint = "the provider does not give this client tokens for that audience or resource"
 	case "invalid_request", "unsupported_grant_type", "invalid_scope":
 		e.Hint = hintRequest
+	case "access_denied", "account_selection_required", "consent_required",
+		"interaction_required", "login_required":
+		e.Hint = hintUser
 	case "":
-		e.Refused = status == http.StatusBadRequest
 		if status == http.StatusUnauthorized {
 			e.Hint = hintClient
 		}
@@ -272,6 +277,7 @@ const (
 		"check client id, secret and authentication method"
 	hintGrant = "the code or refresh token was used before, has expired, " +
 		"or belongs to another client or redirect URL"
+	hintUser    = "the provider refuses this user; it has the reason in its own log"
 	hintRequest = "the provider does not take the request: " +
 		"check the grant types and scopes the client may use"
 )

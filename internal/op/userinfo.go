@@ -61,17 +61,17 @@ func (c *Client) askUserinfo(
 	return info.Filter(func(name string) bool { return !claims.IsProtocol(name) }), nil
 }
 
-// saysInvalidToken reports whether the answer has the error code of an access token that has
-// expired or was revoked (RFC 6750, 3.1), in its header or, as some providers do, in its body. A
-// 401 without it may come from a proxy.
-func saysInvalidToken(a answer) bool {
+// refusesToken reports whether the endpoint refuses the access token: it has expired, was revoked,
+// or is not good for this user any more (RFC 6750, 3.1). Not every provider gives the error code. A
+// refusal of our DPoP proof says nothing about the token (RFC 9449, 7.1 and 9).
+func refusesToken(a answer) bool {
 	for _, challenge := range a.header.Values("WWW-Authenticate") {
-		if strings.Contains(challenge, `error="invalid_token"`) {
-			return true
+		if strings.Contains(challenge, `error="use_dpop_nonce"`) ||
+			strings.Contains(challenge, `error="invalid_dpop_proof"`) {
+			return false
 		}
 	}
-	doc, err := claims.Parse(a.body)
-	return err == nil && text(doc, "error") == "invalid_token"
+	return a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
 }
 
 // fetchUserinfo sends the access token in a header, never in a URL, which would be written to logs
@@ -99,8 +99,9 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if a.status == http.StatusUnauthorized && saysInvalidToken(a) {
-		return answer{}, invalid(event.ReasonUserinfoRefused, "the access token is not valid there")
+	if refusesToken(a) {
+		return answer{}, invalidf(event.ReasonUserinfoRefused,
+			"the endpoint refuses the access token with status %d", a.status)
 	}
 	if err := requireOK(a); err != nil {
 		return answer{}, err
@@ -148,7 +149,7 @@ func (c *Client) readUserinfo(ctx context.Context, a answer) (claims.Object, err
 	}
 	info, err := claims.Parse([]byte(plain))
 	if err != nil {
-		return "", &Error{Reason: event.ReasonUserinfoError, Status: http.StatusBadGateway, Err: err}
+		return "", invalid(event.ReasonUserinfoError, err.Error())
 	}
 	return info, nil
 }
@@ -170,5 +171,7 @@ func (c *Client) readSignedUserinfo(ctx context.Context, raw string) (claims.Obj
 // userinfoError is the Error of userinfo for err, with its cause and status.
 func userinfoError(err error) *Error {
 	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
-	return &Error{Reason: event.ReasonUserinfoError, Status: e.Status, Hint: e.Hint, Err: e}
+	return &Error{
+		Reason: event.ReasonUserinfoError, Status: e.Status, Answered: e.Answered, Hint: e.Hint, Err: e,
+	}
 }

@@ -74,7 +74,7 @@ func TestUserinfo(t *testing.T) {
 		{"C077 an answer that is no token", answerJWT("hush"), "userinfo_error", "userinfo_error", ""},
 
 		{"C076 HTML", answerText(200, "text/html", "hush"), "userinfo_error", lenient, "{}"},
-		{"C076 status 401", answerText(401, "application/json", encode(userinfo(nil))), "userinfo_error",
+		{"C076 status 401", answerText(401, "application/json", encode(userinfo(nil))), "userinfo_refused",
 			lenient, "{}"},
 		{"C076 status 203", answerText(203, "application/json", encode(userinfo(nil))), "userinfo_error",
 			lenient, "{}"},
@@ -105,7 +105,7 @@ func TestUserinfo(t *testing.T) {
 					if err != nil && info != "" {
 						t.Errorf("claims %s beside an error", info.AppendJSON(nil))
 					}
-					told := slices.Contains(o.events(), "userinfo.failed userinfo_error")
+					told := slices.Contains(o.events(), "userinfo.failed "+tt.required)
 					if want := err == nil && tt.required != ""; told != want {
 						t.Errorf("events %q", o.events())
 					}

@@ -108,20 +108,42 @@ func sessionFailure(err error) error {
 	if !ok {
 		return f
 	}
-	f.Reason = e.Reason
+	f.Reason, f.Kind = e.Reason, failureKind(e)
+	return f
+}
+
+func failureKind(e *op.Error) session.FailureKind {
+	refused := e.Refused && e.Answered
 	switch {
 	case e.Code == "invalid_grant":
-		f.Kind = session.InvalidGrant
-	case e.Refused:
-		f.Kind = session.Refused
+		return session.InvalidGrant
+	case refused && refusesUser(e.Code):
+		return session.UserRefused
+	case refused && e.Code != "":
+		return session.ClientRefused
+	case refused:
+		return session.Refused
 	case e.Code != "":
-		f.Kind = session.NotRotated // refused with an OAuth error code
-	case f.Reason == event.ReasonUserinfoSubject:
-		f.Kind = session.Rejected
-	case f.Reason == event.ReasonUserinfoRefused:
-		f.Kind = session.TokenRefused
+		return session.NotRotated
+	case e.Reason == event.ReasonUserinfoSubject:
+		return session.Rejected
+	case e.Reason == event.ReasonUserinfoRefused:
+		return session.TokenRefused
+	case e.Reason == event.ReasonUserinfoError && e.Answered:
+		return session.Unusable
 	}
-	return f
+	return session.NoAnswer
+}
+
+// refusesUser reports whether an error code says that the provider gives no tokens for this user
+// any more, without a login that the user takes part in (OpenID Connect Core, section 3.1.2.6).
+func refusesUser(code string) bool {
+	switch code {
+	case "access_denied", "account_selection_required", "consent_required",
+		"interaction_required", "login_required":
+		return true
+	}
+	return false
 }
 
 // notVerified returns the failure for a refreshed ID Token that could not be verified. If keys are
@@ -136,6 +158,9 @@ func notVerified(err error) error {
 	switch f.Reason {
 	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown, event.ReasonProviderUnreachable,
 		event.ReasonClientSecret, event.ReasonDecryption:
+		f.Kind = session.KeysUnavailable
+	}
+	if e.Unproven {
 		f.Kind = session.KeysUnavailable
 	}
 	return f

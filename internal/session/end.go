@@ -249,14 +249,24 @@ func (k *Keeper) deletions(h Handle, prefixes ...string) []store.Op {
 func (k *Keeper) endHandle(ctx context.Context, h Handle, sum summary) error {
 	l := &leaving{Handle: h, summary: sum}
 	k.erase(ctx, []*leaving{l}, false)
-	return k.storeError(ctx, l.err)
+	return k.notEnded(ctx, l)
 }
 
-// LogOut ends a session that was loaded, for its visitor. It returns the tokens, as far as they can
-// be read: the ID Token names the session to the provider, and the refresh token is to be revoked.
+// notEnded returns why not everything of a session could be deleted, or nil.
+func (k *Keeper) notEnded(ctx context.Context, l *leaving) error {
+	err := k.storeError(ctx, l.err)
+	if err != nil && l.over {
+		return fmt.Errorf("%w: %w", ErrLeftovers, err)
+	}
+	return err
+}
+
+// LogOut ends a session that was loaded, for its visitor, and revokes its refresh token. It returns
+// the tokens, as far as they can be read: the ID Token names the session to the provider.
 func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 	l := &leaving{Handle: k.Handle(s.ID), summary: s.Identity.summary()}
-	one, tokens := []*leaving{l}, &Tokens{}
+	one := []*leaving{l}
+	var read *Tokens
 	_ = sideBySide(
 		func() error {
 			k.step(ctx, one, func(*leaving) []store.Op {
@@ -264,26 +274,85 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 			})
 			return nil
 		},
+		func() error { read, _ = k.Tokens(ctx, s.ID); return nil },
+	)
+	k.markOver(l)
+	if l.err != nil {
+		return nil, k.notEnded(ctx, l)
+	}
+	var taken []*Tokens
+	notTaken := sideBySide(
+		func() (err error) { taken, err = k.takeTokens(ctx, s.ID, read); return err },
 		func() error {
-			if t, err := k.Tokens(ctx, s.ID); err == nil {
-				tokens = t
-			}
+			k.step(ctx, one, func(*leaving) []store.Op {
+				return append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
+			})
 			return nil
 		},
 	)
-	k.markOver(l)
-	k.step(ctx, one, func(*leaving) []store.Op {
-		return append(k.deletions(l.Handle, tokensPrefix, valuesPrefix), k.otherSets(l)...)
-	})
+	l.err = cmp.Or(l.err, notTaken)
 	k.step(ctx, one, func(*leaving) []store.Op { return k.deletions(l.Handle, summaryPrefix) })
-	if l.err != nil {
-		return nil, k.storeError(ctx, l.err)
-	}
 	k.tell(Event{
 		Type: event.SessionRevoked, Reason: event.ReasonByUser, Identity: &s.Identity,
 		Handle: l.Handle,
 	})
-	return tokens, nil
+	return k.revokeAll(ctx, &s.Identity, taken), k.notEnded(ctx, l)
+}
+
+// LogOutUnread is LogOut for a session that could not be loaded. Another replica may be able to
+// read it, or a logout that failed has left something of it.
+func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
+	handle, sum := k.Handle(id), summary{}
+	var read *Tokens
+	err := sideBySide(
+		func() (err error) { sum, err = k.readSummary(ctx, handle); return unlessGone(err) },
+		func() (err error) { read, err = k.Tokens(ctx, id); return unlessGone(err) },
+	)
+	if err != nil {
+		return err
+	}
+	err = k.endHandle(ctx, handle, sum)
+	if read != nil && sum.User != (User{}) {
+		k.provider.Revoke(ctx, &Identity{Provider: sum.Provider}, read.RefreshToken)
+	}
+	return err
+}
+
+// unlessGone returns err, or nil for what is not there.
+func unlessGone(err error) error {
+	if errors.Is(err, ErrGone) {
+		return nil
+	}
+	return err
+}
+
+// takeTokens deletes the tokens of a session that has ended, and returns them in the order in which
+// they lay there. read are those that were found before, or nil. A refresh under way may have
+// saved others since. It knows nothing of the logout, which must revoke those.
+func (k *Keeper) takeTokens(ctx context.Context, id ID, read *Tokens) (taken []*Tokens, _ error) {
+	for read != nil {
+		taken = append(taken, read)
+		err := k.store.Delete(ctx, read.record.key, read.record.sealed)
+		if !errors.Is(err, store.ErrConflict) {
+			return taken, err
+		}
+		read, _ = k.Tokens(ctx, id)
+	}
+	return taken, k.store.Delete(ctx, k.idKey(tokensPrefix, id), nil)
+}
+
+// revokeAll revokes the refresh tokens of a session that has ended, and returns its last tokens.
+func (k *Keeper) revokeAll(ctx context.Context, id *Identity, taken []*Tokens) *Tokens {
+	for i, t := range taken {
+		again := i+1 < len(taken) && taken[i+1].RefreshToken == t.RefreshToken
+		if t.RefreshToken != "" && !again {
+			k.provider.Revoke(ctx, id, t.RefreshToken)
+		}
+	}
+	if len(taken) == 0 {
+		return &Tokens{}
+	}
+	return taken[len(taken)-1]
 }
 
 // EndUser ends all sessions of a user, and refuses the logins that began until now. It returns how
@@ -349,7 +418,7 @@ func (k *Keeper) EndOne(ctx context.Context, s *Session, h Handle, reason event.
 // endUnread ends a session of which only the handle is known.
 func (k *Keeper) endUnread(ctx context.Context, h Handle) error {
 	sum, err := k.readSummary(ctx, h)
-	if err != nil && !errors.Is(err, ErrGone) {
+	if unlessGone(err) != nil {
 		return err
 	}
 	return k.endHandle(ctx, h, sum)

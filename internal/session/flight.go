@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -9,8 +10,9 @@ import (
 	"time"
 )
 
-// maxRefreshes is how many requests for tokens one process has under way at one provider. Each
-// provider has places of its own, so that one that hangs holds up no tokens of another.
+// maxRefreshes is how many requests for tokens and userinfo one process has under way at one
+// provider for sessions that are refreshed. Each provider has places of its own, so that one that
+// hangs holds up no tokens of another.
 const maxRefreshes = 32
 
 // flights are the refreshes under way in this process, by session.
@@ -18,21 +20,34 @@ type flights struct {
 	mu      sync.Mutex
 	running map[ID]*flight
 	asking  map[string]chan struct{} // by provider: holds those who ask it now
+
+	// refused are sessions whose last refresh the store refused to save, or to end. Where a provider
+	// is slow, requests do not wait for the end of the next one, and must not go on with old claims.
+	refused map[ID]bool
 }
+
+// maxRefused is how many sessions are remembered that the store refused.
+const maxRefused = 4096
 
 // flight is one refresh. Its result may be read when done is closed.
 type flight struct {
-	begun  time.Time
+	begun   time.Time
+	waiting int // how many requests wait for it; guarded by flights.mu
+
 	done   chan struct{}
 	tokens *Tokens
 	err    error // why there are no tokens
 	cause  error // why something could not be done, even if the tokens still serve
 
-	storeRefuses atomic.Bool // tokens could not be saved yet; may be read at any time
+	// storeRefuses is true when tokens could not be saved yet, or when the store refused the last
+	// refresh. It may be read at any time.
+	storeRefuses atomic.Bool
 }
 
 func newFlights() flights {
-	return flights{running: map[ID]*flight{}, asking: map[string]chan struct{}{}}
+	return flights{
+		running: map[ID]*flight{}, asking: map[string]chan struct{}{}, refused: map[ID]bool{},
+	}
 }
 
 // places returns the channel that has a place for everybody who asks that provider.
@@ -45,23 +60,58 @@ func (f *flights) places(provider string) chan struct{} {
 	return f.asking[provider]
 }
 
-// start makes room for a flight of a session, or returns the one under way.
+// start makes room for a flight of a session, or returns the one under way. The caller waits for it
+// until it calls leave.
 func (f *flights) start(id ID) (_ *flight, begun bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if running := f.running[id]; running != nil {
-		return running, false
+	running := f.running[id]
+	if running == nil {
+		running = &flight{begun: time.Now(), done: make(chan struct{})}
+		running.storeRefuses.Store(f.refused[id])
+		f.running[id], begun = running, true
 	}
-	f.running[id] = &flight{begun: time.Now(), done: make(chan struct{})}
-	return f.running[id], true
+	running.waiting++
+	return running, begun
 }
 
-// end lets those go on who wait for the session's flight.
-func (f *flights) end(id ID) {
+// leave is called by a request that waits no longer.
+func (f *flights) leave(one *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	close(f.running[id].done)
+	one.waiting--
+}
+
+// abandoned reports whether nobody waits for a flight. Then nobody joins it any more either.
+func (f *flights) abandoned(id ID, one *flight) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if one.waiting > 0 {
+		return false
+	}
 	delete(f.running, id)
+	return true
+}
+
+// end lets those go on who wait for the session's flight, and remembers whether the store refused
+// what came of it.
+func (f *flights) end(id ID, one *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.refused, id)
+	if errors.Is(one.cause, ErrStore) {
+		for other := range f.refused {
+			if len(f.refused) < maxRefused {
+				break
+			}
+			delete(f.refused, other)
+		}
+		f.refused[id] = true
+	}
+	close(one.done)
+	if f.running[id] == one {
+		delete(f.running, id)
+	}
 }
 
 // wait returns when no flight is under way, or with the context's error.
@@ -84,16 +134,16 @@ func (f *flights) wait(ctx context.Context) error {
 	}
 }
 
-// join returns the session's refresh under way, and begins one if there is none. The refresh does
-// not end with the request that began it: a browser that leaves must not lose a token that the
-// provider has rotated.
+// join returns the session's refresh under way, and begins one if there is none. The caller calls
+// flights.leave when it waits no longer. A refresh that has the lock does not end with the requests
+// that wait for it: a browser that leaves must not lose a token that the provider has rotated.
 func (k *Keeper) join(ctx context.Context, s *Session) *flight {
 	f, begun := k.flights.start(s.ID)
 	if begun {
 		r := newRefresh(k, *s)
 		r.flight = f
 		go func() {
-			defer k.flights.end(r.s.ID)
+			defer k.flights.end(r.s.ID, f)
 			f.cause = r.runSafely(context.WithoutCancel(ctx))
 			f.tokens, f.err = r.fallBack(f.cause)
 		}()

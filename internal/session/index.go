@@ -33,7 +33,17 @@ type summary struct {
 	Provider, Label string
 	Created         time.Time
 	Issued          time.Time // "iat" of the ID Token
+	AuthTime        time.Time // "auth_time" of it; zero when it has none
 	Start           time.Time // when the login began
+}
+
+// follows reports whether a login is later than a logout by the provider. It is when it began
+// afterwards, or when the user authenticated afterwards. A code that the browser had before the
+// logout and brings after it is no later login, whenever its ID Token is issued. The provider's
+// times are in seconds.
+func (s summary) follows(logout time.Time) bool {
+	begun := s.Start.Truncate(time.Second)
+	return s.Issued.After(logout) && (begun.After(logout) || s.AuthTime.After(logout))
 }
 
 func (id *Identity) summary() summary {
@@ -41,7 +51,7 @@ func (id *Identity) summary() summary {
 		User:     User{id.Issuer(), id.Subject()},
 		SID:      id.ProviderSessionID(),
 		Provider: id.Provider, Label: id.Label,
-		Created: id.Created, Issued: id.IssuedAt(),
+		Created: id.Created, Issued: id.IssuedAt(), AuthTime: id.AuthTime(),
 	}
 }
 
@@ -54,6 +64,7 @@ func (s summary) encode() []byte {
 		Text("label", s.Label).
 		Add("created", millis(s.Created)).
 		Add("issued", millis(s.Issued)).
+		Add("auth_time", millis(s.AuthTime)).
 		Add("start", millis(s.Start))
 }
 
@@ -64,7 +75,7 @@ func decodeSummary(plaintext []byte) summary {
 		SID:      textMember(o, "sid"),
 		Provider: textMember(o, "provider"), Label: textMember(o, "label"),
 		Created: timeMember(o, "created"), Issued: timeMember(o, "issued"),
-		Start: timeMember(o, "start"),
+		AuthTime: timeMember(o, "auth_time"), Start: timeMember(o, "start"),
 	}
 }
 
@@ -89,8 +100,7 @@ func (k *Keeper) sets(s summary) []string {
 // addToIndex lists a session that is about to begin. Its summary is written first: a logout that
 // finds the session in a set reads there whether the session is of a later login, which stays.
 func (k *Keeper) addToIndex(ctx context.Context, l *Login) error {
-	handle, sum := k.Handle(l.ID), l.Identity.summary()
-	sum.Start = l.Start
+	handle, sum := k.Handle(l.ID), l.summary()
 	sealed, err := k.ring.Seal(summaryBinding(handle), nil, sum.encode())
 	if err != nil {
 		return err

@@ -95,6 +95,12 @@ type Login struct {
 	Before Session
 }
 
+func (l *Login) summary() summary {
+	sum := l.Identity.summary()
+	sum.Start = l.Start
+	return sum
+}
+
 // Begin writes a new session under an id that nobody has yet, and ends the one from before the
 // login. It returns when everything is in the store. The order of its steps is what logouts rely on
 // (see index.go): index, identity and tokens, tombstones. Of a session that cannot be saved whole

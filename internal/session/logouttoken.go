@@ -55,7 +55,7 @@ func (k *Keeper) UseLogoutToken(ctx context.Context, t LogoutToken) (first bool,
 // means the user's sessions whose ID Token had no sid: they may be out of that session.
 func (k *Keeper) endingOf(t LogoutToken) ending {
 	user := User{t.Issuer, t.Subject}
-	later := func(l *leaving) bool { return l.Issued.After(t.IssuedAt) }
+	later := func(l *leaving) bool { return l.follows(t.IssuedAt) }
 	e := ending{reason: event.ReasonBackchannel}
 	if t.SessionID == "" {
 		e.tombstones = []tombstone{k.userTombstone(user, t.IssuedAt)}

@@ -24,7 +24,7 @@ func (k *Keeper) ClaimAttempt(ctx context.Context, reference string) error {
 }
 
 // ReleaseAttempt gives up a claim, so that it takes no room in the store. Call it only when the
-// provider has refused the attempt's code: there is nothing then that a second request could do.
+// provider has refused the attempt's code and issued nothing: a second request then gets no more.
 // It is best effort.
 func (k *Keeper) ReleaseAttempt(ctx context.Context, reference string) {
 	ctx, cancel := Detached(ctx)

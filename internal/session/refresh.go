@@ -40,7 +40,15 @@ const (
 // that still serve are returned as they are while another replica refreshes, when the provider
 // fails, and after rereadWait. The error is ErrGone, ErrTokenExpired, the context's, or wraps
 // ErrProvider or ErrStore.
+//
+// The tokens' record lies there until the deadline. A request that goes on for long may have been
+// found before the session's idle end: then the session is read again.
 func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
+	if time.Now().UnixMilli() >= s.Times.Ends(k.limits.Idle) {
+		if _, err := k.find(ctx, s.ID); err != nil {
+			return nil, err
+		}
+	}
 	t, err := k.Tokens(ctx, s.ID)
 	if err != nil {
 		return nil, err
@@ -52,6 +60,7 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 		return nil, ErrTokenExpired
 	}
 	f := k.join(ctx, s)
+	defer k.flights.leave(f)
 	var enough <-chan time.Time
 	if k.usable(t) {
 		enough = time.After(rereadWait)
@@ -73,6 +82,8 @@ type refresh struct {
 	flight *flight
 	lock   lock
 	tokens *Tokens // as they were read or received last
+
+	exchanged bool // the tokens have just come from the provider
 }
 
 func newRefresh(k *Keeper, s Session) *refresh {
@@ -88,7 +99,9 @@ func newRefresh(k *Keeper, s Session) *refresh {
 // metadata, tokens and keys, and saving in a store that stumbles.
 func (r *refresh) timeout() time.Duration { return 3*r.k.limits.ProviderTimeout + saveTimeout }
 
-// run waits until somebody has done what is due or the lock is in hand, and then does it.
+// run waits until somebody has done what is due or the lock is in hand, and then does it. It waits
+// for another replica only as long as a request waits here: the provider may hang, and every try
+// asks the store three times.
 func (r *refresh) run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout())
 	defer cancel()
@@ -107,10 +120,20 @@ func (r *refresh) run(ctx context.Context) error {
 		case r.k.usable(r.tokens) && !r.k.Stale(&r.s.Identity):
 			return nil // another refreshes them in time
 		}
-		if err := sleep(ctx, 20*time.Millisecond+mathrand.N(30*time.Millisecond)); err != nil {
+		if err := sleep(ctx, pollAfter(time.Since(r.flight.begun))); err != nil {
 			return fmt.Errorf("%w: waiting for another refresh: %w", ErrProvider, err)
 		}
+		if r.k.flights.abandoned(r.s.ID, r.flight) {
+			return fmt.Errorf("%w: nobody waits for it", ErrProvider)
+		}
 	}
+}
+
+// pollAfter is how long to leave the store alone for which another replica's refresh was waited so
+// long: a third of it, between 20 milliseconds and about a second, and not the same for everybody.
+func pollAfter(waited time.Duration) time.Duration {
+	d := min(max(waited/3, 20*time.Millisecond), 700*time.Millisecond)
+	return d + mathrand.N(d/2)
 }
 
 // nothingToDo reads the tokens into r.tokens, and reports whether neither they nor the claims are
@@ -124,15 +147,21 @@ func (r *refresh) nothingToDo(ctx context.Context) (bool, error) {
 	if r.k.due(t, r.s.ID) {
 		return false, nil
 	}
+	stale, err := r.claimsDue(ctx)
+	return !stale, err
+}
+
+// claimsDue reports whether the claims are still due to be read again.
+func (r *refresh) claimsDue(ctx context.Context) (bool, error) {
 	if !r.k.Stale(&r.s.Identity) {
-		return true, nil
+		return false, nil
 	}
 	now, err := r.k.read(ctx, identityKind, r.s.ID)
 	if err != nil {
 		return false, err
 	}
 	identity := decodeIdentity(now.plaintext)
-	return !r.k.Stale(&identity), nil
+	return r.k.Stale(&identity), nil
 }
 
 // fallBack returns the tokens of the refresh. After an error it returns those that were there
@@ -182,6 +211,10 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 	if err != nil {
 		return "", r.notVerified(ctx, fresh, failureOf(err))
 	}
+	if end := dateMember(idToken, "session_expiry"); !end.IsZero() { // see followExpiry
+		deadline := &fresh.record.times.Deadline
+		*deadline = min(*deadline, end.UnixMilli())
+	}
 	if err := r.save(ctx, fresh); err != nil {
 		return "", err
 	}
@@ -190,6 +223,7 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 	if err != nil {
 		return "", err
 	}
+	r.exchanged = true
 	r.tell(Event{Type: event.RefreshSucceeded})
 	return idToken, nil
 }
@@ -198,13 +232,11 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 // whose tokens end together come to the provider one after another. lost says that the answer to
 // an earlier request was lost.
 func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, err error) {
-	places := r.k.flights.places(r.s.Identity.Provider)
-	select {
-	case places <- struct{}{}:
-		defer func() { <-places }()
-	case <-ctx.Done():
-		return nil, false, ctx.Err()
+	leave, err := r.takePlace(ctx)
+	if err != nil {
+		return nil, false, err
 	}
+	defer leave()
 	if err := r.k.provider.Reach(ctx, &r.s.Identity); err != nil {
 		return nil, false, err // nothing was spent: no mark
 	}
@@ -213,6 +245,17 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 	}
 	answer, err = r.k.provider.Refresh(ctx, &r.s.Identity, &r.tokens.ProviderTokens)
 	return answer, lost, err
+}
+
+// takePlace waits for a place among those who ask the provider.
+func (r *refresh) takePlace(ctx context.Context) (leave func(), _ error) {
+	places := r.k.flights.places(r.s.Identity.Provider)
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // verify checks a refreshed ID Token like the first: it may never change who the user is (OpenID
@@ -231,7 +274,7 @@ func (r *refresh) verify(
 // they are newer. When a logout came first, it knew the old refresh token only; the new one is
 // revoked.
 func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
-	sealed, err := r.k.sealTokens(r.s.ID, fresh, r.tokens.record.times.Deadline)
+	sealed, err := r.k.sealTokens(r.s.ID, fresh, fresh.record.times.Deadline)
 	if err != nil {
 		return err
 	}
@@ -271,24 +314,45 @@ func (r *refresh) takeOver(ctx context.Context) error {
 	return err
 }
 
-// refusedFor is how long after the end of the access token a provider may refuse to refresh it
-// without a reason, before that counts as the end that Limits.EndWithAccessToken asks for.
+// refusedFor is how long after the end of the access token a provider may refuse to refresh it,
+// before that counts as the end that Limits.EndWithAccessToken asks for. A provider that is set up
+// wrong for a moment ends no session.
 const refusedFor = time.Minute
 
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
-// section 5.2), and pauses all replicas when the provider fails.
+// section 5.2) or refuses the user, and pauses all replicas when the provider fails. A provider
+// that refuses for another reason has answered: claims that are due are then read again without a
+// new token.
 func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
-	switch {
-	case f.Kind == Refused && r.k.limits.EndWithAccessToken &&
-		time.Since(r.k.Expires(r.tokens)) >= refusedFor:
+	switch f.Kind {
+	case InvalidGrant, UserRefused:
+		return r.withdrawn(ctx, f, lost)
+	case ClientRefused, NotRotated:
+		r.unmarkAsked(ctx)
+	}
+	if f.Kind == ClientRefused || f.Kind == Refused {
+		if err := r.goOnWithout(ctx, f); err != nil {
+			return err
+		}
+	}
+	return r.tryAgainLater(ctx, f)
+}
+
+// goOnWithout does what can be done without a new token. The error is that of the store, or ErrGone
+// when the session ends.
+func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
+	if r.k.limits.EndWithAccessToken && time.Since(r.k.Expires(r.tokens)) >= refusedFor {
 		r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
 		return r.endSession(ctx)
-	case f.Kind == NotRotated:
-		r.unmarkAsked(ctx)
-		return r.tryAgainLater(ctx, f)
-	case f.Kind != InvalidGrant:
-		return r.tryAgainLater(ctx, f)
 	}
+	if due, err := r.claimsDue(ctx); !due || err != nil {
+		return err
+	}
+	return r.reread(ctx, "")
+}
+
+// withdrawn ends the session, unless another replica has refreshed meanwhile.
+func (r *refresh) withdrawn(ctx context.Context, f *Failure, lost bool) error {
 	now, err := r.k.Tokens(ctx, r.s.ID)
 	if errors.Is(err, ErrGone) {
 		return ErrGone // a logout came first, and had the token revoked
@@ -301,7 +365,10 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 		return nil
 	}
 	e := Event{Type: event.RefreshFailed, Reason: event.ReasonInvalidGrant}
-	if lost {
+	switch {
+	case f.Kind == UserRefused:
+		e.Reason, e.Err = f.Reason, f
+	case lost:
 		e.Type = event.RefreshReuseSuspected
 	}
 	r.tell(e)

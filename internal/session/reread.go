@@ -35,13 +35,14 @@ func (k *Keeper) Stale(id *Identity) bool {
 // write; and the error of ctx when that ends first.
 func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	f := k.join(ctx, s)
+	defer k.flights.leave(f)
 	enough := time.NewTimer(time.Until(f.begun.Add(rereadWait)))
 	defer enough.Stop()
 	select {
 	case <-f.done:
 	case <-enough.C:
 		if f.storeRefuses.Load() {
-			return nil, fmt.Errorf("%w: tokens cannot be saved", ErrStore)
+			return nil, fmt.Errorf("%w: what a refresh brings cannot be saved", ErrStore)
 		}
 		return s, nil
 	case <-ctx.Done():
@@ -61,11 +62,20 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 // idToken has the claims of a new ID Token, if there is one.
 func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	userinfo, err := r.askUserinfo(ctx)
+	news := news{idToken: cmp.Or(idToken, r.tokens.idTokenClaims()), userinfo: userinfo}
+	if err != nil && r.decidesWithout(failureOf(err)) {
+		r.tell(Event{Type: event.UserinfoFailed, Reason: failureOf(err).Reason, Err: err})
+		news.incomplete, err = true, nil
+	}
 	if err == nil {
-		err = r.saveClaims(ctx, cmp.Or(idToken, r.tokens.idTokenClaims()), userinfo)
+		err = r.saveClaims(ctx, news)
 	}
 	if err != nil {
 		return r.rereadFailed(ctx, err)
+	}
+	if news.incomplete {
+		r.pauseReread(ctx)
+		return nil
 	}
 	if idToken == "" && userinfo == nil {
 		r.tell(Event{Type: event.RereadFailed, Reason: event.ReasonNoNews})
@@ -73,19 +83,38 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	return nil
 }
 
+// decidesWithout reports whether the application decides without userinfo that failed: the provider
+// has answered, and only its word about the user is missing.
+func (r *refresh) decidesWithout(f *Failure) bool {
+	return f.Kind == Unusable || f.Kind == TokenRefused && r.k.limits.KeepRefused
+}
+
 // askUserinfo returns nil when there is nothing to ask or nothing to ask with.
 func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 	if !r.k.usable(r.tokens) {
 		return nil, nil
 	}
+	leave, err := r.takePlace(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	userinfo, err := r.k.provider.Userinfo(ctx, &r.s.Identity, &r.tokens.ProviderTokens)
 	switch {
 	case errors.Is(err, ErrNoUserinfo):
+		return nil, nil
+	case err != nil && failureOf(err).Kind == TokenRefused && r.mayBeOver():
 		return nil, nil
 	case err != nil:
 		return nil, err
 	}
 	return &userinfo, nil
+}
+
+// mayBeOver reports whether the access token may be over by the provider's clock, which is then no
+// refusal.
+func (r *refresh) mayBeOver() bool {
+	return !r.exchanged && time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
 }
 
 // idTokenClaims returns the claims of the ID Token, which was verified when it came, or "".
@@ -103,17 +132,25 @@ func (t *Tokens) idTokenClaims() claims.Object {
 	return o
 }
 
+// news is what the provider says of the user now.
+type news struct {
+	idToken    claims.Object  // "" when there are no claims of an ID Token
+	userinfo   *claims.Object // nil: the old claims of userinfo stay
+	incomplete bool           // userinfo was asked in vain, and is to be asked again soon
+}
+
 // saveClaims asks the application about the claims and saves what it makes of them.
-func (r *refresh) saveClaims(
-	ctx context.Context, idToken claims.Object, userinfo *claims.Object,
-) error {
+func (r *refresh) saveClaims(ctx context.Context, n news) error {
 	for {
 		old, err := r.k.read(ctx, identityKind, r.s.ID)
 		if err != nil {
 			return err
 		}
 		identity := decodeIdentity(old.plaintext)
-		renewed := Session{r.s.ID, identity.renewed(idToken, userinfo), old.times}
+		renewed := Session{r.s.ID, identity.renewed(n.idToken, n.userinfo), old.times}
+		if n.incomplete {
+			renewed.Identity.Checked = identity.Checked
+		}
 		if identity, err = r.k.provider.Decide(ctx, renewed); err != nil {
 			return &undecided{err}
 		}
@@ -161,7 +198,7 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 		return r.endSession(ctx)
 	}
 	r.tell(Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: err})
-	if f.Kind == TokenRefused && !r.k.limits.KeepRefused {
+	if f.Kind == TokenRefused {
 		return r.endSession(ctx)
 	}
 	r.pauseReread(ctx)

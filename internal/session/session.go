@@ -56,6 +56,9 @@ var (
 	// ErrNoUserinfo means that no userinfo was asked for.
 	ErrNoUserinfo = errors.New("no userinfo is asked for")
 
+	// ErrLeftovers is wrapped where a session has ended, and not everything of it could be deleted.
+	ErrLeftovers = errors.New("the session has ended, and not everything of it could be deleted")
+
 	// ErrTooLarge is wrapped where a record would be larger than [Limits.MaxBytes].
 	ErrTooLarge = errors.New("the session is larger than Limits.SessionBytes")
 )
@@ -80,8 +83,8 @@ type Limits struct {
 	MaxIDToken int  // the longest ID Token that is kept, when claims are not read again
 	Values     bool // sessions may have values
 
-	// EndWithAccessToken ends a session whose access token is over and whose refresh token the
-	// provider refuses without a reason, again and again.
+	// EndWithAccessToken ends a session whose access token is over and whose refresh the provider
+	// refuses, for whatever reason, again and again.
 	EndWithAccessToken bool
 
 	UserSessions int // how many sessions a user may have; zero: any number
@@ -127,12 +130,15 @@ type FailureKind int
 // The kinds of failures.
 const (
 	NoAnswer        FailureKind = iota // nothing is known: the session stays as it is
-	NotRotated                         // the provider refused, and the refresh token is still good
+	NotRotated                         // the provider failed, and the refresh token is still good
+	ClientRefused                      // the provider refused the refresh, and not for the user's sake
 	Refused                            // the provider refused the refresh without saying why
+	UserRefused                        // the provider refuses the user
 	InvalidGrant                       // the refresh token is good no more
 	KeysUnavailable                    // the ID Token could not be verified for want of keys
 	Rejected                           // the answer is about somebody else, or the application refuses
 	TokenRefused                       // userinfo does not take the access token
+	Unusable                           // userinfo's answer is no userinfo
 )
 
 // Error returns the cause's text. The cause is not unwrapped: it may come from the application and

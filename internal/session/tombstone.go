@@ -23,8 +23,8 @@ func (k *Keeper) endedTombstone(u User, at time.Time) tombstone {
 	return tombstone{k.nameKey(endedPrefix, u.Issuer, u.Subject), at}
 }
 
-// userTombstone refuses logins of a user whose ID Token is not later than at, which is the
-// provider's time: whoever logs in again after the logout is let in.
+// userTombstone refuses logins of a user that do not follow at, which is the provider's time:
+// whoever logs in again after the logout is let in.
 func (k *Keeper) userTombstone(u User, at time.Time) tombstone {
 	return tombstone{k.nameKey(loggedOutPrefix, u.Issuer, u.Subject), at}
 }
@@ -41,19 +41,19 @@ func (k *Keeper) sidTombstone(issuer, sid string) tombstone {
 
 // checkTombstones reads whether the user was logged out since the login began.
 func (k *Keeper) checkTombstones(ctx context.Context, l *Login) error {
-	id := &l.Identity
-	user, sid := User{id.Issuer(), id.Subject()}, id.ProviderSessionID()
-	var never, anytime time.Time
+	sum := l.summary()
+	var anytime time.Time
 	checks := []struct {
 		tombstone
-		began time.Time // a tombstone that is not earlier refuses the login
+		follows func(logout time.Time) bool // whether the login does; otherwise it is refused
 	}{
-		{k.endedTombstone(user, anytime), l.Start},
-		{k.userTombstone(user, anytime), id.IssuedAt()},
-		{k.sidlessTombstone(user, anytime), id.IssuedAt()},
+		{k.endedTombstone(sum.User, anytime), l.Start.After},
+		{k.userTombstone(sum.User, anytime), sum.follows},
+		{k.sidlessTombstone(sum.User, anytime), sum.follows},
 	}
-	if sid != "" {
-		checks[2].tombstone, checks[2].began = k.sidTombstone(user.Issuer, sid), never
+	if sum.SID != "" {
+		checks[2].tombstone = k.sidTombstone(sum.Issuer, sum.SID)
+		checks[2].follows = func(time.Time) bool { return false }
 	}
 	ops := make([]store.Op, len(checks))
 	for i, c := range checks {
@@ -65,7 +65,7 @@ func (k *Keeper) checkTombstones(ctx context.Context, l *Login) error {
 			return k.storeError(ctx, r.Err)
 		}
 		at := parseMillis(string(r.Value))
-		loggedOut = loggedOut || r.Found && !checks[i].began.After(at)
+		loggedOut = loggedOut || r.Found && !checks[i].follows(at)
 	}
 	if loggedOut {
 		return ErrLoggedOut

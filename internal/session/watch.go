@@ -26,18 +26,24 @@ type watched struct {
 }
 
 // Watch returns a copy of ctx that ends when the session does, with the cause ErrGone. A session
-// that this process ends is noticed at once, every other end after Limits.Watch at the latest. A
-// store that does not answer ends nothing. The session is not touched, so that it can reach its
-// idle time. The caller must call cancel when it is done.
+// that this process ends and the session's deadline are noticed at once, every other end after
+// Limits.Watch at the latest. A store that does not answer ends nothing before the deadline. The
+// session is not touched, so that it can reach its idle time. The caller must call cancel.
 func (k *Keeper) Watch(
 	ctx context.Context, s *Session,
 ) (_ context.Context, cancel context.CancelFunc) {
 	ctx, end := context.WithCancelCause(ctx)
 	remove := k.watches.add(k, s.ID, &end)
-	stop := context.AfterFunc(ctx, remove) // also when the request ends
+	untilDeadline := time.Until(time.UnixMilli(s.Times.Deadline))
+	deadline := time.AfterFunc(untilDeadline, func() { end(ErrGone) })
+	stop := context.AfterFunc(ctx, func() { // also when the request ends
+		deadline.Stop()
+		remove()
+	})
 	return ctx, func() {
 		end(nil)
 		stop()
+		deadline.Stop()
 		remove()
 	}
 }

@@ -56,6 +56,17 @@ func TestWatch(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		wantEnded(t, ctx, true)
 	})
+	inTime(t, "C105 F16 the deadline ends it at once, also while the store does not answer", func(t *testing.T) {
+		w := newWorld(t, watches)
+		s := w.login(5*time.Minute + time.Second)
+		ctx, stop := w.Watch(t.Context(), s)
+		defer stop()
+		w.breaks(func(interleave.Call) error { return errors.New("the store does not answer") })
+		time.Sleep(5 * time.Minute)
+		wantEnded(t, ctx, false)
+		time.Sleep(time.Second)
+		wantEnded(t, ctx, true)
+	})
 	inTime(t, "C105 watching is no use: the idle time ends it", func(t *testing.T) {
 		w := newWorld(t, watches)
 		ctx, stop := w.Watch(t.Context(), w.login(lifetime))
