@@ -1,20 +1,11 @@
 package blackbox_test
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
@@ -25,42 +16,6 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/walk"
 )
 
-// writeKey writes a private key to a PEM file, and returns it with its public half for the provider.
-func writeKey(t *testing.T, algorithm string) (file string, public jose.JSONWebKey) {
-	t.Helper()
-	var key crypto.Signer
-	var err error
-	switch algorithm {
-	case "ES256", "ECDH-ES":
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case "EdDSA":
-		_, key, err = ed25519.GenerateKey(rand.Reader)
-	default:
-		key, err = rsa.GenerateKey(rand.Reader, 2048)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file = filepath.Join(t.TempDir(), "key.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	public = jose.JSONWebKey{Key: key.Public(), Algorithm: algorithm, Use: "sig"}
-	if strings.HasPrefix(algorithm, "RSA-") || strings.HasPrefix(algorithm, "ECDH-") {
-		public.Use = "enc"
-	}
-	sum, err := public.Thumbprint(crypto.SHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	public.KeyID = base64.RawURLEncoding.EncodeToString(sum)
-	return file, public
-}
-
 // The service proves by an assertion who it is, with every kind of key.
 func TestAssertions(t *testing.T) {
 	for _, algorithm := range []string{"RS256", "PS256", "ES256", "EdDSA", "HS256"} {
@@ -70,7 +25,7 @@ func TestAssertions(t *testing.T) {
 			options = options.With("OIDC_CLIENT_AUTH", "secret-jwt")
 			client.AuthMethod = "client_secret_jwt"
 			if algorithm != "HS256" {
-				file, key := writeKey(t, algorithm)
+				file, key := rp.WriteKey(t, algorithm)
 				options = options.With("OIDC_CLIENT_AUTH", "key-jwt", "OIDC_CLIENT_KEYS", algorithm+":"+file)
 				client.AuthMethod, client.Secret = "private_key_jwt", ""
 				client.Keys = &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}}
@@ -154,7 +109,7 @@ func TestDPoP(t *testing.T) {
 func TestCertificateBoundTokens(t *testing.T) {
 	serverCert, serverKey, roots := rp.WriteCertificate(t, "127.0.0.1")
 	clientFile, _ := clientCertificate(t)
-	keyFile, key := writeKey(t, "ES256")
+	keyFile, key := rp.WriteKey(t, "ES256")
 	options, client := newShop(t)
 	client.AuthMethod, client.Secret, client.AuthAlgorithm, client.CertificateBound = "private_key_jwt", "", "ES256", true
 	client.Keys = &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}}

@@ -30,7 +30,7 @@ func TestRegisteredAlgorithms(t *testing.T) {
 			client.BackchannelLogoutURL = options["BASE_URL"] + "/auth/backchannel-logout"
 			client.IDTokenSigned, client.UserinfoSigned, client.ResponseSigned = row.signed, row.signed, row.signed
 			if row.encrypted != "" {
-				file, key := writeKey(t, row.encrypted)
+				file, key := rp.WriteKey(t, row.encrypted)
 				options = options.With("OIDC_CLIENT_KEYS", row.encrypted+":"+file, "OIDC_ENCRYPTED", "id_token,userinfo,authorization")
 				client.Keys = &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}}
 				client.IDTokenEncrypted, client.UserinfoEncrypted, client.ResponseEncrypted = row.encrypted, row.encrypted, row.encrypted

@@ -28,7 +28,7 @@ func TestFAPI(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			serverCert, serverKey, roots := rp.WriteCertificate(t, "127.0.0.1")
 			clientFile, _ := clientCertificate(t)
-			file, key := writeKey(t, "ES256")
+			file, key := rp.WriteKey(t, "ES256")
 			keys := "ES256:" + file
 			options, client := newShop(t)
 			client.AuthMethod, client.Secret, client.AuthAlgorithm = "private_key_jwt", "", "ES256"
@@ -36,8 +36,7 @@ func TestFAPI(t *testing.T) {
 			client.IDTokenSigned, client.ResponseSigned, client.RequestSigned = "ES256", "ES256", "ES256"
 			client.DPoPBound, client.CertificateBound = row.binding == "dpop", row.binding == "mtls"
 			if row.encrypted {
-				decrypting, public := writeKey(t, "RSA-OAEP-256")
-				public.Use = "enc"
+				decrypting, public := rp.WriteKey(t, "RSA-OAEP-256")
 				client.Keys.Keys = append(client.Keys.Keys, public)
 				keys += ",RSA-OAEP-256:" + decrypting
 				client.IDTokenEncrypted, client.IDTokenContent = "RSA-OAEP-256", "A256GCM"

@@ -52,7 +52,7 @@ func TestRequests(t *testing.T) {
 		{"C099 encrypted and pushed", idp.Config{RequestObjects: true}, []string{"OIDC_REQUEST_OBJECT", "encrypted"}, pushed},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			file, key := writeKey(t, "ES256")
+			file, key := rp.WriteKey(t, "ES256")
 			options, client := newShop(t)
 			client.Keys = &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}}
 			row.op.Clients = []idp.Client{client}

@@ -4,18 +4,9 @@ package keycloak_test
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -25,36 +16,6 @@ import (
 	"github.com/oidcgate/oidcgate/blackbox/internal/visitor"
 	"github.com/oidcgate/oidcgate/blackbox/internal/walk"
 )
-
-// writeKey writes a private key to a PEM file, and returns its public half.
-func writeKey(t *testing.T, algorithm, use string) (file string, public jose.JSONWebKey) {
-	t.Helper()
-	var key crypto.Signer
-	var err error
-	if algorithm == "ES256" {
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	} else {
-		key, err = rsa.GenerateKey(rand.Reader, 2048)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file = filepath.Join(t.TempDir(), algorithm+".pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	public = jose.JSONWebKey{Key: key.Public(), Algorithm: algorithm, Use: use}
-	sum, err := public.Thumbprint(crypto.SHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	public.KeyID = base64.RawURLEncoding.EncodeToString(sum)
-	return file, public
-}
 
 // client is what a test registers at Keycloak.
 type client struct {
@@ -95,9 +56,9 @@ func jwks(t *testing.T, keys ...jose.JSONWebKey) string {
 // testProtocol logs in with each part of the protocol that Keycloak has beyond the usual.
 func testProtocol(t *testing.T, server *server, issuer string, options rp.Options) {
 	base := options["BASE_URL"]
-	es256, esKey := writeKey(t, "ES256", "sig")
-	ps256, psKey := writeKey(t, "PS256", "sig")
-	oaep, oaepKey := writeKey(t, "RSA-OAEP-256", "enc")
+	es256, esKey := rp.WriteKey(t, "ES256")
+	ps256, psKey := rp.WriteKey(t, "PS256")
+	oaep, oaepKey := rp.WriteKey(t, "RSA-OAEP-256")
 	const secret = "a secret of client and Keycloak, long enough for HS256"
 	keyJWT := func(alg, file string) rp.Options {
 		return rp.Options{"OIDC_CLIENT_AUTH": "key-jwt", "OIDC_CLIENT_KEYS": alg + ":" + file, "OIDC_CLIENT_SECRET": ""}
@@ -161,7 +122,7 @@ func testProtocol(t *testing.T, server *server, issuer string, options rp.Option
 func testFAPI(t *testing.T, server *server, issuer string, options rp.Options) {
 	base := strings.Replace(options["BASE_URL"], "http:", "https:", 1)
 	serverCert, serverKey, roots := rp.WriteCertificate(t, "localhost")
-	file, key := writeKey(t, "PS256", "sig")
+	file, key := rp.WriteKey(t, "PS256")
 	server.addClient(t, client{ // before the policies, under which every new client has to ask for consent
 		ID: "fapi", Authenticator: "client-jwt", RedirectURLs: []string{base + "/auth/callback"},
 		Attributes: map[string]string{
