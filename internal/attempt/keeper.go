@@ -93,19 +93,20 @@ func (k *Keeper) open(c *http.Cookie) (Attempt, bool) {
 	if len(c.Value) > maxAttempt || k.Ring.OpenText(attemptBinding(c.Name), c.Value, &a) != nil {
 		return Attempt{}, false
 	}
-	return a, len(a.Seed) == seedSize
+	return a, true
 }
 
 // makeRoom makes room for a new attempt of that size: it deletes the oldest attempts under way.
 // Browsers that began many logins would otherwise send more cookies than servers accept. A page of
 // another site can begin logins without end, in a window that it navigates: then the newest go, so
-// that the site deletes its own and not the login that its visitor is about to finish.
+// that the site deletes its own and not the login that its visitor is about to finish. One attempt
+// alone always has room.
 func (k *Keeper) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
 	held := k.underWay(w, r)
 	for _, h := range held {
 		size += h.size
 	}
-	for len(held) >= maxAttempts || size > maxAllCookie && len(held) > 0 {
+	for len(held) >= maxAttempts || size > maxAllCookie {
 		k.Evicted()
 		at := 0
 		if browser.IsCrossSite(r) {
