@@ -59,13 +59,13 @@ func (k *Keeper) Keep(w http.ResponseWriter, r *http.Request, a Attempt) error {
 	if !a.Silent {
 		a.Options = nil
 	}
-	value, err := k.Ring.SealText(attemptBinding(a.cookie), a)
-	if err == nil && len(a.cookie)+len(value) > maxAttempt {
+	value, err := k.Ring.SealText(attemptBinding(a.cookie), a) // "" with an error
+	if len(a.cookie)+len(value) > maxAttempt {
 		k.Shortened(a.ReturnTo)
 		a.ReturnTo = k.DefaultPath
 		value, err = k.Ring.SealText(attemptBinding(a.cookie), a)
 	}
-	if err == nil && len(a.cookie)+len(value) > maxAttempt {
+	if len(a.cookie)+len(value) > maxAttempt {
 		err = errors.New("the attempt does not fit into a cookie: ask the provider for less")
 	}
 	if err != nil {
@@ -90,7 +90,7 @@ func (k *Keeper) Drop(w http.ResponseWriter, a *Attempt) { k.Cookies.Clear(w, a.
 // open reads the cookie of an attempt. A cookie that cannot be opened is ignored.
 func (k *Keeper) open(c *http.Cookie) (Attempt, bool) {
 	a := Attempt{cookie: c.Name}
-	if len(c.Value) > maxAttempt || k.Ring.OpenText(attemptBinding(c.Name), c.Value, &a) != nil {
+	if k.Ring.OpenText(attemptBinding(c.Name), c.Value, &a) != nil {
 		return Attempt{}, false
 	}
 	return a, true
