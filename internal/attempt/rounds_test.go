@@ -54,6 +54,10 @@ func TestRounds(t *testing.T) {
 				time.Sleep(time.Minute)
 				p.wantLoop(false)
 			}
+			for _, want := range []bool{false, false, true} {
+				p.loggedIn()
+				p.wantLoop(want)
+			}
 		})
 	inTime(t, "a login just within the minute is a round", func(p *person) {
 		p.loggedIn()

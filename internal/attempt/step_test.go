@@ -45,6 +45,10 @@ func TestStep(t *testing.T) {
 			`Session error="insufficient_user_authentication", max_age="60"`,
 		},
 		{
+			"an age beside none", acr(), age(&minute), age(&minute), false, false,
+			`Session error="insufficient_user_authentication", max_age="60"`,
+		},
+		{
 			"no age beside an age", age(&zero), acr(), age(&zero), false, false,
 			`Session error="insufficient_user_authentication", max_age="0"`,
 		},

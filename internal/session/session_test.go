@@ -256,6 +256,8 @@ type provider struct {
 	userinfo claims.Object
 	decide   func() error
 
+	noUserinfo error // in place of userinfo
+
 	mu      sync.Mutex
 	spent   []string
 	revoked []string
@@ -299,7 +301,7 @@ func (p *provider) Verify(
 func (p *provider) Userinfo(
 	context.Context, *session.Identity, *session.ProviderTokens,
 ) (claims.Object, error) {
-	return p.userinfo, nil
+	return p.userinfo, p.noUserinfo
 }
 
 // Decide implements [session.Provider].

@@ -1,0 +1,733 @@
+package session_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/interleave"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// fails breaks the calls of an operation whose key has a prefix; the first n of them if n > 0.
+func (w *world) fails(op interleave.Op, prefix string, n int64) {
+	var failed atomic.Int64
+	w.breaks(func(c interleave.Call) error {
+		if !c.Is(op, prefix) || failed.Add(1) > n && n > 0 {
+			return nil
+		}
+		return errDown
+	})
+}
+
+// once calls f before the first call of an operation whose key has a prefix.
+func (w *world) once(op interleave.Op, prefix string, f func()) {
+	var called atomic.Bool
+	w.breaks(func(c interleave.Call) error {
+		if c.Is(op, prefix) && called.CompareAndSwap(false, true) {
+			f()
+		}
+		return nil
+	})
+}
+
+// touched notes that another replica has a request of the session.
+func (w *world) touched(s *session.Session) {
+	w.Helper()
+	if _, err := w.replica(nil).Load(w.Context(), s.ID); err != nil {
+		w.Error(err)
+	}
+}
+
+func TestTheRandomSourceFails(t *testing.T) {
+	errRandom := errors.New("no randomness")
+	// broken calls f while the random source fails.
+	broken := func(f func()) {
+		whole := rand.Reader
+		rand.Reader = iotest.ErrReader(errRandom)
+		defer func() { rand.Reader = whole }()
+		f()
+	}
+	inTime(t, "F42 no session begins", func(t *testing.T) {
+		w := newWorld(t, nil)
+		l := w.loginUnderWay()
+		broken(func() { w.wantErr(w.Begin(t.Context(), l), errRandom) })
+		if keys := w.living(); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
+	inTime(t, "F42 the use of a session is not noted, and it is loaded", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		time.Sleep(w.config.Limits.Touch)
+		broken(func() { w.wantLive(true, s) })
+		w.wantTold(event.SessionTouchFailed, "")
+	})
+	inTime(t, "F42 no values are saved", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		v := w.values(s)
+		broken(func() { w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), errRandom) })
+		if v := w.values(s); v.Current != "" {
+			t.Errorf("values %q", v.Current)
+		}
+	})
+	inTime(t, "F42 refreshed tokens that cannot be encrypted are not given out", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		time.Sleep(isOver)
+		whole := rand.Reader
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			rand.Reader = iotest.ErrReader(errRandom)
+			return tokens(n), nil
+		}
+		w.wantNoToken(s, errRandom)
+		rand.Reader = whole
+		got, err := w.Tokens(t.Context(), s.ID)
+		if err != nil || got.RefreshToken != "rt-0" {
+			t.Errorf("the store has %v, %v", got, err)
+		}
+	})
+	inTime(t, "F42 an earlier end cannot be saved", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.brings(claims.Object("").With("session_expiry", claims.Int(time.Now().Add(time.Hour).Unix())))
+		time.Sleep(isOver)
+		whole := rand.Reader
+		w.once(interleave.Get, "s:", func() { rand.Reader = iotest.ErrReader(errRandom) })
+		_, _ = w.Token(t.Context(), s)
+		rand.Reader = whole
+		if len(w.told(event.RefreshSucceeded)) != 0 {
+			t.Error("the refresh is told to have succeeded")
+		}
+	})
+	inTime(t, "F42 claims that were read again cannot be saved: a refused session stays as it is", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) { return tokens(n), nil }
+		whole := rand.Reader
+		w.provider.decide = func() error { rand.Reader = iotest.ErrReader(errRandom); return nil }
+		time.Sleep(20 * time.Minute)
+		_, _ = w.Reread(t.Context(), s)
+		rand.Reader = whole
+		w.wantTold(event.UserinfoFailed, event.ReasonProviderUnreachable)
+		got, err := w.Load(t.Context(), s.ID)
+		if err != nil || !got.Identity.Checked.Equal(s.Identity.Checked) {
+			t.Errorf("the session is %+v, %v", got, err)
+		}
+	})
+}
+
+func rereads(l *session.Limits) { l.Reread = 20 * time.Minute }
+
+// brings lets the next refreshes bring an ID Token with these claims.
+func (w *world) brings(o claims.Object) {
+	w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+		answer := tokens(n)
+		answer.IDToken = "ID Token"
+		return answer, nil
+	}
+	w.provider.claims = o
+}
+
+func TestAnotherWritesTheRecordMeanwhile(t *testing.T) {
+	inTime(t, "C105 a session is used while its end is moved: the end is moved", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		end := time.Now().Add(30 * time.Minute).Truncate(time.Second)
+		w.brings(claims.Object("").With("session_expiry", claims.Int(end.Unix())))
+		time.Sleep(isOver)
+		w.once(interleave.Swap, "s:", func() { w.touched(s) })
+		w.wantToken(w.Keeper, s, "at-1")
+		got, err := w.Load(t.Context(), s.ID)
+		if err != nil || got.Times.Deadline != end.UnixMilli() || got.Times.Seen != time.Now().UnixMilli() {
+			t.Errorf("the session is %+v, %v", got, err)
+		}
+		w.wantTold(event.RefreshSucceeded, "")
+	})
+	inTime(t, "C086 a session_expiry that is not earlier changes nothing", func(t *testing.T) {
+		for _, later := range []time.Duration{0, time.Second, time.Hour} {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			end := time.UnixMilli(s.Times.Deadline).Add(later)
+			w.brings(claims.Object("").With("session_expiry", claims.Int(end.Unix())))
+			time.Sleep(isOver)
+			w.breaks(func(c interleave.Call) error {
+				if c.Is(interleave.Swap, "s:") {
+					t.Errorf("%v later: the record is written", later)
+				}
+				return nil
+			})
+			w.wantToken(w.Keeper, s, "at-1")
+		}
+	})
+	inTime(t, "C113 a session is used while the application decides: the new claims are saved", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		group := claims.Object("").With("group", claims.Text("readers"))
+		w.provider.userinfo = group
+		time.Sleep(20 * time.Minute)
+		w.once(interleave.Swap, "s:", func() { w.touched(s) })
+		got, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		if got.Identity.Userinfo != group || got.Times.Seen != time.Now().UnixMilli() {
+			t.Errorf("the session is %+v", got)
+		}
+	})
+}
+
+func TestErrorsOfAReread(t *testing.T) {
+	due := func(t *testing.T) (*world, *session.Session) {
+		w := newWorld(t, rereads)
+		w.provider.userinfo = claims.Object("").With("group", claims.Text("readers"))
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			answer := tokens(n)
+			answer.Expiry = time.Now().Add(time.Hour)
+			return answer, nil
+		}
+		time.Sleep(15 * time.Minute)
+		w.wantToken(w.Keeper, s, "at-1") // its access token is not due for an hour
+		time.Sleep(20 * time.Minute)
+		return w, s
+	}
+	inTime(t, "F16 the store cannot say how old the claims are: nobody is asked", func(t *testing.T) {
+		w, s := due(t)
+		w.fails(interleave.Get, "s:", 1)
+		w.provider.decide = func() error { t.Error("the application is asked"); return nil }
+		got, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		if got != nil {
+			t.Errorf("the session %+v", got)
+		}
+	})
+	inTime(t, "C113 another replica has read the claims again: nobody is asked", func(t *testing.T) {
+		w, s := due(t)
+		w.replica(nil).Reread(t.Context(), s)
+		w.provider.decide = func() error { t.Error("the application is asked"); return nil }
+		got, err := w.Reread(t.Context(), s)
+		if w.wantErr(err, nil); w.Stale(&got.Identity) {
+			t.Error("the claims are stale")
+		}
+	})
+	inTime(t, "F16 the store cannot be read when the claims are saved: they are not", func(t *testing.T) {
+		w, s := due(t)
+		w.provider.decide = func() error { w.fails(interleave.Swap, "s:", 0); return nil }
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		w.wantTold(event.UserinfoFailed)
+	})
+	inTime(t, "F34 a fault of the application is an error, and not the old claims", func(t *testing.T) {
+		w, s := due(t)
+		w.provider.decide = func() error { panic("a fault") }
+		got, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrProvider)
+		if got != nil {
+			t.Errorf("the session %+v", got)
+		}
+	})
+	inTime(t, "C113 what takes longer than two seconds is not waited for", func(t *testing.T) {
+		w, s := due(t)
+		w.provider.decide = func() error { time.Sleep(time.Minute); return nil }
+		begun := time.Now()
+		got, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		if took := time.Since(begun); took != 2*time.Second || got != s {
+			t.Errorf("after %v: %+v", took, got)
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		leave()
+		begun = time.Now()
+		s2 := *s
+		_, err = w.Reread(ctx, &s2)
+		if took := time.Since(begun); took != 0 || err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("after %v: %v", took, err)
+		}
+		w.wantErr(w.Wait(t.Context()), nil)
+	})
+	inTime(t, "C113 a browser that leaves does not wait", func(t *testing.T) {
+		w, s := due(t)
+		w.provider.decide = func() error { time.Sleep(time.Second); return nil }
+		ctx, leave := context.WithCancel(t.Context())
+		leave()
+		_, err := w.Reread(ctx, s)
+		w.wantErr(err, context.Canceled)
+		w.wantErr(w.Wait(t.Context()), nil)
+	})
+	inTime(t, "F32 tokens that cannot be saved: the old claims may not count", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		time.Sleep(20 * time.Minute)
+		w.fails(interleave.Swap, "t:", 0)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		w.wantErr(w.Wait(t.Context()), nil)
+	})
+	inTime(t, "C113 userinfo refuses the access token: the session ends, unless Limits say otherwise", func(t *testing.T) {
+		for _, keep := range []bool{false, true} {
+			w := newWorld(t, func(l *session.Limits) { rereads(l); l.KeepRefused = keep })
+			s := w.login(lifetime)
+			w.provider.noUserinfo = failure(session.TokenRefused, event.ReasonUserinfoRefused)
+			time.Sleep(20 * time.Minute)
+			_, err := w.Reread(t.Context(), s)
+			want := session.ErrGone
+			if keep {
+				want = nil
+			}
+			w.wantErr(err, want)
+			w.wantTold(event.UserinfoFailed, event.ReasonUserinfoRefused)
+		}
+	})
+	inTime(t, "C113 no answer of userinfo: the old claims stay, and there is a pause", func(t *testing.T) {
+		w, s := due(t)
+		w.provider.noUserinfo = failure(session.NoAnswer, event.ReasonUserinfoError)
+		for range 3 {
+			got, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			if got.Identity.Userinfo == "" {
+				t.Error("the claims are gone")
+			}
+		}
+		w.wantTold(event.UserinfoFailed, event.ReasonUserinfoError)
+	})
+	inTime(t, "C075 userinfo about another ends the session", func(t *testing.T) {
+		w, s := due(t)
+		w.provider.noUserinfo = failure(session.Rejected, event.ReasonUserinfoSubject)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrGone)
+		w.wantTold(event.RefreshFailed, event.ReasonClaims)
+		w.wantTold(event.UserinfoFailed)
+	})
+	inTime(t, "C113 where nobody says anything new, an event says so", func(t *testing.T) {
+		w, s := due(t)
+		w.provider.noUserinfo = session.ErrNoUserinfo
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		w.wantTold(event.RereadFailed, event.ReasonNoNews)
+	})
+}
+
+func TestErrorsOfARefresh(t *testing.T) {
+	inTime(t, "C082 another refresh that does not end is not waited for for ever", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		key := "l:" + string(w.Handle(s.ID))
+		w.wantErr(w.memory.Create(t.Context(), key, []byte("another replica"), time.Hour), nil)
+		time.Sleep(isOver)
+		begun := time.Now()
+		w.wantNoToken(s, session.ErrProvider)
+		if took := time.Since(begun); took != 40*time.Second {
+			t.Errorf("after %v", took)
+		}
+		w.wantSpent()
+	})
+	inTime(t, "C084 a provider that cannot be reached is told, and there is a pause", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		reached := 0
+		w.provider.reach = func() error {
+			reached++
+			return failure(session.NoAnswer, event.ReasonMetadataInvalid)
+		}
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrProvider)
+		w.wantNoToken(s, session.ErrProvider)
+		w.wantTold(event.RefreshFailed, event.ReasonMetadataInvalid)
+		if reached != 1 {
+			t.Errorf("it was asked %d times", reached)
+		}
+	})
+	inTime(t, "C085 a hint stands beside a refusal without a reason, and no other failure", func(t *testing.T) {
+		for _, kind := range []session.FailureKind{session.NoAnswer, session.NotRotated, session.Refused} {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(kind, "") }
+			time.Sleep(isOver)
+			w.wantNoToken(s, session.ErrProvider)
+			w.wantTold(event.RefreshFailed, "reason")
+			for _, e := range w.events {
+				if hint := strings.Contains(e.Hint, "EndWithAccessToken"); e.Type == event.RefreshFailed && hint != (kind == session.Refused) {
+					t.Errorf("kind %d has the hint %q", kind, e.Hint)
+				}
+			}
+		}
+	})
+	inTime(t, "C085 a refusal without a reason ends the session a minute after the access token, if asked to", func(t *testing.T) {
+		for _, tt := range []struct {
+			ends bool
+			kind session.FailureKind
+			wait time.Duration
+			want error
+		}{
+			{true, session.Refused, tokenLife + time.Minute, session.ErrGone},
+			{true, session.Refused, tokenLife + time.Minute - time.Millisecond, session.ErrProvider},
+			{true, session.NoAnswer, tokenLife + time.Minute, session.ErrProvider},
+			{false, session.Refused, tokenLife + time.Minute, session.ErrProvider},
+		} {
+			w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken = tt.ends })
+			s := w.login(lifetime)
+			w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(tt.kind, "") }
+			time.Sleep(tt.wait)
+			w.wantNoToken(s, tt.want)
+			w.wantTold(event.RefreshFailed, "reason")
+			w.wantLive(tt.want != session.ErrGone, s)
+		}
+	})
+	inTime(t, "F32 a session that cannot be ended is an error of the store, and is ended later", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) {
+			return nil, failure(session.InvalidGrant, "")
+		}
+		time.Sleep(isOver)
+		w.fails(interleave.Delete, "", 0)
+		w.wantNoToken(s, session.ErrStore)
+		w.breaks(nil)
+		w.wantLive(true, s)
+		time.Sleep(time.Minute)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantLive(false, s)
+	})
+	inTime(t, "F32 a refresh token that is kept for want of keys and cannot be saved is an error", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.brings("")
+		w.provider.verify = func() error { return failure(session.KeysUnavailable, "") }
+		time.Sleep(isOver)
+		w.fails(interleave.Swap, "t:", 0)
+		w.wantNoToken(s, session.ErrStore)
+	})
+	inTime(t, "F32 the tokens of another replica that cannot be read are an error", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		other := w.replica(nil)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			if n == 1 {
+				w.loseLock()
+				w.wantToken(other, s, "at-2")
+				w.fails(interleave.Get, "t:", 0)
+			}
+			return tokens(n), nil
+		}
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrStore)
+	})
+	inTime(t, "C081 a refreshed ID Token with the sid of a session that was logged out ends this one", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.brings(claims.Object("").With("sid", claims.Text("another")))
+		_, err := w.EndProviderSession(t.Context(), issuer, "another", "")
+		w.wantErr(err, nil)
+		time.Sleep(isOver)
+		w.wantErr(w.begin(), nil) // the tombstone of the sid is still there for this
+		_, err = w.EndProviderSession(t.Context(), issuer, "another", "")
+		w.wantErr(err, nil)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantRevoked("rt-1")
+		w.wantLive(false, s)
+	})
+	inTime(t, "C125 after a refresh with another sid, a logout by either ends the session", func(t *testing.T) {
+		for _, by := range []string{sid, "another"} {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			w.brings(claims.Object("").With("sid", claims.Text("another")))
+			time.Sleep(isOver)
+			w.wantToken(w.Keeper, s, "at-1")
+			n, err := w.EndBySID(t.Context(), issuer, by, "")
+			if n != 1 || err != nil {
+				t.Errorf("by %q: %d sessions ended, %v", by, n, err)
+			}
+		}
+	})
+	inTime(t, "C080 the same sid again, or none, writes nothing", func(t *testing.T) {
+		for _, o := range []claims.Object{"", claims.Object("").With("sid", claims.Text(sid))} {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			w.brings(o)
+			time.Sleep(isOver)
+			w.breaks(func(c interleave.Call) error {
+				if c.Op == interleave.Add {
+					t.Errorf("%s is written", c.Key)
+				}
+				return nil
+			})
+			w.wantToken(w.Keeper, s, "at-1")
+		}
+	})
+	inTime(t, "C105 tokens that are due, and the session is gone", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.wantErr(w.End(t.Context(), s.ID), nil)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantSpent()
+	})
+}
+
+func TestErrorsOfValues(t *testing.T) {
+	inTime(t, "F16 the store cannot say whether the session was ended: the values stay, and it is an error", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		v := w.values(s)
+		w.fails(interleave.Get, "s:", 0)
+		err := w.SaveValues(t.Context(), s, &v, put("a"))
+		w.wantErr(err, session.ErrStore)
+		if errors.Is(err, session.ErrGone) {
+			t.Errorf("the error %v", err)
+		}
+		w.breaks(nil)
+		if _, ok := w.values(s).Current.Get("a"); !ok {
+			t.Error("the values are deleted")
+		}
+	})
+	inTime(t, "F16 a store that refuses the values is an error", func(t *testing.T) {
+		for _, op := range []interleave.Op{interleave.Create, interleave.Swap} {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			v := w.values(s)
+			if op == interleave.Swap {
+				w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
+			}
+			w.fails(op, "v:", 0)
+			w.wantErr(w.SaveValues(t.Context(), s, &v, put("b")), session.ErrStore)
+		}
+	})
+	inTime(t, "F16 values that changed meanwhile cannot be read again", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		v, other := w.values(s), w.values(s)
+		w.wantErr(w.SaveValues(t.Context(), s, &other, put("a")), nil)
+		w.fails(interleave.Get, "v:", 0)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("b")), session.ErrStore)
+	})
+	inTime(t, "values that change without end are an error after twenty tries", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		v := w.values(s)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
+		tries := 0
+		err := w.SaveValues(t.Context(), s, &v, func(o claims.Object) claims.Object {
+			tries++
+			other := w.values(s)
+			w.wantErr(w.SaveValues(t.Context(), s, &other, put("b"+strings.Repeat("x", tries))), nil)
+			return put("c")(o)
+		})
+		if err == nil || tries != 20 {
+			t.Errorf("after %d tries: %v", tries, err)
+		}
+	})
+	inTime(t, "F38 values that are too large may become smaller, and not grow", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		v := w.values(s)
+		text := func(n int) func(claims.Object) claims.Object {
+			return func(claims.Object) claims.Object {
+				return claims.Object("").With("a", claims.Text(strings.Repeat("x", n)))
+			}
+		}
+		w.wantErr(w.SaveValues(t.Context(), s, &v, text(1000)), nil)
+		small := w.replica(func(c *session.Config) { c.Limits.MaxBytes = len(text(500)("")) })
+		v, err := small.ReadValues(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		for n, want := range map[int]bool{1001: false, 999: true} {
+			if err := small.SaveValues(t.Context(), s, &v, text(n)); (err == nil) != want {
+				t.Errorf("%d bytes: %v", n, err)
+			}
+		}
+		same := func(claims.Object) claims.Object {
+			return claims.Object("").With("a", claims.Text(strings.Repeat("y", 999)))
+		}
+		if small.SaveValues(t.Context(), s, &v, same) == nil {
+			t.Error("other values of the same size are saved")
+		}
+		w.wantErr(small.SaveValues(t.Context(), s, &v, text(100)), nil)
+		w.wantErr(small.SaveValues(t.Context(), s, &v, text(500)), nil)
+		if small.SaveValues(t.Context(), s, &v, text(501)) == nil {
+			t.Error("values of one byte too many are saved")
+		}
+	})
+	inTime(t, "C108 values that do not change are not written", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		v := w.values(s)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
+		w.breaks(func(c interleave.Call) error { t.Errorf("%s %s", c.Op, c.Key); return nil })
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
+	})
+}
+
+func TestErrorsOfALogout(t *testing.T) {
+	inTime(t, "C107 a session that could not be ended is still watched", func(t *testing.T) {
+		w := newWorld(t, watches)
+		s := w.login(lifetime)
+		ctx, stop := w.Watch(t.Context(), s)
+		defer stop()
+		w.fails(interleave.Delete, "s:", 0)
+		w.wantErr(w.End(t.Context(), s.ID), session.ErrStore)
+		_, err := w.LogOut(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		wantEnded(t, ctx, false)
+		w.wantTold(event.SessionRevoked)
+		w.breaks(nil)
+		w.wantErr(w.End(t.Context(), s.ID), nil)
+		wantEnded(t, ctx, true)
+	})
+	inTime(t, "C114 a session whose summary cannot be read is not ended one by one", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.fails(interleave.Get, "d:", 0)
+		w.wantErr(w.EndOne(t.Context(), s, w.Handle(s.ID), ""), session.ErrStore)
+		w.wantErr(w.End(t.Context(), s.ID), session.ErrStore)
+		w.wantLive(true, s)
+		_, err := w.List(t.Context(), alice)
+		w.wantErr(err, session.ErrStore)
+	})
+	inTime(t, "C114 as many sessions as are allowed: nothing more is read", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.UserSessions = 2 })
+		w.login(lifetime)
+		w.breaks(func(c interleave.Call) error {
+			if c.Is(interleave.Get, "d:") || c.Is(interleave.Get, "s:") {
+				t.Errorf("%s %s", c.Op, c.Key)
+			}
+			return nil
+		})
+		w.login(lifetime)
+	})
+	inTime(t, "F15 the caller gave up, and the store is down: told", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.fails(interleave.Create, "r:", 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		w.wantErr(w.Ping(ctx), session.ErrStore)
+		w.wantTold(event.StoreUnavailable, "")
+	})
+}
+
+// TestTheSessionBeforeALogin begins sessions in the place of others.
+func TestTheSessionBeforeALogin(t *testing.T) {
+	type who struct{ issuer, subject, sid string }
+	identity := func(t *testing.T, u who) session.Identity {
+		v, err := claims.Of(map[string]any{"iss": u.issuer, "sub": u.subject, "sid": u.sid, "iat": time.Now().Unix()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := session.Identity{Created: time.Now(), Checked: time.Now()}
+		id.IDToken, _ = v.Object()
+		return id
+	}
+	first := who{issuer, "alice", "one"}
+	for _, tt := range []struct {
+		name          string
+		before, after who
+		revoked       bool
+	}{
+		{"the same session at the provider", first, first, false},
+		{"another session at the provider", first, who{issuer, "alice", "two"}, true},
+		{"the new one does not say which", first, who{issuer, "alice", ""}, false},
+		{"the old one does not say which", who{issuer, "alice", ""}, first, false},
+		{"another user", first, who{issuer, "bob", "one"}, true},
+		{"another issuer", first, who{issuer + "2", "alice", "one"}, true},
+	} {
+		inTime(t, "C109 C087 "+tt.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			before := w.loginUnderWay()
+			before.Identity = identity(t, tt.before)
+			w.wantErr(w.Begin(t.Context(), before), nil)
+			after := w.loginUnderWay()
+			after.Identity, after.Before = identity(t, tt.after), before.Session
+			w.wantErr(w.Begin(t.Context(), after), nil)
+			w.wantLive(false, &before.Session)
+			w.wantLive(true, &after.Session)
+			var want []string
+			if tt.revoked {
+				want = []string{"rt-0"}
+			}
+			w.wantRevoked(want...)
+
+			discarded := w.loginUnderWay()
+			discarded.Identity, discarded.Before = identity(t, tt.after), before.Session
+			discarded.Tokens = session.NewTokens(tokens(9), "nonce")
+			w.Discard(t.Context(), discarded)
+			if tt.revoked {
+				want = append(want, "rt-9")
+			}
+			w.wantRevoked(want...)
+		})
+	}
+	inTime(t, "C109 one whose record only another replica can read ends, in its lists too", func(t *testing.T) {
+		w := newWorld(t, nil)
+		before, after := w.login(lifetime), w.loginUnderWay()
+		after.Before.ID = before.ID
+		w.wantErr(w.Begin(t.Context(), after), nil)
+		w.wantLive(false, before)
+		w.wantList(w.Handle(after.ID))
+		w.wantRevoked()
+		w.wantErr(w.End(t.Context(), after.ID), nil)
+		if keys := w.living(); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
+	inTime(t, "C109 its tokens cannot be read: it ends all the same", func(t *testing.T) {
+		w := newWorld(t, nil)
+		before, after := w.login(lifetime), w.loginUnderWay()
+		after.Identity, after.Before = identity(t, who{issuer, "bob", ""}), *before
+		w.fails(interleave.Get, "t:", 0)
+		w.wantErr(w.Begin(t.Context(), after), nil)
+		w.wantLive(false, before)
+		w.wantRevoked()
+	})
+	inTime(t, "C109 a login that fails keeps it", func(t *testing.T) {
+		w := newWorld(t, nil)
+		before, after := w.login(lifetime), w.loginUnderWay()
+		after.Before = *before
+		w.fails(interleave.Create, "s:", 0)
+		w.wantErr(w.Begin(t.Context(), after), session.ErrStore)
+		w.breaks(nil)
+		w.wantLive(true, before)
+		w.wantRevoked()
+	})
+	inTime(t, "C087 without one, the refresh token of a refused login is revoked", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.Discard(t.Context(), w.loginUnderWay())
+		w.wantRevoked("rt-0")
+	})
+}
+
+func TestWatchTakesItselfOut(t *testing.T) {
+	inTime(t, "F34 one of two watchers leaves: the other is told", func(t *testing.T) {
+		w := newWorld(t, watches)
+		s := w.login(lifetime)
+		_, leave := w.Watch(t.Context(), s)
+		ctx, stop := w.Watch(t.Context(), s)
+		defer stop()
+		leave()
+		synctest.Wait()
+		w.wantErr(w.replica(nil).End(t.Context(), s.ID), nil)
+		time.Sleep(15 * time.Second)
+		wantEnded(t, ctx, true)
+	})
+	inTime(t, "F34 a session that nobody watches any more is not read", func(t *testing.T) {
+		w := newWorld(t, watches)
+		gone, s := w.login(lifetime), w.login(lifetime)
+		_, leave := w.Watch(t.Context(), gone)
+		_, stop := w.Watch(t.Context(), s)
+		defer stop()
+		leave()
+		synctest.Wait()
+		var read []string
+		w.breaks(func(c interleave.Call) error { read = append(read, c.Key); return nil })
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if want := []string{"s:" + string(w.Handle(s.ID))}; !slices.Equal(read, want) {
+			t.Errorf("%q is read, want %q", read, want)
+		}
+	})
+}
