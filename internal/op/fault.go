@@ -59,7 +59,7 @@ func networkFault(err error) *fault {
 
 func isTimeout(err error) bool {
 	timeout, ok := errors.AsType[net.Error](err)
-	return ok && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded)
+	return ok && timeout.Timeout()
 }
 
 // tlsText says what is wrong with the provider's TLS, if err is an error of TLS.
