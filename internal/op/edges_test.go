@@ -210,7 +210,7 @@ func TestRefreshedTokenOfNobody(t *testing.T) {
 		o := newOP()
 		raw := signed(goodHeader, encode(identity(map[string]any{"sub": sub, "nonce": nil})))
 		subject, _ := sub.(string)
-		_, err := o.client().VerifyRefreshed(t.Context(), raw, "at-1", op.Original{Subject: subject})
+		_, _, err := o.client().VerifyRefreshed(t.Context(), raw, "at-1", op.Original{Subject: subject})
 		wantReason(t, err, "sub") // C081, whatever the session says of its user
 	}
 }

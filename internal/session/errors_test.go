@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -49,6 +50,7 @@ func (w *world) touched(s *session.Session) {
 }
 
 func TestTheRandomSourceFails(t *testing.T) {
+	const nonceLen = 12 // of the AEAD
 	errRandom := errors.New("no randomness")
 	// broken calls f while the random source fails.
 	broken := func(f func()) {
@@ -57,14 +59,21 @@ func TestTheRandomSourceFails(t *testing.T) {
 		defer func() { rand.Reader = whole }()
 		f()
 	}
-	inTime(t, "F42 no session begins", func(t *testing.T) {
-		w := newWorld(t, nil)
-		l := w.loginUnderWay()
-		broken(func() { w.wantErr(w.Begin(t.Context(), l), errRandom) })
-		if keys := w.living(); len(keys) != 0 {
-			t.Errorf("left behind: %q", keys)
-		}
-	})
+	for _, record := range []string{"identity", "tokens", "summary"} { // in this order
+		inTime(t, "F42 no session begins without its "+record, func(t *testing.T) {
+			w := newWorld(t, nil)
+			l := w.loginUnderWay()
+			nonces := map[string]int64{"identity": 0, "tokens": 1, "summary": 2}[record]
+			whole := rand.Reader
+			rand.Reader = io.MultiReader(io.LimitReader(whole, nonces*nonceLen), iotest.ErrReader(errRandom))
+			err := w.Begin(t.Context(), l)
+			rand.Reader = whole
+			w.wantErr(err, errRandom)
+			if keys := w.living(); len(keys) != 0 {
+				t.Errorf("left behind: %q", keys)
+			}
+		})
+	}
 	inTime(t, "F42 the use of a session is not noted, and it is loaded", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
