@@ -439,7 +439,7 @@ func (k *Keeper) sessionsOfUser(ctx context.Context, l *Login) []*leaving {
 // again.
 func (k *Keeper) endSurplus(ctx context.Context, l *Login, list []*leaving) {
 	surplus := len(list) - k.limits.UserSessions
-	if surplus <= 0 { // also where their number is not bounded: the list is empty then
+	if k.limits.UserSessions == 0 || surplus <= 0 {
 		return
 	}
 	k.describe(ctx, list)

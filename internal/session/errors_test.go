@@ -740,3 +740,100 @@ func TestWatchTakesItselfOut(t *testing.T) {
 		}
 	})
 }
+
+// failsNth breaks the nth call of an operation whose key has a prefix.
+func (w *world) failsNth(op interleave.Op, prefix string, n int64) {
+	var calls atomic.Int64
+	w.breaks(func(c interleave.Call) error {
+		if c.Is(op, prefix) && calls.Add(1) == n {
+			return errDown
+		}
+		return nil
+	})
+}
+
+func TestTheStoreFailsForOneCall(t *testing.T) {
+	for n := int64(1); n <= 3; n++ { // by Token, before the lock is taken, and under it
+		inTime(t, "F32 the tokens cannot be read before the provider is asked", func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			time.Sleep(isOver)
+			w.failsNth(interleave.Get, "t:", n)
+			w.wantNoToken(s, session.ErrStore)
+			w.wantSpent()
+		})
+	}
+	for n := int64(1); n <= 4; n++ { // before the lock, under it, before the claims are saved, after
+		inTime(t, "F16 the claims cannot be read while they are renewed", func(t *testing.T) {
+			w := newWorld(t, func(l *session.Limits) { rereads(l); l.TokenLifetime = 2 * time.Hour })
+			w.provider.userinfo = claims.Object("").With("group", claims.Text("readers"))
+			l := w.loginUnderWay()
+			l.Tokens = session.NewTokens(&session.ProviderTokens{AccessToken: "at-0"}, "nonce")
+			w.wantErr(w.Begin(t.Context(), l), nil)
+			time.Sleep(20 * time.Minute)
+			w.failsNth(interleave.Get, "s:", n)
+			got, err := w.Reread(t.Context(), &l.Session)
+			w.wantErr(err, session.ErrStore)
+			if got != nil {
+				t.Errorf("the session %+v", got)
+			}
+		})
+	}
+	inTime(t, "C128 a tombstone that cannot be renewed is an error", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.wantErr(w.logoutBySub(time.Now()), nil)
+		w.fails(interleave.Swap, "U:", 0)
+		w.wantErr(w.logoutBySub(time.Now().Add(time.Second)), session.ErrStore)
+		w.fails(interleave.Get, "U:", 0)
+		w.wantErr(w.logoutBySub(time.Now().Add(time.Second)), session.ErrStore)
+	})
+	inTime(t, "F15 while writes fail, every question writes again", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.fails(interleave.Create, "r:", 0)
+		for range 3 {
+			w.wantErr(w.Ping(t.Context()), session.ErrStore)
+		}
+	})
+	inTime(t, "F40 a refresh that is over gives its place back", func(t *testing.T) {
+		w := newWorld(t, nil)
+		var all []*session.Session
+		for range 40 {
+			all = append(all, w.login(lifetime))
+		}
+		time.Sleep(isOver)
+		for _, s := range all {
+			if _, err := w.Token(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	inTime(t, "C113 a long ID Token is kept where its claims may be needed again", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { rereads(l); l.MaxIDToken = 10 })
+		l := w.loginUnderWay()
+		l.Tokens.IDToken = "0123456789a"
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		if got, err := w.Tokens(t.Context(), l.ID); err != nil || got.IDToken != "0123456789a" {
+			t.Errorf("tokens %v, %v", got, err)
+		}
+	})
+}
+
+func TestHasAudience(t *testing.T) {
+	for _, tt := range []struct {
+		aud  any
+		want bool
+	}{
+		{"shop", true}, {"other", false}, {[]any{"shop"}, true}, {[]any{"other", "shop"}, true},
+		{[]any{"other"}, false}, {[]any{1}, false}, {[]any{}, false}, {1, false}, {nil, false},
+	} {
+		v, err := claims.Of(map[string]any{"aud": tt.aud})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var id session.Identity
+		id.IDToken, _ = v.Object()
+		if got := id.HasAudience("shop"); got != tt.want {
+			t.Errorf("C059 aud %v is for the client: %v", tt.aud, got)
+		}
+	}
+}
