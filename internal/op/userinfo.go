@@ -71,12 +71,7 @@ func refusesToken(a answer) bool {
 			return false
 		}
 	}
-<<<<<<< HEAD
 	return a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
-=======
-	doc, _ := claims.Parse(a.body) // "" with an error
-	return text(doc, "error") == "invalid_token"
->>>>>>> 1dd2fc5 (internal/op: tests of errors that are passed on, of hints and of boundaries)
 }
 
 // fetchUserinfo sends the access token in a header, never in a URL, which would be written to logs
