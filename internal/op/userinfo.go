@@ -62,16 +62,24 @@ func (c *Client) askUserinfo(
 }
 
 // refusesToken reports whether the endpoint refuses the access token: it has expired, was revoked,
-// or is not good for this user any more (RFC 6750, 3.1). Not every provider gives the error code. A
-// refusal of our DPoP proof says nothing about the token (RFC 9449, 7.1 and 9).
+// or is not good for this user any more (RFC 6750, 3.1). Not every provider gives the error code
+// invalid_token, but a challenge or an error of the protocol: a bare 401 or 403 may come from a
+// proxy. A refusal of our DPoP proof says nothing about the token (RFC 9449, 7.1 and 9).
 func refusesToken(a answer) bool {
+	if a.status != http.StatusUnauthorized && a.status != http.StatusForbidden {
+		return false
+	}
+	doc, err := claims.Parse(a.body)
+	refuses := err == nil && text(doc, "error") != ""
 	for _, challenge := range a.header.Values("WWW-Authenticate") {
 		if strings.Contains(challenge, `error="use_dpop_nonce"`) ||
 			strings.Contains(challenge, `error="invalid_dpop_proof"`) {
 			return false
 		}
+		scheme, _, _ := strings.Cut(challenge, " ")
+		refuses = refuses || strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")
 	}
-	return a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
+	return refuses
 }
 
 // fetchUserinfo sends the access token in a header, never in a URL, which would be written to logs
