@@ -258,16 +258,17 @@ func TestUserinfoFails(t *testing.T) {
 	}{
 		{"F02 without metadata", "discovery", abort, "provider_unreachable"},
 		{"C113 401 with invalid_token", "userinfo", answerText(401, "application/json", `{"error":"invalid_token"}`), "userinfo_refused"},
-		{"C113 401 with another error", "userinfo", answerText(401, "application/json", `{"error":"x"}`), "userinfo_error"},
-		{"C113 401 with no JSON", "userinfo", answerText(401, "text/html", "invalid_token"), "userinfo_error"},
-		{"C113 403 with invalid_token", "userinfo", answerText(403, "application/json", `{"error":"invalid_token"}`), "userinfo_error"},
+		{"C113 401 with another error", "userinfo", answerText(401, "application/json", `{"error":"x"}`), "userinfo_refused"},
+		{"C113 401 with no JSON", "userinfo", answerText(401, "text/html", "hush"), "userinfo_refused"},
+		{"C113 403", "userinfo", answerText(403, "application/json", `{"error":"x"}`), "userinfo_refused"},
+		{"C113 400 with invalid_token", "userinfo", answerText(400, "application/json", `{"error":"invalid_token"}`), "userinfo_error"},
 		{"C113 401 with a challenge", "userinfo", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Add("WWW-Authenticate", `Basic realm="x"`)
 			w.Header().Add("WWW-Authenticate", `Bearer error="invalid_token"`)
 			w.WriteHeader(401)
 		}, "userinfo_refused"},
-		{"C113 401 with another challenge", "userinfo", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Add("WWW-Authenticate", `Bearer error="insufficient_scope"`)
+		{"C093 401 because of our proof", "userinfo", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Add("WWW-Authenticate", `DPoP error="invalid_dpop_proof"`)
 			w.WriteHeader(401)
 		}, "userinfo_error"},
 	} {

@@ -181,10 +181,12 @@ func TestRefresh(t *testing.T) {
 	}{
 		{"it works", well(), 0, ""},
 		{"C084 invalid_grant", refuses(400, "invalid_grant"), session.InvalidGrant, event.ReasonTokenEndpointError},
-		{"C084 another error", refuses(401, "invalid_client"), session.NotRotated, event.ReasonTokenEndpointError},
-		{"C084 an error that nobody registered", refuses(400, "x"), session.NotRotated, event.ReasonTokenEndpointError},
+		{"C084 the client is refused", refuses(401, "invalid_client"), session.ClientRefused, event.ReasonTokenEndpointError},
+		{"C084 an error that nobody registered", refuses(400, "x"), session.ClientRefused, event.ReasonTokenEndpointError},
+		{"C084 the user is refused", refuses(400, "login_required"), session.UserRefused, event.ReasonTokenEndpointError},
+		{"C084 it is broken, and says so", refuses(500, "server_error"), session.NotRotated, event.ReasonTokenEndpointError},
 		{"C085 refused without an error", with("/token", 400, "no"), session.Refused, event.ReasonTokenEndpointError},
-		{"C084 refused by a proxy", with("/token", 403, "no"), session.NoAnswer, event.ReasonTokenEndpointError},
+		{"C085 refused by another status", with("/token", 403, "no"), session.Refused, event.ReasonTokenEndpointError},
 		{"C084 it is broken", with("/token", 500, "no"), session.NoAnswer, event.ReasonTokenEndpointError},
 		{"C084 no tokens", with("/token", 200, "{}"), session.NoAnswer, event.ReasonTokenResponseInvalid},
 		{"C084 no answer", with("/token", 0, nil), session.NoAnswer, event.ReasonTokenEndpointUnreachable},
@@ -244,9 +246,9 @@ func TestUserinfo(t *testing.T) {
 			"C113 the access token is refused", with("/userinfo", 401, `{"error":"invalid_token"}`),
 			session.TokenRefused, event.ReasonUserinfoRefused,
 		},
-		{"C113 401 of a proxy", with("/userinfo", 401, "{}"), session.NoAnswer, event.ReasonUserinfoError},
+		{"C113 refused without an error", with("/userinfo", 401, "{}"), session.TokenRefused, event.ReasonUserinfoRefused},
 		{"C113 no answer", with("/userinfo", 0, nil), session.NoAnswer, event.ReasonUserinfoError},
-		{"C113 no object", with("/userinfo", 200, "null"), session.NoAnswer, event.ReasonUserinfoError},
+		{"C113 no object", with("/userinfo", 200, "null"), session.Unusable, event.ReasonUserinfoError},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, _ := asking(tt.provider, op.UserinfoOptional)
