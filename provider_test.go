@@ -554,7 +554,7 @@ func TestUserinfo(t *testing.T) {
 		{"C076 HTML", answers("text/html", "<h1>Alice</h1>"), "userinfo_error"},
 		{"C076 status 401", func(w *world) {
 			w.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(401, "application/json", `{"sub":"alice"}`))
-		}, "userinfo_refused"},
+		}, "userinfo_error"},
 		{"C052 a redirect", func(w *world) {
 			w.op.Always(oidcgatetest.Userinfo, oidcgatetest.Redirect(302, "https://id.test/evil"))
 		}, "userinfo_error"},

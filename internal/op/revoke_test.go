@@ -125,7 +125,7 @@ func TestRereadUserinfo(t *testing.T) {
 		{"C113 a good answer", op.UserinfoOptional, answerJSON(map[string]any{"sub": subject}), ""},
 		{"C113 no answer is no answer, and not none", op.UserinfoOptional, answerText(500, "", ""),
 			"userinfo_error"},
-		{"C113 a token that is over", op.UserinfoOptional, answerText(401, "", ""),
+		{"C113 a token that is over", op.UserinfoOptional, answerText(401, "application/json", `{"error":"invalid_token"}`),
 			"userinfo_refused"},
 		{"C092 C113 a proof that is refused is not the token", op.UserinfoOptional,
 			func(w http.ResponseWriter, _ *http.Request) {

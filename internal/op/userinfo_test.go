@@ -74,7 +74,7 @@ func TestUserinfo(t *testing.T) {
 		{"C077 an answer that is no token", answerJWT("hush"), "userinfo_error", "userinfo_error", ""},
 
 		{"C076 HTML", answerText(200, "text/html", "hush"), "userinfo_error", lenient, "{}"},
-		{"C076 status 401", answerText(401, "application/json", encode(userinfo(nil))), "userinfo_refused",
+		{"C076 status 401", answerText(401, "application/json", encode(userinfo(nil))), "userinfo_error",
 			lenient, "{}"},
 		{"C076 status 203", answerText(203, "application/json", encode(userinfo(nil))), "userinfo_error",
 			lenient, "{}"},

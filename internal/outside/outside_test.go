@@ -246,7 +246,7 @@ func TestUserinfo(t *testing.T) {
 			"C113 the access token is refused", with("/userinfo", 401, `{"error":"invalid_token"}`),
 			session.TokenRefused, event.ReasonUserinfoRefused,
 		},
-		{"C113 refused without an error", with("/userinfo", 401, "{}"), session.TokenRefused, event.ReasonUserinfoRefused},
+		{"C113 401 of a proxy", with("/userinfo", 401, "{}"), session.Unusable, event.ReasonUserinfoError},
 		{"C113 no answer", with("/userinfo", 0, nil), session.NoAnswer, event.ReasonUserinfoError},
 		{"C113 no object", with("/userinfo", 200, "null"), session.Unusable, event.ReasonUserinfoError},
 	} {
