@@ -154,14 +154,43 @@ func TestFeaturesPage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, _ := os.ReadFile(file); string(got) != page {
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if withoutTests(string(got)) != withoutTests(page) {
 		t.Errorf("%s is not what this test makes; run: go test . -run TestFeaturesPage -update", file)
+	}
+	checkNamedTests(t, string(got), testsOfRules(t))
+}
+
+var lastColumn = regexp.MustCompile(`(?m)\| ([^|\n]*) \|$`)
+
+// withoutTests returns the page without the names of tests, of which new ones come every day.
+func withoutTests(page string) string {
+	page, _, _ = strings.Cut(page, "## Not offered")
+	return lastColumn.ReplaceAllString(page, "|")
+}
+
+// checkNamedTests checks that the tests that the page names still show the rules of their row.
+func checkNamedTests(t *testing.T, page string, tests map[string][]string) {
+	t.Helper()
+	for _, line := range strings.Split(page, "\n") {
+		columns := strings.Split(line, " | ")
+		if len(columns) != 5 || !strings.HasPrefix(columns[3], "C") {
+			continue
+		}
+		for _, name := range strings.Split(strings.TrimSuffix(columns[4], " |"), ", ") {
+			if !slices.ContainsFunc(strings.Fields(columns[3]), func(rule string) bool { return slices.Contains(tests[rule], name) }) {
+				t.Errorf("%s shows no rule of %q; run: go test . -run TestFeaturesPage -update", name, columns[0])
+			}
+		}
 	}
 }
 
 func featuresPage(t *testing.T, tests map[string][]string) string {
 	var b strings.Builder
-	b.WriteString("# Features\n\nWhat oidcgate does, by which field or function, and which tests show it. [rules.md](rules.md) explains the rules.\n" +
+	b.WriteString("# Features\n\nWhat oidcgate does, by which field or function, and which tests show it, the first four of each. [rules.md](rules.md) explains the rules.\n" +
 		"This page is made from the code: `go test . -run TestFeaturesPage -update`.\n")
 	for _, section := range features {
 		fmt.Fprintf(&b, "\n## %s\n\n| feature | field or function | specification | rules | tests |\n| --- | --- | --- | --- | --- |\n", section.title)
@@ -177,12 +206,8 @@ func featuresPage(t *testing.T, tests map[string][]string) string {
 					}
 				}
 			}
-			more := ""
-			if len(shown) > 4 {
-				more = fmt.Sprintf(" and %d more", len(shown)-4)
-				shown = shown[:4]
-			}
-			fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s%s |\n", row.what, strings.Join(strings.Fields(row.names), "`, `"), row.spec, row.rules, strings.Join(shown, ", "), more)
+			shown = shown[:min(len(shown), 4)]
+			fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s |\n", row.what, strings.Join(strings.Fields(row.names), "`, `"), row.spec, row.rules, strings.Join(shown, ", "))
 		}
 	}
 	b.WriteString(notOffered)
