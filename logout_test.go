@@ -422,6 +422,27 @@ func TestLogoutThatFailsHalfway(t *testing.T) {
 			}
 		})
 	}
+	inBubble(t, "C117 F16 F41 a replica without the key ends the session, also while it cannot read the tokens", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		handle := f.handle()
+		f.config.Keys = mustKeys(t, newKey)
+		first := f.handler
+		f.open(oidcgate.Provider{Issuer: f.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+		f.drill.fail(on("get t:", errReadOnly), nil)
+		if a := f.logout(sameOrigin); a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "Signed out of this site only") {
+			t.Errorf("status %d: %s", a.StatusCode, a.body)
+		}
+		f.handler = first
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
+		}
+		f.drill.fail(nil, nil)
+		f.logout(sameOrigin)
+		if _, err := f.drill.Get(t.Context(), "t:"+handle); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the tokens are left: %v", err)
+		}
+	})
 	inBubble(t, "C117 F16 a logout that cannot end the session says that the visitor is still signed in", func(t *testing.T) {
 		f := newFleet(t, 1)
 		f.login()

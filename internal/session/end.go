@@ -254,7 +254,11 @@ func (k *Keeper) endHandle(ctx context.Context, h Handle, sum summary) error {
 
 // notEnded returns why not everything of a session could be deleted, or nil.
 func (k *Keeper) notEnded(ctx context.Context, l *leaving) error {
-	err := k.storeError(ctx, l.err)
+	return leftovers(l, k.storeError(ctx, l.err))
+}
+
+// leftovers says of err that the session has ended all the same, if it has.
+func leftovers(l *leaving, err error) error {
 	if err != nil && l.over {
 		return fmt.Errorf("%w: %w", ErrLeftovers, err)
 	}
@@ -300,22 +304,28 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 }
 
 // LogOutUnread is LogOut for a session that could not be loaded. Another replica may be able to
-// read it, or a logout that failed has left something of it.
+// read it, or a logout that failed has left something of it. What lets the visitor in goes first,
+// whether or not the rest can be read.
 func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
-	handle, sum := k.Handle(id), summary{}
+	l := &leaving{Handle: k.Handle(id)}
 	var read *Tokens
-	err := sideBySide(
-		func() (err error) { sum, err = k.readSummary(ctx, handle); return unlessGone(err) },
+	notRead := sideBySide(
+		func() (err error) { l.summary, err = k.readSummary(ctx, l.Handle); return unlessGone(err) },
 		func() (err error) { read, err = k.Tokens(ctx, id); return unlessGone(err) },
+		func() error {
+			l.err = k.store.Delete(ctx, identityPrefix+string(l.Handle), nil)
+			return nil
+		},
 	)
-	if err != nil {
-		return err
+	if k.markOver(l); notRead != nil || l.err != nil {
+		return cmp.Or(k.notEnded(ctx, l), leftovers(l, notRead))
 	}
-	err = k.endHandle(ctx, handle, sum)
-	if read != nil && sum.User != (User{}) {
-		k.provider.Revoke(ctx, &Identity{Provider: sum.Provider}, read.RefreshToken)
+	k.erase(ctx, []*leaving{l}, false)
+	l.over = true
+	if read != nil && l.User != (User{}) {
+		k.provider.Revoke(ctx, &Identity{Provider: l.Provider}, read.RefreshToken)
 	}
-	return err
+	return k.notEnded(ctx, l)
 }
 
 // unlessGone returns err, or nil for what is not there.
