@@ -269,33 +269,15 @@ func leftovers(l *leaving, err error) error {
 // the tokens, as far as they can be read: the ID Token names the session to the provider.
 func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 	l := &leaving{Handle: k.Handle(s.ID), summary: s.Identity.summary()}
-	one := []*leaving{l}
 	var read *Tokens
 	_ = sideBySide(
-		func() error {
-			k.step(ctx, one, func(*leaving) []store.Op {
-				return k.deletions(l.Handle, identityPrefix)
-			})
-			return nil
-		},
+		func() error { k.deleteIdentity(ctx, l); return nil },
 		func() error { read, _ = k.Tokens(ctx, s.ID); return nil },
 	)
-	k.markOver(l)
 	if l.err != nil {
 		return nil, k.notEnded(ctx, l)
 	}
-	var taken []*Tokens
-	notTaken := sideBySide(
-		func() (err error) { taken, err = k.takeTokens(ctx, s.ID, read); return err },
-		func() error {
-			k.step(ctx, one, func(*leaving) []store.Op {
-				return append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
-			})
-			return nil
-		},
-	)
-	l.err = cmp.Or(l.err, notTaken)
-	k.step(ctx, one, func(*leaving) []store.Op { return k.deletions(l.Handle, summaryPrefix) })
+	taken := k.clear(ctx, l, s.ID, read)
 	k.tell(Event{
 		Type: event.SessionRevoked, Reason: event.ReasonByUser, Identity: &s.Identity,
 		Handle: l.Handle,
@@ -312,18 +294,14 @@ func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
 	notRead := sideBySide(
 		func() (err error) { l.summary, err = k.readSummary(ctx, l.Handle); return unlessGone(err) },
 		func() (err error) { read, err = k.Tokens(ctx, id); return unlessGone(err) },
-		func() error {
-			l.err = k.store.Delete(ctx, identityPrefix+string(l.Handle), nil)
-			return nil
-		},
+		func() error { k.deleteIdentity(ctx, l); return nil },
 	)
-	if k.markOver(l); notRead != nil || l.err != nil {
+	if notRead != nil || l.err != nil {
 		return cmp.Or(k.notEnded(ctx, l), leftovers(l, notRead))
 	}
-	k.erase(ctx, []*leaving{l}, false)
-	l.over = true
-	if read != nil && l.User != (User{}) {
-		k.provider.Revoke(ctx, &Identity{Provider: l.Provider}, read.RefreshToken)
+	taken := k.clear(ctx, l, id, read)
+	if l.User != (User{}) {
+		k.revokeAll(ctx, &Identity{Provider: l.Provider}, taken)
 	}
 	return k.notEnded(ctx, l)
 }
@@ -334,6 +312,30 @@ func unlessGone(err error) error {
 		return nil
 	}
 	return err
+}
+
+// deleteIdentity deletes what lets the visitor in.
+func (k *Keeper) deleteIdentity(ctx context.Context, l *leaving) {
+	l.err = k.store.Delete(ctx, identityPrefix+string(l.Handle), nil)
+	k.markOver(l)
+}
+
+// clear deletes what is left of a session when its identity is deleted, and returns the tokens that
+// it deleted. read are those that were found before, or nil.
+func (k *Keeper) clear(ctx context.Context, l *leaving, id ID, read *Tokens) (taken []*Tokens) {
+	one := []*leaving{l}
+	notTaken := sideBySide(
+		func() (err error) { taken, err = k.takeTokens(ctx, id, read); return err },
+		func() error {
+			k.step(ctx, one, func(*leaving) []store.Op {
+				return append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
+			})
+			return nil
+		},
+	)
+	l.err = cmp.Or(l.err, notTaken)
+	k.step(ctx, one, func(*leaving) []store.Op { return k.deletions(l.Handle, summaryPrefix) })
+	return taken
 }
 
 // takeTokens deletes the tokens of a session that has ended, and returns them in the order in which
