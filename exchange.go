@@ -39,7 +39,7 @@ func (g *Gate) ExchangeToken(ctx context.Context, x TokenExchange) (*oauth2.Toke
 		answer, err := up.client.ExchangeToken(ctx, (*op.Tokens)(t), op.TokenExchange(x))
 		return (*session.ProviderTokens)(answer), err
 	}
-	t, err := g.keeper.Exchanged(ctx, v.session, request, exchange)
+	t, err := g.keeper.Exchanged(withoutVisit(ctx), v.session, request, exchange)
 	if err != nil {
 		return nil, notExchanged(ctx, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -348,36 +349,60 @@ func TestLogoutOfAnIdentityWithoutSession(t *testing.T) {
 	}
 }
 
-func TestLogoutAndARefresh(t *testing.T) {
-	inBubble(t, "C087 C127 the refresh token that comes while the session is being deleted is revoked too", func(t *testing.T) {
-		f := newFleet(t, 2)
-		revoked := f.revocations()
-		f.login()
-		time.Sleep(11 * time.Minute)
-		var came atomic.Value
-		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(100*time.Millisecond),
-			oidcgatetest.EditJSON(func(m map[string]any) { came.Store(m["refresh_token"]) }))
-		mine, handle, done := f.sentCookies(), f.handle(), make(chan bool)
-		go func() {
-			defer close(done)
-			f.send(f.newBrowser(), http.MethodGet, "/token", "", "Cookie: "+mine)
-		}()
-		time.Sleep(50 * time.Millisecond)
-		f.drill.fail(func(op, key string) error { // a store that takes 100 milliseconds for it
-			if op == "delete" && strings.HasPrefix(key, "s:") {
-				time.Sleep(100 * time.Millisecond)
+func TestRefreshDuringALogout(t *testing.T) {
+	for name, row := range map[string]struct {
+		prepare func(f *fleet) (end func())
+		refresh time.Duration // when the refresh begins
+		end     time.Duration // when the end begins
+		slow    string        // what takes 100 milliseconds in the store
+	}{
+		"a logout": {func(f *fleet) func() { return func() { f.logout() } }, 0, 50 * time.Millisecond, "delete s:"},
+		"another user's login": {func(f *fleet) func() {
+			f.op.SetUser(oidcgatetest.User{Subject: "bob"})
+			callback := f.callbackURL("/auth/login")
+			return func() { f.get(callback) }
+		}, 60 * time.Millisecond, 0, "create s:"},
+	} {
+		inBubble(t, "C087 C127 the refresh token that comes while "+name+" deletes the session is revoked too", func(t *testing.T) {
+			f := newFleet(t, 2)
+			revoked := f.revocations()
+			f.login()
+			time.Sleep(11 * time.Minute)
+			mine, handle := f.sentCookies(), f.handle()
+			end := row.prepare(f)
+			var came atomic.Value
+			f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(100*time.Millisecond), func(next http.Handler) http.Handler {
+				refresh := oidcgatetest.EditJSON(func(m map[string]any) { came.Store(m["refresh_token"]) })(next)
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.FormValue("grant_type") == "refresh_token" {
+						refresh.ServeHTTP(w, r)
+						return
+					}
+					next.ServeHTTP(w, r)
+				})
+			})
+			f.drill.fail(func(op, key string) error {
+				if strings.HasPrefix(op+" "+key, row.slow) {
+					time.Sleep(100 * time.Millisecond)
+				}
+				return nil
+			}, nil)
+			var both sync.WaitGroup
+			both.Go(func() {
+				time.Sleep(row.refresh)
+				f.send(f.newBrowser(), http.MethodGet, "/token", "", "Cookie: "+mine)
+			})
+			time.Sleep(row.end)
+			end()
+			both.Wait()
+			if token, _ := came.Load().(string); token == "" || !slices.Contains(revoked(), token) {
+				t.Errorf("revoked %q, and not %q, which came for it", revoked(), token)
 			}
-			return nil
-		}, nil)
-		f.logout()
-		<-done
-		if token, _ := came.Load().(string); !slices.Contains(revoked(), token) {
-			t.Errorf("revoked %q, and not %q, which came for it", revoked(), token)
-		}
-		if _, err := f.drill.Get(t.Context(), "t:"+handle); !errors.Is(err, store.ErrNotFound) {
-			t.Errorf("the tokens: %v", err)
-		}
-	})
+			if _, err := f.drill.Get(t.Context(), "t:"+handle); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("the tokens: %v", err)
+			}
+		})
+	}
 }
 
 func TestLogoutThatFailsHalfway(t *testing.T) {
@@ -422,6 +447,27 @@ func TestLogoutThatFailsHalfway(t *testing.T) {
 			}
 		})
 	}
+	inBubble(t, "C117 F16 F41 a replica without the key ends the session, also while it cannot read the tokens", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		handle := f.handle()
+		f.config.Keys = mustKeys(t, newKey)
+		first := f.handler
+		f.open(oidcgate.Provider{Issuer: f.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+		f.drill.fail(on("get t:", errReadOnly), nil)
+		if a := f.logout(sameOrigin); a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "Signed out of this site only") {
+			t.Errorf("status %d: %s", a.StatusCode, a.body)
+		}
+		f.handler = first
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
+		}
+		f.drill.fail(nil, nil)
+		f.logout(sameOrigin)
+		if _, err := f.drill.Get(t.Context(), "t:"+handle); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the tokens are left: %v", err)
+		}
+	})
 	inBubble(t, "C117 F16 a logout that cannot end the session says that the visitor is still signed in", func(t *testing.T) {
 		f := newFleet(t, 1)
 		f.login()

@@ -135,6 +135,14 @@ func overwriting(k kind) detour {
 	}, k)
 }
 
+// unseen deletes whatever is there.
+func unseen(k kind) detour {
+	return instead(func(ctx context.Context, s store.Store, c interleave.Call) interleave.Reply {
+		c.Old = nil
+		return c.On(ctx, s)
+	}, k)
+}
+
 // remembered reads the session's tokens once, and not again with the lock in hand.
 func remembered() operate {
 	var read *interleave.Reply
@@ -360,6 +368,10 @@ var logoutMutants = []mutant{
 	{
 		"a logout deletes the values before the identity", smoothly(valuesAndLogout), "logout",
 		valuesFirst,
+	},
+	{
+		"a logout deletes tokens that it has not seen", smoothly(refreshAndLogout), "logout",
+		unseen(kind{del, "t:"}),
 	},
 	{
 		"a logout leaves the tokens", smoothly(refreshAndLogout), "logout",

@@ -38,6 +38,15 @@ func (w *service) loggedOut(logouts ...string) error {
 	return w.nothingLeft()
 }
 
+// newestRevoked is the promise of a logout by the visitor: the refresh token that the provider gave
+// last is revoked, also when it came while the logout was under way.
+func (w *service) newestRevoked() error {
+	if !w.somethingFailed() && !w.grants[0].newest {
+		return errors.New("the newest refresh token is not revoked")
+	}
+	return nil
+}
+
 // clearedAgain is the promise of a logout that is made again, wherever it failed before: no index
 // entry and no record is left, but for a summary to which nothing leads.
 func (w *service) clearedAgain(logout string) error {

@@ -151,7 +151,7 @@ var (
 			w.asksToken("B")
 			w.logsOut("logout")
 		},
-		check: func(w *service) error { return w.loggedOut("logout") },
+		check: func(w *service) error { return errors.Join(w.loggedOut("logout"), w.newestRevoked()) },
 	}
 	refreshExpired = protocol{
 		name: "C082 two replicas refresh tokens that are over, " +

@@ -363,6 +363,7 @@ type grant struct {
 	rotations int             // how often the refresh token was rotated
 	asking    map[string]bool // replicas whose refresh is under way
 	revoked   bool
+	newest    bool // the newest refresh token is one of those that were revoked
 }
 
 // attempt begins a login and returns its way back.
@@ -466,6 +467,7 @@ func (w *service) rotate(name, refreshToken string) (*session.ProviderTokens, er
 		}
 	}
 	g.rotations++
+	g.newest = false
 	t := w.tokens(number)
 	if w.idTokens {
 		t.IDToken = "ID Token"
@@ -510,7 +512,11 @@ func (r *replica) Revoke(_ context.Context, _ *session.Identity, refreshToken st
 	_ = w.run.Step(r.name, "revokes the refresh token", func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.grants[numberOf(refreshToken)].revoked = true
+		number := numberOf(refreshToken)
+		w.grants[number].revoked = true
+		if refreshToken == w.tokens(number).RefreshToken {
+			w.grants[number].newest = true
+		}
 	})
 }
 

@@ -254,7 +254,11 @@ func (k *Keeper) endHandle(ctx context.Context, h Handle, sum summary) error {
 
 // notEnded returns why not everything of a session could be deleted, or nil.
 func (k *Keeper) notEnded(ctx context.Context, l *leaving) error {
-	err := k.storeError(ctx, l.err)
+	return leftovers(l, k.storeError(ctx, l.err))
+}
+
+// leftovers says of err that the session has ended all the same, if it has.
+func leftovers(l *leaving, err error) error {
 	if err != nil && l.over {
 		return fmt.Errorf("%w: %w", ErrLeftovers, err)
 	}
@@ -265,24 +269,63 @@ func (k *Keeper) notEnded(ctx context.Context, l *leaving) error {
 // the tokens, as far as they can be read: the ID Token names the session to the provider.
 func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 	l := &leaving{Handle: k.Handle(s.ID), summary: s.Identity.summary()}
-	one := []*leaving{l}
 	var read *Tokens
 	_ = sideBySide(
-		func() error {
-			k.step(ctx, one, func(*leaving) []store.Op {
-				return k.deletions(l.Handle, identityPrefix)
-			})
-			return nil
-		},
+		func() error { k.deleteIdentity(ctx, l); return nil },
 		func() error { read, _ = k.Tokens(ctx, s.ID); return nil },
 	)
-	k.markOver(l)
 	if l.err != nil {
 		return nil, k.notEnded(ctx, l)
 	}
-	var taken []*Tokens
+	taken := k.clear(ctx, l, s.ID, read)
+	k.tell(Event{
+		Type: event.SessionRevoked, Reason: event.ReasonByUser, Identity: &s.Identity,
+		Handle: l.Handle,
+	})
+	return k.revokeAll(ctx, &s.Identity, taken), k.notEnded(ctx, l)
+}
+
+// LogOutUnread is LogOut for a session that could not be loaded. Another replica may be able to
+// read it, or a logout that failed has left something of it. What lets the visitor in goes first,
+// whether or not the rest can be read.
+func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
+	l := &leaving{Handle: k.Handle(id)}
+	var read *Tokens
+	notRead := sideBySide(
+		func() (err error) { l.summary, err = k.readSummary(ctx, l.Handle); return unlessGone(err) },
+		func() (err error) { read, err = k.Tokens(ctx, id); return unlessGone(err) },
+		func() error { k.deleteIdentity(ctx, l); return nil },
+	)
+	if notRead != nil || l.err != nil {
+		return cmp.Or(k.notEnded(ctx, l), leftovers(l, notRead))
+	}
+	taken := k.clear(ctx, l, id, read)
+	if l.User != (User{}) {
+		k.revokeAll(ctx, &Identity{Provider: l.Provider}, taken)
+	}
+	return k.notEnded(ctx, l)
+}
+
+// unlessGone returns err, or nil for what is not there.
+func unlessGone(err error) error {
+	if errors.Is(err, ErrGone) {
+		return nil
+	}
+	return err
+}
+
+// deleteIdentity deletes what lets the visitor in.
+func (k *Keeper) deleteIdentity(ctx context.Context, l *leaving) {
+	l.err = k.store.Delete(ctx, identityPrefix+string(l.Handle), nil)
+	k.markOver(l)
+}
+
+// clear deletes what is left of a session when its identity is deleted, and returns the tokens that
+// it deleted. read are those that were found before, or nil.
+func (k *Keeper) clear(ctx context.Context, l *leaving, id ID, read *Tokens) (taken []*Tokens) {
+	one := []*leaving{l}
 	notTaken := sideBySide(
-		func() (err error) { taken, err = k.takeTokens(ctx, s.ID, read); return err },
+		func() (err error) { taken, err = k.takeTokens(ctx, id, read); return err },
 		func() error {
 			k.step(ctx, one, func(*leaving) []store.Op {
 				return append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
@@ -292,38 +335,7 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 	)
 	l.err = cmp.Or(l.err, notTaken)
 	k.step(ctx, one, func(*leaving) []store.Op { return k.deletions(l.Handle, summaryPrefix) })
-	k.tell(Event{
-		Type: event.SessionRevoked, Reason: event.ReasonByUser, Identity: &s.Identity,
-		Handle: l.Handle,
-	})
-	return k.revokeAll(ctx, &s.Identity, taken), k.notEnded(ctx, l)
-}
-
-// LogOutUnread is LogOut for a session that could not be loaded. Another replica may be able to
-// read it, or a logout that failed has left something of it.
-func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
-	handle, sum := k.Handle(id), summary{}
-	var read *Tokens
-	err := sideBySide(
-		func() (err error) { sum, err = k.readSummary(ctx, handle); return unlessGone(err) },
-		func() (err error) { read, err = k.Tokens(ctx, id); return unlessGone(err) },
-	)
-	if err != nil {
-		return err
-	}
-	err = k.endHandle(ctx, handle, sum)
-	if read != nil && sum.User != (User{}) {
-		k.provider.Revoke(ctx, &Identity{Provider: sum.Provider}, read.RefreshToken)
-	}
-	return err
-}
-
-// unlessGone returns err, or nil for what is not there.
-func unlessGone(err error) error {
-	if errors.Is(err, ErrGone) {
-		return nil
-	}
-	return err
+	return taken
 }
 
 // takeTokens deletes the tokens of a session that has ended, and returns them in the order in which

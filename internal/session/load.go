@@ -125,9 +125,9 @@ func (k *Keeper) Begin(ctx context.Context, l *Login) error {
 
 // replaced is the session from before a login.
 type replaced struct {
-	session      *Session // nil if there is none
-	summary      summary  // zero when it cannot be read
-	refreshToken string   // to be revoked; may be empty
+	session *Session // nil if there is none
+	summary summary  // zero when it cannot be read
+	tokens  *Tokens  // to be revoked; nil if there are none
 }
 
 // replacedBy reads what is needed to end the session from before a login.
@@ -144,9 +144,7 @@ func (k *Keeper) replacedBy(ctx context.Context, l *Login) replaced {
 	if l.Identity.mayShareGrant(&l.Before.Identity) {
 		return r
 	}
-	if t, err := k.Tokens(ctx, l.Before.ID); err == nil {
-		r.refreshToken = t.RefreshToken
-	}
+	r.tokens, _ = k.Tokens(ctx, l.Before.ID)
 	return r
 }
 
@@ -156,9 +154,14 @@ func (k *Keeper) replace(ctx context.Context, r replaced) {
 	if r.session == nil {
 		return
 	}
-	_ = k.endHandle(ctx, k.Handle(r.session.ID), r.summary)
-	if r.refreshToken != "" {
-		k.provider.Revoke(ctx, &r.session.Identity, r.refreshToken)
+	l := &leaving{Handle: k.Handle(r.session.ID), summary: r.summary}
+	if r.tokens == nil {
+		_ = k.endHandle(ctx, l.Handle, l.summary)
+		return
+	}
+	if k.deleteIdentity(ctx, l); l.over {
+		taken := k.clear(ctx, l, r.session.ID, r.tokens)
+		k.revokeAll(ctx, &r.session.Identity, taken)
 	}
 }
 
