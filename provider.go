@@ -38,9 +38,6 @@ type Provider struct {
 	// name; its callback is /auth/callback.
 	Name string
 
-	// Profile turns on a set of rules together. What contradicts them is an error of [New].
-	Profile Profile
-
 	// The defaults of the following fields fit most providers.
 
 	Endpoints    Endpoints      // replace those in the discovery document
@@ -48,6 +45,7 @@ type Provider struct {
 	Request      RequestOptions // for the authorization request
 	TokenRequest TokenRequest   // for requests that authenticate the client
 	Verification Verification   // of what the provider signs
+	Profile      Profile        // turns on a set of rules that the provider demands
 }
 
 // Profile is a set of rules that a provider demands of its clients. It sets the fields that are

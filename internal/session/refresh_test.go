@@ -504,7 +504,7 @@ func TestReread(t *testing.T) {
 		w.wantErr(err, session.ErrGone)
 		w.wantTold(event.RefreshFailed, event.ReasonClaims)
 	})
-	inTime(t, "C113 the application refuses: the session ends", func(t *testing.T) {
+	inTime(t, "C113 C087 the application refuses: the session ends, and its refresh token is revoked", func(t *testing.T) {
 		w := newWorld(t, every)
 		s := w.login(lifetime)
 		w.provider.userinfo = group
@@ -515,6 +515,9 @@ func TestReread(t *testing.T) {
 		w.wantTold(event.RefreshFailed, event.ReasonClaims)
 		if keys := w.living(); len(keys) != 0 {
 			t.Errorf("left behind: %q", keys)
+		}
+		if n := len(w.provider.revoked); n != 1 || w.provider.revoked[0] != "rt-1" {
+			t.Errorf("revoked %q, want the refresh token of the session", w.provider.revoked)
 		}
 	})
 	inTime(t, "C113 the application gives no answer: the old claims stay, and there is a pause",

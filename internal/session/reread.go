@@ -194,8 +194,7 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	case errors.Is(err, ErrGone), errors.Is(err, ErrStore):
 		return err
 	case f.Kind == Rejected, errors.Is(err, ErrTooLarge):
-		r.tell(Event{Type: event.RefreshFailed, Reason: event.ReasonClaims, Err: err})
-		return r.endSession(ctx)
+		return r.reject(ctx, err)
 	}
 	r.tell(Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: err})
 	if f.Kind == TokenRefused {
@@ -209,12 +208,22 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 // says nothing about the user: a database that is down must not sign out everybody.
 func (r *refresh) notDecided(ctx context.Context, err error) error {
 	if failureOf(err).Kind == Rejected {
-		r.tell(Event{Type: event.RefreshFailed, Reason: event.ReasonClaims, Err: err})
-		return r.endSession(ctx)
+		return r.reject(ctx, err)
 	}
 	r.tell(Event{Type: event.RereadFailed, Reason: event.ReasonHookError, Err: err})
 	r.pauseReread(ctx)
 	return nil
+}
+
+// reject ends the session of a user who may not go on. The refresh token is revoked: it is still
+// good, and nobody has it any more.
+func (r *refresh) reject(ctx context.Context, err error) error {
+	r.tell(Event{Type: event.RefreshFailed, Reason: event.ReasonClaims, Err: err})
+	err = r.endSession(ctx)
+	if errors.Is(err, ErrGone) {
+		r.k.provider.Revoke(ctx, &r.s.Identity, r.tokens.RefreshToken)
+	}
+	return err
 }
 
 // pauseReread keeps all replicas from reading the claims again at once.
