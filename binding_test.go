@@ -413,6 +413,35 @@ func TestTokenExchange(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+	t.Run("C092 RFC 8693: the client of the other service presents the exchanged token, and proves the key", func(t *testing.T) {
+		w, _ := open(t, oidcgatetest.Config{}, withDPoP)
+		api := newResource(t, "n-1")
+		var exchanged string
+		w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			x := oidcgate.TokenExchange{Audience: "ledger"}
+			a, err := w.gate.ExchangeClient(r.Context(), x, api.URL).Get(api.URL)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = a.Body.Close()
+			token, err := w.gate.ExchangeToken(r.Context(), x)
+			if err != nil || a.StatusCode != http.StatusOK {
+				t.Errorf("status %d, %v", a.StatusCode, err)
+				return
+			}
+			exchanged = token.AccessToken
+			if _, err := w.gate.ExchangeClient(r.Context(), x, "https://other.example").Get(api.URL); err == nil {
+				t.Error("C055 the token went to an origin that was not given")
+			}
+		}))
+		w.get("/")
+		for _, shown := range api.tokens {
+			if shown != "DPoP "+exchanged {
+				t.Errorf("the service saw %q, want the exchanged token", shown)
+			}
+		}
+	})
 	t.Run("C092 RFC 8693: bound to the session's key", func(t *testing.T) {
 		w, ask := open(t, oidcgatetest.Config{}, withDPoP)
 		token, err := ask(oidcgate.TokenExchange{Audience: "ledger"})

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/present"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // Client returns an http.Client that sends the visitor's access token with every request, as
@@ -17,8 +18,26 @@ import (
 // Config.InsecureAllowHTTP (RFC 6750, section 5.3). The client does not follow redirects; if you
 // change that, a request that was redirected to another origin goes there without the token.
 func (g *Gate) Client(ctx context.Context, origins ...string) *http.Client {
+	return g.client(ctx, origins, g.tokens)
+}
+
+// ExchangeClient is [Gate.Client] with the token of [Gate.ExchangeToken], for the origins of the
+// service that the token is for.
+func (g *Gate) ExchangeClient(
+	ctx context.Context, x TokenExchange, origins ...string,
+) *http.Client {
+	token := func(ctx context.Context) (*session.ProviderTokens, *upstream, error) {
+		return g.exchange(ctx, x)
+	}
+	return g.client(ctx, origins, token)
+}
+
+func (g *Gate) client(
+	ctx context.Context, origins []string,
+	token func(context.Context) (*session.ProviderTokens, *upstream, error),
+) *http.Client {
 	send := func(ctx context.Context, r *http.Request) (*http.Response, error) {
-		t, up, err := g.tokens(ctx)
+		t, up, err := token(ctx)
 		if err != nil {
 			return nil, err
 		}

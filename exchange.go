@@ -24,15 +24,28 @@ type TokenExchange struct {
 // client. A token is kept with the session, encrypted, and returned again until shortly before it
 // expires, on every replica; one without an expiry is not kept.
 //
-// It fails like [Gate.Token], and with a [ProviderError] when the provider refuses.
+// A token that is bound to a key (TokenRequest.Binding, [DPoP]) is of use to [Gate.ExchangeClient]
+// alone. It fails like [Gate.Token], and with a [ProviderError] when the provider refuses.
 func (g *Gate) ExchangeToken(ctx context.Context, x TokenExchange) (*oauth2.Token, error) {
-	v, err := g.signedIn(ctx)
+	t, _, err := g.exchange(ctx, x)
 	if err != nil {
 		return nil, err
 	}
+	return &oauth2.Token{
+		AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry,
+	}, nil
+}
+
+func (g *Gate) exchange(
+	ctx context.Context, x TokenExchange,
+) (*session.ProviderTokens, *upstream, error) {
+	v, err := g.signedIn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	up := g.upstreamOf(v)
 	if up == nil {
-		return nil, ErrNoSession
+		return nil, nil, ErrNoSession
 	}
 	request := strings.Join(append([]string{x.Audience, x.Resource}, x.Scopes...), "\x00")
 	exchange := func(ctx context.Context, t *session.ProviderTokens) (*session.ProviderTokens, error) {
@@ -41,11 +54,9 @@ func (g *Gate) ExchangeToken(ctx context.Context, x TokenExchange) (*oauth2.Toke
 	}
 	t, err := g.keeper.Exchanged(withoutVisit(ctx), v.session, request, exchange)
 	if err != nil {
-		return nil, notExchanged(ctx, err)
+		return nil, nil, notExchanged(ctx, err)
 	}
-	return &oauth2.Token{
-		AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry,
-	}, nil
+	return t, up, nil
 }
 
 // notExchanged is the error of [Gate.ExchangeToken] for one of the provider, the store or ctx.

@@ -66,7 +66,7 @@ var features = []struct {
 		{"aggregated and distributed claims, as they come", "Identity.ClaimJSON", "OpenID Connect Core 5.6.2", "C072"},
 		{"access tokens for handlers, refreshed when due", "Gate.Token Tokens.RefreshMargin Tokens.Lifetime Tokens.LockLease", "RFC 6749 6, RFC 9700 4.14", "C080 C081 C082 C083 C084"},
 		{"calls in the user's name", "Gate.Client", "RFC 6750", "C055"},
-		{"tokens for other services", "Gate.ExchangeToken", "RFC 8693", "C092"},
+		{"tokens for other services", "Gate.ExchangeToken Gate.ExchangeClient", "RFC 8693", "C092"},
 		{"tokens bound to a key of the session", "TokenRequest.Binding DPoP", "RFC 9449", "C092 C093 C094 C095"},
 		{"tokens bound to a certificate", "TokenRequest.Binding MutualTLS", "RFC 8705 3", "C091"},
 		{"claims that are read again", "Tokens.ClaimsMaxAge Tokens.KeepRefused Tokens.EndWithAccessToken", "OpenID Connect Core 12, 5.3", "C113 C085"},

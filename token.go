@@ -33,7 +33,7 @@ func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
 
 // tokens returns the visitor's tokens and the provider that they are from. It fails like
 // [Gate.Token].
-func (g *Gate) tokens(ctx context.Context) (*session.Tokens, *upstream, error) {
+func (g *Gate) tokens(ctx context.Context) (*session.ProviderTokens, *upstream, error) {
 	v, err := g.signedIn(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -47,7 +47,7 @@ func (g *Gate) tokens(ctx context.Context) (*session.Tokens, *upstream, error) {
 	case t.AccessToken == "":
 		return nil, nil, errNoAccessToken
 	default:
-		return t, up, nil
+		return &t.ProviderTokens, up, nil
 	}
 }
 
