@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate/blackbox/internal/idp"
 	"github.com/oidcgate/oidcgate/blackbox/internal/rp"
@@ -127,4 +128,22 @@ func TestSayingNo(t *testing.T) {
 	}
 	walk.Status(t, v, shop.URL+"/whoami", http.StatusUnauthorized)
 	walk.LogIn(t, v, shop.URL+"/app", idp.Alice)
+}
+
+// A page that wants a fresh login gets one: the provider asks for the password again.
+func TestStepUp(t *testing.T) {
+	options, client := newShop(t)
+	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}})
+	shop := rp.Start(t, options.With("OIDC_ISSUER", op.Issuer, "STEP_UP_AGE", "10s", "LEEWAY", "1s"))
+	alice := visitor.New()
+	walk.LogIn(t, alice, shop.URL+"/fresh", idp.Alice)
+	time.Sleep(12 * time.Second)
+	walk.Status(t, alice, shop.URL+"/app", http.StatusOK)
+	p := alice.Get(t, shop.URL+"/fresh?order=7")
+	if !strings.HasPrefix(p.URL.String(), op.Issuer) || p.FormWith("password") == nil {
+		t.Fatalf("C025 /fresh leads to %s, want the provider's login page:\n%s", p.URL, p.Body)
+	}
+	if p = alice.LogIn(t, p, idp.Alice.Login, idp.Alice.Password); p.URL.String() != shop.URL+"/fresh?order=7" || p.Status != http.StatusOK {
+		t.Errorf("C025 the fresh login ends at %s with %d", p.URL, p.Status)
+	}
 }

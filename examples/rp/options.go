@@ -37,6 +37,7 @@ type options struct {
 	caFile          string
 	adminGroup      string
 	emailDomain     string
+	stepUpAge       time.Duration
 	groupsPrefix    string
 	logLevel        slog.Level
 }
@@ -149,6 +150,7 @@ func (o *options) all() []*option {
 		{env: "INSECURE_ALLOW_HTTP", usage: "true: allow http for hosts other than loopback", set: boolean(&c.InsecureAllowHTTP)},
 
 		{env: "ADMIN_GROUP", usage: "group whose members may see /admin; admin if not set", set: text(&o.adminGroup)},
+		{env: "STEP_UP_AGE", usage: "how fresh the login for /fresh must be; 5m if not set", set: duration(&o.stepUpAge)},
 		{env: "EMAIL_DOMAIN", usage: "users with a verified e-mail address in this domain may see /domain; example.com if not set", set: domain(&o.emailDomain)},
 		{env: "GROUPS_PREFIX", usage: "store only groups that begin with this text in the session; all if not set", set: text(&o.groupsPrefix)},
 	}
@@ -158,7 +160,7 @@ func (o *options) all() []*option {
 // even with an error, so that the caller can check the valid ones too. The options are nil if the
 // command line cannot be parsed or asks for help; for help the error is flag.ErrHelp.
 func readOptions(args []string, getenv func(string) string, help io.Writer) (*options, error) {
-	o := &options{addr: "127.0.0.1:8080", router: "mux", clientAuth: "basic", adminGroup: "admin", emailDomain: "example.com"}
+	o := &options{addr: "127.0.0.1:8080", router: "mux", clientAuth: "basic", adminGroup: "admin", emailDomain: "example.com", stepUpAge: 5 * time.Minute}
 	all := o.all()
 	flags := flag.NewFlagSet("rp", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // run returns the error, and main prints it

@@ -18,12 +18,14 @@ import (
 func (s *service) pages() []page {
 	admin := []oidcgate.Rule{oidcgate.Claim("groups", s.options.adminGroup)}
 	domain := []oidcgate.Rule{oidcgate.EmailDomain(s.options.emailDomain)}
+	fresh := []oidcgate.Rule{oidcgate.MaxAge(s.options.stepUpAge)}
 	return []page{
 		{path: "/", serve: s.home},
 		{path: "/public", serve: s.public},
 		{path: "/app", serve: s.app, guarded: true},
 		{path: "/admin", serve: s.app, guarded: true, rules: admin},
 		{path: "/domain", serve: s.app, guarded: true, rules: domain},
+		{path: "/fresh", serve: s.app, guarded: true, rules: fresh},
 		{path: "/me", serve: s.whoami},
 		{path: "/whoami", serve: s.whoami},
 		{path: "/token", serve: s.token},
