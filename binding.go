@@ -9,6 +9,7 @@ import (
 // TokenBinding is how tokens are bound to the client. [DPoP] and [MutualTLS] make it.
 type TokenBinding struct {
 	dpop        bool
+	empty       bool // the constructor was given nothing
 	certificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 }
 
@@ -22,5 +23,6 @@ func DPoP() TokenBinding { return TokenBinding{dpop: true} }
 // shown where tokens are requested and where [Gate.Client] uses them. With [TLSClientAuth] it must
 // be the same one.
 func MutualTLS[C Certificate](certificate C) TokenBinding {
-	return TokenBinding{certificate: withCertificate(op.AuthTLS, certificate).certificate}
+	auth := withCertificate(op.AuthTLS, certificate)
+	return TokenBinding{certificate: auth.certificate, empty: auth.empty}
 }

@@ -271,7 +271,6 @@ func TestClientProvesItsKey(t *testing.T) {
 	})
 }
 
-// bound is a client whose tokens are bound to its certificate.
 func TestCertificateBoundTokens(t *testing.T) {
 	certificate := newClientCertificate(t)
 	op := oidcgatetest.NewProvider(t)

@@ -45,7 +45,8 @@ func (c *callbackRequest) answer() *LoginError {
 	g := c.gate
 	form, ok, err := arrive.Callback{
 		Channel: c.up.client.Channel(), MaxBytes: c.up.client.MaxResponse(),
-		Login: g.LoginURL(""), UnderWay: g.attempts.Any,
+		Address: g.config.at.URL(g.config.at.ProviderPath("/callback", c.up.name)),
+		Login:   g.LoginURL(""), UnderWay: g.attempts.Any,
 	}.Receive(c.w, c.r)
 	switch {
 	case err != nil:

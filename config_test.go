@@ -97,6 +97,10 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		{"C088 no key that signs", func(_ C, p P) { p.Auth = oidcgate.PrivateKeyJWT() }, "Provider.ClientKeys", []string{"NewClientKeys"}},
 		{"C090 a key that is none", func(_ C, p P) { p.ClientKeys = oidcgate.NewClientKeys([]oidcgate.ClientKey{{Key: "x"}}) }, "Provider.ClientKeys[0]", []string{"no private key"}},
 		{"C091 no certificate", func(_ C, p P) { p.Auth = oidcgate.TLSClientAuth(tls.Certificate{}) }, "Provider.Auth", []string{"tls_client_auth", "empty"}},
+		{"C091 tokens bound to no certificate", func(_ C, p P) { p.TokenRequest.Binding = oidcgate.MutualTLS(tls.Certificate{}) }, "Provider.TokenRequest.Binding", []string{"no certificate"}},
+		{"C091 tokens bound to a certificate of no function", func(_ C, p P) {
+			p.TokenRequest.Binding = oidcgate.MutualTLS((func(*tls.CertificateRequestInfo) (*tls.Certificate, error))(nil))
+		}, "Provider.TokenRequest.Binding", []string{"no certificate"}},
 		{"C091 a transport that shows no certificate", func(c C, p P) {
 			p.Auth = oidcgate.TLSClientAuth(newClientCertificate(t))
 			c.HTTP.Transport = new(switchable)

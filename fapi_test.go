@@ -8,6 +8,7 @@ import (
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
+	"github.com/oidcgate/oidcgate/store"
 )
 
 // fapi is a client of FAPI 2.0 with a key, at a provider that signs by ES256.
@@ -214,6 +215,25 @@ func TestLoginsThatOthersBegin(t *testing.T) {
 			if a := w.get("/auth/initiate?"+params.Encode(), "Sec-Fetch-Site: "+site); a.location() != shopURL+"/app" {
 				t.Errorf("%d to %q", a.StatusCode, a.location())
 			}
+			if got := w.subject(); got != "alice" {
+				t.Errorf("signed in: %q", got)
+			}
+		})
+	}
+	for _, path := range []string{"/auth/initiate?iss=https%3A%2F%2Fid.test", "/auth/login"} {
+		t.Run("C028 F16 while the store cannot say who is signed in, a link of another site to "+path+" begins no login", func(t *testing.T) {
+			tally := &tallyStore{Store: &store.Memory{}}
+			w := newWorld(t, func(c *oidcgate.Config, p *oidcgate.Provider) { c.Store, p.Request.ThirdParty = tally, true })
+			w.login()
+			tally.ill.Store(true)
+			a := w.get(path, "Sec-Fetch-Site: cross-site")
+			if strings.HasPrefix(a.location(), shopURL+"/auth/login") {
+				a = w.get(a.location(), "Sec-Fetch-Site: cross-site")
+			}
+			if a.location() != shopURL+"/" {
+				t.Errorf("%d to %q", a.StatusCode, a.location())
+			}
+			tally.ill.Store(false)
 			if got := w.subject(); got != "alice" {
 				t.Errorf("signed in: %q", got)
 			}

@@ -102,10 +102,7 @@ func (g *Gate) askApplication(ctx context.Context, login *Login) (refused *Login
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			stack := string(debug.Stack())
-			g.config.Logger.Error("oidcgate: OnLogin panicked", "panic", v, "stack", stack)
-			err := errors.New("OnLogin panicked")
-			refused = failure(http.StatusInternalServerError, ReasonHookError, err)
+			refused = g.panicked("OnLogin", v)
 		}
 	}()
 	err := g.config.OnLogin(ctx, login)
@@ -119,4 +116,11 @@ func (g *Gate) askApplication(ctx context.Context, login *Login) (refused *Login
 		return refused
 	}
 	return failure(http.StatusInternalServerError, ReasonHookError, err)
+}
+
+// panicked is the failure of a login for which a function of the application panicked.
+func (g *Gate) panicked(function string, v any) *LoginError {
+	text := function + " panicked"
+	g.config.Logger.Error("oidcgate: "+text, "panic", v, "stack", string(debug.Stack()))
+	return failure(http.StatusInternalServerError, ReasonHookError, errors.New(text))
 }

@@ -38,7 +38,7 @@ func (g *Gate) initiate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	target := g.returnTo(strings.TrimPrefix(params.Get("target_link_uri"), g.config.at.URL("")))
-	if v := g.peek(w, r); v.identity != nil {
+	if v := g.peek(w, r); v.mayBeSignedIn() {
 		page.Redirect(w, g.config.at.URL(target))
 		return
 	}

@@ -35,7 +35,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	returnTo := g.returnTo(query.Get("return_to"))
 	step := g.attempts.OpenStep(string(v.id()), query.Get("step"))
-	if v.identity != nil && step.Zero() && browser.IsCrossSite(r) {
+	if v.mayBeSignedIn() && step.Zero() && browser.IsCrossSite(r) {
 		// A link on another site must not replace the signed-in user (login CSRF, RFC 9700, section 4.7).
 		page.Redirect(w, g.config.at.URL(returnTo))
 		return
@@ -71,7 +71,12 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 // newAttempt returns a login that asks for what the guard, the application and the link want.
 func (g *Gate) newAttempt(
 	r *http.Request, query url.Values, up *upstream, step attempt.Step,
-) (attempt.Attempt, error) {
+) (_ attempt.Attempt, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = g.panicked("LoginOptions", v)
+		}
+	}()
 	var own LoginOptions
 	if g.config.LoginOptions != nil {
 		own = g.config.LoginOptions(r)

@@ -191,6 +191,9 @@ func providerLabel(p Provider, i, of int) string {
 
 func (p *Provider) compile(f *check.List, c *Config) {
 	p.Auth.check(f)
+	if p.TokenRequest.Binding.empty {
+		f.Add("TokenRequest.Binding", "MutualTLS was given no certificate; check the error of loading it")
+	}
 	f.Duration("Endpoints.MaxAge", &p.Endpoints.MaxAge, time.Hour)
 	f.Duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
 	cfg := p.opConfig()

@@ -320,3 +320,15 @@ func TestRichLogin(t *testing.T) {
 		t.Errorf("C024 the code is sent for %q", got)
 	}
 }
+
+func TestLoginOptionsPanics(t *testing.T) {
+	t.Run("F34 a panic of LoginOptions is a page, and the log has it", func(t *testing.T) {
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.LoginOptions = func(*http.Request) oidcgate.LoginOptions { panic("the application's fault") }
+		})
+		w.denied(w.get("/auth/login"), http.StatusInternalServerError, oidcgate.ReasonHookError)
+		if !strings.Contains(w.logged(), "the application's fault") {
+			t.Errorf("the log says %s", w.logged())
+		}
+	})
+}

@@ -3,6 +3,7 @@ package oidcgate_test
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"html"
 	"net/http"
 	"net/url"
@@ -243,6 +244,46 @@ func TestRelay(t *testing.T) {
 		w := newWorld(t, answering("code", "form_post"))
 		a := w.send(w.browser, http.MethodPost, "/auth/callback", "code="+strings.Repeat("c", 1<<20))
 		w.denied(a, http.StatusBadRequest, "response_invalid")
+	})
+	for _, mode := range []string{"form_post", "fragment", "form_post.jwt"} {
+		t.Run("C043 C055 behind a proxy that strips a path, "+mode+" posts to the callback and nowhere else", func(t *testing.T) {
+			w := newWorld(t, answering("code", mode), func(c *oidcgate.Config, _ *oidcgate.Provider) { c.BaseURL = shopURL + "/outlet" })
+			w.register(func(c *oidcgatetest.Client) {
+				c.Secret, c.RedirectURLs = secret, []string{shopURL + "/outlet/auth/callback"}
+			})
+			w.handler = http.StripPrefix("/outlet", w.handler)
+			a := w.get(w.authorization("/outlet/auth/login?return_to=/app").String())
+			address, posted := a.location(), url.Values(nil)
+			if address == "" {
+				address, posted, _ = w.postedForm(a.body)
+			}
+			if a := w.arrive(address, posted); a.location() != shopURL+"/outlet/app" {
+				t.Errorf("%d to %q", a.StatusCode, a.location())
+			}
+		})
+	}
+	t.Run("the page's button is gone when its script posts, so that no click breaks the post off", func(t *testing.T) {
+		w := newWorld(t, answering("code", "form_post"))
+		a := w.send(w.newBrowser(), http.MethodPost, "/auth/callback", "state=x&code=y")
+		if i, j := strings.Index(a.body, ".remove()"), strings.Index(a.body, "submit.call"); i < 0 || j < i || !strings.Contains(a.body, "<button>") {
+			t.Errorf("the page:\n%s", a.body)
+		}
+	})
+	t.Run("C055 ErrorPage sees no code, however it came", func(t *testing.T) {
+		for _, mode := range []string{"form_post", "fragment"} {
+			var seen string
+			w := newWorld(t, answering("code", mode), func(c *oidcgate.Config, _ *oidcgate.Provider) {
+				c.ErrorPage = func(rw http.ResponseWriter, r *http.Request, p oidcgate.Page) {
+					_ = r.ParseForm()
+					seen = fmt.Sprintf("%v %v %v", r.URL, r.Form, r.PostForm)
+					rw.WriteHeader(p.Status)
+				}
+			})
+			w.send(w.browser, http.MethodPost, "/auth/callback", "oidcgate_relayed=1&state=x&code=hush-code&id_token=hush-token")
+			if seen == "" || strings.Contains(seen, "hush") {
+				t.Errorf("%s: it sees %s", mode, seen)
+			}
+		}
 	})
 	t.Run("C047 the response of one browser is of no use in another", func(t *testing.T) {
 		for _, mode := range []string{"form_post", "fragment", "form_post.jwt"} {

@@ -38,6 +38,9 @@ type visit struct {
 	path, rawPath, rawQuery string
 }
 
+// mayBeSignedIn reports whether the visitor is signed in, or the store could not say.
+func (v *visit) mayBeSignedIn() bool { return v.identity != nil || v.err != nil }
+
 type visitKey struct{}
 
 // Value implements [context.Context].

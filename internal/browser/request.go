@@ -26,12 +26,12 @@ func IsNavigation(r *http.Request) bool {
 	return h.Get("X-Requested-With") == "" && takesHTML(h)
 }
 
-// WithoutQuery returns r as it would be without a query.
+// WithoutQuery returns r as it would be without a query and without a form.
 func WithoutQuery(r *http.Request) *http.Request {
 	r = r.WithContext(r.Context()) // a copy
 	u := *r.URL
 	u.RawQuery, u.ForceQuery = "", false
-	r.URL, r.RequestURI, r.Form = &u, u.RequestURI(), nil
+	r.URL, r.RequestURI, r.Form, r.PostForm = &u, u.RequestURI(), nil, nil
 	return r
 }
 

@@ -402,6 +402,28 @@ func TestMutualTLS(t *testing.T) {
 			}
 		})
 	}
+	t.Run("C091 a resource sees the certificate only if tokens are bound to it", func(t *testing.T) {
+		standard := http.DefaultTransport.(*http.Transport)
+		before := standard.TLSClientConfig
+		standard.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		t.Cleanup(func() { standard.TLSClientConfig = before })
+		bound := func(cfg *op.Config) {
+			cfg.Certificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &current, nil }
+		}
+		for want, change := range map[string]func(*op.Config){"nobody": func(*op.Config) {}, "first": bound} {
+			c := op.New(newOP().config(atServer, withCertificate, change))
+			r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/resource", nil)
+			resp, err := c.RoundTrip(r, "at-1", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if got := seen("/resource"); got != want {
+				t.Errorf("C091 the resource saw %q, want %q", got, want)
+			}
+			standard.CloseIdleConnections()
+		}
+	})
 	t.Run("C091 without a certificate the aliases are not used", func(t *testing.T) {
 		c := op.New(newOP().config(atServer))
 		_, err := c.Exchange(t.Context(), "c", "v")

@@ -77,10 +77,10 @@ func (c *Client) roundTrip(
 	return c.resources().RoundTrip(r)
 }
 
-// resources is the transport to resources: that of package net/http, with the client's certificate
-// if it has one.
+// resources is the transport to resources: that of package net/http, with the certificate that
+// tokens are bound to, if they are.
 func (c *Client) resources() http.RoundTripper {
-	if !c.cfg.usesCertificate() {
+	if c.cfg.Certificate == nil {
 		return http.DefaultTransport
 	}
 	c.toResources.once.Do(func() {

@@ -11,4 +11,5 @@ if ('fragment' in form.dataset) {
     return field;
   }));
 }
+document.querySelector('button')?.remove(); // a click would break off the post below
 HTMLFormElement.prototype.submit.call(form);
