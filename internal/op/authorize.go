@@ -42,12 +42,13 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 	if meta.PushedAuthorization == "" && c.cfg.Object == ObjectOff {
 		return c.requestURL(meta.Authorization, r, chosen), nil
 	}
-	params, err := url.ParseQuery(strings.TrimPrefix(c.requestURL("", r, chosen), "?"))
+	login, err := url.ParseQuery(strings.TrimPrefix(c.requestURL("", r, chosen), "?"))
+	params := login
 	if err == nil && c.cfg.Object != ObjectOff {
-		params, err = c.requestObject(ctx, meta, params)
+		params, err = c.requestObject(ctx, meta, login)
 	}
 	if err == nil && meta.PushedAuthorization != "" {
-		params, err = c.push(ctx, meta, params)
+		params, err = c.push(ctx, meta, params, login)
 	}
 	if err != nil {
 		return "", err
