@@ -45,6 +45,10 @@ const (
 	maxLinkValue = 256     // of what stands in a link
 )
 
+// atOnce as MaxAge asks for a login now, whatever the Prompt is. Nobody configures it, because fault
+// refuses ages below a second.
+const atOnce = time.Nanosecond
+
 // or returns o with the fields of less where its own are empty.
 func (o LoginOptions) or(less LoginOptions) LoginOptions {
 	o.Prompt = cmp.Or(o.Prompt, less.Prompt)
@@ -69,8 +73,8 @@ func (o LoginOptions) or(less LoginOptions) LoginOptions {
 }
 
 // Options returns the options of one login: those that the application chose, then those of the
-// link, then the configured ones. It fails with an *Error if one of the application's cannot be
-// sent.
+// link, then the configured ones. A link asks for no weaker login than the configuration does. It
+// fails with an *Error if one of the application's cannot be sent.
 func (c *Client) Options(query url.Values, own LoginOptions) (LoginOptions, error) {
 	if field, text := own.fault(); field != "" {
 		return LoginOptions{}, &Error{
@@ -82,8 +86,28 @@ func (c *Client) Options(query url.Values, own LoginOptions) (LoginOptions, erro
 	if field, _ := link.fault(); field != "" {
 		link = LoginOptions{} // somebody tries something
 	}
-	return own.or(link).or(c.cfg.Login), nil
+	o := own.or(link.within(c.cfg.Login)).or(c.cfg.Login)
+	if own.Prompt == "" && asksForLogin(c.cfg.Login.Prompt) {
+		o.MaxAge = atOnce // also with a prompt of the link
+	}
+	return o, nil
 }
+
+// within returns o, which a link chose, without what is weaker than the configuration: a longer
+// max_age, and acr_values that are not among the configured ones.
+func (o LoginOptions) within(configured LoginOptions) LoginOptions {
+	if configured.MaxAge > 0 && o.MaxAge > configured.MaxAge {
+		o.MaxAge = 0
+	}
+	if len(configured.ACRValues) > 0 {
+		o.ACRValues = slices.DeleteFunc(o.ACRValues, func(acr string) bool {
+			return !slices.Contains(configured.ACRValues, acr)
+		})
+	}
+	return o
+}
+
+func asksForLogin(prompt string) bool { return slices.Contains(strings.Fields(prompt), "login") }
 
 // LinkValues returns those parameters of a link to the login that count.
 func (c *Client) LinkValues(query url.Values) url.Values {
@@ -148,7 +172,7 @@ func fromLink(values iter.Seq2[string, string]) LoginOptions {
 // that is not at all: max_age=0 is sent with it, so that the ID Token has an auth_time to check.
 func (o LoginOptions) Fresh() *time.Duration {
 	switch {
-	case slices.Contains(strings.Fields(o.Prompt), "login"):
+	case asksForLogin(o.Prompt), o.MaxAge == atOnce:
 		return new(time.Duration)
 	case o.MaxAge > 0:
 		return new(o.MaxAge)
