@@ -264,11 +264,18 @@ func (o *LoginOptions) fault() (field, text string) {
 			return "Params", "has a parameter without a name"
 		case len(value) > maxOption || !isPlain(value) && name != "claims" && !isDetails(name):
 			return "Params", strconv.Quote(name) + " is too long or has control characters"
-		case o.Params[name] != "" && (IsRequestParameter(name) || name == "prompt"):
+		case o.Params[name] != "" && (isOurs(name) || hasField(name)):
 			return "Params", strconv.Quote(name) + " is the gate's own parameter, or has its own field"
 		}
 	}
 	return "", ""
+}
+
+// hasField reports whether an option of its own sets a parameter that links may set too. In Params
+// it would lose to a link.
+func hasField(name string) bool {
+	fields := []string{"prompt", "login_hint", "ui_locales", "display"}
+	return slices.Contains(fields, strings.ToLower(name))
 }
 
 func isDetails(name string) bool { return name == "authorization_details" }
@@ -313,7 +320,7 @@ func (cfg *Config) checkOptions(f *check.List) {
 		f.Add("Request.Login."+field, "%s", text)
 	}
 	for _, name := range cfg.LinkParams {
-		own := IsRequestParameter(name) && name != "max_age" && name != "acr_values"
+		own := isOurs(name) && name != "max_age" && name != "acr_values"
 		if name == "" || own || slices.Contains(linkNames, name) {
 			f.Add("Request.LinkParams", "%q is the gate's own parameter, which no link may choose; leave "+
 				"it out", name)

@@ -146,6 +146,11 @@ func TestOptionsAreRefused(t *testing.T) {
 		{"C024 a parameter without a name", "Params", op.LoginOptions{Params: map[string]string{"": "x"}}},
 		{"C024 a parameter of the protocol", "Params", op.LoginOptions{Params: map[string]string{"Redirect_URI": "https://evil.example"}}},
 		{"C024 a parameter with a field", "Params", op.LoginOptions{Params: map[string]string{"claims": "{}"}}},
+		{"C024 a login hint, which a link may have too", "Params", op.LoginOptions{Params: map[string]string{"login_hint": "alice"}}},
+		{"C024 languages", "Params", op.LoginOptions{Params: map[string]string{"ui_locales": "de"}}},
+		{"C024 the display", "Params", op.LoginOptions{Params: map[string]string{"Display": "page"}}},
+		{"C099 the subject of a signed request", "Params", op.LoginOptions{Params: map[string]string{"sub": "shop"}}},
+		{"C099 the audience of a signed request", "Params", op.LoginOptions{Params: map[string]string{"aud": "x"}}},
 		{"C024 the prompt", "Params", op.LoginOptions{Params: map[string]string{"prompt": "none"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -172,6 +177,10 @@ func TestOptionFaults(t *testing.T) {
 		"C024 Request.Params claims":                    func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"claims", "{}"}} },
 		"C024 Request.Params resource":                  func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"resource", "https://a.example"}} },
 		"C024 Request.Params authorization_details":     func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"authorization_details", "[]"}} },
+		"C099 Request.LinkParams sub":                   func(cfg *op.Config) { cfg.LinkParams = []string{"sub"} },
+		"C099 Request.LinkParams jti":                   func(cfg *op.Config) { cfg.LinkParams = []string{"jti"} },
+		"C099 Request.Params exp":                       func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"exp", "1"}} },
+		"C099 Request.Params Sub":                       func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"Sub", "1"}} },
 		"C024 Request.Resources relative":               func(cfg *op.Config) { cfg.Resources = []string{"/a"} },
 		"C024 Request.Resources with a fragment":        func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/#"} },
 		"C024 Request.Resources with a space":           func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/ b"} },
