@@ -1,8 +1,15 @@
 package op_test
 
 import (
+	"context"
+	"crypto"
+	"io"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/op"
 )
@@ -31,4 +38,65 @@ func TestRefusedPushIsSilent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// slowSigner is a key service that hangs until it is released.
+type slowSigner struct {
+	crypto.Signer
+	now     *atomic.Int64
+	release chan struct{}
+}
+
+func (s slowSigner) Sign(r io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
+	s.now.Add(1)
+	<-s.release
+	return s.Signer.Sign(r, digest, o)
+}
+
+func TestSlowSigner(t *testing.T) {
+	for _, endpoint := range []string{"", "https://id.example/par"} {
+		inBubble(t, "F03 a key service that hangs, endpoint "+endpoint, func(t *testing.T) {
+			s := slowSigner{ecKey(), new(atomic.Int64), make(chan struct{})}
+			members := map[string]any{"pushed_authorization_request_endpoint": nil}
+			if endpoint != "" {
+				members = nil
+			}
+			o, _ := pushing(members)
+			c := o.client(signing(op.ObjectSigned, op.ClientKey{Private: s}))
+			_, err := c.Metadata(t.Context())
+			wantReason(t, err, "")
+			var wg sync.WaitGroup
+			var busy atomic.Int64
+			for range 100 {
+				wg.Go(func() {
+					_, err := c.AuthorizationURL(t.Context(), aLogin())
+					if e, ok := err.(*op.Error); ok && e.Reason == "provider_busy" {
+						busy.Add(1)
+					}
+				})
+			}
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if n := s.now.Load(); n != 64 || busy.Load() != 36 {
+				t.Errorf("%d signatures at a time and %d logins turned away, want 64 and 36", n, busy.Load())
+			}
+			close(s.release)
+			wg.Wait()
+		})
+	}
+	inBubble(t, "F03 a function for keys that hangs", func(t *testing.T) {
+		c := newOP().client(signing(op.ObjectSigned), func(cfg *op.Config) {
+			cfg.FixedKeys = false
+			cfg.ClientKeys = func(ctx context.Context) ([]op.ClientKey, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+		})
+		began := time.Now()
+		_, err := c.AuthorizationURL(t.Context(), aLogin())
+		wantReason(t, err, "client_secret")
+		if d := time.Since(began); d != 10*time.Second {
+			t.Errorf("the login ends after %v, want 10s", d)
+		}
+	})
 }

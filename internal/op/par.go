@@ -49,19 +49,11 @@ func (m *Metadata) checkPushed(mode PushedMode) error {
 // When it fails, there is no login. A plain request instead would help an attacker who can disturb
 // this one: its parameters pass through the browser, where they can be read and changed, and the
 // provider does not know that the client itself sent them.
-//
-// As many requests at a time are made as may send a code, and they take no turn from those: anybody
-// can begin a login, and a provider that is slow here must not hold up who comes back from it.
 func (c *Client) push(
 	ctx context.Context, meta Metadata, params, login url.Values,
 ) (url.Values, error) {
-	release, err := take(ctx, c.pushes)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
 	var requestURI string
-	err = c.post(ctx, meta.PushedAuthorization, params, func(a answer) (err error) {
+	err := c.post(ctx, meta.PushedAuthorization, params, func(a answer) (err error) {
 		requestURI, err = readPushed(a)
 		return err
 	})
