@@ -3,7 +3,11 @@ package op_test
 import (
 	"context"
 	"crypto"
+	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -97,6 +101,56 @@ func TestSlowSigner(t *testing.T) {
 		wantReason(t, err, "client_secret")
 		if d := time.Since(began); d != 10*time.Second {
 			t.Errorf("the login ends after %v, want 10s", d)
+		}
+	})
+}
+
+func TestLoginsLeaveConnections(t *testing.T) {
+	t.Run("F03 a refresh beside logins that hang everywhere", func(t *testing.T) {
+		release, underWay := make(chan struct{}), make(chan struct{}, 128)
+		mux := http.NewServeMux()
+		server := httptest.NewServer(mux)
+		defer server.Close()
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer close(release)
+		slow := func(http.ResponseWriter, *http.Request) { underWay <- struct{}{}; <-release }
+		mux.HandleFunc("/.well-known/openid-configuration", answerJSON(metadata(map[string]any{
+			"issuer": server.URL, "authorization_endpoint": server.URL + "/authorize", "token_endpoint": server.URL + "/token",
+			"jwks_uri": server.URL + "/jwks", "pushed_authorization_request_endpoint": server.URL + "/par",
+			"userinfo_endpoint": nil, "end_session_endpoint": nil,
+		})))
+		mux.HandleFunc("/par", slow)
+		mux.HandleFunc("/token", func(w http.ResponseWriter, r *http.Request) {
+			if r.FormValue("grant_type") != "refresh_token" {
+				slow(w, r)
+				return
+			}
+			answerJSON(map[string]any{"access_token": "a", "token_type": "Bearer"})(w, r)
+		})
+		c := newOP().client(func(cfg *op.Config) {
+			cfg.Issuer, cfg.Transport, cfg.Timeout = server.URL, nil, time.Minute
+		})
+		if _, err := c.Metadata(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		claim := func(context.Context) error { return nil }
+		for i := range 64 {
+			wg.Go(func() { _, _ = c.AuthorizationURL(t.Context(), aLogin()) })
+			wg.Go(func() {
+				form := url.Values{"state": {"s"}, "code": {fmt.Sprint("junk", i)}}.Encode()
+				if r, err := c.ReadResponse(t.Context(), form); err == nil {
+					_, _ = c.Finish(t.Context(), r, op.Expectation{Nonce: nonce, CodeVerifier: "v", Claim: claim})
+				}
+			})
+		}
+		for range 128 {
+			<-underWay
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if _, err := c.Refresh(ctx, "r", ""); err != nil {
+			t.Errorf("the refresh fails: %v", err)
 		}
 	})
 }
