@@ -154,3 +154,29 @@ func TestLoginsLeaveConnections(t *testing.T) {
 		}
 	})
 }
+
+func TestProfileKeysOfAFunction(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		key    op.ClientKey
+		reason string
+	}{
+		{"C130 a key of a function that signs by RS256", op.ClientKey{Private: rsaKey()}, "client_secret"},
+		{"C130 a key of a function that signs by PS256", op.ClientKey{Private: rsaKey(), Algorithm: "PS256"}, ""},
+		{"C130 a key of a function that signs by ES384", op.ClientKey{Private: ec384Key()}, "client_secret"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o, got := pushing(map[string]any{"authorization_response_iss_parameter_supported": true})
+			_, err := o.client(signing(op.ObjectOff, tt.key), func(cfg *op.Config) {
+				cfg.FixedKeys, cfg.Profile, cfg.Auth = false, op.FAPI2Security, op.Auth{Method: op.AuthKeyJWT}
+			}).AuthorizationURL(t.Context(), aLogin())
+			e := wantReason(t, err, tt.reason)
+			if e != nil && (e.Status != 503 || !strings.Contains(e.Hint, "PS256, ES256 and EdDSA")) {
+				t.Errorf("status %d, hint %q", e.Status, e.Hint)
+			}
+			if sent := len(*got) > 0; sent != (tt.reason == "") {
+				t.Errorf("%d requests", len(*got))
+			}
+		})
+	}
+}
