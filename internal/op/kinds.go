@@ -41,7 +41,7 @@ type tokenKind struct {
 	tolerated []tolerance
 
 	encrypted agreement // if it was made, a token that is not encrypted is refused
-	strangers bool      // who sends one here may have begun no login
+	strangers bool      // anybody can send one here, because anybody can begin a login
 	repeats   bool      // a member may stand there again with an equal value: Keycloak repeats iss
 }
 
@@ -97,6 +97,7 @@ var tokenKinds = [...]tokenKind{
 		required:  []string{"iss", "sub", "aud", "exp", "iat", "nonce"},
 		forbidden: []string{"events"},
 		encrypted: encryptedIDTokens,
+		strangers: true,
 	},
 	refreshedIDToken: {
 		name:      "ID Token of a refresh", // OpenID Connect Core, 12.2
