@@ -92,7 +92,7 @@ var tokenKinds = [...]tokenKind{
 		name:      "ID Token of an authorization response", // OpenID Connect Core, 3.3.2.11
 		endpoint:  "callback",
 		types:     []string{"", "jwt"},
-		sender:    fromProvider, // who sends it has begun a login
+		sender:    fromBrowser,
 		maxSize:   maxTokens,
 		required:  []string{"iss", "sub", "aud", "exp", "iat", "nonce"},
 		forbidden: []string{"events"},
@@ -150,7 +150,7 @@ var tokenKinds = [...]tokenKind{
 		name:     "authorization response", // JARM, 2.1
 		endpoint: "callback",
 		types:    []string{"", "jwt", "oauth-authz-resp+jwt"},
-		sender:   fromProvider, // who sends it has begun a login
+		sender:   fromBrowser,
 		maxSize:  maxTokens,
 		required: []string{"iss", "aud", "exp"},
 		repeats:  true,
