@@ -198,7 +198,6 @@ func (p *Provider) compile(f *check.List, c *Config) {
 	f.Duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
 	cfg := p.opConfig()
 	cfg.AllowHTTP, cfg.Transport = c.InsecureAllowHTTP, c.HTTP.Transport
-	cfg.FixedKeys = p.ClientKeys.source == nil
 	*f = append(*f, cfg.Faults()...)
 }
 
@@ -219,7 +218,8 @@ func (p *Provider) opConfig() op.Config {
 		Profile: op.Profile(p.Profile), ThirdParty: r.ThirdParty,
 		Issuer: p.Issuer, ClientID: p.ClientID,
 		Auth: p.Auth.compiled(), ClientKeys: p.ClientKeys.compiled(),
-		DPoP: t.Binding.dpop, Certificate: t.Binding.certificate,
+		FixedKeys: p.ClientKeys.source == nil,
+		DPoP:      t.Binding.dpop, Certificate: t.Binding.certificate,
 		AssertionAudience: t.AssertionAudience, JSONTokenRequests: t.JSON, RawBasic: t.RawBasic,
 		Endpoints: op.Endpoints{
 			Authorization: e.Authorization, Token: e.Token, Userinfo: e.Userinfo,

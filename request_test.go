@@ -332,3 +332,18 @@ func TestLoginOptionsPanics(t *testing.T) {
 		}
 	})
 }
+
+func TestSigningAlgorithmIsAnnounced(t *testing.T) {
+	t.Run("C099 the provider takes requests that are signed by another algorithm", func(t *testing.T) {
+		signed, _ := signs(t, oidcgate.ObjectSigned)
+		w := newWorld(t, signed)
+		w.op.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) {
+			m["request_object_signing_alg_values_supported"] = []string{"PS256"}
+		}))
+		w.authorization("/auth/login")
+		w.eventsOf(oidcgate.EventLoginStarted)
+		if !strings.Contains(w.logged(), "signing algorithms of requests PS256, and configured is ES256") {
+			t.Errorf("the log has no hint:\n%s", w.logged())
+		}
+	})
+}

@@ -42,17 +42,39 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 	if meta.PushedAuthorization == "" && c.cfg.Object == ObjectOff {
 		return c.requestURL(meta.Authorization, r, chosen), nil
 	}
-	params, err := url.ParseQuery(strings.TrimPrefix(c.requestURL("", r, chosen), "?"))
-	if err == nil && c.cfg.Object != ObjectOff {
-		params, err = c.requestObject(ctx, meta, params)
+	login, err := url.ParseQuery(strings.TrimPrefix(c.requestURL("", r, chosen), "?"))
+	if err != nil {
+		return "", err
 	}
-	if err == nil && meta.PushedAuthorization != "" {
-		params, err = c.push(ctx, meta, params)
-	}
+	params, err := c.signAndPush(ctx, meta, login)
 	if err != nil {
 		return "", err
 	}
 	return withQuery(meta.Authorization, params), nil
+}
+
+// signAndPush returns what the browser carries in place of the parameters of a login: a signed
+// object, or a reference to what was pushed.
+//
+// As many logins at a time do this as may send a code, and they take no turn from those: anybody
+// can begin a login, and a provider or a key service that is slow here must not hold up who comes
+// back from it.
+func (c *Client) signAndPush(
+	ctx context.Context, meta Metadata, login url.Values,
+) (params url.Values, err error) {
+	release, err := take(ctx, c.pushes)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	params = login
+	if c.cfg.Object != ObjectOff {
+		params, err = c.requestObject(ctx, meta, login)
+	}
+	if err == nil && meta.PushedAuthorization != "" {
+		params, err = c.push(ctx, meta, params, login)
+	}
+	return params, err
 }
 
 // chosen returns the parameters of the request's options.

@@ -107,7 +107,7 @@ func (cfg *Config) checkRequest(f *check.List) {
 		}
 	}
 	for _, p := range cfg.AuthParams {
-		if p[0] == "" || IsRequestParameter(p[0]) {
+		if p[0] == "" || isOurs(p[0]) {
 			f.Add("Request.Params", "%q is the gate's own parameter; leave it out", p[0])
 		}
 	}

@@ -20,7 +20,7 @@ type Client struct {
 	}
 
 	slots       chan struct{} // of logins that send a code
-	pushes      chan struct{} // of logins that push their request
+	pushes      chan struct{} // of logins that sign or push their request
 	decryptions chan struct{} // of tokens that strangers have decrypted
 }
 

@@ -128,6 +128,11 @@ func (c *Client) clientKeys(ctx context.Context) ([]ClientKey, error) {
 		if err := keys[i].Complete(); err != nil {
 			return nil, clientKeyError(fmt.Errorf("key %d of ClientKeys %w", i+1, err))
 		}
+		if !c.cfg.maySign(&keys[i]) {
+			e := clientKeyError(fmt.Errorf("key %d of ClientKeys signs by %s", i+1, keys[i].Algorithm))
+			e.Hint = "the keys of ClientKeys " + hintProfileKeys + " (Provider.Profile, FAPI 2.0)"
+			return nil, e
+		}
 	}
 	return keys, nil
 }

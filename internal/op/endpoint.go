@@ -92,6 +92,15 @@ func IsRequestParameter(name string) bool {
 	return slices.Contains(requestParameters, strings.ToLower(name))
 }
 
+// registeredClaims are the claims of RFC 7519, 4.1, in a signed request. With sub in it, the request
+// could pass as a token that authenticates the client (RFC 9101, 10.8).
+var registeredClaims = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
+
+// isOurs reports whether neither the configuration nor a link may choose a parameter of that name.
+func isOurs(name string) bool {
+	return IsRequestParameter(name) || slices.Contains(registeredClaims, strings.ToLower(name))
+}
+
 // hasProtocolParameter reports whether the endpoint's own query has a parameter that the
 // authorization request may have too. It would then stand there twice (RFC 6749, 3.1).
 func (cfg *Config) hasProtocolParameter(endpoint string) bool {

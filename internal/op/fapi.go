@@ -84,11 +84,17 @@ func (cfg *Config) checkProfileKeys(refuse func(bool, string, string)) {
 	}
 	keys, _ := cfg.ClientKeys(context.Background()) // fixed ones never fail
 	for i := range keys {
-		if keys[i].Complete() == nil && keys[i].Signs() {
-			refuse(!slices.Contains(fapiAlgs, keys[i].Algorithm), "ClientKeys",
-				"may only sign by PS256, ES256 and EdDSA; set Algorithm")
+		if keys[i].Complete() == nil {
+			refuse(!cfg.maySign(&keys[i]), "ClientKeys", hintProfileKeys)
 		}
 	}
+}
+
+const hintProfileKeys = "may only sign by PS256, ES256 and EdDSA; set Algorithm"
+
+// maySign reports whether the profile lets a key of the client sign, if it does.
+func (cfg *Config) maySign(k *ClientKey) bool {
+	return cfg.Profile == NoProfile || !k.Signs() || slices.Contains(fapiAlgs, k.Algorithm)
 }
 
 // checkProfile checks that the provider announces what the profile demands of it (FAPI 2.0 Security

@@ -43,6 +43,8 @@ const requestLifetime = 5 * time.Minute
 func (c *Client) requestObject(
 	ctx context.Context, meta Metadata, params url.Values,
 ) (url.Values, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
 	key, err := c.signingKey(ctx)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -351,7 +350,7 @@ func TestEncryptedUserinfo(t *testing.T) {
 // busy, and do not delay what the provider sends.
 func TestDecryptionsOfStrangers(t *testing.T) {
 	key := op.ClientKey{Private: ecKey(), ID: "e1", Algorithm: "ECDH-ES"}
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, "C071 C129 all slots are taken", func(t *testing.T) {
 		o := newOP()
 		c := o.client(decrypting(key), func(cfg *op.Config) { cfg.ResponseMode = "query.jwt" })
 		for range cap(c.Decryptions()) {
@@ -367,6 +366,17 @@ func TestDecryptionsOfStrangers(t *testing.T) {
 		_, err = c.ReadResponse(t.Context(), response.Encode())
 		if e := wantReason(t, err, "busy"); e.Status != http.StatusServiceUnavailable || e.Stage != op.StageBefore {
 			t.Errorf("C129 status %d at stage %d", e.Status, e.Stage)
+		}
+		hybrid := o.client(decrypting(key), func(cfg *op.Config) { cfg.ResponseType, cfg.ResponseMode = op.TypeHybrid, "form_post" })
+		for range cap(hybrid.Decryptions()) {
+			hybrid.Decryptions() <- struct{}{}
+		}
+		response = url.Values{"state": {"s"}, "code": {"c"}, "id_token": {encryptedFor(t, ecKey(), "ECDH-ES", goodToken())}}
+		r, err := hybrid.ReadResponse(t.Context(), response.Encode())
+		wantReason(t, err, "")
+		_, err = hybrid.Finish(t.Context(), r, op.Expectation{Nonce: nonce, Claim: func(context.Context) error { return nil }})
+		if e := wantReason(t, err, "busy"); e.Status != http.StatusServiceUnavailable {
+			t.Errorf("C071 status %d", e.Status)
 		}
 		_, err = c.VerifyIDToken(t.Context(), encryptedFor(t, ecKey(), "ECDH-ES", goodToken()), "", op.Expectation{Nonce: nonce})
 		wantReason(t, err, "")

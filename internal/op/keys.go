@@ -39,6 +39,7 @@ type source int
 
 const (
 	fromProvider source = iota // in the provider's answer to a request of ours
+	fromBrowser                // in the response of a login, which anybody can begin
 	fromAnybody                // in a request, which anybody can send
 	sources
 )
@@ -172,10 +173,10 @@ func (c *Client) loadKeys(ctx context.Context, set *keySet, from source) error {
 	if run == nil {
 		return nil
 	}
-	if from == fromProvider {
-		return run.wait(ctx)
+	if from == fromAnybody {
+		return c.keys.waitInTurn(ctx, run)
 	}
-	return c.keys.waitInTurn(ctx, run)
+	return run.wait(ctx)
 }
 
 // waitInTurn waits for a load, but no longer than patience when many others wait already.

@@ -1,10 +1,12 @@
 package op_test
 
 import (
+	"context"
 	"crypto/rsa"
 	"fmt"
 	"math/big"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -544,4 +546,40 @@ func TestKeysThatNobodyConfirms(t *testing.T) {
 		time.Sleep(time.Hour)
 		wantReason(t, verify(t, c, goodToken()), "jwks_unavailable")
 	})
+}
+
+func TestKeyLoadsOfBrowsers(t *testing.T) {
+	junk := func(i int) string {
+		return signed(fmt.Sprintf(`{"alg":"RS256","kid":"junk-%d"}`, i), encode(identity(nil)))
+	}
+	for name, tt := range map[string]struct {
+		change func(*op.Config)
+		form   func(i int) url.Values
+	}{
+		"ID Tokens": {
+			func(cfg *op.Config) { cfg.ResponseType, cfg.ResponseMode = op.TypeHybrid, "form_post" },
+			func(i int) url.Values { return url.Values{"state": {"s"}, "code": {"c"}, "id_token": {junk(i)}} },
+		},
+		"signed responses": {
+			func(cfg *op.Config) { cfg.ResponseMode = "query.jwt" },
+			func(i int) url.Values { return url.Values{"response": {junk(i)}} },
+		},
+	} {
+		t.Run("C009 C010 junk "+name+" use up no load that a token response needs", func(t *testing.T) {
+			o := newOP()
+			c := o.client(tt.change)
+			wantReason(t, verify(t, c, goodToken()), "")
+			for i := range 4 {
+				r, err := c.ReadResponse(t.Context(), tt.form(i).Encode())
+				wantReason(t, err, "")
+				_, err = c.Finish(t.Context(), r, op.Expectation{Nonce: nonce, Claim: func(context.Context) error { return nil }})
+				wantReason(t, err, "key_unknown")
+			}
+			if n := o.count("jwks"); n != 3 {
+				t.Errorf("%d loads of keys, want the first one and two for junk", n)
+			}
+			o.set("jwks", answerJSON(keySet(jwk(otherRSA().Public(), "k2"))))
+			wantReason(t, verify(t, c, signedBy(otherRSA(), `{"alg":"RS256","kid":"k2"}`, encode(identity(nil)))), "")
+		})
+	}
 }

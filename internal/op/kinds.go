@@ -41,7 +41,7 @@ type tokenKind struct {
 	tolerated []tolerance
 
 	encrypted agreement // if it was made, a token that is not encrypted is refused
-	strangers bool      // who sends one here may have begun no login
+	strangers bool      // anybody can send one here, because anybody can begin a login
 	repeats   bool      // a member may stand there again with an equal value: Keycloak repeats iss
 }
 
@@ -92,11 +92,12 @@ var tokenKinds = [...]tokenKind{
 		name:      "ID Token of an authorization response", // OpenID Connect Core, 3.3.2.11
 		endpoint:  "callback",
 		types:     []string{"", "jwt"},
-		sender:    fromProvider, // who sends it has begun a login
+		sender:    fromBrowser,
 		maxSize:   maxTokens,
 		required:  []string{"iss", "sub", "aud", "exp", "iat", "nonce"},
 		forbidden: []string{"events"},
 		encrypted: encryptedIDTokens,
+		strangers: true,
 	},
 	refreshedIDToken: {
 		name:      "ID Token of a refresh", // OpenID Connect Core, 12.2
@@ -149,7 +150,7 @@ var tokenKinds = [...]tokenKind{
 		name:     "authorization response", // JARM, 2.1
 		endpoint: "callback",
 		types:    []string{"", "jwt", "oauth-authz-resp+jwt"},
-		sender:   fromProvider, // who sends it has begun a login
+		sender:   fromBrowser,
 		maxSize:  maxTokens,
 		required: []string{"iss", "aud", "exp"},
 		repeats:  true,

@@ -45,6 +45,10 @@ const (
 	maxLinkValue = 256     // of what stands in a link
 )
 
+// atOnce as MaxAge asks for a login now, whatever the Prompt is. Nobody configures it, because fault
+// refuses ages below a second.
+const atOnce = time.Nanosecond
+
 // or returns o with the fields of less where its own are empty.
 func (o LoginOptions) or(less LoginOptions) LoginOptions {
 	o.Prompt = cmp.Or(o.Prompt, less.Prompt)
@@ -69,8 +73,8 @@ func (o LoginOptions) or(less LoginOptions) LoginOptions {
 }
 
 // Options returns the options of one login: those that the application chose, then those of the
-// link, then the configured ones. It fails with an *Error if one of the application's cannot be
-// sent.
+// link, then the configured ones. A link asks for no weaker login than the configuration does. It
+// fails with an *Error if one of the application's cannot be sent.
 func (c *Client) Options(query url.Values, own LoginOptions) (LoginOptions, error) {
 	if field, text := own.fault(); field != "" {
 		return LoginOptions{}, &Error{
@@ -82,8 +86,28 @@ func (c *Client) Options(query url.Values, own LoginOptions) (LoginOptions, erro
 	if field, _ := link.fault(); field != "" {
 		link = LoginOptions{} // somebody tries something
 	}
-	return own.or(link).or(c.cfg.Login), nil
+	o := own.or(link.within(c.cfg.Login)).or(c.cfg.Login)
+	if own.Prompt == "" && asksForLogin(c.cfg.Login.Prompt) {
+		o.MaxAge = atOnce // also with a prompt of the link
+	}
+	return o, nil
 }
+
+// within returns o, which a link chose, without what is weaker than the configuration: a longer
+// max_age, and acr_values that are not among the configured ones.
+func (o LoginOptions) within(configured LoginOptions) LoginOptions {
+	if configured.MaxAge > 0 && o.MaxAge > configured.MaxAge {
+		o.MaxAge = 0
+	}
+	if len(configured.ACRValues) > 0 {
+		o.ACRValues = slices.DeleteFunc(o.ACRValues, func(acr string) bool {
+			return !slices.Contains(configured.ACRValues, acr)
+		})
+	}
+	return o
+}
+
+func asksForLogin(prompt string) bool { return slices.Contains(strings.Fields(prompt), "login") }
 
 // LinkValues returns those parameters of a link to the login that count.
 func (c *Client) LinkValues(query url.Values) url.Values {
@@ -148,7 +172,7 @@ func fromLink(values iter.Seq2[string, string]) LoginOptions {
 // that is not at all: max_age=0 is sent with it, so that the ID Token has an auth_time to check.
 func (o LoginOptions) Fresh() *time.Duration {
 	switch {
-	case slices.Contains(strings.Fields(o.Prompt), "login"):
+	case asksForLogin(o.Prompt), o.MaxAge == atOnce:
 		return new(time.Duration)
 	case o.MaxAge > 0:
 		return new(o.MaxAge)
@@ -240,11 +264,18 @@ func (o *LoginOptions) fault() (field, text string) {
 			return "Params", "has a parameter without a name"
 		case len(value) > maxOption || !isPlain(value) && name != "claims" && !isDetails(name):
 			return "Params", strconv.Quote(name) + " is too long or has control characters"
-		case o.Params[name] != "" && (IsRequestParameter(name) || name == "prompt"):
+		case o.Params[name] != "" && (isOurs(name) || hasField(name)):
 			return "Params", strconv.Quote(name) + " is the gate's own parameter, or has its own field"
 		}
 	}
 	return "", ""
+}
+
+// hasField reports whether an option of its own sets a parameter that links may set too. In Params
+// it would lose to a link.
+func hasField(name string) bool {
+	fields := []string{"prompt", "login_hint", "ui_locales", "display"}
+	return slices.Contains(fields, strings.ToLower(name))
 }
 
 func isDetails(name string) bool { return name == "authorization_details" }
@@ -289,7 +320,7 @@ func (cfg *Config) checkOptions(f *check.List) {
 		f.Add("Request.Login."+field, "%s", text)
 	}
 	for _, name := range cfg.LinkParams {
-		own := IsRequestParameter(name) && name != "max_age" && name != "acr_values"
+		own := isOurs(name) && name != "max_age" && name != "acr_values"
 		if name == "" || own || slices.Contains(linkNames, name) {
 			f.Add("Request.LinkParams", "%q is the gate's own parameter, which no link may choose; leave "+
 				"it out", name)

@@ -64,6 +64,10 @@ func TestOptions(t *testing.T) {
 	params := func(cfg *op.Config) {
 		cfg.AuthParams = [][2]string{{"login_hint", "everybody"}, {"prompt", "none"}, {"other", "1"}}
 	}
+	weaker := func(cfg *op.Config) {
+		cfg.Login = op.LoginOptions{MaxAge: time.Minute, ACRValues: []string{"gold", "silver"}}
+		links(cfg)
+	}
 	for _, tt := range []struct {
 		name   string
 		own    op.LoginOptions
@@ -93,6 +97,11 @@ func TestOptions(t *testing.T) {
 		{"C024 max_age that is no number in a link", op.LoginOptions{}, "max_age=-1", links, url.Values{}},
 		{"C025 prompt=login has auth_time sent", op.LoginOptions{Prompt: "login"}, "", func(*op.Config) {}, url.Values{"prompt": {"login"}, "max_age": {"0"}}},
 		{"C025 PromptLogin", op.LoginOptions{MaxAge: time.Minute}, "", func(cfg *op.Config) { cfg.PromptLogin = true }, url.Values{"prompt": {"login"}, "max_age": {"60"}}},
+		{"C025 a link to register does not take away the configured login", op.LoginOptions{}, "prompt=create", func(cfg *op.Config) { cfg.Login.Prompt = "login" }, url.Values{"prompt": {"create"}, "max_age": {"0"}}},
+		{"C025 nor beside an age of the application", op.LoginOptions{MaxAge: time.Minute}, "prompt=create", func(cfg *op.Config) { cfg.Login.Prompt = "login" }, url.Values{"prompt": {"create"}, "max_age": {"0"}}},
+		{"C025 the application takes the configured login away", op.LoginOptions{Prompt: "consent"}, "prompt=create", func(cfg *op.Config) { cfg.Login.Prompt = "login" }, url.Values{"prompt": {"consent"}}},
+		{"C025 a link asks for less", op.LoginOptions{}, "max_age=999&acr_values=bronze", weaker, url.Values{"max_age": {"60"}, "acr_values": {"gold silver"}}},
+		{"C025 a link asks for more", op.LoginOptions{}, "max_age=5&acr_values=bronze+silver", weaker, url.Values{"max_age": {"5"}, "acr_values": {"silver"}}},
 		{"C024 a link to register", op.LoginOptions{}, "prompt=create", func(*op.Config) {}, url.Values{"prompt": {"create"}}},
 		{"C024 resources", op.LoginOptions{}, "", func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/", "https://b.example/?x=1&y"} },
 			url.Values{"resource": {"https://a.example/", "https://b.example/?x=1&y"}}},
@@ -137,6 +146,11 @@ func TestOptionsAreRefused(t *testing.T) {
 		{"C024 a parameter without a name", "Params", op.LoginOptions{Params: map[string]string{"": "x"}}},
 		{"C024 a parameter of the protocol", "Params", op.LoginOptions{Params: map[string]string{"Redirect_URI": "https://evil.example"}}},
 		{"C024 a parameter with a field", "Params", op.LoginOptions{Params: map[string]string{"claims": "{}"}}},
+		{"C024 a login hint, which a link may have too", "Params", op.LoginOptions{Params: map[string]string{"login_hint": "alice"}}},
+		{"C024 languages", "Params", op.LoginOptions{Params: map[string]string{"ui_locales": "de"}}},
+		{"C024 the display", "Params", op.LoginOptions{Params: map[string]string{"Display": "page"}}},
+		{"C099 the subject of a signed request", "Params", op.LoginOptions{Params: map[string]string{"sub": "shop"}}},
+		{"C099 the audience of a signed request", "Params", op.LoginOptions{Params: map[string]string{"aud": "x"}}},
 		{"C024 the prompt", "Params", op.LoginOptions{Params: map[string]string{"prompt": "none"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -163,6 +177,10 @@ func TestOptionFaults(t *testing.T) {
 		"C024 Request.Params claims":                    func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"claims", "{}"}} },
 		"C024 Request.Params resource":                  func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"resource", "https://a.example"}} },
 		"C024 Request.Params authorization_details":     func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"authorization_details", "[]"}} },
+		"C099 Request.LinkParams sub":                   func(cfg *op.Config) { cfg.LinkParams = []string{"sub"} },
+		"C099 Request.LinkParams jti":                   func(cfg *op.Config) { cfg.LinkParams = []string{"jti"} },
+		"C099 Request.Params exp":                       func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"exp", "1"}} },
+		"C099 Request.Params Sub":                       func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"Sub", "1"}} },
 		"C024 Request.Resources relative":               func(cfg *op.Config) { cfg.Resources = []string{"/a"} },
 		"C024 Request.Resources with a fragment":        func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/#"} },
 		"C024 Request.Resources with a space":           func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/ b"} },

@@ -43,41 +43,38 @@ func (m *Metadata) checkPushed(mode PushedMode) error {
 }
 
 // push sends the parameters of an authorization request to the provider and returns those that the
-// browser carries instead (RFC 9126, 2, 4).
+// browser carries instead (RFC 9126, 2, 4). login are the parameters of the login itself; params are
+// the same, or the object that has them inside.
 //
 // When it fails, there is no login. A plain request instead would help an attacker who can disturb
 // this one: its parameters pass through the browser, where they can be read and changed, and the
 // provider does not know that the client itself sent them.
-//
-// As many requests at a time are made as may send a code, and they take no turn from those: anybody
-// can begin a login, and a provider that is slow here must not hold up who comes back from it.
-func (c *Client) push(ctx context.Context, meta Metadata, params url.Values) (url.Values, error) {
-	release, err := take(ctx, c.pushes)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
+func (c *Client) push(
+	ctx context.Context, meta Metadata, params, login url.Values,
+) (url.Values, error) {
 	var requestURI string
-	err = c.post(ctx, meta.PushedAuthorization, params, func(a answer) (err error) {
+	err := c.post(ctx, meta.PushedAuthorization, params, func(a answer) (err error) {
 		requestURI, err = readPushed(a)
 		return err
 	})
 	if err != nil {
-		err = c.explain(ctx, err, meta, secretsOf(params))
+		err = c.explain(ctx, err, meta, secretsOf(login, params))
 		return nil, failure(err, event.ReasonPARUnreachable, event.ReasonPARResponseInvalid)
 	}
 	return url.Values{"client_id": {c.cfg.ClientID}, "request_uri": {requestURI}}, nil
 }
 
-// secretsOf returns the parameters of a request that no log may have, and what they are made of. An
+// secretsOf returns the parameters of requests that no log may have, and what they are made of. An
 // error of the provider may quote the others, such as a scope.
-func secretsOf(params url.Values) url.Values {
+func secretsOf(requests ...url.Values) url.Values {
 	secrets := url.Values{}
 	for _, name := range []string{
 		"state", "nonce", "code_challenge", "request", "id_token_hint", "login_hint",
 		"client_secret", "client_assertion",
 	} {
-		secrets[name] = params[name]
+		for _, params := range requests {
+			secrets[name] = append(secrets[name], params[name]...)
+		}
 	}
 	return secrets
 }

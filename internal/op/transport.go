@@ -10,8 +10,9 @@ import (
 
 // newTransport returns the hardened transport: no proxy from the environment, TLS 1.2 or newer,
 // every phase with its own limit, and no connection to an address that only an attacker would
-// name (see forbiddenAddress). Logins take at most half of the connections: anybody can make a slow
-// one, and over HTTP/1.1 each takes a connection, which a refresh or a load of keys would wait for.
+// name (see forbiddenAddress). Of the connections, one third is for logins that send a code, one
+// for logins that push their request, and one for the rest: anybody can make a slow login, and over
+// HTTP/1.1 each takes a connection, which a refresh or a load of keys would wait for.
 func newTransport(timeout time.Duration, roots *x509.CertPool) *http.Transport {
 	dialer := &net.Dialer{
 		Timeout:        timeout,
@@ -23,7 +24,7 @@ func newTransport(timeout time.Duration, roots *x509.CertPool) *http.Transport {
 		TLSHandshakeTimeout:    timeout,
 		ResponseHeaderTimeout:  timeout,
 		MaxResponseHeaderBytes: 64 << 10,
-		MaxConnsPerHost:        2 * bulkhead,
+		MaxConnsPerHost:        3 * bulkhead,
 		MaxIdleConnsPerHost:    8,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
