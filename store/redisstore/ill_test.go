@@ -196,19 +196,43 @@ func TestErrorRepliesAreIllness(t *testing.T) {
 		"NOPERM this user has no permissions to run the 'get' command",
 	}
 	for _, reply := range replies {
-		t.Run("F18 "+reply, func(t *testing.T) {
-			rdb := redis.NewClient(&redis.Options{Addr: answerAlways(t, reply), ContextTimeoutEnabled: true, MaxRetries: 1})
+		for _, heeds := range []bool{true, false} {
+			t.Run(fmt.Sprintf("F18 %s; the client heeds contexts: %t", reply, heeds), func(t *testing.T) {
+				rdb := redis.NewClient(&redis.Options{Addr: answerAlways(t, "-"+reply), ContextTimeoutEnabled: heeds, MaxRetries: 1})
+				t.Cleanup(func() { _ = rdb.Close() })
+				s := newStore(rdb, redisstore.Config{Timeout: time.Minute})
+				for _, op := range all(reads, writes, removals) {
+					wantIll(t, op.name, op.do(t.Context(), s))
+				}
+			})
+		}
+	}
+}
+
+// TestRepliesOfAnotherKind has a server, or a proxy before it, that does not do what it was asked.
+func TestRepliesOfAnotherKind(t *testing.T) {
+	scripts := all(writes, removals[1:2])
+	for _, tt := range []struct {
+		reply string
+		ill   []operation
+	}{
+		{"+OK", all(scripts, removals, reads[1:2])},
+		{":7", all(scripts, reads[1:2])},
+		{"*0", all(scripts, removals, reads[:1])},
+		{"$-1", all(scripts, removals, reads[1:2])},
+	} {
+		t.Run("F18 "+tt.reply, func(t *testing.T) {
+			rdb := redis.NewClient(&redis.Options{Addr: answerAlways(t, tt.reply), ContextTimeoutEnabled: true, MaxRetries: 1})
 			t.Cleanup(func() { _ = rdb.Close() })
 			s := newStore(rdb, redisstore.Config{Timeout: time.Minute})
-			for _, op := range all(reads, writes, removals) {
+			for _, op := range tt.ill {
 				wantIll(t, op.name, op.do(t.Context(), s))
 			}
 		})
 	}
 }
 
-// answerAlways serves a handshake of protocol 2 and answers every other command
-// with an error.
+// answerAlways serves a handshake of protocol 2 and gives every other command the same reply.
 func answerAlways(t *testing.T, reply string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -241,7 +265,7 @@ func answerConn(conn net.Conn, reply string) {
 		case "client":
 			_, err = fmt.Fprint(conn, "+OK\r\n")
 		default:
-			_, err = fmt.Fprintf(conn, "-%s\r\n", reply)
+			_, err = fmt.Fprintf(conn, "%s\r\n", reply)
 		}
 		if err != nil {
 			return

@@ -96,7 +96,7 @@ func (s *Store) wait(ctx context.Context, r *read) ([]byte, error) {
 		case batch := <-r.turn:
 			s.send(batch)
 		case <-r.done:
-			if r.err == nil || r.err == store.ErrNotFound || bounded.Err() != nil {
+			if r.err == nil || r.err == store.ErrNotFound {
 				return r.value, r.err
 			}
 			// go-redis has separate connections for pipelines. After an outage they may recover
