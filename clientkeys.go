@@ -3,7 +3,6 @@ package oidcgate
 import (
 	"context"
 	"crypto"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -99,5 +98,6 @@ func (g *Gate) serveClientKeys(w http.ResponseWriter, r *http.Request, up *upstr
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	w.Header().Set("Cache-Control", "public, max-age=300")
-	g.written(json.NewEncoder(w).Encode(keys))
+	_, err = w.Write(keys)
+	g.written(err)
 }

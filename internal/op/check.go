@@ -88,7 +88,7 @@ func (cfg *Config) checkClientKeys(f *check.List) {
 
 // checkAuth checks that the method of client authentication has what it needs.
 func (cfg *Config) checkAuth(f *check.List) {
-	if cfg.Auth.Method == AuthKeyJWT && cfg.Auth.Secret == nil && cfg.ClientKeys == nil {
+	if cfg.Auth.Method == AuthKeyJWT && cfg.Auth.Secret == nil && !cfg.hasSigningKey() {
 		f.Add("ClientKeys", "is not set, and PrivateKeyJWT needs a key that signs; use NewClientKeys")
 	}
 	if cfg.Transport == nil {

@@ -238,12 +238,8 @@ func TestPublicKeys(t *testing.T) {
 	c := newOP().client(withKeys(
 		op.ClientKey{Private: rsaKey(), ID: "rsa"}, op.ClientKey{Private: p256}, op.ClientKey{Private: decrypting, ID: "d", Algorithm: "ECDH-ES+A256KW"},
 	))
-	set, err := c.PublicKeys(t.Context())
+	text, err := c.PublicKeys(t.Context())
 	wantReason(t, err, "")
-	text, err := json.Marshal(set)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var doc struct{ Keys []map[string]string }
 	if err := json.Unmarshal(text, &doc); err != nil {
 		t.Fatal(err)
@@ -475,7 +471,13 @@ func TestFaultsOfClientKeys(t *testing.T) {
 		want string
 	}{
 		{"C132 RSA of 1,024 bits", op.ClientKey{Private: weakKey()}, "2048"},
-		{"C132 P-224", op.ClientKey{Private: p224}, "does not fit"},
+		{"C132 P-224", op.ClientKey{Private: p224}, "too weak"},
+		{"C132 P-224 that decrypts", op.ClientKey{Private: p224, Algorithm: "ECDH-ES"}, "too weak"},
+		{"C090 an EC key that is nil", op.ClientKey{Private: (*ecdsa.PrivateKey)(nil)}, "no private key"},
+		{"C090 an RSA key that is nil", op.ClientKey{Private: (*rsa.PrivateKey)(nil)}, "no private key"},
+		{"C090 an empty EC key", op.ClientKey{Private: &ecdsa.PrivateKey{}}, "no private key"},
+		{"C090 an empty RSA key", op.ClientKey{Private: &rsa.PrivateKey{}}, "no private key"},
+		{"C090 an empty Ed25519 key", op.ClientKey{Private: ed25519.PrivateKey{}}, "no private key"},
 		{"C090 a public key", op.ClientKey{Private: p256.Public()}, "no private key"},
 		{"C090 no key", op.ClientKey{}, "no private key"},
 		{"C090 ES256 with RSA", op.ClientKey{Private: rsaKey(), Algorithm: "ES256"}, "does not fit"},
@@ -492,4 +494,14 @@ func TestFaultsOfClientKeys(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAssertionNeedsAKeyThatSigns(t *testing.T) {
+	t.Run("C088 only a key that decrypts", func(t *testing.T) {
+		key := op.ClientKey{Private: rsaKey(), Algorithm: "RSA-OAEP-256"}
+		cfg := newOP().config(signing(op.ObjectOff, key), func(cfg *op.Config) { cfg.Auth = op.Auth{Method: op.AuthKeyJWT} })
+		if faults := cfg.Faults(); len(faults) != 1 || faults[0].Field != "ClientKeys" {
+			t.Errorf("faults %v, want one of ClientKeys", faults)
+		}
+	})
 }

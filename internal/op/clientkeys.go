@@ -8,10 +8,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -59,7 +61,7 @@ func (k *ClientKey) Complete() error {
 			"variants to sign, or one of %s to decrypt", k.Algorithm, strings.Join(encrypts, ", "))
 	}
 	jwk := jose.JSONWebKey{Key: public, Algorithm: k.Algorithm}
-	if !strongEnough(jwk) {
+	if !strongEnough(jwk) || !hasCommonCurve(public) {
 		return errors.New("is too weak; use RSA with 2048 bits or more, P-256, P-384, P-521 or Ed25519")
 	}
 	if k.Signs() && !fits(jwk, k.Algorithm) || !k.Signs() && !decrypts(k.Private, k.Algorithm) {
@@ -75,13 +77,38 @@ func (k *ClientKey) Complete() error {
 	return nil
 }
 
+// publicOf returns the public half of a key that has all its parts.
 func publicOf(private crypto.PrivateKey) (crypto.PublicKey, error) {
 	key, ok := private.(interface{ Public() crypto.PublicKey })
-	if !ok {
-		return nil, errors.New("is no private key; give an *rsa.PrivateKey, *ecdsa.PrivateKey, " +
-			"ed25519.PrivateKey or another crypto.Signer")
+	seed, isSeed := private.(ed25519.PrivateKey)
+	short := isSeed && len(seed) != ed25519.PrivateKeySize
+	if v := reflect.ValueOf(private); ok && !short && (v.Kind() != reflect.Pointer || !v.IsNil()) {
+		public := key.Public()
+		if (&jose.JSONWebKey{Key: public}).Valid() {
+			return public, nil
+		}
 	}
-	return key.Public(), nil
+	return nil, errors.New("is no private key; give an *rsa.PrivateKey, *ecdsa.PrivateKey, " +
+		"ed25519.PrivateKey or another crypto.Signer")
+}
+
+// hasCommonCurve reports whether a public key, if it has a curve, has one of those that providers
+// know (RFC 7518, 6.2.1.1).
+func hasCommonCurve(public crypto.PublicKey) bool {
+	key, ok := public.(*ecdsa.PublicKey)
+	return !ok || slices.Contains([]string{"P-256", "P-384", "P-521"}, key.Params().Name)
+}
+
+// hasSigningKey reports whether there is a key that signs, or a function that may return one.
+func (cfg *Config) hasSigningKey() bool { return cfg.mayHave((*ClientKey).Signs) }
+
+// mayHave reports whether there is a key of that kind, or a function that may return one.
+func (cfg *Config) mayHave(kind func(*ClientKey) bool) bool {
+	if cfg.ClientKeys == nil || !cfg.FixedKeys {
+		return cfg.ClientKeys != nil
+	}
+	keys, _ := cfg.ClientKeys(context.Background()) // fixed ones never fail
+	return slices.ContainsFunc(keys, func(k ClientKey) bool { return kind(&k) })
 }
 
 // algorithmFor returns the signing algorithm of a key that does not say.
@@ -157,12 +184,13 @@ func (c *Client) signingKey(ctx context.Context) (ClientKey, error) {
 	return keys[i], nil
 }
 
-// PublicKeys returns the public halves of the client's keys, for the provider (RFC 7517, 5).
-func (c *Client) PublicKeys(ctx context.Context) (jose.JSONWebKeySet, error) {
+// PublicKeys returns the public halves of the client's keys for the provider, as a JWK Set (RFC
+// 7517, 5).
+func (c *Client) PublicKeys(ctx context.Context) ([]byte, error) {
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	keys, err := c.clientKeys(ctx)
 	if err != nil {
-		return set, err
+		return nil, err
 	}
 	for _, k := range keys {
 		use := "enc"
@@ -174,7 +202,7 @@ func (c *Client) PublicKeys(ctx context.Context) (jose.JSONWebKeySet, error) {
 			Key: public, KeyID: k.ID, Algorithm: k.Algorithm, Use: use,
 		})
 	}
-	return set, nil
+	return json.Marshal(set)
 }
 
 // sign returns a JWT with this payload and type.

@@ -92,8 +92,8 @@ func IsRequestParameter(name string) bool {
 	return slices.Contains(requestParameters, strings.ToLower(name))
 }
 
-// registeredClaims are the claims of RFC 7519, 4.1, in a signed request. With sub in it, the request
-// could pass as a token that authenticates the client (RFC 9101, 10.8).
+// registeredClaims are the claims of RFC 7519, 4.1, in a signed request. With sub in it, the
+// request could pass as a token that authenticates the client (RFC 9101, 10.8).
 var registeredClaims = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
 
 // isOurs reports whether neither the configuration nor a link may choose a parameter of that name.

@@ -188,14 +188,7 @@ func (cfg *Config) checkObject(f *check.List) {
 		f.Add("Request.Object", "%d is not a mode; use ObjectOff, ObjectSigned or ObjectEncrypted",
 			cfg.Object)
 	}
-	if cfg.Object == ObjectOff || cfg.ClientKeys != nil && !cfg.FixedKeys {
-		return
-	}
-	var keys []ClientKey
-	if cfg.ClientKeys != nil {
-		keys, _ = cfg.ClientKeys(context.Background()) // fixed ones never fail
-	}
-	if !slices.ContainsFunc(keys, func(k ClientKey) bool { return k.Signs() }) {
+	if cfg.Object != ObjectOff && !cfg.hasSigningKey() {
 		f.Add("Request.Object", "needs a key to sign with; give ClientKeys one")
 	}
 }

@@ -210,12 +210,5 @@ func (cfg *Config) checkEncryption(f *check.List) {
 
 // mayDecrypt reports whether there is a key that decrypts, or a function that may return one.
 func (cfg *Config) mayDecrypt() bool {
-	if cfg.ClientKeys == nil {
-		return false
-	}
-	if !cfg.FixedKeys {
-		return true
-	}
-	keys, _ := cfg.ClientKeys(context.Background()) // fixed ones never fail
-	return slices.ContainsFunc(keys, func(k ClientKey) bool { return !k.Signs() })
+	return cfg.mayHave(func(k *ClientKey) bool { return !k.Signs() })
 }

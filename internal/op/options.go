@@ -45,8 +45,8 @@ const (
 	maxLinkValue = 256     // of what stands in a link
 )
 
-// atOnce as MaxAge asks for a login now, whatever the Prompt is. Nobody configures it, because fault
-// refuses ages below a second.
+// atOnce as MaxAge asks for a login now, whatever the Prompt is. Nobody configures it, because
+// fault refuses ages below a second.
 const atOnce = time.Nanosecond
 
 // or returns o with the fields of less where its own are empty.

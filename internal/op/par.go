@@ -43,8 +43,8 @@ func (m *Metadata) checkPushed(mode PushedMode) error {
 }
 
 // push sends the parameters of an authorization request to the provider and returns those that the
-// browser carries instead (RFC 9126, 2, 4). login are the parameters of the login itself; params are
-// the same, or the object that has them inside.
+// browser carries instead (RFC 9126, 2, 4). login are the parameters of the login itself; params
+// are the same, or the object that has them inside.
 //
 // When it fails, there is no login. A plain request instead would help an attacker who can disturb
 // this one: its parameters pass through the browser, where they can be read and changed, and the

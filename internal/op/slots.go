@@ -15,8 +15,8 @@ const bulkhead = 64
 // patience is how long a login waits for one of the others to finish.
 const patience = time.Second
 
-// decryptions is how many tokens that strangers can send are decrypted at once: encrypted responses,
-// the ID Tokens in responses, and logout tokens. Whoever floods a service with them keeps so many
+// decryptions is how many tokens that strangers can send are decrypted at once: encrypted
+// responses, the ID Tokens in responses, and logout tokens. Whoever floods a service with them keeps so many
 // processors busy at most, and does not delay the tokens that come from the provider itself.
 const decryptions = 4
 
