@@ -16,8 +16,9 @@ const bulkhead = 64
 const patience = time.Second
 
 // decryptions is how many tokens that strangers can send are decrypted at once: encrypted
-// responses, the ID Tokens in responses, and logout tokens. Whoever floods a service with them keeps so many
-// processors busy at most, and does not delay the tokens that come from the provider itself.
+// responses, the ID Tokens in responses, and logout tokens. Whoever floods a service with them
+// keeps so many processors busy at most, and does not delay the tokens that come from the provider
+// itself.
 const decryptions = 4
 
 // acquire waits until a login may talk to the provider.
