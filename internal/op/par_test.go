@@ -18,6 +18,7 @@ const requestURI = "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22
 // pushing returns a provider that takes pushed requests, and the forms and headers that it got.
 func pushing(members map[string]any) (*testOP, *[]*http.Request) {
 	o, got := newOP(), new([]*http.Request)
+	var mu sync.Mutex
 	o.set("discovery", answerJSON(changed(metadata(map[string]any{
 		"pushed_authorization_request_endpoint": "https://id.example/par",
 		"authorization_endpoint":                "https://id.example/authorize?p=b2c",
@@ -26,7 +27,9 @@ func pushing(members map[string]any) (*testOP, *[]*http.Request) {
 		if err := r.ParseForm(); err != nil {
 			panic(err)
 		}
+		mu.Lock()
 		*got = append(*got, r)
+		mu.Unlock()
 		answerText(201, "application/json", encode(map[string]any{"request_uri": requestURI, "expires_in": 60}))(w, r)
 	})
 	return o, got
