@@ -133,7 +133,7 @@ func (k *Keeper) describe(ctx context.Context, list []*leaving) {
 		l.err = cmp.Or(sum.Err, identity.Err)
 		l.alive = identity.Found
 		if sum.Found {
-			l.summary, _ = k.openSummary(l.Handle, sum.Value)
+			l.summary = k.openSummary(l.Handle, sum.Value)
 		}
 	}
 }
@@ -292,7 +292,7 @@ func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
 	l := &leaving{Handle: k.Handle(id)}
 	var read *Tokens
 	notRead := sideBySide(
-		func() (err error) { l.summary, err = k.readSummary(ctx, l.Handle); return unlessGone(err) },
+		func() (err error) { l.summary, err = k.readSummary(ctx, l.Handle); return err },
 		func() (err error) { read, err = k.Tokens(ctx, id); return unlessGone(err) },
 		func() error { k.deleteIdentity(ctx, l); return nil },
 	)
@@ -430,7 +430,7 @@ func (k *Keeper) EndOne(ctx context.Context, s *Session, h Handle, reason event.
 // endUnread ends a session of which only the handle is known.
 func (k *Keeper) endUnread(ctx context.Context, h Handle) error {
 	sum, err := k.readSummary(ctx, h)
-	if unlessGone(err) != nil {
+	if err != nil {
 		return err
 	}
 	return k.endHandle(ctx, h, sum)

@@ -118,26 +118,26 @@ func (k *Keeper) addToIndex(ctx context.Context, l *Login) error {
 	return k.storeError(ctx, sideBySide(adds...))
 }
 
-// readSummary returns what is known of a session. The error is ErrGone when the session is over or
-// its summary cannot be opened.
+// readSummary returns what is known of a session: nothing when it is over or its summary cannot be
+// opened.
 func (k *Keeper) readSummary(ctx context.Context, h Handle) (summary, error) {
 	sealed, err := k.store.Get(ctx, summaryKey(h))
 	if errors.Is(err, store.ErrNotFound) {
-		return summary{}, ErrGone
+		return summary{}, nil
 	}
 	if err != nil {
 		return summary{}, k.storeError(ctx, err)
 	}
-	return k.openSummary(h, sealed)
+	return k.openSummary(h, sealed), nil
 }
 
-// openSummary opens a summary. The error is ErrGone.
-func (k *Keeper) openSummary(h Handle, sealed []byte) (summary, error) {
+// openSummary opens a summary. It returns the zero summary when it cannot.
+func (k *Keeper) openSummary(h Handle, sealed []byte) summary {
 	_, plaintext, err := k.ring.Open(summaryBinding(h), 0, sealed)
 	if err != nil {
-		return summary{}, ErrGone
+		return summary{}
 	}
-	return decodeSummary(plaintext), nil
+	return decodeSummary(plaintext)
 }
 
 // alive reports whether a session's identity is still there.

@@ -173,10 +173,7 @@ func textMember(o claims.Object, name string) string {
 // timeMember reads a time in unix milliseconds; the zero time when there is none.
 func timeMember(o claims.Object, name string) time.Time {
 	v, _ := o.Get(name)
-	text, ok := v.Number()
-	if !ok {
-		return time.Time{}
-	}
+	text, _ := v.Number()
 	return parseMillis(text)
 }
 

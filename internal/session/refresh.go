@@ -354,11 +354,10 @@ func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
 // withdrawn ends the session, unless another replica has refreshed meanwhile.
 func (r *refresh) withdrawn(ctx context.Context, f *Failure, lost bool) error {
 	now, err := r.k.Tokens(ctx, r.s.ID)
-	if errors.Is(err, ErrGone) {
-		return ErrGone // a logout came first, and had the token revoked
-	}
 	if err != nil {
-		return err // whether another replica has refreshed is not known
+		// A logout came first, and had the token revoked; or it is not known whether another
+		// replica has refreshed.
+		return err
 	}
 	if !bytes.Equal(now.record.sealed, r.tokens.record.sealed) {
 		r.tokens = now // the lock was lost, and another replica has refreshed

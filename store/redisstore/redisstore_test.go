@@ -200,6 +200,7 @@ func TestClientSettings(t *testing.T) {
 		{"a client that heeds contexts needs no cure", single(redis.Options{ContextTimeoutEnabled: true}), nil},
 		{"a client with default options", single(redis.Options{}), []string{enable}},
 		{"a client without socket deadlines", single(redis.Options{ContextTimeoutEnabled: true, ReadTimeout: -2}), []string{negative}},
+		{"a client without a read deadline", single(redis.Options{ContextTimeoutEnabled: true, ReadTimeout: -2, WriteTimeout: time.Second}), []string{negative}},
 		{"a client without a write deadline", single(redis.Options{ContextTimeoutEnabled: true, WriteTimeout: -2}), []string{negative}},
 		{"a client with no timeout but that of the context needs no cure", single(redis.Options{ContextTimeoutEnabled: true, ReadTimeout: -1}), nil},
 		{"a cluster client with default options", cluster(redis.ClusterOptions{}), []string{enable}},

@@ -198,6 +198,16 @@ func TestSharedTrouble(t *testing.T) {
 		synctest.Wait()
 		q.want(t, "3 alone, batches of []")
 	})
+	eachClient(t, "F17 the first in line has gone alone: the second gets the turn", func(t *testing.T, o redis.Options) {
+		q := newQueue(t, o, giveAll)
+		q.read(t.Context(), "k")
+		time.Sleep(time.Second / 2)
+		second := q.read(t.Context(), "k")
+		time.Sleep(time.Second * 3 / 4)
+		q.answer()
+		wantRead(t, second, `"p:k", no error, after 1.25s`)
+		q.want(t, "3 alone, batches of [1]")
+	})
 	eachClient(t, "F17 the batch hangs: a read in it goes alone", func(t *testing.T, o redis.Options) {
 		q := newQueue(t, o, hangAll)
 		first, second := q.read(t.Context(), "k"), q.read(t.Context(), "k")
@@ -219,6 +229,17 @@ func TestSharedTrouble(t *testing.T) {
 		wantRead(t, stays, `"p:k", no error, after 0s`)
 		q.want(t, "2 alone, batches of [1]")
 	})
+	eachClient(t, "a visitor leaves when the turn comes: the batch is sent all the same", func(t *testing.T, o redis.Options) {
+		for range 50 { // what comes first is chance
+			q := newQueue(t, o, giveAll)
+			ctx, leave := context.WithCancel(t.Context())
+			q.read(ctx, "k")
+			stays := q.read(t.Context(), "k")
+			leave()
+			q.answer()
+			wantRead(t, stays, `"p:k", no error, after 0s`)
+		}
+	})
 	eachClient(t, "a visitor who has left is not read for", func(t *testing.T, o redis.Options) {
 		s := &script{one: give}
 		ctx, leave := context.WithCancel(t.Context())
@@ -238,7 +259,10 @@ func TestSharedDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ends time.Time
 		server := &script{one: func(ctx context.Context, cmd redis.Cmder) error {
-			ends, _ = ctx.Deadline()
+			var ok bool
+			if ends, ok = ctx.Deadline(); !ok {
+				t.Error("a call without deadline")
+			}
 			return give(ctx, cmd)
 		}}
 		s := scripted(t, server, redis.Options{ContextTimeoutEnabled: true})
@@ -270,6 +294,33 @@ func TestSharedDeadlines(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestNewHasDefaults(t *testing.T) {
+	var log strings.Builder
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	for _, timeout := range []time.Duration{0, -1} {
+		synctest.Test(t, func(t *testing.T) {
+			log.Reset()
+			var key any
+			var left time.Duration
+			rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+			defer rdb.Close()
+			rdb.AddHook(&script{one: func(ctx context.Context, cmd redis.Cmder) error {
+				end, _ := ctx.Deadline()
+				key, left = cmd.Args()[1], time.Until(end)
+				return give(ctx, cmd)
+			}})
+			if _, err := redisstore.NewWith(rdb, redisstore.Config{Timeout: timeout}).Get(t.Context(), "k"); err != nil {
+				t.Error(err)
+			}
+			if key != "oidcgate:k" || left != 500*time.Millisecond || !strings.Contains(log.String(), "ContextTimeoutEnabled") {
+				t.Errorf("key %v, deadline after %s, log %q", key, left, &log)
+			}
+		})
+	}
 }
 
 func TestNewRefusesNoClient(t *testing.T) {

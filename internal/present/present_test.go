@@ -1,0 +1,213 @@
+package present_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/oidcgate/oidcgate/internal/present"
+)
+
+func TestOrigins(t *testing.T) {
+	got := present.Origins([]string{"https://API.example:443/v1", "http://[::1", "http://127.0.0.1:80", "/v1"})
+	if want := []string{"https://api.example", "http://127.0.0.1", ""}; !slices.Equal(got, want) {
+		t.Errorf("origins: got %q, want %q", got, want)
+	}
+}
+
+func TestFormatShowsNothing(t *testing.T) {
+	transport := &present.Transport{Context: context.WithValue(t.Context(), body{}, "secret"), Origins: []string{"secret"}}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		if got := fmt.Sprintf(verb, transport); got != "oidcgate.Client" {
+			t.Errorf("%s shows %s", verb, got)
+		}
+	}
+}
+
+// body counts how often it is closed.
+type body struct {
+	io.Reader
+	closed *int
+}
+
+func (b body) Close() error { *b.closed++; return nil }
+
+var errNoToken = errors.New("nobody is signed in")
+
+func TestRoundTrip(t *testing.T) {
+	for _, tt := range []struct {
+		name, address string
+		origins       []string
+		allowHTTP     bool
+		send          error
+		want          string // the error; "" if there is none
+	}{
+		{"an origin that gets the token", "https://api.example/v1", []string{"https://api.example"}, false, nil, ""},
+		{"the second of two origins", "https://b.example/", []string{"https://a.example", "https://b.example"}, false, nil, ""},
+		{"this machine over http", "http://127.0.0.1:8080/", []string{"http://127.0.0.1:8080"}, false, nil, ""},
+		{"http where it is allowed", "http://api.example/", []string{"http://api.example"}, true, nil, ""},
+		{"http", "http://api.example/", []string{"http://api.example"}, false, nil, "to api.example over http; use https"},
+		{"another host", "https://b.example/", []string{"https://a.example"}, false, nil, `to https://b.example; the origins that Client was given are "https://a.example"`},
+		{"another scheme", "http://a.example/", []string{"https://a.example"}, true, nil, "to http://a.example"},
+		{"another port", "https://a.example:8443/", []string{"https://a.example"}, false, nil, "to https://a.example:8443"},
+		{"no origins", "https://a.example/", nil, false, nil, "to https://a.example"},
+		{"no token", "https://a.example/", []string{"https://a.example"}, false, errNoToken, errNoToken.Error()},
+	} {
+		for _, hasBody := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, with a body: %t", tt.name, hasBody), func(t *testing.T) {
+				sent, closed := 0, 0
+				transport := &present.Transport{
+					Context: t.Context(), Origins: tt.origins, AllowHTTP: tt.allowHTTP,
+					Send: func(context.Context, *http.Request) (*http.Response, error) {
+						sent++
+						return &http.Response{}, tt.send
+					},
+				}
+				r, err := http.NewRequest(http.MethodPost, tt.address, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if hasBody {
+					r.Body = body{strings.NewReader("x"), &closed}
+				}
+				_, err = transport.RoundTrip(r)
+				switch {
+				case tt.want == "" && err != nil, tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+					t.Errorf("error %v, want %q", err, tt.want)
+				}
+				if asked := tt.want == "" || tt.send != nil; asked != (sent == 1) {
+					t.Errorf("a token was asked for %d times", sent)
+				}
+				if kept := tt.want == "" || !hasBody; kept != (closed == 0) {
+					t.Errorf("the body was closed %d times", closed)
+				}
+			})
+		}
+	}
+}
+
+// TestRedirects has requests to which the redirects of other addresses led.
+func TestRedirects(t *testing.T) {
+	arrived := 0
+	here := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		arrived++
+		if r.Header.Get("Authorization") != "" {
+			t.Error("a token arrived")
+		}
+	}))
+	defer here.Close()
+	const api, other = "https://api.example/", "https://other.example/"
+	for _, tt := range []struct {
+		name  string
+		via   []string // the first is where it began
+		at    string
+		token bool
+	}{
+		{"from an origin to itself", []string{api}, api, true},
+		{"twice from an origin to itself", []string{api, api}, api, true},
+		{"from an origin to elsewhere", []string{api}, here.URL, false},
+		{"by elsewhere back to an origin", []string{api, other}, here.URL, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			arrived = 0
+			token := false
+			transport := &present.Transport{
+				Context: t.Context(), Origins: present.Origins([]string{api}),
+				Send: func(context.Context, *http.Request) (*http.Response, error) {
+					token = true
+					return &http.Response{}, nil
+				},
+			}
+			if tt.name == "by elsewhere back to an origin" {
+				transport.Origins = append(transport.Origins, here.URL)
+			}
+			var from *http.Response
+			for _, address := range append(tt.via, tt.at) {
+				r, err := http.NewRequest(http.MethodGet, address, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Response = from
+				from = &http.Response{Request: r}
+			}
+			resp, err := transport.RoundTrip(from.Request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.Body != nil {
+				resp.Body.Close()
+			}
+			if token != tt.token || arrived == 1 == tt.token {
+				t.Errorf("sent with the token: %t; requests without: %d", token, arrived)
+			}
+		})
+	}
+	t.Run("an answer that names no request is no redirect of another address", func(t *testing.T) {
+		r, _ := http.NewRequest(http.MethodGet, api, nil)
+		r.Response = &http.Response{}
+		token := false
+		_, err := (&present.Transport{
+			Context: t.Context(), Origins: present.Origins([]string{api}),
+			Send: func(context.Context, *http.Request) (*http.Response, error) {
+				token = true
+				return &http.Response{}, nil
+			},
+		}).RoundTrip(r)
+		if !token || err != nil {
+			t.Errorf("sent with the token: %t, error %v", token, err)
+		}
+	})
+}
+
+// TestContexts: a token is asked for as long as both the visitor's request and this one last.
+func TestContexts(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ends func(visitor, own context.CancelFunc)
+	}{
+		{"the visitor leaves", func(visitor, _ context.CancelFunc) { visitor() }},
+		{"the request is given up", func(_, own context.CancelFunc) { own() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			visitor, leave := context.WithCancel(context.WithValue(t.Context(), body{}, "the visitor's"))
+			defer leave()
+			own, giveUp := context.WithCancel(t.Context())
+			defer giveUp()
+			r, _ := http.NewRequestWithContext(own, http.MethodGet, "https://api.example/", nil)
+			_, err := (&present.Transport{
+				Context: visitor, Origins: []string{"https://api.example"},
+				Send: func(ctx context.Context, _ *http.Request) (*http.Response, error) {
+					if ctx.Err() != nil || ctx.Value(body{}) != "the visitor's" {
+						t.Errorf("the token is asked for with the context %v, error %v", ctx, ctx.Err())
+					}
+					tt.ends(leave, giveUp)
+					<-ctx.Done()
+					return nil, ctx.Err()
+				},
+			}).RoundTrip(r)
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	t.Run("nothing is left of a request that was answered", func(t *testing.T) {
+		r, _ := http.NewRequest(http.MethodGet, "https://api.example/", nil)
+		var asked context.Context
+		_, _ = (&present.Transport{
+			Context: context.Background(), Origins: []string{"https://api.example"},
+			Send: func(ctx context.Context, _ *http.Request) (*http.Response, error) {
+				asked = ctx
+				return &http.Response{}, nil
+			},
+		}).RoundTrip(r)
+		if asked.Err() == nil {
+			t.Error("the context of the token has not ended")
+		}
+	})
+}
