@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -595,6 +596,30 @@ func TestOneProvidersTroubleIsNotAnothers(t *testing.T) {
 			t.Errorf("a token of the provider that is well came after %v", took)
 		}
 		w.wantErr(w.Wait(t.Context()), nil)
+	})
+	inTime(t, "F08 a provider whose userinfo hangs is not asked by more than have a place", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Minute })
+		var asked atomic.Int32
+		w.provider.onUserinfo = func() {
+			asked.Add(1)
+			time.Sleep(time.Minute) // longer than a refresh may take
+		}
+		var slow []*session.Session
+		for range 40 {
+			l := w.loginUnderWay()
+			l.Tokens.RefreshToken = "" // that would be exchanged first
+			w.wantErr(w.Begin(t.Context(), l), nil)
+			slow = append(slow, &l.Session)
+		}
+		time.Sleep(time.Minute)
+		for _, s := range slow {
+			go func() { _, _ = w.Reread(t.Context(), s) }()
+		}
+		synctest.Wait()
+		w.wantErr(w.Wait(t.Context()), nil)
+		if n := asked.Load(); n != 32 {
+			t.Errorf("userinfo was asked for %d sessions", n)
+		}
 	})
 	inTime(t, "F34 a store that panics while the lease is renewed ends no process", func(t *testing.T) {
 		w := newWorld(t, nil)

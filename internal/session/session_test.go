@@ -256,7 +256,8 @@ type provider struct {
 	userinfo claims.Object
 	decide   func() error
 
-	noUserinfo error // in place of userinfo
+	noUserinfo error  // in place of userinfo
+	onUserinfo func() // called before it is answered; nil: nothing
 
 	mu      sync.Mutex
 	spent   []string
@@ -301,6 +302,9 @@ func (p *provider) Verify(
 func (p *provider) Userinfo(
 	context.Context, *session.Identity, *session.ProviderTokens,
 ) (claims.Object, error) {
+	if p.onUserinfo != nil {
+		p.onUserinfo()
+	}
 	return p.userinfo, p.noUserinfo
 }
 
