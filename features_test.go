@@ -60,7 +60,7 @@ var features = []struct {
 	{"Tokens", []feature{
 		{"ID Tokens", "Verification.SigningAlgs Verification.TrustedAudiences", "OpenID Connect Core 3.1.3.7", "C058 C059 C060 C061 C062 C063 C064 C065 C066 C068"},
 		{"ID Tokens signed with the client secret", "Verification.SigningAlgs", "OpenID Connect Core 3.1.3.7", "C014"},
-		{"encrypted ID Tokens, userinfo and answers", "Verification.EncryptedIDTokens Verification.EncryptedUserinfo Verification.EncryptedResponses", "RFC 7516, OpenID Connect Core 10.2", "C071"},
+		{"encrypted ID Tokens, userinfo and answers", "Verification.EncryptedIDTokens Verification.EncryptedUserinfo Verification.EncryptedResponses Verification.CompressedTokens", "RFC 7516, OpenID Connect Core 10.2", "C071"},
 		{"key rotation", "Verification.KeysMaxAge", "OpenID Connect Core 10.1.1", "C008 C009 C010 C011 C012 C013"},
 		{"userinfo, plain and signed", "Provider.Userinfo Verification.SignedUserinfo", "OpenID Connect Core 5.3", "C074 C075 C076 C077 C078 C079"},
 		{"aggregated and distributed claims, as they come", "Identity.ClaimJSON", "OpenID Connect Core 5.6.2", "C072"},

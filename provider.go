@@ -127,6 +127,10 @@ type Verification struct {
 	// EncryptedResponses of signed responses (JARM, section 3: authorization_encrypted_response_alg).
 	EncryptedUserinfo, EncryptedResponses bool
 
+	// CompressedTokens accepts what is compressed before it is encrypted ("zip": "DEF" of RFC 7516,
+	// section 4.1.3), as Apereo CAS does. If false, it is refused (RFC 8725, section 3.6).
+	CompressedTokens bool
+
 	// LogoutTypeJWT accepts logout tokens whose header has the "typ" JWT. If false, "typ" must be
 	// logout+jwt or missing (OpenID Connect Back-Channel Logout, section 2.4).
 	LogoutTypeJWT bool
@@ -236,8 +240,8 @@ func (p *Provider) opConfig() op.Config {
 		LogoutTypeJWT:    v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
 		IDTokenEncrypted: v.EncryptedIDTokens, UserinfoEncrypted: v.EncryptedUserinfo,
-		ResponseEncrypted: v.EncryptedResponses,
-		DiscoveryRefresh:  e.MaxAge, JWKSRefresh: v.KeysMaxAge,
+		ResponseEncrypted: v.EncryptedResponses, Compressed: v.CompressedTokens,
+		DiscoveryRefresh: e.MaxAge, JWKSRefresh: v.KeysMaxAge,
 	}
 	cfg.Complete()
 	return cfg

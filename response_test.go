@@ -366,6 +366,14 @@ func TestTokensThroughTheBrowser(t *testing.T) {
 			t.Errorf("%d\n%s", a.StatusCode, w.logged())
 		}
 	})
+	t.Run("C037 an access token beside an ID Token alone is not read", func(t *testing.T) {
+		w := newWorld(t, answering("id_token", "form_post"))
+		w.op.NextResponse(set("access_token", "x"))
+		if a := w.arrive(w.response("/app")); a.location() != shopURL+"/app" {
+			t.Errorf("%d\n%s", a.StatusCode, w.logged())
+		}
+		w.tokenCalls(0)
+	})
 	for _, row := range []struct {
 		name, responseType string
 		change             func(url.Values)

@@ -113,6 +113,7 @@ func (o *options) all() []*option {
 		{env: "OIDC_TRUSTED_AUDIENCES", usage: "other audiences that an ID Token may have beside the client, separated by spaces or commas", set: list(&p.Verification.TrustedAudiences)},
 		{env: "OIDC_ERRORS_WITHOUT_ISS", usage: "true: accept error responses without iss from a provider that announces iss", set: boolean(&p.Verification.ErrorsWithoutIss)},
 		{env: "OIDC_LOGOUT_TYPE_JWT", usage: "true: accept logout tokens of the typ JWT", set: boolean(&p.Verification.LogoutTypeJWT)},
+		{env: "OIDC_COMPRESSED_TOKENS", usage: "true: accept encrypted tokens that are compressed", set: boolean(&p.Verification.CompressedTokens)},
 		{env: "OIDC_LOGOUT_WITHOUT_EXP", usage: "true: accept logout tokens without exp", set: boolean(&p.Verification.LogoutWithoutExp)},
 		{env: "OIDC_AUTHORIZATION_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.Endpoints.Authorization)},
 		{env: "OIDC_PAR_ENDPOINT", usage: "used instead of the endpoint for pushed requests in the provider's metadata", set: text(&p.Endpoints.PushedAuthorization)},

@@ -557,7 +557,7 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonSubject),
-			Means: "The sub is not valid, or a refresh names another user.",
+			Means: "The sub is not valid, is the client itself, or a refresh names another user.",
 			Do:    "Ask the provider's operator.",
 		},
 		{

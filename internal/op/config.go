@@ -70,6 +70,8 @@ type Config struct {
 	// logout tokens too.
 	IDTokenEncrypted, UserinfoEncrypted, ResponseEncrypted bool
 
+	Compressed bool // accepts encrypted tokens that are compressed
+
 	Leeway           time.Duration // how far the two clocks may differ, either way
 	DiscoveryRefresh time.Duration // how old metadata may become
 	JWKSRefresh      time.Duration // how old keys may become: a withdrawn key is trusted so long

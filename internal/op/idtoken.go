@@ -58,7 +58,7 @@ func (c *Client) loginRules(want Expectation) func(claims.Object) error {
 		if !nonceMatches(id, want.Nonce) {
 			return wrongNonce()
 		}
-		if err := checkSubject(id); err != nil {
+		if err := c.checkSubject(id); err != nil {
 			return err
 		}
 		if acr := text(id, "acr"); len(want.ACRValues) > 0 && !slices.Contains(want.ACRValues, acr) {
@@ -112,9 +112,17 @@ func wrongNonce() *Error {
 	return e
 }
 
-func checkSubject(id claims.Object) error {
-	if !validSubject(text(id, "sub")) {
+// checkSubject checks that the token is about a user. One about the client itself would make one
+// user of all: Apereo CAS issues such tokens after pushed requests.
+func (c *Client) checkSubject(id claims.Object) error {
+	switch sub := text(id, "sub"); {
+	case !validSubject(sub):
 		return invalid(event.ReasonSubject, "sub is not a string of 1 to 255 ASCII characters")
+	case sub == c.cfg.ClientID:
+		e := invalid(event.ReasonSubject, "sub is the client's id, so the token is about no user")
+		e.Hint = "the provider mistakes the client for the user; if its requests are pushed, as Apereo " +
+			"CAS announces, set Request.Pushed to PushedOff"
+		return e
 	}
 	return nil
 }

@@ -74,6 +74,7 @@ func TestVerifyIDTokenClaims(t *testing.T) {
 		{"C065 nonce a list", map[string]any{"nonce": []string{nonce}}, "nonce"},
 		{"C066 sub missing", map[string]any{"sub": nil}, "sub"},
 		{"C066 sub empty", map[string]any{"sub": ""}, "sub"},
+		{"C066 sub is the client", map[string]any{"sub": "shop"}, "sub"},
 		{"C066 sub a number", map[string]any{"sub": 248289761001}, "sub"},
 		{"C066 sub of 256 characters", map[string]any{"sub": strings.Repeat("x", 256)}, "sub"},
 		{"C066 sub not ASCII", map[string]any{"sub": "jané"}, "sub"},

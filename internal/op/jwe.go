@@ -53,7 +53,7 @@ func (c *Client) decrypt(ctx context.Context, kind *tokenKind, raw string) (stri
 	if c.cfg.ClientKeys == nil {
 		return "", cannotDecrypt()
 	}
-	t, err := parseEncrypted(raw)
+	t, err := parseEncrypted(raw, c.cfg.Compressed)
 	if err != nil {
 		return "", err
 	}
@@ -86,11 +86,14 @@ type encryptedToken struct {
 }
 
 // parseEncrypted reads a token in JWE compact serialization (RFC 7516, 7.1).
-func parseEncrypted(raw string) (*encryptedToken, error) {
+func parseEncrypted(raw string, compressed bool) (*encryptedToken, error) {
 	parts := strings.Split(raw, ".")
 	header, err := decodeHeader(parts)
 	if err != nil {
 		return nil, err
+	}
+	if compressed && text(header, "zip") == "DEF" {
+		header = header.Filter(func(name string) bool { return name != "zip" })
 	}
 	t, err := readEncryption(header)
 	if err != nil {
@@ -115,7 +118,8 @@ func parseEncrypted(raw string) (*encryptedToken, error) {
 
 // readEncryption reads how a token is encrypted. Not accepted are RSA with PKCS #1 v1.5, which is
 // an oracle (RFC 8725, 3.2); shared secrets and passwords (dir, A128KW, PBES2), which the client
-// has none of; and compression (zip), by which a short token grows without bounds (RFC 8725, 2.4).
+// has none of; and compression (zip), by which a short token grows (RFC 8725, 2.4), unless the
+// configuration allows it: then go-jose inflates to at most ten times the token's length, or 250 KB.
 func readEncryption(header claims.Object) (*encryptedToken, error) {
 	if err := checkExtensions(header); err != nil {
 		return nil, err

@@ -388,6 +388,42 @@ func TestDecryptionsOfStrangers(t *testing.T) {
 	})
 }
 
+func TestCompressedTokens(t *testing.T) {
+	deflated := func(plain string) string {
+		recipient := jose.Recipient{Algorithm: jose.ECDH_ES, Key: ecKey().Public()}
+		e, err := jose.NewEncrypter(jose.A128GCM, recipient, &jose.EncrypterOptions{Compression: jose.DEFLATE})
+		if err != nil {
+			t.Fatal(err)
+		}
+		jwe, err := e.Encrypt([]byte(plain))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := jwe.CompactSerialize()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	allowed := func(cfg *op.Config) { cfg.Compressed = true }
+	keys := decrypting(op.ClientKey{Private: ecKey(), Algorithm: "ECDH-ES"})
+	for _, row := range []struct {
+		name, raw string
+		changes   []func(*op.Config)
+		reason    string
+	}{
+		{"where it is agreed on", deflated(goodToken()), []func(*op.Config){keys, allowed}, ""},
+		{"where it is not", deflated(goodToken()), []func(*op.Config){keys}, "id_token_malformed"},
+		{"a hundred million zeros", deflated(strings.Repeat("0", 100<<20)), []func(*op.Config){keys, allowed}, "decryption"},
+	} {
+		t.Run("C071 compressed: "+row.name, func(t *testing.T) {
+			c := newOP().client(row.changes...)
+			_, err := c.VerifyIDToken(t.Context(), row.raw, "", op.Expectation{Nonce: nonce})
+			wantReason(t, err, row.reason)
+		})
+	}
+}
+
 func TestEncryptionFaults(t *testing.T) {
 	all := func(cfg *op.Config) {
 		cfg.IDTokenEncrypted, cfg.UserinfoEncrypted, cfg.ResponseEncrypted = true, true, true

@@ -98,9 +98,9 @@ func readPushed(a answer) (string, error) {
 		return "", refused("expires_in is not a number of seconds above zero")
 	}
 	requestURI := text(doc, "request_uri")
-	u, err := url.Parse(requestURI)
-	if err != nil || u.Scheme == "" || len(requestURI) > maxRequestURI || !isHeaderSafe(requestURI) {
-		return "", refused("request_uri is not a URI of up to 512 visible characters")
+	// It need not be a URI: nobody but the provider reads it, and Apereo CAS sends the id of a ticket.
+	if len(requestURI) > maxRequestURI || !isHeaderSafe(requestURI) {
+		return "", refused("request_uri does not have 1 to 512 visible characters")
 	}
 	return requestURI, nil
 }

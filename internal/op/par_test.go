@@ -104,7 +104,6 @@ func TestPushedAnswerIsRefused(t *testing.T) {
 		{"C097 no request_uri", answer(201, map[string]any{"request_uri": nil}), invalid, 502, ""},
 		{"C097 an empty request_uri", uri(""), invalid, 502, ""},
 		{"C097 a request_uri that is no string", answer(201, map[string]any{"request_uri": 7}), invalid, 502, ""},
-		{"C097 a request_uri that is no URI", uri("abc"), invalid, 502, ""},
 		{"C097 a request_uri with a line break", uri(requestURI + "\r\nSet-Cookie: a=b"), invalid, 502, ""},
 		{"C097 a request_uri with a space", uri(requestURI + " x"), invalid, 502, ""},
 		{"C097 a request_uri beyond ASCII", uri(requestURI + "ä"), invalid, 502, ""},

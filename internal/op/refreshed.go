@@ -37,10 +37,7 @@ func (o Original) check(id claims.Object) error {
 	if _, ok := id.Get("nonce"); ok && !nonceMatches(id, o.Nonce) {
 		return wrongNonce()
 	}
-	if err := checkSubject(id); err != nil {
-		return err
-	}
-	if text(id, "sub") != o.Subject {
+	if sub := text(id, "sub"); !validSubject(sub) || sub != o.Subject {
 		return invalid(event.ReasonSubject, "a refresh names another user")
 	}
 	if at, ok := date(id, "iat"); !ok || at.Before(o.IssuedAt) {

@@ -170,7 +170,7 @@ func (c *Client) checkShape(r *Response) error {
 	switch {
 	case r.hasObject:
 		return badResponse(event.ReasonResponseInvalid, "a response object, which was not asked for")
-	case r.hasToken:
+	case r.hasToken && code: // beside an ID Token alone Apereo CAS always sends one; nothing reads it
 		return badResponse(event.ReasonResponseInvalid, "an access token, which was not asked for")
 	case r.hasError && (r.code != "" || r.idToken != ""):
 		return badResponse(event.ReasonResponseInvalid, "an error beside a code or an ID Token")

@@ -85,9 +85,12 @@ func (p *Page) FormTo(path string) *Form {
 	return p.find(func(f *Form) bool { return f.Action.Path == path })
 }
 
+// submits are how the pages of several providers, and ours, post a form by script.
+var submits = []string{"forms[0].submit()", "submit.call(form)", `onload="document.acsForm.submit();"`}
+
 // posted returns the form that a script of the page posts at once, or nil.
 func (p *Page) posted() *Form {
-	if !strings.Contains(p.Body, "forms[0].submit()") && !strings.Contains(p.Body, "submit.call(form)") {
+	if !slices.ContainsFunc(submits, func(s string) bool { return strings.Contains(p.Body, s) }) {
 		return nil
 	}
 	f := p.find(func(*Form) bool { return true })
