@@ -86,7 +86,7 @@ func (p *Page) FormTo(path string) *Form {
 }
 
 // submits are how the pages of several providers, and ours, post a form by script.
-var submits = []string{"forms[0].submit()", "submit.call(form)", `onload="document.acsForm.submit();"`}
+var submits = []string{"forms[0].submit()", "submit.call(form)", `onload="document.acsForm.submit();"`, "/common/js/redirect.min.js"}
 
 // posted returns the form that a script of the page posts at once, or nil.
 func (p *Page) posted() *Form {

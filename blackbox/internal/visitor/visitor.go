@@ -195,7 +195,7 @@ func (v *Visitor) LogIn(t testing.TB, p *Page, login, password string) *Page {
 			t.Fatalf("the provider did not take the password of %s:\n%s", login, p.Body)
 		}
 		sent = true
-		for _, name := range []string{"login", "username"} {
+		for _, name := range []string{"login", "username", "user"} {
 			if f.Fields.Has(name) {
 				f.Fields.Set(name, login)
 			}
