@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/present"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
@@ -26,7 +27,7 @@ func (g *Gate) Client(ctx context.Context, origins ...string) *http.Client {
 func (g *Gate) ExchangeClient(
 	ctx context.Context, x TokenExchange, origins ...string,
 ) *http.Client {
-	token := func(ctx context.Context) (*session.ProviderTokens, *upstream, error) {
+	token := func(ctx context.Context) (*session.ProviderTokens, *front.Provider, error) {
 		return g.exchange(ctx, x)
 	}
 	return g.client(ctx, origins, token)
@@ -34,14 +35,14 @@ func (g *Gate) ExchangeClient(
 
 func (g *Gate) client(
 	ctx context.Context, origins []string,
-	token func(context.Context) (*session.ProviderTokens, *upstream, error),
+	token func(context.Context) (*session.ProviderTokens, *front.Provider, error),
 ) *http.Client {
 	send := func(ctx context.Context, r *http.Request) (*http.Response, error) {
 		t, up, err := token(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return up.client.RoundTrip(r, t.AccessToken, t.DPoPKey)
+		return up.Client.RoundTrip(r, t.AccessToken, t.DPoPKey)
 	}
 	return &http.Client{
 		Transport: &present.Transport{

@@ -5,10 +5,8 @@ import (
 	"crypto"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/op"
-	"github.com/oidcgate/oidcgate/internal/page"
 )
 
 // ClientKey is a private key of the client. No printed form of it shows the key.
@@ -81,23 +79,4 @@ func (k ClientKeys) compiled() func(context.Context) ([]op.ClientKey, error) {
 		}
 		return out, err
 	}
-}
-
-// serveClientKeys serves the public halves of a client's keys (RFC 7517, section 5).
-func (g *Gate) serveClientKeys(w http.ResponseWriter, r *http.Request, up *upstream) {
-	page.Headers(w)
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		g.methodNotAllowed(w, r, "GET, HEAD")
-		return
-	}
-	keys, err := up.client.PublicKeys(r.Context())
-	if err != nil {
-		g.config.Logger.Warn("oidcgate: serving the client's keys", "err", err)
-		http.Error(w, "the keys are not available", http.StatusServiceUnavailable)
-		return
-	}
-	w.Header().Set("Content-Type", "application/jwk-set+json")
-	w.Header().Set("Cache-Control", "public, max-age=300")
-	_, err = w.Write(keys)
-	g.written(err)
 }

@@ -1,8 +1,8 @@
 package oidcgate
 
 import (
-	"strconv"
-
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -41,16 +41,10 @@ type LoginError struct {
 	Reference string // stands on the page, in the log and in the event
 	Hint      string // what an operator can do about it; may be empty
 	Err       error  // the cause; may be nil
-
-	text  string // shown on the page instead of the sentence for Reason
-	retry string // path that the page's link leads to after a new login; empty: the default path
 }
 
 func (e *LoginError) Error() string {
-	if e.Err == nil {
-		return "oidcgate: login refused: " + string(e.Reason)
-	}
-	return "oidcgate: login refused: " + string(e.Reason) + ": " + e.Err.Error()
+	return (&front.Failure{Reason: event.Reason(e.Reason), Err: e.Err}).Error()
 }
 
 // Unwrap returns the cause.
@@ -66,10 +60,18 @@ type ProviderError struct {
 	Description string
 }
 
-func (e *ProviderError) Error() string {
-	text := "the provider answered with the error " + e.Code
-	if e.Description != "" {
-		text += ": " + strconv.Quote(e.Description)
+func (e *ProviderError) Error() string { return (*front.ProviderError)(e).Error() }
+
+// publicError returns the cause of an event as applications see it.
+func publicError(err error) error {
+	switch e := err.(type) {
+	case *front.Failure:
+		return &LoginError{
+			Status: e.Status, Reason: Reason(e.Reason), Reference: e.Reference, Hint: e.Hint,
+			Err: publicError(e.Err),
+		}
+	case *front.ProviderError:
+		return (*ProviderError)(e)
 	}
-	return text
+	return err
 }

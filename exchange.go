@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
@@ -38,21 +39,21 @@ func (g *Gate) ExchangeToken(ctx context.Context, x TokenExchange) (*oauth2.Toke
 
 func (g *Gate) exchange(
 	ctx context.Context, x TokenExchange,
-) (*session.ProviderTokens, *upstream, error) {
+) (*session.ProviderTokens, *front.Provider, error) {
 	v, err := g.signedIn(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	up := g.upstreamOf(v)
+	up := g.front.ProviderOf(&v.found)
 	if up == nil {
 		return nil, nil, ErrNoSession
 	}
 	request := strings.Join(append([]string{x.Audience, x.Resource}, x.Scopes...), "\x00")
 	exchange := func(ctx context.Context, t *session.ProviderTokens) (*session.ProviderTokens, error) {
-		answer, err := up.client.ExchangeToken(ctx, (*op.Tokens)(t), op.TokenExchange(x))
+		answer, err := up.Client.ExchangeToken(ctx, (*op.Tokens)(t), op.TokenExchange(x))
 		return (*session.ProviderTokens)(answer), err
 	}
-	t, err := g.keeper.Exchanged(withoutVisit(ctx), v.session, request, exchange)
+	t, err := g.keeper.Exchanged(withoutVisit(ctx), v.found.Session, request, exchange)
 	if err != nil {
 		return nil, nil, notExchanged(ctx, err)
 	}

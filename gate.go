@@ -4,15 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/alexedwards/scs/v2"
 
-	"github.com/oidcgate/oidcgate/internal/attempt"
-	"github.com/oidcgate/oidcgate/internal/browser"
-	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/session"
-	"github.com/oidcgate/oidcgate/internal/viascs"
 )
 
 // Gate puts OpenID Connect login in front of a handler. [New] makes it, [Gate.Wrap] puts it around
@@ -20,40 +17,12 @@ import (
 // concurrently. A gate keeps no visitor's state in memory: any number of replicas with the same
 // configuration, store and keys work as one gate.
 type Gate struct {
-	config      config
-	providers   []*upstream
-	cookies     browser.Cookies
-	attempts    *attempt.Keeper
-	keeper      *session.Keeper
-	sessions    *viascs.Sessions
-	values      *scs.SessionManager // nil unless Config.EnableValues
-	events      *events
-	crossOrigin *http.CrossOriginProtection
-	routes      map[string]http.HandlerFunc
-}
-
-// upstream is one provider of a gate.
-type upstream struct {
-	name   string
-	label  string // shown to people: the name, or the issuer's host
-	issuer string
-	origin string // of the issuer
-	client *op.Client
-
-	clientID string
-	hasKeys  bool // the client has keys of its own
-
-	thirdParty bool // others may begin its logins
-}
-
-// provider returns the provider of that name, or nil.
-func (g *Gate) provider(name string) *upstream {
-	for _, up := range g.providers {
-		if up.name == name {
-			return up
-		}
-	}
-	return nil
+	config    config
+	providers front.Providers
+	front     *front.Front
+	keeper    *session.Keeper
+	values    *scs.SessionManager // nil unless Config.EnableValues
+	events    *event.Sink
 }
 
 // LoginURL returns the address that logs a visitor in and then leads to returnTo, a path of this
@@ -65,11 +34,6 @@ func (g *Gate) LoginURL(returnTo string) string { return g.config.at.OwnURL("/lo
 func (g *Gate) RegisterURL(returnTo string) string {
 	return g.config.at.OwnURL("/login", cmp.Or(returnTo, g.config.at.DefaultPath)) + "&prompt=create"
 }
-
-// LogoutURL returns the address to POST to for logging out; a GET of it asks for confirmation
-// first. After the logout the browser goes to returnTo or, if that is empty, to a page "signed
-// out".
-func (g *Gate) LogoutURL(returnTo string) string { return g.config.at.OwnURL("/logout", returnTo) }
 
 // Format prints the gate without its configuration, which contains secrets.
 func (g *Gate) Format(s fmt.State, _ rune) {

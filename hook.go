@@ -1,11 +1,7 @@
 package oidcgate
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net/http"
-	"runtime/debug"
 	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -93,34 +89,3 @@ func Deny(text string) error { return &denial{text} }
 type denial struct{ text string }
 
 func (d *denial) Error() string { return "denied by OnLogin: " + d.text }
-
-// askApplication runs OnLogin and returns why it refuses the login, or nil. A panic of OnLogin
-// fails this login and does not end the process.
-func (g *Gate) askApplication(ctx context.Context, login *Login) (refused *LoginError) {
-	if g.config.OnLogin == nil {
-		return nil
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			refused = g.panicked("OnLogin", v)
-		}
-	}()
-	err := g.config.OnLogin(ctx, login)
-	var denied *denial
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &denied):
-		refused = failure(http.StatusForbidden, ReasonPolicyDenied, err)
-		refused.text = denied.text
-		return refused
-	}
-	return failure(http.StatusInternalServerError, ReasonHookError, err)
-}
-
-// panicked is the failure of a login for which a function of the application panicked.
-func (g *Gate) panicked(function string, v any) *LoginError {
-	text := function + " panicked"
-	g.config.Logger.Error("oidcgate: "+text, "panic", v, "stack", string(debug.Stack()))
-	return failure(http.StatusInternalServerError, ReasonHookError, errors.New(text))
-}

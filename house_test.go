@@ -31,8 +31,8 @@ var limits = []struct {
 	{"lines of internal, store and oidcgatetest are short", 0, longBelow},
 	{"few files of the root use each other", 6, mutualPairs},
 	{"doc.go explains files that use each other", 0, unexplainedPairs},
-	{"doc.go lists each file of the root once", 0, wronglyListed},
-	{"doc.go lists files as a request passes them", 0, outOfOrder},
+	{"the architecture lists each file of the root and of internal/front once", 0, wronglyListed},
+	{"the architecture lists files as a request passes them", 0, outOfOrder},
 }
 
 // dependencies are the modules that the packages of this one may import. Another one needs a
@@ -45,10 +45,14 @@ var dependencies = []string{
 	"golang.org/x/oauth2",
 }
 
-// docStages are the files that a login passes, in the order in which doc.go lists them:
+// architecture is the page that lists the files.
+const architecture = "docs/architecture.md"
+
+// stages are the files that a login passes, in the order in which the page lists them:
 // configuration, every request, who may enter, to the provider, back, out, and what is told.
-var docStages = []string{
-	"config.go", "middleware.go", "require.go", "login.go", "callback.go", "logout.go", "event.go",
+var stages = []string{
+	"config.go", "middleware.go", "internal/front/visit.go", "require.go", "internal/front/login.go",
+	"internal/front/callback.go", "internal/front/logout.go", "event.go",
 }
 
 // house reads the code once for all tests.
@@ -139,16 +143,21 @@ func unexplainedPairs(m *measure.Module) []string {
 	return missing
 }
 
-// wronglyListed returns the files of the root that doc.go does not list exactly once, and listed
-// files that do not exist. A file of another package may be listed with its path.
+// wronglyListed returns the files of the root and of internal/front that the page does not list
+// exactly once, and listed files that do not exist. A file below the root is listed with its path.
 func wronglyListed(m *measure.Module) []string {
+	list, err := fileList()
+	if err != nil {
+		return []string{err.Error()}
+	}
 	times := map[string]int{}
-	for _, name := range docList(m) {
+	for _, name := range list {
 		times[name]++
 	}
 	var wrong []string
-	for _, f := range m.Root() {
-		if n := times[f.Name]; n != 1 && f.Name != "doc.go" {
+	for _, f := range slices.Concat(m.Root(), m.Below("internal")) {
+		inRoot, inFront := !strings.Contains(f.Name, "/"), strings.HasPrefix(f.Name, "internal/front/")
+		if n := times[f.Name]; (inRoot || inFront) && n != 1 && f.Name != "doc.go" {
 			wrong = append(wrong, fmt.Sprintf("%s is listed %d times", f.Name, n))
 		}
 	}
@@ -166,12 +175,15 @@ func exists(m *measure.Module, name string) bool {
 	})
 }
 
-// outOfOrder returns the stages that doc.go does not list, or lists before an earlier one.
-func outOfOrder(m *measure.Module) []string {
-	list := docList(m)
+// outOfOrder returns the stages that the page does not list, or lists before an earlier one.
+func outOfOrder(*measure.Module) []string {
+	list, err := fileList()
+	if err != nil {
+		return []string{err.Error()}
+	}
 	var wrong []string
 	last := -1
-	for _, name := range docStages {
+	for _, name := range stages {
 		at := slices.Index(list, name)
 		if at <= last {
 			wrong = append(wrong, name+" is missing or stands too early")
@@ -181,25 +193,25 @@ func outOfOrder(m *measure.Module) []string {
 	return wrong
 }
 
-// docList returns the files that doc.go names below "Where things are", in the lines that are
-// indented by a tab.
-func docList(m *measure.Module) []string {
+// fileList returns the files that the page names below "The files", in the lines that are indented.
+func fileList() ([]string, error) {
+	page, err := os.ReadFile(architecture)
 	var names []string
 	within := false
-	for _, line := range docLines(m) {
-		if heading, ok := strings.CutPrefix(line, "// # "); ok {
-			within = heading == "Where things are"
+	for line := range strings.Lines(string(page)) {
+		if heading, ok := strings.CutPrefix(line, "## "); ok {
+			within = strings.TrimSpace(heading) == "The files"
 		}
-		if !within || !strings.HasPrefix(line, "//\t") {
+		if !within || !strings.HasPrefix(line, "    ") {
 			continue
 		}
-		for _, word := range strings.FieldsFunc(line[2:], separates) {
+		for _, word := range strings.FieldsFunc(line, separates) {
 			if word = strings.TrimRight(word, "."); strings.HasSuffix(word, ".go") {
 				names = append(names, word)
 			}
 		}
 	}
-	return names
+	return names, err
 }
 
 func separates(r rune) bool {

@@ -67,10 +67,6 @@ func (id *Identity) Issuer() string { return id.protocol("iss") }
 // Subject returns the user's identifier at the issuer, "sub".
 func (id *Identity) Subject() string { return id.protocol("sub") }
 
-func (id *Identity) user() session.User {
-	return session.User{Issuer: id.Issuer(), Subject: id.Subject()}
-}
-
 // ProviderSessionID returns the provider's identifier of its own session, "sid", or "" when it sent
 // none. It is not the gate's session id, which is secret.
 func (id *Identity) ProviderSessionID() string { return id.protocol("sid") }

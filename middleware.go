@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 
+	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/page"
+	"github.com/oidcgate/oidcgate/internal/returnto"
 	"github.com/oidcgate/oidcgate/internal/seal"
 	"github.com/oidcgate/oidcgate/internal/viascs"
 	"github.com/oidcgate/oidcgate/internal/weburl"
@@ -26,28 +30,25 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	}
 	warn(&config, c)
 	g := &Gate{config: config}
-	g.events = newEvents(config.Logger, config.OnEvent)
+	g.events = event.NewSink(config.Logger, receiver(config.OnEvent))
 	ring, err := seal.NewRing(*config.Keys.ring, config.at.Name())
 	if err != nil {
 		return nil, &ConfigError{"Keys", "has the same key twice; give each key once"}
 	}
-	g.crossOrigin = http.NewCrossOriginProtection()
-	if err := g.crossOrigin.AddTrustedOrigin(config.at.Origin); err != nil {
+	origins := http.NewCrossOriginProtection()
+	if err := origins.AddTrustedOrigin(config.at.Origin); err != nil {
 		return nil, &ConfigError{"BaseURL", err.Error()}
 	}
-	for _, p := range providers {
-		g.providers = append(g.providers, newUpstream(g, p))
-	}
-	g.cookies = browser.Cookies{Secure: config.at.Secure}
-	g.attempts = newAttempts(g, ring)
 	g.keeper = newKeeper(g, ring)
-	g.sessions = viascs.New(g.keeper, viascs.Config{
-		Lifetime: config.SessionLifetime, Cookie: config.cookie(), Mark: config.mark(),
-	})
+	g.front = newFront(g, ring, origins)
 	if config.EnableValues {
 		g.values = newValues(g)
 	}
-	g.routes = g.ownRoutes()
+	var all []*front.Provider
+	for _, p := range providers {
+		all = append(all, newProvider(g, p))
+	}
+	g.providers.Replace(all)
 	return g, nil
 }
 
@@ -64,51 +65,53 @@ func warn(compiled *config, given Config) {
 	}
 }
 
-func newUpstream(g *Gate, p Provider) *upstream {
-	up := &upstream{
-		name: p.Name, issuer: p.Issuer, clientID: p.ClientID,
-		hasKeys: p.ClientKeys.compiled() != nil, thirdParty: p.Request.ThirdParty,
+// newProvider returns what the gate knows of a provider while it runs. p was compiled.
+func newProvider(g *Gate, p Provider) *front.Provider {
+	up := &front.Provider{
+		Name: p.Name, Issuer: p.Issuer, ClientID: p.ClientID,
+		HasKeys: p.ClientKeys.compiled() != nil, ThirdParty: p.Request.ThirdParty,
 	}
 	if u, err := url.Parse(p.Issuer); err == nil { // checked by compile
-		up.origin = weburl.Origin(u)
-		up.label = cmp.Or(p.Name, u.Host)
+		up.Origin = weburl.Origin(u)
+		up.Label = cmp.Or(p.Name, u.Host)
 	}
-	up.client = p.client(&g.config, func(n op.Notice) {
-		g.events.emit(Event{
-			Type: EventType(n.Event), Reason: Reason(n.Reason), Provider: p.Name, Issuer: p.Issuer,
-			Detail: errorText(n.Err), Hint: n.Hint,
+	up.Client = p.client(&g.config, func(n op.Notice) {
+		g.events.Emit(event.Record{
+			Type: n.Event, Reason: n.Reason, Provider: p.Name, Issuer: p.Issuer,
+			Detail: event.Text(n.Err), Hint: n.Hint,
 		})
 	})
-	if m, known := up.client.Known(); known && m.EndSession == "" {
+	if m, known := up.Client.Known(); known && m.EndSession == "" {
 		g.config.Logger.Info("oidcgate: Endpoints.EndSession is not set, and nothing is discovered: "+
 			"a logout ends the session here, and not at the provider", "issuer", p.Issuer)
 	}
 	return up
 }
 
-// ownRoutes returns the gate's own paths, which must match exactly. Others are the application's.
-func (g *Gate) ownRoutes() map[string]http.HandlerFunc {
-	routes := map[string]http.HandlerFunc{
-		g.config.at.Prefix + "/login":       g.login,
-		g.config.at.Prefix + "/logout":      g.logout,
-		g.config.at.Prefix + "/logout/done": g.logoutDone,
+// newFront returns what serves the gate's own routes.
+func newFront(g *Gate, ring *seal.Ring, origins *http.CrossOriginProtection) *front.Front {
+	c := &g.config
+	cookies := browser.Cookies{Secure: c.at.Secure}
+	f := &front.Front{
+		Site: &c.at, Providers: &g.providers, Cookies: cookies, Keeper: g.keeper, Origins: origins,
+		Attempts: &attempt.Keeper{
+			Ring: ring, Cookies: cookies, Name: c.at.CookieName, Older: c.at.OlderCookie,
+			Timeout: c.Limits.LoginTimeout, ClockSkew: c.Limits.ClockSkew, DefaultPath: c.at.DefaultPath,
+			Evicted:   func() { g.events.Emit(event.Record{Type: event.AttemptLimitReached}) },
+			Shortened: func(path string) { g.events.Emit(front.RejectedPath(path, returnto.TooLong)) },
+		},
+		Sessions: viascs.New(g.keeper, viascs.Config{
+			Lifetime: c.SessionLifetime, Cookie: c.cookie(), Mark: front.Mark(&c.at),
+		}),
+		Logger: c.Logger, EndWithAccessToken: c.Tokens.EndWithAccessToken,
+		Tell: g.events.Emit, Options: g.loginOptions, Decide: g.decide,
 	}
-	if slices.ContainsFunc(g.providers, func(up *upstream) bool { return up.thirdParty }) {
-		routes[g.config.at.Prefix+"/initiate"] = g.initiate
-	}
-	for _, up := range g.providers {
-		of := func(route string, serve func(http.ResponseWriter, *http.Request, *upstream)) {
-			path := g.config.at.ProviderPath(route, up.name)
-			routes[path] = func(w http.ResponseWriter, r *http.Request) { serve(w, r, up) }
+	if c.ErrorPage != nil {
+		f.ShowError = func(w http.ResponseWriter, r *http.Request, p page.Page) {
+			c.ErrorPage(w, r, publicPage(p))
 		}
-		of("/callback", g.callback)
-		if up.hasKeys {
-			of("/jwks", g.serveClientKeys)
-		}
-		of("/backchannel-logout", g.backchannelLogout)
-		of("/frontchannel-logout", g.frontchannelLogout)
 	}
-	return routes
+	return f
 }
 
 // Wrap returns a handler that serves the gate's own routes and gives every other request to next,
@@ -120,8 +123,7 @@ func (g *Gate) ownRoutes() map[string]http.HandlerFunc {
 // session cookie does not read the store, one with a session reads it once.
 func (g *Gate) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if serve, ok := g.routes[r.URL.Path]; ok {
-			serve(w, r)
+		if g.front.Serve(w, r) {
 			return
 		}
 		if visitFrom(r.Context(), g) != nil { // wrapped twice, or by NewContext
@@ -147,12 +149,12 @@ func (g *Gate) Ready(ctx context.Context) error {
 		return err
 	}
 	var causes []error
-	for _, up := range g.providers {
-		_, err := up.client.Metadata(ctx)
+	for _, up := range g.providers.All() {
+		_, err := up.Client.Metadata(ctx)
 		if err == nil {
 			return nil
 		}
-		err = fmt.Errorf("oidcgate: provider %s: %w", up.label, err)
+		err = fmt.Errorf("oidcgate: provider %s: %w", up.Label, err)
 		if e, ok := errors.AsType[*op.Error](err); ok && e.Hint != "" {
 			err = fmt.Errorf("%w; %s", err, e.Hint)
 		}
@@ -168,5 +170,5 @@ func (g *Gate) Wait(ctx context.Context) error {
 	if err := g.keeper.Wait(ctx); err != nil {
 		return err
 	}
-	return g.events.queue.Wait(ctx)
+	return g.events.Wait(ctx)
 }

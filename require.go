@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
-	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/page"
 )
 
@@ -48,7 +46,7 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 	case v == nil:
 		g.config.Logger.Error("oidcgate: Admit or Require got a request that did not pass through " +
 			"Wrap; wrap the outermost router: gate.Wrap(router)")
-		g.showPage(w, r, Page{
+		g.front.Show(w, r, page.Page{
 			Status: http.StatusInternalServerError, Title: "Not set up",
 			Text: "This page cannot be shown, because the service is not set up correctly.",
 		})
@@ -57,10 +55,10 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 	id, err := v.current()
 	switch {
 	case err != nil:
-		g.unavailable(w, r)
+		g.front.Unavailable(w, r)
 		return false
 	case id == nil:
-		g.askLogin(w, r, v, attempt.Step{})
+		g.front.AskLogin(w, r, &v.found, attempt.Step{})
 		return false
 	}
 	return g.admitIdentity(w, r, v, rules)
@@ -87,88 +85,28 @@ func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, r
 		g.forbid(w, r, v, "no ACR satisfies all rules") // a new login would loop
 		return false
 	}
-	subject := g.keeper.UserRef(v.identity.user())
-	g.events.emit(Event{Type: EventStepUpRequired, SubjectHash: subject})
-	g.askLogin(w, r, v, step)
+	subject := g.keeper.UserRef(v.identity.record().User())
+	g.events.Emit(event.Record{Type: event.StepUpRequired, SubjectHash: subject})
+	g.front.AskLogin(w, r, &v.found, step)
 	return false
 }
 
 // forbid answers a signed-in visitor who may not enter. The event says where and why.
 func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, why string) {
 	reference := page.NewReference()
-	path := cmp.Or(v.escapedPath(), r.URL.EscapedPath()) // NewContext knows no path
-	g.events.emit(Event{
-		Type: EventAccessDenied, Status: http.StatusForbidden, Reference: reference,
+	path := cmp.Or(v.found.EscapedPath(), r.URL.EscapedPath()) // NewContext knows no path
+	g.events.Emit(event.Record{
+		Type: event.AccessDenied, Status: http.StatusForbidden, Reference: reference,
 		Provider:    v.identity.record().Provider,
-		SubjectHash: g.keeper.UserRef(v.identity.user()),
+		SubjectHash: g.keeper.UserRef(v.identity.record().User()),
 		Detail:      fmt.Sprintf("%.200s: %.200s", path, why),
 	})
 	home := g.config.at.Home()
-	g.showPage(w, r, Page{
+	g.front.Show(w, r, page.Page{
 		Status: http.StatusForbidden, Title: "No access", Reference: reference,
-		Text:  "You are signed in, but this page is not for your account.",
-		Links: []Link{{home, "Back to the site"}, {g.LogoutURL(""), "Log out"}},
+		Text: "You are signed in, but this page is not for your account.",
+		Links: []page.Link{
+			{URL: home, Text: "Back to the site"}, {URL: g.LogoutURL(""), Text: "Log out"},
+		},
 	})
-}
-
-func (g *Gate) unavailable(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Retry-After", retryAfter)
-	g.showPage(w, r, Page{
-		Status: http.StatusServiceUnavailable, Title: "Please try again",
-		Text: "We cannot look up your session at the moment. You are not signed out; try again shortly.",
-	})
-}
-
-// askLogin answers a request that needs a login. It redirects only navigations: a script that is
-// redirected to another site fails without a reason, and each image on a page would begin a login.
-func (g *Gate) askLogin(w http.ResponseWriter, r *http.Request, v *visit, step attempt.Step) {
-	loginURL := g.loginURL(v, r, step)
-	login := Page{
-		Status: http.StatusUnauthorized, Title: "Login required", Text: "You are not signed in.",
-		Links: []Link{{loginURL, "Log in"}},
-	}
-	g.forget(w, r, v)
-	switch {
-	case browser.IsNavigation(r):
-		page.Redirect(w, loginURL)
-	case browser.IsFormPost(r):
-		login.Title = "Not sent"
-		login.Text = "You are not signed in any more, so what you entered was not sent. " +
-			"Log in, then enter it again."
-		g.showPage(w, r, login)
-	default:
-		if !step.Zero() {
-			login.Title = "insufficient_user_authentication" // RFC 9470, section 3
-			login.Text = "This needs a fresh or a stronger login."
-		}
-		page.Headers(w)
-		w.Header().Set("WWW-Authenticate", step.Challenge())
-		g.written(page.Problem(w, login.content()))
-	}
-}
-
-// loginURL returns the address of a login that leads back to the requested page. For methods other
-// than GET and HEAD it leads back to the page in the Referer header, if that is on this site. An
-// address that cannot be a return path is left out: repeated, a long one would break proxies.
-func (g *Gate) loginURL(v *visit, r *http.Request, step attempt.Step) string {
-	returnTo := ""
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		returnTo = cmp.Or(v.returnTo(), r.URL.RequestURI()) // NewContext knows no path
-	} else if path, ours := strings.CutPrefix(r.Referer(), g.config.at.URL("/")); ours {
-		returnTo = "/" + path
-	}
-	query := url.Values{}
-	if returnTo = g.checkReturnTo(returnTo); returnTo != "" {
-		query.Set("return_to", returnTo)
-	}
-	if v.gone != "" {
-		query.Set("gone", string(v.gone)) // see checkRounds
-	}
-	if !step.Zero() {
-		query.Set("step", g.attempts.SealStep(string(v.id()), step))
-	}
-	if len(query) == 0 {
-		return g.LoginURL("")
-	}
-	return g.LoginURL("") + "?" + query.Encode()
 }

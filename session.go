@@ -1,7 +1,6 @@
 package oidcgate
 
 import (
-	"context"
 	"crypto/sha256"
 	"net/http"
 
@@ -21,37 +20,26 @@ func (c *config) cookie() scs.SessionCookie {
 	}
 }
 
-// beginSession saves a new session and writes its cookie.
-func (g *Gate) beginSession(ctx context.Context, w http.ResponseWriter, l *session.Login) error {
-	latest := l.Identity.SessionExpiry()
-	if g.config.Tokens.EndWithAccessToken && l.Tokens.RefreshToken == "" {
-		if end := g.keeper.Expires(l.Tokens); latest.IsZero() || end.Before(latest) {
-			latest = end
-		}
-	}
-	return g.sessions.Begin(ctx, w, l, latest)
-}
-
-// told emits the [Event] for what happened to a session.
+// told emits the event for what happened to a session.
 func (g *Gate) told(e session.Event) {
 	if e.Type == event.StoreUnavailable {
-		g.events.storeUnavailable(e.Err)
+		g.events.StoreUnavailable(e.Err)
 		return
 	}
 	if id := e.Identity; id != nil {
 		e.Provider, e.Issuer, e.Subject = id.Provider, id.Issuer(), id.Subject()
 	}
-	ev := Event{
-		Type: EventType(e.Type), Reason: Reason(e.Reason), Provider: e.Provider, Issuer: e.Issuer,
-		Detail: errorText(e.Err), Hint: e.Hint,
+	r := event.Record{
+		Type: e.Type, Reason: e.Reason, Provider: e.Provider, Issuer: e.Issuer,
+		Detail: event.Text(e.Err), Hint: e.Hint,
 	}
 	if e.Subject != "" {
-		ev.SubjectHash = g.keeper.UserRef(session.User{Issuer: e.Issuer, Subject: e.Subject})
+		r.SubjectHash = g.keeper.UserRef(session.User{Issuer: e.Issuer, Subject: e.Subject})
 	}
 	if e.Handle != "" {
-		ev.SessionRef = g.keeper.SessionRef(e.Handle)
+		r.SessionRef = g.keeper.SessionRef(e.Handle)
 	}
-	g.events.emit(ev)
+	g.events.Emit(r)
 }
 
 // newKeeper returns the keeper of the gate's sessions.

@@ -32,8 +32,8 @@ func (s Sessions) List(ctx context.Context) ([]SessionInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	listed, err := s.gate.keeper.List(ctx, v.identity.user())
-	own := s.gate.keeper.Handle(v.id())
+	listed, err := s.gate.keeper.List(ctx, v.identity.record().User())
+	own := s.gate.keeper.Handle(v.found.ID())
 	var list []SessionInfo
 	for _, l := range listed {
 		list = append(list, SessionInfo{
@@ -51,7 +51,7 @@ func (s Sessions) End(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return s.gate.keeper.EndOne(ctx, v.session, session.Handle(id), event.ReasonByUser)
+	return s.gate.keeper.EndOne(ctx, v.found.Session, session.Handle(id), event.ReasonByUser)
 }
 
 // EndOthers ends all other sessions of the signed-in visitor and returns their number. Logins of
@@ -61,7 +61,7 @@ func (s Sessions) EndOthers(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return s.gate.keeper.EndOthers(ctx, v.session, event.ReasonByUser)
+	return s.gate.keeper.EndOthers(ctx, v.found.Session, event.ReasonByUser)
 }
 
 // EndUser ends all sessions of a user and returns their number. Logins of the user that began

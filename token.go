@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -33,13 +34,13 @@ func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
 
 // tokens returns the visitor's tokens and the provider that they are from. It fails like
 // [Gate.Token].
-func (g *Gate) tokens(ctx context.Context) (*session.ProviderTokens, *upstream, error) {
+func (g *Gate) tokens(ctx context.Context) (*session.ProviderTokens, *front.Provider, error) {
 	v, err := g.signedIn(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	t, err := g.keeper.Token(withoutVisit(ctx), v.session)
-	switch up := g.upstreamOf(v); {
+	t, err := g.keeper.Token(withoutVisit(ctx), v.found.Session)
+	switch up := g.front.ProviderOf(&v.found); {
 	case err != nil:
 		return nil, nil, tokenError(ctx, err)
 	case up == nil:

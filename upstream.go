@@ -20,8 +20,8 @@ var _ session.Provider = others{}
 func (g *Gate) others() others {
 	return others{gate: g, Providers: outside.Providers{
 		Find: func(name string) *op.Client {
-			if up := g.provider(name); up != nil {
-				return up.client
+			if up := g.providers.Find(name); up != nil {
+				return up.Client
 			}
 			return nil
 		},
@@ -35,8 +35,8 @@ func (g *Gate) others() others {
 func (o others) Decide(ctx context.Context, s session.Session) (session.Identity, error) {
 	login := &Login{identity: identityOf(&s, o.gate.config.IdleTimeout), again: true}
 	if refused := o.gate.askApplication(ctx, login); refused != nil {
-		f := &session.Failure{Reason: event.Reason(refused.Reason), Err: refused}
-		if refused.Reason == ReasonPolicyDenied {
+		f := &session.Failure{Reason: refused.Reason, Err: refused}
+		if refused.Reason == event.ReasonPolicyDenied {
 			f.Kind = session.Rejected
 		}
 		return s.Identity, f

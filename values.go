@@ -69,10 +69,10 @@ var errNotThroughValues = errors.New(
 // MergeSession, which could name any session.
 func (s valuesStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
 	v := visitFrom(ctx, s.gate)
-	if v == nil || v.values.loaded || token != string(v.id()) {
+	if v == nil || v.values.loaded || token != string(v.found.ID()) {
 		return nil, false, errNotThroughValues
 	}
-	stored, err := s.gate.keeper.ReadValues(ctx, v.id())
+	stored, err := s.gate.keeper.ReadValues(ctx, v.found.ID())
 	if err != nil {
 		return nil, false, err
 	}
@@ -86,14 +86,14 @@ func (s valuesStore) FindCtx(ctx context.Context, token string) ([]byte, bool, e
 // record.
 func (s valuesStore) CommitCtx(ctx context.Context, _ string, b []byte, _ time.Time) error {
 	v := visitFrom(ctx, s.gate)
-	if v == nil || v.session == nil {
+	if v == nil || v.found.Session == nil {
 		return ErrNoSession
 	}
 	mine, saved := claims.Object(b), &v.values
 	merge := func(current claims.Object) claims.Object {
 		return values.Merge(saved.base, mine, current)
 	}
-	err := s.gate.keeper.SaveValues(ctx, v.session, &saved.stored, merge)
+	err := s.gate.keeper.SaveValues(ctx, v.found.Session, &saved.stored, merge)
 	if err == nil {
 		saved.base = mine
 	}
@@ -106,11 +106,11 @@ func (valuesStore) DeleteCtx(context.Context, string) error { return errNotThrou
 // loadValues returns the visit's context with the values in it. If they cannot be read, the session
 // counts as unreadable too.
 func (g *Gate) loadValues(v *visit) context.Context {
-	ctx, err := g.values.Load(v, string(v.id()))
+	ctx, err := g.values.Load(v, string(v.found.ID()))
 	if err == nil {
 		return ctx
 	}
-	v.err = err
+	v.found.LoadErr = err
 	ctx, _ = g.values.Load(v, "") // without an id it cannot fail
 	return ctx
 }
@@ -149,7 +149,7 @@ func (g *Gate) serveWithValues(
 	ctx := g.loadValues(v)
 	s := saver.New(w,
 		func() error { return g.saveValues(ctx, v) },
-		func(http.ResponseWriter) { g.unavailable(w, r) })
+		func(http.ResponseWriter) { g.front.Unavailable(w, r) })
 	next.ServeHTTP(s.Wrap(), r.WithContext(ctx))
 	s.Finish()
 }
@@ -159,9 +159,9 @@ func (g *Gate) saveValues(ctx context.Context, v *visit) (err error) {
 	if g.values.Status(ctx) != scs.Modified || v.values.dropped {
 		return nil
 	}
-	if v.identity == nil && v.err == nil {
+	if v.identity == nil && v.found.LoadErr == nil {
 		v.values.dropped = true
-		g.events.emit(Event{Type: EventValuesNotSaved, Reason: Reason(event.ReasonAnonymous),
+		g.events.Emit(event.Record{Type: event.ValuesNotSaved, Reason: event.ReasonAnonymous,
 			Detail: "values were put while nobody is signed in"})
 		return nil
 	}
@@ -170,15 +170,15 @@ func (g *Gate) saveValues(ctx context.Context, v *visit) (err error) {
 	if _, _, err = g.values.Commit(detached); err == nil {
 		return nil
 	}
-	failed := Event{
-		Type: EventValuesNotSaved, Reason: ReasonStoreError,
-		SessionRef: g.keeper.SessionRef(g.keeper.Handle(v.id())), Detail: err.Error(),
+	failed := event.Record{
+		Type: event.ValuesNotSaved, Reason: event.ReasonStoreError,
+		SessionRef: g.keeper.SessionRef(g.keeper.Handle(v.found.ID())), Detail: err.Error(),
 	}
 	if errors.Is(err, ErrNoSession) {
 		v.values.dropped = true
-		failed.Reason, failed.Detail = Reason(event.ReasonSessionEnded), ""
+		failed.Reason, failed.Detail = event.ReasonSessionEnded, ""
 		err = nil // the answer is sent without its values
 	}
-	g.events.emit(failed)
+	g.events.Emit(failed)
 	return err
 }

@@ -7,12 +7,11 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
-	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -21,25 +20,15 @@ import (
 type visit struct {
 	context.Context
 	gate     *Gate
-	cookieID session.ID       // the session id in the request's cookie
-	session  *session.Session // nil: there is none
-	identity *Identity        // nil: the visitor is not signed in
-	err      error            // why the session could not be loaded
+	found    front.Visit // not embedded: encoding/json would show the session's claims
+	identity *Identity   // nil: the visitor is not signed in
 	values   savedValues
 
 	// What a re-read of the claims came to; see current.
 	once    sync.Once
 	renewed *Identity
 	stale   error
-
-	gone attempt.Gone // why the request's session cookie opens no session; "" if it does, or is none
-
-	// The URL as Wrap saw it. StripPrefix and Mount change the URL that the guard sees.
-	path, rawPath, rawQuery string
 }
-
-// mayBeSignedIn reports whether the visitor is signed in, or the store could not say.
-func (v *visit) mayBeSignedIn() bool { return v.identity != nil || v.err != nil }
 
 type visitKey struct{}
 
@@ -73,32 +62,6 @@ func visitFrom(ctx context.Context, g *Gate) *visit {
 }
 
 func newVisit(ctx context.Context, g *Gate) *visit { return &visit{Context: ctx, gate: g} }
-
-// signIn records that the request has a session.
-func (v *visit) signIn(s *session.Session) {
-	v.session, v.identity = s, identityOf(s, v.gate.config.IdleTimeout)
-}
-
-// id returns the id of the request's session, or "".
-func (v *visit) id() session.ID {
-	if v.session == nil {
-		return ""
-	}
-	return v.session.ID
-}
-
-// returnTo returns the path and query of the requested page as the browser sent them.
-func (v *visit) returnTo() string {
-	if v.rawQuery == "" {
-		return v.escapedPath()
-	}
-	return v.escapedPath() + "?" + v.rawQuery
-}
-
-func (v *visit) escapedPath() string {
-	u := url.URL{Path: v.path, RawPath: v.rawPath}
-	return u.EscapedPath()
-}
 
 // withoutVisit returns ctx without the request's session, for what is done about that session.
 // OnLogin, or a log handler that a store calls, would otherwise wait for itself when it asks who is
@@ -140,9 +103,9 @@ func (g *Gate) signedIn(ctx context.Context) (*visit, error) {
 	switch {
 	case v == nil:
 		return nil, ErrNoSession
-	case v.err != nil:
-		return nil, v.err
-	case v.session == nil:
+	case v.found.LoadErr != nil:
+		return nil, v.found.LoadErr
+	case v.found.Session == nil:
 		return nil, ErrNoSession
 	}
 	return v, nil
@@ -161,69 +124,12 @@ func (g *Gate) SessionErr(ctx context.Context) error {
 
 // load finds the session of a request, and notes that it is used.
 func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
-	return g.find(w, r, g.sessions.Load)
-}
-
-// peek is load for the gate's own routes, which are no use of the session.
-func (g *Gate) peek(w http.ResponseWriter, r *http.Request) *visit {
-	return g.find(w, r, g.sessions.Peek)
-}
-
-// find finds the session of a request. When the store cannot answer, it sets the visit's err and
-// keeps the cookie: a short failure of the store must not log anybody out.
-func (g *Gate) find(
-	w http.ResponseWriter, r *http.Request,
-	load func(context.Context, session.ID) (*session.Session, error),
-) *visit {
 	v := newVisit(r.Context(), g)
-	v.path, v.rawPath, v.rawQuery = r.URL.Path, r.URL.RawPath, r.URL.RawQuery
-	header := w.Header()
-	header.Add("Vary", "Cookie")
-	if v.cookieID, v.gone = g.sessionCookie(r); v.cookieID == "" {
-		return v
+	g.front.Load(v, w, r, &v.found)
+	if v.found.Session != nil {
+		v.identity = identityOf(v.found.Session, g.config.IdleTimeout)
 	}
-	s, err := load(v, v.cookieID)
-	switch {
-	case errors.Is(err, session.ErrForeign):
-		v.gone = attempt.GoneKey
-		return v
-	case errors.Is(err, session.ErrGone), err == nil && !g.knows(&s.Identity):
-		v.gone = attempt.GoneSession
-		return v
-	case err != nil:
-		v.err = err
-		return v
-	}
-	v.signIn(s)
-	header.Set("Cache-Control", "private, no-cache")
 	return v
-}
-
-// forget deletes a cookie that opens no session. The gate calls it for its own answers only, which
-// no cache keeps: a shared cache that kept an answer of the application would sign out everybody
-// who loads it. And it deletes only where the visitor navigates to a page. The answer to any other
-// request may arrive late, after a new login in another tab, and would delete the new cookie. So
-// may the answer to a repeated callback whose first answer brings the new session. A session that
-// only this replica cannot read is not gone.
-func (g *Gate) forget(w http.ResponseWriter, r *http.Request, v *visit) {
-	if v.gone != "" && v.gone != attempt.GoneKey && browser.IsNavigation(r) {
-		g.clearSession(w, r)
-	}
-}
-
-// knows reports whether an identity comes from a provider of this gate, for its client. Sessions of
-// a provider or client that was removed from the configuration, or replaced, are not accepted.
-func (g *Gate) knows(id *session.Identity) bool {
-	up := g.provider(id.Provider)
-	return up != nil && up.issuer == id.Issuer() && id.HasAudience(up.clientID)
-}
-
-// upstreamOf returns the provider of a session, or nil: an identity of NewContext has no session.
-func (g *Gate) upstreamOf(v *visit) *upstream {
-	if v.session == nil {
-		return nil
-	}
-	return g.provider(v.session.Identity.Provider)
 }
 
 // current returns the identity as guards and handlers may see it: with claims that are read again
@@ -231,20 +137,20 @@ func (g *Gate) upstreamOf(v *visit) *upstream {
 // says why it is not known who is signed in, or whether the claims still hold. It may be called
 // concurrently.
 func (v *visit) current() (*Identity, error) {
-	if v.identity == nil || v.session == nil {
-		return v.identity, v.err
+	if v.identity == nil || v.found.Session == nil {
+		return v.identity, v.found.LoadErr
 	}
 	v.once.Do(func() { // so the guard and the handler have one answer, however long they take
 		if !v.gate.keeper.Stale(v.identity.record()) {
 			v.renewed = v.identity
 			return
 		}
-		s, err := v.gate.keeper.Reread(withoutVisit(v), v.session)
+		s, err := v.gate.keeper.Reread(withoutVisit(v), v.found.Session)
 		switch {
 		case err == nil:
 			v.renewed = identityOf(s, v.gate.config.IdleTimeout)
 		case errors.Is(err, session.ErrGone):
-			v.gone = attempt.GoneSession
+			v.found.Gone = attempt.GoneSession
 		default:
 			v.stale = err
 		}

@@ -21,8 +21,8 @@ import "context"
 // goroutine, which runs only while somebody watches.
 func (g *Gate) Watch(ctx context.Context) (_ context.Context, stop context.CancelFunc) {
 	v := visitFrom(ctx, g)
-	if v != nil && v.session != nil && v.err == nil {
-		return g.keeper.Watch(ctx, v.session)
+	if v != nil && v.found.Session != nil && v.found.LoadErr == nil {
+		return g.keeper.Watch(ctx, v.found.Session)
 	}
 	_, err := g.signedIn(ctx)
 	watching, end := context.WithCancelCause(ctx)

@@ -29,6 +29,9 @@ func (id *Identity) Issuer() string { return textMember(id.IDToken, "iss") }
 // Subject returns "sub".
 func (id *Identity) Subject() string { return textMember(id.IDToken, "sub") }
 
+// User returns whose identity it is.
+func (id *Identity) User() User { return User{Issuer: id.Issuer(), Subject: id.Subject()} }
+
 // ProviderSessionID returns "sid", or "" where there is none.
 func (id *Identity) ProviderSessionID() string { return textMember(id.IDToken, "sid") }
 

@@ -1,4 +1,4 @@
-package oidcgate
+package front
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 // backchannelLogout is POST /auth/backchannel-logout. The answer is 200 when the sessions have
 // ended, 400 when the token is not valid, and 503 when the logout could not be done, so that the
 // provider tries again. Nothing in the token is believed before its signature is verified.
-func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *upstream) {
+func (f *Front) backchannelLogout(w http.ResponseWriter, r *http.Request, up *Provider) {
 	page.Headers(w)
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
@@ -32,21 +32,21 @@ func (g *Gate) backchannelLogout(w http.ResponseWriter, r *http.Request, up *ups
 	raw, err := readLogoutToken(w, r)
 	if err != nil {
 		err = &op.Error{Reason: event.ReasonRequest, Status: http.StatusBadRequest, Err: err}
-		g.rejectLogout(w, up, err)
+		f.rejectLogout(w, up, err)
 		return
 	}
-	token, err := up.client.VerifyLogoutToken(r.Context(), raw)
+	token, err := up.Client.VerifyLogoutToken(r.Context(), raw)
 	if err != nil {
-		g.rejectLogout(w, up, err)
+		f.rejectLogout(w, up, err)
 		return
 	}
-	first, err := g.applyLogout(r.Context(), up, token)
+	first, err := f.applyLogout(r.Context(), up, token)
 	if err != nil {
-		g.rejectLogout(w, up, err)
+		f.rejectLogout(w, up, err)
 		return
 	}
 	if first {
-		g.events.emit(Event{Type: EventBackchannelAccepted, Provider: up.name, Issuer: up.issuer})
+		f.Tell(event.Record{Type: event.BackchannelAccepted, Provider: up.Name, Issuer: up.Issuer})
 	}
 	w.WriteHeader(http.StatusOK)
 }
@@ -68,11 +68,11 @@ func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 
 // applyLogout ends the sessions that the token names. first is false when another request with the
 // same token was faster: that one is told of.
-func (g *Gate) applyLogout(
-	ctx context.Context, up *upstream, token *op.LogoutToken,
+func (f *Front) applyLogout(
+	ctx context.Context, up *Provider, token *op.LogoutToken,
 ) (first bool, _ error) {
-	first, err := g.keeper.UseLogoutToken(ctx, session.LogoutToken{
-		Issuer: up.issuer, ID: token.ID, Subject: token.Subject, SessionID: token.SessionID,
+	first, err := f.Keeper.UseLogoutToken(ctx, session.LogoutToken{
+		Issuer: up.Issuer, ID: token.ID, Subject: token.Subject, SessionID: token.SessionID,
 		IssuedAt: token.IssuedAt, Expires: token.Expires,
 	})
 	if errors.Is(err, session.ErrUsed) {
@@ -81,23 +81,23 @@ func (g *Gate) applyLogout(
 	return first, err
 }
 
-func (g *Gate) rejectLogout(w http.ResponseWriter, up *upstream, err error) {
+func (f *Front) rejectLogout(w http.ResponseWriter, up *Provider, err error) {
 	var e *op.Error
 	if !errors.As(err, &e) {
 		e = &op.Error{Reason: event.ReasonStoreError, Status: http.StatusServiceUnavailable, Err: err}
 	}
-	g.events.emit(Event{
-		Type: EventBackchannelRejected, Reason: Reason(e.Reason),
-		Provider: up.name, Issuer: up.issuer, Status: e.Status, Detail: errorText(e.Err), Hint: e.Hint,
+	f.Tell(event.Record{
+		Type: event.BackchannelRejected, Reason: e.Reason,
+		Provider: up.Name, Issuer: up.Issuer, Status: e.Status, Detail: event.Text(e.Err), Hint: e.Hint,
 	})
 	if e.Status != http.StatusBadRequest {
-		g.tryLater(w)
+		tryLater(w)
 		return
 	}
 	w.WriteHeader(http.StatusBadRequest)
 }
 
-func (g *Gate) tryLater(w http.ResponseWriter) {
+func (f *Front) tryLater(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", retryAfter)
 	w.WriteHeader(http.StatusServiceUnavailable)
 }

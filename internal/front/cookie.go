@@ -1,4 +1,4 @@
-package oidcgate
+package front
 
 import (
 	"errors"
@@ -7,7 +7,9 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/session"
+	"github.com/oidcgate/oidcgate/internal/site"
 )
 
 // httpMark ends the id of a session whose cookie has the prefix "__Host-Http-". Scripts cannot set
@@ -15,9 +17,9 @@ import (
 // the id of a session of their own: only a session from before the prefix has an id without it.
 const httpMark = "."
 
-// mark is what the ids of new sessions end in.
-func (c *config) mark() string {
-	if c.at.OlderCookie == "" {
+// Mark is what the ids of new sessions end in.
+func Mark(s *site.Site) string {
+	if s.OlderCookie == "" {
 		return ""
 	}
 	return httpMark
@@ -30,8 +32,8 @@ func isMarkedID(value string) bool {
 
 // sessionCookie returns the session id that a request brings, or "". A cookie that cannot be an id,
 // or is there twice, is gone: it is not looked up in the store.
-func (g *Gate) sessionCookie(r *http.Request) (id session.ID, gone attempt.Gone) {
-	name, older := g.config.at.CookieName, g.config.at.OlderCookie
+func (f *Front) sessionCookie(r *http.Request) (id session.ID, gone attempt.Gone) {
+	name, older := f.Site.CookieName, f.Site.OlderCookie
 	valid := session.IsID
 	if older != "" {
 		valid = isMarkedID
@@ -44,22 +46,22 @@ func (g *Gate) sessionCookie(r *http.Request) (id session.ID, gone attempt.Gone)
 	case err == nil:
 		return session.ID(value), ""
 	case errors.Is(err, browser.ErrDuplicate):
-		g.events.emit(Event{Type: EventCookieDuplicate})
+		f.Tell(event.Record{Type: event.CookieDuplicate})
 	default:
-		g.events.emit(Event{Type: EventCookieMalformed})
+		f.Tell(event.Record{Type: event.CookieMalformed})
 	}
 	return "", attempt.GoneCookie
 }
 
 // clearSession deletes the session cookie.
-func (g *Gate) clearSession(w http.ResponseWriter, r *http.Request) {
-	g.cookies.Clear(w, g.config.at.CookieName)
-	g.clearOlder(w, r)
+func (f *Front) clearSession(w http.ResponseWriter, r *http.Request) {
+	f.Cookies.Clear(w, f.Site.CookieName)
+	f.clearOlder(w, r)
 }
 
 // clearOlder deletes the session cookie of the older name if the request has it.
-func (g *Gate) clearOlder(w http.ResponseWriter, r *http.Request) {
-	if older := g.config.at.OlderCookie; older != "" && len(r.CookiesNamed(older)) > 0 {
-		g.cookies.Clear(w, older)
+func (f *Front) clearOlder(w http.ResponseWriter, r *http.Request) {
+	if older := f.Site.OlderCookie; older != "" && len(r.CookiesNamed(older)) > 0 {
+		f.Cookies.Clear(w, older)
 	}
 }

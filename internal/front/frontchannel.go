@@ -1,4 +1,4 @@
-package oidcgate
+package front
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/page"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // frontchannelLogout is GET /auth/frontchannel-logout, in a frame of the provider's page. It ends
@@ -20,33 +21,33 @@ import (
 // navigation of the whole tab, which is no frame; old browsers do not say which it is. What is left
 // is a host of the same site that knows the sid. It can log this browser out, and nothing more: no
 // later login is refused.
-func (g *Gate) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *upstream) {
+func (f *Front) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *Provider) {
 	if r.Method != http.MethodGet {
-		g.methodNotAllowed(w, r, "GET")
+		f.methodNotAllowed(w, r, "GET")
 		return
 	}
-	v := g.peek(w, r)
+	v := f.Peek(w, r)
 	frameHeaders(w, up)
-	if v.err != nil {
-		g.tryLater(w)
+	if v.LoadErr != nil {
+		tryLater(w)
 		return
 	}
-	if v.identity == nil || !browser.IsFrame(r) || !g.namesSession(r.URL.Query(), v.identity) {
+	if v.Session == nil || !browser.IsFrame(r) || !f.namesSession(r.URL.Query(), &v.Session.Identity) {
 		w.WriteHeader(http.StatusOK) // any page may ask, and must not learn who is signed in
 		return
 	}
-	iss, sid := v.identity.Issuer(), v.identity.ProviderSessionID()
+	iss, sid := v.Session.Identity.Issuer(), v.Session.Identity.ProviderSessionID()
 	ctx := context.WithoutCancel(r.Context())
-	if _, err := g.keeper.EndBySID(ctx, iss, sid, event.ReasonFrontchannel); err != nil {
-		g.tryLater(w)
+	if _, err := f.Keeper.EndBySID(ctx, iss, sid, event.ReasonFrontchannel); err != nil {
+		tryLater(w)
 		return
 	}
-	g.clearSession(w, r)
+	f.clearSession(w, r)
 	w.WriteHeader(http.StatusOK)
 }
 
 // frameHeaders lets the provider's logout page load this answer in a frame.
-func frameHeaders(w http.ResponseWriter, up *upstream) {
+func frameHeaders(w http.ResponseWriter, up *Provider) {
 	page.Headers(w)
 	h := w.Header()
 	h.Del("X-Frame-Options") // it cannot name a site
@@ -57,24 +58,24 @@ func frameHeaders(w http.ResponseWriter, up *upstream) {
 
 // namesSession reports whether iss and sid, each given once, name the session of id. Where only the
 // sid is another, an event says so: some providers send one that is not in their ID Tokens.
-func (g *Gate) namesSession(q url.Values, id *Identity) bool {
+func (f *Front) namesSession(q url.Values, id *session.Identity) bool {
 	if len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" || q.Get("iss") != id.Issuer() {
 		return false
 	}
 	named := q.Get("sid") == id.ProviderSessionID()
 	if !named {
-		g.events.emit(Event{
-			Type: EventFrontchannelIgnored, Reason: Reason(event.ReasonSIDMismatch),
-			Provider: id.ProviderName(), Issuer: id.Issuer(), SubjectHash: g.keeper.UserRef(id.user()),
+		f.Tell(event.Record{
+			Type: event.FrontchannelIgnored, Reason: event.ReasonSIDMismatch,
+			Provider: id.Provider, Issuer: id.Issuer(), SubjectHash: f.Keeper.UserRef(id.User()),
 		})
 	}
 	return named
 }
 
 // frameOrigins returns the origins at which the provider's logout page may be.
-func (up *upstream) frameOrigins() string {
-	origins := up.origin
-	if end := up.client.EndSessionOrigin(); end != "" && end != up.origin {
+func (up *Provider) frameOrigins() string {
+	origins := up.Origin
+	if end := up.Client.EndSessionOrigin(); end != "" && end != up.Origin {
 		origins += " " + end
 	}
 	return origins

@@ -1,4 +1,4 @@
-package oidcgate
+package front
 
 import (
 	"cmp"
@@ -13,7 +13,7 @@ import (
 // initiate begins a login that another site asks for, such as the provider's portal: GET or POST
 // /auth/initiate (OpenID Connect Core, section 4). It sends the browser on to the login. Who is
 // signed in stays so: a link must not put another user in their place (login CSRF).
-func (g *Gate) initiate(w http.ResponseWriter, r *http.Request) {
+func (f *Front) initiate(w http.ResponseWriter, r *http.Request) {
 	params := r.URL.Query()
 	switch {
 	case r.Method == http.MethodPost && browser.ReadForm(w, r, maxForm) == nil:
@@ -22,39 +22,32 @@ func (g *Gate) initiate(w http.ResponseWriter, r *http.Request) {
 		for _, name := range []string{"iss", "login_hint", "target_link_uri"} {
 			again[name] = r.PostForm[name]
 		}
-		page.Redirect(w, g.config.at.OwnURL("/initiate", "")+"?"+again.Encode())
+		page.Redirect(w, f.Site.OwnURL("/initiate", "")+"?"+again.Encode())
 		return
 	case r.Method != http.MethodGet:
-		g.methodNotAllowed(w, r, "GET, POST")
+		f.methodNotAllowed(w, r, "GET, POST")
 		return
 	}
-	up := g.initiator(params["iss"])
+	var up *Provider
+	if issuers := params["iss"]; len(issuers) == 1 {
+		up = f.Providers.Initiator(issuers[0])
+	}
 	if up == nil {
-		g.showPage(w, r, Page{
+		f.Show(w, r, page.Page{
 			Status: http.StatusBadRequest, Title: "Unknown login service",
 			Text:  "Another site sent you here to log in, but not for a login service of this site.",
-			Links: []Link{{g.config.at.Home(), "Go to the site"}},
+			Links: []page.Link{{URL: f.Site.Home(), Text: "Go to the site"}},
 		})
 		return
 	}
-	target := g.returnTo(strings.TrimPrefix(params.Get("target_link_uri"), g.config.at.URL("")))
-	if v := g.peek(w, r); v.mayBeSignedIn() {
-		page.Redirect(w, g.config.at.URL(target))
+	target := f.returnTo(strings.TrimPrefix(params.Get("target_link_uri"), f.Site.URL("")))
+	if v := f.Peek(w, r); v.MayBeSignedIn() {
+		page.Redirect(w, f.Site.URL(target))
 		return
 	}
-	login := url.Values{"return_to": {target}, "provider": {cmp.Or(up.name, unnamed)}}
+	login := url.Values{"return_to": {target}, "provider": {cmp.Or(up.Name, unnamed)}}
 	if hint := params["login_hint"]; len(hint) == 1 {
 		login["login_hint"] = hint
 	}
-	page.Redirect(w, g.config.at.OwnURL("/login", "")+"?"+login.Encode())
-}
-
-// initiator returns the provider with that issuer whose logins others may begin, or nil.
-func (g *Gate) initiator(issuers []string) *upstream {
-	for _, up := range g.providers {
-		if len(issuers) == 1 && up.issuer == issuers[0] && up.thirdParty {
-			return up
-		}
-	}
-	return nil
+	page.Redirect(w, f.Site.OwnURL("/login", "")+"?"+login.Encode())
 }

@@ -1,0 +1,112 @@
+package event
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Record is one event: what happened, to whom, and why. It holds no secret.
+type Record struct {
+	Time        time.Time
+	Type        Type
+	Reason      Reason
+	Reference   string // as shown to the visitor
+	Provider    string // its name
+	Issuer      string
+	SubjectHash string
+	SessionRef  string
+	Status      int    // the HTTP status answered
+	Err         error  // the cause
+	Detail      string // the cause, in words
+	Hint        string // what an operator can do
+	Dropped     uint64 // events lost to a full queue before this one
+}
+
+// HintStore is what an operator can do when the store cannot answer.
+const HintStore = "check that the store is up, reachable, writable and not out of memory"
+
+// Text returns the text of an error for [Record.Detail], or "" without an error.
+func Text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return strings.ToValidUTF8(err.Error(), "\uFFFD")
+}
+
+// Attrs returns the attributes of the event's log line.
+func (r Record) Attrs() []slog.Attr {
+	var attrs []slog.Attr
+	text := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
+	}
+	text("reason", string(r.Reason))
+	text("reference", r.Reference)
+	text("provider", r.Provider)
+	text("issuer", r.Issuer)
+	text("sub_hash", r.SubjectHash)
+	text("session_ref", r.SessionRef)
+	if r.Status != 0 {
+		attrs = append(attrs, slog.Int("status", r.Status))
+	}
+	text("detail", r.Detail)
+	text("hint", r.Hint)
+	if r.Dropped != 0 {
+		attrs = append(attrs, slog.Uint64("dropped", r.Dropped))
+	}
+	return attrs
+}
+
+// Sink passes events on to a log and to a receiver, in order and without delaying who emits them.
+type Sink struct {
+	logger  *slog.Logger
+	receive func(Record) // may be nil
+	queue   *Queue[Record]
+	ill     atomic.Int64 // when a store error was last reported, in unix nanoseconds
+}
+
+// NewSink returns a sink. receive, which may be nil, gets one event at a time.
+func NewSink(logger *slog.Logger, receive func(Record)) *Sink {
+	s := &Sink{logger: logger, receive: receive}
+	s.queue = NewQueue(func(r Record) Type { return r.Type }, s.hand)
+	return s
+}
+
+// Emit passes an event on, with the time of now. It does not block.
+func (s *Sink) Emit(r Record) {
+	r.Time = time.Now()
+	s.queue.Put(r)
+}
+
+// hand passes one event to the log and to the receiver. A panic of OnEvent must not end the
+// process.
+func (s *Sink) hand(r Record, dropped uint64) {
+	r.Dropped = dropped
+	defer func() {
+		if v := recover(); v != nil {
+			s.logger.Error("oidcgate: OnEvent panicked", "panic", v)
+		}
+	}()
+	s.logger.LogAttrs(context.Background(), LevelOf(r.Type), "oidcgate: "+string(r.Type),
+		r.Attrs()...)
+	if s.receive != nil {
+		s.receive(r)
+	}
+}
+
+// StoreUnavailable reports an error of the store, at most once a second: during an outage every
+// request meets one.
+func (s *Sink) StoreUnavailable(err error) {
+	now, last := time.Now().UnixNano(), s.ill.Load()
+	if now-last < int64(time.Second) || !s.ill.CompareAndSwap(last, now) {
+		return
+	}
+	s.Emit(Record{Type: StoreUnavailable, Detail: err.Error(), Hint: HintStore})
+}
+
+// Wait waits until all events are delivered. It returns the context's error if that ends first.
+func (s *Sink) Wait(ctx context.Context) error { return s.queue.Wait(ctx) }

@@ -1,0 +1,76 @@
+package front
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/page"
+)
+
+// Unavailable answers a request whose session cannot be looked up now.
+func (f *Front) Unavailable(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Retry-After", retryAfter)
+	f.Show(w, r, page.Page{
+		Status: http.StatusServiceUnavailable, Title: "Please try again",
+		Text: "We cannot look up your session at the moment. You are not signed out; try again shortly.",
+	})
+}
+
+// AskLogin answers a request that needs a login. It redirects only navigations: a script that is
+// redirected to another site fails without a reason, and each image on a page would begin a login.
+func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, step attempt.Step) {
+	loginURL := f.loginURL(v, r, step)
+	login := page.Page{
+		Status: http.StatusUnauthorized, Title: "Login required", Text: "You are not signed in.",
+		Links: []page.Link{{URL: loginURL, Text: "Log in"}},
+	}
+	f.Forget(w, r, v)
+	switch {
+	case browser.IsNavigation(r):
+		page.Redirect(w, loginURL)
+	case browser.IsFormPost(r):
+		login.Title = "Not sent"
+		login.Text = "You are not signed in any more, so what you entered was not sent. " +
+			"Log in, then enter it again."
+		f.Show(w, r, login)
+	default:
+		if !step.Zero() {
+			login.Title = "insufficient_user_authentication" // RFC 9470, section 3
+			login.Text = "This needs a fresh or a stronger login."
+		}
+		page.Headers(w)
+		w.Header().Set("WWW-Authenticate", step.Challenge())
+		f.written(page.Problem(w, login))
+	}
+}
+
+// loginURL returns the address of a login that leads back to the requested page. For methods other
+// than GET and HEAD it leads back to the page in the Referer header, if that is on this site. An
+// address that cannot be a return path is left out: repeated, a long one would break proxies.
+func (f *Front) loginURL(v *Visit, r *http.Request, step attempt.Step) string {
+	returnTo := ""
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		returnTo = cmp.Or(v.ReturnTo(), r.URL.RequestURI()) // NewContext knows no path
+	} else if path, ours := strings.CutPrefix(r.Referer(), f.Site.URL("/")); ours {
+		returnTo = "/" + path
+	}
+	query := url.Values{}
+	if returnTo = f.checkReturnTo(returnTo); returnTo != "" {
+		query.Set("return_to", returnTo)
+	}
+	if v.Gone != "" {
+		query.Set("gone", string(v.Gone)) // see checkRounds
+	}
+	if !step.Zero() {
+		query.Set("step", f.Attempts.SealStep(string(v.ID()), step))
+	}
+	location := f.Site.OwnURL("/login", "")
+	if len(query) == 0 {
+		return location
+	}
+	return location + "?" + query.Encode()
+}

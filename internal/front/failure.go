@@ -1,0 +1,113 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/page"
+)
+
+// Failure says why a login is refused. It is the Err of the event.
+type Failure struct {
+	Status    int // the HTTP status answered
+	Reason    event.Reason
+	Reference string // stands on the page, in the log and in the event
+	Hint      string // what an operator can do about it; may be empty
+	Err       error  // the cause; may be nil
+	Text      string // shown on the page instead of the sentence for Reason; may be empty
+
+	retry string // path that the page's link leads to after a new login; empty: the default path
+}
+
+func (f *Failure) Error() string {
+	if f.Err == nil {
+		return "oidcgate: login refused: " + string(f.Reason)
+	}
+	return "oidcgate: login refused: " + string(f.Reason) + ": " + f.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// ProviderError is an error that the provider sent instead of a code or a token.
+type ProviderError struct {
+	Code        string // a registered code, or "other"
+	Description string // for the log alone: anybody who sends visitors a link can write it
+}
+
+func (e *ProviderError) Error() string {
+	text := "the provider answered with the error " + e.Code
+	if e.Description != "" {
+		text += ": " + strconv.Quote(e.Description)
+	}
+	return text
+}
+
+// fail refuses a login with one event and one page, which have the same reference. No text of the
+// page comes from the request or the provider.
+func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Failure) {
+	e.Reference = page.NewReference()
+	f.Tell(event.Record{
+		Type: event.LoginFailed, Reason: e.Reason, Reference: e.Reference,
+		Provider: up.Name, Issuer: up.Issuer, Status: e.Status, Err: e,
+		Detail: event.Text(e.Err), Hint: e.Hint,
+	})
+	if e.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	title, text := page.LoginFailed(e.Status, e.Reason)
+	if e.Text != "" {
+		title, text = "No access", e.Text
+	}
+	f.Show(w, browser.WithoutQuery(r), page.Page{
+		Status: e.Status, Title: title, Text: text, Reason: string(e.Reason), Reference: e.Reference,
+		Links: []page.Link{
+			{URL: f.Site.OwnURL("/login", e.retry), Text: "Log in again"},
+			{URL: f.Site.Home(), Text: "Back to the site"},
+		},
+	})
+}
+
+// providerFailure turns an error of internal/op into the failure of a login.
+func providerFailure(err error) *Failure {
+	if refused, ok := errors.AsType[*Failure](err); ok {
+		return refused
+	}
+	e, ok := errors.AsType[*op.Error](err)
+	if !ok {
+		e = &op.Error{
+			Reason: event.ReasonProviderUnreachable, Status: http.StatusServiceUnavailable, Err: err,
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			e.Status = http.StatusGatewayTimeout
+		}
+	}
+	refused := &Failure{Status: e.Status, Reason: e.Reason, Hint: e.Hint, Err: e}
+	switch {
+	case e.Code != "" && (e.Stage == op.StageResponse || e.Reason == event.ReasonPARError):
+		refused.Err = &ProviderError{Code: e.Code, Description: e.Description}
+	case e.Stage == op.StageResponse && e.Err != nil:
+		refused.Err = e.Err
+	}
+	return refused
+}
+
+func badRequest(reason event.Reason, err error) *Failure {
+	return &Failure{Status: http.StatusBadRequest, Reason: reason, Err: err}
+}
+
+func internalFailure(err error) *Failure {
+	return &Failure{Status: http.StatusInternalServerError, Reason: event.ReasonInternal, Err: err}
+}
+
+func storeFailure(err error) *Failure {
+	return &Failure{
+		Status: http.StatusServiceUnavailable, Reason: event.ReasonStoreError, Err: err,
+		Hint: event.HintStore,
+	}
+}

@@ -1,0 +1,119 @@
+// Package front is what the gate says to browsers and to providers on its own routes: login,
+// callback and logout, and what guards answer to a visitor who is not signed in. It finds the
+// session of a request. It does not know the application: what that decides, and what is public,
+// comes in as functions.
+//
+//	front.go         Front, and its routes
+//	providers.go     the providers, which may be replaced while requests are served
+//	visit.go         the session of a request
+//	cookie.go        the session id that a request brings
+//	ask.go           a request that needs a login, or a store that answers
+//	login.go         the login route: a login is prepared and begins
+//	choose.go        which provider the visitor logs in with
+//	initiate.go      logins that another site begins
+//	callback.go      whose response is this, and does it hold
+//	begin.go         the application decides, and the session begins
+//	logout.go        the user logs out: here first, then at the provider
+//	backchannel.go   the provider logs out, from server to server
+//	frontchannel.go  the provider logs out, by a frame in the browser
+//	clientkeys.go    the public halves of the client's keys
+//	returnpath.go    where the browser goes afterwards
+//	page.go          pages, and problems for scripts
+//	failure.go       a login that is refused: page, log and event have one reference
+package front
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/page"
+	"github.com/oidcgate/oidcgate/internal/session"
+	"github.com/oidcgate/oidcgate/internal/site"
+	"github.com/oidcgate/oidcgate/internal/viascs"
+)
+
+// Front serves the gate's own routes. Every field is needed, unless it says otherwise. It may be
+// used concurrently.
+type Front struct {
+	Site      *site.Site
+	Providers *Providers
+	Cookies   browser.Cookies
+	Attempts  *attempt.Keeper
+	Keeper    *session.Keeper
+	Sessions  *viascs.Sessions
+	Origins   *http.CrossOriginProtection // that logouts are posted from
+	Logger    *slog.Logger
+
+	// EndWithAccessToken ends a session without a refresh token together with its access token.
+	EndWithAccessToken bool
+
+	// Tell is called with every event, and must not block.
+	Tell func(event.Record)
+
+	// Options returns what the application wants of a login that begins with this request.
+	Options func(*http.Request) (op.LoginOptions, *Failure)
+
+	// Decide asks the application about a login that passed every check. It returns the identity as
+	// the application wants it, or why the application refuses.
+	Decide func(context.Context, Login) (session.Identity, *Failure)
+
+	// ShowError, which may be nil, writes pages with a status of 400 or more in place of ours.
+	ShowError func(http.ResponseWriter, *http.Request, page.Page)
+}
+
+// Serve answers a request to one of the gate's own routes. If it returns false, the path is the
+// application's. Paths must match exactly.
+func (f *Front) Serve(w http.ResponseWriter, r *http.Request) bool {
+	route, ours := strings.CutPrefix(r.URL.Path, f.Site.Prefix)
+	if !ours {
+		return false
+	}
+	switch route {
+	case "/login":
+		f.login(w, r)
+	case "/logout":
+		f.logout(w, r)
+	case "/logout/done":
+		f.logoutDone(w, r)
+	case "/initiate":
+		if !f.Providers.ThirdParty() {
+			return false
+		}
+		f.initiate(w, r)
+	default:
+		return f.serveProvider(w, r, route)
+	}
+	return true
+}
+
+// serveProvider answers a request to one of the routes that exist once for each provider: the
+// provider's name, if it has one, is their last segment.
+func (f *Front) serveProvider(w http.ResponseWriter, r *http.Request, route string) bool {
+	name, isNamed := "", false
+	if at := strings.LastIndexByte(route, '/'); at > 0 {
+		route, name, isNamed = route[:at], route[at+1:], true
+	}
+	up := f.Providers.Find(name)
+	if up == nil || isNamed && name == "" {
+		return false
+	}
+	switch route {
+	case "/callback":
+		f.callback(w, r, up)
+	case "/jwks":
+		return f.serveClientKeys(w, r, up)
+	case "/backchannel-logout":
+		f.backchannelLogout(w, r, up)
+	case "/frontchannel-logout":
+		f.frontchannelLogout(w, r, up)
+	default:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,173 @@
+package front
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/page"
+)
+
+// login begins a login: GET /auth/login. It accepts only navigations, so that scripts, images and
+// browsers that load pages in advance leave no attempts behind.
+func (f *Front) login(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		f.methodNotAllowed(w, r, "GET")
+		return
+	}
+	if !browser.IsNavigation(r) {
+		f.Show(w, r, page.Page{
+			Status: http.StatusBadRequest, Title: "Open this in a tab",
+			Text: "A login begins in a tab of the browser, not inside a page or a script.",
+		})
+		return
+	}
+	v := f.Peek(w, r)
+	f.Forget(w, r, v)
+	query := r.URL.Query()
+	returnTo := f.returnTo(query.Get("return_to"))
+	step := f.Attempts.OpenStep(string(v.ID()), query.Get("step"))
+	if v.MayBeSignedIn() && step.Zero() && browser.IsCrossSite(r) {
+		// A link on another site must not replace the signed-in user (login CSRF, RFC 9700, section 4.7).
+		page.Redirect(w, f.Site.URL(returnTo))
+		return
+	}
+	up := f.choose(query.Get("provider"))
+	if !step.Zero() {
+		up = f.ProviderOf(v) // a step-up goes to the provider of the session
+	}
+	if up == nil {
+		f.showChoice(w, r, returnTo)
+		return
+	}
+	a, refused := f.newAttempt(r, query, up, step)
+	if refused != nil {
+		f.fail(w, r, up, refused)
+		return
+	}
+	a.ReturnTo = returnTo
+	if a.Silent && a.IDTokenHint == "" {
+		a.IDTokenHint = f.idTokenHint(r.Context(), v, up)
+	}
+	if !step.Zero() {
+		a.User = attempt.UserOf(v.Session.Identity.Issuer(), v.Session.Identity.Subject())
+	}
+	if refused = f.checkRounds(w, r, v); refused != nil {
+		refused.retry = returnTo
+		f.fail(w, r, up, refused)
+		return
+	}
+	f.startLogin(w, r, up, a)
+}
+
+// newAttempt returns a login that asks for what the guard, the application and the link want.
+func (f *Front) newAttempt(
+	r *http.Request, query url.Values, up *Provider, step attempt.Step,
+) (attempt.Attempt, *Failure) {
+	own, refused := f.Options(r)
+	if refused != nil {
+		return attempt.Attempt{}, refused
+	}
+	o, err := up.Client.Options(query, own)
+	if err != nil {
+		return attempt.Attempt{}, providerFailure(err)
+	}
+	return attempt.Attempt{
+		Step:   step.Also(attempt.Step{MaxAge: o.Fresh(), ACR: o.ACRValues}),
+		Silent: up.Client.IsSilent(o), Options: o.Encode(), IDTokenHint: o.IDTokenHint,
+	}, nil
+}
+
+// idTokenHint returns the ID Token of the visitor's session, or "". A provider may want it with
+// prompt=none (OpenID Connect Core, section 3.1.2.1). One that is too long for an address is left
+// out.
+func (f *Front) idTokenHint(ctx context.Context, v *Visit, up *Provider) string {
+	if f.ProviderOf(v) != up {
+		return ""
+	}
+	t, err := f.Keeper.Tokens(ctx, v.ID())
+	if err != nil || len(t.IDToken) > op.MaxEndSessionURL/2 {
+		return ""
+	}
+	return t.IDToken
+}
+
+// checkRounds refuses a login when the sessions of those before it were gone at once.
+func (f *Front) checkRounds(w http.ResponseWriter, r *http.Request, v *Visit) *Failure {
+	// A guard says what was gone. It may be at another replica.
+	gone := cmp.Or(attempt.Gone(r.URL.Query().Get("gone")), v.Gone)
+	if v.Session != nil && gone == "" || !f.Attempts.IsLoop(w, r) {
+		return nil
+	}
+	status, reason, hint := attempt.Loop(gone)
+	err := errors.New("the sessions of the logins before were gone at once")
+	return &Failure{Status: status, Reason: reason, Hint: hint, Err: err}
+}
+
+// startLogin sends the browser to the provider (OpenID Connect Core, section 3.1.2.1; RFC 7636,
+// section 4).
+func (f *Front) startLogin(
+	w http.ResponseWriter, r *http.Request, up *Provider, a attempt.Attempt,
+) {
+	location, refused := f.prepareLogin(w, r, up, a)
+	if refused != nil {
+		refused.retry = a.ReturnTo
+		f.fail(w, r, up, refused)
+		return
+	}
+	f.Tell(event.Record{Type: event.LoginStarted, Provider: up.Name, Issuer: up.Issuer})
+	page.Redirect(w, location)
+}
+
+// prepareLogin writes the cookie of the attempt and returns the provider's address for it.
+func (f *Front) prepareLogin(
+	w http.ResponseWriter, r *http.Request, up *Provider, a attempt.Attempt,
+) (location string, refused *Failure) {
+	// The visitor should not type a password when the store cannot save a session afterwards.
+	if err := f.Keeper.Ping(r.Context()); err != nil {
+		return "", storeFailure(err)
+	}
+	if err := a.Begin(up.Name); err != nil {
+		return "", internalFailure(err)
+	}
+	alg, err := up.Client.DPoPAlg(r.Context())
+	if err != nil {
+		return "", providerFailure(err)
+	}
+	a.DPoP = alg
+	request, err := authorizationRequest(&a)
+	if err != nil {
+		return "", internalFailure(err)
+	}
+	location, err = up.Client.AuthorizationURL(r.Context(), request)
+	if err != nil {
+		return "", providerFailure(err)
+	}
+	if err := f.Attempts.Keep(w, r, a); err != nil {
+		return "", internalFailure(err)
+	}
+	return location, nil
+}
+
+func authorizationRequest(a *attempt.Attempt) (op.AuthorizationRequest, error) {
+	key, err := dpopKey(a)
+	return op.AuthorizationRequest{
+		State: a.State(), Nonce: a.Nonce(), CodeVerifier: a.Verifier(), DPoPKey: key,
+		MaxAge: a.Step.MaxAge, ACRValues: a.Step.ACR, Interactive: a.Interactive,
+		IDTokenHint: a.IDTokenHint, Options: a.Options,
+	}, err
+}
+
+// dpopKey returns the key to which the tokens of a login are bound, or nil if they are not bound.
+func dpopKey(a *attempt.Attempt) (*op.DPoPKey, error) {
+	if a.DPoP == "" {
+		return nil, nil
+	}
+	return op.NewDPoPKey(a.DPoP, a.DPoPSecret())
+}

@@ -1,0 +1,192 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/page"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// logout is POST /auth/logout. It accepts requests from this site only, so that a page of another
+// site cannot sign a visitor out. A GET, which any link can make, shows a page that asks first.
+func (f *Front) logout(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		f.confirmLogout(w, r)
+	case http.MethodPost:
+		if err := f.Origins.Check(r); err != nil {
+			f.Show(w, r, page.Page{
+				Status: http.StatusForbidden, Title: "Not from here",
+				Text: "Another site tried to sign you out. You are still signed in.",
+			})
+			return
+		}
+		if browser.ReadForm(w, r, maxForm) != nil {
+			f.Show(w, r, page.Page{
+				Status: http.StatusBadRequest, Title: "Not understood",
+				Text: "The form could not be read. You are still signed in.",
+			})
+			return
+		}
+		returnTo := r.PostForm.Get("return_to")
+		if returnTo == "" {
+			returnTo = r.URL.Query().Get("return_to")
+		}
+		f.SignOut(w, r, f.Peek(w, r), returnTo)
+	default:
+		f.methodNotAllowed(w, r, "GET, POST")
+	}
+}
+
+func (f *Front) confirmLogout(w http.ResponseWriter, r *http.Request) {
+	v := f.Peek(w, r)
+	if v.Session == nil && v.LoadErr == nil && v.Gone != attempt.GoneKey {
+		f.Forget(w, r, v)
+		f.showSignedOut(w, r)
+		return
+	}
+	f.Show(w, r, page.Page{
+		Status: http.StatusOK,
+		Title:  "Log out?",
+		Text:   "You are signed in. Do you want to log out?",
+		Links:  []page.Link{{URL: f.Site.Home(), Text: "Stay"}},
+		Form: &page.Form{
+			Action: f.Site.OwnURL("/logout", ""), Label: "Log out",
+			ReturnTo: f.checkReturnTo(r.URL.Query().Get("return_to")),
+		},
+	})
+}
+
+// SignOut ends the session here first, so that the visitor is signed out whatever the provider does
+// (OpenID Connect RP-Initiated Logout, section 2). When the store cannot end it, the page says so.
+func (f *Front) SignOut(w http.ResponseWriter, r *http.Request, v *Visit, returnTo string) {
+	returnTo = f.checkReturnTo(returnTo)
+	page.Headers(w)
+	hint, err := f.endVisit(w, r, v)
+	if err != nil {
+		f.notSignedOut(w, r, err)
+		return
+	}
+	state := attempt.NewLogoutState()
+	location, ok := f.providerLogoutURL(r.Context(), f.ProviderOf(v), hint, state)
+	if ok && f.Attempts.KeepLogout(w, state, returnTo) == nil {
+		page.Redirect(w, location)
+		return
+	}
+	f.afterSignOut(w, r, returnTo)
+}
+
+// endVisit ends the session of a request and deletes its cookie. It returns the ID Token that names
+// the session to the provider, or "". A session that this replica could not read is ended too,
+// because another replica with a newer key might read it.
+func (f *Front) endVisit(
+	w http.ResponseWriter, r *http.Request, v *Visit,
+) (hint string, err error) {
+	if v.LoadErr != nil || v.CookieID == "" {
+		return "", v.LoadErr
+	}
+	ctx, cancel := session.Detached(r.Context())
+	defer cancel()
+	if v.Session != nil {
+		hint, err = f.endSignedIn(ctx, v)
+	} else {
+		err = f.Keeper.LogOutUnread(ctx, v.CookieID)
+	}
+	if err != nil {
+		return "", err
+	}
+	f.clearSession(w, r)
+	f.Attempts.ForgetRounds(w, r)
+	return hint, nil
+}
+
+// endSignedIn ends the visitor's session, revokes its refresh token and returns its ID Token.
+func (f *Front) endSignedIn(ctx context.Context, v *Visit) (hint string, err error) {
+	s := v.Session
+	f.Tell(event.Record{
+		Type: event.LogoutStarted, Provider: s.Identity.Provider,
+		SessionRef: f.Keeper.SessionRef(f.Keeper.Handle(v.ID())),
+	})
+	t, err := f.Keeper.LogOut(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	return t.IDToken, nil
+}
+
+// notSignedOut answers a logout that failed. The cookie stays: the next try finds with it what is
+// left.
+func (f *Front) notSignedOut(w http.ResponseWriter, r *http.Request, err error) {
+	w.Header().Set("Retry-After", retryAfter)
+	p := page.Page{
+		Status: http.StatusServiceUnavailable,
+		Title:  "Still signed in",
+		Text:   "We cannot sign you out at the moment. Try again shortly, or close the browser.",
+	}
+	if errors.Is(err, session.ErrLeftovers) {
+		p.Title = "Signed out of this site only"
+		p.Text = "Your session here has ended, and we could not finish. Load this page again shortly."
+	}
+	f.Show(w, r, p)
+}
+
+// providerLogoutURL returns the provider's logout address. It returns false when the provider is
+// not known any more, has no such address or does not answer: then the visitor is signed out of
+// this site only.
+func (f *Front) providerLogoutURL(
+	ctx context.Context, up *Provider, hint, state string,
+) (string, bool) {
+	if up == nil {
+		return "", false
+	}
+	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
+	defer cancel()
+	if _, err := up.Client.Metadata(ctx); err != nil {
+		return "", false
+	}
+	return up.Client.EndSessionURL(hint, state, f.Site.OwnURL("/logout/done", ""))
+}
+
+// metadataTimeout is how long a logout waits for metadata that is not known yet.
+const metadataTimeout = 3 * time.Second
+
+// logoutDone is GET /auth/logout/done, where the provider sends the browser after its logout. Only
+// the state that this browser took to the provider leads to ReturnTo, and only once. Every other
+// request gets the page that says "signed out".
+func (f *Front) logoutDone(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		f.methodNotAllowed(w, r, "GET")
+		return
+	}
+	returnTo, err := f.Attempts.EndLogout(w, r, r.URL.Query().Get("state"))
+	if err != nil {
+		f.Tell(event.Record{Type: event.LogoutCompleted, Reason: event.ReasonStateMismatch})
+		f.showSignedOut(w, r)
+		return
+	}
+	f.Tell(event.Record{Type: event.LogoutCompleted})
+	f.afterSignOut(w, r, f.checkReturnTo(returnTo))
+}
+
+func (f *Front) afterSignOut(w http.ResponseWriter, r *http.Request, returnTo string) {
+	if returnTo != "" {
+		page.Redirect(w, f.Site.URL(returnTo))
+		return
+	}
+	f.showSignedOut(w, r)
+}
+
+func (f *Front) showSignedOut(w http.ResponseWriter, r *http.Request) {
+	f.Show(w, r, page.Page{
+		Status: http.StatusOK,
+		Title:  "Signed out",
+		Text:   "You are signed out of this site.",
+		Links:  []page.Link{{URL: f.Site.Home(), Text: "Continue"}},
+	})
+}

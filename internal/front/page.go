@@ -1,0 +1,53 @@
+package front
+
+import (
+	"net/http"
+
+	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/page"
+)
+
+// retryAfter is the number of seconds after which a client may try again after a 503.
+const retryAfter = "5"
+
+// maxForm is how many bytes a form may have.
+const maxForm = 32 << 10
+
+// Show answers with a page, or with problem+json (RFC 9457) if the client is a script.
+func (f *Front) Show(w http.ResponseWriter, r *http.Request, p page.Page) {
+	page.Headers(w)
+	if browser.IsScript(r) {
+		f.written(page.Problem(w, p))
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if p.Status >= http.StatusBadRequest && f.ShowError != nil {
+		f.ShowError(w, r, p) // sets a Content-Security-Policy that fits its own styles
+		return
+	}
+	f.written(page.Show(w, p))
+}
+
+// written logs that an answer could not be sent. Most often the browser has left.
+func (f *Front) written(err error) {
+	if err != nil {
+		f.Logger.Debug("oidcgate: writing an answer", "err", err)
+	}
+}
+
+func (f *Front) methodNotAllowed(w http.ResponseWriter, r *http.Request, allow string) {
+	w.Header().Set("Allow", allow)
+	f.Show(w, r, page.Page{
+		Status: http.StatusMethodNotAllowed, Title: "Wrong method",
+		Text: "This address does not accept requests of this kind.",
+	})
+}
+
+// tryLater answers a provider's request that cannot be served now.
+func tryLater(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", retryAfter)
+	w.WriteHeader(http.StatusServiceUnavailable)
+}

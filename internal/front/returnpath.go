@@ -1,0 +1,40 @@
+package front
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/returnto"
+)
+
+// returnTo returns the path to go to after the login. The default path replaces a value that is not
+// a path of this site; the login goes on.
+func (f *Front) returnTo(value string) string {
+	return cmp.Or(f.checkReturnTo(value), f.Site.DefaultPath)
+}
+
+// checkReturnTo returns value when it is a path of this site, and else "". After a logout, "" means
+// the page that says "signed out".
+func (f *Front) checkReturnTo(value string) string {
+	if value == "" {
+		return ""
+	}
+	path, err := returnto.Check(value, f.Site.Prefix)
+	if err != nil {
+		f.Tell(RejectedPath(value, err))
+		return ""
+	}
+	return path
+}
+
+// RejectedPath is the event that tells of a return path that was refused.
+func RejectedPath(value string, err error) event.Record {
+	var reason returnto.Reason
+	errors.As(err, &reason)
+	return event.Record{
+		Type: event.ReturnToRejected, Reason: event.Reason(reason),
+		Detail: fmt.Sprintf("%d bytes", len(value)),
+	}
+}
