@@ -30,12 +30,7 @@
 // docs/architecture.md has a picture of the packages, the files of each in the order in which a
 // request passes them, the way of a login, and what is defended against where.
 //
-// Files of this package depend on those above them in that list, or on internal packages. These
-// use each other:
-//
-//   - config.go and provider.go: New checks both together, and a provider is made of limits in
-//     Config.
-//   - config.go and hook.go: Config.OnLogin has a Login as its parameter, and hook.go calls it.
-//   - config.go and page.go: Config.ErrorPage has a Page as its parameter, and page.go calls it.
-//   - visit.go and values.go: a visit holds the values of its request.
+// Files of this package depend on those above them in that list, or on internal packages. Only
+// config.go and provider.go use each other: New checks both together, and a provider is made of
+// limits in Config.
 package oidcgate

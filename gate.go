@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/alexedwards/scs/v2"
-
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/session"
+	"github.com/oidcgate/oidcgate/internal/values"
 )
 
 // Gate puts OpenID Connect login in front of a handler. [New] makes it, [Gate.Wrap] puts it around
@@ -21,7 +20,7 @@ type Gate struct {
 	providers front.Providers
 	front     *front.Front
 	keeper    *session.Keeper
-	values    *scs.SessionManager // nil unless Config.EnableValues
+	values    *values.Values // nil unless Config.EnableValues
 	events    *event.Sink
 }
 

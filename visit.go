@@ -13,6 +13,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/session"
+	"github.com/oidcgate/oidcgate/internal/values"
 )
 
 // visit is what the gate knows about a request. It is also the request's context, so that both are
@@ -22,7 +23,7 @@ type visit struct {
 	gate     *Gate
 	found    front.Visit // not embedded: encoding/json would show the session's claims
 	identity *Identity   // nil: the visitor is not signed in
-	values   savedValues
+	values   values.State
 
 	// What a re-read of the claims came to; see current.
 	once    sync.Once
@@ -93,7 +94,7 @@ func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 	if g.values == nil {
 		return v
 	}
-	return g.ownValues(v)
+	return g.values.Own(v)
 }
 
 // signedIn returns the visit of a request with a session. The error is ErrNoSession when there is

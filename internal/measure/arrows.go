@@ -48,7 +48,9 @@ var arrows = []struct {
 	{"internal/event", nil},
 	{"internal/saver", nil},
 	{"internal/page", []string{"internal/event"}},
-	{"internal/values", []string{"internal/claims"}},
+	{"internal/values", []string{
+		"internal/session", "internal/viascs", "internal/claims", "internal/event",
+	}},
 	{"internal/measure", nil},
 	{"internal/...", []string{"internal/...", "store"}},
 	{"store", nil},

@@ -1,93 +1,172 @@
-// Package values encodes the application's values for scs and merges the changes of two requests.
+// Package values keeps the application's values of a session through scs. It encodes them, merges
+// the changes of two requests, and saves them.
+//
+//	values.go  the values of a request: loaded, changed and saved
+//	codec.go   their encoding, and how changes are merged
 package values
 
 import (
-	"bytes"
-	"encoding/gob"
+	"context"
+	"errors"
 	"fmt"
-	"maps"
-	"reflect"
-	"slices"
 	"time"
 
+	"github.com/alexedwards/scs/v2"
+
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/session"
+	"github.com/oidcgate/oidcgate/internal/viascs"
 )
 
-// Codec is what scs encodes values with. It encodes each value on its own, with gob, so that the
-// changes of two requests can be merged by key.
-type Codec struct{}
+// Values are the values of the sessions of a keeper.
+type Values struct {
+	Manager *scs.SessionManager
+	config  Config
+}
 
-// New returns a Codec. It registers the types that scs takes and gob would refuse.
-func New() Codec {
-	for _, v := range []any{time.Time{}, map[string]any{}, []any{}} {
-		gob.Register(v)
+// Config is what [Values] are made of. Every field is needed.
+type Config struct {
+	Keeper   *session.Keeper
+	Lifetime time.Duration
+	Cookie   scs.SessionCookie
+	Tell     func(event.Record)
+
+	// Of returns the session of a request, by its context, and the state of its values. Both are nil
+	// for a context that knows of no session and of no values; the session alone when there is none.
+	Of func(context.Context) (*session.Session, *State)
+}
+
+// State is the state of the values during one request.
+type State struct {
+	loaded  bool
+	dropped bool           // there is no session to keep them in; the event was emitted
+	base    claims.Object  // as the handler got them
+	stored  session.Values // the record in the store when it was last read or written
+}
+
+// New returns the values of a keeper's sessions. It uses scs.New, because the context of a request
+// may also hold the values of an outer gate, and only scs.New gives each manager a context key of
+// its own. scs.New also starts a goroutine for a memory store that is not used here. scs has no
+// safe way to stop it; it wakes once a minute and does nothing.
+func New(c Config) *Values {
+	m := scs.New()
+	m.Lifetime, m.Cookie = c.Lifetime, c.Cookie
+	m.Store, m.Codec = store{config: c}, newCodec()
+	return &Values{Manager: m, config: c}
+}
+
+// Load returns the context of a request with the values of its session. With an error, which says
+// why they cannot be read, there are none in it.
+func (v *Values) Load(ctx context.Context, id session.ID) (context.Context, error) {
+	loaded, err := v.Manager.Load(ctx, string(id))
+	if err != nil {
+		loaded, _ = v.Manager.Load(ctx, "") // without an id it cannot fail
 	}
-	return Codec{}
+	return loaded, err
 }
 
-// Encode implements scs.Codec.
-func (Codec) Encode(_ time.Time, values map[string]any) ([]byte, error) {
-	var o claims.Object
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		value := values[name]
-		var b bytes.Buffer
-		if err := gob.NewEncoder(&b).Encode(&value); err != nil {
-			return nil, fmt.Errorf("oidcgate: value %q: %w; see gob.Register", name, err)
-		}
-		o = o.With(name, claims.Text(b.String()))
+// Own returns a context with values of its own, which are kept nowhere. ctx may be that of a
+// request with a session, whose values are not these.
+func (v *Values) Own(ctx context.Context) context.Context {
+	hidden := &hiding{Context: ctx, hides: true}
+	own, _ := v.Manager.Load(hidden, "") // without an id it cannot fail
+	hidden.hides = false
+	return own
+}
+
+// Save saves the values if they were changed, even if the browser has closed the connection.
+// isAnonymous says that nobody is signed in.
+func (v *Values) Save(ctx context.Context, isAnonymous bool) error {
+	s, state := v.config.Of(ctx)
+	if v.Manager.Status(ctx) != scs.Modified || state.dropped {
+		return nil
 	}
-	return []byte(o), nil
-}
-
-// Decode implements scs.Codec. A value of a type that this build does not know is left out here and
-// stays in the store.
-func (Codec) Decode(b []byte) (time.Time, map[string]any, error) {
-	values := make(map[string]any)
-	for name, v := range claims.Object(b).All() {
-		if value, ok := decodeValue(v); ok {
-			values[name] = value
-		}
+	if isAnonymous {
+		state.dropped = true
+		v.config.Tell(event.Record{Type: event.ValuesNotSaved, Reason: event.ReasonAnonymous,
+			Detail: "values were put while nobody is signed in"})
+		return nil
 	}
-	return time.Now().Add(time.Hour), values, nil
-}
-
-func decodeValue(v claims.Value) (any, bool) {
-	text, _ := v.Str()
-	var value any
-	err := gob.NewDecoder(bytes.NewReader([]byte(text))).Decode(&value)
-	return value, err == nil
-}
-
-// Known returns those of the values whose types this build knows.
-func Known(o claims.Object) claims.Object {
-	return o.Filter(func(name string) bool {
-		v, _ := o.Get(name)
-		_, ok := decodeValue(v)
-		return ok
-	})
-}
-
-// Merge applies to current the changes that lead from base to mine.
-func Merge(base, mine, current claims.Object) claims.Object {
-	for name, v := range mine.All() {
-		if old, ok := base.Get(name); !ok || !sameValue(old, v) {
-			current = current.With(name, v)
-		}
+	detached, cancel := session.Detached(ctx)
+	defer cancel()
+	_, _, err := v.Manager.Commit(detached)
+	if err == nil {
+		return nil
 	}
-	return current.Filter(func(name string) bool {
-		_, was := base.Get(name)
-		_, is := mine.Get(name)
-		return is || !was
-	})
+	failed := event.Record{
+		Type: event.ValuesNotSaved, Reason: event.ReasonStoreError, Detail: err.Error(),
+	}
+	if s != nil {
+		failed.SessionRef = v.config.Keeper.SessionRef(v.config.Keeper.Handle(s.ID))
+	}
+	if errors.Is(err, session.ErrGone) {
+		state.dropped = true
+		failed.Reason, failed.Detail = event.ReasonSessionEnded, ""
+		err = nil // the answer is sent without its values
+	}
+	v.config.Tell(failed)
+	return err
 }
 
-// sameValue compares two encoded values. It decodes them, because gob writes the keys of equal maps
-// in any order.
-func sameValue(a, b claims.Value) bool {
-	if a == b {
-		return true
-	}
-	x, okX := decodeValue(a)
-	y, okY := decodeValue(b)
-	return okX && okY && reflect.DeepEqual(x, y)
+// store is what scs stores the values in.
+type store struct {
+	viascs.WithoutContext
+	config Config
 }
+
+var errNotThroughValues = errors.New(
+	"oidcgate: sessions are ended and renewed by the gate, not through Values")
+
+// FindCtx reads the values when the request begins. It refuses later calls: they come from scs's
+// MergeSession, which could name any session.
+func (s store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+	of, state := s.config.Of(ctx)
+	if of == nil || state.loaded || token != string(of.ID) {
+		return nil, false, errNotThroughValues
+	}
+	stored, err := s.config.Keeper.ReadValues(ctx, of.ID)
+	if err != nil {
+		return nil, false, err
+	}
+	state.loaded, state.stored = true, stored
+	state.base = known(stored.Current)
+	return []byte(stored.Current), true, nil // true even if there are none: else scs drops the id
+}
+
+// CommitCtx saves what the request changed. If another request has changed the record meanwhile, it
+// is read again and the changes are applied to it. A session that has ended meanwhile gets no
+// record.
+func (s store) CommitCtx(ctx context.Context, _ string, b []byte, _ time.Time) error {
+	of, state := s.config.Of(ctx)
+	if of == nil {
+		return session.ErrGone
+	}
+	mine := claims.Object(b)
+	merged := func(current claims.Object) claims.Object { return merge(state.base, mine, current) }
+	err := s.config.Keeper.SaveValues(ctx, of, &state.stored, merged)
+	if err == nil {
+		state.base = mine
+	}
+	return err
+}
+
+// DeleteCtx is called by scs's Destroy, RenewToken and MergeSession.
+func (store) DeleteCtx(context.Context, string) error { return errNotThroughValues }
+
+// hiding is a context that hides its values from scs, which would take them for its own.
+type hiding struct {
+	context.Context
+	hides bool
+}
+
+// Value implements [context.Context].
+func (h *hiding) Value(key any) any {
+	if h.hides {
+		return nil
+	}
+	return h.Context.Value(key)
+}
+
+// Format keeps the values out of logs.
+func (h *hiding) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "%v", h.Context) }
