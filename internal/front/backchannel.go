@@ -96,8 +96,3 @@ func (f *Front) rejectLogout(w http.ResponseWriter, up *Provider, err error) {
 	}
 	w.WriteHeader(http.StatusBadRequest)
 }
-
-func (f *Front) tryLater(w http.ResponseWriter) {
-	w.Header().Set("Retry-After", retryAfter)
-	w.WriteHeader(http.StatusServiceUnavailable)
-}

@@ -37,8 +37,7 @@ type callbackRequest struct {
 
 // answer reads like the protocol: whose response is it, what does the provider say, what does the
 // application say, sign in. Each step can refuse the login, and nothing is believed before its
-// check. If it returns nil, it has answered; otherwise the caller
-// shows the refusal.
+// check. If it returns nil, it has answered; otherwise the caller shows the refusal.
 func (c *callbackRequest) answer() *Failure {
 	f := c.front
 	form, ok, err := arrive.Callback{
