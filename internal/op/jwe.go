@@ -119,7 +119,7 @@ func parseEncrypted(raw string, compressed bool) (*encryptedToken, error) {
 // readEncryption reads how a token is encrypted. Not accepted are RSA with PKCS #1 v1.5, which is
 // an oracle (RFC 8725, 3.2); shared secrets and passwords (dir, A128KW, PBES2), which the client
 // has none of; and compression (zip), by which a short token grows (RFC 8725, 2.4), unless the
-// configuration allows it: then go-jose inflates to at most ten times the token's length, or 250 KB.
+// configuration allows it: then it may grow to ten times its length, or to 250 KB.
 func readEncryption(header claims.Object) (*encryptedToken, error) {
 	if err := checkExtensions(header); err != nil {
 		return nil, err
