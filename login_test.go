@@ -905,3 +905,22 @@ func (s *tallyStore) Delete(ctx context.Context, key string, old []byte) error {
 	}
 	return s.Store.Delete(ctx, key, old)
 }
+
+func TestReadyBesideAProviderThatHangs(t *testing.T) {
+	for name, known := range map[string]bool{"that is known": true, "that nobody asked yet": false} {
+		inBubble(t, "F15 Ready does not wait for one provider when there is another "+name, func(t *testing.T) {
+			w, _ := severalProviders(t)
+			w.op.Always(oidcgatetest.Discovery, oidcgatetest.Hang())
+			if known {
+				w.get("/auth/login?provider=staff")
+			}
+			start := time.Now()
+			if err := w.gate.Ready(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}

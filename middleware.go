@@ -3,8 +3,6 @@ package oidcgate
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 
@@ -148,19 +146,7 @@ func (g *Gate) Ready(ctx context.Context) error {
 	if err := g.keeper.Ping(ctx); err != nil {
 		return err
 	}
-	var causes []error
-	for _, up := range g.providers.All() {
-		_, err := up.Client.Metadata(ctx)
-		if err == nil {
-			return nil
-		}
-		err = fmt.Errorf("oidcgate: provider %s: %w", up.Label, err)
-		if e, ok := errors.AsType[*op.Error](err); ok && e.Hint != "" {
-			err = fmt.Errorf("%w; %s", err, e.Hint)
-		}
-		causes = append(causes, err)
-	}
-	return errors.Join(causes...)
+	return g.providers.Ready(ctx)
 }
 
 // Wait waits until running refreshes are saved and all events are delivered to the log and OnEvent,

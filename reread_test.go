@@ -618,7 +618,7 @@ func TestUserinfoRefusesAReread(t *testing.T) {
 		body    string
 		refuses bool // the access token
 	}{
-		{403, `{"error":"insufficient_scope"}`, true}, {403, "", false}, {401, "", false}, {401, `{"error":"invalid_request"}`, true},
+		{403, `{"error":"insufficient_scope"}`, true}, {403, "", false}, {401, "", false}, {401, `{"error":"invalid_request"}`, false}, {403, `{"status":403,"error":"Forbidden"}`, false},
 		{404, "", false}, {400, `{"error":"invalid_request"}`, false}, {200, "<html>", false},
 	} {
 		for _, keeps := range []bool{false, true} {

@@ -1,15 +1,19 @@
 package event_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/returnto"
@@ -150,5 +154,25 @@ func TestLevelOf(t *testing.T) {
 		if got := event.LevelOf(typ).String(); got != want {
 			t.Errorf("LevelOf(%s) = %s, want %s", typ, got, want)
 		}
+	}
+}
+
+func TestStoreErrorsAfterTheClockWasSetBack(t *testing.T) {
+	told := 0
+	sink := event.NewSink(slog.New(slog.DiscardHandler), func(event.Record) { told++ })
+	report := func(t *testing.T) {
+		sink.StoreUnavailable(errors.New("down"))
+		sink.StoreUnavailable(errors.New("down")) // within a second: not told
+		if err := sink.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) { // each bubble begins at the same time
+		time.Sleep(time.Hour)
+		report(t)
+	})
+	synctest.Test(t, report)
+	if told != 2 {
+		t.Errorf("F14 told %d times, want once before the clock was set back and once after", told)
 	}
 }

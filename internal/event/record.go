@@ -102,7 +102,8 @@ func (s *Sink) hand(r Record, dropped uint64) {
 // request meets one.
 func (s *Sink) StoreUnavailable(err error) {
 	now, last := time.Now().UnixNano(), s.ill.Load()
-	if now-last < int64(time.Second) || !s.ill.CompareAndSwap(last, now) {
+	justNow := now >= last && now-last < int64(time.Second) // a clock may have been set back
+	if justNow || !s.ill.CompareAndSwap(last, now) {
 		return
 	}
 	s.Emit(Record{Type: StoreUnavailable, Detail: err.Error(), Hint: HintStore})

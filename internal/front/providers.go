@@ -1,6 +1,9 @@
 package front
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/oidcgate/oidcgate/internal/op"
@@ -63,4 +66,41 @@ func (p *Providers) ThirdParty() bool {
 		}
 	}
 	return false
+}
+
+// Ready returns nil when the metadata of one provider is known. If none is, it asks all at once and
+// waits for the first that answers: one that hangs says nothing about the others.
+func (p *Providers) Ready(ctx context.Context) error {
+	all := p.All()
+	for _, up := range all {
+		if _, known := up.Client.Known(); known {
+			return nil
+		}
+	}
+	answers := make(chan error, len(all))
+	for _, up := range all {
+		go func() { answers <- up.discover(ctx) }()
+	}
+	var causes []error
+	for range all {
+		err := <-answers
+		if err == nil {
+			return nil
+		}
+		causes = append(causes, err)
+	}
+	return errors.Join(causes...)
+}
+
+// discover fetches the metadata. Its error names the provider and the cure.
+func (up *Provider) discover(ctx context.Context) error {
+	_, err := up.Client.Metadata(ctx)
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("oidcgate: provider %s: %w", up.Label, err)
+	if e, ok := errors.AsType[*op.Error](err); ok && e.Hint != "" {
+		err = fmt.Errorf("%w; %s", err, e.Hint)
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package op
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net/http"
 
@@ -30,11 +31,27 @@ func (cfg *Config) mutual(transport http.RoundTripper) (mutual http.RoundTripper
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	t.TLSClientConfig.Certificates = nil
-	t.TLSClientConfig.GetClientCertificate = cfg.Auth.Certificate
+	current := cfg.Auth.Certificate
 	if cfg.Certificate != nil {
-		t.TLSClientConfig.GetClientCertificate = cfg.Certificate
+		current = cfg.Certificate
 	}
+	t.TLSClientConfig.GetClientCertificate = withoutPanic(current)
 	return t, true
+}
+
+type certificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+
+// withoutPanic returns a function whose panic fails the handshake. Package net/http calls it in a
+// goroutine of its own, where a panic would end the process.
+func withoutPanic(current certificate) certificate {
+	return func(r *tls.CertificateRequestInfo) (c *tls.Certificate, err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				c, err = nil, fmt.Errorf("the function that gives the certificate panicked: %v", v)
+			}
+		}()
+		return current(r)
+	}
 }
 
 // RoundTrip sends a request to a resource with an access token, and with what proves that the token

@@ -32,5 +32,9 @@ func newTransport(timeout time.Duration, roots *x509.CertPool) *http.Transport {
 		// Shorter than the timeout of load balancers, which would otherwise close a connection
 		// just when a request is sent over it.
 		IdleConnTimeout: 30 * time.Second,
+
+		// Over HTTP/2 all requests share one connection. If it dies without a word, each would fail
+		// until the kernel gives up, after a quarter of an hour.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: timeout / 2, PingTimeout: timeout / 2},
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -241,6 +242,94 @@ func TestCodeIsNotSentAgainOverANewConnection(t *testing.T) {
 	wantReason(t, err, "token_endpoint_unreachable")
 	if n := tokenCalls.Load(); n != 1 {
 		t.Errorf("F44 C056 the code was sent %d times", n)
+	}
+}
+
+// forgetful passes connections on to a server. They can go silent, as behind a firewall that forgot
+// them, while new ones work.
+type forgetful struct {
+	net.Listener
+	silent []*atomic.Bool
+	mu     sync.Mutex
+}
+
+func newForgetful(t *testing.T, server string) *forgetful {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &forgetful{Listener: listener}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			inner, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			outer, err := net.Dial("tcp", server)
+			if err != nil {
+				_ = inner.Close()
+				continue
+			}
+			silent := new(atomic.Bool)
+			w.mu.Lock()
+			w.silent = append(w.silent, silent)
+			w.mu.Unlock()
+			pass := func(to, from net.Conn) {
+				defer func() { _ = to.Close() }()
+				buffer := make([]byte, 32<<10)
+				for {
+					n, err := from.Read(buffer)
+					if err != nil {
+						return
+					}
+					if !silent.Load() {
+						_, _ = to.Write(buffer[:n])
+					}
+				}
+			}
+			go pass(inner, outer)
+			go pass(outer, inner)
+		}
+	}()
+	return w
+}
+
+func (w *forgetful) silence() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, silent := range w.silent {
+		silent.Store(true)
+	}
+}
+
+func TestSilentConnection(t *testing.T) {
+	for name, http2 := range map[string]bool{"HTTP/2": true, "HTTP/1.1": false} {
+		t.Run("F01 a connection over "+name+" that dies without a word is replaced", func(t *testing.T) {
+			o := newOP()
+			o.set("token", answerJSON(tokenAnswer(nil)))
+			server := httptest.NewUnstartedServer(o)
+			server.EnableHTTP2 = http2
+			server.StartTLS()
+			defer server.Close()
+			w := newForgetful(t, server.Listener.Addr().String())
+			roots := x509.NewCertPool()
+			roots.AddCert(server.Certificate())
+			c := o.client(at("https://"+w.Addr().String()), func(cfg *op.Config) {
+				cfg.Transport, cfg.RootCAs, cfg.Timeout = nil, roots, time.Second
+			})
+			_, err := c.Exchange(t.Context(), "c", "v")
+			wantReason(t, err, "")
+			w.silence()
+			for end := time.Now().Add(time.Minute); err != nil || time.Now().Before(end); {
+				if _, err = c.Exchange(t.Context(), "c", "v"); err == nil {
+					return
+				}
+				if time.Now().After(end) {
+					t.Fatalf("after a minute: %v", err)
+				}
+			}
+		})
 	}
 }
 

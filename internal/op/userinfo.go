@@ -70,7 +70,9 @@ func refusesToken(a answer) bool {
 		return false
 	}
 	doc, err := claims.Parse(a.body)
-	refuses := err == nil && text(doc, "error") != ""
+	// Without a challenge only the codes of RFC 6750, 3.1, count. Proxies have errors of their own.
+	code := text(doc, "error")
+	refuses := err == nil && (code == "invalid_token" || code == "insufficient_scope")
 	for _, challenge := range a.header.Values("WWW-Authenticate") {
 		if strings.Contains(challenge, `error="use_dpop_nonce"`) ||
 			strings.Contains(challenge, `error="invalid_dpop_proof"`) {

@@ -30,7 +30,7 @@ type pings struct {
 // last few seconds. A login needs a dozen keys, so all machines of a Cluster must do so.
 func (k *Keeper) Ping(ctx context.Context) error {
 	wrote, now := k.pings.wrote.Load(), time.Now().UnixNano()
-	due := now-wrote >= int64(writeAgain)
+	due := now < wrote || now-wrote >= int64(writeAgain) // a clock may have been set back
 	if wrote == 0 || due && k.pings.wrote.CompareAndSwap(wrote, now) {
 		return k.pingWrites(ctx, now)
 	}
