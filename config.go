@@ -189,11 +189,16 @@ func compile(c Config, providers []Provider) (config, []Provider, error) {
 		out.Logger = slog.Default()
 	}
 	compiled := compileProviders(&f, providers, &c)
+	return out, compiled, configErrors(f)
+}
+
+// configErrors returns the faults as errors, or nil if there are none.
+func configErrors(faults check.List) error {
 	var errs []error
-	for _, fault := range f {
+	for _, fault := range faults {
 		errs = append(errs, &ConfigError{fault.Field, fault.Text})
 	}
-	return out, compiled, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 func (c *config) compileDurations(f *check.List) {

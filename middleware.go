@@ -8,6 +8,7 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/check"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/op"
@@ -42,12 +43,38 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	if config.EnableValues {
 		g.values = newValues(g)
 	}
+	g.replaceProviders(providers)
+	return g, nil
+}
+
+// SetProviders replaces the gate's providers while it serves requests: a customer's provider is
+// added, or one is taken away, without a restart. It checks them as [New] does and changes nothing
+// if there is a fault. It sends no request.
+//
+// A provider is recognized by its Name. What is not changed goes on: logins under way, sessions,
+// and the metadata and keys that are known. Sessions of a provider that is taken away are not
+// accepted until it comes back. Each replica of the gate needs the same providers: call
+// SetProviders in each, before the first login at a new one. A replica that does not know a
+// session's provider leaves its cookie alone.
+//
+// It may be called concurrently; the call that ends last counts.
+func (g *Gate) SetProviders(providers ...Provider) error {
+	var f check.List
+	compiled := compileProviders(&f, providers, &g.config.Config)
+	if err := configErrors(f); err != nil {
+		return err
+	}
+	g.replaceProviders(compiled)
+	return nil
+}
+
+// replaceProviders puts compiled providers in place of all.
+func (g *Gate) replaceProviders(compiled []Provider) {
 	var all []*front.Provider
-	for _, p := range providers {
+	for _, p := range compiled {
 		all = append(all, newProvider(g, p))
 	}
 	g.providers.Replace(all)
-	return g, nil
 }
 
 // warn logs settings that are allowed but seldom intended.

@@ -90,10 +90,14 @@ type Gone string
 
 // The reasons. "" means that there was no cookie, or a session.
 const (
-	GoneSession Gone = "session" // the store has no such session
-	GoneKey     Gone = "key"     // this replica cannot read it
-	GoneCookie  Gone = "cookie"  // the cookie is malformed, or there twice
+	GoneSession  Gone = "session"  // the store has no such session
+	GoneKey      Gone = "key"      // this replica cannot read it
+	GoneProvider Gone = "provider" // this replica does not know its provider
+	GoneCookie   Gone = "cookie"   // the cookie is malformed, or there twice
 )
+
+// Elsewhere reports whether another replica may know the session.
+func (g Gone) Elsewhere() bool { return g == GoneKey || g == GoneProvider }
 
 // Loop says why a browser goes round, by what the guard said.
 func Loop(gone Gone) (status int, reason event.Reason, hint string) {
@@ -105,6 +109,9 @@ func Loop(gone Gone) (status int, reason event.Reason, hint string) {
 	case GoneKey:
 		return http.StatusInternalServerError, event.ReasonLoopKeyUnknown,
 			"give all replicas the same Keys, and the same version of this service"
+	case GoneProvider:
+		return http.StatusInternalServerError, event.ReasonLoopSessionLost,
+			"give all replicas the same providers; call SetProviders in each"
 	}
 	return http.StatusInternalServerError, event.ReasonLoopSessionLost,
 		"look at the store: does it evict keys (Redis: use noeviction), lose writes at a failover, or " +

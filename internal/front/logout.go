@@ -46,7 +46,7 @@ func (f *Front) logout(w http.ResponseWriter, r *http.Request) {
 
 func (f *Front) confirmLogout(w http.ResponseWriter, r *http.Request) {
 	v := f.Peek(w, r)
-	if v.Session == nil && v.LoadErr == nil && v.Gone != attempt.GoneKey {
+	if v.Session == nil && v.LoadErr == nil && !v.Gone.Elsewhere() {
 		f.Forget(w, r, v)
 		f.showSignedOut(w, r)
 		return

@@ -27,8 +27,16 @@ type Provider struct {
 // needs a provider asks for it and keeps it no longer than its request. The zero value has none.
 type Providers struct{ current atomic.Pointer[[]*Provider] }
 
-// Replace puts other providers in place of all. Requests under way go on with those they have.
-func (p *Providers) Replace(all []*Provider) { p.current.Store(&all) }
+// Replace puts other providers in place of all. Requests under way go on with those they have. One
+// that takes the place of another of its name knows what that has learned.
+func (p *Providers) Replace(all []*Provider) {
+	for _, up := range all {
+		if before := p.Find(up.Name); before != nil {
+			up.Client.Inherit(before.Client)
+		}
+	}
+	p.current.Store(&all)
+}
 
 // All returns the providers in the order in which they are shown. It must not be changed.
 func (p *Providers) All() []*Provider {

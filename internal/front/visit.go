@@ -85,6 +85,8 @@ func (f *Front) noteSession(w http.ResponseWriter, v *Visit, s *session.Session,
 	switch {
 	case errors.Is(err, session.ErrForeign):
 		v.Gone = attempt.GoneKey
+	case err == nil && f.Providers.Find(s.Identity.Provider) == nil:
+		v.Gone = attempt.GoneProvider // another replica may know it
 	case errors.Is(err, session.ErrGone), err == nil && !f.knows(&s.Identity):
 		v.Gone = attempt.GoneSession
 	case err != nil:
@@ -100,9 +102,9 @@ func (f *Front) noteSession(w http.ResponseWriter, v *Visit, s *session.Session,
 // who loads it. And it deletes only where the visitor navigates to a page. The answer to any other
 // request may arrive late, after a new login in another tab, and would delete the new cookie. So
 // may the answer to a repeated callback whose first answer brings the new session. A session that
-// only this replica cannot read is not gone.
+// another replica may know is not gone.
 func (f *Front) Forget(w http.ResponseWriter, r *http.Request, v *Visit) {
-	if v.Gone != "" && v.Gone != attempt.GoneKey && browser.IsNavigation(r) {
+	if v.Gone != "" && !v.Gone.Elsewhere() && browser.IsNavigation(r) {
 		f.clearSession(w, r)
 	}
 }
