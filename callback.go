@@ -50,7 +50,11 @@ func (g *Gate) askApplication(ctx context.Context, login *Login) (refused *front
 			refused = g.panicked("OnLogin", v)
 		}
 	}()
-	err := g.config.OnLogin(ctx, login)
+	return decision(g.config.OnLogin(ctx, login))
+}
+
+// decision returns why a function of the application refuses, by its error, or nil.
+func decision(err error) *front.Failure {
 	var denied *denial
 	switch {
 	case err == nil:

@@ -45,6 +45,11 @@ type Config struct {
 	// error or a panic answers 500, and no session begins. Concurrent logins call it concurrently.
 	OnLogin func(ctx context.Context, login *Login) error `json:"-"`
 
+	// OnLink, if set, lets signed-in users attach a second identity to their account; see
+	// [Gate.LinkURL]. It saves that both are one user's, or refuses: an error made by [Deny] answers
+	// 403, any other error or a panic 500. Concurrent linkings call it concurrently.
+	OnLink func(ctx context.Context, linking *Linking) error `json:"-"`
+
 	// LoginOptions, if set, is called with the request to /auth/login, also when a guard sent the
 	// browser there. What it returns wins over the link and RequestOptions, and adds to what guards
 	// demand. Concurrent logins call it concurrently.

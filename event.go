@@ -20,6 +20,7 @@ const (
 	EventStepUpRequired      = EventType(event.StepUpRequired)
 	EventReturnToRejected    = EventType(event.ReturnToRejected)
 	EventAccessDenied        = EventType(event.AccessDenied)
+	EventAccountLinked       = EventType(event.AccountLinked)
 
 	// Sessions.
 	EventSessionCreated     = EventType(event.SessionCreated)

@@ -129,7 +129,7 @@ func newFront(g *Gate, ring *seal.Ring, origins *http.CrossOriginProtection) *fr
 			Lifetime: c.SessionLifetime, Cookie: c.cookie(), Mark: front.Mark(&c.at),
 		}),
 		Logger: c.Logger, EndWithAccessToken: c.Tokens.EndWithAccessToken,
-		Tell: g.events.Emit, Options: g.loginOptions, Decide: g.decide,
+		Tell: g.events.Emit, Options: g.loginOptions, Decide: g.decide, Link: g.link,
 	}
 	if c.ErrorPage != nil {
 		f.ShowError = func(w http.ResponseWriter, r *http.Request, p page.Page) {

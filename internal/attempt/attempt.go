@@ -4,6 +4,7 @@
 //	attempt.go  a login under way, and the secrets that are derived from it
 //	keeper.go   its cookie: kept, found and dropped
 //	step.go     what a stronger or a fresh login must bring
+//	link.go     an address that begins the linking of an account
 //	rounds.go   logins that succeed and are lost at once, counted
 //	logout.go   a logout under way
 package attempt
@@ -31,6 +32,7 @@ type Attempt struct {
 	User        string    `json:"i,omitempty"` // whose step-up it is; see [UserOf]
 	Interactive bool      `json:"a,omitempty"` // a login without interaction failed; this one may ask
 	DPoP        string    `json:"d,omitempty"` // the algorithm of the key to which tokens are bound
+	Link        string    `json:"l,omitempty"` // the session to which an identity is attached
 
 	Silent bool `json:"n,omitempty"` // sent with prompt=none
 

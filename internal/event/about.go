@@ -50,6 +50,13 @@ var Types = []Group{
 			Do: "Nothing, or give the user the claim that the rule asks for. The detail has the path " +
 				"and the rule.",
 		},
+		{
+			Name:  string(AccountLinked),
+			Level: slog.LevelInfo,
+			Means: "A signed-in user attached an identity of another provider, which the event names. " +
+				"OnLink has agreed.",
+			Do: "Nothing.",
+		},
 	}},
 	{"Sessions", []About{
 		{
@@ -317,6 +324,12 @@ var Reasons = []Group{
 			Means: "The claims are larger than Limits.SessionBytes.",
 			Do: "Drop claims in OnLogin, ask the provider for fewer, or raise Limits.SessionBytes. The " +
 				"log names the largest claim.",
+		},
+		{
+			Name: string(ReasonLinkSession),
+			Means: "An account was to be linked, and the session that began it was not there any more: " +
+				"the visitor has logged out or in meanwhile, or somebody else's link was opened.",
+			Do: "Nothing. The visitor begins again.",
 		},
 		{
 			Name:  string(ReasonLogoutWon),

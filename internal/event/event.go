@@ -20,6 +20,7 @@ const (
 	StepUpRequired      Type = "stepup.required"
 	ReturnToRejected    Type = "return_to.rejected"
 	AccessDenied        Type = "access.denied"
+	AccountLinked       Type = "account.linked"
 
 	// Sessions.
 	SessionCreated     Type = "session.created"
@@ -79,6 +80,7 @@ const (
 	ReasonHookError       Reason = "hook_error"
 	ReasonSessionTooLarge Reason = "session_too_large"
 	ReasonLogoutWon       Reason = "logout_won"
+	ReasonLinkSession     Reason = "link_session"
 	ReasonInternal        Reason = "internal"
 	ReasonStoreError      Reason = "store_error"
 	ReasonClientSecret    Reason = "client_secret"

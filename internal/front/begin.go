@@ -39,6 +39,9 @@ func (c *callbackRequest) login(result *op.Result) Login {
 // browser goes. Of a login that is refused the refresh token is revoked.
 func (c *callbackRequest) begin(result *op.Result) (returnTo string, refused *Failure) {
 	a, f := &c.attempt, c.front
+	if a.Link != "" {
+		return a.ReturnTo, c.link(result)
+	}
 	login := c.login(result)
 	l := &session.Login{
 		Session: session.Session{Identity: login.Identity},

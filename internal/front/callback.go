@@ -21,6 +21,7 @@ func (f *Front) callback(w http.ResponseWriter, r *http.Request, up *Provider) {
 		if c.attempt.User == "" { // whoever tries again may be another user
 			refused.retry = c.attempt.ReturnTo
 		}
+		refused.linking = c.attempt.Link != ""
 		f.fail(w, r, up, refused)
 	}
 }

@@ -21,7 +21,8 @@ type Failure struct {
 	Err       error  // the cause; may be nil
 	Text      string // shown on the page instead of the sentence for Reason; may be empty
 
-	retry string // path that the page's link leads to after a new login; empty: the default path
+	retry   string // path that the page's link leads to after a new login; empty: the default path
+	linking bool   // the visitor stays signed in, so a new login is no help
 }
 
 func (f *Failure) Error() string {
@@ -61,15 +62,22 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 		w.Header().Set("Retry-After", retryAfter)
 	}
 	title, text := page.LoginFailed(e.Status, e.Reason)
-	if e.Text != "" {
+	switch {
+	case e.Text != "" && e.linking:
+		title, text = "Not linked", e.Text
+	case e.Text != "":
 		title, text = "No access", e.Text
+	}
+	links := []page.Link{
+		{URL: f.Site.OwnURL("/login", e.retry), Text: "Log in again"},
+		{URL: f.Site.Home(), Text: "Back to the site"},
+	}
+	if e.linking {
+		links = links[1:]
 	}
 	f.Show(w, browser.WithoutQuery(r), page.Page{
 		Status: e.Status, Title: title, Text: text, Reason: string(e.Reason), Reference: e.Reference,
-		Links: []page.Link{
-			{URL: f.Site.OwnURL("/login", e.retry), Text: "Log in again"},
-			{URL: f.Site.Home(), Text: "Back to the site"},
-		},
+		Links: links,
 	})
 }
 

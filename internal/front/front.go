@@ -10,6 +10,7 @@
 //	ask.go           a request that needs a login, or a store that answers
 //	login.go         the login route: a login is prepared and begins
 //	choose.go        which provider the visitor logs in with
+//	link.go          a signed-in user attaches a second identity
 //	initiate.go      logins that another site begins
 //	callback.go      whose response is this, and does it hold
 //	begin.go         the application decides, and the session begins
@@ -62,6 +63,10 @@ type Front struct {
 	// Decide asks the application about a login that passed every check. It returns the identity as
 	// the application wants it, or why the application refuses.
 	Decide func(context.Context, Login) (session.Identity, *Failure)
+
+	// Link asks the application whether the second identity, which passed every check of a login, is
+	// attached to the first, which is signed in. It returns why not, or nil.
+	Link func(ctx context.Context, first, second session.Identity) *Failure
 
 	// ShowError, which may be nil, writes pages with a status of 400 or more in place of ours.
 	ShowError func(http.ResponseWriter, *http.Request, page.Page)

@@ -31,6 +31,10 @@ func (f *Front) login(w http.ResponseWriter, r *http.Request) {
 	v := f.Peek(w, r)
 	f.Forget(w, r, v)
 	query := r.URL.Query()
+	if query.Has("link") {
+		f.beginLink(w, r, v)
+		return
+	}
 	returnTo := f.returnTo(query.Get("return_to"))
 	step := f.Attempts.OpenStep(string(v.ID()), query.Get("step"))
 	if v.MayBeSignedIn() && step.Zero() && browser.IsCrossSite(r) {

@@ -14,6 +14,8 @@ func LoginFailed(status int, reason event.Reason) (title, text string) {
 	case reason == event.ReasonStateReplayed:
 		return "Already used", "This login was completed earlier, perhaps in this window. " +
 			"Go back to the site, or log in again."
+	case reason == event.ReasonLinkSession:
+		return "Not linked", "You are not signed in as when you began. Log in, then begin again."
 	case reason == event.ReasonStateExpired:
 		return "That took too long", "The login began too long ago. Please log in again."
 	case reason == event.ReasonUnknownState || reason == event.ReasonStateBrowserMismatch:

@@ -1,0 +1,95 @@
+package front
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// A signed-in user attaches a second identity by a login at its provider. The attempt carries the
+// session that began it, and only that session finishes it. It stays the session of the first
+// identity.
+
+// LinkURL returns the address at which the session of that id attaches an identity of the named
+// provider, or an error if there is no such provider.
+func (f *Front) LinkURL(id session.ID, provider, returnTo string) (string, error) {
+	if f.Providers.Find(provider) == nil {
+		return "", errors.New("oidcgate: no provider has the name " + provider)
+	}
+	text, err := f.Attempts.SealLink(string(id), provider)
+	if err != nil {
+		return "", err
+	}
+	query := url.Values{"link": {text}, "return_to": {f.returnTo(returnTo)}}
+	return f.Site.OwnURL("/login", "") + "?" + query.Encode(), nil
+}
+
+// beginLink begins the login of an identity that is attached to the visitor's session.
+func (f *Front) beginLink(w http.ResponseWriter, r *http.Request, v *Visit) {
+	query := r.URL.Query()
+	name, ok := f.Attempts.OpenLink(string(v.ID()), query.Get("link"))
+	up := f.Providers.Find(name)
+	if !ok || up == nil {
+		refused := linkSession()
+		refused.linking = v.Session != nil
+		f.fail(w, r, &Provider{}, refused)
+		return
+	}
+	a, refused := f.newAttempt(r, query, up, attempt.Step{})
+	if refused != nil {
+		refused.linking = true
+		f.fail(w, r, up, refused)
+		return
+	}
+	a.ReturnTo, a.Link = f.returnTo(query.Get("return_to")), f.linkOf(v)
+	f.startLogin(w, r, up, a)
+}
+
+// linkOf returns what stands for the visitor's session in an attempt, or "".
+func (f *Front) linkOf(v *Visit) string {
+	if v.Session == nil {
+		return ""
+	}
+	return f.Keeper.SessionRef(f.Keeper.Handle(v.ID()))
+}
+
+// link attaches the identity of a login to the session that began it. The tokens of the login are
+// of no use.
+func (c *callbackRequest) link(result *op.Result) *Failure {
+	f, login := c.front, c.login(result)
+	l := &session.Login{
+		Session: session.Session{Identity: login.Identity},
+		Tokens:  session.NewTokens((*session.ProviderTokens)(result.Tokens), c.attempt.Nonce()),
+	}
+	if c.visit.Session != nil {
+		l.Before = *c.visit.Session
+	}
+	defer f.Keeper.Discard(c.r.Context(), l)
+	if f.linkOf(c.visit) != c.attempt.Link {
+		return linkSession()
+	}
+	first, second := c.visit.Session.Identity, login.Identity
+	if first.User() == second.User() {
+		return nil // there is nothing to attach
+	}
+	if refused := f.Link(c.r.Context(), first, second); refused != nil {
+		return refused
+	}
+	f.Tell(event.Record{
+		Type: event.AccountLinked, Provider: c.up.Name, Issuer: c.up.Issuer,
+		SubjectHash: f.Keeper.UserRef(first.User()), SessionRef: c.attempt.Link,
+	})
+	return nil
+}
+
+func linkSession() *Failure {
+	return &Failure{
+		Status: http.StatusForbidden, Reason: event.ReasonLinkSession,
+		Err: errors.New("the session that began the linking is not there"),
+	}
+}

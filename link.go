@@ -1,0 +1,55 @@
+package oidcgate
+
+import (
+	"context"
+	"errors"
+
+	"github.com/oidcgate/oidcgate/internal/front"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// Linking is a second identity that a signed-in user wants to attach to their account, as
+// [Config.OnLink] gets it. Do not keep it after OnLink returns.
+type Linking struct{ first, second *Identity }
+
+// NewLinking returns a linking for tests of an OnLink function.
+func NewLinking(first, second *Identity) *Linking { return &Linking{first, second} }
+
+// First returns the identity that is signed in. The session stays this one's.
+func (l *Linking) First() *Identity { return l.first }
+
+// Second returns the identity that the user has just proven to have. It has passed every check of a
+// login. Save its Issuer and Subject with the account of the first, and look the account up by
+// either in OnLogin. Never compare e-mail addresses: whoever controls a provider chooses them.
+func (l *Linking) Second() *Identity { return l.second }
+
+// LinkURL returns the address at which the signed-in visitor of ctx attaches an identity of the
+// named provider (Provider.Name, which may be ""): the visitor logs in there, [Config.OnLink]
+// decides, and the browser goes to returnTo. The session stays as it is. The address works for this
+// session alone and for twelve hours. Use it for links that open in the same tab.
+//
+// It panics unless Config.OnLink is set. The error is [ErrNoSession] if nobody is signed in, or says
+// that no provider has the name.
+func (g *Gate) LinkURL(ctx context.Context, provider, returnTo string) (string, error) {
+	if g.config.OnLink == nil {
+		panic("oidcgate: LinkURL needs Config.OnLink")
+	}
+	v, err := g.signedIn(ctx)
+	if err != nil {
+		return "", err
+	}
+	return g.front.LinkURL(v.found.ID(), provider, returnTo)
+}
+
+// link asks the application whether two identities belong to one account.
+func (g *Gate) link(ctx context.Context, first, second session.Identity) (refused *front.Failure) {
+	defer func() {
+		if v := recover(); v != nil {
+			refused = g.panicked("OnLink", v)
+		}
+	}()
+	if g.config.OnLink == nil { // a link of another replica's, or of an older configuration
+		return hookFailure(errors.New("Config.OnLink is nil"))
+	}
+	return decision(g.config.OnLink(ctx, &Linking{&Identity{rec: &first}, &Identity{rec: &second}}))
+}

@@ -1,0 +1,209 @@
+package oidcgate_test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+)
+
+// linked is a world with two providers, in which users may link accounts.
+type linked struct {
+	*world
+	staff  *oidcgatetest.Provider
+	asked  []*oidcgate.Linking
+	decide func() error // nil: OnLink agrees
+}
+
+func newLinked(t *testing.T) *linked {
+	t.Helper()
+	l := &linked{}
+	l.world, l.staff = severalProviders(t, func(c *oidcgate.Config) {
+		c.OnLink = func(_ context.Context, linking *oidcgate.Linking) error {
+			l.asked = append(l.asked, linking)
+			if l.decide != nil {
+				return l.decide()
+			}
+			return nil
+		}
+	})
+	inner := l.handler
+	l.handler = l.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/link" {
+			inner.ServeHTTP(rw, r)
+			return
+		}
+		address, err := l.gate.LinkURL(r.Context(), r.FormValue("provider"), "/settings")
+		if err != nil {
+			http.Error(rw, err.Error(), http.StatusConflict)
+			return
+		}
+		http.Redirect(rw, r, address, http.StatusSeeOther)
+	}))
+	return l
+}
+
+// signIn logs alice in at the first provider.
+func (l *linked) signIn() { l.get(l.get(l.get("/auth/login?provider=.").location()).location()) }
+
+// address returns the address at which the visitor's session links an account.
+func (l *linked) address() string { return l.get("/link?provider=staff").location() }
+
+// anotherBrowser goes on in a browser without cookies.
+func (l *linked) anotherBrowser() {
+	transport := l.browser.Transport
+	l.browser = l.newBrowser()
+	l.browser.Transport = transport
+}
+
+// cookie returns the value of the session's cookie.
+func (l *linked) cookie() string {
+	for _, c := range l.browser.Jar.Cookies(&url.URL{Scheme: "https", Host: "shop.test", Path: "/"}) {
+		if c.Name == "__Host-Http-oidcgate" {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+// wantAlone checks that the application was not asked, or refused, and that alice stays.
+func (l *linked) wantAlone(asked int) {
+	l.Helper()
+	if got := l.subject(); got != "alice" || len(l.asked) != asked {
+		l.Errorf("signed in: %q, OnLink asked %d times; want alice and %d", got, len(l.asked), asked)
+	}
+}
+
+func TestLinking(t *testing.T) {
+	t.Run("C047 a signed-in user attaches an identity, and the session stays the first's", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		before := l.cookie()
+		end := l.get(l.get(l.get(l.address()).location()).location())
+		if end.location() != shopURL+"/settings" {
+			t.Fatalf("the linking ends with %d at %q\n%s", end.StatusCode, end.location(), end.body)
+		}
+		l.wantAlone(1)
+		linking := l.asked[0]
+		if linking.First().Issuer() != l.op.Issuer() || linking.First().Subject() != "alice" ||
+			linking.Second().Issuer() != l.staff.Issuer() || linking.Second().Subject() != "bob" {
+			t.Errorf("OnLink got %v and %v", linking.First(), linking.Second())
+		}
+		if l.cookie() != before || before == "" {
+			t.Error("the session has another cookie")
+		}
+		events := l.eventsOf(oidcgate.EventAccountLinked)
+		if len(events) != 1 || events[0].Provider != "staff" || events[0].SubjectHash == "" {
+			t.Errorf("events %+v", events)
+		}
+		if n := len(l.eventsOf(oidcgate.EventSessionCreated)); n != 1 {
+			t.Errorf("%d sessions began", n)
+		}
+	})
+	t.Run("C047 the application refuses", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		l.decide = func() error { return oidcgate.Deny("That account belongs to somebody else.") }
+		a := l.get(l.get(l.get(l.address()).location()).location())
+		l.denied(a, http.StatusForbidden, oidcgate.ReasonPolicyDenied)
+		if !strings.Contains(a.body, "That account belongs to somebody else.") || strings.Contains(a.body, "Log in again") {
+			t.Error(a.body)
+		}
+		l.wantAlone(1)
+	})
+	t.Run("C047 OnLink panics", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		l.decide = func() error { panic("no database") }
+		l.denied(l.get(l.get(l.get(l.address()).location()).location()), http.StatusInternalServerError, oidcgate.ReasonHookError)
+		l.wantAlone(1)
+	})
+	t.Run("C047 the same identity again attaches nothing", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		address := l.get("/link?provider=").location()
+		if end := l.get(l.get(l.get(address).location()).location()); end.location() != shopURL+"/settings" {
+			t.Errorf("%d to %q", end.StatusCode, end.location())
+		}
+		l.wantAlone(0)
+	})
+	for name, between := range map[string]func(l *linked){
+		"the visitor has logged out":     func(l *linked) { l.send(l.browser, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin") },
+		"the visitor has logged in anew": func(l *linked) { l.signIn() },
+	} {
+		t.Run("C047 "+name+" before the response", func(t *testing.T) {
+			l := newLinked(t)
+			l.signIn()
+			back := l.get(l.get(l.address()).location()).location()
+			between(l)
+			l.denied(l.get(back), http.StatusForbidden, "link_session")
+			if len(l.asked) != 0 || len(l.eventsOf(oidcgate.EventAccountLinked)) != 0 {
+				t.Error("OnLink was asked")
+			}
+		})
+		t.Run("C047 "+name+" before the link was opened", func(t *testing.T) {
+			l := newLinked(t)
+			l.signIn()
+			address := l.address()
+			between(l)
+			l.denied(l.get(address), http.StatusForbidden, "link_session")
+		})
+	}
+	t.Run("C047 the link of another session", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		theirs := l.address()
+		l.anotherBrowser()
+		l.denied(l.get(theirs), http.StatusForbidden, "link_session")
+		l.signIn()
+		for _, link := range []string{theirs, "/auth/login?link=", "/auth/login?link=x"} {
+			if a := l.get(link); a.StatusCode != http.StatusForbidden || a.location() != "" {
+				t.Errorf("%s: %d to %q", link, a.StatusCode, a.location())
+			}
+		}
+		l.wantAlone(0)
+	})
+	t.Run("C047 a linking response in another browser", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		back := l.get(l.get(l.address()).location()).location()
+		l.anotherBrowser()
+		l.signIn()
+		l.denied(l.get(back), http.StatusBadRequest, oidcgate.ReasonUnknownState)
+		l.wantAlone(0)
+	})
+	t.Run("C047 the refresh token of the second identity is revoked", func(t *testing.T) {
+		l := newLinked(t)
+		for _, p := range []*oidcgatetest.Provider{l.op, l.staff} {
+			p.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) { m["revocation_endpoint"] = p.Issuer() + "/revoke" }))
+		}
+		l.signIn()
+		l.get(l.get(l.get(l.address()).location()).location())
+		if first, second := l.op.Count(oidcgatetest.Other), l.staff.Count(oidcgatetest.Other); first != 0 || second != 1 {
+			t.Errorf("%d revocations at the first provider and %d at the second, want none and one", first, second)
+		}
+	})
+	t.Run("a provider that is not there, and nobody signed in", func(t *testing.T) {
+		l := newLinked(t)
+		if a := l.get("/link?provider=staff"); a.StatusCode != http.StatusConflict {
+			t.Errorf("nobody signed in: %d", a.StatusCode)
+		}
+		l.signIn()
+		if a := l.get("/link?provider=nowhere"); a.StatusCode != http.StatusConflict || !strings.Contains(a.body, "nowhere") {
+			t.Errorf("no such provider: %d %s", a.StatusCode, a.body)
+		}
+	})
+	t.Run("without OnLink there are no addresses", func(t *testing.T) {
+		w := newWorld(t)
+		defer func() {
+			if text, _ := recover().(string); !strings.Contains(text, "Config.OnLink") {
+				t.Errorf("panic %q", text)
+			}
+		}()
+		_, _ = w.gate.LinkURL(t.Context(), "", "/")
+	})
+}
