@@ -1,0 +1,120 @@
+package oidcgate_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+)
+
+func TestSetProviders(t *testing.T) {
+	first := func(w *world) oidcgate.Provider {
+		return oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+	}
+	second := func(staff *oidcgatetest.Provider) oidcgate.Provider {
+		return oidcgate.Provider{Name: "staff", Issuer: staff.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+	}
+	set := func(w *world, providers ...oidcgate.Provider) {
+		w.Helper()
+		if err := w.gate.SetProviders(providers...); err != nil {
+			w.Fatal(err)
+		}
+	}
+	t.Run("one is added and taken away, and the first notices nothing", func(t *testing.T) {
+		w, staff := severalProviders(t)
+		set(w, first(w))
+		w.login()
+		if a := w.get("/auth/login?provider=staff"); !strings.HasPrefix(a.location(), w.op.Issuer()) {
+			t.Errorf("with one provider the login goes to %q", a.location())
+		}
+		back := w.get(w.get("/auth/login").location()).location() // a login under way
+		set(w, first(w), second(staff))
+		if a := w.get(back); a.StatusCode != http.StatusSeeOther {
+			t.Errorf("the login that was under way ends with %d\n%s", a.StatusCode, a.body)
+		}
+		if n := w.op.Count(oidcgatetest.Discovery); n != 1 {
+			t.Errorf("the first provider was discovered %d times, want once", n)
+		}
+		w.get(w.get(w.get("/auth/login?provider=staff").location()).location())
+		if got := w.subject(); got != "bob" {
+			t.Errorf("at the new provider: signed in as %q, want bob", got)
+		}
+		set(w, first(w))
+		if a := w.get("/app"); a.StatusCode != http.StatusSeeOther || len(a.Cookies()) != 0 {
+			t.Errorf("a session of a provider that is not there: %d, cookies %v", a.StatusCode, a.Cookies())
+		}
+		set(w, first(w), second(staff))
+		if got := w.subject(); got != "bob" {
+			t.Errorf("when it is back: signed in as %q, want bob", got)
+		}
+	})
+	t.Run("a provider that was replaced by another issuer keeps nothing", func(t *testing.T) {
+		w, staff := severalProviders(t)
+		w.get(w.get(w.get("/auth/login?provider=staff").location()).location())
+		moved := second(staff)
+		moved.Issuer = w.op.Issuer()
+		set(w, first(w), moved)
+		if got := w.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
+		}
+		if a := w.get("/auth/login?provider=staff"); !strings.HasPrefix(a.location(), w.op.Issuer()) {
+			t.Errorf("the login goes to %q", a.location())
+		}
+	})
+	t.Run("a fault changes nothing", func(t *testing.T) {
+		w, staff := severalProviders(t)
+		for name, providers := range map[string][]oidcgate.Provider{
+			"none": nil, "no issuer": {first(w), {Name: "x", ClientID: "shop", Auth: oidcgate.PublicClient()}}, "twice": {second(staff), second(staff)},
+		} {
+			err := w.gate.SetProviders(providers...)
+			if _, ok := errors.AsType[*oidcgate.ConfigError](err); !ok {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if a := w.get("/auth/login?provider=staff"); !strings.HasPrefix(a.location(), staff.Issuer()) {
+			t.Errorf("the login goes to %q", a.location())
+		}
+	})
+	t.Run("under traffic", func(t *testing.T) {
+		w, staff := severalProviders(t)
+		var changes, logins sync.WaitGroup
+		stop := make(chan struct{})
+		changes.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if i%2 == 0 {
+					_ = w.gate.SetProviders(first(w))
+				} else {
+					_ = w.gate.SetProviders(first(w), second(staff))
+				}
+			}
+		})
+		for range 4 {
+			logins.Go(func() {
+				for range 25 {
+					browser := w.newBrowser()
+					browser.Transport = w.browser.Transport
+					at := "/auth/login?return_to=/app&provider=."
+					for range 3 {
+						at = w.send(browser, http.MethodGet, at, "").location()
+					}
+					if at != shopURL+"/app" {
+						t.Errorf("a login at the first provider ends at %q", at)
+						return
+					}
+				}
+			})
+		}
+		logins.Wait()
+		close(stop)
+		changes.Wait()
+	})
+}
