@@ -28,6 +28,18 @@ func (g *Gate) loginOptions(r *http.Request) (_ op.LoginOptions, refused *front.
 	return op.LoginOptions(g.config.LoginOptions(r)), nil
 }
 
+// homeRealm asks the application which provider has the accounts of an e-mail address. A panic is
+// no answer.
+func (g *Gate) homeRealm(email string) (provider string, ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			g.panicked("HomeRealm", v)
+			provider, ok = "", false
+		}
+	}()
+	return g.config.HomeRealm(email)
+}
+
 // decide asks the application about a login that passed every check.
 func (g *Gate) decide(ctx context.Context, l front.Login) (session.Identity, *front.Failure) {
 	login := &Login{returnTo: l.ReturnTo, details: l.Details, identity: &Identity{

@@ -683,11 +683,12 @@ func TestOnLoginRefuses(t *testing.T) {
 	}
 }
 
-func TestErrorPage(t *testing.T) {
+func TestOwnPage(t *testing.T) {
 	ownPage := func(c *oidcgate.Config, _ *oidcgate.Provider) {
-		c.ErrorPage = func(rw http.ResponseWriter, _ *http.Request, p oidcgate.Page) {
+		c.Page = func(rw http.ResponseWriter, _ *http.Request, p oidcgate.Page) bool {
 			rw.WriteHeader(p.Status)
 			_, _ = fmt.Fprintf(rw, "our own page: %s %s %d", p.Reason, p.Reference, len(p.Links))
+			return true
 		}
 	}
 
@@ -703,11 +704,12 @@ func TestErrorPage(t *testing.T) {
 	t.Run("C044 C055 it does not get the code and the state of a refused login", func(t *testing.T) {
 		var got string
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
-			c.ErrorPage = func(rw http.ResponseWriter, r *http.Request, p oidcgate.Page) {
+			c.Page = func(rw http.ResponseWriter, r *http.Request, p oidcgate.Page) bool {
 				_ = r.ParseForm()
 				got = fmt.Sprint(r.URL, r.RequestURI, r.Form, r.FormValue("code"))
 				rw.WriteHeader(p.Status)
 				_, _ = fmt.Fprint(rw, p.Reference)
+				return true
 			}
 		})
 		w.op.NextIDToken((*oidcgatetest.JWT).CorruptSignature)

@@ -62,12 +62,19 @@ type Config struct {
 	// Logger gets every event and every cause that the browser is not told. If nil, [slog.Default].
 	Logger *slog.Logger `json:"-"`
 
-	// ErrorPage, if set, writes the pages with a status of 400 or more: the status, which is p.Status,
-	// and the body. Headers that keep the page out of caches and frames are set already. The texts in
-	// p are not HTML and must be escaped. Scripts always get problem+json. For a refused login r has
-	// no query, but the address that the browser shows has code and state: load no scripts of others
-	// on such a page. The code is of no use without this browser's cookie.
-	ErrorPage func(w http.ResponseWriter, r *http.Request, p Page) `json:"-"`
+	// Page, if set, writes the gate's own pages: the status, which is p.Status, and the body. It
+	// returns false where ours is wanted, and must then not have written. Headers that keep the page
+	// out of caches and frames are set already. The texts in p are not HTML and must be escaped.
+	// Scripts always get problem+json. For a refused login r has no query, but the address that the
+	// browser shows has code and state: load no scripts of others on such a page. The code is of no
+	// use without this browser's cookie.
+	Page func(w http.ResponseWriter, r *http.Request, p Page) bool `json:"-"`
+
+	// HomeRealm, if set, has the page on which visitors choose a provider ask for their e-mail
+	// address. It returns the Name of the provider that has the accounts of that address's domain,
+	// and false if none is known: then the visitor chooses. The provider gets the address as
+	// login_hint. It only chooses: it says nothing about who the visitor is.
+	HomeRealm func(email string) (provider string, ok bool) `json:"-"`
 
 	// EnableValues stores values of the application for signed-in visitors; see [Gate.Values]. It
 	// costs one more read per request with a session, and one goroutine of scs per gate.

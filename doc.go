@@ -30,7 +30,10 @@
 // docs/architecture.md has a picture of the packages, the files of each in the order in which a
 // request passes them, the way of a login, and what is defended against where.
 //
-// Files of this package depend on those above them in that list, or on internal packages. Only
-// config.go and provider.go use each other: New checks both together, and a provider is made of
-// limits in Config.
+// Files of this package depend on those above them in that list, or on internal packages. These use
+// each other:
+//
+//   - config.go and provider.go: New checks both together, and a provider is made of limits in
+//     Config.
+//   - config.go and link.go: Config.OnLink has a Linking as its parameter, and link.go calls it.
 package oidcgate

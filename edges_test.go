@@ -190,11 +190,12 @@ func TestPagesForVisitors(t *testing.T) {
 			t.Errorf("status %d\n%s", a.StatusCode, a.body)
 		}
 	})
-	t.Run("an ErrorPage that sets no type is HTML, whatever it writes", func(t *testing.T) {
+	t.Run("a Page that sets no type is HTML, whatever it writes", func(t *testing.T) {
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
-			c.ErrorPage = func(rw http.ResponseWriter, _ *http.Request, p oidcgate.Page) {
+			c.Page = func(rw http.ResponseWriter, _ *http.Request, p oidcgate.Page) bool {
 				rw.WriteHeader(p.Status)
 				_, _ = io.WriteString(rw, "sorry")
+				return true
 			}
 		})
 		a := w.get("/auth/callback?state=x&code=y", "Sec-Fetch-Mode: navigate")

@@ -84,13 +84,15 @@ var features = []struct {
 	{"Who may enter", []feature{
 		{"guards and rules", "Gate.Require Gate.Admit Claim EmailDomain Match", "", "C110 C111 C112"},
 		{"the application decides about a login", "Config.OnLogin Deny", "", "C113"},
+		{"a second identity for an account", "Gate.LinkURL Config.OnLink", "", "C047"},
+		{"several providers, replaced while the gate serves", "Gate.SetProviders Config.HomeRealm", "", "C032"},
 		{"who is signed in", "FromContext Gate.NewContext", "", "C111"},
 	}},
 }
 
 // basics are fields that belong to no feature of the protocol.
 var basics = strings.Fields(`Config.BaseURL Config.IdleTimeout Config.SessionLifetime Config.InsecureAllowHTTP Config.Logger
-	Config.OnEvent Config.ErrorPage Site.Prefix Site.DefaultPath Site.CookieName HTTP.Timeout HTTP.Transport HTTP.RootCAs
+	Config.OnEvent Config.Page Site.Prefix Site.DefaultPath Site.CookieName HTTP.Timeout HTTP.Transport HTTP.RootCAs
 	Limits.ClockSkew Limits.LoginTimeout Limits.SessionBytes Provider.Issuer Provider.ClientID Provider.Auth Provider.Scopes
 	Endpoints.Authorization Endpoints.Token Endpoints.Userinfo Endpoints.JWKS Endpoints.MaxAge
 	Login.MaxAge Login.ACRValues Login.LoginHint Login.IDTokenHint Login.UILocales Login.Display Login.Params`)

@@ -25,11 +25,11 @@ func (l *Linking) Second() *Identity { return l.second }
 
 // LinkURL returns the address at which the signed-in visitor of ctx attaches an identity of the
 // named provider (Provider.Name, which may be ""): the visitor logs in there, [Config.OnLink]
-// decides, and the browser goes to returnTo. The session stays as it is. The address works for this
-// session alone and for twelve hours. Use it for links that open in the same tab.
+// decides, and the browser goes to returnTo. The session stays as it is. The address works for
+// twelve hours and for this session alone. Use it for links that open in the same tab.
 //
-// It panics unless Config.OnLink is set. The error is [ErrNoSession] if nobody is signed in, or says
-// that no provider has the name.
+// It panics unless Config.OnLink is set. The error is [ErrNoSession] if nobody is signed in, or it
+// says that no provider has the name.
 func (g *Gate) LinkURL(ctx context.Context, provider, returnTo string) (string, error) {
 	if g.config.OnLink == nil {
 		panic("oidcgate: LinkURL needs Config.OnLink")

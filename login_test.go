@@ -823,7 +823,7 @@ func TestSeveralProviders(t *testing.T) {
 // linkTo finds the address of a link by its text.
 func linkTo(t *testing.T, body, text string) string {
 	t.Helper()
-	m := regexp.MustCompile(`<a href="([^"]*)">` + regexp.QuoteMeta(text) + `</a>`).FindStringSubmatch(body)
+	m := regexp.MustCompile(`<a href="([^"]*)"[^>]*>` + regexp.QuoteMeta(text) + `<`).FindStringSubmatch(body)
 	if m == nil {
 		t.Fatalf("no link %q in\n%s", text, body)
 	}
@@ -923,4 +923,103 @@ func TestReadyBesideAProviderThatHangs(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestChoice(t *testing.T) {
+	t.Run("the last choice stands first, in this browser", func(t *testing.T) {
+		w, _ := severalProviders(t)
+		w.get(linkTo(t, w.get("/auth/login").body, "staff"))
+		body := w.get("/auth/login").body
+		if first, second := strings.Index(body, ">staff<"), strings.Index(body, ">id.test<"); first < 0 || first > second || !strings.Contains(body, "used last time") {
+			t.Errorf("the page after a login at staff:\n%s", body)
+		}
+		for _, c := range w.get(linkTo(t, body, "staff")).Cookies() {
+			if strings.HasSuffix(c.Name, "-last") {
+				t.Errorf("the same choice again sets %v", c)
+			}
+		}
+		transport := w.browser.Transport
+		w.browser = w.newBrowser()
+		w.browser.Transport = transport
+		if body := w.get("/auth/login", "Cookie: __Host-Http-oidcgate-last=nowhere").body; strings.Contains(body, "used last time") {
+			t.Errorf("a provider that is not there was used last:\n%s", body)
+		}
+	})
+	realm := func(c *oidcgate.Config) {
+		c.HomeRealm = func(email string) (string, bool) {
+			switch _, domain, _ := strings.Cut(email, "@"); domain {
+			case "staff.example":
+				return "staff", true
+			case "customer.example":
+				return "", true
+			case "gone.example":
+				return "gone", true
+			case "boom.example":
+				panic("no table")
+			}
+			return "", false
+		}
+	}
+	post := func(w *world, email string, headers ...string) answer {
+		form := url.Values{"email": {email}, "return_to": {"/app/1"}}.Encode()
+		return w.send(w.browser, http.MethodPost, "/auth/login", form, append(headers, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin")...)
+	}
+	t.Run("the domain of an e-mail address chooses", func(t *testing.T) {
+		w, staff := severalProviders(t, realm)
+		if body := w.get("/auth/login").body; !strings.Contains(body, `<input name="email" type="email"`) {
+			t.Fatalf("the page does not ask for an address:\n%s", body)
+		}
+		for email, issuer := range map[string]string{"bob@staff.example": staff.Issuer(), "jane@customer.example": w.op.Issuer()} {
+			a := post(w, email)
+			to, err := url.Parse(a.location())
+			if err != nil || !strings.HasPrefix(a.location(), issuer) || to.Query().Get("login_hint") != email {
+				t.Errorf("%s: %d to %q\n%s", email, a.StatusCode, a.location(), a.body)
+			}
+			if end := w.get(w.get(a.location()).location()); end.location() != shopURL+"/app/1" {
+				t.Errorf("%s: the login ends with %d at %q", email, end.StatusCode, end.location())
+			}
+		}
+	})
+	t.Run("an address that nobody knows leads to the choice", func(t *testing.T) {
+		w, _ := severalProviders(t, realm)
+		for _, email := range []string{"eve@elsewhere.example", "x@gone.example", "x@boom.example", "", strings.Repeat("x", 300) + "@staff.example"} {
+			a := post(w, email)
+			if a.StatusCode != http.StatusOK || !strings.Contains(a.body, "No login service is known") || !strings.Contains(a.body, "return_to=%2Fapp%2F1") {
+				t.Errorf("%.30s: %d to %q\n%s", email, a.StatusCode, a.location(), a.body)
+			}
+		}
+	})
+	t.Run("C047 another site posts an address", func(t *testing.T) {
+		w, _ := severalProviders(t, realm)
+		form := "email=bob@staff.example"
+		a := w.send(w.browser, http.MethodPost, "/auth/login", form, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: cross-site", "Origin: https://evil.example")
+		if a.StatusCode != http.StatusForbidden || a.location() != "" {
+			t.Errorf("%d to %q", a.StatusCode, a.location())
+		}
+	})
+	t.Run("without HomeRealm there is nothing to post", func(t *testing.T) {
+		w, _ := severalProviders(t)
+		if a := post(w, "bob@staff.example"); a.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("status %d", a.StatusCode)
+		}
+	})
+	t.Run("the application writes the page", func(t *testing.T) {
+		var pages []oidcgate.Page
+		w, _ := severalProviders(t, realm, func(c *oidcgate.Config) {
+			c.Page = func(rw http.ResponseWriter, _ *http.Request, p oidcgate.Page) bool {
+				pages = append(pages, p)
+				if p.Kind != oidcgate.PageChoose {
+					return false
+				}
+				_, _ = io.WriteString(rw, "ours")
+				return true
+			}
+		})
+		if a := w.get("/auth/login"); a.body != "ours" || len(pages) != 1 || len(pages[0].Links) != 2 || pages[0].Form.Field.Name != "email" {
+			t.Errorf("%q, pages %+v", a.body, pages)
+		}
+		if a := w.get("/auth/logout"); !strings.Contains(a.body, "Signed out") || pages[1].Kind != oidcgate.PageSignedOut {
+			t.Errorf("%q, pages %+v", a.body, pages)
+		}
+	})
 }

@@ -131,10 +131,13 @@ func newFront(g *Gate, ring *seal.Ring, origins *http.CrossOriginProtection) *fr
 		Logger: c.Logger, EndWithAccessToken: c.Tokens.EndWithAccessToken,
 		Tell: g.events.Emit, Options: g.loginOptions, Decide: g.decide, Link: g.link,
 	}
-	if c.ErrorPage != nil {
-		f.ShowError = func(w http.ResponseWriter, r *http.Request, p page.Page) {
-			c.ErrorPage(w, r, publicPage(p))
+	if c.Page != nil {
+		f.ShowPage = func(w http.ResponseWriter, r *http.Request, p page.Page) bool {
+			return c.Page(w, r, publicPage(p))
 		}
+	}
+	if c.HomeRealm != nil {
+		f.HomeRealm = g.homeRealm
 	}
 	return f
 }

@@ -47,7 +47,7 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 		g.config.Logger.Error("oidcgate: Admit or Require got a request that did not pass through " +
 			"Wrap; wrap the outermost router: gate.Wrap(router)")
 		g.front.Show(w, r, page.Page{
-			Status: http.StatusInternalServerError, Title: "Not set up",
+			Kind: page.KindRefused, Status: http.StatusInternalServerError, Title: "Not set up",
 			Text: "This page cannot be shown, because the service is not set up correctly.",
 		})
 		return false
@@ -103,7 +103,7 @@ func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, why stri
 	})
 	home := g.config.at.Home()
 	g.front.Show(w, r, page.Page{
-		Status: http.StatusForbidden, Title: "No access", Reference: reference,
+		Kind: page.KindForbidden, Status: http.StatusForbidden, Title: "No access", Reference: reference,
 		Text: "You are signed in, but this page is not for your account.",
 		Links: []page.Link{
 			{URL: home, Text: "Back to the site"}, {URL: g.LogoutURL(""), Text: "Log out"},

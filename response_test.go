@@ -269,14 +269,15 @@ func TestRelay(t *testing.T) {
 			t.Errorf("the page:\n%s", a.body)
 		}
 	})
-	t.Run("C055 ErrorPage sees no code, however it came", func(t *testing.T) {
+	t.Run("C055 Page sees no code, however it came", func(t *testing.T) {
 		for _, mode := range []string{"form_post", "fragment"} {
 			var seen string
 			w := newWorld(t, answering("code", mode), func(c *oidcgate.Config, _ *oidcgate.Provider) {
-				c.ErrorPage = func(rw http.ResponseWriter, r *http.Request, p oidcgate.Page) {
+				c.Page = func(rw http.ResponseWriter, r *http.Request, p oidcgate.Page) bool {
 					_ = r.ParseForm()
 					seen = fmt.Sprintf("%v %v %v", r.URL, r.Form, r.PostForm)
 					rw.WriteHeader(p.Status)
+					return true
 				}
 			})
 			w.send(w.browser, http.MethodPost, "/auth/callback", "oidcgate_relayed=1&state=x&code=hush-code&id_token=hush-token")

@@ -33,7 +33,7 @@ func newShop(o options, shopURL string, upstream *upstream) (*shop, error) {
 		// name.
 		Site:         oidcgate.SiteOptions{CookieName: "teashop"},
 		EnableValues: true, // for the basket
-		ErrorPage:    s.errorPage,
+		Page:         s.gatePage,
 		OnLogin:      nameDevice,
 	}
 	if err := s.openRedis(&config, o.getenv("REDIS_URL")); err != nil {
@@ -166,7 +166,8 @@ func (s *shop) notFound(w http.ResponseWriter, r *http.Request) {
 	}})
 }
 
-// errorPage shows a page of the gate in the style of the shop.
-func (s *shop) errorPage(w http.ResponseWriter, r *http.Request, p oidcgate.Page) {
+// gatePage shows a page of the gate in the style of the shop.
+func (s *shop) gatePage(w http.ResponseWriter, r *http.Request, p oidcgate.Page) bool {
 	s.show(w, r, p.Status, "message.html", view{Title: p.Title, Body: p})
+	return true
 }

@@ -15,7 +15,7 @@ import (
 func (f *Front) Unavailable(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", retryAfter)
 	f.Show(w, r, page.Page{
-		Status: http.StatusServiceUnavailable, Title: "Please try again",
+		Kind: page.KindUnavailable, Status: http.StatusServiceUnavailable, Title: "Please try again",
 		Text: "We cannot look up your session at the moment. You are not signed out; try again shortly.",
 	})
 }
@@ -25,7 +25,8 @@ func (f *Front) Unavailable(w http.ResponseWriter, r *http.Request) {
 func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, step attempt.Step) {
 	loginURL := f.loginURL(v, r, step)
 	login := page.Page{
-		Status: http.StatusUnauthorized, Title: "Login required", Text: "You are not signed in.",
+		Kind: page.KindRequired, Status: http.StatusUnauthorized,
+		Title: "Login required", Text: "You are not signed in.",
 		Links: []page.Link{{URL: loginURL, Text: "Log in"}},
 	}
 	f.Forget(w, r, v)
@@ -33,7 +34,7 @@ func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, step 
 	case browser.IsNavigation(r):
 		page.Redirect(w, loginURL)
 	case browser.IsFormPost(r):
-		login.Title = "Not sent"
+		login.Kind, login.Title = page.KindNotSent, "Not sent"
 		login.Text = "You are not signed in any more, so what you entered was not sent. " +
 			"Log in, then enter it again."
 		f.Show(w, r, login)

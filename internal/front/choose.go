@@ -3,12 +3,19 @@ package front
 import (
 	"cmp"
 	"net/http"
+	"net/url"
+	"slices"
+	"time"
 
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/page"
 )
 
 // unnamed is the value of the parameter provider for the provider whose name is empty.
 const unnamed = "."
+
+// emailField is what the visitor types where the application knows the providers of domains.
+const emailField = "email"
 
 // choose returns the provider of that name, or the only provider. It returns nil when the name is
 // empty or unknown: then the visitor has to choose.
@@ -24,14 +31,89 @@ func (f *Front) choose(name string) *Provider {
 	return f.Providers.Find(name)
 }
 
-func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, returnTo string) {
-	p := page.Page{Status: http.StatusOK, Title: "Log in", Text: "Choose where you have your account."}
+// chooseByEmail begins a login at the provider that has the accounts of an address: POST
+// /auth/login. The address is posted, so that no log of addresses has it.
+func (f *Front) chooseByEmail(w http.ResponseWriter, r *http.Request) {
+	if f.Origins.Check(r) != nil || browser.ReadForm(w, r, maxForm) != nil {
+		f.Show(w, r, page.Page{
+			Kind: page.KindRefused, Status: http.StatusForbidden, Title: "Not from here",
+			Text:  "This login did not begin on a page of this site.",
+			Links: []page.Link{{URL: f.Site.OwnURL("/login", ""), Text: "Log in"}},
+		})
+		return
+	}
+	query := r.PostForm
+	email := query.Get(emailField)
+	if len(email) > maxEmail {
+		email = ""
+	}
+	name, ok := f.HomeRealm(email)
+	up := f.Providers.Find(name)
+	if !ok || up == nil {
+		f.showChoice(w, r, choice{query: query, unknown: true})
+		return
+	}
+	query.Set("provider", cmp.Or(name, unnamed))
+	f.beginLogin(w, r, f.Peek(w, r), begun{query: query, hint: email})
+}
+
+// maxEmail is how long an address may be (RFC 5321, section 4.5.3.1.3).
+const maxEmail = 254
+
+// choice is the page on which a visitor chooses.
+type choice struct {
+	query   url.Values // of the login that was begun
+	unknown bool       // nobody knows the domain of the address
+}
+
+func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
+	p := page.Page{
+		Kind: page.KindChoose, Status: http.StatusOK, Title: "Log in",
+		Text: "Choose where you have your account.",
+	}
+	returnTo := f.returnTo(c.query.Get("return_to"))
+	last := f.lastProvider(r)
 	for _, up := range f.Providers.All() {
-		q := up.Client.LinkValues(r.URL.Query())
+		q := up.Client.LinkValues(c.query)
 		q.Set("return_to", returnTo)
 		q.Set("provider", cmp.Or(up.Name, unnamed))
-		to := f.Site.OwnURL("/login", "") + "?" + q.Encode()
-		p.Links = append(p.Links, page.Link{URL: to, Text: up.Label})
+		link := page.Link{URL: f.Site.OwnURL("/login", "") + "?" + q.Encode(), Text: up.Label}
+		if up == last {
+			link.Note = "used last time"
+			p.Links = slices.Insert(p.Links, 0, link)
+			continue
+		}
+		p.Links = append(p.Links, link)
+	}
+	if f.HomeRealm != nil {
+		p.Text = "Enter your e-mail address, or choose where you have your account."
+		if c.unknown {
+			p.Text = "No login service is known for this address. Check it, or choose below."
+		}
+		p.Form = &page.Form{
+			Action: f.Site.OwnURL("/login", ""), Label: "Continue", Hidden: returnToOf(returnTo),
+			Field: page.Field{Name: emailField, Type: "email", Label: "E-mail address"},
+		}
 	}
 	f.Show(w, r, p)
+}
+
+// The last choice is kept in the browser. It says only which link stands first.
+func (f *Front) lastCookie() string { return f.Site.CookieName + "-last" }
+
+const lastKept = 180 * 24 * time.Hour
+
+func (f *Front) lastProvider(r *http.Request) *Provider {
+	c, err := r.Cookie(f.lastCookie())
+	if err != nil || len(f.Providers.All()) == 1 || c.Value == "" {
+		return nil
+	}
+	return f.choose(c.Value)
+}
+
+// keepChoice notes the provider of a login, where there is a choice.
+func (f *Front) keepChoice(w http.ResponseWriter, r *http.Request, up *Provider) {
+	if len(f.Providers.All()) > 1 && f.lastProvider(r) != up {
+		f.Cookies.Set(w, f.lastCookie(), cmp.Or(up.Name, unnamed), lastKept)
+	}
 }

@@ -76,7 +76,8 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 		links = links[1:]
 	}
 	f.Show(w, browser.WithoutQuery(r), page.Page{
-		Status: e.Status, Title: title, Text: text, Reason: string(e.Reason), Reference: e.Reference,
+		Kind: page.KindFailed, Status: e.Status, Reason: string(e.Reason), Reference: e.Reference,
+		Title: title, Text: text,
 		Links: links,
 	})
 }

@@ -68,8 +68,12 @@ type Front struct {
 	// attached to the first, which is signed in. It returns why not, or nil.
 	Link func(ctx context.Context, first, second session.Identity) *Failure
 
-	// ShowError, which may be nil, writes pages with a status of 400 or more in place of ours.
-	ShowError func(http.ResponseWriter, *http.Request, page.Page)
+	// ShowPage, which may be nil, writes a page in place of ours, or returns false.
+	ShowPage func(http.ResponseWriter, *http.Request, page.Page) bool
+
+	// HomeRealm, which may be nil, returns the name of the provider that has an e-mail address's
+	// accounts.
+	HomeRealm func(email string) (provider string, ok bool)
 }
 
 // Serve answers a request to one of the gate's own routes. If it returns false, the path is the

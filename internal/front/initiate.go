@@ -34,7 +34,7 @@ func (f *Front) initiate(w http.ResponseWriter, r *http.Request) {
 	}
 	if up == nil {
 		f.Show(w, r, page.Page{
-			Status: http.StatusBadRequest, Title: "Unknown login service",
+			Kind: page.KindRefused, Status: http.StatusBadRequest, Title: "Unknown login service",
 			Text:  "Another site sent you here to log in, but not for a login service of this site.",
 			Links: []page.Link{{URL: f.Site.Home(), Text: "Go to the site"}},
 		})

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -40,7 +39,7 @@ func (f *Front) beginLink(w http.ResponseWriter, r *http.Request, v *Visit) {
 		f.fail(w, r, &Provider{}, refused)
 		return
 	}
-	a, refused := f.newAttempt(r, query, up, attempt.Step{})
+	a, refused := f.newAttempt(r, up, begun{query: query})
 	if refused != nil {
 		refused.linking = true
 		f.fail(w, r, up, refused)

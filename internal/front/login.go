@@ -17,13 +17,17 @@ import (
 // login begins a login: GET /auth/login. It accepts only navigations, so that scripts, images and
 // browsers that load pages in advance leave no attempts behind.
 func (f *Front) login(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost && f.HomeRealm != nil {
+		f.chooseByEmail(w, r)
+		return
+	}
 	if r.Method != http.MethodGet {
 		f.methodNotAllowed(w, r, "GET")
 		return
 	}
 	if !browser.IsNavigation(r) {
 		f.Show(w, r, page.Page{
-			Status: http.StatusBadRequest, Title: "Open this in a tab",
+			Kind: page.KindRefused, Status: http.StatusBadRequest, Title: "Open this in a tab",
 			Text: "A login begins in a tab of the browser, not inside a page or a script.",
 		})
 		return
@@ -35,23 +39,40 @@ func (f *Front) login(w http.ResponseWriter, r *http.Request) {
 		f.beginLink(w, r, v)
 		return
 	}
-	returnTo := f.returnTo(query.Get("return_to"))
-	step := f.Attempts.OpenStep(string(v.ID()), query.Get("step"))
-	if v.MayBeSignedIn() && step.Zero() && browser.IsCrossSite(r) {
+	f.beginLogin(w, r, v, begun{
+		query: query, step: f.Attempts.OpenStep(string(v.ID()), query.Get("step")),
+	})
+}
+
+// begun is what a login begins with.
+type begun struct {
+	query url.Values   // of the link, or what was posted
+	step  attempt.Step // what the guard demands
+	hint  string       // who logs in, as the visitor says
+}
+
+// beginLogin sends the browser to the provider, or has the visitor choose one.
+func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b begun) {
+	returnTo := f.returnTo(b.query.Get("return_to"))
+	if v.MayBeSignedIn() && b.step.Zero() && browser.IsCrossSite(r) {
 		// A link on another site must not replace the signed-in user (login CSRF, RFC 9700, section 4.7).
 		page.Redirect(w, f.Site.URL(returnTo))
 		return
 	}
-	up := f.choose(query.Get("provider"))
-	if !step.Zero() {
+	up := f.choose(b.query.Get("provider"))
+	if !b.step.Zero() {
 		up = f.ProviderOf(v) // a step-up goes to the provider of the session
 	}
 	if up == nil {
-		f.showChoice(w, r, returnTo)
+		f.showChoice(w, r, choice{query: b.query})
 		return
 	}
-	a, refused := f.newAttempt(r, query, up, step)
+	a, refused := f.newAttempt(r, up, b)
+	if refused == nil {
+		refused = f.checkRounds(w, r, v)
+	}
 	if refused != nil {
+		refused.retry = returnTo
 		f.fail(w, r, up, refused)
 		return
 	}
@@ -59,31 +80,27 @@ func (f *Front) login(w http.ResponseWriter, r *http.Request) {
 	if a.Silent && a.IDTokenHint == "" {
 		a.IDTokenHint = f.idTokenHint(r.Context(), v, up)
 	}
-	if !step.Zero() {
+	if !b.step.Zero() {
 		a.User = attempt.UserOf(v.Session.Identity.Issuer(), v.Session.Identity.Subject())
-	}
-	if refused = f.checkRounds(w, r, v); refused != nil {
-		refused.retry = returnTo
-		f.fail(w, r, up, refused)
-		return
 	}
 	f.startLogin(w, r, up, a)
 }
 
 // newAttempt returns a login that asks for what the guard, the application and the link want.
 func (f *Front) newAttempt(
-	r *http.Request, query url.Values, up *Provider, step attempt.Step,
+	r *http.Request, up *Provider, b begun,
 ) (attempt.Attempt, *Failure) {
 	own, refused := f.Options(r)
 	if refused != nil {
 		return attempt.Attempt{}, refused
 	}
-	o, err := up.Client.Options(query, own)
+	own.LoginHint = cmp.Or(own.LoginHint, b.hint)
+	o, err := up.Client.Options(b.query, own)
 	if err != nil {
 		return attempt.Attempt{}, providerFailure(err)
 	}
 	return attempt.Attempt{
-		Step:   step.Also(attempt.Step{MaxAge: o.Fresh(), ACR: o.ACRValues}),
+		Step:   b.step.Also(attempt.Step{MaxAge: o.Fresh(), ACR: o.ACRValues}),
 		Silent: up.Client.IsSilent(o), Options: o.Encode(), IDTokenHint: o.IDTokenHint,
 	}, nil
 }
@@ -125,6 +142,7 @@ func (f *Front) startLogin(
 		f.fail(w, r, up, refused)
 		return
 	}
+	f.keepChoice(w, r, up)
 	f.Tell(event.Record{Type: event.LoginStarted, Provider: up.Name, Issuer: up.Issuer})
 	page.Redirect(w, location)
 }

@@ -22,14 +22,14 @@ func (f *Front) logout(w http.ResponseWriter, r *http.Request) {
 	case http.MethodPost:
 		if err := f.Origins.Check(r); err != nil {
 			f.Show(w, r, page.Page{
-				Status: http.StatusForbidden, Title: "Not from here",
+				Kind: page.KindStillIn, Status: http.StatusForbidden, Title: "Not from here",
 				Text: "Another site tried to sign you out. You are still signed in.",
 			})
 			return
 		}
 		if browser.ReadForm(w, r, maxForm) != nil {
 			f.Show(w, r, page.Page{
-				Status: http.StatusBadRequest, Title: "Not understood",
+				Kind: page.KindStillIn, Status: http.StatusBadRequest, Title: "Not understood",
 				Text: "The form could not be read. You are still signed in.",
 			})
 			return
@@ -52,13 +52,13 @@ func (f *Front) confirmLogout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.Show(w, r, page.Page{
-		Status: http.StatusOK,
-		Title:  "Log out?",
-		Text:   "You are signed in. Do you want to log out?",
-		Links:  []page.Link{{URL: f.Site.Home(), Text: "Stay"}},
+		Kind: page.KindLogout, Status: http.StatusOK,
+		Title: "Log out?",
+		Text:  "You are signed in. Do you want to log out?",
+		Links: []page.Link{{URL: f.Site.Home(), Text: "Stay"}},
 		Form: &page.Form{
 			Action: f.Site.OwnURL("/logout", ""), Label: "Log out",
-			ReturnTo: f.checkReturnTo(r.URL.Query().Get("return_to")),
+			Hidden: returnToOf(f.checkReturnTo(r.URL.Query().Get("return_to"))),
 		},
 	})
 }
@@ -125,9 +125,9 @@ func (f *Front) endSignedIn(ctx context.Context, v *Visit) (hint string, err err
 func (f *Front) notSignedOut(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Retry-After", retryAfter)
 	p := page.Page{
-		Status: http.StatusServiceUnavailable,
-		Title:  "Still signed in",
-		Text:   "We cannot sign you out at the moment. Try again shortly, or close the browser.",
+		Kind: page.KindStillIn, Status: http.StatusServiceUnavailable,
+		Title: "Still signed in",
+		Text:  "We cannot sign you out at the moment. Try again shortly, or close the browser.",
 	}
 	if errors.Is(err, session.ErrLeftovers) {
 		p.Title = "Signed out of this site only"
@@ -184,9 +184,17 @@ func (f *Front) afterSignOut(w http.ResponseWriter, r *http.Request, returnTo st
 
 func (f *Front) showSignedOut(w http.ResponseWriter, r *http.Request) {
 	f.Show(w, r, page.Page{
-		Status: http.StatusOK,
-		Title:  "Signed out",
-		Text:   "You are signed out of this site.",
-		Links:  []page.Link{{URL: f.Site.Home(), Text: "Continue"}},
+		Kind: page.KindSignedOut, Status: http.StatusOK,
+		Title: "Signed out",
+		Text:  "You are signed out of this site.",
+		Links: []page.Link{{URL: f.Site.Home(), Text: "Continue"}},
 	})
+}
+
+// returnToOf returns what a form posts so that the visitor gets to the path, which may be "".
+func returnToOf(path string) map[string]string {
+	if path == "" {
+		return nil
+	}
+	return map[string]string{"return_to": path}
 }

@@ -24,9 +24,12 @@ func (f *Front) Show(w http.ResponseWriter, r *http.Request, p page.Page) {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	if p.Status >= http.StatusBadRequest && f.ShowError != nil {
-		f.ShowError(w, r, p) // sets a Content-Security-Policy that fits its own styles
-		return
+	if p.Form != nil {
+		// With no-referrer, browsers post "Origin: null", which the check of the origin refuses.
+		h.Set("Referrer-Policy", "same-origin")
+	}
+	if f.ShowPage != nil && f.ShowPage(w, r, p) {
+		return // it has set a Content-Security-Policy that fits its own styles
 	}
 	f.written(page.Show(w, p))
 }
@@ -41,7 +44,7 @@ func (f *Front) written(err error) {
 func (f *Front) methodNotAllowed(w http.ResponseWriter, r *http.Request, allow string) {
 	w.Header().Set("Allow", allow)
 	f.Show(w, r, page.Page{
-		Status: http.StatusMethodNotAllowed, Title: "Wrong method",
+		Kind: page.KindRefused, Status: http.StatusMethodNotAllowed, Title: "Wrong method",
 		Text: "This address does not accept requests of this kind.",
 	})
 }

@@ -26,12 +26,7 @@ func Redirect(w http.ResponseWriter, location string) {
 
 // Show answers with p in HTML. [Headers] was called before.
 func Show(w http.ResponseWriter, p Page) error {
-	h := w.Header()
-	h.Set("Content-Security-Policy", Policy(p.Form))
-	if p.Form != nil {
-		// With no-referrer, browsers post "Origin: null", which the check of the origin refuses.
-		h.Set("Referrer-Policy", "same-origin")
-	}
+	w.Header().Set("Content-Security-Policy", Policy(p.Form))
 	w.WriteHeader(p.Status)
 	return Write(w, p)
 }

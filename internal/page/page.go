@@ -14,8 +14,26 @@ import (
 	"io"
 )
 
+// Kind says what a page is about.
+type Kind string
+
+// The kinds.
+const (
+	KindFailed      Kind = "login_failed" // a login or a linking was refused; Reason says why
+	KindChoose      Kind = "choose"       // which provider to log in with
+	KindLogout      Kind = "logout"       // "Log out?"
+	KindSignedOut   Kind = "signed_out"
+	KindStillIn     Kind = "still_in"    // a logout that failed, or was not asked for here
+	KindNotSent     Kind = "not_sent"    // a form that was posted without a session
+	KindRequired    Kind = "required"    // a login is required; for scripts
+	KindForbidden   Kind = "forbidden"   // a rule of a guard refuses
+	KindUnavailable Kind = "unavailable" // the store does not answer
+	KindRefused     Kind = "refused"     // the request makes no sense, or the service is not set up
+)
+
 // Page is the content of a page. All of it is plain text, which [Write] escapes.
 type Page struct {
+	Kind              Kind
 	Status            int
 	Title, Text       string
 	Reason, Reference string // may be empty
@@ -23,14 +41,19 @@ type Page struct {
 	Form              *Form // may be nil
 }
 
-// Link is a link on a [Page].
-type Link struct{ URL, Text string }
+// Link is a link on a [Page]. Note says more about it, and may be empty.
+type Link struct{ URL, Text, Note string }
 
-// Form is a button that posts to Action.
+// Form is a button that posts to Action: what is hidden, and what is typed into the field, if there
+// is one.
 type Form struct {
 	Action, Label string
-	ReturnTo      string // posted as return_to, if it is not empty
+	Hidden        map[string]string
+	Field         Field // the zero value: none
 }
+
+// Field is where the visitor types. Type is that of HTML.
+type Field struct{ Name, Type, Label string }
 
 //go:embed page.css
 var style string
