@@ -67,6 +67,7 @@ func (c *Client) signAndPush(
 		return nil, err
 	}
 	defer release()
+	ctx = context.WithoutCancel(ctx) // see take
 	params = login
 	if c.cfg.Object != ObjectOff {
 		params, err = c.requestObject(ctx, meta, login)

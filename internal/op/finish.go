@@ -60,6 +60,7 @@ func (c *Client) Finish(
 		return nil, err
 	}
 	defer release()
+	ctx = context.WithoutCancel(ctx) // see take
 	response, first, err := c.openAll(ctx, response, meta, want)
 	if err != nil {
 		return nil, err

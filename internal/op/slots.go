@@ -28,6 +28,11 @@ func (c *Client) acquire(ctx context.Context) (release func(), err error) {
 
 // take waits until one of the slots is free. The caller calls release when done. When no slot
 // becomes free in time it fails with an *Error of status 503.
+//
+// Who has a slot goes on without the caller's context: a request that was sent is not cancelled
+// when the browser leaves. Over HTTP/2 a provider closes a connection on which too many requests
+// are cancelled (CVE-2023-44487), and with it those of other visitors. And a request that the
+// provider still works on keeps its slot.
 func take(ctx context.Context, slots chan struct{}) (release func(), err error) {
 	release = sync.OnceFunc(func() { <-slots })
 	select {
