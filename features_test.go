@@ -46,6 +46,7 @@ var features = []struct {
 		{"login without interaction", "Request.Params", "OpenID Connect Core 3.1.2.1", "C036"},
 		{"logins that another site begins", "Request.ThirdParty", "OpenID Connect Core 4", "C027 C028"},
 		{"several providers", "Provider.Name", "RFC 9700 4.4", "C032"},
+		{"providers without ID Tokens", "OAuth2 Identity.HasIDToken", "RFC 6749 4.1, RFC 7636", "C020 C026 C066"},
 		{"FAPI 2.0", "Provider.Profile", "FAPI 2.0 Security Profile, FAPI 2.0 Message Signing", "C130 C131 C132"},
 	}},
 	{"The client", []feature{
@@ -102,6 +103,9 @@ func fieldsOf(prefix string, t reflect.Type) []string {
 	var names []string
 	for i := range t.NumField() {
 		f := t.Field(i)
+		if !f.IsExported() {
+			continue
+		}
 		small := f.Type.Kind() == reflect.Struct && f.Type.NumField() > 0 && f.Type.Field(0).IsExported()
 		if small {
 			names = append(names, fieldsOf(f.Name, f.Type)...)

@@ -46,6 +46,8 @@ type Provider struct {
 	TokenRequest TokenRequest   // for requests that authenticate the client
 	Verification Verification   // of what the provider signs
 	Profile      Profile        // turns on a set of rules that the provider demands
+
+	subjectClaim string // set by OAuth2
 }
 
 // Profile is a set of rules that a provider demands of its clients. It sets the fields that are
@@ -238,7 +240,8 @@ func (p *Provider) opConfig() op.Config {
 		TrustedAudiences: slices.Clone(v.TrustedAudiences),
 		ErrorsWithoutIss: v.ErrorsWithoutIss,
 		LogoutTypeJWT:    v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
-		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
+		SubjectClaim: p.subjectClaim,
+		Userinfo:     op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
 		IDTokenEncrypted: v.EncryptedIDTokens, UserinfoEncrypted: v.EncryptedUserinfo,
 		ResponseEncrypted: v.EncryptedResponses, Compressed: v.CompressedTokens,
 		DiscoveryRefresh: e.MaxAge, JWKSRefresh: v.KeysMaxAge,

@@ -79,6 +79,7 @@ func (o *options) all() []*option {
 		{env: "OIDC_PROFILE", usage: "rules that the provider demands: fapi2-security or fapi2-message-signing", set: profile(&p.Profile)},
 		{env: "OIDC_ESSENTIAL_ACR", usage: "true: ask for the class of login as an essential claim too", set: boolean(&p.Request.EssentialACR)},
 		{env: "OIDC_THIRD_PARTY", usage: "true: other sites may begin logins at /auth/initiate", set: boolean(&p.Request.ThirdParty)},
+		{env: "OIDC_SUBJECT_CLAIM", usage: "member of userinfo that identifies the user, at a provider without ID Tokens", set: o.subjectClaim},
 		{env: "OIDC_NAME", usage: "name of the provider; it is the last segment of the callback's path", set: text(&p.Name)},
 		{env: "OIDC_SCOPES", usage: "scopes besides openid, separated by spaces or commas", set: list(&p.Scopes)},
 		{env: "OIDC_AUTH_PARAMS", usage: "additional parameters of the authorization request, such as \"prompt=consent&ui_locales=de\"", set: params(&p.Request.Params)},
@@ -155,6 +156,16 @@ func (o *options) all() []*option {
 		{env: "EMAIL_DOMAIN", usage: "users with a verified e-mail address in this domain may see /domain; example.com if not set", set: domain(&o.emailDomain)},
 		{env: "GROUPS_PREFIX", usage: "store only groups that begin with this text in the session; all if not set", set: text(&o.groupsPrefix)},
 	}
+}
+
+// subjectClaim makes the provider one without ID Tokens. It keeps what the options before it set.
+func (o *options) subjectClaim(name string) error {
+	p, before := &o.provider, o.provider
+	*p = oidcgate.OAuth2(oidcgate.OAuth2Options{SubjectClaim: name})
+	p.Name, p.Issuer, p.ClientID, p.Auth, p.Scopes = before.Name, before.Issuer, before.ClientID, before.Auth, before.Scopes
+	p.Endpoints, p.ClientKeys, p.Profile = before.Endpoints, before.ClientKeys, before.Profile
+	p.Request, p.TokenRequest, p.Verification = before.Request, before.TokenRequest, before.Verification
+	return nil
 }
 
 // readOptions returns the options, and an error that names every invalid one. It returns options

@@ -118,6 +118,9 @@ func (f *Front) serveProvider(w http.ResponseWriter, r *http.Request, route stri
 	case "/jwks":
 		return f.serveClientKeys(w, r, up)
 	case "/backchannel-logout":
+		if !up.Client.HasIDTokens() { // whose keys would verify a logout token
+			return false
+		}
 		f.backchannelLogout(w, r, up)
 	case "/frontchannel-logout":
 		f.frontchannelLogout(w, r, up)

@@ -36,6 +36,9 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 		return "", err
 	}
 	chosen, err := r.chosen(meta)
+	if err == nil {
+		err = c.canProve(&r)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -128,7 +131,9 @@ func (c *Client) requestURL(
 	}
 	set("response_type", c.cfg.ResponseType)
 	set("response_mode", c.cfg.ResponseMode)
-	set("nonce", r.Nonce)
+	if c.cfg.hasIDTokens() {
+		set("nonce", r.Nonce)
+	}
 	set("acr_values", strings.Join(r.ACRValues, " "))
 	if c.cfg.EssentialACR && len(r.ACRValues) > 0 {
 		set("claims", essentialACR(chosen["claims"], r.ACRValues))

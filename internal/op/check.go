@@ -25,7 +25,9 @@ func Scopes(more []string) []string {
 
 // Complete fills in the defaults, those of the profile among them.
 func (cfg *Config) Complete() {
-	cfg.Scopes = Scopes(cfg.Scopes)
+	if cfg.hasIDTokens() {
+		cfg.Scopes = Scopes(cfg.Scopes)
+	}
 	cfg.ResponseType = cmp.Or(cfg.ResponseType, TypeCode)
 	cfg.applyProfile()
 	if len(cfg.SigningAlgs) == 0 { // OpenID Connect Dynamic Client Registration, 2
@@ -50,6 +52,7 @@ func (cfg *Config) Faults() check.List {
 	f.URL("Endpoints.JWKS", e.JWKS, cfg.AllowHTTP)
 	f.URL("Endpoints.EndSession", e.EndSession, cfg.AllowHTTP)
 	f.URL("Endpoints.PushedAuthorization", e.PushedAuthorization, cfg.AllowHTTP)
+	cfg.checkOAuth2(&f)
 	cfg.checkClientKeys(&f)
 	cfg.checkAuth(&f)
 	cfg.checkProfile(&f)

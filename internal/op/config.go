@@ -63,6 +63,10 @@ type Config struct {
 	LogoutTypeJWT    bool // logout tokens may say that they are just a JWT
 	LogoutWithoutExp bool // logout tokens may lack exp; they count for two minutes then
 
+	// SubjectClaim is set for a provider without ID Tokens: the member of userinfo, by its name or a
+	// JSON Pointer, that identifies the user.
+	SubjectClaim string
+
 	Userinfo       UserinfoMode
 	UserinfoSigned bool // the provider agreed to sign userinfo: an unsigned answer is refused
 

@@ -108,6 +108,9 @@ func (c *Client) redeem(
 	if err != nil {
 		return nil, err
 	}
+	if !c.cfg.hasIDTokens() {
+		return c.identify(ctx, tokens)
+	}
 	came := companions{accessToken: tokens.AccessToken}
 	id, err := c.verifyIDToken(ctx, idToken, tokens.IDToken, came, c.loginRules(want))
 	if err != nil {

@@ -25,7 +25,7 @@ func (cfg *Config) signedWithSecret() bool {
 
 // needsKeys reports whether keys of the provider verify tokens, or encrypt requests.
 func (cfg *Config) needsKeys() bool {
-	return !cfg.signedWithSecret() || cfg.Object == ObjectEncrypted
+	return cfg.hasIDTokens() && !cfg.signedWithSecret() || cfg.Object == ObjectEncrypted
 }
 
 // verifySignature returns the payload of a token. Its alg is one that was agreed on, and alone

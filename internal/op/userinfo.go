@@ -55,7 +55,11 @@ func (c *Client) askUserinfo(
 	}
 	// Only the subject binds userinfo to the login: the access token may have been replaced by
 	// that of another user (Core, 5.3.2, 16.11).
-	if got := text(info, "sub"); subject == "" || got != subject {
+	got := text(info, "sub")
+	if !c.cfg.hasIDTokens() {
+		got = c.cfg.subjectOf(info)
+	}
+	if subject == "" || got != subject {
 		return "", invalid(event.ReasonUserinfoSubject, "the userinfo response is about another user")
 	}
 	return info.Filter(func(name string) bool { return !claims.IsProtocol(name) }), nil
@@ -141,7 +145,7 @@ func (c *Client) fetchResource(
 
 func (c *Client) readUserinfo(ctx context.Context, a answer) (claims.Object, error) {
 	plain := string(a.body)
-	if HasMediaType(a.header, "application/jwt") {
+	if HasMediaType(a.header, "application/jwt") && c.cfg.hasIDTokens() {
 		var err error
 		if plain, err = c.decrypt(ctx, &tokenKinds[userinfoResponse], plain); err != nil {
 			return "", userinfoError(err)

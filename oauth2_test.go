@@ -1,0 +1,240 @@
+package oidcgate_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+)
+
+// plainServer is a provider that speaks OAuth 2.0 and issues no ID Tokens.
+type plainServer struct {
+	authorize, token, userinfo string // its paths
+	user                       string // the answer of userinfo, JSON
+	answer                     string // of the token endpoint, without the tokens
+
+	challenge string
+	requests  []*http.Request
+	issued    int
+}
+
+func (p *plainServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_ = r.ParseForm()
+	p.requests = append(p.requests, r)
+	switch r.URL.Path {
+	case p.authorize:
+		p.challenge = r.Form.Get("code_challenge")
+		q := url.Values{"code": {"a-code"}, "state": {r.Form.Get("state")}}
+		w.Header().Set("Location", r.Form.Get("redirect_uri")+"?"+q.Encode())
+		w.WriteHeader(http.StatusFound)
+	case p.token:
+		hash := sha256.Sum256([]byte(r.Form.Get("code_verifier")))
+		isCode := r.Form.Get("grant_type") == "authorization_code"
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		if isCode && (r.Form.Get("code") != "a-code" || base64.RawURLEncoding.EncodeToString(hash[:]) != p.challenge) ||
+			!isCode && r.Form.Get("refresh_token") != fmt.Sprint("refresh-", p.issued) {
+			_, _ = fmt.Fprint(w, `{"error":"invalid_grant"}`) // with status 200, as some do
+			return
+		}
+		p.issued++
+		_, _ = fmt.Fprintf(w, `{"access_token":"access-%d","refresh_token":"refresh-%d",%s}`, p.issued, p.issued, p.answer)
+	case p.userinfo:
+		if r.Header.Get("Authorization") != fmt.Sprint("Bearer access-", p.issued) {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprint(w, p.user)
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+// request returns the last request to a path.
+func (p *plainServer) request(path string) *http.Request {
+	for i := len(p.requests) - 1; i >= 0; i-- {
+		if p.requests[i].URL.Path == path {
+			return p.requests[i]
+		}
+	}
+	return nil
+}
+
+// newPlain opens a shop whose users log in at an OAuth 2.0 server.
+func newPlain(t *testing.T, p *plainServer, subject string, changes ...func(*oidcgate.Config, *oidcgate.Provider)) *world {
+	t.Helper()
+	const origin = "https://plain.test"
+	transport := func(w *world) http.RoundTripper {
+		return oidcgatetest.NewTransport(map[string]http.Handler{
+			"plain.test": p, "shop.test": http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.handler.ServeHTTP(rw, r) }),
+		})
+	}
+	w := newWorld(t)
+	w.config.HTTP.Transport = transport(w)
+	provider := oidcgate.OAuth2(oidcgate.OAuth2Options{
+		Issuer: origin, ClientID: "shop", Auth: oidcgate.ClientSecretPost(secret), Scopes: []string{"read:user"},
+		Authorization: origin + p.authorize, Token: origin + p.token, Userinfo: origin + p.userinfo, SubjectClaim: subject,
+	})
+	for _, change := range changes {
+		change(&w.config, &provider)
+	}
+	w.open(provider)
+	w.browser.Transport = transport(w)
+	return w
+}
+
+func gitHubLike() *plainServer {
+	return &plainServer{
+		authorize: "/login/oauth/authorize", token: "/login/oauth/access_token", userinfo: "/user",
+		user:   `{"login":"octocat","id":9007199254740993,"name":"The Octocat","email":"o@example.com","sub":"mallory","iss":"https://evil.example"}`,
+		answer: `"token_type":"bearer","scope":"read:user"`,
+	}
+}
+
+func TestOAuth2(t *testing.T) {
+	for name, row := range map[string]struct {
+		server           *plainServer
+		subject          string
+		wantSub, wantWho string
+	}{
+		"a server like GitHub's: a numeric id, bearer in small letters": {gitHubLike(), "id", "9007199254740993", "The Octocat"},
+		"three addresses and a nested id, as Matomo is set up": {&plainServer{
+			authorize: "/oauth/authorize", token: "/oauth/token", userinfo: "/oauth/userinfo",
+			user: `{"status":"ok","data":{"user":{"id":"u-17"}},"name":"Jane"}`, answer: `"token_type":"Bearer","expires_in":"600"`,
+		}, "/data/user/id", "u-17", "Jane"},
+		"Unikname Connect's addresses, without discovery": {&plainServer{
+			authorize: "/oidc/authorize", token: "/oidc/accessToken", userinfo: "/oidc/profile",
+			user: `{"sub":"bob@unikname","service":"shop","auth_time":1,"attributes":{"name":"Bob"},"id":"bob@unikname"}`, answer: `"token_type":"Bearer","expires_in":28800`,
+		}, "", "bob@unikname", "bob@unikname"},
+	} {
+		t.Run("C020 C026 "+name, func(t *testing.T) {
+			w := newPlain(t, row.server, row.subject)
+			a := w.get(w.get("/app").location())
+			q := mustQuery(t, a.location())
+			if q.Get("scope") != "read:user" || q.Has("nonce") || q.Get("code_challenge_method") != "S256" || q.Get("state") == "" {
+				t.Errorf("the authorization request is %v", q)
+			}
+			if end := w.get(w.get(a.location()).location()); end.location() != shopURL+"/app" {
+				t.Fatalf("the login ends with %d at %q\n%s\n%s", end.StatusCode, end.location(), end.body, w.logged())
+			}
+			var who struct{ Iss, Sub, Name string }
+			if err := json.Unmarshal([]byte(w.get("/app").body), &who); err != nil || who.Iss != "https://plain.test" || who.Sub != row.wantSub || who.Name != row.wantWho {
+				t.Errorf("signed in is %+v (%v)", who, err)
+			}
+			if r := row.server.request(row.server.token); r.Form.Get("client_secret") != secret || r.Form.Get("code_verifier") == "" {
+				t.Errorf("the token request is %v", r.Form)
+			}
+		})
+	}
+	for name, user := range map[string]string{
+		"no id": `{"name":"x"}`, "null": `{"id":null}`, "empty": `{"id":""}`, "a boolean": `{"id":true}`, "a fraction": `{"id":1.5}`,
+		"an exponent": `{"id":1e3}`, "negative": `{"id":-1}`, "an object": `{"id":{}}`, "a list": `{"id":["x"]}`, "with a line break": `{"id":"a\nb"}`,
+	} {
+		t.Run("C066 an id that is none: "+name, func(t *testing.T) {
+			p := gitHubLike()
+			p.user = user
+			w := newPlain(t, p, "id")
+			w.denied(w.get(w.get(w.get("/auth/login").location()).location()), http.StatusBadGateway, "sub")
+			if !strings.Contains(w.failedLogin().Hint, "SubjectClaim") {
+				t.Errorf("hint %q", w.failedLogin().Hint)
+			}
+		})
+	}
+	t.Run("C066 an id of the wrong JSON: twice", func(t *testing.T) {
+		p := gitHubLike()
+		p.user = `{"id":"1","id":"2"}`
+		w := newPlain(t, p, "id")
+		w.denied(w.get(w.get(w.get("/auth/login").location()).location()), http.StatusBadGateway, "userinfo_error")
+	})
+	t.Run("C021 a response for another state", func(t *testing.T) {
+		w := newPlain(t, gitHubLike(), "id")
+		w.get(w.get("/auth/login").location())
+		w.denied(w.get("/auth/callback?code=a-code&state=x"), http.StatusBadRequest, oidcgate.ReasonUnknownState)
+	})
+	t.Run("an ID Token that comes all the same is not read", func(t *testing.T) {
+		p := gitHubLike()
+		p.answer += `,"id_token":"eyJhbGciOiJub25lIn0.eyJzdWIiOiJtYWxsb3J5In0."`
+		w := newPlain(t, p, "id")
+		w.get(w.get(w.get("/auth/login").location()).location())
+		if got := w.subject(); got != "9007199254740993" {
+			t.Errorf("signed in: %q", got)
+		}
+	})
+	t.Run("the identity says that no ID Token vouches for it", func(t *testing.T) {
+		var plain, signed *oidcgate.Identity
+		w := newPlain(t, gitHubLike(), "id")
+		w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { plain, _ = oidcgate.FromContext(r.Context()) }))
+		w.get(w.get(w.get("/auth/login").location()).location())
+		w.get("/")
+		other := newWorld(t)
+		other.login()
+		other.handler = other.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { signed, _ = oidcgate.FromContext(r.Context()) }))
+		other.get("/")
+		if plain == nil || signed == nil || plain.HasIDToken() || !signed.HasIDToken() {
+			t.Errorf("HasIDToken: %v and %v", plain, signed)
+		}
+		if !plain.AuthTime().IsZero() || plain.ACR() != "" {
+			t.Error("it has claims that nobody vouches for")
+		}
+	})
+	for name, rule := range map[string]oidcgate.Rule{"auth_time": oidcgate.MaxAge(time.Minute), "acr": oidcgate.ACR("gold")} {
+		t.Run("C025 a rule that nobody can meet ends in a page: "+name, func(t *testing.T) {
+			w := newPlain(t, gitHubLike(), "id")
+			w.handler = w.gate.Wrap(w.gate.Require(rule)(http.HandlerFunc(w.whoami)))
+			w.get(w.get(w.get("/auth/login").location()).location())
+			w.denied(w.get(w.get("/vault").location()), http.StatusForbidden, oidcgate.Reason(name))
+		})
+	}
+	inBubble(t, "C113 userinfo of another user in a re-read ends the session", func(t *testing.T) {
+		p := gitHubLike()
+		w := newPlain(t, p, "id", func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = time.Minute })
+		w.get(w.get(w.get("/auth/login").location()).location())
+		time.Sleep(2 * time.Minute)
+		if got := w.subject(); got != "9007199254740993" {
+			t.Fatalf("after a re-read of the same user: %q\n%s", got, w.logged())
+		}
+		p.user = `{"id":2}`
+		time.Sleep(2 * time.Minute)
+		if got := w.subject(); got != "" {
+			t.Errorf("after a re-read of another user: %q", got)
+		}
+	})
+	t.Run("C129 there is no back channel", func(t *testing.T) {
+		w := newPlain(t, gitHubLike(), "id")
+		if a := w.send(w.browser, http.MethodPost, "/auth/backchannel-logout", "logout_token=x"); a.body != "home" {
+			t.Errorf("%d %s", a.StatusCode, a.body)
+		}
+	})
+	t.Run("faults of the configuration", func(t *testing.T) {
+		_, err := oidcgate.New(oidcgate.Config{BaseURL: "http://localhost:8080"}, func() oidcgate.Provider {
+			p := oidcgate.OAuth2(oidcgate.OAuth2Options{Issuer: "https://plain.test", ClientID: "shop", Auth: oidcgate.PublicClient()})
+			p.Userinfo = oidcgate.UserinfoOff
+			p.Request.ResponseType = "code id_token"
+			p.Profile = oidcgate.FAPI2Security
+			p.Verification.SignedUserinfo = true
+			return p
+		}())
+		for _, field := range []string{"Endpoints.Authorization", "Endpoints.Token", "Endpoints.Userinfo", "Provider.Userinfo", "Request.ResponseType", "Profile", "Verification"} {
+			if err == nil || !strings.Contains(err.Error(), field) {
+				t.Errorf("%s is not named in %v", field, err)
+			}
+		}
+	})
+}
+
+func mustQuery(t *testing.T, address string) url.Values {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Query()
+}
