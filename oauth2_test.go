@@ -17,9 +17,10 @@ import (
 
 // plainServer is a provider that speaks OAuth 2.0 and issues no ID Tokens.
 type plainServer struct {
-	authorize, token, userinfo string // its paths
-	user                       string // the answer of userinfo, JSON
-	answer                     string // of the token endpoint, without the tokens
+	authorize, token, userinfo string            // its paths
+	user                       string            // the answer of userinfo, JSON
+	answer                     string            // of the token endpoint, without the tokens
+	more                       map[string]string // further answers in JSON, by path
 
 	challenge string
 	requests  []*http.Request
@@ -54,6 +55,10 @@ func (p *plainServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = fmt.Fprint(w, p.user)
 	default:
+		if text, ok := p.more[r.URL.Path]; ok {
+			_, _ = fmt.Fprint(w, text)
+			return
+		}
 		w.WriteHeader(http.StatusNotFound)
 	}
 }

@@ -1,7 +1,9 @@
 package oidcgate
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,6 +47,8 @@ type Provider struct {
 	Request      RequestOptions // for the authorization request
 	TokenRequest TokenRequest   // for requests that authenticate the client
 	Verification Verification   // of what the provider signs
+	Claims       ClaimOptions   // how the provider writes claims
+	Logout       LogoutOptions  // how the browser is sent to the provider's logout
 	Profile      Profile        // turns on a set of rules that the provider demands
 
 	subjectClaim string // set by OAuth2
@@ -92,6 +96,10 @@ type TokenRequest struct {
 
 	// JSON sends token requests as a JSON object in place of a form, which RFC 6749 demands.
 	JSON bool
+
+	// LenientAnswers accepts token answers that are forms in place of JSON, have no token_type, or say
+	// "ok": false in place of an error (Slack). If false, they are refused (RFC 6749, section 5).
+	LenientAnswers bool
 
 	// RawBasic leaves id and secret of [ClientSecretBasic] as they are. Some providers do not decode
 	// them, and refuse those with characters such as ":" and "+".
@@ -147,6 +155,57 @@ type Verification struct {
 	// whichever is longer.
 	KeysMaxAge time.Duration
 }
+
+// ClaimOptions say how a provider writes claims, where it does not do as OpenID Connect Core,
+// section 5.1, says. Claims are read so before guards, OnLogin and handlers see them.
+type ClaimOptions struct {
+	// Unwrap is an object in userinfo whose members are claims: "attributes" at Apereo CAS, "data" at
+	// others. They replace no other member. If empty, nothing is lifted.
+	Unwrap string
+
+	// EmailVerified is the claim that says that the address is verified, in place of
+	// "email_verified": "xms_edov" at Microsoft Entra. An address without it is not verified.
+	EmailVerified string
+
+	// EmailVerifiedText takes the strings "true" and "1" for the boolean true. If false, a string does
+	// not verify an address.
+	EmailVerifiedText bool
+
+	// Further, if set, returns claims that the provider has at other addresses, such as GitHub's list
+	// of e-mail addresses. It is called at each login, and when claims are read again, with the user
+	// as far as known. Its client sends the user's access token to FurtherOrigins, such as
+	// "https://api.github.com", and fails for any other. What it returns counts as claims of userinfo
+	// and replaces those; claims of the protocol are left out. An error or a panic refuses the login;
+	// while claims are read again, the old ones stay. Concurrent logins call it concurrently.
+	Further func(ctx context.Context, id *Identity, client *http.Client) (map[string]any, error)
+
+	FurtherOrigins []string // that Further may ask
+}
+
+// LogoutOptions say how the browser is sent to the provider's logout. Endpoints.EndSession replaces
+// the address.
+type LogoutOptions struct {
+	// Style is what the provider's logout takes. If zero, it is [LogoutStandard]. After any other, the
+	// browser ends on the page "Signed out", because the provider does not return what leads further.
+	Style LogoutStyle
+
+	// FreshHint says that the provider takes no ID Token that has expired as id_token_hint. The tokens
+	// are then refreshed first.
+	FreshHint bool
+}
+
+// LogoutStyle is what a provider's logout takes.
+type LogoutStyle int
+
+// The styles of logout. Each address to come back to is registered at the provider:
+// BaseURL + "/auth/logout/done".
+const (
+	LogoutStandard = LogoutStyle(op.LogoutStandard) // OpenID Connect RP-Initiated Logout
+	LogoutCognito  = LogoutStyle(op.LogoutCognito)  // client_id and logout_uri, as at Amazon Cognito
+	LogoutAuth0    = LogoutStyle(op.LogoutAuth0)    // client_id and returnTo, as at Auth0's /v2/logout
+	LogoutKinde    = LogoutStyle(op.LogoutKinde)    // redirect, as at Kinde
+	LogoutOff      = LogoutStyle(op.LogoutOff)      // the provider's session goes on
+)
 
 // UserinfoMode says whether the gate asks userinfo and whether a login needs the answer (OpenID
 // Connect Core, section 5.3). An answer about another subject refuses the login in every mode.
@@ -214,6 +273,7 @@ func (p *Provider) client(c *config, notify func(op.Notice)) *op.Client {
 	cfg.Leeway = c.Limits.ClockSkew
 	cfg.Timeout, cfg.Transport, cfg.RootCAs = c.HTTP.Timeout, c.HTTP.Transport, c.HTTP.RootCAs
 	cfg.AllowHTTP, cfg.Notify = c.InsecureAllowHTTP, notify
+	cfg.Further = further(p.Claims.Further, p.Name, p.Claims.FurtherOrigins, c)
 	return op.New(cfg)
 }
 
@@ -241,7 +301,10 @@ func (p *Provider) opConfig() op.Config {
 		ErrorsWithoutIss: v.ErrorsWithoutIss,
 		LogoutTypeJWT:    v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		SubjectClaim: p.subjectClaim,
-		Userinfo:     op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
+		Logout:       op.LogoutStyle(p.Logout.Style), FreshHint: p.Logout.FreshHint,
+		Unwrap: p.Claims.Unwrap, EmailVerified: p.Claims.EmailVerified,
+		EmailVerifiedText: p.Claims.EmailVerifiedText, LenientAnswers: t.LenientAnswers,
+		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
 		IDTokenEncrypted: v.EncryptedIDTokens, UserinfoEncrypted: v.EncryptedUserinfo,
 		ResponseEncrypted: v.EncryptedResponses, Compressed: v.CompressedTokens,
 		DiscoveryRefresh: e.MaxAge, JWKSRefresh: v.KeysMaxAge,

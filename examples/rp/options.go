@@ -112,6 +112,12 @@ func (o *options) all() []*option {
 			"with keys in OIDC_CLIENT_KEYS such as RSA-OAEP-256:key.pem", set: encrypted(&p.Verification)},
 		{env: "OIDC_SIGNING_ALGS", usage: "algorithms an ID Token may be signed with, separated by spaces or commas", set: list(&p.Verification.SigningAlgs)},
 		{env: "OIDC_TRUSTED_AUDIENCES", usage: "other audiences that an ID Token may have beside the client, separated by spaces or commas", set: list(&p.Verification.TrustedAudiences)},
+		{env: "OIDC_CLAIMS_UNWRAP", usage: "object in userinfo whose members are claims", set: text(&p.Claims.Unwrap)},
+		{env: "OIDC_EMAIL_VERIFIED", usage: "claim that says that the e-mail address is verified; email_verified if not set", set: text(&p.Claims.EmailVerified)},
+		{env: "OIDC_EMAIL_VERIFIED_TEXT", usage: "true: the strings true and 1 count for it too", set: boolean(&p.Claims.EmailVerifiedText)},
+		{env: "OIDC_LOGOUT_STYLE", usage: "what the provider's logout takes: standard, cognito, auth0, kinde or off", set: logoutStyle(&p.Logout.Style)},
+		{env: "OIDC_LOGOUT_FRESH_HINT", usage: "true: refresh the ID Token before a logout if it has expired", set: boolean(&p.Logout.FreshHint)},
+		{env: "OIDC_LENIENT_ANSWERS", usage: "true: accept token answers that are forms, or say ok: false", set: boolean(&p.TokenRequest.LenientAnswers)},
 		{env: "OIDC_ERRORS_WITHOUT_ISS", usage: "true: accept error responses without iss from a provider that announces iss", set: boolean(&p.Verification.ErrorsWithoutIss)},
 		{env: "OIDC_LOGOUT_TYPE_JWT", usage: "true: accept logout tokens of the typ JWT", set: boolean(&p.Verification.LogoutTypeJWT)},
 		{env: "OIDC_COMPRESSED_TOKENS", usage: "true: accept encrypted tokens that are compressed", set: boolean(&p.Verification.CompressedTokens)},
@@ -164,7 +170,7 @@ func (o *options) subjectClaim(name string) error {
 	*p = oidcgate.OAuth2(oidcgate.OAuth2Options{SubjectClaim: name})
 	p.Name, p.Issuer, p.ClientID, p.Auth, p.Scopes = before.Name, before.Issuer, before.ClientID, before.Auth, before.Scopes
 	p.Endpoints, p.ClientKeys, p.Profile = before.Endpoints, before.ClientKeys, before.Profile
-	p.Request, p.TokenRequest, p.Verification = before.Request, before.TokenRequest, before.Verification
+	p.Request, p.TokenRequest, p.Verification, p.Claims, p.Logout = before.Request, before.TokenRequest, before.Verification, before.Claims, before.Logout
 	return nil
 }
 
@@ -434,6 +440,21 @@ func domain(p *string) func(string) error {
 			return fmt.Errorf("%q is not a domain; write one such as example.com", s)
 		}
 		*p = s
+		return nil
+	}
+}
+
+func logoutStyle(p *oidcgate.LogoutStyle) func(string) error {
+	styles := map[string]oidcgate.LogoutStyle{
+		"standard": oidcgate.LogoutStandard, "cognito": oidcgate.LogoutCognito, "auth0": oidcgate.LogoutAuth0,
+		"kinde": oidcgate.LogoutKinde, "off": oidcgate.LogoutOff,
+	}
+	return func(value string) error {
+		style, ok := styles[value]
+		if !ok {
+			return fmt.Errorf("%q is no logout style; use standard, cognito, auth0, kinde or off", value)
+		}
+		*p = style
 		return nil
 	}
 }

@@ -579,7 +579,7 @@ func TestEveryFieldHasAnOption(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := []string{"2", "true", "1h", "required", "a=b", "debug", "gin", "post", "dpop", "fapi2-security", "signed", "id_token,userinfo,authorization",
+	values := []string{"2", "true", "1h", "required", "a=b", "debug", "gin", "post", "dpop", "fapi2-security", "cognito", "signed", "id_token,userinfo,authorization",
 		base64.StdEncoding.EncodeToString(private.Seed()), pemFile(t, "PRIVATE KEY", pkcs8)}
 	o := new(options)
 	for _, opt := range o.all() {
@@ -594,7 +594,7 @@ func TestEveryFieldHasAnOption(t *testing.T) {
 	}
 	code := map[string]bool{
 		"Config.Store": true, "Config.OnLogin": true, "Config.OnEvent": true, "Config.Logger": true,
-		"Config.Page": true, "Config.HomeRealm": true, "Config.OnLink": true, "Config.LoginOptions": true, "Config.HTTP.Transport": true, "Config.HTTP.RootCAs": true, // CA_FILE
+		"Config.Page": true, "Provider.Claims.Further": true, "Provider.Claims.FurtherOrigins": true, "Config.HomeRealm": true, "Config.OnLink": true, "Config.LoginOptions": true, "Config.HTTP.Transport": true, "Config.HTTP.RootCAs": true, // CA_FILE
 	}
 	var unset []string
 	var look func(name string, v reflect.Value)

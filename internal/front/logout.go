@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/page"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
@@ -113,11 +115,35 @@ func (f *Front) endSignedIn(ctx context.Context, v *Visit) (hint string, err err
 		Type: event.LogoutStarted, Provider: s.Identity.Provider,
 		SessionRef: f.Keeper.SessionRef(f.Keeper.Handle(v.ID())),
 	})
+	fresh := f.freshHint(ctx, v)
 	t, err := f.Keeper.LogOut(ctx, s)
 	if err != nil {
 		return "", err
 	}
-	return t.IDToken, nil
+	return cmp.Or(fresh, t.IDToken), nil
+}
+
+// freshHint has the session's tokens refreshed if the provider takes no ID Token that has expired.
+// It returns the new one, or "".
+func (f *Front) freshHint(ctx context.Context, v *Visit) string {
+	up := f.ProviderOf(v)
+	if up == nil || !up.Client.WantsFreshHint() {
+		return ""
+	}
+	t, err := f.Keeper.Tokens(ctx, v.ID())
+	if err != nil {
+		return ""
+	}
+	id := &v.Session.Identity
+	hint, spare := up.Client.FreshHint(ctx, &op.Tokens{
+		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, IDToken: t.IDToken, DPoPKey: t.DPoPKey,
+	}, op.Original{
+		Subject: id.Subject(), IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
+	})
+	if spare != "" {
+		_ = up.Client.Revoke(ctx, spare) // best effort: the session ends
+	}
+	return hint
 }
 
 // notSignedOut answers a logout that failed. The cookie stays: the next try finds with it what is

@@ -6,7 +6,12 @@ import (
 	"crypto/x509"
 	"net/http"
 	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
 )
+
+// Send sends a request with an access token, and with what proves that the token is ours.
+type Send func(r *http.Request) (*http.Response, error)
 
 // Config is what a [Client] works by. The caller fills in the defaults and checks every field; this
 // package trusts it.
@@ -59,6 +64,21 @@ type Config struct {
 	EssentialACR bool // a request with acr_values also asks for acr as an essential claim
 
 	PromptLogin bool // a request with max_age also has prompt=login
+
+	Logout    LogoutStyle // how the browser is sent to the provider's logout
+	FreshHint bool        // with an ID Token that has not expired
+
+	// How claims are read before anything sees them: members of the object Unwrap of userinfo are
+	// lifted, and EmailVerified names the claim that says that an address is verified.
+	Unwrap            string
+	EmailVerified     string
+	EmailVerifiedText bool // "true" counts too
+
+	// Further, which may be nil, returns claims that the provider has at other addresses. It gets what
+	// is known of the user, and a function that sends a request with the access token.
+	Further func(ctx context.Context, id, userinfo claims.Object, send Send) (claims.Object, error)
+
+	LenientAnswers bool // of the token endpoint
 
 	LogoutTypeJWT    bool // logout tokens may say that they are just a JWT
 	LogoutWithoutExp bool // logout tokens may lack exp; they count for two minutes then

@@ -124,8 +124,13 @@ func (c *Client) redeem(
 	if err != nil {
 		return nil, err
 	}
+	named := c.cfg.shapeEmail(id.claims)
+	info, err = c.further(ctx, tokens, named, info)
+	if err != nil {
+		return nil, err
+	}
 	tokens.IDToken = id.signed
-	return &Result{Tokens: tokens, IDToken: id.claims, Userinfo: info}, nil
+	return &Result{Tokens: tokens, IDToken: named, Userinfo: info}, nil
 }
 
 // afterClaim returns err as an Error of StageClaimed. It changes a copy, because logins that

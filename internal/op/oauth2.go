@@ -63,10 +63,11 @@ func (c *Client) identify(ctx context.Context, t *Tokens) (*Result, error) {
 		With("sub", claims.Text(subject)).
 		With("aud", claims.Text(c.cfg.ClientID)).
 		With("iat", claims.Int(time.Now().Unix()))
-	return &Result{
-		Tokens: t, IDToken: id,
-		Userinfo: info.Filter(func(name string) bool { return !claims.IsProtocol(name) }),
-	}, nil
+	info, err = c.further(ctx, t, id, c.cfg.shapeUserinfo(info))
+	if err != nil {
+		return nil, err
+	}
+	return &Result{Tokens: t, IDToken: id, Userinfo: info}, nil
 }
 
 // canProve refuses a login that must be fresh or strong at a provider that can prove neither.

@@ -29,7 +29,7 @@ func (c *Client) VerifyRefreshed(
 	if err != nil {
 		return "", "", err
 	}
-	return token.claims, token.signed, nil
+	return c.cfg.shapeEmail(token.claims), token.signed, nil
 }
 
 // check applies the rules for a refresh.

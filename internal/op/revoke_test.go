@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
@@ -140,7 +141,7 @@ func TestRereadUserinfo(t *testing.T) {
 			o := newOP()
 			o.set("userinfo", test.h)
 			client := o.client(func(c *op.Config) { c.Userinfo = test.mode })
-			_, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, subject)
+			_, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, claims.Object("").With("sub", claims.Text(subject)))
 			wantReason(t, err, test.reason)
 		})
 	}
@@ -151,7 +152,7 @@ func TestRereadUserinfo(t *testing.T) {
 		if _, err := client.Metadata(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, subject); err != nil {
+		if _, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, claims.Object("").With("sub", claims.Text(subject))); err != nil {
 			t.Error(err)
 		}
 	})

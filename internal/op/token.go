@@ -97,7 +97,7 @@ func (c *Client) requestTokens(
 	}
 	var tokens *Tokens
 	err = c.postBound(ctx, key, meta.Token, form, func(a answer) (err error) {
-		tokens, err = readTokens(a, key)
+		tokens, err = c.readTokens(a, key)
 		return err
 	})
 	if err != nil {
@@ -129,9 +129,12 @@ func (c *Client) explain(ctx context.Context, err error, meta Metadata, secrets 
 
 // readTokens reads an answer of the token endpoint. An error member is a refusal whatever the
 // status, because some providers refuse with the status 200.
-func readTokens(a answer, key *DPoPKey) (*Tokens, error) {
+func (c *Client) readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 	doc, err := claims.Parse(a.body)
 	isJSON := err == nil && HasMediaType(a.header, "application/json")
+	if c.cfg.LenientAnswers {
+		doc, isJSON = lenient(a, doc, isJSON)
+	}
 	code, ok := doc.Get("error")
 	if ok && code.Kind() != claims.Null || a.status >= 400 {
 		oauthCode, _ := code.Str()
@@ -146,6 +149,33 @@ func readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 		return nil, refused("the answer is not one JSON object with the type application/json")
 	}
 	return newTokens(doc, key)
+}
+
+// lenient reads what some providers answer in place of what RFC 6749, 5.1 and 5.2, say: a form, an
+// error as "ok": false, or no token_type.
+func lenient(a answer, doc claims.Object, isJSON bool) (claims.Object, bool) {
+	if HasMediaType(a.header, "application/x-www-form-urlencoded") {
+		form, err := url.ParseQuery(string(a.body))
+		if err != nil {
+			return "", false
+		}
+		doc, isJSON = "", true
+		for name, values := range form {
+			if len(values) > 1 {
+				return "", false
+			}
+			doc = doc.With(name, claims.Text(values[0]))
+		}
+	}
+	ok, _ := doc.Get("ok")
+	good, said := ok.Bool()
+	if _, hasError := doc.Get("error"); said && !good && !hasError {
+		doc = doc.With("error", claims.Text("other"))
+	}
+	if _, typed := doc.Get("token_type"); !typed {
+		doc = doc.With("token_type", claims.Text("Bearer"))
+	}
+	return doc, isJSON
 }
 
 func newTokens(doc claims.Object, key *DPoPKey) (*Tokens, error) {

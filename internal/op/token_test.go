@@ -362,3 +362,39 @@ func TestAuthPrintsNoSecret(t *testing.T) {
 		}
 	}
 }
+
+func TestLenientAnswers(t *testing.T) {
+	const form = "application/x-www-form-urlencoded"
+	// As in OAuth 2.0 without ID Tokens: an answer with one would be JSON.
+	plain := func(cfg *op.Config) {
+		cfg.SubjectClaim, cfg.Userinfo = "sub", op.UserinfoRequired
+	}
+	lenient := func(cfg *op.Config) { cfg.LenientAnswers = true }
+	for _, tt := range []struct {
+		name            string
+		h               http.HandlerFunc
+		strict, lenient string // the reasons
+	}{
+		{"a form", answerText(200, form, "access_token=at-1&token_type=bearer&expires_in=60"), "token_response_invalid", ""},
+		{"a form with an error and status 200", answerText(200, form, "error=bad_verification_code"), "token_response_invalid", "token_endpoint_error"},
+		{"C069 a form with a token twice", answerText(200, form, "access_token=at-1&access_token=at-2&token_type=bearer"), "token_response_invalid", "token_response_invalid"},
+		{"a form that is none", answerText(200, form, "%zz"), "token_response_invalid", "token_response_invalid"},
+		{"no token_type", answerText(200, "application/json", `{"access_token":"at-1"}`), "token_type", ""},
+		{"another token_type", answerText(200, "application/json", `{"access_token":"at-1","token_type":"mac"}`), "token_type", "token_type"},
+		{"ok: false in place of an error", answerText(200, "application/json", `{"ok":false,"access_token":"at-1","token_type":"bearer"}`), "", "token_endpoint_error"},
+		{"ok: false with an error", answerText(200, "application/json", `{"ok":false,"error":"invalid_code"}`), "token_endpoint_error", "token_endpoint_error"},
+		{"ok: true", answerText(200, "application/json", `{"ok":true,"access_token":"at-1","token_type":"bearer"}`), "", ""},
+		{"HTML", answerText(200, "text/html", "<html>"), "token_response_invalid", "token_response_invalid"},
+	} {
+		t.Run("C053 "+tt.name, func(t *testing.T) {
+			o := newOP()
+			o.set("token", tt.h)
+			_, err := o.client(plain).Exchange(t.Context(), "c", "v")
+			wantReason(t, err, tt.strict)
+			tokens, err := o.client(plain, lenient).Exchange(t.Context(), "c", "v")
+			if wantReason(t, err, tt.lenient); err == nil && tokens.AccessToken != "at-1" {
+				t.Errorf("the access token is %q", tokens.AccessToken)
+			}
+		})
+	}
+}

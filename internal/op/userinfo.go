@@ -21,17 +21,23 @@ func (c *Client) userinfo(ctx context.Context, t *Tokens, subject string) (claim
 }
 
 // AsksUserinfo reports whether the configuration has userinfo asked.
-func (c *Client) AsksUserinfo() bool { return c.cfg.Userinfo != UserinfoOff }
+func (c *Client) AsksUserinfo() bool {
+	return c.cfg.Userinfo != UserinfoOff || c.cfg.Further != nil
+}
 
 // RereadUserinfo asks again for the userinfo of a user who has claims from an earlier answer. The
 // rules are those of a login, except that no answer is an error in mode On too. It must not be
 // taken for an answer without claims, which would remove the earlier ones.
 func (c *Client) RereadUserinfo(
-	ctx context.Context, t *Tokens, subject string,
+	ctx context.Context, t *Tokens, id claims.Object,
 ) (claims.Object, error) {
 	meta, known := c.Known()
 	there := !known || meta.Userinfo != ""
-	return c.askUserinfo(ctx, t, subject, there || c.cfg.Userinfo == UserinfoRequired)
+	info, err := c.askUserinfo(ctx, t, text(id, "sub"), there || c.cfg.Userinfo == UserinfoRequired)
+	if err != nil {
+		return "", err
+	}
+	return c.further(ctx, t, id, info)
 }
 
 func (c *Client) askUserinfo(
@@ -62,7 +68,7 @@ func (c *Client) askUserinfo(
 	if subject == "" || got != subject {
 		return "", invalid(event.ReasonUserinfoSubject, "the userinfo response is about another user")
 	}
-	return info.Filter(func(name string) bool { return !claims.IsProtocol(name) }), nil
+	return c.cfg.shapeUserinfo(info), nil
 }
 
 // refusesToken reports whether the endpoint refuses the access token: it has expired, was revoked,

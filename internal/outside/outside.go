@@ -78,7 +78,7 @@ func (p Providers) Userinfo(
 	if !c.AsksUserinfo() {
 		return "", session.ErrNoUserinfo
 	}
-	info, err := c.RereadUserinfo(ctx, (*op.Tokens)(t), id.Subject())
+	info, err := c.RereadUserinfo(ctx, (*op.Tokens)(t), id.IDToken)
 	return info, sessionFailure(err)
 }
 

@@ -1,0 +1,80 @@
+package op
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+)
+
+// Providers write some claims in their own way. They are brought into the usual form before
+// anything else sees them.
+
+// shapeUserinfo lifts the members of an object in userinfo. They replace no other member, and the
+// claims of the protocol are left out as ever.
+func (cfg *Config) shapeUserinfo(info claims.Object) claims.Object {
+	if inner, ok := info.Get(cfg.Unwrap); ok && cfg.Unwrap != "" {
+		if members, isObject := inner.Object(); isObject {
+			info = info.Filter(func(name string) bool { return name != cfg.Unwrap })
+			info += members.Filter(func(name string) bool { _, there := info.Get(name); return !there })
+		}
+	}
+	info = info.Filter(func(name string) bool { return !claims.IsProtocol(name) })
+	return cfg.shapeEmail(info)
+}
+
+// shapeEmail says whether the address is verified, as "email_verified" with true. What is not said
+// clearly is not verified.
+func (cfg *Config) shapeEmail(o claims.Object) claims.Object {
+	if cfg.EmailVerified == "" && !cfg.EmailVerifiedText {
+		return o
+	}
+	name := cfg.EmailVerified
+	if name == "" {
+		name = "email_verified"
+	}
+	v, there := o.Get(name)
+	if _, hasEmail := o.Get("email"); !there && !hasEmail {
+		return o
+	}
+	verified, _ := v.Bool()
+	if s, ok := v.Str(); ok && cfg.EmailVerifiedText {
+		verified = s == "true" || s == "1"
+	}
+	said, _ := claims.Of(verified) // a boolean: cannot fail
+	return o.With("email_verified", said)
+}
+
+// further adds the claims that the provider has at other addresses. They replace others of
+// userinfo.
+func (c *Client) further(
+	ctx context.Context, t *Tokens, id, info claims.Object,
+) (claims.Object, error) {
+	if c.cfg.Further == nil {
+		return info, nil
+	}
+	key, err := ParseDPoPKey(t.DPoPKey)
+	if err != nil {
+		return "", err
+	}
+	send := func(r *http.Request) (*http.Response, error) {
+		r = r.Clone(r.Context())
+		if err := c.Present(r, t.AccessToken, key); err != nil {
+			return nil, err
+		}
+		return c.mutual.RoundTrip(r)
+	}
+	more, err := c.cfg.Further(ctx, id, info, send)
+	if err != nil {
+		e := invalid(event.ReasonUserinfoError, err.Error())
+		e.Hint = "the function Claims.Further of the provider failed"
+		return "", e
+	}
+	for name, v := range more.All() {
+		if !claims.IsProtocol(name) {
+			info = info.With(name, v)
+		}
+	}
+	return info, nil
+}

@@ -1,0 +1,239 @@
+package oidcgate_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+)
+
+// identity returns who is signed in.
+func (w *world) identity() *oidcgate.Identity {
+	w.Helper()
+	var id *oidcgate.Identity
+	inner := w.handler
+	w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { id, _ = oidcgate.FromContext(r.Context()) }))
+	w.get("/")
+	w.handler = inner
+	if id == nil {
+		w.Fatalf("nobody is signed in\n%s", w.logged())
+	}
+	return id
+}
+
+func TestClaimsOfAProvidersOwn(t *testing.T) {
+	options := func(c oidcgate.ClaimOptions) func(*oidcgate.Config, *oidcgate.Provider) {
+		return func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Claims, p.Userinfo = c, oidcgate.UserinfoRequired }
+	}
+	userinfo := func(w *world, more map[string]any) {
+		w.op.Always(oidcgatetest.Userinfo, oidcgatetest.EditJSON(func(m map[string]any) {
+			for name, v := range more {
+				m[name] = v
+			}
+		}))
+	}
+	t.Run("members of an object are lifted, and claims of the protocol are not", func(t *testing.T) {
+		w := newWorld(t, options(oidcgate.ClaimOptions{Unwrap: "attributes"}))
+		userinfo(w, map[string]any{"nickname": "outer", "attributes": map[string]any{
+			"team": "north", "nickname": "inner", "sub": "mallory", "iss": "https://evil.example", "sid": "x",
+		}})
+		w.login()
+		id := w.identity()
+		team, _ := id.ClaimString("team")
+		nick, _ := id.ClaimString("nickname")
+		if _, wrapped := id.ClaimJSON("attributes"); team != "north" || nick != "outer" || wrapped || id.Subject() != "alice" || id.Issuer() != w.op.Issuer() {
+			t.Errorf("team %q, nickname %q, attributes there: %v, sub %q", team, nick, wrapped, id.Subject())
+		}
+	})
+	t.Run("C075 the subject is never one that was lifted", func(t *testing.T) {
+		w := newWorld(t, options(oidcgate.ClaimOptions{Unwrap: "attributes"}))
+		w.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(200, "application/json", `{"attributes":{"sub":"alice"}}`))
+		w.denied(w.get(w.callbackURL("/app")), http.StatusBadGateway, "userinfo_sub")
+	})
+	for name, row := range map[string]struct {
+		options oidcgate.ClaimOptions
+		claims  map[string]any
+		want    bool
+	}{
+		"a string, as it is":                 {oidcgate.ClaimOptions{}, map[string]any{"email_verified": "true"}, false},
+		"a string, where the provider is so": {oidcgate.ClaimOptions{EmailVerifiedText: true}, map[string]any{"email_verified": "true"}, true},
+		"1":                                  {oidcgate.ClaimOptions{EmailVerifiedText: true}, map[string]any{"email_verified": "1"}, true},
+		"the string false":                   {oidcgate.ClaimOptions{EmailVerifiedText: true}, map[string]any{"email_verified": "false"}, false},
+		"another word":                       {oidcgate.ClaimOptions{EmailVerifiedText: true}, map[string]any{"email_verified": "yes"}, false},
+		"a number":                           {oidcgate.ClaimOptions{EmailVerifiedText: true}, map[string]any{"email_verified": 1}, false},
+		"a claim of its own":                 {oidcgate.ClaimOptions{EmailVerified: "xms_edov"}, map[string]any{"email_verified": false, "xms_edov": true}, true},
+		"a claim of its own, false":          {oidcgate.ClaimOptions{EmailVerified: "xms_edov"}, map[string]any{"email_verified": true, "xms_edov": false}, false},
+		"a claim of its own, missing":        {oidcgate.ClaimOptions{EmailVerified: "xms_edov"}, map[string]any{"email_verified": true}, false},
+	} {
+		t.Run("an address is verified only where that is said: "+name, func(t *testing.T) {
+			row.claims["email"] = "alice@example.com"
+			w := newWorld(t, options(row.options))
+			userinfo(w, row.claims)
+			w.op.EveryIDToken(func(j *oidcgatetest.JWT) { delete(j.Claims, "email"); delete(j.Claims, "email_verified") })
+			w.login()
+			if address, verified := w.identity().Email(); address != "alice@example.com" || verified != row.want {
+				t.Errorf("userinfo: Email returns %q, %v", address, verified)
+			}
+			w = newWorld(t, options(row.options))
+			w.op.EveryIDToken(func(j *oidcgatetest.JWT) {
+				for name, v := range row.claims {
+					j.Claims[name] = v
+				}
+			})
+			w.login()
+			if address, verified := w.identity().Email(); address != "alice@example.com" || verified != row.want {
+				t.Errorf("ID Token: Email returns %q, %v", address, verified)
+			}
+		})
+	}
+}
+
+func TestFurtherClaims(t *testing.T) {
+	emails := func(ctx context.Context, id *oidcgate.Identity, client *http.Client) (map[string]any, error) {
+		login, _ := id.ClaimString("login")
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://plain.test/user/emails?of="+login, nil)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = resp.Body.Close() }()
+		var list []struct {
+			Email             string
+			Primary, Verified bool
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
+			return nil, err
+		}
+		for _, e := range list {
+			if e.Primary {
+				return map[string]any{"email": e.Email, "email_verified": e.Verified, "sub": "mallory"}, nil
+			}
+		}
+		return nil, nil
+	}
+	with := func(ask func(context.Context, *oidcgate.Identity, *http.Client) (map[string]any, error), origins ...string) func(*oidcgate.Config, *oidcgate.Provider) {
+		return func(c *oidcgate.Config, p *oidcgate.Provider) {
+			p.Claims.Further, p.Claims.FurtherOrigins = ask, origins
+			c.Tokens.ClaimsMaxAge = time.Minute
+		}
+	}
+	server := func() *plainServer {
+		p := gitHubLike()
+		p.more = map[string]string{"/user/emails": `[{"email":"x@example.com"},{"email":"octo@example.com","primary":true,"verified":true}]`}
+		return p
+	}
+	inBubble(t, "addresses that the provider keeps apart, at the login and when claims are read again", func(t *testing.T) {
+		p := server()
+		w := newPlain(t, p, "id", with(emails, "https://plain.test"))
+		w.get(w.get(w.get("/auth/login").location()).location())
+		if address, verified := w.identity().Email(); address != "octo@example.com" || !verified || w.identity().Subject() != "9007199254740993" {
+			t.Errorf("Email returns %q, %v", address, verified)
+		}
+		if r := p.request("/user/emails"); r == nil || !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer access-") || r.FormValue("of") != "octocat" {
+			t.Errorf("the request is %+v", r)
+		}
+		p.more["/user/emails"] = `[{"email":"new@example.com","primary":true,"verified":false}]`
+		time.Sleep(2 * time.Minute)
+		if address, verified := w.identity().Email(); address != "new@example.com" || verified {
+			t.Errorf("read again: Email returns %q, %v", address, verified)
+		}
+		p.more["/user/emails"] = `no JSON`
+		time.Sleep(2 * time.Minute)
+		if address, _ := w.identity().Email(); address != "new@example.com" {
+			t.Errorf("while the address answers rubbish: Email returns %q", address)
+		}
+	})
+	for name, change := range map[string]func(*oidcgate.Config, *oidcgate.Provider){
+		"C055 an origin that was not named": with(emails, "https://other.test"),
+		"an error": with(func(context.Context, *oidcgate.Identity, *http.Client) (map[string]any, error) {
+			return nil, errors.New("no table")
+		}),
+		"a panic": with(func(context.Context, *oidcgate.Identity, *http.Client) (map[string]any, error) { panic("no table") }),
+		"no JSON": with(func(context.Context, *oidcgate.Identity, *http.Client) (map[string]any, error) {
+			return map[string]any{"x": func() {}}, nil
+		}),
+	} {
+		t.Run("it fails, and so does the login: "+name, func(t *testing.T) {
+			w := newPlain(t, server(), "id", change)
+			w.denied(w.get(w.get(w.get("/auth/login").location()).location()), http.StatusBadGateway, "userinfo_error")
+			if !strings.Contains(w.failedLogin().Hint, "Claims.Further") {
+				t.Errorf("hint %q", w.failedLogin().Hint)
+			}
+		})
+	}
+}
+
+func TestLogoutStyles(t *testing.T) {
+	for name, row := range map[string]struct {
+		style oidcgate.LogoutStyle
+		want  url.Values // nil: the browser stays here
+	}{
+		"Cognito": {oidcgate.LogoutCognito, url.Values{"client_id": {"shop"}, "logout_uri": {shopURL + "/auth/logout/done"}}},
+		"Auth0":   {oidcgate.LogoutAuth0, url.Values{"client_id": {"shop"}, "returnTo": {shopURL + "/auth/logout/done"}}},
+		"Kinde":   {oidcgate.LogoutKinde, url.Values{"redirect": {shopURL + "/auth/logout/done"}}},
+		"off":     {oidcgate.LogoutOff, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) {
+				p.Logout.Style, p.Endpoints.EndSession = row.style, "https://id.test/logout-of-its-own"
+			})
+			w.login()
+			a := w.send(w.browser, http.MethodPost, "/auth/logout", "return_to=%2Fpublic", "Sec-Fetch-Site: same-origin")
+			if row.want == nil {
+				if a.location() != shopURL+"/public" {
+					t.Errorf("%d to %q", a.StatusCode, a.location())
+				}
+				return
+			}
+			u, err := url.Parse(a.location())
+			if err != nil || u.Path != "/logout-of-its-own" || u.Query().Encode() != row.want.Encode() {
+				t.Errorf("%d to %q", a.StatusCode, a.location())
+			}
+			if a := w.get("/auth/logout/done"); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "Signed out") {
+				t.Errorf("back from the provider: %d\n%s", a.StatusCode, a.body)
+			}
+		})
+	}
+	inBubble(t, "an id_token_hint that must not have expired is refreshed first", func(t *testing.T) {
+		for _, fresh := range []bool{false, true} {
+			w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Logout.FreshHint = fresh })
+			w.login()
+			time.Sleep(50 * time.Minute)
+			n := w.op.Count(oidcgatetest.Token)
+			a := w.send(w.browser, http.MethodPost, "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+			exp := expiryOf(t, mustQuery(t, a.location()).Get("id_token_hint"))
+			if refreshed := w.op.Count(oidcgatetest.Token) - n; fresh != exp.After(time.Now()) || fresh != (refreshed == 1) {
+				t.Errorf("FreshHint %v: the hint expires at %v, and there were %d token requests", fresh, exp, refreshed)
+			}
+		}
+	})
+}
+
+// expiryOf returns when a JWT expires.
+func expiryOf(t *testing.T, raw string) time.Time {
+	t.Helper()
+	parts := strings.Split(raw, ".")
+	if len(parts) != 3 {
+		t.Fatalf("%q is no JWT", raw)
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var claims struct{ Exp int64 }
+	if err == nil {
+		err = json.Unmarshal(payload, &claims)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Unix(claims.Exp, 0)
+}
