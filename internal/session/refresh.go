@@ -237,6 +237,12 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 		return nil, false, err
 	}
 	defer leave()
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < 2*r.k.limits.ProviderTimeout {
+		// An answer that comes after the end would be lost, and the refresh token with it.
+		return nil, false, &Failure{
+			Reason: event.ReasonProviderBusy, Err: errors.New("too many sessions wait for the provider"),
+		}
+	}
 	if err := r.k.provider.Reach(ctx, &r.s.Identity); err != nil {
 		return nil, false, err // nothing was spent: no mark
 	}
@@ -320,9 +326,8 @@ func (r *refresh) takeOver(ctx context.Context) error {
 const refusedFor = time.Minute
 
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
-// section 5.2) or refuses the user, and pauses all replicas when the provider fails. A provider
-// that refuses for another reason has answered: claims that are due are then read again without a
-// new token.
+// section 5.2) or refuses the user, and pauses all replicas when the provider fails. Claims that
+// are due are then read again without a new token.
 func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 	switch f.Kind {
 	case InvalidGrant, UserRefused:
@@ -330,10 +335,8 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 	case ClientRefused, NotRotated:
 		r.unmarkAsked(ctx)
 	}
-	if f.Kind == ClientRefused || f.Kind == Refused {
-		if err := r.goOnWithout(ctx, f); err != nil {
-			return err
-		}
+	if err := r.goOnWithout(ctx, f); err != nil {
+		return err
 	}
 	return r.tryAgainLater(ctx, f)
 }
@@ -341,12 +344,16 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 // goOnWithout does what can be done without a new token. The error is that of the store, or ErrGone
 // when the session ends.
 func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
-	if r.k.limits.EndWithAccessToken && time.Since(r.k.Expires(r.tokens)) >= refusedFor {
+	refuses := f.Kind == ClientRefused || f.Kind == Refused
+	if refuses && r.k.limits.EndWithAccessToken && time.Since(r.k.Expires(r.tokens)) >= refusedFor {
 		r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
 		return r.endSession(ctx)
 	}
 	if due, err := r.claimsDue(ctx); !due || err != nil {
 		return err
+	}
+	if !f.Answered { // userinfo would be asked in vain
+		return r.decideAgain(ctx)
 	}
 	return r.reread(ctx, "")
 }
@@ -400,6 +407,10 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 			return err
 		}
 		r.unmarkAsked(ctx)
+		f.Answered = true
+		if err := r.goOnWithout(ctx, f); err != nil {
+			return err
+		}
 		return r.tryAgainLater(ctx, f)
 	}
 	r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})

@@ -119,9 +119,10 @@ type Provider interface {
 
 // Failure is why the provider or the application gave no good answer.
 type Failure struct {
-	Kind   FailureKind
-	Reason event.Reason
-	Err    error
+	Kind     FailureKind
+	Reason   event.Reason
+	Err      error
+	Answered bool // the provider answered, though not with what was asked for
 }
 
 // FailureKind says what a [Failure] means for the session.
@@ -150,7 +151,7 @@ func failureOf(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
-	return &Failure{NoAnswer, event.ReasonProviderUnreachable, err}
+	return &Failure{Reason: event.ReasonProviderUnreachable, Err: err}
 }
 
 // Event is something that happened to a session.
