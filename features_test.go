@@ -97,7 +97,7 @@ var features = []struct {
 // basics are fields that belong to no feature of the protocol.
 var basics = strings.Fields(`Config.BaseURL Config.IdleTimeout Config.SessionLifetime Config.InsecureAllowHTTP Config.Logger
 	Config.OnEvent Config.Page Site.Prefix Site.DefaultPath Site.CookieName HTTP.Timeout HTTP.Transport HTTP.RootCAs
-	Limits.ClockSkew Limits.LoginTimeout Limits.SessionBytes Provider.Issuer Provider.ClientID Provider.Auth Provider.Scopes
+	Limits.ClockSkew Limits.LoginTimeout Limits.SessionBytes Provider.Label Provider.Issuer Provider.ClientID Provider.Auth Provider.Scopes
 	Endpoints.Authorization Endpoints.Token Endpoints.Userinfo Endpoints.JWKS Endpoints.MaxAge
 	Login.MaxAge Login.ACRValues Login.LoginHint Login.IDTokenHint Login.UILocales Login.Display Login.Params`)
 

@@ -980,6 +980,17 @@ func TestChoice(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a provider is called by its label", func(t *testing.T) {
+		w, staff := severalProviders(t)
+		first := oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+		second := oidcgate.Provider{Name: "staff", Label: "Our <staff>", Issuer: staff.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+		if err := w.gate.SetProviders(first, second); err != nil {
+			t.Fatal(err)
+		}
+		if body := w.get("/auth/login").body; !strings.Contains(body, ">Our &lt;staff&gt;<") || !strings.Contains(body, ">id.test<") {
+			t.Errorf("the page is\n%s", body)
+		}
+	})
 	t.Run("an address that nobody knows leads to the choice", func(t *testing.T) {
 		w, _ := severalProviders(t, realm)
 		for _, email := range []string{"eve@elsewhere.example", "x@gone.example", "x@boom.example", "", strings.Repeat("x", 300) + "@staff.example"} {

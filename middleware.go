@@ -98,7 +98,7 @@ func newProvider(g *Gate, p Provider) *front.Provider {
 	}
 	if u, err := url.Parse(p.Issuer); err == nil { // checked by compile
 		up.Origin = weburl.Origin(u)
-		up.Label = cmp.Or(p.Name, u.Host)
+		up.Label = cmp.Or(p.Label, p.Name, u.Host)
 	}
 	up.Client = p.client(&g.config, func(n op.Notice) {
 		g.events.Emit(event.Record{

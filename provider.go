@@ -40,6 +40,9 @@ type Provider struct {
 	// name; its callback is /auth/callback.
 	Name string
 
+	// Label names the provider to visitors who choose one. If empty, it is Name or the issuer's host.
+	Label string
+
 	// The defaults of the following fields fit most providers.
 
 	Endpoints    Endpoints      // replace those in the discovery document

@@ -81,6 +81,7 @@ func (o *options) all() []*option {
 		{env: "OIDC_THIRD_PARTY", usage: "true: other sites may begin logins at /auth/initiate", set: boolean(&p.Request.ThirdParty)},
 		{env: "OIDC_SUBJECT_CLAIM", usage: "member of userinfo that identifies the user, at a provider without ID Tokens", set: o.subjectClaim},
 		{env: "OIDC_NAME", usage: "name of the provider; it is the last segment of the callback's path", set: text(&p.Name)},
+		{env: "OIDC_LABEL", usage: "name of the provider for visitors who choose one", set: text(&p.Label)},
 		{env: "OIDC_SCOPES", usage: "scopes besides openid, separated by spaces or commas", set: list(&p.Scopes)},
 		{env: "OIDC_AUTH_PARAMS", usage: "additional parameters of the authorization request, such as \"prompt=consent&ui_locales=de\"", set: params(&p.Request.Params)},
 		{env: "OIDC_PUSHED", usage: "push authorization requests (PAR): announced, required or off; announced if not set", set: choice(&p.Request.Pushed, map[string]oidcgate.PushedMode{
@@ -168,7 +169,7 @@ func (o *options) all() []*option {
 func (o *options) subjectClaim(name string) error {
 	p, before := &o.provider, o.provider
 	*p = oidcgate.OAuth2(oidcgate.OAuth2Options{SubjectClaim: name})
-	p.Name, p.Issuer, p.ClientID, p.Auth, p.Scopes = before.Name, before.Issuer, before.ClientID, before.Auth, before.Scopes
+	p.Name, p.Label, p.Issuer, p.ClientID, p.Auth, p.Scopes = before.Name, before.Label, before.Issuer, before.ClientID, before.Auth, before.Scopes
 	p.Endpoints, p.ClientKeys, p.Profile = before.Endpoints, before.ClientKeys, before.Profile
 	p.Request, p.TokenRequest, p.Verification, p.Claims, p.Logout = before.Request, before.TokenRequest, before.Verification, before.Claims, before.Logout
 	return nil
