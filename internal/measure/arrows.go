@@ -41,6 +41,9 @@ var arrows = []struct {
 		"internal/op", "internal/page", "internal/browser", "internal/event",
 	}},
 	{"internal/present", []string{"internal/weburl"}},
+	{"internal/doctor", []string{
+		"internal/op", "internal/claims", "internal/event", "internal/weburl", "internal/check",
+	}},
 	{"internal/weburl", nil},
 	{"internal/claims", nil},
 	{"internal/seal", nil},
