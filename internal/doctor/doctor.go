@@ -43,6 +43,9 @@ type Finding struct {
 type Options struct {
 	// WithoutLogin sends no authorization request, because there is no client id to send.
 	WithoutLogin bool
+
+	// WithoutSecret says that the client cannot authenticate itself, so that no request is pushed.
+	WithoutSecret bool
 }
 
 // report collects findings about one provider.

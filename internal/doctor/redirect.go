@@ -25,6 +25,9 @@ func (r *report) redirect(ctx context.Context, o Options) {
 		r.ok(name, "register %s at the provider; not tried, because there is no client id", uri)
 	case r.seen.Refused != nil:
 		r.ok(name, "register %s at the provider; not tried, because of the faults above", uri)
+	case o.WithoutSecret && r.seen.Metadata.PushedAuthorization != "":
+		r.ok(name, "register %s at the provider; not tried, because requests are pushed, which needs "+
+			"the client's secret or key", uri)
 	default:
 		h, err := r.seen.TryLogin(ctx)
 		if err != nil {
