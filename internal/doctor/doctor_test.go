@@ -444,6 +444,35 @@ func TestNothingIsFollowed(t *testing.T) {
 	}
 }
 
+// TestClock has answers that come from a cache, or say no time.
+func TestClock(t *testing.T) {
+	both := func(w *ward, faults ...oidcgatetest.Fault) []doctor.Finding {
+		w.Always(oidcgatetest.Discovery, faults...)
+		w.Always(oidcgatetest.JWKS, faults...)
+		return w.examine(t)
+	}
+	cached := func(age string) oidcgatetest.Fault {
+		return oidcgatetest.Edit(func(r *oidcgatetest.Response) { r.Header.Set("Age", age) })
+	}
+	t.Run("an answer that lay in a cache for ten minutes", func(t *testing.T) {
+		found := both(newWard(t), cached("600"), date(-10*time.Minute))
+		expect(t, found, want{"clock", doctor.OK, "agree", ""})
+	})
+	t.Run("one that says nonsense about the cache", func(t *testing.T) {
+		found := both(newWard(t), cached("-600"), date(-10*time.Minute))
+		expect(t, found, want{"clock", doctor.Fault, "behind", "NTP"})
+	})
+	t.Run("only one answer is old", func(t *testing.T) {
+		w := newWard(t)
+		w.Always(oidcgatetest.Discovery, date(-10*time.Minute))
+		expect(t, w.examine(t), want{"clock", doctor.OK, "agree", ""})
+	})
+	t.Run("no time", func(t *testing.T) {
+		found := both(newWard(t), oidcgatetest.Edit(func(r *oidcgatetest.Response) { r.Header["Date"] = nil }))
+		expect(t, found, want{"clock", doctor.OK, "have no Date", ""})
+	})
+}
+
 func TestWithoutAnything(t *testing.T) {
 	w := newWard(t)
 	w.cfg.Complete()
