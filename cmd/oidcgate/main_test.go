@@ -151,13 +151,32 @@ func TestDoctor(t *testing.T) {
 		p, args := provider(t, oidcgatetest.Config{PushedRequests: true})
 		got := run(t, "", append(args, client...)...)
 		if got.status != exitOK || p.Count(oidcgatetest.PushedRequest) != 0 ||
-			!strings.Contains(got.out, "not tried") {
+			!strings.Contains(got.out, "is registered") {
 			t.Errorf("without a secret: status %d:\n%s", got.status, got.out)
 		}
 		env := map[string]string{"OIDC_CLIENT_SECRET": "secret"}
 		got = runWith(t, env, "", append(args, client...)...)
-		if got.status != exitOK || !strings.Contains(got.out, "is registered") {
+		if got.status != exitOK || p.Count(oidcgatetest.PushedRequest) != 1 ||
+			!strings.Contains(got.out, "is registered") {
 			t.Errorf("with the secret: status %d:\n%s", got.status, got.out)
+		}
+	})
+	t.Run("only pushed requests, and no secret", func(t *testing.T) {
+		_, args := provider(t, oidcgatetest.Config{PushedRequests: true, RequirePushedRequests: true})
+		got := run(t, "", append(args, client...)...)
+		if got.status != exitOK || !strings.Contains(got.out, "not tried") {
+			t.Errorf("status %d:\n%s", got.status, got.out)
+		}
+	})
+	t.Run("a public client needs no secret to push", func(t *testing.T) {
+		p, args := provider(t, oidcgatetest.Config{PushedRequests: true, RequirePushedRequests: true})
+		p.AddClient(oidcgatetest.Client{
+			ID: "public", RedirectURLs: []string{"https://shop.example/auth/callback"},
+		})
+		got := run(t, "", append(args, "-client-id", "public", "-base-url", "https://shop.example",
+			"-auth", "none")...)
+		if got.status != exitOK || !strings.Contains(got.out, "is registered") {
+			t.Errorf("status %d:\n%s", got.status, got.out)
 		}
 	})
 	t.Run("the secret goes nowhere else", func(t *testing.T) {

@@ -206,6 +206,7 @@ func (r *report) clock() {
 	text := fmt.Sprintf("the provider's clock is %v %s this machine's", apart, which)
 	const cure = "correct the clock that is wrong, with NTP (timedatectl shows this machine's)"
 	switch {
+	case r.seen.Discovery.Status == 0 && r.seen.Keys.Status == 0: // there was no answer
 	case !known:
 		r.ok("clock", "not compared: the provider's answers have no Date")
 	case apart > r.cfg.Leeway:

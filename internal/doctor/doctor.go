@@ -44,7 +44,7 @@ type Options struct {
 	// WithoutLogin sends no authorization request, because there is no client id to send.
 	WithoutLogin bool
 
-	// WithoutSecret says that the client cannot authenticate itself, so that no request is pushed.
+	// WithoutSecret pushes no request, because the client cannot authenticate itself.
 	WithoutSecret bool
 }
 

@@ -299,6 +299,37 @@ func TestBrokenProviders(t *testing.T) {
 			w.cfg.DPoP = true
 			w.edit(func(doc map[string]any) { delete(doc, "dpop_signing_alg_values_supported") })
 		}, want{"dpop", doctor.Warn, "does not announce DPoP", "TokenRequest.Binding"}},
+		{"DPoP by other algorithms", func(w *ward) {
+			w.cfg.DPoP = true
+			w.set("dpop_signing_alg_values_supported", []string{"RS256"})
+		}, want{"dpop", doctor.Fault, "DPoP proofs by RS256", "turn ES256 on"}},
+		{"no tokens bound to certificates", func(w *ward) {
+			w.cfg.Certificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, nil }
+			w.set("tls_client_certificate_bound_access_tokens", false)
+		}, want{"mtls", doctor.Warn, "bound to a certificate", "TokenRequest.Binding"}},
+		{"no OpenID Connect", func(w *ward) { w.set("scopes_supported", []string{"read", "write"}) },
+			want{"scopes", doctor.Warn, "announces read, write and not openid", "OAuth 2.0 alone"}},
+		{"pushed requests only, and turned off", func(w *ward) {
+			w.cfg.Pushed = op.PushedOff
+			w.set("require_pushed_authorization_requests", true)
+		}, want{"request", doctor.Fault, "Request.Pushed is PushedOff", "leave Request.Pushed at zero"}},
+		{"client may not log in", func(w *ward) {
+			w.Always(oidcgatetest.Authorization, oidcgatetest.Redirect(302, redirectURL+"?error=unauthorized_client"))
+		}, want{"client", doctor.Fault, "may not use response_type code", "authorization code flow"}},
+		{"scopes refused in the fragment", func(w *ward) {
+			w.cfg.ResponseMode = "fragment"
+			w.Always(oidcgatetest.Authorization, oidcgatetest.Redirect(302, redirectURL+"#error=invalid_scope"))
+		}, want{"scopes", doctor.Fault, "refuses the scopes openid, profile", "leave out"}},
+		{"another error", func(w *ward) {
+			w.Always(oidcgatetest.Authorization, oidcgatetest.Redirect(302, redirectURL+"?error=server_error"))
+		}, want{"redirect", doctor.Warn, "is registered; the provider refuses the request with server_error", "log"}},
+		{"an error page", func(w *ward) {
+			w.Always(oidcgatetest.Authorization, oidcgatetest.Answer(500, "text/html", "something went wrong"))
+		}, want{"redirect", doctor.Fault, "shows an error page (status 500)", "register " + redirectURL}},
+		{"a login page at once", func(w *ward) {
+			w.Always(oidcgatetest.Authorization,
+				oidcgatetest.Answer(200, "text/html", "<form action='?redirect_uri=https%3A%2F%2Fshop.example'>"))
+		}, want{"redirect", doctor.Warn, "shows a page in place of", "register"}},
 		{"redirect URI not registered", func(w *ward) { w.cfg.RedirectURL = "https://shop.example/callback" },
 			want{"redirect", doctor.Fault, "an error page about redirect_uri (status 400)",
 				`register https://shop.example/callback at the provider, letter for letter, for the client "shop"`}},
@@ -356,6 +387,26 @@ func TestBrokenCertificates(t *testing.T) {
 		w.cfg.Issuer = strings.Replace(plain.URL, "http", "https", 1)
 		expect(t, w.examine(t), want{"tls", doctor.Fault, "does not speak TLS", "correct the port"})
 	})
+}
+
+// TestFormPost has a provider that posts its answer.
+func TestFormPost(t *testing.T) {
+	w := newWard(t)
+	w.cfg.ResponseMode = "form_post"
+	expect(t, w.examine(t), want{"redirect", doctor.OK, "the provider posts its answer there", ""})
+}
+
+// TestConnectionsAreNew holds that no old connection hides a certificate, and none stays.
+func TestConnectionsAreNew(t *testing.T) {
+	w := newWard(t)
+	w.examine(t)
+	for _, e := range []oidcgatetest.Endpoint{
+		oidcgatetest.Discovery, oidcgatetest.JWKS, oidcgatetest.Authorization,
+	} {
+		if got := w.LastRequest(e).Header.Get("Connection"); got != "close" {
+			t.Errorf("%s: Connection is %q", e, got)
+		}
+	}
 }
 
 func TestPushedRequests(t *testing.T) {
@@ -471,6 +522,19 @@ func TestClock(t *testing.T) {
 		found := both(newWard(t), oidcgatetest.Edit(func(r *oidcgatetest.Response) { r.Header["Date"] = nil }))
 		expect(t, found, want{"clock", doctor.OK, "have no Date", ""})
 	})
+}
+
+// TestNoAnswer has nothing to say but that, and what to register.
+func TestNoAnswer(t *testing.T) {
+	w := newWard(t)
+	w.cfg.Issuer = "https://127.0.0.1:1"
+	var names []string
+	for _, f := range w.examine(t) {
+		names = append(names, f.Name)
+	}
+	if !slices.Equal(names, []string{"discovery", "redirect"}) {
+		t.Errorf("it speaks of %v", names)
+	}
 }
 
 func TestWithoutAnything(t *testing.T) {

@@ -25,11 +25,11 @@ func (r *report) redirect(ctx context.Context, o Options) {
 		r.ok(name, "register %s at the provider; not tried, because there is no client id", uri)
 	case r.seen.Refused != nil:
 		r.ok(name, "register %s at the provider; not tried, because of the faults above", uri)
-	case o.WithoutSecret && r.seen.Metadata.PushedAuthorization != "":
-		r.ok(name, "register %s at the provider; not tried, because requests are pushed, which needs "+
-			"the client's secret or key", uri)
+	case o.WithoutSecret && r.seen.Metadata.PushedRequired:
+		r.ok(name, "register %s at the provider; not tried, because the provider takes only pushed "+
+			"requests, which need the client's secret or key", uri)
 	default:
-		h, err := r.seen.TryLogin(ctx)
+		h, err := r.seen.TryLogin(ctx, !o.WithoutSecret)
 		if err != nil {
 			r.notTried(err)
 			return
@@ -50,8 +50,6 @@ func (r *report) notTried(err error) {
 	const name = "redirect"
 	e, ok := errors.AsType[*op.Error](err)
 	switch {
-	case ok && strings.Contains(e.Description, "redirect_uri"):
-		r.fault(name, "the provider refuses the pushed request: "+quoted(e.Description), r.register())
 	case ok && (e.Code == "invalid_client" || e.Code == "unauthorized_client"):
 		r.fault("authentication", "the provider refuses the client when a request is pushed: "+e.Code+
 			described(e.Description), "check client id, secret and authentication method")

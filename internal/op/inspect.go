@@ -109,11 +109,17 @@ func (i *Inspection) inspectKeys(ctx context.Context) {
 }
 
 // TryLogin sends an authorization request with prompt=none, as a browser does that the provider
-// does not know, and returns the answer. It follows no redirect. Where logins are pushed, it pushes
-// the request first, which authenticates the client. It fails if no request could be made.
-func (i *Inspection) TryLogin(ctx context.Context) (Heard, error) {
+// does not know, and returns the answer. It follows no redirect. If push is true and logins are
+// pushed, it pushes the request first, which authenticates the client. It fails if no request could
+// be made.
+func (i *Inspection) TryLogin(ctx context.Context, push bool) (Heard, error) {
 	if i.Refused != nil {
 		return Heard{}, i.Refused
+	}
+	if !push {
+		plain := i.Metadata
+		plain.PushedAuthorization = ""
+		i.client.discovery.known = &plain
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*i.client.cfg.Timeout)
 	defer cancel()

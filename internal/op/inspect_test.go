@@ -3,6 +3,8 @@ package op_test
 import (
 	"net/http"
 	"testing"
+
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
 func TestInspect(t *testing.T) {
@@ -24,6 +26,15 @@ func TestInspect(t *testing.T) {
 			t.Errorf("known %t, events %v", known, o.events())
 		}
 	})
+	t.Run("it tells nobody of keys that a signed request needs", func(t *testing.T) {
+		o := newOP()
+		encrypts := changed(jwk(otherRSA().Public(), "e1"), map[string]any{"use": "enc"})
+		o.set("jwks", answerJSON(keySet(jwk(rsaKey().Public(), "k1"), encrypts)))
+		c := o.client(signing(op.ObjectEncrypted, clientKey))
+		if _, err := c.Inspect(t.Context()).TryLogin(t.Context(), true); err != nil || len(o.events()) != 0 {
+			t.Errorf("%v, events %v", err, o.events())
+		}
+	})
 	t.Run("the keys of metadata that are refused", func(t *testing.T) {
 		o := newOP()
 		o.set("discovery", answerJSON(metadata(map[string]any{"issuer": "https://other.example"})))
@@ -31,7 +42,7 @@ func TestInspect(t *testing.T) {
 		if i.Refused == nil || i.KeysRefused != nil || i.Keys.Status != http.StatusOK || o.count("jwks") != 1 {
 			t.Errorf("%v, %v, %+v", i.Refused, i.KeysRefused, i.Keys)
 		}
-		if _, err := i.TryLogin(t.Context()); err == nil {
+		if _, err := i.TryLogin(t.Context(), true); err == nil {
 			t.Error("a login is tried with metadata that are refused")
 		}
 	})
