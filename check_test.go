@@ -71,6 +71,23 @@ func TestCheck(t *testing.T) {
 		}
 	})
 
+	t.Run("a provider without ID Tokens", func(t *testing.T) {
+		p := gitHubLike()
+		w := newPlain(t, p, "/id")
+		found := w.gate.Check(t.Context())
+		if faults := faultsOf(found); faults != nil {
+			t.Errorf("faults: %q in %+v", faults, found)
+		}
+		for _, f := range found {
+			if f.Name == "keys" || f.Name == "algorithms" || f.Name == "issuer" {
+				t.Errorf("it has none: %+v", f)
+			}
+		}
+		if r := p.request(p.authorize); r == nil || r.Form.Get("redirect_uri") != shopURL+"/auth/callback" {
+			t.Errorf("it asked for %v", r)
+		}
+	})
+
 	t.Run("the store is down", func(t *testing.T) {
 		down := &failingStore{Store: &store.Memory{}}
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = down })
