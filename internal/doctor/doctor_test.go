@@ -260,6 +260,11 @@ func TestBrokenProviders(t *testing.T) {
 			want{"discovery", doctor.Fault, "cannot connect", "is the provider running"}},
 		{"a cloud's metadata service", func(w *ward) { w.cfg.Issuer = "https://169.254.169.254" },
 			want{"discovery", doctor.Fault, "link-local", "running"}},
+		{"the system gives up", func(w *ward) {
+			w.cfg.Transport = roundTrip(func(*http.Request) (*http.Response, error) {
+				return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
+			})
+		}, want{"discovery", doctor.Fault, "no answer in time", "firewall"}},
 		{"no such host", func(w *ward) {
 			w.cfg.Transport = roundTrip(func(*http.Request) (*http.Response, error) {
 				return nil, &net.DNSError{Err: "no such host", Name: "id.invalid", IsNotFound: true}

@@ -100,7 +100,6 @@ func (i *Inspection) inspectKeys(ctx context.Context) {
 		}
 		d.known = &Metadata{Issuer: cfg.Issuer, Endpoints: Endpoints{JWKS: address}}
 		d.static = true
-		defer func() { d.known = nil }()
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()

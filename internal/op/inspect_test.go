@@ -42,9 +42,8 @@ func TestInspect(t *testing.T) {
 		if i.Refused == nil || i.KeysRefused != nil || i.Keys.Status != http.StatusOK || o.count("jwks") != 1 {
 			t.Errorf("%v, %v, %+v", i.Refused, i.KeysRefused, i.Keys)
 		}
-		if _, err := i.TryLogin(t.Context(), true); err == nil {
-			t.Error("a login is tried with metadata that are refused")
-		}
+		_, err := i.TryLogin(t.Context(), true)
+		wantReason(t, err, "issuer_mismatch")
 	})
 	t.Run("an address of keys that may not be used", func(t *testing.T) {
 		o := newOP()
