@@ -255,7 +255,7 @@ func TestBrokenProviders(t *testing.T) {
 		{"no answer in time", func(w *ward) {
 			w.cfg.Timeout = 50 * time.Millisecond
 			w.Always(discovery, oidcgatetest.Hang())
-		}, want{"discovery", doctor.Fault, "no answer in time", "firewall"}},
+		}, want{"discovery", doctor.Fault, "no answer in time", "HTTP.Transport"}},
 		{"nobody listens", func(w *ward) { w.cfg.Issuer = "https://127.0.0.1:1" },
 			want{"discovery", doctor.Fault, "cannot connect", "is the provider running"}},
 		{"a cloud's metadata service", func(w *ward) { w.cfg.Issuer = "https://169.254.169.254" },
@@ -264,7 +264,7 @@ func TestBrokenProviders(t *testing.T) {
 			w.cfg.Transport = roundTrip(func(*http.Request) (*http.Response, error) {
 				return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
 			})
-		}, want{"discovery", doctor.Fault, "no answer in time", "firewall"}},
+		}, want{"discovery", doctor.Fault, "no answer in time", "HTTP.Transport"}},
 		{"no such host", func(w *ward) {
 			w.cfg.Transport = roundTrip(func(*http.Request) (*http.Response, error) {
 				return nil, &net.DNSError{Err: "no such host", Name: "id.invalid", IsNotFound: true}
