@@ -288,6 +288,8 @@ func TestBrokenProviders(t *testing.T) {
 		}, want{"userinfo", doctor.Fault, "announces no userinfo_endpoint", "UserinfoOff"}},
 		{"no logout", func(w *ward) { w.edit(func(doc map[string]any) { delete(doc, "end_session_endpoint") }) },
 			want{"logout", doctor.Warn, "no end_session_endpoint", "Endpoints.EndSession"}},
+		{"logout turned off", func(w *ward) { w.cfg.Logout = op.LogoutOff },
+			want{"logout", doctor.OK, "as configured", ""}},
 		{"unknown scope", func(w *ward) { w.cfg.Scopes = []string{"groups"} },
 			want{"scopes", doctor.Warn, "does not announce groups", "leave out"}},
 		{"response type", func(w *ward) { w.set("response_types_supported", []string{"id_token"}) },

@@ -273,6 +273,10 @@ func (r *report) userinfo() {
 }
 
 func (r *report) logout() {
+	if r.cfg.Logout == op.LogoutOff {
+		r.ok("logout", "a logout ends the session here alone, as configured")
+		return
+	}
 	if r.text("end_session_endpoint") == "" && r.cfg.Endpoints.EndSession == "" {
 		r.warn("logout", "the provider announces no end_session_endpoint: a logout ends the session "+
 			"here, and the next login may need no password",
