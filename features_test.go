@@ -92,6 +92,9 @@ var features = []struct {
 		{"several providers, replaced while the gate serves", "Gate.SetProviders Config.HomeRealm", "", "C032"},
 		{"who is signed in", "FromContext Gate.NewContext", "", "C111"},
 	}},
+	{"Running it", []feature{
+		{"what is wrong with the store and the providers, and the cure", "Gate.Check", "", ""},
+	}},
 }
 
 // basics are fields that belong to no feature of the protocol.

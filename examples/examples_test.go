@@ -76,6 +76,12 @@ func start(t *testing.T, name string, env ...string) {
 	if out, err := exec.Command("go", "build", "-o", binary, "./"+name).CombinedOutput(); err != nil {
 		t.Fatalf("building %s: %v\n%s", name, err, out)
 	}
+	startProgram(t, binary, env...)
+}
+
+// startProgram runs a program until the test ends.
+func startProgram(t *testing.T, binary string, env ...string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, binary)
 	cmd.Env = append(os.Environ(), env...)

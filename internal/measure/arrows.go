@@ -18,7 +18,8 @@ var arrows = []struct {
 		"internal/session", "internal/op", "internal/event", "internal/claims", "internal/seal",
 		"internal/returnto", "internal/saver", "internal/page", "internal/values", "internal/attempt",
 		"internal/browser", "internal/viascs", "internal/weburl", "internal/outside",
-		"internal/site", "internal/check", "internal/present", "internal/front", "store",
+		"internal/site", "internal/check", "internal/present", "internal/front",
+		"internal/doctor", "store",
 	}},
 	{"internal/front", []string{
 		"internal/op", "internal/session", "internal/attempt", "internal/browser", "internal/page",
@@ -41,6 +42,9 @@ var arrows = []struct {
 		"internal/op", "internal/page", "internal/browser", "internal/event",
 	}},
 	{"internal/present", []string{"internal/weburl"}},
+	{"internal/doctor", []string{
+		"internal/op", "internal/claims", "internal/event", "internal/weburl", "internal/check",
+	}},
 	{"internal/weburl", nil},
 	{"internal/claims", nil},
 	{"internal/seal", nil},

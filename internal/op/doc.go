@@ -34,6 +34,8 @@
 //	endsession.go   the logout URL
 //	logouttoken.go  the rules for logout tokens
 //
+//	inspect.go      Inspect: a look at the provider, for a report to an operator
+//
 //	kinds.go        the kinds of signed tokens, and what tells them apart
 //	jwe.go          decrypts tokens
 //	jws.go          reads signed tokens, up to the signature

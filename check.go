@@ -1,0 +1,60 @@
+package oidcgate
+
+import (
+	"context"
+
+	"github.com/oidcgate/oidcgate/internal/doctor"
+)
+
+// Finding is one result of [Gate.Check].
+type Finding struct {
+	// Provider is the Name of the provider. It is empty for the store.
+	Provider string `json:"provider,omitempty"`
+
+	// Name says what was looked at: "store", "clock", "keys", "redirect" and so on.
+	Name string `json:"name"`
+
+	Level FindingLevel `json:"level"`
+	Text  string       `json:"text"`
+
+	// Cure is what to do. It is empty if there is nothing to do.
+	Cure string `json:"cure,omitempty"`
+}
+
+// FindingLevel says how bad a finding is.
+type FindingLevel string
+
+// The levels of findings.
+const (
+	FindingOK    = FindingLevel(doctor.OK)
+	FindingWarn  = FindingLevel(doctor.Warn)  // logins may work; somebody should look at it
+	FindingFault = FindingLevel(doctor.Fault) // logins fail
+)
+
+// Check looks at the store and at every provider, and returns what is as it should be and what is
+// not. It asks each provider for its metadata and its keys, and sends it one authorization request
+// with prompt=none, without cookies, which tells whether the redirect URI is registered; that
+// request is pushed first where logins are. Nothing of the gate changes.
+//
+// It takes as long as the providers do; ctx bounds it. Call it when a service is deployed, or from
+// a page for operators: never for requests that anybody can make. The findings may show what a
+// provider sent.
+func (g *Gate) Check(ctx context.Context) []Finding {
+	all := []Finding{g.checkStore(ctx)}
+	for _, up := range g.providers.All() {
+		for _, f := range doctor.Examine(ctx, up.Client, doctor.Options{}) {
+			all = append(all, Finding{up.Name, f.Name, FindingLevel(f.Level), f.Text, f.Cure})
+		}
+	}
+	return all
+}
+
+func (g *Gate) checkStore(ctx context.Context) Finding {
+	if err := g.keeper.Ping(ctx); err != nil {
+		return Finding{
+			Name: "store", Level: FindingFault, Text: "a login could not be kept: " + err.Error(),
+			Cure: "look whether the store runs, can be reached from here, and takes writes",
+		}
+	}
+	return Finding{Name: "store", Level: FindingOK, Text: "it answers, and takes writes"}
+}

@@ -1,0 +1,292 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"embed"
+	"errors"
+	"fmt"
+	"go/format"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/template"
+
+	"github.com/oidcgate/oidcgate/internal/check"
+	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/site"
+)
+
+const initHelp = `Asks five questions on standard input. Prints a working main.go, an .env with its
+settings, and what to register at the provider. An empty answer takes the one in brackets.
+`
+
+//go:embed templates
+var templates embed.FS
+
+// answers are what init asks for.
+type answers struct {
+	Router   string // mux, chi or gin
+	BaseURL  string
+	Issuer   string
+	ClientID string
+	Method   string // of client authentication
+	Store    string // memory or redis
+
+	Preset *preset // nil for an issuer that was given as such
+	at     site.Site
+}
+
+// preset is a provider that init knows by name.
+type preset struct {
+	name   string
+	issuer string // ARG stands for what follows the name and a colon
+	arg    string // what that is
+	note   string // what to know at the provider
+}
+
+var presets = []preset{
+	{"google", "https://accounts.google.com", "",
+		"Google Cloud console, APIs & Services, Credentials: a client of the type \"Web application\"."},
+	{"gitlab", "https://gitlab.com", "",
+		"GitLab, Preferences, Applications: tick the scopes openid, profile and email."},
+	{"entra", "https://login.microsoftonline.com/ARG/v2.0", "TENANT-ID",
+		"Entra, App registrations: a platform \"Web\". The secret is its Value, not its ID."},
+	{"keycloak", "https://ARG", "HOST/realms/REALM",
+		"Keycloak, Clients: \"Client authentication\" on, \"Standard flow\" on."},
+	{"auth0", "https://ARG/", "DOMAIN",
+		"Auth0, Applications: \"Regular Web Application\"; in its advanced settings RS256."},
+	{"okta", "https://ARG", "DOMAIN",
+		"Okta, Applications: \"OIDC\", \"Web Application\"."},
+}
+
+// initMethods are the methods of authentication that init writes code for.
+var initMethods = []string{
+	op.AuthBasic, op.AuthPost, op.AuthNone, op.AuthSecretJWT, op.AuthKeyJWT,
+}
+
+// HasSecret reports whether there is a client secret.
+func (a *answers) HasSecret() bool { return a.Method != op.AuthNone && a.Method != op.AuthKeyJWT }
+
+// HasKey reports whether the client signs with a key of its own.
+func (a *answers) HasKey() bool { return a.Method == op.AuthKeyJWT }
+
+// Auth is the field Provider.Auth in Go.
+func (a *answers) Auth() string {
+	switch a.Method {
+	case op.AuthPost:
+		return `oidcgate.ClientSecretPost(os.Getenv("OIDC_CLIENT_SECRET"))`
+	case op.AuthNone:
+		return `oidcgate.PublicClient()`
+	case op.AuthSecretJWT:
+		return `oidcgate.ClientSecretJWT(os.Getenv("OIDC_CLIENT_SECRET"))`
+	case op.AuthKeyJWT:
+		return `oidcgate.PrivateKeyJWT()`
+	}
+	return `oidcgate.ClientSecretBasic(os.Getenv("OIDC_CLIENT_SECRET"))`
+}
+
+// Addr is where the service listens.
+func (a *answers) Addr() string {
+	if u, err := url.Parse(a.BaseURL); err == nil && a.at.Local && u.Port() != "" {
+		return u.Host
+	}
+	return "localhost:8080"
+}
+
+// SessionKey returns a new key.
+func (a *answers) SessionKey() string { return sessionKey() }
+
+// Route returns the absolute address of a route of the gate.
+func (a *answers) Route(path string) string { return a.at.URL(a.at.Prefix + path) }
+
+// Home returns the address after a logout.
+func (a *answers) Home() string { return a.at.Home() }
+
+// Note says what to know at the provider, or "".
+func (a *answers) Note() string {
+	if a.Preset == nil {
+		return ""
+	}
+	return a.Preset.note
+}
+
+// Quote returns a text as a shell takes it.
+func (a *answers) Quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+func (p process) init(args []string) int {
+	f := p.flags("init", initHelp)
+	dir := f.String("dir", "", "write main.go and .env into this directory in place of printing them")
+	if status, over := p.parse(f, args); over {
+		return status
+	}
+	a, err := ask(bufio.NewScanner(p.in), func(s string) { _, _ = fmt.Fprint(p.err, s) })
+	if err != nil {
+		return p.failed("init", err)
+	}
+	files, err := a.files()
+	if err != nil {
+		return p.failed("init", err)
+	}
+	if *dir != "" {
+		err = files.write(*dir)
+	} else {
+		_, err = fmt.Fprintf(p.out, "==> main.go <==\n%s\n==> .env <==\n%s\n", files.main, files.env)
+	}
+	if err != nil {
+		return p.failed("init", err)
+	}
+	_, _ = fmt.Fprintf(p.out, "==> what to do <==\n%s", files.todo)
+	return exitOK
+}
+
+// question is one of the five. take reads the answer into answers.
+type question struct {
+	text, usual string
+	take        func(a *answers, answer string) error
+}
+
+var questions = []question{
+	{"Which router: mux (http.ServeMux), chi or gin?", "mux", func(a *answers, s string) error {
+		a.Router = strings.ToLower(s)
+		return oneOf(a.Router, "mux", "chi", "gin")
+	}},
+	{"At which address do browsers find the service?", "http://localhost:8080", takeBaseURL},
+	{"Which provider: its issuer, or " + presetNames() + "?", "", takeIssuer},
+	{"Client id, and how the client authenticates: " + strings.Join(initMethods, ", ") + "?", "",
+		takeClient},
+	{"Where are sessions kept: memory (one process, until it ends) or redis?", "memory",
+		func(a *answers, s string) error {
+			a.Store = strings.ToLower(s)
+			return oneOf(a.Store, "memory", "redis")
+		}},
+}
+
+// ask asks all questions. An answer that cannot be used is asked for again.
+func ask(in *bufio.Scanner, say func(string)) (*answers, error) {
+	a := &answers{}
+	for i := 0; i < len(questions); {
+		q := questions[i]
+		say(fmt.Sprintf("%d/%d %s", i+1, len(questions), q.text))
+		if q.usual != "" {
+			say(" [" + q.usual + "]")
+		}
+		say("\n> ")
+		if !in.Scan() {
+			return nil, cmp.Or(in.Err(), fmt.Errorf("the input ended at question %d", i+1))
+		}
+		if err := q.take(a, cmp.Or(strings.TrimSpace(in.Text()), q.usual)); err != nil {
+			say(err.Error() + "\n")
+			continue
+		}
+		i++
+	}
+	return a, nil
+}
+
+func oneOf(s string, words ...string) error {
+	if slices.Contains(words, s) {
+		return nil
+	}
+	return fmt.Errorf("%q is none of %s", s, strings.Join(words, ", "))
+}
+
+func takeBaseURL(a *answers, s string) error {
+	var f check.List
+	a.BaseURL = s
+	a.at = site.Site{BaseURL: s}
+	a.at.Complete(&f)
+	return firstFault(f)
+}
+
+func presetNames() string {
+	var names []string
+	for _, p := range presets {
+		if p.arg != "" {
+			p.name += ":" + p.arg
+		}
+		names = append(names, p.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func takeIssuer(a *answers, s string) error {
+	a.Issuer, a.Preset = s, nil
+	name, arg, _ := strings.Cut(s, ":")
+	for _, known := range presets {
+		if name != known.name {
+			continue
+		}
+		if (arg == "") != (known.arg == "") {
+			return fmt.Errorf("write %s", strings.TrimSuffix(known.name+":"+known.arg, ":"))
+		}
+		a.Issuer, a.Preset = strings.ReplaceAll(known.issuer, "ARG", arg), &known
+	}
+	cfg := op.Config{Issuer: a.Issuer, ClientID: "-", Auth: op.Auth{Method: op.AuthNone}}
+	cfg.Complete()
+	return firstFault(cfg.Faults())
+}
+
+func takeClient(a *answers, s string) error {
+	words := strings.Fields(s)
+	if len(words) == 0 || len(words) > 2 {
+		return errors.New("write the client id, a space, and the method")
+	}
+	a.ClientID, a.Method = words[0], op.AuthBasic
+	if len(words) == 2 {
+		a.Method = words[1]
+	}
+	return oneOf(a.Method, initMethods...)
+}
+
+func firstFault(f check.List) error {
+	if len(f) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s %s", f[0].Field, f[0].Text)
+}
+
+// files are what init writes.
+type files struct{ main, env, todo []byte }
+
+func (a *answers) files() (f files, err error) {
+	all, err := template.New("").ParseFS(templates, "templates/*.tmpl")
+	if err != nil {
+		return f, err
+	}
+	for _, part := range []struct {
+		name string
+		to   *[]byte
+	}{{"main.go.tmpl", &f.main}, {"env.tmpl", &f.env}, {"todo.tmpl", &f.todo}} {
+		var b bytes.Buffer
+		if err := all.ExecuteTemplate(&b, part.name, a); err != nil {
+			return f, err
+		}
+		*part.to = b.Bytes()
+	}
+	f.main, err = format.Source(f.main)
+	return f, err
+}
+
+// write writes the files, and overwrites none.
+func (f files) write(dir string) error {
+	for _, file := range []struct {
+		name string
+		text []byte
+		mode os.FileMode
+	}{{"main.go", f.main, 0o644}, {".env", f.env, 0o600}} {
+		to, err := os.OpenFile(filepath.Join(dir, file.name),
+			os.O_WRONLY|os.O_CREATE|os.O_EXCL, file.mode)
+		if err != nil {
+			return err
+		}
+		_, err = to.Write(file.text)
+		if err := errors.Join(err, to.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
