@@ -51,12 +51,14 @@ func (cfg *Config) Faults() check.List {
 	f.URL("Endpoints.Userinfo", e.Userinfo, cfg.AllowHTTP)
 	f.URL("Endpoints.JWKS", e.JWKS, cfg.AllowHTTP)
 	f.URL("Endpoints.EndSession", e.EndSession, cfg.AllowHTTP)
+	f.URL("Endpoints.Introspection", e.Introspection, cfg.AllowHTTP)
 	f.URL("Endpoints.PushedAuthorization", e.PushedAuthorization, cfg.AllowHTTP)
 	cfg.checkOAuth2(&f)
 	cfg.checkClientKeys(&f)
 	cfg.checkAuth(&f)
 	cfg.checkProfile(&f)
 	cfg.checkRequest(&f)
+	cfg.checkAPI(&f)
 	cfg.checkVerification(&f)
 	return f
 }
@@ -100,6 +102,22 @@ func (cfg *Config) checkAuth(f *check.List) {
 	if _, ok := cfg.mutual(cfg.Transport); !ok {
 		f.Add("Auth", "needs a transport that can show a certificate, and HTTP.Transport is a %T; leave "+
 			"HTTP.Transport empty, or use an *http.Transport", cfg.Transport)
+	}
+}
+
+// checkAPI checks that the provider can be asked about access tokens, if all of them are
+// introspected.
+func (cfg *Config) checkAPI(f *check.List) {
+	if len(cfg.APIAudience) == 0 || !cfg.Introspect {
+		return
+	}
+	if cfg.Auth.Method == AuthNone {
+		f.Add("Auth", "is PublicClient, and Config.API.Introspect needs a client that authenticates "+
+			"itself (RFC 7662, section 2.1); use another method")
+	}
+	if cfg.needsNoDiscovery() && cfg.Endpoints.Introspection == "" {
+		f.Add("Endpoints.Introspection", "is empty, nothing is discovered, and Config.API.Introspect "+
+			"needs it; set it")
 	}
 }
 

@@ -34,6 +34,10 @@
 //	endsession.go   the logout URL
 //	logouttoken.go  the rules for logout tokens
 //
+//	accesstoken.go  the rules for access tokens that others send to this service
+//	introspect.go   asks the provider about them
+//	proof.go        the rules for their DPoP proofs
+//
 //	kinds.go        the kinds of signed tokens, and what tells them apart
 //	jwe.go          decrypts tokens
 //	jws.go          reads signed tokens, up to the signature
