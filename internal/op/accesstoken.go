@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"encoding/base64"
 	"net/http"
 	"slices"
 	"strings"
@@ -29,6 +30,24 @@ type AccessToken struct {
 // and an ID Token that we took for opaque could pass by way of introspection.
 func IsJWT(raw string) bool { return strings.Count(raw, ".") == 2 }
 
+// PeekIssuer returns the iss of a JWT whose signature was not looked at, or "". It may only choose
+// the provider whose keys are tried: that provider then compares iss with its own.
+func PeekIssuer(raw string) string {
+	parts := strings.Split(raw, ".")
+	if len(parts) != 3 || len(raw) > MaxAccessToken {
+		return ""
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return ""
+	}
+	doc, err := claims.Parse(payload)
+	if err != nil {
+		return ""
+	}
+	return text(doc, "iss")
+}
+
 // VerifyAccessToken verifies an access token that is a JWT (RFC 9068, 4). Everybody can send one,
 // so cheap checks come first, and only a few tokens wait long for a load of the keys. An *Error of
 // status 401 says that the token is refused; one of any other status, that it could not be checked.
@@ -40,6 +59,9 @@ func (c *Client) VerifyAccessToken(ctx context.Context, raw string) (*AccessToke
 			"with the client secret")
 		e.Hint = "have the provider sign with RS256, or issue opaque access tokens"
 		return nil, e
+	}
+	if !c.cfg.hasIDTokens() {
+		return nil, refuseToken(event.ReasonKeyUnknown, "the provider has no keys to sign it with")
 	}
 	token, err := c.openSigned(ctx, accessToken, raw)
 	if err != nil {
@@ -57,10 +79,11 @@ func (c *Client) VerifyAccessToken(ctx context.Context, raw string) (*AccessToke
 // readAccessToken checks the claims that a JWT and an introspected token have alike. iss and aud
 // are checked before.
 func (c *Client) readAccessToken(doc claims.Object) (*AccessToken, error) {
-	for _, check := range []func(claims.Object) error{c.checkTimes, checkSubject} {
-		if err := check(doc); err != nil {
-			return nil, blameFor(err, http.StatusUnauthorized)
-		}
+	if err := c.checkTimes(doc); err != nil {
+		return nil, blameFor(err, http.StatusUnauthorized)
+	}
+	if !validSubject(text(doc, "sub")) {
+		return nil, refuseToken(event.ReasonSubject, "sub is not a string of 1 to 255 ASCII characters")
 	}
 	t := &AccessToken{Claims: doc}
 	t.Expires, _ = date(doc, "exp")

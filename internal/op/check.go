@@ -123,7 +123,7 @@ func (cfg *Config) checkAPI(f *check.List) {
 
 func (cfg *Config) checkRequest(f *check.List) {
 	for _, s := range cfg.Scopes {
-		if s == "" || strings.ContainsFunc(s, notInScope) {
+		if !AreScopes([]string{s}) {
 			f.Add("Scopes", "%q is not one scope; give each scope its own element", s)
 		}
 	}
@@ -142,6 +142,13 @@ func (cfg *Config) checkRequest(f *check.List) {
 	cfg.checkOptions(f)
 	cfg.checkObject(f)
 	cfg.checkResponse(f)
+}
+
+// AreScopes reports whether each element is one scope.
+func AreScopes(list []string) bool {
+	return !slices.ContainsFunc(list, func(s string) bool {
+		return s == "" || strings.ContainsFunc(s, notInScope)
+	})
 }
 
 // notInScope reports whether a scope must not contain r (RFC 6749, 3.3).

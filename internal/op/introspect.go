@@ -11,6 +11,9 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
+// maxIntrospection is how long an answer about a token may be, in bytes. Many are kept for a while.
+const maxIntrospection = 64 << 10
+
 // Introspect asks the provider whether an access token that a caller sent is good (RFC 7662, 2).
 // known is what the token says of itself, if it is a JWT that was verified: then the answer only
 // counts for whether the token is still active. If known is nil, the answer says what the token
@@ -72,6 +75,9 @@ func readIntrospection(a answer) (claims.Object, error) {
 	if err := requireOK(a); err != nil {
 		return "", err
 	}
+	if len(a.body) > maxIntrospection {
+		return "", refused("the answer is too long")
+	}
 	if !HasMediaType(a.header, "application/json") {
 		return "", refused("the answer is not application/json")
 	}
@@ -105,10 +111,20 @@ func (c *Client) introspected(doc claims.Object, known *AccessToken) (*AccessTok
 	}
 	doc = doc.Filter(func(name string) bool { return name != "active" && name != "iss" })
 	doc = doc.With("iss", claims.Text(c.cfg.Issuer))
-	if _, there := doc.Get("sub"); !there { // a client that acts for itself
-		doc = doc.With("sub", claims.Text(text(doc, "client_id")))
+	return c.readAccessToken(c.withSubject(doc))
+}
+
+// withSubject returns an answer with the subject as logins have it, or without one. A client that
+// acts for itself is its own subject. Where userinfo says by another name than sub who a user is,
+// the answer must do so too: its sub may be what identifies somebody else there.
+func (c *Client) withSubject(doc claims.Object) claims.Object {
+	if !c.cfg.hasIDTokens() {
+		return doc.With("sub", claims.Text(c.cfg.subjectOf(doc)))
 	}
-	return c.readAccessToken(doc)
+	if _, there := doc.Get("sub"); !there {
+		return doc.With("sub", claims.Text(text(doc, "client_id")))
+	}
+	return doc
 }
 
 // confirm checks what an answer says about a token that was verified: it is about the same user, and
