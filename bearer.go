@@ -53,14 +53,14 @@ func (g *Gate) guardAPI(
 //   - 503 with Retry-After if the provider or, for DPoP, the store cannot be asked.
 //
 // A token is a JWT (RFC 9068), signed by one of Verification.SigningAlgs, or opaque; then the
-// provider is asked (RFC 7662), with Endpoints.Introspection and the client's authentication. A gate
-// with several providers takes JWTs alone, because an opaque token names no provider. A token that is
-// bound to a key needs the scheme DPoP and a proof, which is good once, for the address that BaseURL
-// and the path make (RFC 9449, section 7). One that is bound to a certificate needs a connection that
-// shows it (RFC 8705, section 3): TLS must end in this process.
+// provider is asked (RFC 7662), with Endpoints.Introspection and the client's authentication. A
+// gate with several providers takes JWTs alone, because an opaque token names no provider. A token
+// that is bound to a key needs the scheme DPoP and a proof, which is good once, for the address
+// that BaseURL and the path make (RFC 9449, section 7). One that is bound to a certificate needs a
+// connection that shows it (RFC 8705, section 3): TLS must end in this process.
 //
-// The request must have passed through [Gate.Wrap]; otherwise the answer is 500, and the log has the
-// cure. An identity from [Gate.NewContext] counts as that of a token. AdmitToken panics without
+// The request must have passed through [Gate.Wrap]; otherwise the answer is 500, and the log has
+// the cure. An identity from [Gate.NewContext] counts as that of a token. AdmitToken panics without
 // Config.API.Audience.
 func (g *Gate) AdmitToken(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
 	checkRules(rules)
@@ -118,12 +118,12 @@ func (g *Gate) checkAPI() {
 	}
 }
 
-// withoutSession reports whether there is an identity and no session: that of an access token, or of
-// NewContext.
+// withoutSession reports whether there is an identity and no session: that of an access token, or
+// of NewContext.
 func (v *visit) withoutSession() bool { return v.identity != nil && v.found.Session == nil }
 
-// useToken gives the request the identity of its token. A session that it has too, and the values in
-// it, may be those of another user.
+// useToken gives the request the identity of its token. A session that it has too, and the values
+// in it, may be those of another user.
 func (g *Gate) useToken(r *http.Request, v *visit, t *bearer.Token) {
 	iat, _ := t.Claims.Get("iat")
 	created, _ := iat.Time()

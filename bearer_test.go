@@ -344,7 +344,7 @@ func TestRulesForTokens(t *testing.T) {
 		})
 	}
 	t.Run("C168 the log says which rule refused", func(t *testing.T) {
-		if denied := a.eventsOf(oidcgate.EventAccessDenied); len(denied) != 5 || !strings.Contains(denied[0].Detail, "scope is none of [orders:write]") {
+		if denied := a.eventsOf(oidcgate.EventAccessDenied); len(denied) != 5 || !strings.Contains(denied[0].Detail, "scope lacks one of [orders:write]") {
 			t.Errorf("%+v", denied)
 		}
 	})

@@ -145,8 +145,8 @@ type TokenOptions struct {
 	EndWithAccessToken bool
 }
 
-// APIOptions set which access tokens [Gate.RequireToken] and its like accept. The zero value accepts
-// none.
+// APIOptions set which access tokens [Gate.RequireToken] and its like accept. The zero value
+// accepts none.
 type APIOptions struct {
 	// Audience are the names of this service as an API, such as "https://shop.example/api". An access
 	// token must have one of them in its "aud" (RFC 9068, section 4). Without them the guards panic.
@@ -162,9 +162,9 @@ type APIOptions struct {
 	// most five minutes.
 	IntrospectMaxAge time.Duration
 
-	// Metadata serves /.well-known/oauth-protected-resource (RFC 9728) and names it in challenges: from
-	// it clients learn which providers issue tokens. The first Audience must then be a URL at or below
-	// BaseURL.
+	// Metadata serves /.well-known/oauth-protected-resource (RFC 9728) and names it in challenges:
+	// from it clients learn which providers issue tokens. The first Audience must then be a URL at or
+	// below BaseURL.
 	Metadata bool
 }
 

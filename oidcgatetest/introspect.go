@@ -14,9 +14,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// NewAccessToken returns an access token as a JWT (RFC 9068), to be signed with the provider's newest
-// key. It is one of the user alice for Config.AccessTokenAudience, unless claims say otherwise; a
-// claim that is nil is left out.
+// NewAccessToken returns an access token as a JWT (RFC 9068), to be signed with the provider's
+// newest key. It is one of the user alice for Config.AccessTokenAudience, unless claims say
+// otherwise; a claim that is nil is left out.
 //
 //	token := p.NewAccessToken(map[string]any{"scope": "orders:read"}).Compact()
 //	r.Header.Set("Authorization", "Bearer "+token)
@@ -87,8 +87,8 @@ func (p *Provider) grantClaims(g *grant) map[string]any {
 	return claims
 }
 
-// serveIntrospection serves the introspection endpoint (RFC 7662). Every client that has a secret, a
-// key or a certificate may ask about every access token.
+// serveIntrospection serves the introspection endpoint (RFC 7662). Every client that has a secret,
+// a key or a certificate may ask about every access token.
 func (p *Provider) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	client, e := p.authenticate(r)

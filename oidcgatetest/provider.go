@@ -55,8 +55,8 @@ type Config struct {
 	// JWTAccessTokens makes access tokens JWTs (RFC 9068). If false, they are opaque.
 	JWTAccessTokens bool
 
-	// AccessTokenAudience is the aud of access tokens: the name of the API that they are for. If empty,
-	// it is "https://api.test".
+	// AccessTokenAudience is the aud of access tokens: the name of the API that they are for. If
+	// empty, it is "https://api.test".
 	AccessTokenAudience string
 
 	// Introspection adds an endpoint that tells clients about access tokens (RFC 7662).

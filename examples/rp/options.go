@@ -149,7 +149,7 @@ func (o *options) all() []*option {
 		{env: "REREAD_CLAIMS", usage: "age at which a session's claims are read again; never if not set", set: duration(&c.Tokens.ClaimsMaxAge)},
 		{env: "KEEP_REFUSED", usage: "true: a session goes on when userinfo refuses its access token while claims are read again", set: boolean(&c.Tokens.KeepRefused)},
 		{env: "END_WITH_TOKEN", usage: "true: a session ends when its access token has expired and cannot be refreshed", set: boolean(&c.Tokens.EndWithAccessToken)},
-		{env: "API_AUDIENCE", usage: "names of this service in access tokens for /api, separated by spaces or commas; /api is not there if not set", set: list(&c.API.Audience)},
+		{env: "API_AUDIENCE", usage: "names of this service in access tokens, separated by spaces or commas; without them there is neither /api nor /either", set: list(&c.API.Audience)},
 		{env: "API_INTROSPECT", usage: "true: ask the provider about every access token", set: boolean(&c.API.Introspect)},
 		{env: "API_INTROSPECT_MAX_AGE", usage: "how long the provider's answer about an access token counts", set: duration(&c.API.IntrospectMaxAge)},
 		{env: "API_METADATA", usage: "true: serve /.well-known/oauth-protected-resource", set: boolean(&c.API.Metadata)},

@@ -88,8 +88,9 @@ func (g *Guard) Verify(r *http.Request, address string) (*Token, *Refusal) {
 	return nil, g.refuse(refusal)
 }
 
-// choose returns the provider that is to verify a token. With several, the token names it. An opaque
-// token names none, and is shown to nobody: a provider that gets the token of another could use it.
+// choose returns the provider that is to verify a token. With several, the token names it. An
+// opaque token names none, and is shown to nobody: a provider that gets the token of another could
+// use it.
 func (g *Guard) choose(raw string) (Provider, *Refusal) {
 	providers := g.cfg.Providers()
 	if len(providers) == 1 {
@@ -150,9 +151,9 @@ func result(t *op.AccessToken, err error) (*op.AccessToken, *Refusal) {
 	}
 }
 
-// checkPossession checks that the sender may use a token that is bound to a key or to a certificate.
-// A bound token without proof is as a stolen one. One that is not bound must not come with the
-// scheme DPoP, whose client believes that it is (RFC 9449, 7.1).
+// checkPossession checks that the sender may use a token that is bound to a key or to a
+// certificate. A bound token without proof is as a stolen one. One that is not bound must not come
+// with the scheme DPoP, whose client believes that it is (RFC 9449, 7.1).
 func (g *Guard) checkPossession(
 	r *http.Request, address string, shown credentials, t *op.AccessToken,
 ) *Refusal {

@@ -13,8 +13,8 @@ import (
 // WellKnown is the path below which the metadata of an API stands (RFC 9728, 3).
 const WellKnown = "/.well-known/oauth-protected-resource"
 
-// ServeMetadata tells clients which providers issue access tokens for this API, and how to send them
-// (RFC 9728, 2). Every site may read it: it is the same for everybody.
+// ServeMetadata tells clients which providers issue access tokens for this API, and how to send
+// them (RFC 9728, 2). Every site may read it: it is the same for everybody.
 func (g *Guard) ServeMetadata(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")

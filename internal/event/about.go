@@ -744,9 +744,10 @@ var Reasons = []Group{
 	}},
 	{"Access tokens that callers sent, and were refused", []About{
 		{
-			Name:  string(ReasonTokenInactive),
-			Means: "The provider says that the token is not active: it has expired, was revoked, or is none.",
-			Do:    "Nothing. The client gets a new one.",
+			Name: string(ReasonTokenInactive),
+			Means: "The provider says that the token is not active: it has expired, was revoked, or is " +
+				"none.",
+			Do: "Nothing. The client gets a new one.",
 		},
 		{
 			Name:  string(ReasonTokenOpaque),

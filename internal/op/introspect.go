@@ -127,8 +127,8 @@ func (c *Client) withSubject(doc claims.Object) claims.Object {
 	return doc
 }
 
-// confirm checks what an answer says about a token that was verified: it is about the same user, and
-// the token has not expired.
+// confirm checks what an answer says about a token that was verified: it is about the same user,
+// and the token has not expired.
 func (c *Client) confirm(doc claims.Object, known *AccessToken) error {
 	if sub, there := doc.Get("sub"); there && sub != claims.Text(text(known.Claims, "sub")) {
 		return refuseToken(event.ReasonSubject, "the answer is about another user")
@@ -139,9 +139,9 @@ func (c *Client) confirm(doc claims.Object, known *AccessToken) error {
 	return nil
 }
 
-// checkIntrospectedKind checks that the answer is about an access token. Providers also answer about
-// refresh tokens (RFC 7662, 2.1), and some about ID Tokens. The standard has only token_type, and
-// leaves it optional; some say more in token_use and typ.
+// checkIntrospectedKind checks that the answer is about an access token. Providers also answer
+// about refresh tokens (RFC 7662, 2.1), and some about ID Tokens. The standard has only token_type,
+// and leaves it optional; some say more in token_use and typ.
 func checkIntrospectedKind(doc claims.Object) error {
 	says := false
 	for _, member := range []struct {

@@ -116,8 +116,8 @@ func (k *Keeper) idKey(prefix string, id ID) string {
 	return string(base64.RawURLEncoding.AppendEncode(append(name[:0], prefix...), sum[:]))
 }
 
-// nameKey returns prefix and a hash of parts, such as an issuer and a subject. Where a provider names
-// them, the issuer is one of them: a provider cannot end the sessions of another.
+// nameKey returns prefix and a hash of parts, such as an issuer and a subject. Where a provider
+// names them, the issuer is one of them: a provider cannot end the sessions of another.
 func (k *Keeper) nameKey(prefix string, parts ...string) string {
 	h := sha256.New()
 	h.Write(k.gate[:])
