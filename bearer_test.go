@@ -60,6 +60,7 @@ func (a *api) serve() {
 	mux.Handle("/api", g.RequireToken()(who))
 	mux.Handle("/api/orders", g.RequireToken(read, write)(who))
 	mux.Handle("/api/admin", g.RequireToken(oidcgate.Claim("groups", "admin"))(who))
+	mux.Handle("/api/both", g.RequireToken(read, oidcgate.Claim("groups", "admin"))(who))
 	mux.Handle("/api/strong", g.RequireToken(oidcgate.ACR("gold"), oidcgate.MaxAge(5*time.Minute))(who))
 	mux.Handle("/api/twice", g.RequireToken()(g.RequireToken(read)(g.Require()(who))))
 	mux.Handle("/either", g.RequireEither(read)(who))
@@ -316,6 +317,7 @@ func TestRulesForTokens(t *testing.T) {
 		{"C168 a scope that is a list", "/api/orders", map[string]any{"scope": []string{"orders:read", "orders:write"}}, 403, []string{`error="insufficient_scope"`}},
 		{"C168 a group", "/api/admin", map[string]any{"groups": []string{"admin"}}, 200, nil},
 		{"C168 no group", "/api/admin", map[string]any{"groups": []string{"staff"}}, 403, nil},
+		{"C168 a scope and no group", "/api/both", map[string]any{"scope": "orders:read"}, 403, nil},
 		{"C168 a strong and fresh login", "/api/strong", map[string]any{"acr": "gold", "auth_time": now - 60}, 200, nil},
 		{"C168 a weak login", "/api/strong", map[string]any{"acr": "tin", "auth_time": now - 60}, 401,
 			[]string{`error="insufficient_user_authentication"`, `acr_values="gold"`, `max_age="300"`}},
@@ -344,7 +346,7 @@ func TestRulesForTokens(t *testing.T) {
 		})
 	}
 	t.Run("C168 the log says which rule refused", func(t *testing.T) {
-		if denied := a.eventsOf(oidcgate.EventAccessDenied); len(denied) != 5 || !strings.Contains(denied[0].Detail, "scope lacks one of [orders:write]") {
+		if denied := a.eventsOf(oidcgate.EventAccessDenied); len(denied) != 6 || !strings.Contains(denied[0].Detail, "scope lacks one of [orders:write]") {
 			t.Errorf("%+v", denied)
 		}
 	})
@@ -570,6 +572,9 @@ func TestTokensOfSeveralProviders(t *testing.T) {
 			}
 		})
 	}
+	if told := a.eventsOf(oidcgate.EventTokenRefused); told[len(told)-1].Reason != "token_opaque" {
+		t.Errorf("%+v", told)
+	}
 	if first.Count(oidcgatetest.Introspection)+second.Count(oidcgatetest.Introspection) != 0 {
 		t.Error("an opaque token was shown to a provider that may not be its own")
 	}
@@ -661,8 +666,12 @@ func TestTokensBoundToAKey(t *testing.T) {
 					return
 				}
 				a.refused(got, row.status, row.code, token[:20])
-				if told := a.eventsOf(oidcgate.EventTokenRefused); len(told) != 1 || string(told[0].Reason) != row.reasons {
-					t.Errorf("%+v, want %s", told, row.reasons)
+				told := a.eventsOf(oidcgate.EventTokenRefused)
+				if len(told) != 1 || string(told[0].Reason) != row.reasons {
+					t.Fatalf("%+v, want %s", told, row.reasons)
+				}
+				if strings.Contains(row.name, "not bound") && !strings.Contains(told[0].Detail, "not bound") {
+					t.Errorf("the detail is %q", told[0].Detail)
 				}
 				bearer, dpop := challenges(got)
 				if failed := map[string]string{"Bearer": bearer, "DPoP": dpop}[row.scheme]; !strings.Contains(failed, row.code) || !strings.Contains(dpop, `algs="ES256 `) {

@@ -44,7 +44,7 @@ func (g *Guard) ServeMetadata(w http.ResponseWriter, r *http.Request) {
 // if the API is not at or below base, or its URL has a query.
 func MetadataPath(api, base string) string {
 	rest, ok := strings.CutPrefix(api, base)
-	if !ok || rest != "" && rest[0] != '/' || strings.ContainsAny(rest, "?#%") ||
+	if !ok || strings.ContainsAny(rest, "?#%") ||
 		path.Clean("/"+rest) != cmp.Or(strings.TrimSuffix(rest, "/"), "/") {
 		return ""
 	}

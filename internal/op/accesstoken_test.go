@@ -11,7 +11,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -190,6 +192,18 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 			t.Errorf("a logout token with a new key: %v", err)
 		}
 	})
+	t.Run("C167 while newer keys cannot be loaded, a token with a new key is not refused", func(t *testing.T) {
+		o := newOP()
+		c := o.client(forAPI(apiURL))
+		if _, err := c.VerifyAccessToken(t.Context(), accessToken(nil)); err != nil {
+			t.Fatal(err)
+		}
+		o.set("jwks", answerText(500, "text/html", "down"))
+		_, err := c.VerifyAccessToken(t.Context(), signedBy(otherRSA(), `{"alg":"RS256","kid":"k2","typ":"at+jwt"}`, encode(access(nil))))
+		if e, ok := errors.AsType[*op.Error](err); !ok || e.Status != http.StatusServiceUnavailable {
+			t.Errorf("%v", err)
+		}
+	})
 	t.Run("C167 while the keys cannot be loaded, a token is not refused", func(t *testing.T) {
 		o := newOP()
 		o.set("jwks", answerText(500, "text/html", "down"))
@@ -197,6 +211,29 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 		if e, ok := errors.AsType[*op.Error](err); !ok || e.Status != http.StatusServiceUnavailable {
 			t.Errorf("%v", err)
 		}
+	})
+}
+
+func TestFloodOfOpaqueTokens(t *testing.T) {
+	t.Run("C167 at most 64 questions are under way, and the next waits a second", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := introspecting(hang)
+			c := o.client(forAPI(apiURL))
+			var all sync.WaitGroup
+			for range 64 {
+				all.Go(func() { _, _ = c.Introspect(t.Context(), "junk", nil) })
+			}
+			synctest.Wait()
+			begun := time.Now()
+			_, err := c.Introspect(t.Context(), "junk", nil)
+			if e := wantReason(t, err, "busy"); e.Status != http.StatusServiceUnavailable || time.Since(begun) != time.Second {
+				t.Errorf("status %d after %v", e.Status, time.Since(begun))
+			}
+			if o.count("introspect") != 64 {
+				t.Errorf("%d questions", o.count("introspect"))
+			}
+			all.Wait()
+		})
 	})
 }
 
@@ -259,6 +296,7 @@ func TestIntrospection(t *testing.T) {
 		}, "introspection", 503},
 		{"C163 active twice", answerText(200, "application/json", `{"active":false,"active":true}`), "introspection", 503},
 		{"C163 nothing", abort, "introspection", 503},
+		{"C167 a huge answer", set("x", strings.Repeat("x", 64<<10)), "introspection", 503},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			o := introspecting(row.answer)
@@ -411,6 +449,7 @@ func TestProofs(t *testing.T) {
 		{"C165 without a key", header("jwk", nil), false},
 		{"C165 whose header has the private key", proofOf{embed: jose.JSONWebKey{Key: ecKey()}}, false},
 		{"C165 by a key other than that of its header", proofOf{embed: jose.JSONWebKey{Key: newEC(ecKey().Curve).Public()}}, false},
+		{"C165 by a key for another algorithm", proofOf{key: rsaKey(), alg: jose.PS256, embed: jose.JSONWebKey{Key: rsaKey().Public(), Algorithm: "PS512"}}, false},
 		{"C165 by a weak key", proofOf{key: smallRSA(), alg: jose.PS256}, false},
 		{"C165 with a critical extension", header("crit", []string{"x"}), false},
 	} {
