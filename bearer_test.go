@@ -79,7 +79,7 @@ func (a *api) who(rw http.ResponseWriter, r *http.Request) {
 	gone := func(err error) bool { return errors.Is(err, oidcgate.ErrNoSession) }
 	_ = json.NewEncoder(rw).Encode(map[string]any{
 		"iss": id.Issuer(), "sub": id.Subject(), "client": client, "token": id.FromAccessToken(),
-		"no_session": gone(tokenErr) && gone(listErr) && gone(clientErr), "err": fmt.Sprint(a.gate.SessionErr(r.Context())),
+		"id_token": id.HasIDToken(), "no_session": gone(tokenErr) && gone(listErr) && gone(clientErr), "err": fmt.Sprint(a.gate.SessionErr(r.Context())),
 	})
 }
 
@@ -137,10 +137,11 @@ func (a *api) admitted(got answer, subject string) {
 		Sub       string
 		Token     bool
 		NoSession bool `json:"no_session"`
+		IDToken   bool `json:"id_token"`
 		Err       string
 	}
 	if err := json.Unmarshal([]byte(got.body), &who); err != nil || got.StatusCode != http.StatusOK || who.Sub != subject ||
-		!who.Token || !who.NoSession || who.Err != "<nil>" {
+		!who.Token || who.IDToken || !who.NoSession || who.Err != "<nil>" {
 		a.Errorf("status %d, %+v, %v, want the token of %s\n%s\n%s", got.StatusCode, who, err, subject, got.body, a.logged())
 	}
 	if c := got.Header.Get("Cache-Control"); c != "private, no-store" {
@@ -572,6 +573,22 @@ func TestTokensOfSeveralProviders(t *testing.T) {
 			}
 		})
 	}
+	t.Run("C161 a provider that is taken away, and one that comes", func(t *testing.T) {
+		at := &api{&world{T: t}}
+		only := oidcgate.Provider{Name: "staff", Issuer: second.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret),
+			Verification: oidcgate.Verification{SigningAlgs: []string{"ES256"}}}
+		back := oidcgate.Provider{Issuer: first.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+		if err := a.gate.SetProviders(only); err != nil {
+			t.Fatal(err)
+		}
+		at.refused(a.call("/api", first.NewAccessToken(nil).Compact()), 401, "invalid_token")
+		at.admitted(a.call("/api", second.NewAccessToken(nil).Compact()), "alice")
+		if err := a.gate.SetProviders(only, back); err != nil {
+			t.Fatal(err)
+		}
+		at.admitted(a.call("/api", first.NewAccessToken(nil).Compact()), "alice")
+		at.refused(a.call("/api", first.NewOpaqueToken(nil)), 401, "invalid_token")
+	})
 	if told := a.eventsOf(oidcgate.EventTokenRefused); told[len(told)-1].Reason != "token_opaque" {
 		t.Errorf("%+v", told)
 	}

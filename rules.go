@@ -127,9 +127,9 @@ func MaxAge(d time.Duration) Rule {
 
 // Scope allows access tokens that have every one of these scopes. Others get 403 with the code
 // insufficient_scope (RFC 6750, section 3.1). It reads the claim "scope", which ID Tokens do not
-// have: [Gate.Require] and [Gate.Admit] refuse a session, and [Gate.RequireEither] and [Gate.AdmitEither]
-// leave the rule out for it. Scope panics when no scope is given or one is not a scope (RFC 6749,
-// section 3.3).
+// have: [Gate.Require] and [Gate.Admit] refuse a session, and [Gate.RequireEither] and
+// [Gate.AdmitEither] leave the rule out for it. Scope panics when no scope is given or one is not a
+// scope (RFC 6749, section 3.3).
 func Scope(all ...string) Rule {
 	if len(all) == 0 || !op.AreScopes(all) {
 		panic("oidcgate: Scope needs scopes such as \"orders:read\", each as an argument of its own")

@@ -350,6 +350,35 @@ func TestIntrospectionRequest(t *testing.T) {
 	})
 }
 
+// A provider without ID Tokens names its users by a member of userinfo. What its introspection calls sub
+// may be what identifies somebody else.
+func TestIntrospectionWithoutIDTokens(t *testing.T) {
+	plain := func(cfg *op.Config) {
+		cfg.SubjectClaim, cfg.Userinfo = "/user/id", op.UserinfoRequired
+		cfg.Endpoints = op.Endpoints{Authorization: "https://id.example/a", Token: "https://id.example/t", Userinfo: "https://id.example/u", Introspection: "https://id.example/introspect"}
+	}
+	for _, row := range []struct {
+		name, subject, reason string
+		changes               map[string]any
+	}{
+		{"C163 the subject is that of userinfo", "7", "", map[string]any{"user": map[string]any{"id": 7}}},
+		{"C163 without that member there is no subject, whatever sub says", "", "sub", nil},
+		{"C163 without that member there is no subject, whichever client it is", "", "sub", map[string]any{"sub": nil}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			token, err := introspecting(answerJSON(introspection(row.changes))).client(forAPI(apiURL), plain).Introspect(t.Context(), "opaque-1", nil)
+			refusedToken(t, err, row.reason)
+			if err == nil && textOf(token.Claims, "sub") != row.subject {
+				t.Errorf("sub %q, want %q", textOf(token.Claims, "sub"), row.subject)
+			}
+		})
+	}
+	t.Run("C160 it has no keys for a JWT", func(t *testing.T) {
+		_, err := newOP().client(forAPI(apiURL), plain).VerifyAccessToken(t.Context(), accessToken(nil))
+		refusedToken(t, err, "key_unknown")
+	})
+}
+
 // A JWT that was verified counts for what it says; the answer can only take it back.
 func TestIntrospectionOfAJWT(t *testing.T) {
 	for _, row := range []struct {
