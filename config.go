@@ -7,10 +7,13 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/bearer"
 	"github.com/oidcgate/oidcgate/internal/check"
 	"github.com/oidcgate/oidcgate/internal/site"
+	"github.com/oidcgate/oidcgate/internal/weburl"
 	"github.com/oidcgate/oidcgate/store"
 )
 
@@ -84,6 +87,7 @@ type Config struct {
 
 	Site   SiteOptions  // paths and the cookie
 	Tokens TokenOptions // refreshing access tokens, and the claims that come with it
+	API    APIOptions   // access tokens that others send to this service
 	HTTP   HTTPOptions  // requests to the providers
 	Limits Limits       // times and sizes
 
@@ -139,6 +143,29 @@ type TokenOptions struct {
 	// EndWithAccessToken ends a session together with its access token if the provider gave no
 	// refresh token, or a minute later if it refuses the refresh with a status of 4xx (except 429).
 	EndWithAccessToken bool
+}
+
+// APIOptions set which access tokens [Gate.RequireToken] and its like accept. The zero value
+// accepts none.
+type APIOptions struct {
+	// Audience are the names of this service as an API, such as "https://shop.example/api". An access
+	// token must have one of them in its "aud" (RFC 9068, section 4). Without them the guards panic.
+	Audience []string
+
+	// Introspect asks the provider about every access token (RFC 7662), so that a revoked one is
+	// refused after IntrospectMaxAge. If false, it is asked about opaque tokens only, and a JWT (RFC
+	// 9068) counts until it expires.
+	Introspect bool
+
+	// IntrospectMaxAge is how long an answer of the provider counts, and at most until the token's
+	// "exp". That a token is not active counts for 5 seconds at most. If zero, it is 30 seconds; at
+	// most five minutes.
+	IntrospectMaxAge time.Duration
+
+	// Metadata serves /.well-known/oauth-protected-resource (RFC 9728) and names it in challenges:
+	// from it clients learn which providers issue tokens. The first Audience must then be a URL at or
+	// below BaseURL.
+	Metadata bool
 }
 
 // HTTPOptions set how the gate sends requests to the providers.
@@ -197,6 +224,7 @@ func compile(c Config, providers []Provider) (config, []Provider, error) {
 	out.compileDurations(&f)
 	out.compileLimits(&f)
 	out.compileStorage(&f)
+	out.compileAPI(&f)
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
@@ -234,6 +262,26 @@ func (c *config) compileDurations(f *check.List) {
 		c.IdleTimeout = c.SessionLifetime
 	}
 	c.touchAfter = min(max(c.IdleTimeout/20, time.Minute), c.IdleTimeout/4)
+}
+
+func (c *config) compileAPI(f *check.List) {
+	api := &c.API
+	api.Audience = slices.Clone(api.Audience)
+	f.Duration("API.IntrospectMaxAge", &api.IntrospectMaxAge, 30*time.Second)
+	if api.IntrospectMaxAge > 5*time.Minute {
+		f.Add("API.IntrospectMaxAge", "%v is more than five minutes; a revoked token would be accepted "+
+			"for so long", api.IntrospectMaxAge)
+	}
+	switch {
+	case slices.Contains(api.Audience, ""):
+		f.Add("API.Audience", "has an empty name; leave it out")
+	case len(api.Audience) == 0 && (api.Introspect || api.Metadata):
+		f.Add("API.Audience", "is empty, and without it no access token is accepted; name this API as "+
+			"the provider does in aud")
+	case api.Metadata && bearer.MetadataPath(api.Audience[0], c.at.URL("")) == "":
+		f.Add("API.Audience", "begins with %q, which is not a URL at or below BaseURL, and API.Metadata "+
+			"needs one (RFC 9728, section 1.2)", weburl.Redact(api.Audience[0]))
+	}
 }
 
 func (c *config) compileLimits(f *check.List) {

@@ -46,6 +46,9 @@ const (
 	EventUserinfoFailed        = EventType(event.UserinfoFailed)
 	EventRereadFailed          = EventType(event.RereadFailed)
 
+	// Access tokens that callers send.
+	EventTokenRefused = EventType(event.TokenRefused)
+
 	// The provider.
 	EventProviderReady            = EventType(event.ProviderReady)
 	EventProviderUnreachable      = EventType(event.ProviderUnreachable)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -245,4 +246,44 @@ func ExampleGate_Values() {
 	visit(gate, service, "/account", &oidcgatetest.User{Subject: "alice"})
 	// Output:
 	// 200 Visit 1.
+}
+
+// An API: its clients send access tokens of the provider, which are for this service. The page beside it
+// calls the same routes with the session of its visitor; requests of other sites that may change something
+// are refused then.
+func ExampleGate_RequireEither() {
+	provider, err := oidcgatetest.New(oidcgatetest.Config{AccessTokenAudience: "https://shop.example/api"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer provider.Close()
+	gate := exampleGate(oidcgate.Config{
+		HTTP: oidcgate.HTTPOptions{Transport: provider.Transport()},
+		API:  oidcgate.APIOptions{Audience: []string{"https://shop.example/api"}},
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/api/report", gate.RequireToken(oidcgate.Scope("orders:report"))(http.HandlerFunc(account)))
+	mux.Handle("/api/orders", gate.RequireEither(oidcgate.Scope("orders:read"))(http.HandlerFunc(account)))
+	service := gate.Wrap(mux)
+
+	call := func(path string, claims map[string]any) {
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		if claims != nil {
+			r.Header.Set("Authorization", "Bearer "+provider.NewAccessToken(claims).Compact())
+		}
+		w := httptest.NewRecorder()
+		service.ServeHTTP(w, r)
+		fmt.Println(strings.TrimSpace(fmt.Sprint(w.Code, " ", w.Header().Get("Location"))))
+	}
+	call("/api/report", nil)
+	call("/api/report", map[string]any{"scope": "orders:read"})
+	call("/api/report", map[string]any{"scope": "orders:report"})
+	call("/api/orders", map[string]any{"scope": "orders:read"})
+	call("/api/orders", nil) // a page navigation: the visitor logs in
+	// Output:
+	// 401
+	// 403
+	// 200
+	// 200
+	// 303 http://localhost:8080/auth/login?return_to=%2Fapi%2Forders
 }

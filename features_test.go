@@ -75,6 +75,14 @@ var features = []struct {
 		{"tokens bound to a certificate", "TokenRequest.Binding MutualTLS", "RFC 8705 3", "C091"},
 		{"claims that are read again", "Tokens.ClaimsMaxAge Tokens.KeepRefused Tokens.EndWithAccessToken", "OpenID Connect Core 12, 5.3", "C113 C085"},
 	}},
+	{"APIs", []feature{
+		{"access tokens in place of a session", "Gate.RequireToken Gate.AdmitToken API.Audience Identity.FromAccessToken", "RFC 9068, RFC 6750", "C160 C161 C162 C166"},
+		{"opaque access tokens, and revoked ones", "API.Introspect API.IntrospectMaxAge Endpoints.Introspection", "RFC 7662", "C163 C164"},
+		{"access tokens bound to a key or to a certificate", "Gate.RequireToken", "RFC 9449 7, RFC 8705 3", "C165"},
+		{"scopes as a rule, and step-up", "Scope ACR MaxAge", "RFC 6750 3.1, RFC 9470", "C168"},
+		{"a session or an access token", "Gate.RequireEither Gate.AdmitEither", "", "C169"},
+		{"metadata of the API", "API.Metadata", "RFC 9728", "C170"},
+	}},
 	{"Sessions and logout", []feature{
 		{"sessions in a store, encrypted", "Config.Store Config.Keys", "", "C102 C103 C105 C106"},
 		{"the application's values in a session", "Config.EnableValues Gate.Values", "", "C109"},

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net/http"
 
+	"github.com/oidcgate/oidcgate/internal/bearer"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -22,6 +24,9 @@ type Gate struct {
 	keeper    *session.Keeper
 	values    *values.Values // nil unless Config.EnableValues
 	events    *event.Sink
+
+	bearer  *bearer.Guard
+	origins *http.CrossOriginProtection
 }
 
 // LoginURL returns the address that logs a visitor in and then leads to returnTo, a path of this

@@ -18,6 +18,7 @@ type Identity struct {
 	rec         *session.Identity // nil in the zero value: see record
 	expires     time.Time
 	idleExpires time.Time
+	token       bool // it is that of an access token
 }
 
 // record returns what the session's record says. The zero Identity says nothing.
@@ -90,6 +91,14 @@ func (id *Identity) AMR() []string {
 	v, _ := id.record().IDToken.Get("amr")
 	return v.Strings()
 }
+
+// FromAccessToken reports whether the identity is that of an access token, which a guard such as
+// [Gate.RequireToken] has verified. The claims are those of the token: "client_id" names the client
+// that sent it, "scope" what it may do. Subject is the user, or the client if it acts for itself:
+// then it is "client_id" too. There is no session: Token, Client and Sessions return
+// [ErrNoSession], Created is the token's "iat", and Expires its "exp", or the present time if it
+// has none.
+func (id *Identity) FromAccessToken() bool { return id.token }
 
 // Created returns when the session began.
 func (id *Identity) Created() time.Time { return id.record().Created }

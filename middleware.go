@@ -40,6 +40,7 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	}
 	g.keeper = newKeeper(g, ring)
 	g.front = newFront(g, ring, origins)
+	g.bearer, g.origins = newBearer(g), origins
 	if config.EnableValues {
 		g.values = newValues(g)
 	}
@@ -151,7 +152,7 @@ func newFront(g *Gate, ring *seal.Ring, origins *http.CrossOriginProtection) *fr
 // session cookie does not read the store, one with a session reads it once.
 func (g *Gate) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.front.Serve(w, r) {
+		if g.front.Serve(w, r) || g.serveMetadata(w, r) {
 			return
 		}
 		if visitFrom(r.Context(), g) != nil { // wrapped twice, or by NewContext

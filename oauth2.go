@@ -48,5 +48,6 @@ func OAuth2(o OAuth2Options) Provider {
 }
 
 // HasIDToken reports whether an ID Token, which the provider signs, says who the user is. It is
-// false for users of providers made by [OAuth2], and for identities made by [NewIdentity].
-func (id *Identity) HasIDToken() bool { return op.IsIDToken(id.record().IDToken) }
+// false for users of providers made by [OAuth2], for identities made by [NewIdentity], and for
+// those of access tokens.
+func (id *Identity) HasIDToken() bool { return !id.token && op.IsIDToken(id.record().IDToken) }

@@ -80,6 +80,7 @@ type Endpoints struct {
 	EndSession    string
 
 	PushedAuthorization string // takes requests from the gate itself (RFC 9126); see Request.Pushed
+	Introspection       string // tells of access tokens that others send (RFC 7662); see Config.API
 
 	// MaxAge is the age at which endpoints are discovered again, on their next use. If zero, one hour.
 	MaxAge time.Duration
@@ -266,6 +267,7 @@ func (p *Provider) compile(f *check.List, c *Config) {
 	f.Duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
 	cfg := p.opConfig()
 	cfg.AllowHTTP, cfg.Transport = c.InsecureAllowHTTP, c.HTTP.Transport
+	cfg.APIAudience, cfg.Introspect = c.API.Audience, c.API.Introspect
 	*f = append(*f, cfg.Faults()...)
 }
 
@@ -277,6 +279,7 @@ func (p *Provider) client(c *config, notify func(op.Notice)) *op.Client {
 	cfg.Timeout, cfg.Transport, cfg.RootCAs = c.HTTP.Timeout, c.HTTP.Transport, c.HTTP.RootCAs
 	cfg.AllowHTTP, cfg.Notify = c.InsecureAllowHTTP, notify
 	cfg.Further = further(p.Claims.Further, p.Name, p.Claims.FurtherOrigins, c)
+	cfg.APIAudience, cfg.Introspect = c.API.Audience, c.API.Introspect
 	return op.New(cfg)
 }
 
@@ -293,6 +296,7 @@ func (p *Provider) opConfig() op.Config {
 		Endpoints: op.Endpoints{
 			Authorization: e.Authorization, Token: e.Token, Userinfo: e.Userinfo,
 			JWKS: e.JWKS, EndSession: e.EndSession, PushedAuthorization: e.PushedAuthorization,
+			Introspection: e.Introspection,
 		},
 		Scopes: p.Scopes, AuthParams: op.SortedParams(r.Params), PromptLogin: r.PromptLogin,
 		EssentialACR: r.EssentialACR,

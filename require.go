@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -44,12 +45,7 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 	v := visitFrom(r.Context(), g)
 	switch {
 	case v == nil:
-		g.config.Logger.Error("oidcgate: Admit or Require got a request that did not pass through " +
-			"Wrap; wrap the outermost router: gate.Wrap(router)")
-		g.front.Show(w, r, page.Page{
-			Kind: page.KindRefused, Status: http.StatusInternalServerError, Title: "Not set up",
-			Text: "This page cannot be shown, because the service is not set up correctly.",
-		})
+		g.notWrapped(w, r)
 		return false
 	}
 	id, err := v.current()
@@ -64,36 +60,61 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 	return g.admitIdentity(w, r, v, rules)
 }
 
+// notWrapped answers a request that did not pass through Wrap.
+func (g *Gate) notWrapped(w http.ResponseWriter, r *http.Request) {
+	g.config.Logger.Error("oidcgate: Admit, Require or a guard like them got a request that did not " +
+		"pass through Wrap; wrap the outermost router: gate.Wrap(router)")
+	g.front.Show(w, r, page.Page{
+		Kind: page.KindRefused, Status: http.StatusInternalServerError, Title: "Not set up",
+		Text: "This page cannot be shown, because the service is not set up correctly.",
+	})
+}
+
 func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, rules []Rule) bool {
 	id, _ := v.current()
-	var step attempt.Step // what a new login must bring to satisfy all rules, refusing or not
-	allAllow := true
-	for _, rule := range rules {
-		allows := rule.allows(id, g.config.Limits.ClockSkew)
-		if !allows && rule.step.Zero() {
-			g.forbid(w, r, v, rule.refusal())
-			return false
-		}
-		allAllow = allAllow && allows
-		step = step.And(rule.step)
-	}
+	verdict := judge(id, rules, g.config.Limits.ClockSkew)
 	switch {
-	case allAllow:
+	case verdict.allowed:
 		w.Header().Set("Cache-Control", "private, no-store")
 		return true
-	case step.Impossible():
-		g.forbid(w, r, v, "no ACR satisfies all rules") // a new login would loop
+	case verdict.refusal != "":
+		g.forbid(w, r, v, verdict.refusal)
 		return false
 	}
 	subject := g.keeper.UserRef(v.identity.record().User())
 	g.events.Emit(event.Record{Type: event.StepUpRequired, SubjectHash: subject})
-	g.front.AskLogin(w, r, &v.found, step)
+	g.front.AskLogin(w, r, &v.found, verdict.step)
 	return false
 }
 
-// forbid answers a signed-in visitor who may not enter. The event says where and why.
-func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, why string) {
-	reference := page.NewReference()
+// verdict is what rules say of an identity. If they do not allow it and there is no refusal, a new
+// login that brings step helps.
+type verdict struct {
+	allowed bool
+	refusal string       // for the log
+	scopes  []string     // those that the rules ask for, if the lack of one is the refusal
+	step    attempt.Step // what a new login must bring to satisfy all rules, refusing or not
+}
+
+func judge(id *Identity, rules []Rule, leeway time.Duration) verdict {
+	v := verdict{allowed: true}
+	for _, rule := range rules {
+		allows := rule.allows(id, leeway)
+		if !allows && rule.step.Zero() {
+			return verdict{refusal: rule.refusal(), scopes: scopesOf(rule, rules)}
+		}
+		v.allowed = v.allowed && allows
+		v.step = v.step.And(rule.step)
+	}
+	if !v.allowed && v.step.Impossible() { // a new login would loop
+		v.refusal = "no ACR satisfies all rules"
+	}
+	return v
+}
+
+// denied emits the event for somebody who may not enter: where, and why. It returns its reference.
+func (g *Gate) denied(r *http.Request, v *visit, why string) (reference string) {
+	reference = page.NewReference()
 	path := cmp.Or(v.found.EscapedPath(), r.URL.EscapedPath()) // NewContext knows no path
 	g.events.Emit(event.Record{
 		Type: event.AccessDenied, Status: http.StatusForbidden, Reference: reference,
@@ -101,6 +122,12 @@ func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, why stri
 		SubjectHash: g.keeper.UserRef(v.identity.record().User()),
 		Detail:      fmt.Sprintf("%.200s: %.200s", path, why),
 	})
+	return reference
+}
+
+// forbid answers a signed-in visitor who may not enter.
+func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, why string) {
+	reference := g.denied(r, v, why)
 	home := g.config.at.Home()
 	g.front.Show(w, r, page.Page{
 		Kind: page.KindForbidden, Status: http.StatusForbidden, Title: "No access", Reference: reference,

@@ -8,21 +8,26 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/op"
 )
 
-// Rule says who may enter. [Claim], [EmailDomain], [Match], [ACR] and [MaxAge] make one. A guard
-// with the zero Rule panics.
+// Rule says who may enter. [Claim], [EmailDomain], [Match], [ACR], [MaxAge] and [Scope] make one. A
+// guard with the zero Rule panics.
 type Rule struct {
 	name   string   // for the log: what the rule looks at
 	anyOf  []string // for the log: what it wants; nil where only a function knows
 	allows func(id *Identity, leeway time.Duration) bool
 	step   attempt.Step // what a new login must bring if the rule refuses; zero: no login helps
+	scopes []string     // of Scope
 }
 
 // refusal says for the log why the rule refuses.
 func (r Rule) refusal() string {
-	if r.anyOf == nil {
+	switch {
+	case r.anyOf == nil:
 		return r.name + " refuses"
+	case r.isScope():
+		return fmt.Sprintf("scope lacks one of %s", r.anyOf)
 	}
 	return fmt.Sprintf("%s is none of %s", r.name, r.anyOf)
 }
@@ -120,11 +125,40 @@ func MaxAge(d time.Duration) Rule {
 	}
 }
 
+// Scope allows access tokens that have every one of these scopes. Others get 403 with the code
+// insufficient_scope (RFC 6750, section 3.1). It reads the claim "scope", which ID Tokens do not
+// have: [Gate.Require] and [Gate.Admit] refuse a session, and [Gate.RequireEither] and
+// [Gate.AdmitEither] leave the rule out for it. Scope panics when no scope is given or one is not a
+// scope (RFC 6749, section 3.3).
+func Scope(all ...string) Rule {
+	if len(all) == 0 || !op.AreScopes(all) {
+		panic("oidcgate: Scope needs scopes such as \"orders:read\", each as an argument of its own")
+	}
+	all = slices.Clone(all)
+	allows := func(id *Identity, _ time.Duration) bool {
+		has := strings.Fields(id.protocol("scope"))
+		return !slices.ContainsFunc(all, func(s string) bool { return !slices.Contains(has, s) })
+	}
+	return Rule{name: "scope", anyOf: all, scopes: all, allows: allows}
+}
+
+func (r Rule) isScope() bool { return len(r.scopes) > 0 }
+
+// scopesOf returns the scopes that all rules ask for, if refusing is one for scopes.
+func scopesOf(refusing Rule, rules []Rule) (all []string) {
+	for _, rule := range rules {
+		if refusing.isScope() {
+			all = append(all, rule.scopes...)
+		}
+	}
+	return all
+}
+
 func checkRules(rules []Rule) {
 	for _, rule := range rules {
 		if rule.allows == nil {
 			panic("oidcgate: the zero Rule decides nothing; " +
-				"make rules with Claim, EmailDomain, Match, ACR or MaxAge")
+				"make rules with Claim, EmailDomain, Match, ACR, MaxAge or Scope")
 		}
 	}
 }

@@ -32,6 +32,9 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 		metadata["pushed_authorization_request_endpoint"] = at(PushedRequest)
 		metadata["require_pushed_authorization_requests"] = p.config.RequirePushedRequests
 	}
+	if p.config.Introspection {
+		metadata["introspection_endpoint"] = at(Introspection)
+	}
 	metadata["scopes_supported"] = []string{
 		"openid", "profile", "email", "address", "phone", "offline_access",
 	}

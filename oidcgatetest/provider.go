@@ -52,6 +52,16 @@ type Config struct {
 	// one (RFC 9700, 4.14.2). If false, the first refresh token stays valid.
 	RotateRefreshTokens bool
 
+	// JWTAccessTokens makes access tokens JWTs (RFC 9068). If false, they are opaque.
+	JWTAccessTokens bool
+
+	// AccessTokenAudience is the aud of access tokens: the name of the API that they are for. If
+	// empty, it is "https://api.test".
+	AccessTokenAudience string
+
+	// Introspection adds an endpoint that tells clients about access tokens (RFC 7662).
+	Introspection bool
+
 	// DPoPNonces makes every DPoP proof need a nonce, which the provider tells in DPoP-Nonce (RFC
 	// 9449, 8). If false, proofs need none.
 	DPoPNonces bool
@@ -150,6 +160,8 @@ type Provider struct {
 	codes         map[string]*grant
 	pushed        map[string]pushedRequest // by request_uri
 	accessTokens  map[string]accessToken
+	opaque        map[string]map[string]any // claims of tokens of NewOpaqueToken
+	revoked       map[string]bool           // access tokens
 	refreshTokens map[string]*grant
 	seen          map[Endpoint]*record
 	seenIDs       map[string]bool // the jti of assertions and proofs
@@ -196,6 +208,8 @@ func New(config Config) (*Provider, error) {
 		codes:         make(map[string]*grant),
 		pushed:        make(map[string]pushedRequest),
 		accessTokens:  make(map[string]accessToken),
+		opaque:        make(map[string]map[string]any),
+		revoked:       make(map[string]bool),
 		refreshTokens: make(map[string]*grant),
 		seen:          make(map[Endpoint]*record),
 		seenIDs:       make(map[string]bool),

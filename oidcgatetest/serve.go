@@ -22,6 +22,7 @@ const (
 	Userinfo      Endpoint = "userinfo"
 	EndSession    Endpoint = "end_session"
 	PushedRequest Endpoint = "pushed_authorization_request"
+	Introspection Endpoint = "introspection"
 	Other         Endpoint = "other"
 )
 
@@ -34,6 +35,7 @@ var paths = map[Endpoint]string{
 	Userinfo:      "/userinfo",
 	EndSession:    "/logout",
 	PushedRequest: "/par",
+	Introspection: "/introspect",
 }
 
 // maxRequestBody, in bytes, is much larger than any request of the protocol.
@@ -109,6 +111,9 @@ func (p *Provider) handler(e Endpoint) http.Handler {
 	}
 	if e == PushedRequest && p.config.PushedRequests {
 		return allow(p.servePushedRequest, http.MethodPost)
+	}
+	if e == Introspection && p.config.Introspection {
+		return allow(p.serveIntrospection, http.MethodPost)
 	}
 	return http.NotFoundHandler()
 }

@@ -170,7 +170,7 @@ func (p *Provider) newRefreshToken(g *grant) string {
 
 // issue creates a token response. If refreshToken is empty, the response has no refresh_token.
 func (p *Provider) issue(g *grant, nonce, refreshToken string) map[string]any {
-	access := rand.Text()
+	access := p.newAccessToken(g)
 	answer := map[string]any{
 		"access_token": access,
 		"token_type":   "Bearer",

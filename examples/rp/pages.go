@@ -19,7 +19,7 @@ func (s *service) pages() []page {
 	admin := []oidcgate.Rule{oidcgate.Claim("groups", s.options.adminGroup)}
 	domain := []oidcgate.Rule{oidcgate.EmailDomain(s.options.emailDomain)}
 	fresh := []oidcgate.Rule{oidcgate.MaxAge(s.options.stepUpAge)}
-	return []page{
+	pages := []page{
 		{path: "/", serve: s.home},
 		{path: "/public", serve: s.public},
 		{path: "/app", serve: s.app, guarded: true},
@@ -42,6 +42,23 @@ func (s *service) pages() []page {
 		{path: "/panic", serve: s.panics},
 		{path: "/sse", serve: s.sse},
 		{path: "/file", serve: s.file},
+	}
+	if len(s.options.config.API.Audience) > 0 {
+		pages = append(pages,
+			page{path: "/api", serve: s.api(s.gate.AdmitToken)},
+			page{path: "/either", serve: s.api(s.gate.AdmitEither)})
+	}
+	return pages
+}
+
+// api serves /api, for access tokens, and /either, for access tokens and sessions.
+func (s *service) api(
+	admit func(http.ResponseWriter, *http.Request, ...oidcgate.Rule) bool,
+) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if admit(w, r) {
+			s.whoami(w, r)
+		}
 	}
 }
 

@@ -39,18 +39,22 @@ func (s Step) And(other Step) Step {
 // script that needs a login or, if the step asks for something, another one (RFC 9470, section 3).
 // The scheme is a name for the session's cookie: what is wanted is a login, not a token.
 func (s Step) Challenge() string {
-	challenge := "Session"
 	if s.Zero() {
-		return challenge
+		return "Session"
 	}
-	challenge += ` error="insufficient_user_authentication"`
+	return `Session error="insufficient_user_authentication"` + s.Params()
+}
+
+// Params returns what the step asks for as parameters of a challenge, each with a comma in front.
+func (s Step) Params() string {
+	params := ""
 	if len(s.ACR) > 0 {
-		challenge += `, acr_values="` + quoted.Replace(strings.Join(s.ACR, " ")) + `"`
+		params += `, acr_values="` + quoted.Replace(strings.Join(s.ACR, " ")) + `"`
 	}
 	if s.MaxAge != nil {
-		challenge += fmt.Sprintf(`, max_age="%d"`, int64(s.MaxAge.Seconds()))
+		params += fmt.Sprintf(`, max_age="%d"`, int64(s.MaxAge.Seconds()))
 	}
-	return challenge
+	return params
 }
 
 // quoted writes a text so that it can stand in a quoted string (RFC 9110, section 5.6.4).

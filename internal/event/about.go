@@ -177,6 +177,13 @@ var Types = []Group{
 				"session goes on.",
 			Do: "See the reason.",
 		},
+		{
+			Name:  string(TokenRefused),
+			Level: slog.LevelDebug,
+			Means: "An access token that a caller sent was refused, or could not be checked. Reported " +
+				"at most once a second for each reason; the detail has how many there were.",
+			Do: "See the reason. Anybody can send one, so a single one means nothing.",
+		},
 	}},
 	{"The provider", []About{
 		{
@@ -702,17 +709,19 @@ var Reasons = []Group{
 	{"Logout tokens that were refused", []About{
 		{
 			Name:  string(ReasonReplayed),
-			Means: "The logout token was used before.",
-			Do:    "Nothing: the sessions are gone.",
+			Means: "The logout token was used before, or the DPoP proof of a request was.",
+			Do: "Nothing for logout tokens: the sessions are gone. A proof that is sent twice is a " +
+				"client's mistake, or stolen.",
 		},
 		{
-			Name:  string(ReasonRequest),
-			Means: "The request is not a form with one logout token.",
-			Do:    "Nothing for single ones.",
+			Name: string(ReasonRequest),
+			Means: "The request is not a form with one logout token, or it does not have its access " +
+				"token once and in the Authorization header.",
+			Do: "Nothing for single ones.",
 		},
 		{
 			Name:  string(ReasonTokenID),
-			Means: "The logout token has no usable jti.",
+			Means: "The logout token or the access token has no usable jti.",
 			Do:    "Ask the provider's operator.",
 		},
 		{
@@ -727,9 +736,47 @@ var Reasons = []Group{
 		},
 		{
 			Name: string(ReasonBusy),
-			Means: "Too many logout tokens, or too many encrypted responses, came at the same time. " +
-				"The sender is asked to try again.",
+			Means: "Too many logout tokens, too many encrypted responses, or too many access tokens " +
+				"that the provider must be asked about, came at the same time. The sender is asked to " +
+				"try again.",
 			Do: "Nothing, unless it continues: then somebody sends invalid tokens.",
+		},
+	}},
+	{"Access tokens that callers sent, and were refused", []About{
+		{
+			Name: string(ReasonTokenInactive),
+			Means: "The provider says that the token is not active: it has expired, was revoked, or is " +
+				"none.",
+			Do: "Nothing. The client gets a new one.",
+		},
+		{
+			Name:  string(ReasonTokenOpaque),
+			Means: "The token is no JWT, and no provider can be asked about it.",
+			Do: "Nothing for single ones. If the provider issues such tokens, give the gate this one " +
+				"provider with its introspection endpoint, or have it issue JWTs (RFC 9068).",
+		},
+		{
+			Name: string(ReasonTokenBinding),
+			Means: "The token is bound to a key or to a certificate, and the sender did not show that " +
+				"it has it. Or it was sent with a proof and is not bound.",
+			Do: "Nothing for single ones: the token may be stolen. If all are refused, send it with the " +
+				"scheme DPoP; for certificates, TLS must end in this process.",
+		},
+		{
+			Name:  string(ReasonProof),
+			Means: "The DPoP proof is missing, malformed, or for another request.",
+			Do: "See the detail. If htu is named, compare BaseURL with the address that clients use; " +
+				"if iat is named, compare the clocks.",
+		},
+		{
+			Name:  string(ReasonClientID),
+			Means: "The access token has no usable client_id.",
+			Do:    "Ask the provider's operator for access tokens as in RFC 9068.",
+		},
+		{
+			Name:  string(ReasonIntrospection),
+			Means: "The provider could not be asked about an access token, or gave no usable answer.",
+			Do:    "Look at the provider's introspection endpoint, and whether this client may use it.",
 		},
 	}},
 	{"Logouts in a frame that were ignored", []About{

@@ -46,6 +46,9 @@ const (
 	UserinfoFailed        Type = "userinfo.failed"
 	RereadFailed          Type = "reread.failed"
 
+	// Access tokens that callers send.
+	TokenRefused Type = "token.refused"
+
 	// The provider.
 	ProviderReady            Type = "provider.ready"
 	ProviderUnreachable      Type = "provider.unreachable"
@@ -168,6 +171,14 @@ const (
 	ReasonLogoutEvent Reason = "events"
 	ReasonSessionID   Reason = "sid"
 	ReasonBusy        Reason = "busy"
+
+	// Access tokens that callers send, and were refused.
+	ReasonTokenInactive Reason = "token_inactive"
+	ReasonTokenOpaque   Reason = "token_opaque"
+	ReasonTokenBinding  Reason = "token_binding"
+	ReasonProof         Reason = "dpop_proof"
+	ReasonClientID      Reason = "client_id"
+	ReasonIntrospection Reason = "introspection"
 
 	// Logouts in a frame that were ignored.
 	ReasonSIDMismatch Reason = "sid_mismatch"

@@ -18,13 +18,16 @@ var arrows = []struct {
 		"internal/session", "internal/op", "internal/event", "internal/claims", "internal/seal",
 		"internal/returnto", "internal/saver", "internal/page", "internal/values", "internal/attempt",
 		"internal/browser", "internal/viascs", "internal/weburl", "internal/outside",
-		"internal/site", "internal/check", "internal/present", "internal/front",
+		"internal/site", "internal/check", "internal/present", "internal/front", "internal/bearer",
 		"internal/doctor", "store",
 	}},
 	{"internal/front", []string{
 		"internal/op", "internal/session", "internal/attempt", "internal/browser", "internal/page",
 		"internal/site", "internal/arrive", "internal/viascs", "internal/returnto", "internal/event",
 		"internal/claims",
+	}},
+	{"internal/bearer", []string{
+		"internal/op", "internal/claims", "internal/event", "internal/page",
 	}},
 	{"internal/attempt", []string{"internal/browser", "internal/event", "internal/seal"}},
 	{"internal/outside", []string{

@@ -51,12 +51,14 @@ func (cfg *Config) Faults() check.List {
 	f.URL("Endpoints.Userinfo", e.Userinfo, cfg.AllowHTTP)
 	f.URL("Endpoints.JWKS", e.JWKS, cfg.AllowHTTP)
 	f.URL("Endpoints.EndSession", e.EndSession, cfg.AllowHTTP)
+	f.URL("Endpoints.Introspection", e.Introspection, cfg.AllowHTTP)
 	f.URL("Endpoints.PushedAuthorization", e.PushedAuthorization, cfg.AllowHTTP)
 	cfg.checkOAuth2(&f)
 	cfg.checkClientKeys(&f)
 	cfg.checkAuth(&f)
 	cfg.checkProfile(&f)
 	cfg.checkRequest(&f)
+	cfg.checkAPI(&f)
 	cfg.checkVerification(&f)
 	return f
 }
@@ -103,9 +105,25 @@ func (cfg *Config) checkAuth(f *check.List) {
 	}
 }
 
+// checkAPI checks that the provider can be asked about access tokens, if all of them are
+// introspected.
+func (cfg *Config) checkAPI(f *check.List) {
+	if len(cfg.APIAudience) == 0 || !cfg.Introspect {
+		return
+	}
+	if cfg.Auth.Method == AuthNone {
+		f.Add("Auth", "is PublicClient, and Config.API.Introspect needs a client that authenticates "+
+			"itself (RFC 7662, section 2.1); use another method")
+	}
+	if cfg.needsNoDiscovery() && cfg.Endpoints.Introspection == "" {
+		f.Add("Endpoints.Introspection", "is empty, nothing is discovered, and Config.API.Introspect "+
+			"needs it; set it")
+	}
+}
+
 func (cfg *Config) checkRequest(f *check.List) {
 	for _, s := range cfg.Scopes {
-		if s == "" || strings.ContainsFunc(s, notInScope) {
+		if !AreScopes([]string{s}) {
 			f.Add("Scopes", "%q is not one scope; give each scope its own element", s)
 		}
 	}
@@ -124,6 +142,13 @@ func (cfg *Config) checkRequest(f *check.List) {
 	cfg.checkOptions(f)
 	cfg.checkObject(f)
 	cfg.checkResponse(f)
+}
+
+// AreScopes reports whether each element is one scope.
+func AreScopes(list []string) bool {
+	return !slices.ContainsFunc(list, func(s string) bool {
+		return s == "" || strings.ContainsFunc(s, notInScope)
+	})
 }
 
 // notInScope reports whether a scope must not contain r (RFC 6749, 3.3).

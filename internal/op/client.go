@@ -22,6 +22,8 @@ type Client struct {
 	slots       chan struct{} // of logins that send a code
 	pushes      chan struct{} // of logins that sign or push their request
 	decryptions chan struct{} // of tokens that strangers have decrypted
+
+	introspections chan struct{} // of tokens that callers of this service sent
 }
 
 // New returns a Client. It makes no request and starts no goroutine.
@@ -32,8 +34,12 @@ func New(cfg Config) *Client {
 		slots:       make(chan struct{}, bulkhead),
 		pushes:      make(chan struct{}, bulkhead),
 		decryptions: make(chan struct{}, decryptions),
+
+		introspections: make(chan struct{}, introspections),
 	}
-	c.keys.waiters = make(chan struct{}, keyWaiters)
+	for from := range c.keys.waiters {
+		c.keys.waiters[from] = make(chan struct{}, keyWaiters)
+	}
 	if c.transport == nil {
 		c.transport = newTransport(cfg.Timeout, cfg.RootCAs)
 	}

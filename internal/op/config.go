@@ -59,6 +59,11 @@ type Config struct {
 
 	TrustedAudiences []string // may stand in aud beside the client
 
+	// APIAudience are the names of this service in the aud of access tokens that others send it. If
+	// empty, it takes none.
+	APIAudience []string
+	Introspect  bool // all of these access tokens are introspected, not only the opaque ones
+
 	ErrorsWithoutIss bool // error responses may lack the iss that is announced
 
 	EssentialACR bool // a request with acr_values also asks for acr as an essential claim

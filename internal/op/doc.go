@@ -31,10 +31,17 @@
 //	refreshed.go    the rules for the ID Token of a refresh
 //	userinfo.go     userinfo and its rules
 //	revoke.go       the revocation request
+//	oauth2.go       providers without ID Tokens
+//	shape.go        claims that a provider writes in its own way
 //	endsession.go   the logout URL
 //	logouttoken.go  the rules for logout tokens
+//	inherit.go      what a client learns from the one that it replaces
 //
 //	inspect.go      Inspect: a look at the provider, for a report to an operator
+//
+//	accesstoken.go  the rules for access tokens that others send to this service
+//	introspect.go   asks the provider about them
+//	proof.go        the rules for their DPoP proofs
 //
 //	kinds.go        the kinds of signed tokens, and what tells them apart
 //	jwe.go          decrypts tokens

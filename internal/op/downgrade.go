@@ -31,6 +31,7 @@ func (m *Metadata) refuse(next *Metadata) error {
 		{"userinfo_endpoint", m.Userinfo, next.Userinfo},
 		{"end_session_endpoint", m.EndSession, next.EndSession},
 		{"revocation_endpoint", m.Revocation, next.Revocation},
+		{"introspection_endpoint", m.Introspection, next.Introspection},
 		{
 			"pushed_authorization_request_endpoint",
 			m.PushedAuthorization, next.PushedAuthorization,

@@ -18,6 +18,7 @@ type Endpoints struct {
 	JWKS          string
 	EndSession    string
 	Revocation    string
+	Introspection string
 
 	PushedAuthorization string
 }
@@ -30,6 +31,9 @@ func chooseEndpoints(discovered Endpoints, cfg *Config) (Endpoints, error) {
 	}
 	if cfg.Pushed == PushedOff {
 		discovered.PushedAuthorization = ""
+	}
+	if len(cfg.APIAudience) == 0 {
+		discovered.Introspection = ""
 	}
 	chosen := cfg.Endpoints
 	for _, e := range []struct {
@@ -44,6 +48,7 @@ func chooseEndpoints(discovered Endpoints, cfg *Config) (Endpoints, error) {
 		{"userinfo_endpoint", &chosen.Userinfo, discovered.Userinfo, cfg.Userinfo == UserinfoRequired},
 		{"end_session_endpoint", &chosen.EndSession, discovered.EndSession, false},
 		{"revocation_endpoint", &chosen.Revocation, discovered.Revocation, false},
+		{"introspection_endpoint", &chosen.Introspection, discovered.Introspection, false},
 		{
 			"pushed_authorization_request_endpoint", &chosen.PushedAuthorization,
 			discovered.PushedAuthorization, false,

@@ -90,6 +90,8 @@ var paths = map[string]string{
 	"userinfo":  "/userinfo",
 	"revoke":    "/revoke",
 	"par":       "/par",
+
+	"introspect": "/introspect",
 }
 
 func (o *testOP) set(endpoint string, h http.HandlerFunc) {

@@ -128,9 +128,12 @@ func (c *Client) checkSubject(id claims.Object) error {
 }
 
 // checkParties checks who issued the token, for whom, and who asked for it.
-func (c *Client) checkParties(id claims.Object) error {
+func (c *Client) checkParties(kind *tokenKind, id claims.Object) error {
 	if iss := text(id, "iss"); iss != c.cfg.Issuer {
 		return invalidf(event.ReasonIssuer, "iss is %q, want %q", bounded(iss), c.cfg.Issuer)
+	}
+	if kind.forAPI {
+		return c.checkAPIAudience(id)
 	}
 	if !c.isAudience(id) {
 		aud, _ := id.Get("aud")

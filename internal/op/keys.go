@@ -30,7 +30,8 @@ const (
 	maxKeyAge = 24 * time.Hour
 )
 
-// keyWaiters is how many tokens from anybody wait for a load of the keys to its end.
+// keyWaiters is how many tokens of one source wait for a load of the keys to its end, where anybody
+// can send them.
 const keyWaiters = 16
 
 // source is where a token comes from. Each has a limit of its own on the loads that it causes, so
@@ -40,15 +41,19 @@ type source int
 const (
 	fromProvider source = iota // in the provider's answer to a request of ours
 	fromBrowser                // in the response of a login, which anybody can begin
-	fromAnybody                // in a request, which anybody can send
+	fromAnybody                // in a request to the gate, which anybody can send
+	fromCaller                 // in a request to a route for access tokens, which anybody can send
 	sources
 )
+
+// anybody reports whether tokens of this source come from strangers, in a request of theirs.
+func (s source) anybody() bool { return s == fromAnybody || s == fromCaller }
 
 // keys is the provider's key set and when to load it again. Keys come only from the provider's
 // jwks_uri, never from the header of a token (RFC 8725, 3.10).
 type keys struct {
 	flight  flight
-	waiters chan struct{} // one for each token from anybody that waits for a load
+	waiters [sources]chan struct{} // one for each token from anybody that waits for a load
 
 	mu     sync.Mutex
 	set    *keySet // the last good; nil before the first
@@ -96,7 +101,7 @@ func (c *Client) verify(ctx context.Context, t *compactToken, from source) ([]by
 		case newer != set:
 			set = newer
 			payload, err = set.verify(t)
-		case from == fromAnybody:
+		case from.anybody():
 			return nil, keysUnavailable(notLoaded)
 		case notLoaded != nil:
 			return nil, unproven(err) // that the load failed was notified
@@ -173,17 +178,17 @@ func (c *Client) loadKeys(ctx context.Context, set *keySet, from source) error {
 	if run == nil {
 		return nil
 	}
-	if from == fromAnybody {
-		return c.keys.waitInTurn(ctx, run)
+	if from.anybody() {
+		return c.keys.waitInTurn(ctx, run, from)
 	}
 	return run.wait(ctx)
 }
 
 // waitInTurn waits for a load, but no longer than patience when many others wait already.
-func (k *keys) waitInTurn(ctx context.Context, run *run) error {
+func (k *keys) waitInTurn(ctx context.Context, run *run, from source) error {
 	select {
-	case k.waiters <- struct{}{}:
-		defer func() { <-k.waiters }()
+	case k.waiters[from] <- struct{}{}:
+		defer func() { <-k.waiters[from] }()
 		return run.wait(ctx)
 	default:
 	}

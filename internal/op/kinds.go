@@ -21,6 +21,7 @@ const (
 	userinfoResponse
 	logoutToken
 	responseObject
+	accessToken
 )
 
 // tokenKind is what a signed token must be to count as one of its kind. A provider signs all kinds
@@ -28,8 +29,8 @@ const (
 // 3.11, 3.12). Each kind differs from each other in its type, or in a claim that one requires and
 // the other forbids. What the claims say is checked afterwards, by the rules of the kind.
 //
-// Access tokens are in no row: we never look into one. One that is a JWT has the type at+jwt
-// (RFC 9068, 2.1), which no kind accepts.
+// The access tokens of our own sessions are in no row: we never look into one. accessToken is one
+// that a caller shows to this service as an API.
 type tokenKind struct {
 	name      string
 	endpoint  string   // where we take it
@@ -43,6 +44,7 @@ type tokenKind struct {
 	encrypted agreement // if it was made, a token that is not encrypted is refused
 	strangers bool      // anybody can send one here, because anybody can begin a login
 	repeats   bool      // a member may stand there again with an equal value: Keycloak repeats iss
+	forAPI    bool      // aud names this service as an API, and not the client
 }
 
 // agreement is what a client may be registered for at its provider.
@@ -159,6 +161,18 @@ var tokenKinds = [...]tokenKind{
 		encrypted: encryptedResponses,
 		strangers: true, // its state, which says whose login it answers, is read first
 	},
+	accessToken: {
+		name:     "access token", // RFC 9068, 2
+		endpoint: "API",
+		// The type alone tells it from an ID Token, so it must be there (RFC 9068, 4).
+		types:     []string{"at+jwt", "application/at+jwt"},
+		sender:    fromCaller,
+		maxSize:   MaxAccessToken,
+		required:  []string{"iss", "sub", "aud", "exp", "iat", "jti", "client_id"},
+		forbidden: []string{"nonce", "events"},
+		strangers: true,
+		forAPI:    true,
+	},
 }
 
 // openedToken is a token that the provider signed for us, and whose kind is known.
@@ -199,7 +213,7 @@ func (c *Client) openSigned(ctx context.Context, id kindID, raw string) (*opened
 	if err := kind.checkClaims(doc, &c.cfg); err != nil {
 		return nil, err
 	}
-	if err := c.checkParties(doc); err != nil {
+	if err := c.checkParties(kind, doc); err != nil {
 		return nil, err
 	}
 	return &openedToken{raw, doc, payload, token.alg}, nil
@@ -269,4 +283,6 @@ var missingReasons = map[string]event.Reason{
 	"jti":    event.ReasonTokenID,
 	"nonce":  event.ReasonNonce,
 	"events": event.ReasonLogoutEvent,
+
+	"client_id": event.ReasonClientID,
 }

@@ -27,8 +27,11 @@ func tokenSamples() map[string]string {
 		})),
 
 		"typed logout token": signed(`{"alg":"RS256","kid":"k1","typ":"logout+jwt"}`, encode(logout(nil))),
-		"access token":       signed(`{"alg":"RS256","kid":"k1","typ":"at+jwt"}`, more(map[string]any{"client_id": clientID, "jti": "j", "scope": "openid"})),
-		"application/at+jwt": signed(`{"alg":"RS256","kid":"k1","typ":"application/at+jwt"}`, more(nil)),
+		"access token":       accessToken(nil),
+		"application/at+jwt": signed(`{"alg":"RS256","kid":"k1","typ":"application/at+jwt"}`, encode(access(nil))),
+		"untyped access":     signed(goodHeader, encode(access(nil))),
+		"access of typ JWT":  signed(`{"alg":"RS256","kid":"k1","typ":"JWT"}`, encode(access(nil))),
+		"at+jwt with nonce":  accessToken(map[string]any{"nonce": nonce}),
 		"request object":     signed(`{"alg":"RS256","kid":"k1","typ":"oauth-authz-req+jwt"}`, more(nil)),
 		"security event":     signed(`{"alg":"RS256","kid":"k1","typ":"secevent+jwt"}`, encode(logout(nil))),
 	}
@@ -70,6 +73,12 @@ func tokenEndpoints(changes ...func(*op.Config)) map[string]func(t *testing.T, o
 			_, err := o.client(changes...).VerifyLogoutToken(t.Context(), raw)
 			return err
 		},
+		// The client's id stands among the audiences, so that not aud alone tells an ID Token from an
+		// access token.
+		"access token": func(t *testing.T, o *testOP, raw string) error {
+			_, err := o.client(and(forAPI(apiURL, clientID))...).VerifyAccessToken(t.Context(), raw)
+			return err
+		},
 	}
 }
 
@@ -88,6 +97,8 @@ func (o *testOP) answerLoginOf(t *testing.T, changes []func(*op.Config)) {
 // fitsKind reports whether the sample is a token of the kind that the endpoint takes.
 func fitsKind(sample, endpoint string) bool {
 	switch sample {
+	case "application/at+jwt":
+		return endpoint == "access token"
 	case "typed logout token":
 		return endpoint == "logout token"
 	case "ID Token of an authorization response":
@@ -140,14 +151,15 @@ func TestEncryptedTokenKinds(t *testing.T) {
 		for form, raw := range forms {
 			for place, endpoints := range places {
 				for endpoint, take := range endpoints {
-					want := fitsKind(sample, endpoint) &&
-						!(form == "encrypted" && place == "without any keys") && !(form == "plain" && place == "as was agreed")
+					agreed := place == "as was agreed" && endpoint != "access token" // there is nothing to agree on
+					want := fitsKind(sample, endpoint) && !(form == "plain" && agreed) &&
+						!(form == "encrypted" && (place == "without any keys" || endpoint == "access token"))
 					t.Run("C071 C068 "+form+" "+sample+" at "+endpoint+" "+place, func(t *testing.T) {
 						err := take(t, newOP(), raw)
 						if taken := err == nil; taken != want {
 							t.Errorf("taken: %v, error %v", taken, err)
 						}
-						if e, ok := errors.AsType[*op.Error](err); ok && form == "plain" && place == "as was agreed" && !strings.Contains(e.Hint, "Verification.Encrypted") {
+						if e, ok := errors.AsType[*op.Error](err); ok && form == "plain" && agreed && !strings.Contains(e.Hint, "Verification.Encrypted") {
 							t.Errorf("the hint is %q, of %v", e.Hint, err)
 						}
 					})

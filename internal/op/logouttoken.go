@@ -37,11 +37,11 @@ const (
 func (c *Client) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
 	token, err := c.open(ctx, logoutToken, raw)
 	if err != nil {
-		return nil, blame(err)
+		return nil, blameFor(err, http.StatusBadRequest)
 	}
 	doc := token.claims
 	if err := c.checkLogoutToken(doc); err != nil {
-		return nil, blame(err)
+		return nil, blameFor(err, http.StatusBadRequest)
 	}
 	t := &LogoutToken{ID: text(doc, "jti"), Subject: text(doc, "sub"), SessionID: text(doc, "sid")}
 	t.IssuedAt, _ = date(doc, "iat")
@@ -97,14 +97,14 @@ func (c *Client) checkLogoutToken(doc claims.Object) error {
 	return nil
 }
 
-// blame gives an invalid token the status 400. A key set that cannot be loaded says nothing about
-// the token and keeps its status.
-func blame(err error) error {
+// blameFor gives the Error of a token that its sender is to blame for a status. A key set that
+// cannot be loaded says nothing about the token and keeps its status.
+func blameFor(err error, status int) error {
 	e := failure(err, event.ReasonJWKSUnavailable, event.ReasonIDTokenMalformed)
 	if e.Status != http.StatusBadGateway || e.Reason == event.ReasonJWKSUnavailable {
 		return e
 	}
 	blamed := *e
-	blamed.Status = http.StatusBadRequest
+	blamed.Status = status
 	return &blamed
 }

@@ -51,7 +51,8 @@ func TestKindsSignedWithSecret(t *testing.T) {
 			t.Run("C014 C068 "+sample+" at "+endpoint, func(t *testing.T) {
 				o := newOP()
 				err := take(t, o, withSecret(raw, "HS256", macSecret))
-				if taken := err == nil; taken != fitsKind(sample, endpoint) {
+				want := fitsKind(sample, endpoint) && endpoint != "access token" // everybody with the secret could make one
+				if taken := err == nil; taken != want {
 					t.Errorf("taken: %v, error %v", taken, err)
 				}
 				for name, raw := range map[string]string{"another secret": withSecret(raw, "HS256", macSecret+"x"), "the provider's key": raw} {

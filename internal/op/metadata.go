@@ -86,6 +86,7 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 		JWKS:          r.text("jwks_uri"),
 		EndSession:    r.text("end_session_endpoint"),
 		Revocation:    r.text("revocation_endpoint"),
+		Introspection: r.text("introspection_endpoint"),
 
 		PushedAuthorization: r.text("pushed_authorization_request_endpoint"),
 	}

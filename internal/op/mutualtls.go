@@ -126,6 +126,8 @@ func (e *Endpoints) aliases(doc claims.Object) (wrong string) {
 		"userinfo_endpoint":   &e.Userinfo,
 		"revocation_endpoint": &e.Revocation,
 
+		"introspection_endpoint": &e.Introspection,
+
 		"pushed_authorization_request_endpoint": &e.PushedAuthorization,
 	} {
 		if alias := r.text(name); alias != "" {

@@ -21,6 +21,10 @@ const patience = time.Second
 // itself.
 const decryptions = 4
 
+// introspections is how many access tokens the provider is asked about at once. Anybody can send
+// tokens that it does not know.
+const introspections = 64
+
 // acquire waits until a login may talk to the provider.
 func (c *Client) acquire(ctx context.Context) (release func(), err error) {
 	return take(ctx, c.slots)

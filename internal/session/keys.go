@@ -24,6 +24,7 @@ import (
 //	I:      sid was logged out      logout elsewhere     login timeout, two skews
 //	a:      attempt is used         callback             login timeout, two skews
 //	j:      logout token is used    back-channel logout  the token's, two skews
+//	p:      DPoP proof is used      a route for tokens   minutes, by two clocks
 //	l:      who refreshes           refresh              the lease, renewed; or a pause
 //	m:      the provider was asked  refresh              an hour
 //	r:      whether it can be done  logins that begin    a second
@@ -39,6 +40,7 @@ import (
 //	E: U: I: A login that was under way at the logout begins a session.
 //	a:      A response may be sent a second time. The provider refuses the code.
 //	j:      A logout token may be used a second time: with a sid it ends later sessions of it too.
+//	p:      A copy of a request with a proof may be sent again while the proof is new.
 //	l:      Two replicas may refresh at a time. The provider may take one for a thief.
 //	m:      After a lost answer the refused refresh is reported without that explanation.
 const (
@@ -54,6 +56,7 @@ const (
 	sidLoggedOutPrefix = "I:"
 	attemptPrefix      = "a:"
 	logoutIDPrefix     = "j:"
+	proofPrefix        = "p:"
 	lockPrefix         = "l:"
 	askedPrefix        = "m:"
 	readinessPrefix    = "r:"
@@ -113,8 +116,8 @@ func (k *Keeper) idKey(prefix string, id ID) string {
 	return string(base64.RawURLEncoding.AppendEncode(append(name[:0], prefix...), sum[:]))
 }
 
-// nameKey returns prefix and a hash of parts, such as an issuer and a subject. The issuer is always
-// one of them: a provider cannot end the sessions of another.
+// nameKey returns prefix and a hash of parts, such as an issuer and a subject. Where a provider
+// names them, the issuer is one of them: a provider cannot end the sessions of another.
 func (k *Keeper) nameKey(prefix string, parts ...string) string {
 	h := sha256.New()
 	h.Write(k.gate[:])

@@ -116,11 +116,18 @@ func (w *world) life() {
 	s := w.login(lifetime)
 	w.wantErr(w.Ping(ctx), nil)
 	w.wantErr(w.ClaimAttempt(ctx, "reference"), nil)
+	first, err := w.UseProof(ctx, "thumbprint", "proof", time.Minute)
+	w.wantErr(err, nil)
+	again, err := w.UseProof(ctx, "thumbprint", "proof", time.Minute)
+	w.wantErr(err, nil)
+	if other, err := w.UseProof(ctx, "another key", "proof", time.Minute); !first || again || !other || err != nil {
+		w.Errorf("C165 a proof is new: %v, again: %v, by another key: %v, %v", first, again, other, err)
+	}
 	v := w.values(s)
 	w.wantErr(w.SaveValues(ctx, s, &v, put("a")), nil)
 	w.wantErr(w.SaveValues(ctx, s, &v, put("b")), nil)
 	time.Sleep(tokenLife)
-	s, err := w.Load(ctx, s.ID)
+	s, err = w.Load(ctx, s.ID)
 	w.wantErr(err, nil)
 	_, err = w.Token(ctx, s)
 	w.wantErr(err, nil)
@@ -195,6 +202,7 @@ func TestKeysAreThoseOfTheTable(t *testing.T) {
 			"s:": time.Hour, "t:": lifetime, "v:": lifetime, "d:": lifetime,
 			"u:": lifetime, "i:": lifetime, "U:": attempt, "E:": attempt, "I:": attempt, "a:": attempt,
 			"x:": time.Minute, // what the test's token lives
+			"p:": time.Minute, // what the test asks for
 			"j:": 2*time.Minute + 2*w.config.Limits.Leeway,
 			"l:": w.config.Limits.LockLease, "m:": time.Hour, "r:": time.Second,
 		}

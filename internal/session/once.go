@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"time"
 
 	"github.com/oidcgate/oidcgate/store"
 )
@@ -21,6 +22,20 @@ func (k *Keeper) ClaimAttempt(ctx context.Context, reference string) error {
 		return ErrUsed
 	}
 	return k.storeError(ctx, err)
+}
+
+// UseProof notes that a DPoP proof by the key of that thumbprint was used, for ttl, over all
+// replicas. first is false if it was used before (RFC 9449, section 11.1).
+func (k *Keeper) UseProof(
+	ctx context.Context, thumbprint, id string, ttl time.Duration,
+) (first bool, _ error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	err := k.store.Create(ctx, k.nameKey(proofPrefix, thumbprint, id), []byte(rand.Text()), ttl)
+	if errors.Is(err, store.ErrExists) {
+		return false, nil
+	}
+	return err == nil, k.storeError(ctx, err)
 }
 
 // ReleaseAttempt gives up a claim, so that it takes no room in the store. Call it only when the

@@ -75,6 +75,14 @@ func (v *Values) Own(ctx context.Context) context.Context {
 	return own
 }
 
+// Drop takes the values of the session out of the context of a request that is not that session's
+// after all. What is put there later is kept nowhere.
+func (v *Values) Drop(ctx context.Context) {
+	_, state := v.config.Of(ctx)
+	state.dropped = true
+	_ = v.Manager.Clear(ctx) // fails for a session that was destroyed, which nobody can do
+}
+
 // Save saves the values if they were changed, even if the browser has closed the connection.
 // isAnonymous says that nobody is signed in.
 func (v *Values) Save(ctx context.Context, isAnonymous bool) error {

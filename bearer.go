@@ -1,0 +1,214 @@
+package oidcgate
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/bearer"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/page"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// RequireToken returns [Gate.AdmitToken] as a middleware.
+func (g *Gate) RequireToken(rules ...Rule) func(http.Handler) http.Handler {
+	return g.guardAPI(g.AdmitToken, rules)
+}
+
+// RequireEither returns [Gate.AdmitEither] as a middleware.
+func (g *Gate) RequireEither(rules ...Rule) func(http.Handler) http.Handler {
+	return g.guardAPI(g.AdmitEither, rules)
+}
+
+func (g *Gate) guardAPI(
+	admit func(http.ResponseWriter, *http.Request, ...Rule) bool, rules []Rule,
+) func(http.Handler) http.Handler {
+	checkRules(rules)
+	g.checkAPI()
+	rules = slices.Clone(rules)
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if admit(w, r, rules...) {
+				next.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+// AdmitToken is the guard of a route of an API. It returns true when the request brings a valid
+// access token, issued by a provider of this gate for one of Config.API.Audience, and every rule
+// allows. The identity in the context is then that of the token; see [Identity.FromAccessToken]. A
+// session that the request has too does not count. Otherwise AdmitToken answers the request itself
+// and returns false, and the handler must return. It never redirects; all of its answers are
+// problem+json:
+//
+//   - 401 without an access token, or with one that is not valid, or whose login is too weak or too
+//     long ago for [ACR] or [MaxAge] (RFC 9470). WWW-Authenticate says which (RFC 6750, section 3).
+//   - 403 if a rule refuses; with insufficient_scope if it is [Scope].
+//   - 400 if the request has several tokens, or one in its query or in a parsed form: it is taken
+//     from the Authorization header alone.
+//   - 503 with Retry-After if the provider or, for DPoP, the store cannot be asked.
+//
+// A token is a JWT (RFC 9068), signed by one of Verification.SigningAlgs, or opaque; then the
+// provider is asked (RFC 7662), with Endpoints.Introspection and the client's authentication. A
+// gate with several providers takes JWTs alone, because an opaque token names no provider. A token
+// that is bound to a key needs the scheme DPoP and a proof, which is good once, for the address
+// that BaseURL and the path make (RFC 9449, section 7). One that is bound to a certificate needs a
+// connection that shows it (RFC 8705, section 3): TLS must end in this process.
+//
+// The request must have passed through [Gate.Wrap]; otherwise the answer is 500, and the log has
+// the cure. An identity from [Gate.NewContext] counts as that of a token. AdmitToken panics without
+// Config.API.Audience.
+func (g *Gate) AdmitToken(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
+	checkRules(rules)
+	g.checkAPI()
+	v := visitFrom(r.Context(), g)
+	if v == nil {
+		g.notWrapped(w, r)
+		return false
+	}
+	if !v.withoutSession() { // another guard of this gate may have verified the token, and its proof
+		path := cmp.Or(v.found.EscapedPath(), r.URL.EscapedPath())
+		token, refusal := g.bearer.Verify(r, g.config.at.URL(path))
+		if refusal != nil {
+			g.answerToken(w, refusal)
+			return false
+		}
+		g.useToken(r, v, token)
+	}
+	verdict := judge(v.identity, rules, g.config.Limits.ClockSkew)
+	if verdict.allowed {
+		w.Header().Set("Cache-Control", "private, no-store")
+		return true
+	}
+	g.answerToken(w, g.refusalOf(r, v, verdict))
+	return false
+}
+
+// AdmitEither is the guard of a route that takes an access token or a session: with an access token
+// in the Authorization header it is [Gate.AdmitToken], and otherwise [Gate.Admit]. A session admits
+// no request of another site that may change something, by the rules of
+// [http.CrossOriginProtection]: the browser sends the session's cookie along without its user's
+// will, and an API often takes what a form can post. [Scope] rules limit tokens only: they are left
+// out for a session.
+func (g *Gate) AdmitEither(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
+	checkRules(rules)
+	g.checkAPI()
+	v := visitFrom(r.Context(), g)
+	if bearer.Presented(r) || v != nil && v.withoutSession() {
+		return g.AdmitToken(w, r, rules...)
+	}
+	if err := g.origins.Check(r); err != nil {
+		g.front.Show(w, r, page.Page{
+			Kind: page.KindRefused, Status: http.StatusForbidden, Title: "Not from here",
+			Text: "Another site sent this request. Nothing was done.",
+		})
+		return false
+	}
+	return g.Admit(w, r, slices.DeleteFunc(slices.Clone(rules), Rule.isScope)...)
+}
+
+func (g *Gate) checkAPI() {
+	if len(g.config.API.Audience) == 0 {
+		panic("oidcgate: guards for access tokens need Config.API.Audience: " +
+			"the names of this service in the aud of access tokens")
+	}
+}
+
+// withoutSession reports whether there is an identity and no session: that of an access token, or
+// of NewContext.
+func (v *visit) withoutSession() bool { return v.identity != nil && v.found.Session == nil }
+
+// useToken gives the request the identity of its token. A session that it has too, and the values
+// in it, may be those of another user.
+func (g *Gate) useToken(r *http.Request, v *visit, t *bearer.Token) {
+	iat, _ := t.Claims.Get("iat")
+	created, _ := iat.Time()
+	expires := t.Expires
+	if expires.IsZero() {
+		expires = time.Now()
+	}
+	v.identity = &Identity{
+		rec:     &session.Identity{Provider: t.Provider, IDToken: t.Claims, Created: created},
+		expires: expires, idleExpires: expires, token: true,
+	}
+	v.found.Session, v.found.LoadErr, v.found.Gone = nil, nil, ""
+	if g.values != nil {
+		g.values.Drop(r.Context())
+	}
+}
+
+// refusalOf is the refusal of a token whose identity the rules do not allow.
+func (g *Gate) refusalOf(r *http.Request, v *visit, verdict verdict) *bearer.Refusal {
+	if verdict.refusal == "" {
+		return bearer.StepUp(verdict.step.Params())
+	}
+	g.denied(r, v, verdict.refusal)
+	if len(verdict.scopes) > 0 {
+		return bearer.Scopes(verdict.scopes)
+	}
+	return bearer.Forbidden()
+}
+
+// metadataPath returns the path of the API's metadata, or "" if it has none.
+func (g *Gate) metadataPath() string {
+	if !g.config.API.Metadata {
+		return ""
+	}
+	return bearer.MetadataPath(g.config.API.Audience[0], g.config.at.URL(""))
+}
+
+// serveMetadata answers a request for the metadata of the API. If it returns false, the path is the
+// application's.
+func (g *Gate) serveMetadata(w http.ResponseWriter, r *http.Request) bool {
+	if path := g.metadataPath(); path == "" || r.URL.Path != path {
+		return false
+	}
+	g.bearer.ServeMetadata(w, r)
+	return true
+}
+
+func (g *Gate) answerToken(w http.ResponseWriter, f *bearer.Refusal) {
+	if err := g.bearer.Answer(w, f); err != nil { // most often the client has left
+		g.config.Logger.Debug("oidcgate: writing an answer", "err", err)
+	}
+}
+
+func (g *Gate) bearerProviders() []bearer.Provider {
+	all := g.providers.All()
+	providers := make([]bearer.Provider, 0, len(all))
+	for _, up := range all {
+		providers = append(providers, bearer.Provider{
+			Name: up.Name, Issuer: up.Issuer, Client: up.Client,
+		})
+	}
+	return providers
+}
+
+func newBearer(g *Gate) *bearer.Guard {
+	c := bearer.Config{
+		Providers:  g.bearerProviders,
+		Introspect: g.config.API.Introspect, MaxAge: g.config.API.IntrospectMaxAge,
+		Leeway: g.config.Limits.ClockSkew, Once: g.keeper.UseProof, Tell: g.tokenRefused,
+		Realm: g.config.at.URL(""), Audience: g.config.API.Audience,
+	}
+	if path := g.metadataPath(); path != "" {
+		c.MetadataURL = g.config.at.URL(path)
+	}
+	return bearer.New(c)
+}
+
+// tokenRefused emits the [Event] for a refused token, and for others of the last second.
+func (g *Gate) tokenRefused(f *bearer.Refusal, others int) {
+	detail := event.Text(f.Err)
+	if others > 0 {
+		detail = fmt.Sprintf("%s (and %d others for this reason)", detail, others)
+	}
+	g.events.Emit(event.Record{
+		Type: event.TokenRefused, Reason: f.Reason, Status: f.Status,
+		Provider: f.Provider, Issuer: f.Issuer, Detail: detail, Hint: f.Hint,
+	})
+}

@@ -1,0 +1,52 @@
+package bearer
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"path"
+	"strings"
+
+	"github.com/oidcgate/oidcgate/internal/op"
+)
+
+// WellKnown is the path below which the metadata of an API stands (RFC 9728, 3).
+const WellKnown = "/.well-known/oauth-protected-resource"
+
+// ServeMetadata tells clients which providers issue access tokens for this API, and how to send
+// them (RFC 9728, 2). Every site may read it: it is the same for everybody.
+func (g *Guard) ServeMetadata(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	issuers := []string{}
+	for _, p := range g.cfg.Providers() {
+		issuers = append(issuers, p.Issuer)
+	}
+	body, _ := json.Marshal(map[string]any{ // strings only: cannot fail
+		"resource":                          g.cfg.Audience[0],
+		"authorization_servers":             issuers,
+		"bearer_methods_supported":          []string{"header"},
+		"dpop_signing_alg_values_supported": op.ProofAlgs,
+	})
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(append(body, '\n')) // an error means that the client has left
+}
+
+// MetadataPath returns the path of the metadata of an API below base, the address of this service
+// without a slash at its end: the well-known path and what follows base in the API's URL. It is ""
+// if the API is not at or below base, or its URL has a query.
+func MetadataPath(api, base string) string {
+	rest, ok := strings.CutPrefix(api, base)
+	if !ok || strings.ContainsAny(rest, "?#%") ||
+		path.Clean("/"+rest) != cmp.Or(strings.TrimSuffix(rest, "/"), "/") {
+		return ""
+	}
+	return WellKnown + strings.TrimSuffix(rest, "/")
+}

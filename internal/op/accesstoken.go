@@ -1,0 +1,139 @@
+package op
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+)
+
+// MaxAccessToken is how long an access token may be that a caller sends to this service, in bytes.
+const MaxAccessToken = 32 << 10
+
+// AccessToken is a verified access token that a caller sent to this service. The caller of this
+// package still checks that the sender may use it, if it is bound to a key or to a certificate.
+type AccessToken struct {
+	Claims  claims.Object // iss is the configured one, and sub is there
+	Expires time.Time     // zero if an introspected token does not say
+
+	KeyThumbprint         string // of the key whose proof the sender must show (RFC 9449, 6.1)
+	CertificateThumbprint string // of the certificate that it must show (RFC 8705, 3.1)
+}
+
+// IsJWT reports whether an access token is to be read as a JWT. It says nothing about whether it is
+// a good one. Every token of three parts counts: the provider may read more generously than we do,
+// and an ID Token that we took for opaque could pass by way of introspection.
+func IsJWT(raw string) bool { return strings.Count(raw, ".") == 2 }
+
+// PeekIssuer returns the iss of a JWT whose signature was not looked at, or "". It may only choose
+// the provider whose keys are tried: that provider then compares iss with its own.
+func PeekIssuer(raw string) string {
+	parts := strings.Split(raw, ".")
+	if len(parts) != 3 || len(raw) > MaxAccessToken {
+		return ""
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return ""
+	}
+	doc, err := claims.Parse(payload)
+	if err != nil {
+		return ""
+	}
+	return text(doc, "iss")
+}
+
+// VerifyAccessToken verifies an access token that is a JWT (RFC 9068, 4). Everybody can send one,
+// so cheap checks come first, and only a few tokens wait long for a load of the keys. An *Error of
+// status 401 says that the token is refused; one of any other status, that it could not be checked.
+//
+// A token that the client secret signed is refused: everybody who has the secret can make one.
+func (c *Client) VerifyAccessToken(ctx context.Context, raw string) (*AccessToken, error) {
+	if c.cfg.signedWithSecret() {
+		e := refuseToken(event.ReasonAlg, "access tokens are not taken from a provider that signs "+
+			"with the client secret")
+		e.Hint = "have the provider sign with RS256, or issue opaque access tokens"
+		return nil, e
+	}
+	if !c.cfg.hasIDTokens() {
+		return nil, refuseToken(event.ReasonKeyUnknown, "the provider has no keys to sign it with")
+	}
+	token, err := c.openSigned(ctx, accessToken, raw)
+	if err != nil {
+		return nil, blameFor(err, http.StatusUnauthorized)
+	}
+	if id := text(token.claims, "jti"); id == "" || len(id) > 255 {
+		return nil, refuseToken(event.ReasonTokenID, "jti is empty, no string, or too long")
+	}
+	if id := text(token.claims, "client_id"); id == "" || len(id) > 255 {
+		return nil, refuseToken(event.ReasonClientID, "client_id is empty, no string, or too long")
+	}
+	return c.readAccessToken(token.claims)
+}
+
+// readAccessToken checks the claims that a JWT and an introspected token have alike. iss and aud
+// are checked before.
+func (c *Client) readAccessToken(doc claims.Object) (*AccessToken, error) {
+	if err := c.checkTimes(doc); err != nil {
+		return nil, blameFor(err, http.StatusUnauthorized)
+	}
+	if !validSubject(text(doc, "sub")) {
+		return nil, refuseToken(event.ReasonSubject, "sub is not a string of 1 to 255 ASCII characters")
+	}
+	t := &AccessToken{Claims: doc}
+	t.Expires, _ = date(doc, "exp")
+	return t, t.readConfirmation()
+}
+
+// readConfirmation reads to what the token is bound, if it is (RFC 7800, 3.1). A binding that we
+// cannot check is refused: without it, a stolen token would be as good as the owner's.
+func (t *AccessToken) readConfirmation() error {
+	v, there := t.Claims.Get("cnf")
+	if !there {
+		return nil
+	}
+	cnf, ok := v.Object()
+	t.KeyThumbprint, t.CertificateThumbprint = text(cnf, "jkt"), text(cnf, "x5t#S256")
+	for _, member := range []struct{ name, value string }{
+		{"jkt", t.KeyThumbprint}, {"x5t#S256", t.CertificateThumbprint},
+	} {
+		_, present := cnf.Get(member.name)
+		ok = ok && present == (member.value != "")
+	}
+	if !ok || t.KeyThumbprint == "" && t.CertificateThumbprint == "" {
+		return refuseToken(event.ReasonTokenBinding, "cnf is malformed, or binds the token to "+
+			"something that is neither a DPoP key nor a certificate")
+	}
+	return nil
+}
+
+// checkAPIAudience checks that an access token is for this service (RFC 9068, 4). It may be for
+// others too.
+func (c *Client) checkAPIAudience(doc claims.Object) error {
+	aud, _ := doc.Get("aud")
+	list := aud.Strings()
+	if one, ok := aud.Str(); ok {
+		list = []string{one}
+	}
+	ours := func(s string) bool { return slices.Contains(c.cfg.APIAudience, s) }
+	if slices.ContainsFunc(list, ours) {
+		return nil
+	}
+	e := invalidf(event.ReasonAudience, "aud is %s, want one of %q",
+		bounded(string(aud.AppendJSON(nil))), c.cfg.APIAudience)
+	e.Hint = "the token is for another service; if it is meant for this one, have the provider put " +
+		"one of Config.API.Audience into its aud"
+	return e
+}
+
+// refuseToken is the Error for an access token that is refused.
+func refuseToken(reason event.Reason, text string) *Error {
+	e := invalid(reason, text)
+	e.Status = http.StatusUnauthorized
+	return e
+}
