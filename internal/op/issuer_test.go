@@ -458,6 +458,54 @@ func TestRequireClaims(t *testing.T) {
 	}
 }
 
+func TestTenantsOfAccessTokens(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		claims map[string]any
+		reason string
+	}{
+		{"C160 of an allowed tenant", map[string]any{"iss": issuerOf(tenant), "tid": tenant}, ""},
+		{"C160 without tid", map[string]any{"iss": issuerOf(tenant)}, ""},
+		{"C160 of a tenant that is not allowed", map[string]any{"iss": issuerOf("other")}, "iss_claim"},
+		{"C160 with the tid of another", map[string]any{"iss": issuerOf(tenant), "tid": tenant2}, "iss_claim"},
+		{"C160 with a tid that is not allowed", map[string]any{"iss": issuerOf(tenant), "tid": "other"}, "claim_required"},
+		{"C160 of the template", map[string]any{"iss": template}, "iss_claim"},
+		{"C160 without iss", map[string]any{"iss": nil}, "iss_claim"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := tenantsOP(map[string]any{"issuer": template})
+			c := o.client(tenants, forAPI(apiURL), func(cfg *op.Config) {
+				cfg.Endpoints.Introspection = "https://id.example/introspect"
+			})
+			o.set("introspect", answerJSON(introspection(tt.claims)))
+			signed, err := c.VerifyAccessToken(t.Context(), accessToken(tt.claims))
+			refusedToken(t, err, tt.reason)
+			opaque, err := c.Introspect(t.Context(), "opaque", nil)
+			refusedToken(t, err, tt.reason)
+			if tt.reason != "" {
+				return
+			}
+			for _, got := range []*op.AccessToken{signed, opaque} {
+				if v, _ := got.Claims.Get("iss"); string(v.AppendJSON(nil)) != `"`+issuerOf(tenant)+`"` {
+					t.Errorf("the user is one of %s", v.AppendJSON(nil))
+				}
+			}
+		})
+	}
+	t.Run("C160 which provider a token names", func(t *testing.T) {
+		many := newOP().client(tenants)
+		two := newOP().client(func(cfg *op.Config) { cfg.Issuers = []string{"id.example"} })
+		for iss, want := range map[string][2]bool{
+			issuerOf(tenant): {true, false}, issuerOf("other"): {}, template: {}, "": {},
+			issuer: {false, true}, "id.example": {false, true},
+		} {
+			if got := [2]bool{many.Accepts(iss), two.Accepts(iss)}; got != want {
+				t.Errorf("%q: %v", iss, got)
+			}
+		}
+	})
+}
+
 func TestSymmetricHint(t *testing.T) {
 	t.Run("C014 an ID Token signed with the secret names the settings to change", func(t *testing.T) {
 		raw := signed(`{"alg":"HS256"}`, encode(identity(nil)))
@@ -476,6 +524,12 @@ func TestSymmetricHint(t *testing.T) {
 			t.Errorf("the hint is %q", e.Hint)
 		}
 	})
+}
+
+// withoutIDTokens configures a provider that issues no ID Tokens.
+func withoutIDTokens(cfg *op.Config) {
+	cfg.SubjectClaim, cfg.Userinfo = "id", op.UserinfoRequired
+	cfg.Endpoints = op.Endpoints{Authorization: "https://x/a", Token: "https://x/t", Userinfo: "https://x/u"}
 }
 
 func TestIssuerFaults(t *testing.T) {
@@ -507,6 +561,20 @@ func TestIssuerFaults(t *testing.T) {
 		{"C058 an empty other issuer", func(c *op.Config) { c.Issuers = []string{""} }, "Verification.Issuers"},
 		{"C058 the issuer as another", func(c *op.Config) { c.Issuers = []string{issuer} }, "Verification.Issuers"},
 		{"C058 other issuers beside a template", func(c *op.Config) { tenants(c); c.Issuers = []string{"x"} }, "Verification.Issuers"},
+		{"C067 required claims of a provider without ID Tokens", func(c *op.Config) {
+			withoutIDTokens(c)
+			c.RequireClaims = map[string][]string{"hd": {"shop.example"}}
+		}, "Verification"},
+		{"C065 no nonce of a provider without ID Tokens", func(c *op.Config) { withoutIDTokens(c); c.WithoutNonce = true }, "Verification"},
+		{"C058 other issuers of a provider without ID Tokens", func(c *op.Config) {
+			withoutIDTokens(c)
+			c.Issuers = []string{"id.example"}
+		}, "Verification"},
+		{"a discovery address of a provider without ID Tokens", func(c *op.Config) {
+			withoutIDTokens(c)
+			c.Endpoints.Discovery = "https://id.example/d"
+		}, "Endpoints.Discovery"},
+		{"a provider without ID Tokens", withoutIDTokens, ""},
 		{"C003 a discovery address on http", func(c *op.Config) { c.Endpoints.Discovery = "http://id.example/d" }, "Endpoints.Discovery"},
 		{"an unknown mode of iss", func(c *op.Config) { c.ResponseIss = 4 }, "Verification.ResponseIss"},
 		{"a negative mode of iss", func(c *op.Config) { c.ResponseIss = -1 }, "Verification.ResponseIss"},
