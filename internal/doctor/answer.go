@@ -88,7 +88,8 @@ func notFoundCure(name string) string {
 			"Endpoints.JWKS"
 	}
 	return "find the address of the discovery document in the provider's manual; Issuer is what " +
-		"stands before " + document + " in it, with its path, such as /realms/NAME at Keycloak"
+		"stands before " + document + " in it, with its path, such as /realms/NAME at Keycloak; if " +
+		"the document says otherwise, set Endpoints.Discovery too"
 }
 
 // connection says why no answer came.

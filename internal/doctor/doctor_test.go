@@ -205,7 +205,13 @@ func TestBrokenProviders(t *testing.T) {
 		{"issuer over http", func(w *ward) { w.set("issuer", strings.Replace(w.url, "https", "http", 1)) },
 			want{"issuer", doctor.Fault, `"http://id.example"`, "X-Forwarded-Proto"}},
 		{"issuer of all tenants", func(w *ward) { w.set("issuer", "https://login.example/{tenantid}/v2.0") },
-			want{"issuer", doctor.Fault, "{tenantid}", "TENANT-ID"}},
+			want{"issuer", doctor.Fault, "{tenantid}", "Verification.Tenants"}},
+		{"C019 PKCE that is not sent for nothing", func(w *ward) { w.cfg.WithoutPKCE = true },
+			want{"pkce", doctor.Fault, "Request.WithoutPKCE", "leave out"}},
+		{"C019 PKCE that is not sent", func(w *ward) {
+			w.cfg.WithoutPKCE = true
+			w.edit(func(doc map[string]any) { delete(doc, "code_challenge_methods_supported") })
+		}, want{"pkce", doctor.Warn, "only the nonce", "as soon as"}},
 		{"no issuer", func(w *ward) { w.edit(func(doc map[string]any) { delete(doc, "issuer") }) },
 			want{"issuer", doctor.Fault, `says ""`, "not an OpenID Provider"}},
 		{"no S256", func(w *ward) { w.set("code_challenge_methods_supported", []string{"plain"}) },

@@ -32,7 +32,8 @@ func issuerCure(announced, ours string) string {
 		return "the document has no issuer: this is not an OpenID Provider, or not its document"
 	case strings.Contains(announced, "{"):
 		return "this address serves all tenants: write the id of your own in it, such as " +
-			"https://login.microsoftonline.com/TENANT-ID/v2.0"
+			"https://login.microsoftonline.com/TENANT-ID/v2.0, or set Issuer to " + quoted(announced) +
+			", Endpoints.Discovery to this address, and Verification.Tenants"
 	case announced == ours+"/":
 		return set + ": the only difference is the slash at its end"
 	case announced+"/" == ours:
@@ -97,6 +98,12 @@ func (r *report) endpoint(name, field, found string) {
 func (r *report) pkce() {
 	methods := r.list("code_challenge_methods_supported")
 	switch {
+	case r.cfg.WithoutPKCE && slices.Contains(methods, "S256"):
+		r.fault("pkce", "the provider announces S256, and Request.WithoutPKCE keeps it from being sent",
+			"leave out Request.WithoutPKCE")
+	case r.cfg.WithoutPKCE:
+		r.warn("pkce", "not sent (Request.WithoutPKCE): only the nonce protects the code",
+			"leave out Request.WithoutPKCE as soon as the provider takes PKCE")
 	case methods == nil:
 		r.warn("pkce", "the provider does not announce PKCE; it is sent all the same",
 			"look into the provider's manual whether it checks PKCE (S256), and turn it on if it can")
