@@ -17,7 +17,8 @@ import (
 // The defaults of the small structs fit most providers.
 type Provider struct {
 	// Issuer is the provider's identifier, byte for byte as the provider writes it in "iss" (OpenID
-	// Connect Core, section 2).
+	// Connect Core, section 2). It may have "{tenantid}" in its path, as that of Microsoft Entra for
+	// many tenants; Verification.Tenants and Endpoints.Discovery are then required.
 	Issuer string
 
 	// ClientID is the id the provider gave this application.
@@ -79,6 +80,11 @@ type Endpoints struct {
 	JWKS          string
 	EndSession    string
 
+	// Discovery is the address of the discovery document. If empty, it is that of OpenID Connect
+	// Discovery, section 4.1: Issuer with "/.well-known/openid-configuration". The document must have
+	// Issuer as its "issuer" all the same.
+	Discovery string
+
 	PushedAuthorization string // takes requests from the gate itself (RFC 9126); see Request.Pushed
 	Introspection       string // tells of access tokens that others send (RFC 7662); see Config.API
 
@@ -122,10 +128,32 @@ type Verification struct {
 	// An ID Token with any other audience is refused (OpenID Connect Core, section 3.1.3.7).
 	TrustedAudiences []string
 
-	// ErrorsWithoutIss accepts error responses without "iss" from a provider that announces it
-	// (authorization_response_iss_parameter_supported). If false, they are refused, as RFC 9207,
-	// section 2.4, demands. A response with a code always needs it.
-	ErrorsWithoutIss bool
+	// Tenants are those whose users may log in, where Issuer has "{tenantid}". An ID Token must name
+	// one of them in "tid", its "iss" must be Issuer with that tenant in it, and so must the "issuer"
+	// of the key, if the key set has one. Identity.Issuer is then that of the tenant. There is no way
+	// to accept all: anybody can make a tenant, and users of any address in it.
+	Tenants []string
+
+	// Issuers are accepted in "iss" of what the provider signs, beside Issuer: "accounts.google.com"
+	// for Google. Identity.Issuer is Issuer all the same, so that a user has one key.
+	Issuers []string
+
+	// ResponseIss says when the response parameter "iss" may be missing, which protects against
+	// mix-up with another provider (RFC 9207). If it is there, it must be right. If zero,
+	// [IssIfAnnounced].
+	ResponseIss IssMode
+
+	// WithoutNonce accepts ID Tokens without "nonce" from a provider that drops it; another nonce is
+	// still refused. Then PKCE alone keeps a stolen code from opening a session here, so it never
+	// stands beside Request.WithoutPKCE, and only with Request.ResponseType "code". If false, every
+	// ID Token of a login has its nonce (OpenID Connect Core, section 3.1.3.7).
+	WithoutNonce bool
+
+	// RequireClaims are claims of the ID Token, and the values of which each must have one, as text or
+	// in a list: {"hd": {"shop.example"}}. Otherwise the login is refused, and a refresh ends the
+	// session. That is the proof of what Request.Params only ask for: "hd" at Google, and
+	// "organization" at Auth0 with the claim "org_id". "tid" is the claim of a tenant at Entra.
+	RequireClaims map[string][]string
 
 	// SignedUserinfo says that this client is registered for signed userinfo answers
 	// (userinfo_signed_response_alg). The gate then refuses an unsigned one.
@@ -209,6 +237,18 @@ const (
 	LogoutAuth0    = LogoutStyle(op.LogoutAuth0)    // client_id and returnTo, as at Auth0's /v2/logout
 	LogoutKinde    = LogoutStyle(op.LogoutKinde)    // redirect, as at Kinde
 	LogoutOff      = LogoutStyle(op.LogoutOff)      // the provider's session goes on
+)
+
+// IssMode says when an authorization response may be without "iss" (RFC 9207, section 2.4).
+type IssMode int
+
+// The modes of the response parameter "iss". A provider announces it in its metadata
+// (authorization_response_iss_parameter_supported).
+const (
+	IssIfAnnounced = IssMode(op.IssIfAnnounced) // not from a provider that announces it
+	IssRequired    = IssMode(op.IssRequired)    // never
+	IssInCodes     = IssMode(op.IssInCodes)     // also in error responses, though it is announced
+	IssOptional    = IssMode(op.IssOptional)    // always: a provider announces it and leaves it out
 )
 
 // UserinfoMode says whether the gate asks userinfo and whether a login needs the answer (OpenID
@@ -296,7 +336,7 @@ func (p *Provider) opConfig() op.Config {
 		Endpoints: op.Endpoints{
 			Authorization: e.Authorization, Token: e.Token, Userinfo: e.Userinfo,
 			JWKS: e.JWKS, EndSession: e.EndSession, PushedAuthorization: e.PushedAuthorization,
-			Introspection: e.Introspection,
+			Introspection: e.Introspection, Discovery: e.Discovery,
 		},
 		Scopes: p.Scopes, AuthParams: op.SortedParams(r.Params), PromptLogin: r.PromptLogin,
 		EssentialACR: r.EssentialACR,
@@ -305,8 +345,10 @@ func (p *Provider) opConfig() op.Config {
 		Pushed: op.PushedMode(r.Pushed), Object: op.ObjectMode(r.Object),
 		SigningAlgs: slices.Clone(v.SigningAlgs), SecretLength: len(p.Auth.fixed),
 		TrustedAudiences: slices.Clone(v.TrustedAudiences),
-		ErrorsWithoutIss: v.ErrorsWithoutIss,
-		LogoutTypeJWT:    v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
+		Tenants:          slices.Clone(v.Tenants), Issuers: slices.Clone(v.Issuers),
+		ResponseIss: op.IssMode(v.ResponseIss), RequireClaims: op.CloneLists(v.RequireClaims),
+		WithoutPKCE: r.WithoutPKCE, WithoutNonce: v.WithoutNonce,
+		LogoutTypeJWT: v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		SubjectClaim: p.subjectClaim,
 		Logout:       op.LogoutStyle(p.Logout.Style), FreshHint: p.Logout.FreshHint,
 		Unwrap: p.Claims.Unwrap, EmailVerified: p.Claims.EmailVerified,

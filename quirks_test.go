@@ -119,7 +119,7 @@ func TestProviderRepeatsAndLeavesOut(t *testing.T) {
 		}))
 		w.denied(a, http.StatusForbidden, "op_error:access_denied")
 	})
-	tolerant := func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Verification.ErrorsWithoutIss = true }
+	tolerant := func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Verification.ResponseIss = oidcgate.IssInCodes }
 	without := func(q url.Values) {
 		failed("error", "access_denied")(q)
 		q.Del("iss")
@@ -128,14 +128,14 @@ func TestProviderRepeatsAndLeavesOut(t *testing.T) {
 		w := newWorld(t)
 		w.op.Always(oidcgatetest.Discovery, announced)
 		w.denied(w.get(edited(t, w.callbackURL("/app"), without)), http.StatusBadRequest, "iss_missing")
-		w.explains("Verification.ErrorsWithoutIss")
+		w.explains("Verification.ResponseIss", "IssInCodes")
 	})
-	t.Run("C031 with ErrorsWithoutIss it is read", func(t *testing.T) {
+	t.Run("C031 with IssInCodes it is read", func(t *testing.T) {
 		w := newWorld(t, tolerant)
 		w.op.Always(oidcgatetest.Discovery, announced)
 		w.denied(w.get(edited(t, w.callbackURL("/app"), without)), http.StatusForbidden, "op_error:access_denied")
 	})
-	t.Run("C031 with ErrorsWithoutIss a code needs its iss all the same", func(t *testing.T) {
+	t.Run("C031 with IssInCodes a code needs its iss all the same", func(t *testing.T) {
 		w := newWorld(t, tolerant)
 		w.op.Always(oidcgatetest.Discovery, announced)
 		w.denied(w.get(edited(t, w.callbackURL("/app"), query("iss", ""))), http.StatusBadRequest, "iss_missing")

@@ -65,7 +65,7 @@ func (p *Provider) serveAuthorization(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	login := &Login{ClientID: client.ID, Params: params, provider: p, w: w}
-	if e := checkAuthorization(params); e != nil {
+	if e := p.checkAuthorization(params); e != nil {
 		login.Refuse(e.code, e.description)
 		return
 	}
@@ -82,7 +82,7 @@ func authorizationParams(r *http.Request) url.Values {
 	return r.PostForm
 }
 
-func checkAuthorization(params url.Values) *oauthError {
+func (p *Provider) checkAuthorization(params url.Values) *oauthError {
 	if name := repeated(params); name != "" {
 		return &oauthError{"invalid_request", "a parameter appears twice: " + name}
 	}
@@ -103,6 +103,10 @@ func checkAuthorization(params url.Values) *oauthError {
 		return &oauthError{"invalid_request", "nonce is missing"}
 	case !slices.Contains(strings.Fields(params.Get("scope")), "openid"):
 		return &oauthError{"invalid_scope", "scope must contain openid"}
+	case p.config.WithoutPKCE:
+		if params.Has("code_challenge") {
+			return &oauthError{"invalid_request", "code_challenge is not known"}
+		}
 	case responseType(params) != "id_token" &&
 		(params.Get("code_challenge_method") != "S256" || len(params.Get("code_challenge")) != 43):
 		return &oauthError{"invalid_request", "PKCE with S256 is required"}

@@ -1,6 +1,7 @@
 package oidcgatetest
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,7 +12,8 @@ import (
 // serveDiscovery serves the provider's metadata (OpenID Connect Discovery, 3 and 4).
 func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 	issuer := p.Issuer()
-	at := func(e Endpoint) string { return strings.TrimSuffix(issuer, "/") + paths[e] }
+	base := strings.TrimSuffix(inTenant(issuer, anyTenant), "/")
+	at := func(e Endpoint) string { return base + paths[e] }
 	metadata := map[string]any{
 		"issuer":                           issuer,
 		"authorization_endpoint":           at(Authorization),
@@ -50,7 +52,10 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 		metadata[kind+"_encryption_alg_values_supported"] = keyEncryptions
 		metadata[kind+"_encryption_enc_values_supported"] = contentEncryptions
 	}
-	metadata["authorization_response_iss_parameter_supported"] = true
+	metadata["authorization_response_iss_parameter_supported"] = !hasTenants(issuer)
+	if p.config.WithoutPKCE {
+		delete(metadata, "code_challenge_methods_supported")
+	}
 	writeJSON(w, http.StatusOK, metadata)
 }
 
@@ -67,7 +72,19 @@ func (p *Provider) algorithms() []string {
 }
 
 func (p *Provider) serveJWKS(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, p.PublicKeys())
+	issuer := p.Issuer()
+	if !hasTenants(issuer) {
+		writeJSON(w, http.StatusOK, p.PublicKeys())
+		return
+	}
+	keys := []map[string]any{}
+	for _, k := range p.PublicKeys().Keys {
+		var members map[string]any
+		_ = json.Unmarshal(mustMarshal(k), &members) // cannot fail
+		members["issuer"] = issuer
+		keys = append(keys, members)
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"keys": keys})
 }
 
 // PublicKeys returns the key set that the JWKS endpoint serves.

@@ -75,13 +75,15 @@ func (p *Provider) parseHint(hint string) (audience, sessionID string, err error
 		Issuer    string `json:"iss"`
 		Audience  string `json:"aud"`
 		SessionID string `json:"sid"`
+		Tenant    string `json:"tid"`
 	}
 	for _, key := range p.hintKeys(token.Signatures[0].Protected.Algorithm) {
 		payload, err := token.Verify(key)
 		if err != nil {
 			continue
 		}
-		if json.Unmarshal(payload, &claims) != nil || claims.Issuer != p.issuer {
+		if json.Unmarshal(payload, &claims) != nil ||
+			claims.Issuer != inTenant(p.issuer, claims.Tenant) {
 			break
 		}
 		return claims.Audience, claims.SessionID, nil

@@ -32,7 +32,23 @@ type TB interface {
 type Config struct {
 	// Issuer is the provider's issuer identifier, an http or https URL. It may have a path and may
 	// end in a slash. If empty, it is "https://id.test".
+	//
+	// With "{tenantid}" in its path the provider is like Microsoft Entra for many tenants: an ID Token
+	// is issued by the tenant of its user, who has it in the claim "tid", and the keys have this
+	// issuer in their "issuer". Responses then have no iss. The endpoints are those of the tenant
+	// "organizations".
 	Issuer string
+
+	// DiscoveryPath is the path of the discovery document. If empty, it follows from Issuer (OpenID
+	// Connect Discovery, 4.1).
+	DiscoveryPath string
+
+	// WithoutPKCE refuses requests with PKCE, as some providers do that do not know it. If false,
+	// requests without it are refused.
+	WithoutPKCE bool
+
+	// WithoutNonce leaves the nonce out of ID Tokens, as some providers do.
+	WithoutNonce bool
 
 	// Algorithm is the signing algorithm of ID Tokens: "RS256" or "ES256". If empty, it is "RS256".
 	Algorithm string
@@ -269,6 +285,15 @@ func (p *Provider) Issuer() string {
 	return p.issuer
 }
 
+// DiscoveryURL returns the address of the discovery document.
+func (p *Provider) DiscoveryURL() string {
+	base := inTenant(p.Issuer(), anyTenant)
+	if p.config.DiscoveryPath != "" {
+		return strings.TrimSuffix(base, pathOf(base)) + p.config.DiscoveryPath
+	}
+	return strings.TrimSuffix(base, "/") + paths[Discovery]
+}
+
 // Server starts a server on a loopback address and changes the issuer to it: the issuer keeps its
 // path and gets the server's scheme and host. So call Server before you configure the relying party
 // with the issuer. [Provider.Close] closes the server.
@@ -334,6 +359,24 @@ func (p *Provider) remember(u User) User {
 	u.UserinfoClaims = maps.Clone(u.UserinfoClaims)
 	p.users[u.Subject] = u
 	return u
+}
+
+// The tenants of an issuer, as Microsoft Entra writes them.
+const (
+	tenantMark = "{tenantid}"
+	anyTenant  = "organizations"
+)
+
+func inTenant(issuer, tenant string) string {
+	return strings.ReplaceAll(issuer, tenantMark, tenant)
+}
+
+func hasTenants(issuer string) bool { return strings.Contains(issuer, tenantMark) }
+
+// tenantOf returns the tenant of a user, or "".
+func tenantOf(claims map[string]any) string {
+	tenant, _ := claims["tid"].(string)
+	return tenant
 }
 
 // pathOf returns the path of a checked issuer, or "" if it has none.

@@ -68,7 +68,7 @@ func (p *Provider) pushable(client Client, form url.Values) (url.Values, *oauthE
 	if !slices.Contains(client.RedirectURLs, params.Get("redirect_uri")) {
 		return nil, &oauthError{"invalid_request", "redirect_uri is not registered for this client"}
 	}
-	return params, checkAuthorization(params)
+	return params, p.checkAuthorization(params)
 }
 
 // request returns the parameters of an authorization request, which may have been pushed, or stand

@@ -75,7 +75,7 @@ func (l *Login) respond(response url.Values) {
 	mode, signed := responseMode(l.Params)
 	if signed {
 		response = url.Values{"response": {p.newResponseObject(l.ClientID, response)}}
-	} else {
+	} else if !hasTenants(p.Issuer()) {
 		response.Set("iss", p.Issuer())
 	}
 	if change := first(p, &p.nextResponses); change != nil {

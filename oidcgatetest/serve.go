@@ -82,8 +82,12 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // endpoint returns the endpoint at a path.
 func (p *Provider) endpoint(path string) Endpoint {
-	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(pathOf(p.Issuer()), "/"))
-	if !ok {
+	base := pathOf(inTenant(p.Issuer(), anyTenant))
+	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(base, "/"))
+	switch own := p.config.DiscoveryPath; {
+	case own != "" && path == own:
+		return Discovery
+	case !ok || own != "" && rest == paths[Discovery]:
 		return Other
 	}
 	for e, at := range paths {

@@ -111,6 +111,12 @@ func (p *Provider) redeem(c Client, form url.Values) (*grant, *oauthError) {
 	if e := g.checkResources(form["resource"]); e != nil {
 		return nil, e
 	}
+	if p.config.WithoutPKCE {
+		if form.Has("code_verifier") {
+			return nil, &oauthError{"invalid_client", "code_verifier is not known"}
+		}
+		return g, nil
+	}
 	if !verifies(form.Get("code_verifier"), g.challenge) {
 		return nil, &oauthError{"invalid_grant", "code_verifier does not match code_challenge"}
 	}
@@ -218,7 +224,7 @@ func (p *Provider) idTokenClaims(g *grant, nonce string) map[string]any {
 	claims := granted(p.users[g.subject].Claims, g.scopes)
 	add(claims, p.users[g.subject], g.claims.IDToken)
 	maps.Copy(claims, map[string]any{
-		"iss":       p.issuer,
+		"iss":       inTenant(p.issuer, tenantOf(claims)),
 		"sub":       g.subject,
 		"aud":       g.clientID,
 		"exp":       now.Add(p.config.IDTokenLifetime).Unix(),
@@ -226,7 +232,7 @@ func (p *Provider) idTokenClaims(g *grant, nonce string) map[string]any {
 		"auth_time": g.authTime.Unix(),
 		"sid":       g.sessionID,
 	})
-	if nonce != "" {
+	if nonce != "" && !p.config.WithoutNonce {
 		claims["nonce"] = nonce
 	}
 	return claims

@@ -90,7 +90,7 @@ func (p *Provider) checkBinding(r *http.Request, token string, bound bool) *oaut
 // protectedUserinfo returns the claims signed, encrypted, or both (OpenID Connect Core, 5.3.2).
 func (p *Provider) protectedUserinfo(claims map[string]any, c Client) string {
 	if c.Userinfo.Signed != "" {
-		claims["iss"], claims["aud"] = p.Issuer(), c.ID
+		claims["iss"], claims["aud"] = inTenant(p.Issuer(), tenantOf(claims)), c.ID
 		return p.newJWT(claims, c.Userinfo, c).Compact()
 	}
 	only, err := encrypt(string(mustMarshal(claims)), c.recipient(c.Userinfo), c.Userinfo.Content, "")

@@ -119,10 +119,18 @@ func (o *options) all() []*option {
 		{env: "OIDC_LOGOUT_STYLE", usage: "what the provider's logout takes: standard, cognito, auth0, kinde or off", set: logoutStyle(&p.Logout.Style)},
 		{env: "OIDC_LOGOUT_FRESH_HINT", usage: "true: refresh the ID Token before a logout if it has expired", set: boolean(&p.Logout.FreshHint)},
 		{env: "OIDC_LENIENT_ANSWERS", usage: "true: accept token answers that are forms, or say ok: false", set: boolean(&p.TokenRequest.LenientAnswers)},
-		{env: "OIDC_ERRORS_WITHOUT_ISS", usage: "true: accept error responses without iss from a provider that announces iss", set: boolean(&p.Verification.ErrorsWithoutIss)},
+		{env: "OIDC_TENANTS", usage: "tenants whose users may log in, if OIDC_ISSUER has {tenantid}, separated by spaces or commas", set: list(&p.Verification.Tenants)},
+		{env: "OIDC_ISSUERS", usage: "other issuers that an ID Token may have, separated by spaces or commas", set: list(&p.Verification.Issuers)},
+		{env: "OIDC_RESPONSE_ISS", usage: "when the response parameter iss must be there: announced, required, codes or optional; announced if not set", set: choice(&p.Verification.ResponseIss, map[string]oidcgate.IssMode{
+			"announced": oidcgate.IssIfAnnounced, "required": oidcgate.IssRequired, "codes": oidcgate.IssInCodes, "optional": oidcgate.IssOptional,
+		})},
+		{env: "OIDC_WITHOUT_PKCE", usage: "true: send no PKCE challenge, to a provider that fails on it", set: boolean(&p.Request.WithoutPKCE)},
+		{env: "OIDC_WITHOUT_NONCE", usage: "true: accept ID Tokens without nonce", set: boolean(&p.Verification.WithoutNonce)},
+		{env: "OIDC_REQUIRE_CLAIMS", usage: "claims of the ID Token and values of which each must have one, such as \"hd=shop.example&hd=shop.test\"", set: lists(&p.Verification.RequireClaims)},
 		{env: "OIDC_LOGOUT_TYPE_JWT", usage: "true: accept logout tokens of the typ JWT", set: boolean(&p.Verification.LogoutTypeJWT)},
 		{env: "OIDC_COMPRESSED_TOKENS", usage: "true: accept encrypted tokens that are compressed", set: boolean(&p.Verification.CompressedTokens)},
 		{env: "OIDC_LOGOUT_WITHOUT_EXP", usage: "true: accept logout tokens without exp", set: boolean(&p.Verification.LogoutWithoutExp)},
+		{env: "OIDC_DISCOVERY", usage: "address of the discovery document, if it is not below the issuer", set: text(&p.Endpoints.Discovery)},
 		{env: "OIDC_AUTHORIZATION_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.Endpoints.Authorization)},
 		{env: "OIDC_PAR_ENDPOINT", usage: "used instead of the endpoint for pushed requests in the provider's metadata", set: text(&p.Endpoints.PushedAuthorization)},
 		{env: "OIDC_TOKEN_ENDPOINT", usage: "used instead of the endpoint in the provider's metadata", set: text(&p.Endpoints.Token)},
@@ -406,6 +414,18 @@ func params(p *map[string]string) func(string) error {
 			}
 			(*p)[name] = v[0]
 		}
+		return nil
+	}
+}
+
+// lists sets lists by name: each value of a query is one element.
+func lists(p *map[string][]string) func(string) error {
+	return func(s string) error {
+		values, err := url.ParseQuery(s)
+		if err != nil {
+			return fmt.Errorf("%q is not of the form \"hd=shop.example&hd=shop.test\"", s)
+		}
+		*p = values
 		return nil
 	}
 }

@@ -573,7 +573,8 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonNonce),
 			Means: "The token belongs to another login.",
-			Do:    "Nothing for single ones. A provider that drops the nonce cannot be used.",
+			Do: "Nothing for single ones. A provider that drops the nonce needs " +
+				"Verification.WithoutNonce.",
 		},
 		{
 			Name:  string(ReasonSubject),
@@ -584,6 +585,13 @@ var Reasons = []Group{
 			Name:  string(ReasonACR),
 			Means: "The login did not have one of the requested authentication classes.",
 			Do:    "Check which values of acr the provider supports.",
+		},
+		{
+			Name: string(ReasonClaimRequired),
+			Means: "The user is not one of those that Verification.RequireClaims or " +
+				"Verification.Tenants allows.",
+			Do: "Nothing, if it is nobody of yours. Else add the value, or have the provider put the " +
+				"claim into its ID Tokens.",
 		},
 		{
 			Name:  string(ReasonAuthTime),

@@ -137,6 +137,7 @@ const (
 	ReasonNonce            Reason = "nonce"
 	ReasonSubject          Reason = "sub"
 	ReasonACR              Reason = "acr"
+	ReasonClaimRequired    Reason = "claim_required"
 	ReasonAuthTime         Reason = "auth_time"
 	ReasonAccessTokenHash  Reason = "at_hash"
 	ReasonCodeHash         Reason = "c_hash"

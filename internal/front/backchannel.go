@@ -72,7 +72,7 @@ func (f *Front) applyLogout(
 	ctx context.Context, up *Provider, token *op.LogoutToken,
 ) (first bool, _ error) {
 	first, err := f.Keeper.UseLogoutToken(ctx, session.LogoutToken{
-		Issuer: up.Issuer, ID: token.ID, Subject: token.Subject, SessionID: token.SessionID,
+		Issuer: token.Issuer, ID: token.ID, Subject: token.Subject, SessionID: token.SessionID,
 		IssuedAt: token.IssuedAt, Expires: token.Expires,
 	})
 	if errors.Is(err, session.ErrUsed) {

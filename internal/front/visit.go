@@ -113,7 +113,7 @@ func (f *Front) Forget(w http.ResponseWriter, r *http.Request, v *Visit) {
 // a provider or client that was removed from the configuration, or replaced, are not accepted.
 func (f *Front) knows(id *session.Identity) bool {
 	up := f.Providers.Find(id.Provider)
-	return up != nil && up.Issuer == id.Issuer() && id.HasAudience(up.ClientID)
+	return up != nil && up.Client.Issues(id.Issuer()) && id.HasAudience(up.ClientID)
 }
 
 // ProviderOf returns the provider of a session, or nil if there is no session.

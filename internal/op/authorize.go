@@ -148,7 +148,7 @@ func (c *Client) requestURL(
 			set("prompt", "login")
 		}
 	}
-	if c.cfg.wantsCode() {
+	if c.cfg.wantsCode() && !c.cfg.WithoutPKCE {
 		options = append(options, oauth2.S256ChallengeOption(r.CodeVerifier))
 	}
 	conf := oauth2.Config{

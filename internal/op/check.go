@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/check"
-	"github.com/oidcgate/oidcgate/internal/weburl"
 )
 
 // Scopes returns openid and the given scopes, each once.
@@ -41,11 +39,12 @@ func (cfg *Config) Complete() {
 // Faults returns all that is wrong with a configuration.
 func (cfg *Config) Faults() check.List {
 	var f check.List
-	cfg.checkIssuer(&f)
+	cfg.checkIssuers(&f)
 	if cfg.ClientID == "" {
 		f.Add("ClientID", "is empty; use the id the provider gave this application")
 	}
 	e := cfg.Endpoints
+	f.URL("Endpoints.Discovery", e.Discovery, cfg.AllowHTTP)
 	f.URL("Endpoints.Authorization", e.Authorization, cfg.AllowHTTP)
 	f.URL("Endpoints.Token", e.Token, cfg.AllowHTTP)
 	f.URL("Endpoints.Userinfo", e.Userinfo, cfg.AllowHTTP)
@@ -61,22 +60,6 @@ func (cfg *Config) Faults() check.List {
 	cfg.checkAPI(&f)
 	cfg.checkVerification(&f)
 	return f
-}
-
-func (cfg *Config) checkIssuer(f *check.List) {
-	f.URL("Issuer", cfg.Issuer, cfg.AllowHTTP)
-	u, err := url.Parse(cfg.Issuer)
-	issuer, isDocument := strings.CutSuffix(cfg.Issuer, "/.well-known/openid-configuration")
-	switch {
-	case cfg.Issuer == "":
-		f.Add("Issuer", "is empty; use the \"issuer\" of the provider's discovery document")
-	case err == nil && u.RawQuery != "":
-		f.Add("Issuer", "%q has a query; an issuer has none (OpenID Connect Discovery, section 4.1)",
-			weburl.Redact(cfg.Issuer))
-	case isDocument:
-		f.Add("Issuer", "%q is the address of the discovery document; write %q, or the \"issuer\" "+
-			"in that document", weburl.Redact(cfg.Issuer), weburl.Redact(issuer))
-	}
 }
 
 func (cfg *Config) checkClientKeys(f *check.List) {
@@ -139,6 +122,10 @@ func (cfg *Config) checkRequest(f *check.List) {
 	if cfg.Pushed == PushedOff && cfg.Endpoints.PushedAuthorization != "" {
 		f.Add("Endpoints.PushedAuthorization", "has no use with Request.Pushed PushedOff; leave it out")
 	}
+	if cfg.WithoutPKCE && cfg.Auth.Method == AuthNone {
+		f.Add("Request.WithoutPKCE", "leaves nothing that protects the code of a client without a "+
+			"secret; use another client authentication, or leave it out")
+	}
 	cfg.checkOptions(f)
 	cfg.checkObject(f)
 	cfg.checkResponse(f)
@@ -157,6 +144,11 @@ func notInScope(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\
 func (cfg *Config) checkVerification(f *check.List) {
 	cfg.checkSigningAlgs(f)
 	cfg.checkEncryption(f)
+	cfg.checkNonce(f)
+	if cfg.ResponseIss < IssIfAnnounced || cfg.ResponseIss > IssOptional {
+		f.Add("Verification.ResponseIss", "%d is not a mode; use IssIfAnnounced, IssRequired, "+
+			"IssInCodes or IssOptional", cfg.ResponseIss)
+	}
 	if cfg.Userinfo < UserinfoOff || cfg.Userinfo > UserinfoRequired {
 		f.Add("Userinfo", "%d is not a mode; use UserinfoOff, UserinfoOptional or UserinfoRequired",
 			cfg.Userinfo)
@@ -164,5 +156,21 @@ func (cfg *Config) checkVerification(f *check.List) {
 	if !cfg.wantsCode() && cfg.Userinfo != UserinfoOff {
 		f.Add("Userinfo", "needs an access token, and with Request.ResponseType %q there is none; use "+
 			"UserinfoOff", TypeIDToken)
+	}
+}
+
+// checkNonce checks that a login without nonce is protected by something else: a code comes from
+// the token endpoint, and PKCE binds it to the browser that began the login (RFC 9700, 2.1.1).
+func (cfg *Config) checkNonce(f *check.List) {
+	if !cfg.WithoutNonce {
+		return
+	}
+	if cfg.WithoutPKCE {
+		f.Add("Verification.WithoutNonce", "stands beside Request.WithoutPKCE, and then a stolen code "+
+			"opens a session here; leave out one of them")
+	}
+	if cfg.wantsIDToken() {
+		f.Add("Verification.WithoutNonce", "is for Request.ResponseType \"code\" alone; an ID Token "+
+			"that comes through the browser needs its nonce")
 	}
 }

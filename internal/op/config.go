@@ -16,7 +16,11 @@ type Send func(r *http.Request) (*http.Response, error)
 // Config is what a [Client] works by. The caller fills in the defaults and checks every field; this
 // package trusts it.
 type Config struct {
-	Issuer      string // exactly as the provider writes it: compared byte for byte
+	// Issuer is exactly as the provider writes it, and compared byte for byte. With {tenantid} in it,
+	// it is a template: each of Tenants has its own issuer.
+	Issuer      string
+	Tenants     []string
+	Issuers     []string // that tokens may have in place of Issuer, which then replaces them
 	ClientID    string
 	RedirectURL string
 
@@ -49,6 +53,7 @@ type Config struct {
 	ResponseMode string       // sent only when it is not empty
 	Login        LoginOptions // of every request, unless it says otherwise
 	LinkParams   []string     // parameters that a link to the login may set
+	WithoutPKCE  bool         // the provider fails on a code challenge
 	Resources    []string     // that access tokens are for (RFC 8707)
 	Pushed       PushedMode
 	Object       ObjectMode // needs ClientKeys
@@ -64,7 +69,11 @@ type Config struct {
 	APIAudience []string
 	Introspect  bool // all of these access tokens are introspected, not only the opaque ones
 
-	ErrorsWithoutIss bool // error responses may lack the iss that is announced
+	ResponseIss  IssMode
+	WithoutNonce bool // ID Tokens may lack the nonce, but have no other
+
+	// RequireClaims are claims of ID Tokens, and the values of which each must have one.
+	RequireClaims map[string][]string
 
 	EssentialACR bool // a request with acr_values also asks for acr as an essential claim
 
@@ -132,9 +141,21 @@ const (
 	UserinfoRequired                     // no login without it
 )
 
+// IssMode says when the response parameter iss may be missing (RFC 9207). When it is there, it is
+// compared.
+type IssMode int
+
+// The modes of the response parameter iss.
+const (
+	IssIfAnnounced IssMode = iota // only if the metadata does not announce it
+	IssRequired                   // never
+	IssInCodes                    // and in error responses, though the metadata announces it
+	IssOptional                   // always
+)
+
 func (cfg *Config) needsNoDiscovery() bool {
 	e := cfg.Endpoints
-	return e.Authorization != "" && (e.Token != "" || !cfg.wantsCode()) &&
+	return e.Discovery == "" && e.Authorization != "" && (e.Token != "" || !cfg.wantsCode()) &&
 		(e.JWKS != "" || !cfg.needsKeys()) && (e.Userinfo != "" || cfg.Userinfo == UserinfoOff) &&
 		(e.PushedAuthorization != "" || cfg.Pushed != PushedRequired)
 }

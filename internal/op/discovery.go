@@ -1,11 +1,13 @@
 package op
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -103,7 +105,7 @@ func (c *Client) discover(ctx context.Context) error {
 	}
 	next, err := c.fetchMetadata(ctx)
 	if e, ok := errors.AsType[*Error](err); ok {
-		e.Address = strings.TrimSuffix(c.cfg.Issuer, "/") + "/.well-known/openid-configuration"
+		e.Address, _, _ = strings.Cut(c.cfg.metadataAddress(), "?")
 	}
 	notice, err := c.discovery.settle(next, err)
 	if notice.Event != "" {
@@ -116,10 +118,24 @@ func (c *Client) discover(ctx context.Context) error {
 	return err
 }
 
-// fetchMetadata gets the document through go-oidc, which knows the URL and compares the issuer. It
-// then reads the document itself, strictly, because go-oidc takes "ISSUER" for "issuer".
+const wellKnown = "/.well-known/openid-configuration"
+
+// metadataAddress returns where the metadata is (OpenID Connect Discovery, 4.1). Only there a slash
+// at the end of the issuer does not count.
+func (cfg *Config) metadataAddress() string {
+	return cmp.Or(cfg.Endpoints.Discovery, strings.TrimSuffix(cfg.Issuer, "/")+wellKnown)
+}
+
+// fetchMetadata gets the document through go-oidc, which compares the issuer. It then reads the
+// document itself, strictly, because go-oidc takes "ISSUER" for "issuer".
 func (c *Client) fetchMetadata(ctx context.Context) (*Metadata, error) {
-	ctx = oidc.ClientContext(ctx, guarded(c.transport, metadataLimit, onlyOK))
+	at, err := url.Parse(c.cfg.metadataAddress())
+	if err != nil {
+		return nil, err
+	}
+	client := guarded(c.transport, metadataLimit, onlyOK)
+	client.Transport = redirected{client.Transport, at}
+	ctx = oidc.ClientContext(ctx, client)
 	p, err := oidc.NewProvider(ctx, c.cfg.Issuer)
 	if mismatch, ok := errors.AsType[*oidc.IssuerMismatchError](err); ok {
 		return nil, otherIssuer(mismatch.Discovered, c.cfg.Issuer)
@@ -136,6 +152,20 @@ func (c *Client) fetchMetadata(ctx context.Context) (*Metadata, error) {
 		return nil, reject(event.ReasonMetadataInvalid, err.Error())
 	}
 	return newMetadata(doc, &c.cfg)
+}
+
+// redirected sends every request to one address: go-oidc knows only that which follows from the
+// issuer.
+type redirected struct {
+	http.RoundTripper
+	to *url.URL
+}
+
+func (t redirected) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	to := *t.to
+	r.URL, r.Host = &to, ""
+	return t.RoundTripper.RoundTrip(r)
 }
 
 // onlyOK returns the body of an answer with status 200.
@@ -184,7 +214,10 @@ func (c *Client) misfit(m *Metadata) string {
 				strings.Join(announced.ours, ", ")
 		}
 	}
-	return ""
+	if c.cfg.WithoutPKCE && slices.Contains(m.CodeChallengeMethods, "S256") {
+		return "the provider announces PKCE with S256: leave out Request.WithoutPKCE"
+	}
+	return c.cfg.unproven()
 }
 
 // settle records the outcome of an attempt. A Notice without Event says nothing.

@@ -28,6 +28,7 @@
 //	slots.go        how many logins talk to the provider, and how many tokens are decrypted
 //	token.go        the token request and its answer
 //	idtoken.go      the rules for the ID Token
+//	issuer.go       who may issue tokens, for which tenants, and claims that are required
 //	refreshed.go    the rules for the ID Token of a refresh
 //	userinfo.go     userinfo and its rules
 //	revoke.go       the revocation request

@@ -21,6 +21,8 @@ type Endpoints struct {
 	Introspection string
 
 	PushedAuthorization string
+
+	Discovery string // of the metadata, if it is not at the issuer
 }
 
 // chooseEndpoints prefers the configured endpoints to the discovered ones, and checks each

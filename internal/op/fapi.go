@@ -63,7 +63,12 @@ func (cfg *Config) checkProfile(f *check.List) {
 	refuse(cfg.ResponseType != TypeCode, "Request.ResponseType", "must be \"code\" or empty")
 	refuse(cfg.responseChannel() != Query, "Request.ResponseMode",
 		"must be \"query\", \"query.jwt\", \"jwt\" or empty")
-	refuse(cfg.ErrorsWithoutIss, "Verification.ErrorsWithoutIss", "must be false")
+	refuse(cfg.ResponseIss == IssInCodes || cfg.ResponseIss == IssOptional, "Verification.ResponseIss",
+		"must be IssIfAnnounced or IssRequired")
+	refuse(cfg.WithoutPKCE, "Request.WithoutPKCE", "must be false")
+	refuse(cfg.WithoutNonce, "Verification.WithoutNonce", "must be false")
+	refuse(cfg.isTemplate(), "Issuer", "must be that of one tenant")
+	refuse(len(cfg.Issuers) > 0, "Verification.Issuers", "must be empty")
 	refuse(cfg.AllowHTTP, "Issuer", "is reached with Config.InsecureAllowHTTP, which must be false")
 	refuse(cfg.Endpoints != (Endpoints{}), "Endpoints",
 		"must be discovered; leave all of them empty")

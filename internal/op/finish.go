@@ -18,6 +18,8 @@ type Expectation struct {
 	ACRValues    []string       // the acr must be one of them, if there are any
 	Start        time.Time      // when the login began; MaxAge counts from here. If zero, from now
 
+	issuer string // the iss of the response, which is checked; "" if it had none
+
 	// Claim takes the login for this request, so that no other request can send its code. It is
 	// called at most once, just before the code is sent. When it fails the code is not sent,
 	// and Finish returns its error as it is.
@@ -68,6 +70,7 @@ func (c *Client) Finish(
 	if err := want.Claim(ctx); err != nil {
 		return nil, err
 	}
+	want.issuer = response.issuer
 	result, err := c.redeem(ctx, &response, first, want)
 	if err != nil {
 		return nil, afterClaim(err)
@@ -88,6 +91,7 @@ func (c *Client) openAll(
 			return Response{}, nil, err
 		}
 	}
+	want.issuer = response.issuer
 	first, err := c.openIDToken(ctx, &response, want)
 	if err != nil {
 		return Response{}, nil, beforeClaim(err)

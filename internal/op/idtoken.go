@@ -40,8 +40,9 @@ func (c *Client) verifyIDToken(
 		c.checkFresh,
 		checkSessionExpiry,
 		rules,
+		c.checkRequired,
 		func(id claims.Object) error { return came.check(id, token.alg) },
-		func(claims.Object) error { return c.verifyAgain(ctx, token.signed, token.payload) },
+		func(claims.Object) error { return c.verifyAgain(ctx, token) },
 	} {
 		if err := check(token.claims); err != nil {
 			return nil, err
@@ -55,8 +56,13 @@ func (c *Client) loginRules(want Expectation) func(claims.Object) error {
 	return func(id claims.Object) error {
 		// go-oidc leaves the nonce to its caller. Without this check an ID Token stolen from
 		// another login opens a session here (Core, 3.1.3.7, step 11).
-		if !nonceMatches(id, want.Nonce) {
+		// Without the nonce it is PKCE that binds the code to this login.
+		if _, ok := id.Get("nonce"); (ok || !c.cfg.WithoutNonce) && !nonceMatches(id, want.Nonce) {
 			return wrongNonce()
+		}
+		// Where the issuer is a template, the two may name two allowed tenants.
+		if iss := want.issuer; iss != "" && text(id, "iss") != iss {
+			return invalid(event.ReasonIssMismatch, "the response and its ID Token name two issuers")
 		}
 		if err := c.checkSubject(id); err != nil {
 			return err
@@ -73,25 +79,25 @@ func (c *Client) loginRules(want Expectation) func(claims.Object) error {
 
 // verifyAgain has go-oidc check the token by its own rules. They are weaker than ours, and catch a
 // fault that ours may have.
-func (c *Client) verifyAgain(ctx context.Context, raw string, payload []byte) error {
-	verifier := oidc.NewVerifier(c.cfg.Issuer, verifiedPayload{raw, payload}, &oidc.Config{
+func (c *Client) verifyAgain(ctx context.Context, t *openedToken) error {
+	verifier := oidc.NewVerifier(t.issuer, oneToken{t.signed, t.payload}, &oidc.Config{
 		ClientID:             c.cfg.ClientID,
 		SupportedSigningAlgs: c.cfg.SigningAlgs,
 		Now:                  func() time.Time { return time.Now().Add(-c.cfg.Leeway) },
 	})
-	if _, err := verifier.Verify(ctx, raw); err != nil {
+	if _, err := verifier.Verify(ctx, t.signed); err != nil {
 		return invalid(event.ReasonIDTokenMalformed, "go-oidc refuses what our own rules accept")
 	}
 	return nil
 }
 
-// verifiedPayload is an oidc.KeySet that knows one token, whose signature is already checked.
-type verifiedPayload struct {
+// oneToken is an oidc.KeySet that knows one token, whose signature is already checked.
+type oneToken struct {
 	raw     string
 	payload []byte
 }
 
-func (v verifiedPayload) VerifySignature(_ context.Context, raw string) ([]byte, error) {
+func (v oneToken) VerifySignature(_ context.Context, raw string) ([]byte, error) {
 	if raw != v.raw {
 		return nil, errors.New("provider: not the token that was verified")
 	}
@@ -127,11 +133,8 @@ func (c *Client) checkSubject(id claims.Object) error {
 	return nil
 }
 
-// checkParties checks who issued the token, for whom, and who asked for it.
-func (c *Client) checkParties(kind *tokenKind, id claims.Object) error {
-	if iss := text(id, "iss"); iss != c.cfg.Issuer {
-		return invalidf(event.ReasonIssuer, "iss is %q, want %q", bounded(iss), c.cfg.Issuer)
-	}
+// checkAudience checks for whom the token is, and who asked for it.
+func (c *Client) checkAudience(kind *tokenKind, id claims.Object) error {
 	if kind.forAPI {
 		return c.checkAPIAudience(id)
 	}

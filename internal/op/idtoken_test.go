@@ -124,11 +124,18 @@ func TestSessionExpiryHint(t *testing.T) {
 
 func TestNonceHint(t *testing.T) {
 	c := newOP().client()
-	for name, value := range map[string]any{"C065 missing": nil, "C065 of another login": "other"} {
-		t.Run(name, func(t *testing.T) {
-			raw := signed(goodHeader, encode(identity(map[string]any{"nonce": value})))
+	for _, row := range []struct {
+		name  string
+		value any
+		hint  string
+	}{
+		{"C065 missing", nil, "Verification.WithoutNonce"},
+		{"C065 of another login", "other", "unchanged"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			raw := signed(goodHeader, encode(identity(map[string]any{"nonce": row.value})))
 			_, err := c.VerifyIDToken(t.Context(), raw, "at-1", op.Expectation{Nonce: nonce})
-			if e := wantReason(t, err, "nonce"); !strings.Contains(e.Hint, "unchanged") {
+			if e := wantReason(t, err, "nonce"); !strings.Contains(e.Hint, row.hint) {
 				t.Errorf("the hint is %q", e.Hint)
 			}
 		})

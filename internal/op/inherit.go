@@ -22,6 +22,7 @@ func (c *Client) Inherit(old *Client) {
 func (cfg *Config) readsLike(other *Config) bool {
 	return cfg.Issuer == other.Issuer && cfg.Endpoints == other.Endpoints &&
 		cfg.Profile == other.Profile && cfg.AllowHTTP == other.AllowHTTP &&
+		cfg.WithoutPKCE == other.WithoutPKCE &&
 		cfg.Pushed == other.Pushed && cfg.Object == other.Object &&
 		cfg.ResponseType == other.ResponseType && cfg.ResponseMode == other.ResponseMode &&
 		cfg.usesCertificate() == other.usesCertificate() &&

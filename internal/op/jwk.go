@@ -1,6 +1,7 @@
 package op
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -16,11 +17,23 @@ import (
 
 // keySet is one loaded set of keys. It never changes.
 type keySet struct {
-	keys       []jose.JSONWebKey // they verify signatures
+	keys       []verifyingKey
 	encrypting []jose.JSONWebKey // what is encrypted with them, only the provider reads
 	load       int               // the number of the load that brought them
 	expires    time.Time         // they are loaded again then
 	unusable   time.Time         // if they could not be loaded again until then, they do not count
+}
+
+// verifyingKey is a key that verifies signatures.
+type verifyingKey struct {
+	jose.JSONWebKey
+	issuer string // for whose tokens it is, perhaps a template; "" if the set does not say
+}
+
+// verifiedPayload is the payload of a token whose signature is verified, and nothing else of it.
+type verifiedPayload struct {
+	payload    []byte
+	keyIssuers []string // for whose tokens the key is; none if the key set does not say
 }
 
 // maxKeys is how many keys a set may have, because a token without kid is tried with every key of
@@ -44,8 +57,9 @@ func (c *Client) parseKeys(body []byte) (*keySet, error) {
 		if count++; count > maxKeys {
 			return nil, refused("the key set has too many keys")
 		}
-		if key, ok := parseKey(element, forVerifying); ok {
-			set.keys = append(set.keys, key)
+		key, ok := parseKey(element, forVerifying)
+		if issuer, isText := keyIssuer(element); ok && (isText || !c.cfg.isTemplate()) {
+			set.keys = append(set.keys, verifyingKey{key, issuer})
 		}
 		if key, ok := parseKey(element, forEncrypting); ok {
 			set.encrypting = append(set.encrypting, key)
@@ -57,8 +71,22 @@ func (c *Client) parseKeys(body []byte) (*keySet, error) {
 	return set, nil
 }
 
-func (c *Client) fitsAny(key jose.JSONWebKey) bool {
-	return slices.ContainsFunc(c.cfg.SigningAlgs, func(alg string) bool { return fits(key, alg) })
+func (c *Client) fitsAny(key verifyingKey) bool {
+	return slices.ContainsFunc(c.cfg.SigningAlgs, func(alg string) bool {
+		return fits(key.JSONWebKey, alg)
+	})
+}
+
+// keyIssuer returns for whose tokens a key is. This member is none of RFC 7517; Microsoft Entra has
+// it. ok is false if it is no text.
+func keyIssuer(v claims.Value) (issuer string, ok bool) {
+	members, _ := v.Object()
+	member, there := members.Get("issuer")
+	if !there {
+		return "", true
+	}
+	issuer, _ = member.Str()
+	return issuer, issuer != ""
 }
 
 // parseKey reads one key, if it may be used for a purpose. Symmetric keys are not read, and
@@ -142,19 +170,36 @@ func fits(key jose.JSONWebKey, alg string) bool {
 
 // verify tries the keys that fit the token's alg and have its kid. If the token has no kid, it
 // tries all that fit.
-func (s *keySet) verify(t *compactToken) ([]byte, error) {
+func (s *keySet) verify(t *compactToken) (verifiedPayload, error) {
 	known := false
 	for _, key := range s.keys {
-		if t.hasKeyID && key.KeyID != t.keyID || !fits(key, t.alg) {
+		if t.hasKeyID && key.KeyID != t.keyID || !fits(key.JSONWebKey, t.alg) {
 			continue
 		}
 		known = true
 		if payload, err := t.jws.Verify(key.Key); err == nil {
-			return payload, nil
+			return verifiedPayload{payload, s.issuersOf(key)}, nil
 		}
 	}
 	if !known {
-		return nil, invalid(event.ReasonKeyUnknown, "the provider has no key for this token")
+		return verifiedPayload{}, invalid(event.ReasonKeyUnknown,
+			"the provider has no key for this token")
 	}
-	return nil, invalid(event.ReasonSignature, "the signature is not the provider's")
+	return verifiedPayload{}, invalid(event.ReasonSignature, "the signature is not the provider's")
+}
+
+// issuersOf returns for whose tokens a key is. The set may have it once for each issuer. If it says
+// so nowhere, or not everywhere, the key is for all, and there are none.
+func (s *keySet) issuersOf(key verifyingKey) (issuers []string) {
+	public, _ := key.Key.(interface{ Equal(crypto.PublicKey) bool })
+	for _, other := range s.keys {
+		if !public.Equal(other.Key) {
+			continue
+		}
+		if other.issuer == "" {
+			return nil
+		}
+		issuers = append(issuers, other.issuer)
+	}
+	return issuers
 }

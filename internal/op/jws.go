@@ -134,6 +134,11 @@ func checkHeader(header claims.Object, algs []string) (alg string, err error) {
 		case Asymmetric(alg):
 			e.Hint = "if " + alg + " is what the provider was registered for, set " +
 				"Verification.SigningAlgs"
+		case symmetric(alg) && slices.ContainsFunc(algs, Asymmetric):
+			e.Hint = "the provider signs with the client secret: have it sign with " +
+				strings.Join(algs, " or ") + ", for which Auth0, authentik (a signing key), Nextcloud and " +
+				"Django OAuth Toolkit have a switch in the settings of the client; or set " +
+				"Verification.SigningAlgs to " + alg
 		default:
 			e.Hint = "have the provider sign ID Tokens for this client with one of those " +
 				"(id_token_signed_response_alg)"

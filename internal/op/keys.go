@@ -87,29 +87,31 @@ func (b *bucket) take(now time.Time) bool {
 //
 // A token from anybody is not refused before the keys were loaded: while that cannot be done it may
 // be genuine, and its sender should try again. It waits for nothing when a key at hand signed it.
-func (c *Client) verify(ctx context.Context, t *compactToken, from source) ([]byte, error) {
+func (c *Client) verify(
+	ctx context.Context, t *compactToken, from source,
+) (verified verifiedPayload, err error) {
 	before := c.keys.loadsBegun()
 	set, err := c.currentKeys(ctx, from)
 	if err != nil {
-		return nil, err
+		return verified, err
 	}
-	payload, err := set.verify(t)
+	verified, err = set.verify(t)
 	for current := false; err != nil && !current; current = set.load > before {
 		notLoaded := c.loadKeys(ctx, set, from)
 		newer := c.keys.now()
 		switch {
 		case newer != set:
 			set = newer
-			payload, err = set.verify(t)
+			verified, err = set.verify(t)
 		case from.anybody():
-			return nil, keysUnavailable(notLoaded)
+			return verified, keysUnavailable(notLoaded)
 		case notLoaded != nil:
-			return nil, unproven(err) // that the load failed was notified
+			return verified, unproven(err) // that the load failed was notified
 		default:
-			return nil, err
+			return verified, err
 		}
 	}
-	return payload, err
+	return verified, err
 }
 
 // unproven is err for a token that none of the keys at hand signed, while newer ones could not be

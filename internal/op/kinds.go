@@ -35,6 +35,7 @@ type tokenKind struct {
 	name      string
 	endpoint  string   // where we take it
 	types     []string // what typ may be, in lower case; "" stands for no typ
+	hasTenant bool     // where the issuer is a template, tid must name the tenant
 	sender    source   // the keys are those at the jwks_uri; sender limits how often they are loaded
 	maxSize   int      // in bytes
 	required  []string // claims that are there
@@ -82,6 +83,7 @@ const maxTokenSize = 256 << 10
 var tokenKinds = [...]tokenKind{
 	idToken: {
 		name:      "ID Token", // OpenID Connect Core, 2
+		hasTenant: true,
 		endpoint:  "token endpoint, for a code",
 		types:     []string{"", "jwt"},
 		sender:    fromProvider,
@@ -89,9 +91,14 @@ var tokenKinds = [...]tokenKind{
 		required:  []string{"iss", "sub", "aud", "exp", "iat", "nonce"},
 		forbidden: []string{"events"},
 		encrypted: encryptedIDTokens,
+		tolerated: []tolerance{{
+			missing: "nonce", field: "Verification.WithoutNonce",
+			allowed: func(cfg *Config) bool { return cfg.WithoutNonce },
+		}},
 	},
 	browserIDToken: {
 		name:      "ID Token of an authorization response", // OpenID Connect Core, 3.3.2.11
+		hasTenant: true,
 		endpoint:  "callback",
 		types:     []string{"", "jwt"},
 		sender:    fromBrowser,
@@ -103,6 +110,7 @@ var tokenKinds = [...]tokenKind{
 	},
 	refreshedIDToken: {
 		name:      "ID Token of a refresh", // OpenID Connect Core, 12.2
+		hasTenant: true,
 		endpoint:  "token endpoint, for a refresh token",
 		types:     []string{"", "jwt"},
 		sender:    fromProvider,
@@ -177,8 +185,9 @@ var tokenKinds = [...]tokenKind{
 
 // openedToken is a token that the provider signed for us, and whose kind is known.
 type openedToken struct {
-	signed  string // the token itself; if it came encrypted, the one inside
-	claims  claims.Object
+	signed  string        // the token itself; if it came encrypted, the one inside
+	issuer  string        // as it stands in the token
+	claims  claims.Object // with the configured issuer in place of one that is accepted beside it
 	payload []byte
 	alg     string
 }
@@ -200,11 +209,11 @@ func (c *Client) openSigned(ctx context.Context, id kindID, raw string) (*opened
 	if err != nil {
 		return nil, err
 	}
-	payload, err := c.verifySignature(ctx, token, kind.sender)
+	verified, err := c.verifySignature(ctx, token, kind.sender)
 	if err != nil {
 		return nil, err
 	}
-	doc, err := kind.parse(payload)
+	doc, err := kind.parse(verified.payload)
 	if err != nil {
 		return nil, &Error{
 			Reason: event.ReasonIDTokenMalformed, Status: http.StatusBadGateway, Err: err,
@@ -213,10 +222,17 @@ func (c *Client) openSigned(ctx context.Context, id kindID, raw string) (*opened
 	if err := kind.checkClaims(doc, &c.cfg); err != nil {
 		return nil, err
 	}
-	if err := c.checkParties(kind, doc); err != nil {
+	if err := c.checkIssuer(kind, doc); err != nil {
 		return nil, err
 	}
-	return &openedToken{raw, doc, payload, token.alg}, nil
+	issuer := text(doc, "iss")
+	if err := c.checkKeyIssuer(verified.keyIssuers, issuer); err != nil {
+		return nil, err
+	}
+	if err := c.checkAudience(kind, doc); err != nil {
+		return nil, err
+	}
+	return &openedToken{raw, issuer, c.withOneIssuer(doc), verified.payload, token.alg}, nil
 }
 
 // parse reads the payload.

@@ -13,6 +13,7 @@ import (
 // Subject and SessionID is set.
 type LogoutToken struct {
 	ID        string // jti
+	Issuer    string // of the user: the configured one, or that of a tenant
 	Subject   string
 	SessionID string
 	IssuedAt  time.Time
@@ -43,7 +44,10 @@ func (c *Client) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToke
 	if err := c.checkLogoutToken(doc); err != nil {
 		return nil, blameFor(err, http.StatusBadRequest)
 	}
-	t := &LogoutToken{ID: text(doc, "jti"), Subject: text(doc, "sub"), SessionID: text(doc, "sid")}
+	t := &LogoutToken{
+		ID: text(doc, "jti"), Issuer: text(doc, "iss"),
+		Subject: text(doc, "sub"), SessionID: text(doc, "sid"),
+	}
 	t.IssuedAt, _ = date(doc, "iat")
 	t.Expires = logoutExpiry(doc)
 	return t, nil

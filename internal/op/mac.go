@@ -33,16 +33,16 @@ func (cfg *Config) needsKeys() bool {
 // nobody can have a public key taken for a secret (RFC 8725, 2.1).
 func (c *Client) verifySignature(
 	ctx context.Context, t *compactToken, from source,
-) ([]byte, error) {
+) (verifiedPayload, error) {
 	if !symmetric(t.alg) {
 		return c.verify(ctx, t, from)
 	}
 	secret, err := c.cfg.Auth.secret(ctx)
 	if err != nil {
-		return nil, err
+		return verifiedPayload{}, err
 	}
 	if len(secret) < macKeySizes[t.alg] {
-		return nil, &Error{
+		return verifiedPayload{}, &Error{
 			Reason: event.ReasonClientSecret, Status: http.StatusServiceUnavailable,
 			Hint: "have the provider issue a longer client secret, or sign with another algorithm",
 			Err:  fmt.Errorf("the client secret is too short for %s", t.alg),
@@ -52,9 +52,9 @@ func (c *Client) verifySignature(
 	if err != nil {
 		e := invalid(event.ReasonSignature, "the signature is not one with the client secret")
 		e.Hint = "check that the client secret is the one that the provider has"
-		return nil, e
+		return verifiedPayload{}, e
 	}
-	return payload, nil
+	return verifiedPayload{payload: payload}, nil
 }
 
 // checkSigningAlgs checks the algorithms that may sign a token.

@@ -57,6 +57,9 @@ func otherIssuer(announced, configured string) *Error {
 		e.Hint = "set Issuer with a slash at its end, as the provider writes it"
 	case announced+"/" == configured:
 		e.Hint = "set Issuer without the slash at its end, as the provider writes it"
+	case strings.Contains(announced, tenantMark):
+		e.Hint = "the provider has many tenants here: set Issuer to the address of one tenant, or to " +
+			"the issuer with " + tenantMark + ", and Verification.Tenants"
 	}
 	return e
 }
@@ -102,7 +105,8 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 	// Without S256 the provider would accept any verifier for any code. A provider that lists
 	// nothing is sent the challenge too, because a server that does not know a parameter ignores
 	// it (RFC 6749, 3.1).
-	if m.CodeChallengeMethods != nil && !slices.Contains(m.CodeChallengeMethods, "S256") {
+	methods := m.CodeChallengeMethods
+	if methods != nil && !slices.Contains(methods, "S256") && !cfg.WithoutPKCE {
 		return nil, reject(event.ReasonPKCEUnsupported,
 			"code_challenge_methods_supported does not list S256")
 	}

@@ -107,6 +107,13 @@ func (cfg *Config) checkOAuth2(f *check.List) {
 	if cfg.Userinfo != UserinfoRequired {
 		f.Add("Userinfo", "says who the user is; leave it as OAuth2 sets it")
 	}
+	if cfg.Endpoints.Discovery != "" {
+		f.Add("Endpoints.Discovery", "has no use: a provider without ID Tokens has no such document")
+	}
+	if len(cfg.RequireClaims)+len(cfg.Tenants)+len(cfg.Issuers) > 0 || cfg.WithoutNonce {
+		f.Add("Verification", "speaks of ID Tokens, and this provider has none; leave out "+
+			"RequireClaims, Tenants, Issuers and WithoutNonce, and decide in Config.OnLogin")
+	}
 	if cfg.UserinfoSigned || cfg.UserinfoEncrypted || cfg.IDTokenEncrypted {
 		f.Add("Verification", "speaks of keys, and this provider has none; leave out SignedUserinfo, "+
 			"EncryptedUserinfo and EncryptedIDTokens")

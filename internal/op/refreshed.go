@@ -11,6 +11,7 @@ import (
 // Original is what a refreshed ID Token must repeat of the one of the login (OpenID Connect
 // Core, 12.2).
 type Original struct {
+	Issuer   string // as the claims of the login have it
 	Subject  string
 	IssuedAt time.Time
 	AuthTime time.Time // zero if the first token had none
@@ -36,6 +37,9 @@ func (c *Client) VerifyRefreshed(
 func (o Original) check(id claims.Object) error {
 	if _, ok := id.Get("nonce"); ok && !nonceMatches(id, o.Nonce) {
 		return wrongNonce()
+	}
+	if o.Issuer != "" && text(id, "iss") != o.Issuer { // another tenant, or the configuration changed
+		return invalid(event.ReasonIssuer, "a refresh names another issuer")
 	}
 	if sub := text(id, "sub"); !validSubject(sub) || sub != o.Subject {
 		return invalid(event.ReasonSubject, "a refresh names another user")

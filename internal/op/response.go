@@ -134,30 +134,49 @@ func badResponse(reason event.Reason, format string, args ...any) *Error {
 // checkResponse returns why nothing can follow a response, or nil. Whose
 // response it is decides first: what another provider says, good news or bad, is not looked at.
 func (c *Client) checkResponse(r *Response, meta Metadata) error {
-	brings := r.code != "" || r.idToken != ""
-	tolerant := c.cfg.ErrorsWithoutIss && r.hasError && !brings ||
-		c.cfg.wantsIDToken() && r.idToken != "" // which says who issued it
-	if err := r.checkIssuer(meta, tolerant); err != nil {
+	if err := c.checkResponseIssuer(r, meta); err != nil {
 		return err
 	}
 	return c.checkShape(r)
 }
 
-// checkIssuer checks the iss parameter (RFC 9207, 2.4). It keeps a provider that an attacker
-// runs from having the code of another redeemed by us, or ours by it: the mix-up attack. tolerant
-// is true for a response that may lack iss.
-func (r *Response) checkIssuer(meta Metadata, tolerant bool) error {
+// mayLackIss reports whether a response may be without iss.
+func (c *Client) mayLackIss(r *Response, meta Metadata) bool {
+	brings := r.code != "" || r.idToken != ""
+	switch c.cfg.ResponseIss {
+	case IssRequired:
+		return false
+	case IssOptional:
+		return true
+	case IssInCodes:
+		if r.hasError && !brings {
+			return true
+		}
+	}
+	saysItself := c.cfg.wantsIDToken() && r.idToken != "" // an ID Token says who issued it
+	return !meta.IssParameter || saysItself
+}
+
+// checkResponseIssuer checks the iss parameter (RFC 9207, 2.4). It keeps a provider that an
+// attacker runs from having the code of another redeemed by us, or ours by it: the mix-up attack.
+func (c *Client) checkResponseIssuer(r *Response, meta Metadata) error {
 	e := &Error{Status: http.StatusBadRequest, Stage: StageResponse}
 	switch {
-	case r.hasIssuer && r.issuer != meta.Issuer:
+	case r.hasIssuer && !c.Issues(r.issuer):
 		e.Reason = event.ReasonIssMismatch
 		e.Err = fmt.Errorf("iss is %.200q, want %q", r.issuer, meta.Issuer)
 		return e
-	case !r.hasIssuer && meta.IssParameter && !tolerant:
+	case !r.hasIssuer && !c.mayLackIss(r, meta):
 		e.Reason = event.ReasonIssMissing
-		if r.hasError {
+		switch {
+		case c.cfg.ResponseIss == IssRequired:
+			e.Hint = "Verification.ResponseIss demands iss in every response"
+		case r.hasError:
 			e.Hint = "the provider announces iss and leaves it out of an error response; if all its " +
-				"error responses are like that, set Verification.ErrorsWithoutIss"
+				"error responses are like that, set Verification.ResponseIss to IssInCodes"
+		default:
+			e.Hint = "the provider announces iss and leaves it out; if a setting of this client there " +
+				"does that, as Keycloak has one, turn it off, or set Verification.ResponseIss to IssOptional"
 		}
 		return e
 	}

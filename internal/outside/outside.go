@@ -58,7 +58,8 @@ func (p Providers) Verify(
 		return "", sessionFailure(err)
 	}
 	idToken, signed, err := c.VerifyRefreshed(ctx, t.IDToken, t.AccessToken, op.Original{
-		Subject: id.Subject(), IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
+		Issuer: id.Issuer(), Subject: id.Subject(),
+		IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
 	})
 	if err != nil {
 		return "", notVerified(err)
