@@ -102,7 +102,7 @@ func (g *Guard) choose(raw string) (Provider, *Refusal) {
 	}
 	iss := op.PeekIssuer(raw)
 	for _, p := range providers {
-		if p.Issuer == iss {
+		if p.Client.Accepts(iss) {
 			return p, nil
 		}
 	}

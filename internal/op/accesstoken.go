@@ -18,7 +18,7 @@ const MaxAccessToken = 32 << 10
 // AccessToken is a verified access token that a caller sent to this service. The caller of this
 // package still checks that the sender may use it, if it is bound to a key or to a certificate.
 type AccessToken struct {
-	Claims  claims.Object // iss is the configured one, and sub is there
+	Claims  claims.Object // iss is the configured one or that of a tenant, and sub is there
 	Expires time.Time     // zero if an introspected token does not say
 
 	KeyThumbprint         string // of the key whose proof the sender must show (RFC 9449, 6.1)

@@ -44,6 +44,11 @@ func (c *Client) Issues(iss string) bool {
 	return iss == c.cfg.Issuer
 }
 
+// Accepts reports whether iss may stand in tokens of this provider.
+func (c *Client) Accepts(iss string) bool {
+	return c.Issues(iss) || slices.Contains(c.cfg.Issuers, iss)
+}
+
 // checkIssuer checks who issued a token: the configured issuer, one that is accepted beside it, or
 // that of an allowed tenant. It compares byte for byte.
 func (c *Client) checkIssuer(kind *tokenKind, doc claims.Object) error {
