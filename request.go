@@ -40,8 +40,8 @@ type RequestOptions struct {
 
 	// WithoutPKCE sends no PKCE challenge to a provider that fails on one. Only the nonce then keeps a
 	// stolen code from opening a session here (RFC 9700, section 2.1.1), and at a provider of [OAuth2]
-	// nothing does. It is refused for a [PublicClient] and beside Verification.WithoutNonce. If false, a challenge with S256 is sent,
-	// also to a provider that does not announce it (RFC 7636).
+	// nothing does. It is refused for a [PublicClient] and beside Verification.WithoutNonce. If false,
+	// a challenge with S256 is sent, also to a provider that does not announce it (RFC 7636).
 	WithoutPKCE bool
 
 	// PromptLogin adds prompt=login to requests with a max_age ([MaxAge]), for a provider that ignores
