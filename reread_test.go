@@ -473,7 +473,7 @@ func TestWaitingForAnotherReplica(t *testing.T) {
 				time.Sleep(5 * time.Second)
 			})
 			later := f.drill.during(func() { time.Sleep(20 * time.Second) })
-			if row.path == "/app" && len(later) > 7 { // the lease is renewed, and OnLogin decides again
+			if row.path == "/app" && len(later) > 4 { // the lease is renewed
 				t.Errorf("nobody waits any more: %q", later)
 			}
 			last := f.drill.during(wg.Wait)

@@ -109,7 +109,7 @@ func sessionFailure(err error) error {
 	if !ok {
 		return f
 	}
-	f.Reason, f.Kind, f.Answered = e.Reason, failureKind(e), e.Answered
+	f.Reason, f.Kind = e.Reason, failureKind(e)
 	return f
 }
 

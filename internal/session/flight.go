@@ -144,41 +144,11 @@ func (k *Keeper) join(ctx context.Context, s *Session) *flight {
 		r.flight = f
 		go func() {
 			defer k.flights.end(r.s.ID, f)
-			o := r.runInTime(context.WithoutCancel(ctx))
-			f.tokens, f.err, f.cause = o.tokens, o.err, o.cause
+			f.cause = r.runSafely(context.WithoutCancel(ctx))
+			f.tokens, f.err = r.fallBack(f.cause)
 		}()
 	}
 	return f
-}
-
-// outcome is what came of a refresh; see [flight].
-type outcome struct {
-	tokens     *Tokens
-	err, cause error
-}
-
-// runInTime runs the refresh. A function of the application, or a store, that does not heed its
-// context and never returns must not keep the session's next refreshes waiting: after twice the
-// time that the refresh has, it goes on without them.
-func (r *refresh) runInTime(ctx context.Context) outcome {
-	done := make(chan outcome, 1)
-	go func() {
-		o := outcome{err: errPanicked, cause: errPanicked} // if the goroutine ends by itself
-		defer func() { done <- o }()
-		cause := r.runSafely(ctx)
-		tokens, err := r.fallBack(cause)
-		o = outcome{tokens, err, cause}
-	}()
-	hung := time.NewTimer(2 * r.timeout())
-	defer hung.Stop()
-	select {
-	case o := <-done:
-		return o
-	case <-hung.C:
-		r.k.logger.Error("oidcgate: a refresh hangs; look at OnLogin, the functions of the provider, " +
-			"the transport and the store: one of them does not heed its context")
-		return outcome{err: errHung, cause: errHung}
-	}
 }
 
 // runSafely makes an error of a panic, in a store or in a function of the application. In a handler
@@ -190,9 +160,6 @@ func (r *refresh) runSafely(ctx context.Context) (err error) {
 
 // errPanicked is the error of a refresh that panicked.
 var errPanicked = fmt.Errorf("%w: the refresh panicked", ErrProvider)
-
-// errHung is the error of a refresh that did not end in its time.
-var errHung = fmt.Errorf("%w: the refresh hangs", ErrProvider)
 
 // recovered is deferred where a panic would end the process. It logs the panic and calls then.
 func (k *Keeper) recovered(what string, then func()) {

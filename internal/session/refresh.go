@@ -326,8 +326,9 @@ func (r *refresh) takeOver(ctx context.Context) error {
 const refusedFor = time.Minute
 
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
-// section 5.2) or refuses the user, and pauses all replicas when the provider fails. Claims that
-// are due are then read again without a new token.
+// section 5.2) or refuses the user, and pauses all replicas when the provider fails. A provider
+// that refuses for another reason has answered: claims that are due are then read again without a
+// new token.
 func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 	switch f.Kind {
 	case InvalidGrant, UserRefused:
@@ -335,8 +336,10 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 	case ClientRefused, NotRotated:
 		r.unmarkAsked(ctx)
 	}
-	if err := r.goOnWithout(ctx, f); err != nil {
-		return err
+	if f.Kind == ClientRefused || f.Kind == Refused {
+		if err := r.goOnWithout(ctx, f); err != nil {
+			return err
+		}
 	}
 	return r.tryAgainLater(ctx, f)
 }
@@ -344,16 +347,12 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 // goOnWithout does what can be done without a new token. The error is that of the store, or ErrGone
 // when the session ends.
 func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
-	refuses := f.Kind == ClientRefused || f.Kind == Refused
-	if refuses && r.k.limits.EndWithAccessToken && time.Since(r.k.Expires(r.tokens)) >= refusedFor {
+	if r.k.limits.EndWithAccessToken && time.Since(r.k.Expires(r.tokens)) >= refusedFor {
 		r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
 		return r.endSession(ctx)
 	}
 	if due, err := r.claimsDue(ctx); !due || err != nil {
 		return err
-	}
-	if !f.Answered { // userinfo would be asked in vain
-		return r.decideAgain(ctx)
 	}
 	return r.reread(ctx, "")
 }
@@ -407,10 +406,6 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 			return err
 		}
 		r.unmarkAsked(ctx)
-		f.Answered = true
-		if err := r.goOnWithout(ctx, f); err != nil {
-			return err
-		}
 		return r.tryAgainLater(ctx, f)
 	}
 	r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})

@@ -48,8 +48,7 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	broken := f.cause == errPanicked || f.cause == errHung
-	if broken || f.cause != nil && !errors.Is(f.cause, ErrProvider) {
+	if f.cause == errPanicked || f.cause != nil && !errors.Is(f.cause, ErrProvider) {
 		return nil, f.cause
 	}
 	r, err := k.read(ctx, identityKind, s.ID)
@@ -84,21 +83,10 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	return nil
 }
 
-// decideAgain has the application decide on the claims that are there. The provider is asked again
-// soon.
-func (r *refresh) decideAgain(ctx context.Context) error {
-	err := r.saveClaims(ctx, news{idToken: r.tokens.idTokenClaims(), incomplete: true})
-	if err != nil {
-		return r.rereadFailed(ctx, err)
-	}
-	return nil
-}
-
-// decidesWithout reports whether the application decides without userinfo that failed: on the
-// claims of a new ID Token, or on the old ones if there is none.
+// decidesWithout reports whether the application decides without userinfo that failed: the provider
+// has answered, and only its word about the user is missing.
 func (r *refresh) decidesWithout(f *Failure) bool {
-	return f.Kind == Unusable || f.Kind == NoAnswer ||
-		f.Kind == TokenRefused && r.k.limits.KeepRefused
+	return f.Kind == Unusable || f.Kind == TokenRefused && r.k.limits.KeepRefused
 }
 
 // askUserinfo returns nil when there is nothing to ask or nothing to ask with.

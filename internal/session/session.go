@@ -119,10 +119,9 @@ type Provider interface {
 
 // Failure is why the provider or the application gave no good answer.
 type Failure struct {
-	Kind     FailureKind
-	Reason   event.Reason
-	Err      error
-	Answered bool // the provider answered, though not with what was asked for
+	Kind   FailureKind
+	Reason event.Reason
+	Err    error
 }
 
 // FailureKind says what a [Failure] means for the session.
@@ -151,7 +150,7 @@ func failureOf(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
-	return &Failure{Reason: event.ReasonProviderUnreachable, Err: err}
+	return &Failure{NoAnswer, event.ReasonProviderUnreachable, err}
 }
 
 // Event is something that happened to a session.
