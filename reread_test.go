@@ -227,6 +227,53 @@ func TestRereadWithoutAnEnd(t *testing.T) {
 	})
 }
 
+func TestOnLoginThatHangs(t *testing.T) {
+	inBubble(t, "F34 OnLogin does not return: minutes later it is asked again, and its answer counts", func(t *testing.T) {
+		var asked atomic.Int64
+		released := make(chan struct{})
+		f := newFleet(t, 1, rereads, decides(func(l *oidcgate.Login) error {
+			if asked.Add(1) == 1 {
+				<-released // a call into a dead connection
+			}
+			return deny(l)
+		}))
+		f.login()
+		time.Sleep(6 * time.Minute)
+		f.get("/app")
+		time.Sleep(2 * time.Minute)
+		if got := f.subject(); got != "" || asked.Load() != 2 {
+			t.Errorf("signed in as %q, OnLogin was asked %d times", got, asked.Load())
+		}
+		if e := f.reported(oidcgate.EventRefreshFailed); len(e) != 2 || e[0].Reason != "internal" {
+			t.Errorf("events %+v", e)
+		}
+		if err := f.gate.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		close(released)
+	})
+	inBubble(t, "F34 OnLogin does not return: Token waits two minutes at most", func(t *testing.T) {
+		released := make(chan struct{})
+		f := newFleet(t, 1, rereads, decides(func(*oidcgate.Login) error { <-released; return nil }))
+		f.login()
+		time.Sleep(11 * time.Minute)
+		answered := make(chan int, 1)
+		go func() {
+			_, status := f.token()
+			answered <- status
+		}()
+		select {
+		case status := <-answered:
+			if status != http.StatusBadGateway {
+				t.Errorf("status %d", status)
+			}
+		case <-time.After(2 * time.Minute):
+			t.Error("no answer")
+		}
+		close(released)
+	})
+}
+
 func TestRereadOnceInARequest(t *testing.T) {
 	inBubble(t, "C113 the guard and the handler have one answer, also when claims become due in between", func(t *testing.T) {
 		f := newFleet(t, 1, rereads)

@@ -48,7 +48,7 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if f.cause == errPanicked || f.cause != nil && !errors.Is(f.cause, ErrProvider) {
+	if noEnd(f.cause) || f.cause != nil && !errors.Is(f.cause, ErrProvider) {
 		return nil, f.cause
 	}
 	r, err := k.read(ctx, identityKind, s.ID)
