@@ -113,9 +113,9 @@ type TokenOptions struct {
 	// FromContext. The gate then refreshes the tokens if it can, asks userinfo if the provider's
 	// Userinfo says so, and always calls OnLogin again. So a group that the provider takes away is
 	// gone here after that time. While the provider does not answer, and after two seconds of waiting
-	// for it, the old claims stay. When it answers with a refusal, OnLogin decides on the claims that
-	// can be had. If the store cannot save the new ones, guards answer 503. If zero, claims stay as
-	// they were at login.
+	// for it, the old claims stay. When a part of its answers is missing, OnLogin decides on the
+	// claims that can be had. If the store cannot save the new ones, guards answer 503. If zero,
+	// claims stay as they were at login.
 	ClaimsMaxAge time.Duration
 
 	// KeepRefused lets a session go on when userinfo refuses its access token with status 401 or 403

@@ -274,6 +274,55 @@ func TestOnLoginThatHangs(t *testing.T) {
 	})
 }
 
+func TestRereadWhileTheTokenEndpointFails(t *testing.T) {
+	html := oidcgatetest.Answer(200, "text/html", "<h1>maintenance</h1>")
+	for name, fail := range map[string]func(f *fleet){
+		"is down":               func(f *fleet) { f.op.Always(oidcgatetest.Token, oidcgatetest.Answer(503, "", "")) },
+		"breaks the connection": func(f *fleet) { f.op.Always(oidcgatetest.Token, oidcgatetest.Reset()) },
+		"answers with a page":   func(f *fleet) { f.op.Always(oidcgatetest.Token, html) },
+		"sends elsewhere":       func(f *fleet) { f.op.Always(oidcgatetest.Token, oidcgatetest.Redirect(302, "https://id.test/closed")) },
+		"signs with a key that is not published": func(f *fleet) {
+			f.op.EveryIDToken(func(j *oidcgatetest.JWT) { j.Header["kid"] = "not there" })
+		},
+	} {
+		start := func(t *testing.T, changes ...change) *fleet {
+			op := oidcgatetest.NewProvider(t, oidcgatetest.Config{AccessTokenLifetime: 10 * time.Hour, RotateRefreshTokens: true})
+			f := newFleetOf(t, op, 2, append(changes, rereads)...)
+			f.op.SetUser(inUserinfoGroups("admin"))
+			f.login()
+			f.op.SetUser(inUserinfoGroups())
+			fail(f)
+			time.Sleep(6 * time.Minute)
+			return f
+		}
+		inBubble(t, "C113 the token endpoint "+name+", and userinfo tells what is so", func(t *testing.T) {
+			f := start(t, asksUserinfo)
+			if status := f.admin(); status != http.StatusForbidden {
+				t.Errorf("status %d with a group that the provider took away", status)
+			}
+			f.op.Clear(oidcgatetest.Token)
+			f.op.SetUser(inUserinfoGroups("admin"))
+			time.Sleep(time.Minute)
+			if status := f.admin(); status != http.StatusOK {
+				t.Errorf("status %d: the claims were not read again soon", status)
+			}
+		})
+		inBubble(t, "C113 the token endpoint "+name+", and OnLogin decides without userinfo", func(t *testing.T) {
+			f := start(t, decides(deny))
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q, whom OnLogin refuses", got)
+			}
+		})
+		inBubble(t, "C113 the token endpoint "+name+", and userinfo refuses the token, which may be replaced: the session goes on", func(t *testing.T) {
+			f := start(t, asksUserinfo)
+			f.op.Always(oidcgatetest.Userinfo, invalidToken)
+			if got := f.subject(); got != "alice" {
+				t.Errorf("signed in as %q", got)
+			}
+		})
+	}
+}
+
 func TestRereadOnceInARequest(t *testing.T) {
 	inBubble(t, "C113 the guard and the handler have one answer, also when claims become due in between", func(t *testing.T) {
 		f := newFleet(t, 1, rereads)

@@ -84,6 +84,10 @@ type refresh struct {
 	tokens *Tokens // as they were read or received last
 
 	exchanged bool // the tokens have just come from the provider
+
+	// unsure is true when the refresh failed and was not refused. An ID Token with new claims is
+	// missing then, and the provider may have replaced the access token all the same.
+	unsure bool
 }
 
 func newRefresh(k *Keeper, s Session) *refresh {
@@ -320,9 +324,7 @@ func (r *refresh) takeOver(ctx context.Context) error {
 const refusedFor = time.Minute
 
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
-// section 5.2) or refuses the user, and pauses all replicas when the provider fails. A provider
-// that refuses for another reason has answered: claims that are due are then read again without a
-// new token.
+// section 5.2) or refuses the user. After any other failure the session goes on.
 func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 	switch f.Kind {
 	case InvalidGrant, UserRefused:
@@ -330,20 +332,30 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 	case ClientRefused, NotRotated:
 		r.unmarkAsked(ctx)
 	}
-	if f.Kind == ClientRefused || f.Kind == Refused {
-		if err := r.goOnWithout(ctx, f); err != nil {
-			return err
-		}
+	return r.goOnWithout(ctx, f)
+}
+
+// goOnWithout does what can be done without a new token: claims that are due are read again with
+// the access token at hand, and the application decides. Then it pauses all replicas. The error is
+// ErrGone when the session ends, or wraps ErrStore or ErrProvider.
+func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
+	refuses := f.Kind == ClientRefused || f.Kind == Refused
+	if refuses && r.k.limits.EndWithAccessToken &&
+		time.Since(r.k.Expires(r.tokens)) >= refusedFor {
+		r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
+		return r.endSession(ctx)
+	}
+	r.unsure = !refuses
+	if err := r.rereadWithout(ctx); err != nil {
+		return err
 	}
 	return r.tryAgainLater(ctx, f)
 }
 
-// goOnWithout does what can be done without a new token. The error is that of the store, or ErrGone
-// when the session ends.
-func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
-	if r.k.limits.EndWithAccessToken && time.Since(r.k.Expires(r.tokens)) >= refusedFor {
-		r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
-		return r.endSession(ctx)
+// rereadWithout reads claims that are due without a new token, unless there is no time left.
+func (r *refresh) rereadWithout(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return nil
 	}
 	if due, err := r.claimsDue(ctx); !due || err != nil {
 		return err
@@ -400,7 +412,7 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 			return err
 		}
 		r.unmarkAsked(ctx)
-		return r.tryAgainLater(ctx, f)
+		return r.goOnWithout(ctx, f)
 	}
 	r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
 	r.k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)

@@ -62,7 +62,10 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 // idToken has the claims of a new ID Token, if there is one.
 func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	userinfo, err := r.askUserinfo(ctx)
-	news := news{idToken: cmp.Or(idToken, r.tokens.idTokenClaims()), userinfo: userinfo}
+	news := news{
+		idToken:  cmp.Or(idToken, r.tokens.idTokenClaims()),
+		userinfo: userinfo, incomplete: r.unsure,
+	}
 	if err != nil && r.decidesWithout(failureOf(err)) {
 		r.tell(Event{Type: event.UserinfoFailed, Reason: failureOf(err).Reason, Err: err})
 		news.incomplete, err = true, nil
@@ -111,10 +114,10 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 	return &userinfo, nil
 }
 
-// mayBeOver reports whether the access token may be over by the provider's clock, which is then no
-// refusal.
+// mayBeOver reports whether the access token may be over by the provider's clock, or replaced by a
+// refresh whose answer was lost. To refuse it is then no refusal of the user.
 func (r *refresh) mayBeOver() bool {
-	return !r.exchanged && time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
+	return r.unsure || !r.exchanged && time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
 }
 
 // idTokenClaims returns the claims of the ID Token, which was verified when it came, or "".
@@ -136,7 +139,7 @@ func (t *Tokens) idTokenClaims() claims.Object {
 type news struct {
 	idToken    claims.Object  // "" when there are no claims of an ID Token
 	userinfo   *claims.Object // nil: the old claims of userinfo stay
-	incomplete bool           // userinfo was asked in vain, and is to be asked again soon
+	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
 }
 
 // saveClaims asks the application about the claims and saves what it makes of them.
