@@ -323,6 +323,41 @@ func TestRereadWhileTheTokenEndpointFails(t *testing.T) {
 	}
 }
 
+func TestRereadWhileUserinfoFails(t *testing.T) {
+	for name, fault := range map[string]oidcgatetest.Fault{
+		"is down": oidcgatetest.Answer(503, "", ""), "is busy": oidcgatetest.Answer(429, "", ""),
+		"breaks the connection": oidcgatetest.Reset(), "hangs": oidcgatetest.Hang(),
+	} {
+		for mode, config := range map[string]change{
+			"optional": func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoOptional },
+			"required": func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoRequired },
+		} {
+			inBubble(t, "C113 userinfo, "+mode+", "+name+": what the new ID Token says counts", func(t *testing.T) {
+				f := newFleet(t, 2, rereads, config)
+				f.op.SetUser(inGroups("admin"))
+				f.login()
+				f.op.SetUser(inGroups())
+				f.op.Always(oidcgatetest.Userinfo, fault)
+				time.Sleep(6 * time.Minute)
+				f.admin() // waits for two seconds
+				if err := f.gate.Wait(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Second) // the other replica reads the claims
+				if status := f.admin(); status != http.StatusForbidden {
+					t.Errorf("status %d with a group that the ID Token has not any more", status)
+				}
+				f.op.Clear(oidcgatetest.Userinfo)
+				f.op.SetUser(inGroups("admin"))
+				time.Sleep(time.Minute)
+				if status := f.admin(); status != http.StatusOK {
+					t.Errorf("status %d: the claims were not read again soon", status)
+				}
+			})
+		}
+	}
+}
+
 func TestRereadOnceInARequest(t *testing.T) {
 	inBubble(t, "C113 the guard and the handler have one answer, also when claims become due in between", func(t *testing.T) {
 		f := newFleet(t, 1, rereads)

@@ -66,7 +66,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		idToken:  cmp.Or(idToken, r.tokens.idTokenClaims()),
 		userinfo: userinfo, incomplete: r.unsure,
 	}
-	if err != nil && r.decidesWithout(failureOf(err)) {
+	if err != nil && ctx.Err() == nil && r.decidesWithout(failureOf(err)) {
 		r.tell(Event{Type: event.UserinfoFailed, Reason: failureOf(err).Reason, Err: err})
 		news.incomplete, err = true, nil
 	}
@@ -86,10 +86,11 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	return nil
 }
 
-// decidesWithout reports whether the application decides without userinfo that failed: the provider
-// has answered, and only its word about the user is missing.
+// decidesWithout reports whether the application decides without userinfo that failed: what a new
+// ID Token says counts whether or not userinfo can be had.
 func (r *refresh) decidesWithout(f *Failure) bool {
-	return f.Kind == Unusable || f.Kind == TokenRefused && r.k.limits.KeepRefused
+	return f.Kind == NoAnswer || f.Kind == Unusable ||
+		f.Kind == TokenRefused && r.k.limits.KeepRefused
 }
 
 // askUserinfo returns nil when there is nothing to ask or nothing to ask with.
@@ -185,8 +186,8 @@ func (r *refresh) saveIdentity(ctx context.Context, old record, id *Identity) er
 
 // rereadFailed ends the session when the application refuses it, when the answer is about somebody
 // else or too long to be kept, or when userinfo refuses the access token. It returns the error when
-// the store failed. When the provider or the application gives no answer, the session goes on with
-// an event and a pause.
+// the store failed. When there is no time left or the application gives no answer, the session goes
+// on with an event and a pause.
 func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	var u *undecided
 	if errors.As(err, &u) {
