@@ -118,10 +118,12 @@ type TokenOptions struct {
 	// claims stay as they were at login.
 	ClaimsMaxAge time.Duration
 
-	// KeepRefused lets a session go on when userinfo refuses its access token with status 401 or 403
-	// (RFC 6750, section 3.1), even a token that was just refreshed; OnLogin decides on the old
-	// claims. If false, the session ends: otherwise a user could keep a group for as long as the
-	// session lives, by revoking the token at the provider.
+	// KeepRefused lets a session go on with its claims when userinfo refuses its access token with
+	// status 401 or 403 (RFC 6750, section 3.1), even a token that was just refreshed, and when it
+	// answers with status 200 and something that cannot be read; OnLogin decides on the old claims.
+	// If false, the session ends when the token is refused, and it loses the claims of userinfo when
+	// they could not be read twice, ClaimsMaxAge apart: otherwise a user could keep a group for as
+	// long as the session lives, by revoking the token or by a name that breaks the answer.
 	KeepRefused bool
 
 	// EndWithAccessToken ends a session together with its access token if the provider gave no

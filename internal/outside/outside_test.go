@@ -248,7 +248,8 @@ func TestUserinfo(t *testing.T) {
 		},
 		{"C113 401 of a proxy", with("/userinfo", 401, "{}"), session.Unusable, event.ReasonUserinfoError},
 		{"C113 no answer", with("/userinfo", 0, nil), session.NoAnswer, event.ReasonUserinfoError},
-		{"C113 no object", with("/userinfo", 200, "null"), session.Unusable, event.ReasonUserinfoError},
+		{"C113 no object", with("/userinfo", 200, "null"), session.Unreadable, event.ReasonUserinfoError},
+		{"C113 another status", with("/userinfo", 404, "null"), session.Unusable, event.ReasonUserinfoError},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, _ := asking(tt.provider, op.UserinfoOptional)

@@ -67,7 +67,8 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		userinfo: userinfo, incomplete: r.unsure,
 	}
 	if err != nil && ctx.Err() == nil && r.decidesWithout(failureOf(err)) {
-		r.tell(Event{Type: event.UserinfoFailed, Reason: failureOf(err).Reason, Err: err})
+		r.tellUserinfo(failureOf(err))
+		news.unreadable = failureOf(err).Kind == Unreadable
 		news.incomplete, err = true, nil
 	}
 	if err == nil {
@@ -89,8 +90,19 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 // decidesWithout reports whether the application decides without userinfo that failed: what a new
 // ID Token says counts whether or not userinfo can be had.
 func (r *refresh) decidesWithout(f *Failure) bool {
-	return f.Kind == NoAnswer || f.Kind == Unusable ||
-		f.Kind == TokenRefused && r.k.limits.KeepRefused
+	switch f.Kind {
+	case NoAnswer, Unusable, Unreadable:
+		return true
+	}
+	return f.Kind == TokenRefused && r.k.limits.KeepRefused
+}
+
+func (r *refresh) tellUserinfo(f *Failure) {
+	e := Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: f}
+	if f.Kind == Unreadable && !r.k.limits.KeepRefused {
+		e.Hint = "if this goes on for Tokens.ClaimsMaxAge, the session loses its claims of userinfo"
+	}
+	r.tell(e)
 }
 
 // askUserinfo returns nil when there is nothing to ask or nothing to ask with.
@@ -141,6 +153,7 @@ type news struct {
 	idToken    claims.Object  // "" when there are no claims of an ID Token
 	userinfo   *claims.Object // nil: the old claims of userinfo stay
 	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
+	unreadable bool           // userinfo was answered with something else
 }
 
 // saveClaims asks the application about the claims and saves what it makes of them.
@@ -155,6 +168,9 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		if n.incomplete {
 			renewed.Identity.Checked = identity.Checked
 		}
+		if n.unreadable {
+			r.k.doubtUserinfo(&renewed.Identity)
+		}
 		if identity, err = r.k.provider.Decide(ctx, renewed); err != nil {
 			return &undecided{err}
 		}
@@ -162,6 +178,18 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		if !errors.Is(err, errChanged) {
 			return err
 		}
+	}
+}
+
+// doubtUserinfo drops the claims of userinfo that could not be read the second time, and for
+// Limits.Reread since the first. Users can make their userinfo unreadable, by a name or a picture
+// for example, and would otherwise keep the claims that they are about to lose.
+func (k *Keeper) doubtUserinfo(id *Identity) {
+	switch {
+	case id.Unreadable.IsZero():
+		id.Unreadable = time.Now()
+	case time.Since(id.Unreadable) >= k.limits.Reread && !k.limits.KeepRefused:
+		id.Userinfo = ""
 	}
 }
 
@@ -200,7 +228,7 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	case f.Kind == Rejected, errors.Is(err, ErrTooLarge):
 		return r.reject(ctx, err)
 	}
-	r.tell(Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: err})
+	r.tellUserinfo(f)
 	if f.Kind == TokenRefused {
 		return r.endSession(ctx)
 	}
