@@ -165,7 +165,7 @@ func (k *Keeper) join(ctx context.Context, s *Session) *flight {
 	if begun {
 		r := newRefresh(k, *s)
 		r.flight = f
-		hung := time.AfterFunc(2*r.timeout()+saveTimeout, r.hung)
+		hung := time.AfterFunc(2*(r.timeout()+saveTimeout), r.hung)
 		go func() {
 			defer hung.Stop()
 			var l landing

@@ -49,7 +49,7 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 			return nil, err
 		}
 	}
-	t, err := k.Tokens(ctx, s.ID)
+	t, err := k.tokensOf(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func pollAfter(waited time.Duration) time.Duration {
 // nothingToDo reads the tokens into r.tokens, and reports whether neither they nor the claims are
 // due.
 func (r *refresh) nothingToDo(ctx context.Context) (bool, error) {
-	t, err := r.k.Tokens(ctx, r.s.ID)
+	t, err := r.k.tokensOf(ctx, &r.s)
 	if err != nil {
 		return false, err
 	}
@@ -223,7 +223,9 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 		return "", err
 	}
 	r.unmarkAsked(ctx)
-	err = errors.Join(r.followSID(ctx, idToken), r.followExpiry(ctx, idToken))
+	err = r.insist(ctx, func(ctx context.Context) error {
+		return errors.Join(r.followSID(ctx, idToken), r.k.followExpiry(ctx, r.s.ID, r.tokens))
+	})
 	if err != nil {
 		return "", err
 	}
@@ -282,31 +284,28 @@ func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	err = r.insist(ctx, func(ctx context.Context) error {
+		return r.k.swap(ctx, r.tokens.record, sealed)
+	})
+	ctx, cancel := Detached(ctx)
 	defer cancel()
-	for {
-		err := r.k.swap(ctx, r.tokens.record, sealed)
-		switch {
-		case err == nil:
-			fresh.record = sealed
-			r.tokens = fresh
-			return nil
-		case errors.Is(err, ErrGone):
-			r.k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)
-			r.unmarkAsked(ctx)
-			return err
-		case errors.Is(err, errChanged):
-			return r.takeOver(ctx)
-		}
-		r.flight.storeRefuses.Store(true)
-		if sleep(ctx, 200*time.Millisecond) != nil {
-			r.tell(Event{
-				Type: event.RefreshFailed, Reason: event.ReasonStoreError, Err: err,
-				Hint: "the provider's new tokens could not be saved",
-			})
-			return err
-		}
+	switch {
+	case err == nil:
+		fresh.record = sealed
+		r.tokens = fresh
+		return nil
+	case errors.Is(err, ErrGone):
+		r.k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)
+		r.unmarkAsked(ctx)
+		return err
+	case errors.Is(err, errChanged):
+		return r.takeOver(ctx)
 	}
+	r.tell(Event{
+		Type: event.RefreshFailed, Reason: event.ReasonStoreError, Err: err,
+		Hint: "the provider's new tokens could not be saved",
+	})
+	return err
 }
 
 // takeOver returns with the tokens that another replica has saved.
