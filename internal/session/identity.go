@@ -67,11 +67,7 @@ func (id *Identity) SessionExpiry() time.Time { return dateMember(id.IDToken, "s
 // may end the whole grant when one of its tokens is revoked (RFC 7009, section 2.1), and so a login
 // that lives on. Only another user, or another session of the provider's, is surely another grant.
 func (id *Identity) mayShareGrant(o *Identity) bool {
-	if id.Issuer() != o.Issuer() || id.Subject() != o.Subject() {
-		return false
-	}
-	a, b := id.ProviderSessionID(), o.ProviderSessionID()
-	return a == "" || b == "" || a == b
+	return id.summary().mayShareGrant(o.summary())
 }
 
 func dateMember(o claims.Object, name string) time.Time {

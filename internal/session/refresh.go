@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -278,7 +279,7 @@ func (r *refresh) verify(
 // save swaps the tokens. The old refresh token is spent, so a store that stumbles is asked again
 // for a while. Tokens of another that lie there win: the lock was lost to a lease that ran out, and
 // they are newer. When a logout came first, it knew the old refresh token only; the new one is
-// revoked.
+// revoked, unless a login has replaced the session.
 func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
 	sealed, err := r.k.sealTokens(r.s.ID, fresh, fresh.record.times.Deadline)
 	if err != nil {
@@ -295,7 +296,9 @@ func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
 		r.tokens = fresh
 		return nil
 	case errors.Is(err, ErrGone):
-		r.k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)
+		if !r.replaced(ctx) {
+			r.k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)
+		}
 		r.unmarkAsked(ctx)
 		return err
 	case errors.Is(err, errChanged):
@@ -306,6 +309,19 @@ func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
 		Hint: "the provider's new tokens could not be saved",
 	})
 	return err
+}
+
+// replaced reports whether a login that began a session during the refresh may have put it in the
+// place of this one, and its tokens may be of the same grant. To revoke one of them may end the
+// other. When the store cannot say, no login counts.
+func (r *refresh) replaced(ctx context.Context) bool {
+	own := r.s.Identity.summary()
+	list, _ := r.k.listed(ctx, []string{r.k.userSet(own.User)})
+	r.k.describe(ctx, list)
+	since := r.flight.begun.Add(-r.k.limits.Leeway)
+	return slices.ContainsFunc(list, func(l *leaving) bool {
+		return l.err == nil && l.alive && l.Created.After(since) && l.mayShareGrant(own)
+	})
 }
 
 // takeOver returns with the tokens that another replica has saved.
