@@ -895,6 +895,32 @@ func TestLogoutDuringARefresh(t *testing.T) {
 	}
 }
 
+func TestRefreshWithAnOddMember(t *testing.T) {
+	for name, edit := range map[string]func(m map[string]any){
+		"expires_in 599.5":   func(m map[string]any) { m["expires_in"] = 599.5 },
+		"expires_in -1":      func(m map[string]any) { m["expires_in"] = -1 },
+		"scope a list":       func(m map[string]any) { m["scope"] = []string{"openid"} },
+		"no token_type":      func(m map[string]any) { delete(m, "token_type") },
+		"no access token":    func(m map[string]any) { delete(m, "access_token") },
+		"id_token of a list": func(m map[string]any) { m["id_token"] = []string{} },
+	} {
+		inBubble(t, "C084 an answer that cannot be used has a new refresh token, which is kept: "+name, func(t *testing.T) {
+			f := newFleet(t, 2)
+			f.login()
+			time.Sleep(11 * time.Minute)
+			f.op.Inject(oidcgatetest.Token, oidcgatetest.EditJSON(edit))
+			if token, status := f.token(); status != http.StatusBadGateway {
+				t.Errorf("status %d, token %q", status, token)
+			}
+			time.Sleep(time.Minute)
+			f.mustToken()
+			if e := f.reported(oidcgate.EventRefreshReuseSuspected); len(e) != 0 {
+				t.Errorf("events %+v", e)
+			}
+		})
+	}
+}
+
 func TestLoginAgainDuringARefresh(t *testing.T) {
 	for sid, want := range map[string]int{"the same session of the provider": 0, "another session of the provider": 2} {
 		inBubble(t, "C087 a login in "+sid+" replaces a session that is refreshed", func(t *testing.T) {

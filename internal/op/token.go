@@ -64,7 +64,9 @@ func (c *Client) exchange(ctx context.Context, code string, want *Expectation) (
 
 // Refresh gets new tokens for a refresh token, which is not empty (RFC 6749, 6). RefreshToken
 // of the result is empty when the old one stays valid, and IDToken when there is no new one.
-// When the provider refuses the refresh token, the *Error has the Code "invalid_grant".
+// When the provider refuses the refresh token, the *Error has the Code "invalid_grant". With an
+// error about another part of the answer, the result may have the RefreshToken of it, and nothing
+// else: where refresh tokens rotate, the old one is spent.
 // dpopKey is that to which the tokens are bound, or "".
 func (c *Client) Refresh(ctx context.Context, refreshToken, dpopKey string) (*Tokens, error) {
 	key, err := ParseDPoPKey(dpopKey)
@@ -87,7 +89,7 @@ func (c *Client) addResources(form url.Values) {
 }
 
 // requestTokens makes one request to the token endpoint. The tokens will be bound to key, if there
-// is one.
+// is one. With an error it may return a refresh token.
 func (c *Client) requestTokens(
 	ctx context.Context, form url.Values, key *DPoPKey,
 ) (*Tokens, error) {
@@ -102,7 +104,8 @@ func (c *Client) requestTokens(
 	})
 	if err != nil {
 		err = c.explain(ctx, err, meta, form)
-		return nil, failure(err, event.ReasonTokenEndpointUnreachable, event.ReasonTokenResponseInvalid)
+		err = failure(err, event.ReasonTokenEndpointUnreachable, event.ReasonTokenResponseInvalid)
+		return tokens, err
 	}
 	return tokens, nil
 }
@@ -125,7 +128,8 @@ func (c *Client) explain(ctx context.Context, err error, meta Metadata, secrets 
 }
 
 // readTokens reads an answer of the token endpoint. An error member is a refusal whatever the
-// status, because some providers refuse with the status 200.
+// status, because some providers refuse with the status 200. With an error it may return a refresh
+// token.
 func readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 	doc, err := claims.Parse(a.body)
 	isJSON := err == nil && HasMediaType(a.header, "application/json")
@@ -142,7 +146,11 @@ func readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 	if !isJSON {
 		return nil, refused("the answer is not one JSON object with the type application/json")
 	}
-	return newTokens(doc, key)
+	t, err := newTokens(doc, key)
+	if refreshToken := text(doc, "refresh_token"); err != nil && refreshToken != "" {
+		return &Tokens{RefreshToken: refreshToken}, err
+	}
+	return t, err
 }
 
 func newTokens(doc claims.Object, key *DPoPKey) (*Tokens, error) {
@@ -172,8 +180,10 @@ func newTokens(doc claims.Object, key *DPoPKey) (*Tokens, error) {
 		t.AuthorizationDetails = string(v.AppendJSON(nil))
 	}
 	var err error
-	t.Expiry, err = expiry(doc, time.Now())
-	return t, err
+	if t.Expiry, err = expiry(doc, time.Now()); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // expiry returns when the access token expires. expires_in is a number of seconds (RFC 6749,

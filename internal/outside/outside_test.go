@@ -202,6 +202,19 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+func TestRefreshKeepsTheRefreshToken(t *testing.T) {
+	t.Run("C084 of an answer that cannot be used there is the refresh token, and nothing else", func(t *testing.T) {
+		p, _ := asking(with("/token", 200, map[string]any{
+			"access_token": "at-1", "token_type": "Bearer", "refresh_token": "rt-1", "expires_in": -1,
+		}), op.UserinfoOff)
+		got, err := p.Refresh(t.Context(), alice(t), &session.ProviderTokens{RefreshToken: "rt-0"})
+		wantFailure(t, err, session.NoAnswer, event.ReasonTokenResponseInvalid)
+		if got == nil || *got != (session.ProviderTokens{RefreshToken: "rt-1"}) {
+			t.Errorf("the tokens %#v", got)
+		}
+	})
+}
+
 func TestVerify(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

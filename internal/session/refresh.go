@@ -208,9 +208,19 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 	if errors.Is(err, ErrStore) {
 		return "", err
 	}
-	if err != nil {
-		return "", r.refused(ctx, failureOf(err), lost)
+	if err == nil {
+		return r.accept(ctx, answer)
 	}
+	if answer != nil && answer.RefreshToken != "" {
+		if err := r.keepRefreshToken(ctx, answer.RefreshToken); err != nil {
+			return "", err
+		}
+	}
+	return "", r.refused(ctx, failureOf(err), lost)
+}
+
+// accept saves the tokens of an answer. It returns the claims of the new ID Token, if there is one.
+func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Object, error) {
 	fresh := r.tokens.followedBy(answer)
 	idToken, err := r.verify(ctx, answer, fresh)
 	if err != nil {
@@ -414,19 +424,28 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 	return fmt.Errorf("%w: %w", ErrProvider, f)
 }
 
-// notVerified deals with an answer whose ID Token was not accepted. For want of keys it keeps of
-// the answer the refresh token, without which the login would be lost, and nothing else: the access
-// token stays the old one and so stays due, and a later refresh brings an ID Token again. In every
-// other case the ID Token is somebody else's or nobody's. Then the provider's word about this
-// session cannot be believed any more: the tokens are discarded and the session ends.
+// keepRefreshToken saves of an answer that cannot be accepted the refresh token, without which the
+// login would be lost, and nothing else: the access token stays the old one and so stays due, and a
+// later refresh brings a whole answer.
+func (r *refresh) keepRefreshToken(ctx context.Context, token string) error {
+	kept := *r.tokens
+	kept.RefreshToken = token
+	if err := r.save(ctx, &kept); err != nil {
+		return err
+	}
+	r.unmarkAsked(ctx)
+	return nil
+}
+
+// notVerified deals with an answer whose ID Token was not accepted. For want of keys the session
+// goes on with the refresh token of the answer. In every other case the ID Token is somebody else's
+// or nobody's. Then the provider's word about this session cannot be believed any more: the tokens
+// are discarded and the session ends.
 func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) error {
 	if f.Kind == KeysUnavailable {
-		kept := *r.tokens
-		kept.RefreshToken = fresh.RefreshToken
-		if err := r.save(ctx, &kept); err != nil {
+		if err := r.keepRefreshToken(ctx, fresh.RefreshToken); err != nil {
 			return err
 		}
-		r.unmarkAsked(ctx)
 		return r.goOnWithout(ctx, f)
 	}
 	r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})

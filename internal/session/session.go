@@ -98,7 +98,8 @@ type Provider interface {
 	Reach(ctx context.Context, id *Identity) error
 
 	// Refresh spends the refresh token of t. Empty fields of its answer mean that the old values
-	// stay.
+	// stay. With an error there may be an answer that has only a refresh token, in the place of the
+	// one that is spent.
 	Refresh(ctx context.Context, id *Identity, t *ProviderTokens) (*ProviderTokens, error)
 
 	// Verify returns the claims of the ID Token that a refresh brought.
