@@ -138,6 +138,15 @@ func TestRereadWithoutAnEnd(t *testing.T) {
 			}
 		}
 	})
+	inBubble(t, "C113 a Deny holds for tokens when the session cannot be deleted", func(t *testing.T) {
+		f := newFleet(t, 1, rereads, decides(deny))
+		f.login()
+		time.Sleep(11 * time.Minute)
+		f.drill.fail(on("delete s:", errReadOnly), nil)
+		if token, status := f.token(); status != http.StatusServiceUnavailable {
+			t.Errorf("status %d, token %q", status, token)
+		}
+	})
 	inBubble(t, "C113 another replica waits for the one that reads the claims", func(t *testing.T) {
 		f := newFleet(t, 2, rereads)
 		f.op.SetUser(inGroups("admin"))

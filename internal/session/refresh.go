@@ -85,6 +85,7 @@ type refresh struct {
 	tokens *Tokens // as they were read or received last
 
 	exchanged bool // the tokens have just come from the provider
+	mustEnd   bool // the session has to end, and the store could not end it
 
 	// unsure is true when the refresh failed and was not refused. An ID Token with new claims is
 	// missing then, and the provider may have replaced the access token all the same.
@@ -170,9 +171,10 @@ func (r *refresh) claimsDue(ctx context.Context) (bool, error) {
 }
 
 // fallBack returns the tokens of the refresh. After an error it returns those that were there
-// before, if they still serve, unless the session is gone.
+// before, if they still serve, unless the session is gone or has to end.
 func (r *refresh) fallBack(err error) (*Tokens, error) {
-	if err != nil && (errors.Is(err, ErrGone) || r.tokens == nil || !r.k.usable(r.tokens)) {
+	over := errors.Is(err, ErrGone) || r.mustEnd
+	if err != nil && (over || r.tokens == nil || !r.k.usable(r.tokens)) {
 		return nil, err
 	}
 	return r.tokens, nil
@@ -457,6 +459,7 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 // returns ErrGone when that is done.
 func (r *refresh) endSession(ctx context.Context) error {
 	if err := r.k.EndSession(ctx, &r.s, event.ReasonByToken); err != nil {
+		r.mustEnd = true
 		return err
 	}
 	r.unmarkAsked(ctx)
