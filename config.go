@@ -129,15 +129,17 @@ type TokenOptions struct {
 	// FromContext. The gate then refreshes the tokens if it can, asks userinfo if the provider's
 	// Userinfo says so, and always calls OnLogin again. So a group that the provider takes away is
 	// gone here after that time. While the provider does not answer, and after two seconds of waiting
-	// for it, the old claims stay. When it answers with a refusal, OnLogin decides on the claims that
-	// can be had. If the store cannot save the new ones, guards answer 503. If zero, claims stay as
-	// they were at login.
+	// for it, the old claims stay. When a part of its answers is missing, OnLogin decides on the
+	// claims that can be had. If the store cannot save the new ones, guards answer 503. If zero,
+	// claims stay as they were at login.
 	ClaimsMaxAge time.Duration
 
-	// KeepRefused lets a session go on when userinfo refuses its access token with status 401 or 403
-	// (RFC 6750, section 3.1), even a token that was just refreshed; OnLogin decides on the old
-	// claims. If false, the session ends: otherwise a user could keep a group for as long as the
-	// session lives, by revoking the token at the provider.
+	// KeepRefused lets a session go on with its claims when userinfo refuses its access token with
+	// status 401 or 403 (RFC 6750, section 3.1), even a token that was just refreshed, and when it
+	// answers with status 200 and something that cannot be read; OnLogin decides on the old claims.
+	// If false, the session ends when the token is refused, and it loses the claims of userinfo when
+	// they could not be read twice, ClaimsMaxAge apart: otherwise a user could keep a group for as
+	// long as the session lives, by revoking the token or by a name that breaks the answer.
 	KeepRefused bool
 
 	// EndWithAccessToken ends a session together with its access token if the provider gave no

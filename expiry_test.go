@@ -72,6 +72,25 @@ func TestSessionExpiry(t *testing.T) {
 			t.Errorf("signed in as %q after the end", got)
 		}
 	})
+	for name, down := range map[string]time.Duration{"for some seconds": 5 * time.Second, "for longer than a refresh": 15 * time.Second} {
+		inBubble(t, "C105 F16 the store cannot write the nearer end "+name+": the session ends all the same", func(t *testing.T) {
+			f := newFleet(t, 2)
+			f.login()
+			time.Sleep(11 * time.Minute)
+			f.sessionExpiry(30 * time.Minute)
+			f.drill.fail(on("swap s:", errIll), nil)
+			time.AfterFunc(down, func() { f.drill.fail(nil, nil) })
+			f.token()
+			time.Sleep(down)
+			if down > 10*time.Second {
+				f.mustToken()
+			}
+			time.Sleep(30 * time.Minute)
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q after the end", got)
+			}
+		})
+	}
 	inBubble(t, "C105 an end in milliseconds refuses the login, once, and says so", func(t *testing.T) {
 		f := newFleet(t, 1)
 		f.op.EveryIDToken(func(t *oidcgatetest.JWT) {

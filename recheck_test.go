@@ -207,7 +207,6 @@ func TestClaimsCannotBeReadAgain(t *testing.T) {
 		with oidcgatetest.Fault
 		told oidcgate.EventType
 	}{
-		{"the token endpoint answers 500", oidcgatetest.Token, oidcgatetest.Answer(500, "", ""), oidcgate.EventRefreshFailed},
 		{"the token endpoint hangs", oidcgatetest.Token, oidcgatetest.Hang(), oidcgate.EventRefreshFailed},
 		{"userinfo answers 500", oidcgatetest.Userinfo, oidcgatetest.Answer(500, "", ""), oidcgate.EventUserinfoFailed},
 		{"userinfo answers 429", oidcgatetest.Userinfo, oidcgatetest.Answer(429, "", ""), oidcgate.EventUserinfoFailed},

@@ -895,6 +895,90 @@ func TestLogoutDuringARefresh(t *testing.T) {
 	}
 }
 
+func TestRefreshWithAnOddMember(t *testing.T) {
+	for name, edit := range map[string]func(m map[string]any){
+		"expires_in 599.5":   func(m map[string]any) { m["expires_in"] = 599.5 },
+		"expires_in -1":      func(m map[string]any) { m["expires_in"] = -1 },
+		"scope a list":       func(m map[string]any) { m["scope"] = []string{"openid"} },
+		"no token_type":      func(m map[string]any) { delete(m, "token_type") },
+		"no access token":    func(m map[string]any) { delete(m, "access_token") },
+		"id_token of a list": func(m map[string]any) { m["id_token"] = []string{} },
+	} {
+		inBubble(t, "C084 an answer that cannot be used has a new refresh token, which is kept: "+name, func(t *testing.T) {
+			f := newFleet(t, 2)
+			f.login()
+			time.Sleep(11 * time.Minute)
+			f.op.Inject(oidcgatetest.Token, oidcgatetest.EditJSON(edit))
+			if token, status := f.token(); status != http.StatusBadGateway {
+				t.Errorf("status %d, token %q", status, token)
+			}
+			time.Sleep(time.Minute)
+			f.mustToken()
+			if e := f.reported(oidcgate.EventRefreshReuseSuspected); len(e) != 0 {
+				t.Errorf("events %+v", e)
+			}
+		})
+	}
+}
+
+func TestLoginAgainDuringARefresh(t *testing.T) {
+	for sid, want := range map[string]int{"the same session of the provider": 0, "another session of the provider": 2} {
+		inBubble(t, "C087 a login in "+sid+" replaces a session that is refreshed", func(t *testing.T) {
+			f := newFleet(t, 2)
+			revoked := f.revocations()
+			say := func(sid string) { f.op.EveryIDToken(func(j *oidcgatetest.JWT) { j.Claims["sid"] = sid }) }
+			say("the same session of the provider")
+			other := f.signInAs("alice") // a device of hers, that neither is replaced nor counts
+			f.login()
+			time.Sleep(11 * time.Minute)
+			say(sid)
+			target := f.callbackURL("/auth/login?prompt=login")
+			f.op.Inject(oidcgatetest.Token, oidcgatetest.Delay(2*time.Second))
+			cookies := f.sentCookies()
+			status := make(chan int)
+			go func() {
+				tab := f.newBrowser()
+				tab.Jar = nil
+				status <- f.send(tab, http.MethodGet, "/token", "", "Cookie: "+cookies).StatusCode
+			}()
+			time.Sleep(time.Second)
+			if a := f.get(target); a.StatusCode != http.StatusSeeOther || f.subject() != "alice" {
+				t.Errorf("the login: status %d", a.StatusCode)
+			}
+			if s := <-status; s != http.StatusUnauthorized {
+				t.Errorf("the request that refreshed: status %d", s)
+			}
+			if got := revoked(); len(got) != want {
+				t.Errorf("revoked %q, want %d", got, want)
+			}
+			if f.who(other) != "alice" {
+				t.Error("the other device is signed out")
+			}
+		})
+	}
+	inBubble(t, "C127 a logout during a refresh revokes the new token, though the user has another device", func(t *testing.T) {
+		f := newFleet(t, 2)
+		revoked := f.revocations()
+		f.op.EveryIDToken(func(j *oidcgatetest.JWT) { delete(j.Claims, "sid") })
+		f.signInAs("alice")
+		f.login()
+		time.Sleep(11 * time.Minute)
+		f.op.Inject(oidcgatetest.Token, oidcgatetest.Delay(2*time.Second))
+		cookies := f.browser.Jar
+		status := make(chan int)
+		go func() {
+			_, s := f.token(&http.Client{Jar: cookies, Transport: f.browser.Transport})
+			status <- s
+		}()
+		time.Sleep(time.Second)
+		f.send(f.browser, http.MethodPost, "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+		<-status
+		if got := revoked(); distinct(got) != 2 {
+			t.Errorf("revoked %q, want the old token and the new one", got)
+		}
+	})
+}
+
 func TestRevocationAtLogout(t *testing.T) {
 	for _, row := range []struct {
 		name  string

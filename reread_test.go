@@ -138,6 +138,15 @@ func TestRereadWithoutAnEnd(t *testing.T) {
 			}
 		}
 	})
+	inBubble(t, "C113 a Deny holds for tokens when the session cannot be deleted", func(t *testing.T) {
+		f := newFleet(t, 1, rereads, decides(deny))
+		f.login()
+		time.Sleep(11 * time.Minute)
+		f.drill.fail(on("delete s:", errReadOnly), nil)
+		if token, status := f.token(); status != http.StatusServiceUnavailable {
+			t.Errorf("status %d, token %q", status, token)
+		}
+	})
 	inBubble(t, "C113 another replica waits for the one that reads the claims", func(t *testing.T) {
 		f := newFleet(t, 2, rereads)
 		f.op.SetUser(inGroups("admin"))
@@ -225,6 +234,194 @@ func TestRereadWithoutAnEnd(t *testing.T) {
 			t.Errorf("signed in %v, groups %q, error %v", signedIn, groups, err)
 		}
 	})
+}
+
+func TestOnLoginThatHangs(t *testing.T) {
+	inBubble(t, "F34 OnLogin does not return: minutes later it is asked again, and its answer counts", func(t *testing.T) {
+		var asked atomic.Int64
+		released := make(chan struct{})
+		f := newFleet(t, 1, rereads, decides(func(l *oidcgate.Login) error {
+			if asked.Add(1) == 1 {
+				<-released // a call into a dead connection
+			}
+			return deny(l)
+		}))
+		f.login()
+		time.Sleep(6 * time.Minute)
+		f.get("/app")
+		time.Sleep(2 * time.Minute)
+		if got := f.subject(); got != "" || asked.Load() != 2 {
+			t.Errorf("signed in as %q, OnLogin was asked %d times", got, asked.Load())
+		}
+		if e := f.reported(oidcgate.EventRefreshFailed); len(e) != 2 || e[0].Reason != "internal" {
+			t.Errorf("events %+v", e)
+		}
+		if err := f.gate.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		close(released)
+	})
+	inBubble(t, "F34 OnLogin does not return: Token waits two minutes at most", func(t *testing.T) {
+		released := make(chan struct{})
+		f := newFleet(t, 1, rereads, decides(func(*oidcgate.Login) error { <-released; return nil }))
+		f.login()
+		time.Sleep(11 * time.Minute)
+		answered := make(chan int, 1)
+		go func() {
+			_, status := f.token()
+			answered <- status
+		}()
+		select {
+		case status := <-answered:
+			if status != http.StatusBadGateway {
+				t.Errorf("status %d", status)
+			}
+		case <-time.After(2 * time.Minute):
+			t.Error("no answer")
+		}
+		close(released)
+	})
+}
+
+func TestRereadWhileTheTokenEndpointFails(t *testing.T) {
+	html := oidcgatetest.Answer(200, "text/html", "<h1>maintenance</h1>")
+	for name, fail := range map[string]func(f *fleet){
+		"is down":               func(f *fleet) { f.op.Always(oidcgatetest.Token, oidcgatetest.Answer(503, "", "")) },
+		"breaks the connection": func(f *fleet) { f.op.Always(oidcgatetest.Token, oidcgatetest.Reset()) },
+		"answers with a page":   func(f *fleet) { f.op.Always(oidcgatetest.Token, html) },
+		"sends elsewhere":       func(f *fleet) { f.op.Always(oidcgatetest.Token, oidcgatetest.Redirect(302, "https://id.test/closed")) },
+		"signs with a key that is not published": func(f *fleet) {
+			f.op.EveryIDToken(func(j *oidcgatetest.JWT) { j.Header["kid"] = "not there" })
+		},
+	} {
+		start := func(t *testing.T, changes ...change) *fleet {
+			op := oidcgatetest.NewProvider(t, oidcgatetest.Config{AccessTokenLifetime: 10 * time.Hour, RotateRefreshTokens: true})
+			f := newFleetOf(t, op, 2, append(changes, rereads)...)
+			f.op.SetUser(inUserinfoGroups("admin"))
+			f.login()
+			f.op.SetUser(inUserinfoGroups())
+			fail(f)
+			time.Sleep(6 * time.Minute)
+			return f
+		}
+		inBubble(t, "C113 the token endpoint "+name+", and userinfo tells what is so", func(t *testing.T) {
+			f := start(t, asksUserinfo)
+			if status := f.admin(); status != http.StatusForbidden {
+				t.Errorf("status %d with a group that the provider took away", status)
+			}
+			f.op.Clear(oidcgatetest.Token)
+			f.op.SetUser(inUserinfoGroups("admin"))
+			time.Sleep(time.Minute)
+			if status := f.admin(); status != http.StatusOK {
+				t.Errorf("status %d: the claims were not read again soon", status)
+			}
+		})
+		inBubble(t, "C113 the token endpoint "+name+", and OnLogin decides without userinfo", func(t *testing.T) {
+			f := start(t, decides(deny))
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q, whom OnLogin refuses", got)
+			}
+		})
+		inBubble(t, "C113 the token endpoint "+name+", and userinfo refuses the token, which may be replaced: the session goes on", func(t *testing.T) {
+			f := start(t, asksUserinfo)
+			f.op.Always(oidcgatetest.Userinfo, invalidToken)
+			if got := f.subject(); got != "alice" {
+				t.Errorf("signed in as %q", got)
+			}
+		})
+	}
+}
+
+func TestRereadWhileUserinfoFails(t *testing.T) {
+	for name, fault := range map[string]oidcgatetest.Fault{
+		"is down": oidcgatetest.Answer(503, "", ""), "is busy": oidcgatetest.Answer(429, "", ""),
+		"breaks the connection": oidcgatetest.Reset(), "hangs": oidcgatetest.Hang(),
+	} {
+		for mode, config := range map[string]change{
+			"optional": func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoOptional },
+			"required": func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoRequired },
+		} {
+			inBubble(t, "C113 userinfo, "+mode+", "+name+": what the new ID Token says counts", func(t *testing.T) {
+				f := newFleet(t, 2, rereads, config)
+				f.op.SetUser(inGroups("admin"))
+				f.login()
+				f.op.SetUser(inGroups())
+				f.op.Always(oidcgatetest.Userinfo, fault)
+				time.Sleep(6 * time.Minute)
+				f.admin() // waits for two seconds
+				if err := f.gate.Wait(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Second) // the other replica reads the claims
+				if status := f.admin(); status != http.StatusForbidden {
+					t.Errorf("status %d with a group that the ID Token has not any more", status)
+				}
+				f.op.Clear(oidcgatetest.Userinfo)
+				f.op.SetUser(inGroups("admin"))
+				time.Sleep(time.Minute)
+				if status := f.admin(); status != http.StatusOK {
+					t.Errorf("status %d: the claims were not read again soon", status)
+				}
+			})
+		}
+	}
+}
+
+func TestUserinfoThatCannotBeRead(t *testing.T) {
+	surrogate := oidcgatetest.Edit(func(r *oidcgatetest.Response) {
+		r.Body = []byte(strings.Replace(string(r.Body), "{", `{"nickname":"\ud83d",`, 1))
+	})
+	keeps := func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.KeepRefused = true }
+	for _, row := range []struct {
+		name   string
+		fault  oidcgatetest.Fault
+		config change
+		want   int // in the end
+	}{
+		{"it is too long", oidcgatetest.Huge(2 << 20), rereads, http.StatusForbidden},
+		{"half an emoji", surrogate, rereads, http.StatusForbidden},
+		{"it is a page", oidcgatetest.Answer(200, "text/html", "<form>"), rereads, http.StatusForbidden},
+		{"with KeepRefused", surrogate, keeps, http.StatusOK},
+		{"the status is another", oidcgatetest.Answer(404, "application/json", "{}"), rereads, http.StatusOK},
+		{"nothing comes", oidcgatetest.Answer(503, "", ""), rereads, http.StatusOK},
+	} {
+		inBubble(t, "C113 userinfo cannot be read: "+row.name, func(t *testing.T) {
+			var withGroup atomic.Bool
+			f := newFleet(t, 2, asksUserinfo, decides(func(l *oidcgate.Login) error {
+				groups, _ := l.Identity().ClaimStrings("groups")
+				withGroup.Store(len(groups) > 0)
+				return nil
+			}), rereads, row.config)
+			f.op.SetUser(inUserinfoGroups("admin"))
+			f.login()
+			time.Sleep(6 * time.Minute)
+			f.op.Always(oidcgatetest.Userinfo, row.fault)
+			for range 4 {
+				if status := f.admin(); status != http.StatusOK {
+					t.Errorf("status %d before userinfo could not be read for ClaimsMaxAge", status)
+				}
+				time.Sleep(time.Minute)
+			}
+			f.op.Clear(oidcgatetest.Userinfo)
+			f.admin() // it can be read again
+			time.Sleep(6 * time.Minute)
+			f.op.Always(oidcgatetest.Userinfo, row.fault)
+			f.admin()
+			time.Sleep(4 * time.Minute)
+			if status := f.admin(); status != http.StatusOK {
+				t.Errorf("status %d four minutes after userinfo could be read", status)
+			}
+			time.Sleep(2 * time.Minute)
+			if status := f.admin(); status != row.want || withGroup.Load() != (row.want == http.StatusOK) {
+				t.Errorf("status %d, want %d; OnLogin saw the group: %v", status, row.want, withGroup.Load())
+			}
+			f.op.Clear(oidcgatetest.Userinfo)
+			time.Sleep(time.Minute)
+			if status := f.admin(); status != http.StatusOK {
+				t.Errorf("status %d when userinfo can be read again", status)
+			}
+		})
+	}
 }
 
 func TestRereadOnceInARequest(t *testing.T) {
@@ -473,7 +670,8 @@ func TestWaitingForAnotherReplica(t *testing.T) {
 				time.Sleep(5 * time.Second)
 			})
 			later := f.drill.during(func() { time.Sleep(20 * time.Second) })
-			if row.path == "/app" && len(later) > 4 { // the lease is renewed
+			tries := func(call string) bool { return strings.HasPrefix(call, "create l:") }
+			if row.path == "/app" && slices.ContainsFunc(later, tries) {
 				t.Errorf("nobody waits any more: %q", later)
 			}
 			last := f.drill.during(wg.Wait)

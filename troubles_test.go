@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,33 +70,6 @@ func TestRereadWithoutUserinfo(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestOnLoginThatHangs(t *testing.T) {
-	inBubble(t, "F34 C113 one call that never returns keeps the next from nothing", func(t *testing.T) {
-		var asked atomic.Int64
-		never := make(chan struct{})
-		defer close(never)
-		f := newFleet(t, 1, rereads, decides(func(*oidcgate.Login) error {
-			if asked.Add(1) == 1 {
-				<-never
-			}
-			return oidcgate.Deny("You have left the company.")
-		}))
-		f.op.SetUser(inGroups("admin"))
-		f.login()
-		time.Sleep(6 * time.Minute)
-		f.admin()
-		time.Sleep(3 * time.Minute)
-		f.admin()
-		time.Sleep(time.Minute)
-		if status := f.admin(); status == http.StatusOK || asked.Load() < 2 {
-			t.Errorf("status %d, and OnLogin was asked %d times", status, asked.Load())
-		}
-		if err := f.gate.Wait(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 func TestRefreshesThatComeLate(t *testing.T) {

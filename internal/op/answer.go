@@ -60,14 +60,15 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 func (g *guard) read(resp *http.Response) (answer, error) {
 	defer resp.Body.Close()
 	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return answer{}, refused("the answer is compressed, which was not asked for")
+		return answer{}, unreadable(resp.StatusCode, "the answer is compressed, which was not asked for")
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, g.limit+1))
 	if err != nil {
 		return answer{}, networkFault(err)
 	}
 	if int64(len(body)) > g.limit {
-		return answer{}, refused(fmt.Sprintf("the answer is longer than %d bytes", g.limit))
+		text := fmt.Sprintf("the answer is longer than %d bytes", g.limit)
+		return answer{}, unreadable(resp.StatusCode, text)
 	}
 	return answer{resp.StatusCode, resp.Header, body}, nil
 }

@@ -31,6 +31,10 @@ type Error struct {
 	// is overloaded or broken.
 	Answered bool
 
+	// Unreadable is true when userinfo was answered with status 200, and what came is no userinfo
+	// response, for another reason than keys that are missing here.
+	Unreadable bool
+
 	// Unproven is true when none of the keys at hand signed a token, and newer ones could not be
 	// loaded. The token may be genuine.
 	Unproven bool
@@ -133,5 +137,7 @@ func failure(err error, unreachable, unusable event.Reason) *Error {
 	if f.answered {
 		reason = unusable
 	}
-	return &Error{Reason: reason, Status: f.status, Answered: f.answered, Err: f}
+	return &Error{
+		Reason: reason, Status: f.status, Answered: f.answered, Unreadable: f.unreadable, Err: f,
+	}
 }

@@ -39,5 +39,9 @@ func (c *Client) ExchangeToken(ctx context.Context, t *Tokens, x TokenExchange) 
 			form.Set(name, value)
 		}
 	}
-	return c.requestTokens(ctx, form, key)
+	tokens, err := c.requestTokens(ctx, form, key)
+	if err != nil {
+		return nil, err
+	}
+	return tokens, nil
 }

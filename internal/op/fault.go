@@ -12,9 +12,10 @@ import (
 // fault is why a request brought no usable answer. Its text is always one of ours, because an error
 // of net/http quotes the answer that it could not read, and a *url.Error quotes the URL.
 type fault struct {
-	status   int  // for the browser
-	answered bool // an answer came and was refused
-	text     string
+	status     int  // for the browser
+	answered   bool // an answer came and was refused
+	unreadable bool // it had status 200
+	text       string
 }
 
 func (f *fault) Error() string { return f.text }
@@ -22,6 +23,13 @@ func (f *fault) Error() string { return f.text }
 // refused is the fault of an answer that is refused.
 func refused(text string) *fault {
 	return &fault{status: http.StatusBadGateway, answered: true, text: text}
+}
+
+// unreadable is the fault of an answer that has this status and is refused for what it holds.
+func unreadable(status int, text string) *fault {
+	f := refused(text)
+	f.unreadable = status == http.StatusOK
+	return f
 }
 
 // statusFault is the fault of an answer with an unexpected status. A provider that says that it is

@@ -66,7 +66,9 @@ func (c *Client) exchange(ctx context.Context, code string, want *Expectation) (
 
 // Refresh gets new tokens for a refresh token, which is not empty (RFC 6749, 6). RefreshToken
 // of the result is empty when the old one stays valid, and IDToken when there is no new one.
-// When the provider refuses the refresh token, the *Error has the Code "invalid_grant".
+// When the provider refuses the refresh token, the *Error has the Code "invalid_grant". With an
+// error about another part of the answer, the result may have the RefreshToken of it, and nothing
+// else: where refresh tokens rotate, the old one is spent.
 // dpopKey is that to which the tokens are bound, or "".
 func (c *Client) Refresh(ctx context.Context, refreshToken, dpopKey string) (*Tokens, error) {
 	key, err := ParseDPoPKey(dpopKey)
@@ -89,7 +91,7 @@ func (c *Client) addResources(form url.Values) {
 }
 
 // requestTokens makes one request to the token endpoint. The tokens will be bound to key, if there
-// is one.
+// is one. With an error it may return a refresh token.
 func (c *Client) requestTokens(
 	ctx context.Context, form url.Values, key *DPoPKey,
 ) (*Tokens, error) {
@@ -104,7 +106,8 @@ func (c *Client) requestTokens(
 	})
 	if err != nil {
 		err = c.explain(ctx, err, meta, form)
-		return nil, failure(err, event.ReasonTokenEndpointUnreachable, event.ReasonTokenResponseInvalid)
+		err = failure(err, event.ReasonTokenEndpointUnreachable, event.ReasonTokenResponseInvalid)
+		return tokens, err
 	}
 	if !c.cfg.hasIDTokens() {
 		tokens.IDToken = "" // nothing verifies it
@@ -130,7 +133,8 @@ func (c *Client) explain(ctx context.Context, err error, meta Metadata, secrets 
 }
 
 // readTokens reads an answer of the token endpoint. An error member is a refusal whatever the
-// status, because some providers refuse with the status 200.
+// status, because some providers refuse with the status 200. With an error it may return a refresh
+// token.
 func (c *Client) readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 	doc, err := claims.Parse(a.body)
 	isJSON := err == nil && HasMediaType(a.header, "application/json")
@@ -150,7 +154,11 @@ func (c *Client) readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 	if !isJSON {
 		return nil, refused("the answer is not one JSON object with the type application/json")
 	}
-	return newTokens(doc, key)
+	t, err := newTokens(doc, key)
+	if refreshToken := text(doc, "refresh_token"); err != nil && refreshToken != "" {
+		return &Tokens{RefreshToken: refreshToken}, err
+	}
+	return t, err
 }
 
 // lenient reads what some providers answer in place of what RFC 6749, 5.1 and 5.2, say: a form, an
@@ -207,8 +215,10 @@ func newTokens(doc claims.Object, key *DPoPKey) (*Tokens, error) {
 		t.AuthorizationDetails = string(v.AppendJSON(nil))
 	}
 	var err error
-	t.Expiry, err = expiry(doc, time.Now())
-	return t, err
+	if t.Expiry, err = expiry(doc, time.Now()); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // expiry returns when the access token expires. expires_in is a number of seconds (RFC 6749,

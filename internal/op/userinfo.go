@@ -127,7 +127,8 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 		return answer{}, err
 	}
 	if !HasMediaType(a.header, "application/json", "application/jwt") {
-		return answer{}, refused("the answer is neither application/json nor application/jwt")
+		text := "the answer is neither application/json nor application/jwt"
+		return answer{}, unreadable(a.status, text)
 	}
 	return a, nil
 }
@@ -164,12 +165,12 @@ func (c *Client) readUserinfo(ctx context.Context, a answer) (claims.Object, err
 		return "", userinfoError(notEncrypted(&tokenKinds[userinfoResponse]))
 	}
 	if c.cfg.UserinfoSigned {
-		return "", invalid(event.ReasonUserinfoError,
-			"the userinfo response is not signed, as it was agreed to be")
+		return "", userinfoError(unreadable(a.status,
+			"the userinfo response is not signed, as it was agreed to be"))
 	}
 	info, err := claims.Parse([]byte(plain))
 	if err != nil {
-		return "", invalid(event.ReasonUserinfoError, err.Error())
+		return "", userinfoError(unreadable(a.status, err.Error()))
 	}
 	return info, nil
 }
@@ -193,5 +194,15 @@ func userinfoError(err error) *Error {
 	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
 	return &Error{
 		Reason: event.ReasonUserinfoError, Status: e.Status, Answered: e.Answered, Hint: e.Hint, Err: e,
+		Unreadable: e.Answered && !lacksKeys(e),
 	}
+}
+
+// lacksKeys reports whether an Error may be for want of keys, the provider's or the client's own.
+func lacksKeys(e *Error) bool {
+	switch e.Reason {
+	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown, event.ReasonDecryption:
+		return true
+	}
+	return e.Unproven
 }

@@ -1,6 +1,7 @@
 package op_test
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"testing"
@@ -199,6 +200,32 @@ func TestSignedUserinfo(t *testing.T) {
 			t.Errorf("the keys were fetched %d times, want twice", n)
 		}
 	})
+}
+
+func TestUnreadableUserinfo(t *testing.T) {
+	unknownKey := signedBy(otherRSA(), `{"alg":"RS256","kid":"nowhere"}`, encode(signedUserinfo(nil)))
+	for _, row := range []struct {
+		name   string
+		answer http.HandlerFunc
+		want   bool
+	}{
+		{"C113 no JSON", answerText(200, "application/json", "{"), true},
+		{"C113 a page", answerText(200, "text/html", "{}"), true},
+		{"C113 a signed answer without sub", answerJWT(signed(goodHeader, encode(signedUserinfo(map[string]any{"sub": nil})))), true},
+		{"C113 signed by a key that is not known", answerJWT(unknownKey), false},
+		{"C113 another status", answerText(404, "application/json", "{"), false},
+		{"C113 no answer", answerText(503, "application/json", "{"), false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			o := newOP()
+			o.set("userinfo", row.answer)
+			_, err := o.client(asking(op.UserinfoRequired)).Userinfo(t.Context(), "at-1", subject)
+			e, ok := errors.AsType[*op.Error](err)
+			if !ok || e.Unreadable != row.want {
+				t.Errorf("error %+v, want one that is unreadable: %v", err, row.want)
+			}
+		})
+	}
 }
 
 func TestUserinfoRequest(t *testing.T) {

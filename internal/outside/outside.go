@@ -130,6 +130,8 @@ func failureKind(e *op.Error) session.FailureKind {
 		return session.Rejected
 	case e.Reason == event.ReasonUserinfoRefused:
 		return session.TokenRefused
+	case e.Unreadable:
+		return session.Unreadable
 	case e.Reason == event.ReasonUserinfoError && e.Answered:
 		return session.Unusable
 	}

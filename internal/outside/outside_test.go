@@ -202,6 +202,19 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+func TestRefreshKeepsTheRefreshToken(t *testing.T) {
+	t.Run("C084 of an answer that cannot be used there is the refresh token, and nothing else", func(t *testing.T) {
+		p, _ := asking(with("/token", 200, map[string]any{
+			"access_token": "at-1", "token_type": "Bearer", "refresh_token": "rt-1", "expires_in": -1,
+		}), op.UserinfoOff)
+		got, err := p.Refresh(t.Context(), alice(t), &session.ProviderTokens{RefreshToken: "rt-0"})
+		wantFailure(t, err, session.NoAnswer, event.ReasonTokenResponseInvalid)
+		if got == nil || *got != (session.ProviderTokens{RefreshToken: "rt-1"}) {
+			t.Errorf("the tokens %#v", got)
+		}
+	})
+}
+
 func TestVerify(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -248,7 +261,8 @@ func TestUserinfo(t *testing.T) {
 		},
 		{"C113 401 of a proxy", with("/userinfo", 401, "{}"), session.Unusable, event.ReasonUserinfoError},
 		{"C113 no answer", with("/userinfo", 0, nil), session.NoAnswer, event.ReasonUserinfoError},
-		{"C113 no object", with("/userinfo", 200, "null"), session.Unusable, event.ReasonUserinfoError},
+		{"C113 no object", with("/userinfo", 200, "null"), session.Unreadable, event.ReasonUserinfoError},
+		{"C113 another status", with("/userinfo", 404, "null"), session.Unusable, event.ReasonUserinfoError},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, _ := asking(tt.provider, op.UserinfoOptional)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // maxRefreshes is how many requests for tokens and userinfo one process has under way at one
@@ -34,14 +36,19 @@ type flight struct {
 	begun   time.Time
 	waiting int // how many requests wait for it; guarded by flights.mu
 
-	done   chan struct{}
-	tokens *Tokens
-	err    error // why there are no tokens
-	cause  error // why something could not be done, even if the tokens still serve
+	done chan struct{}
+	landing
 
 	// storeRefuses is true when tokens could not be saved yet, or when the store refused the last
 	// refresh. It may be read at any time.
 	storeRefuses atomic.Bool
+}
+
+// landing is the result of a flight.
+type landing struct {
+	tokens *Tokens
+	err    error // why there are no tokens
+	cause  error // why something could not be done, even if the tokens still serve
 }
 
 func newFlights() flights {
@@ -89,15 +96,28 @@ func (f *flights) abandoned(id ID, one *flight) bool {
 	if one.waiting > 0 {
 		return false
 	}
-	delete(f.running, id)
+	f.forget(id, one)
 	return true
 }
 
+// forget keeps requests from joining a flight. f.mu is locked.
+func (f *flights) forget(id ID, one *flight) {
+	if f.running[id] == one {
+		delete(f.running, id)
+	}
+}
+
 // end lets those go on who wait for the session's flight, and remembers whether the store refused
-// what came of it.
-func (f *flights) end(id ID, one *flight) {
+// what came of it. A flight ends once: it returns false for one that has ended.
+func (f *flights) end(id ID, one *flight, l landing) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	select {
+	case <-one.done:
+		return false
+	default:
+	}
+	one.landing = l
 	delete(f.refused, id)
 	if errors.Is(one.cause, ErrStore) {
 		for other := range f.refused {
@@ -109,9 +129,8 @@ func (f *flights) end(id ID, one *flight) {
 		f.refused[id] = true
 	}
 	close(one.done)
-	if f.running[id] == one {
-		delete(f.running, id)
-	}
+	f.forget(id, one)
+	return true
 }
 
 // wait returns when no flight is under way, or with the context's error.
@@ -137,18 +156,32 @@ func (f *flights) wait(ctx context.Context) error {
 // join returns the session's refresh under way, and begins one if there is none. The caller calls
 // flights.leave when it waits no longer. A refresh that has the lock does not end with the requests
 // that wait for it: a browser that leaves must not lose a token that the provider has rotated.
+//
+// A refresh ends when its time is over, also while a function of the application, a store or a
+// transport does not return. Otherwise one call that hangs would keep the session's claims as they
+// are for as long as it hangs: no later request could begin another refresh.
 func (k *Keeper) join(ctx context.Context, s *Session) *flight {
 	f, begun := k.flights.start(s.ID)
 	if begun {
 		r := newRefresh(k, *s)
 		r.flight = f
+		hung := time.AfterFunc(2*(r.timeout()+saveTimeout), r.hung)
 		go func() {
-			defer k.flights.end(r.s.ID, f)
-			f.cause = r.runSafely(context.WithoutCancel(ctx))
-			f.tokens, f.err = r.fallBack(f.cause)
+			defer hung.Stop()
+			var l landing
+			defer func() { k.flights.end(r.s.ID, f, l) }()
+			l.cause = r.runSafely(context.WithoutCancel(ctx))
+			l.tokens, l.err = r.fallBack(l.cause)
 		}()
 	}
 	return f
+}
+
+// hung ends a flight whose time is over.
+func (r *refresh) hung() {
+	if r.k.flights.end(r.s.ID, r.flight, landing{err: errHung, cause: errHung}) {
+		r.tell(Event{Type: event.RefreshFailed, Reason: event.ReasonInternal, Err: errHung})
+	}
 }
 
 // runSafely makes an error of a panic, in a store or in a function of the application. In a handler
@@ -158,8 +191,15 @@ func (r *refresh) runSafely(ctx context.Context) (err error) {
 	return r.run(ctx)
 }
 
-// errPanicked is the error of a refresh that panicked.
-var errPanicked = fmt.Errorf("%w: the refresh panicked", ErrProvider)
+// The errors of refreshes that came to no end.
+var (
+	errPanicked = fmt.Errorf("%w: the refresh panicked", ErrProvider)
+	errHung     = fmt.Errorf("%w: the refresh did not end: OnLogin, a function of the "+
+		"configuration, the store or the transport does not return", ErrProvider)
+)
+
+// noEnd reports whether a refresh came to no end, so that nothing is known of the claims.
+func noEnd(err error) bool { return err == errPanicked || err == errHung }
 
 // recovered is deferred where a panic would end the process. It logs the panic and calls then.
 func (k *Keeper) recovered(what string, then func()) {

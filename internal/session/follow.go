@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
@@ -28,23 +29,50 @@ func (r *refresh) followSID(ctx context.Context, idToken claims.Object) error {
 	return r.endSession(ctx)
 }
 
-// followExpiry ends the session as early as the "session_expiry" of a refreshed ID Token says. It
-// never ends later than before: the browser's cookie and the index end with the first deadline.
-func (r *refresh) followExpiry(ctx context.Context, idToken claims.Object) error {
-	end := dateMember(idToken, "session_expiry")
-	for !end.IsZero() {
-		old, err := r.k.read(ctx, identityKind, r.s.ID)
-		if err != nil || end.UnixMilli() >= old.times.Deadline {
+// followExpiry ends the session as early as its tokens end, which may be earlier after a refresh
+// whose ID Token has a "session_expiry". It never ends later than before: the browser's cookie and
+// the index end with the first deadline.
+func (k *Keeper) followExpiry(ctx context.Context, id ID, t *Tokens) error {
+	end := t.record.times.Deadline
+	for {
+		old, err := k.read(ctx, identityKind, id)
+		if err != nil || end >= old.times.Deadline {
 			return err
 		}
-		times := Times{Deadline: end.UnixMilli(), Seen: old.times.Seen}
-		fresh, err := r.k.seal(identityKind, r.s.ID, times, old.plaintext)
+		times := Times{Deadline: end, Seen: old.times.Seen}
+		fresh, err := k.seal(identityKind, id, times, old.plaintext)
 		if err != nil {
 			return err
 		}
-		if err := r.k.swap(ctx, old, fresh); !errors.Is(err, errChanged) {
+		if err := k.swap(ctx, old, fresh); !errors.Is(err, errChanged) {
 			return err
 		}
 	}
-	return nil
+}
+
+// tokensOf reads the tokens of a session. Where they end before the session, the store failed when
+// a refresh brought its end nearer, and it is tried again. Best effort: so does the next reader.
+func (k *Keeper) tokensOf(ctx context.Context, s *Session) (*Tokens, error) {
+	t, err := k.Tokens(ctx, s.ID)
+	if err == nil && t.record.times.Deadline < s.Times.Deadline {
+		_ = k.followExpiry(ctx, s.ID, t)
+	}
+	return t, err
+}
+
+// insist repeats what the store refuses, for a while: what the provider says once must not be lost
+// to a store that stumbles.
+func (r *refresh) insist(ctx context.Context, do func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	for {
+		err := do(ctx)
+		if !errors.Is(err, ErrStore) {
+			return err
+		}
+		r.flight.storeRefuses.Store(true)
+		if sleep(ctx, 200*time.Millisecond) != nil {
+			return err
+		}
+	}
 }

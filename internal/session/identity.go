@@ -18,6 +18,10 @@ type Identity struct {
 	Created time.Time // when the user logged in
 	Checked time.Time // when the claims were read last
 
+	// Unreadable is when userinfo could not be read for the first time since it could be read. It is
+	// zero when it can be read.
+	Unreadable time.Time
+
 	IDToken     claims.Object // verified, from the ID Token
 	Userinfo    claims.Object // from the userinfo endpoint, without the claims of the protocol
 	Application claims.Object // set by the application
@@ -63,11 +67,7 @@ func (id *Identity) SessionExpiry() time.Time { return dateMember(id.IDToken, "s
 // may end the whole grant when one of its tokens is revoked (RFC 7009, section 2.1), and so a login
 // that lives on. Only another user, or another session of the provider's, is surely another grant.
 func (id *Identity) mayShareGrant(o *Identity) bool {
-	if id.Issuer() != o.Issuer() || id.Subject() != o.Subject() {
-		return false
-	}
-	a, b := id.ProviderSessionID(), o.ProviderSessionID()
-	return a == "" || b == "" || a == b
+	return id.summary().mayShareGrant(o.summary())
 }
 
 func dateMember(o claims.Object, name string) time.Time {
@@ -84,7 +84,7 @@ func (id Identity) renewed(idToken claims.Object, userinfo *claims.Object) Ident
 	id.Checked = time.Now()
 	id.Application = ""
 	if userinfo != nil {
-		id.Userinfo = *userinfo
+		id.Userinfo, id.Unreadable = *userinfo, time.Time{}
 	}
 	if idToken == "" {
 		return id
@@ -96,7 +96,7 @@ func (id Identity) renewed(idToken claims.Object, userinfo *claims.Object) Ident
 
 // encode frames the identity for its record, without the times that stand in the header.
 func (id *Identity) encode() []byte {
-	return claims.Builder{}.
+	record := claims.Builder{}.
 		Text("provider", id.Provider).
 		Text("attempt", id.Attempt).
 		Text("label", id.Label).
@@ -105,6 +105,10 @@ func (id *Identity) encode() []byte {
 		Object("id_token", id.IDToken).
 		Object("userinfo", id.Userinfo).
 		Object("application", id.Application)
+	if !id.Unreadable.IsZero() {
+		record = record.Add("unreadable", millis(id.Unreadable))
+	}
+	return record
 }
 
 // tooLarge is the error for an identity whose record has too many bytes. It names the claim that
@@ -131,6 +135,7 @@ func decodeIdentity(plaintext []byte) Identity {
 		Label:       textMember(o, "label"),
 		Created:     timeMember(o, "created"),
 		Checked:     timeMember(o, "checked"),
+		Unreadable:  timeMember(o, "unreadable"),
 		IDToken:     objectMember(o, "id_token"),
 		Userinfo:    objectMember(o, "userinfo"),
 		Application: objectMember(o, "application"),

@@ -55,6 +55,11 @@ func (id *Identity) summary() summary {
 	}
 }
 
+// mayShareGrant is [Identity.mayShareGrant].
+func (s summary) mayShareGrant(o summary) bool {
+	return s.User == o.User && (s.SID == "" || o.SID == "" || s.SID == o.SID)
+}
+
 func (s summary) encode() []byte {
 	return claims.Builder{}.
 		Text("iss", s.Issuer).

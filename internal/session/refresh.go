@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -49,7 +50,7 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 			return nil, err
 		}
 	}
-	t, err := k.Tokens(ctx, s.ID)
+	t, err := k.tokensOf(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +85,11 @@ type refresh struct {
 	tokens *Tokens // as they were read or received last
 
 	exchanged bool // the tokens have just come from the provider
+	mustEnd   bool // the session has to end, and the store could not end it
+
+	// unsure is true when the refresh failed and was not refused. An ID Token with new claims is
+	// missing then, and the provider may have replaced the access token all the same.
+	unsure bool
 }
 
 func newRefresh(k *Keeper, s Session) *refresh {
@@ -139,7 +145,7 @@ func pollAfter(waited time.Duration) time.Duration {
 // nothingToDo reads the tokens into r.tokens, and reports whether neither they nor the claims are
 // due.
 func (r *refresh) nothingToDo(ctx context.Context) (bool, error) {
-	t, err := r.k.Tokens(ctx, r.s.ID)
+	t, err := r.k.tokensOf(ctx, &r.s)
 	if err != nil {
 		return false, err
 	}
@@ -165,9 +171,10 @@ func (r *refresh) claimsDue(ctx context.Context) (bool, error) {
 }
 
 // fallBack returns the tokens of the refresh. After an error it returns those that were there
-// before, if they still serve, unless the session is gone.
+// before, if they still serve, unless the session is gone or has to end.
 func (r *refresh) fallBack(err error) (*Tokens, error) {
-	if err != nil && (errors.Is(err, ErrGone) || r.tokens == nil || !r.k.usable(r.tokens)) {
+	over := errors.Is(err, ErrGone) || r.mustEnd
+	if err != nil && (over || r.tokens == nil || !r.k.usable(r.tokens)) {
 		return nil, err
 	}
 	return r.tokens, nil
@@ -203,9 +210,19 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 	if errors.Is(err, ErrStore) {
 		return "", err
 	}
-	if err != nil {
-		return "", r.refused(ctx, failureOf(err), lost)
+	if err == nil {
+		return r.accept(ctx, answer)
 	}
+	if answer != nil && answer.RefreshToken != "" {
+		if err := r.keepRefreshToken(ctx, answer.RefreshToken); err != nil {
+			return "", err
+		}
+	}
+	return "", r.refused(ctx, failureOf(err), lost)
+}
+
+// accept saves the tokens of an answer. It returns the claims of the new ID Token, if there is one.
+func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Object, error) {
 	fresh := r.tokens.followedBy(answer)
 	idToken, err := r.verify(ctx, answer, fresh)
 	if err != nil {
@@ -219,7 +236,9 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 		return "", err
 	}
 	r.unmarkAsked(ctx)
-	err = errors.Join(r.followSID(ctx, idToken), r.followExpiry(ctx, idToken))
+	err = r.insist(ctx, func(ctx context.Context) error {
+		return errors.Join(r.followSID(ctx, idToken), r.k.followExpiry(ctx, r.s.ID, r.tokens))
+	})
 	if err != nil {
 		return "", err
 	}
@@ -278,37 +297,49 @@ func (r *refresh) verify(
 // save swaps the tokens. The old refresh token is spent, so a store that stumbles is asked again
 // for a while. Tokens of another that lie there win: the lock was lost to a lease that ran out, and
 // they are newer. When a logout came first, it knew the old refresh token only; the new one is
-// revoked.
+// revoked, unless a login has replaced the session.
 func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
 	sealed, err := r.k.sealTokens(r.s.ID, fresh, fresh.record.times.Deadline)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	err = r.insist(ctx, func(ctx context.Context) error {
+		return r.k.swap(ctx, r.tokens.record, sealed)
+	})
+	ctx, cancel := Detached(ctx)
 	defer cancel()
-	for {
-		err := r.k.swap(ctx, r.tokens.record, sealed)
-		switch {
-		case err == nil:
-			fresh.record = sealed
-			r.tokens = fresh
-			return nil
-		case errors.Is(err, ErrGone):
+	switch {
+	case err == nil:
+		fresh.record = sealed
+		r.tokens = fresh
+		return nil
+	case errors.Is(err, ErrGone):
+		if !r.replaced(ctx) {
 			r.k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)
-			r.unmarkAsked(ctx)
-			return err
-		case errors.Is(err, errChanged):
-			return r.takeOver(ctx)
 		}
-		r.flight.storeRefuses.Store(true)
-		if sleep(ctx, 200*time.Millisecond) != nil {
-			r.tell(Event{
-				Type: event.RefreshFailed, Reason: event.ReasonStoreError, Err: err,
-				Hint: "the provider's new tokens could not be saved",
-			})
-			return err
-		}
+		r.unmarkAsked(ctx)
+		return err
+	case errors.Is(err, errChanged):
+		return r.takeOver(ctx)
 	}
+	r.tell(Event{
+		Type: event.RefreshFailed, Reason: event.ReasonStoreError, Err: err,
+		Hint: "the provider's new tokens could not be saved",
+	})
+	return err
+}
+
+// replaced reports whether a login that began a session during the refresh may have put it in the
+// place of this one, and its tokens may be of the same grant. To revoke one of them may end the
+// other. When the store cannot say, no login counts.
+func (r *refresh) replaced(ctx context.Context) bool {
+	own := r.s.Identity.summary()
+	list, _ := r.k.listed(ctx, []string{r.k.userSet(own.User)})
+	r.k.describe(ctx, list)
+	since := r.flight.begun.Add(-r.k.limits.Leeway)
+	return slices.ContainsFunc(list, func(l *leaving) bool {
+		return l.err == nil && l.alive && l.Created.After(since) && l.mayShareGrant(own)
+	})
 }
 
 // takeOver returns with the tokens that another replica has saved.
@@ -326,9 +357,7 @@ func (r *refresh) takeOver(ctx context.Context) error {
 const refusedFor = time.Minute
 
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
-// section 5.2) or refuses the user, and pauses all replicas when the provider fails. A provider
-// that refuses for another reason has answered: claims that are due are then read again without a
-// new token.
+// section 5.2) or refuses the user. After any other failure the session goes on.
 func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 	switch f.Kind {
 	case InvalidGrant, UserRefused:
@@ -336,20 +365,30 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 	case ClientRefused, NotRotated:
 		r.unmarkAsked(ctx)
 	}
-	if f.Kind == ClientRefused || f.Kind == Refused {
-		if err := r.goOnWithout(ctx, f); err != nil {
-			return err
-		}
+	return r.goOnWithout(ctx, f)
+}
+
+// goOnWithout does what can be done without a new token: claims that are due are read again with
+// the access token at hand, and the application decides. Then it pauses all replicas. The error is
+// ErrGone when the session ends, or wraps ErrStore or ErrProvider.
+func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
+	refuses := f.Kind == ClientRefused || f.Kind == Refused
+	if refuses && r.k.limits.EndWithAccessToken &&
+		time.Since(r.k.Expires(r.tokens)) >= refusedFor {
+		r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
+		return r.endSession(ctx)
+	}
+	r.unsure = !refuses
+	if err := r.rereadWithout(ctx); err != nil {
+		return err
 	}
 	return r.tryAgainLater(ctx, f)
 }
 
-// goOnWithout does what can be done without a new token. The error is that of the store, or ErrGone
-// when the session ends.
-func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
-	if r.k.limits.EndWithAccessToken && time.Since(r.k.Expires(r.tokens)) >= refusedFor {
-		r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
-		return r.endSession(ctx)
+// rereadWithout reads claims that are due without a new token, unless there is no time left.
+func (r *refresh) rereadWithout(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return nil
 	}
 	if due, err := r.claimsDue(ctx); !due || err != nil {
 		return err
@@ -393,20 +432,29 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 	return fmt.Errorf("%w: %w", ErrProvider, f)
 }
 
-// notVerified deals with an answer whose ID Token was not accepted. For want of keys it keeps of
-// the answer the refresh token, without which the login would be lost, and nothing else: the access
-// token stays the old one and so stays due, and a later refresh brings an ID Token again. In every
-// other case the ID Token is somebody else's or nobody's. Then the provider's word about this
-// session cannot be believed any more: the tokens are discarded and the session ends.
+// keepRefreshToken saves of an answer that cannot be accepted the refresh token, without which the
+// login would be lost, and nothing else: the access token stays the old one and so stays due, and a
+// later refresh brings a whole answer.
+func (r *refresh) keepRefreshToken(ctx context.Context, token string) error {
+	kept := *r.tokens
+	kept.RefreshToken = token
+	if err := r.save(ctx, &kept); err != nil {
+		return err
+	}
+	r.unmarkAsked(ctx)
+	return nil
+}
+
+// notVerified deals with an answer whose ID Token was not accepted. For want of keys the session
+// goes on with the refresh token of the answer. In every other case the ID Token is somebody else's
+// or nobody's. Then the provider's word about this session cannot be believed any more: the tokens
+// are discarded and the session ends.
 func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) error {
 	if f.Kind == KeysUnavailable {
-		kept := *r.tokens
-		kept.RefreshToken = fresh.RefreshToken
-		if err := r.save(ctx, &kept); err != nil {
+		if err := r.keepRefreshToken(ctx, fresh.RefreshToken); err != nil {
 			return err
 		}
-		r.unmarkAsked(ctx)
-		return r.tryAgainLater(ctx, f)
+		return r.goOnWithout(ctx, f)
 	}
 	r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
 	r.k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)
@@ -417,6 +465,7 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 // returns ErrGone when that is done.
 func (r *refresh) endSession(ctx context.Context) error {
 	if err := r.k.EndSession(ctx, &r.s, event.ReasonByToken); err != nil {
+		r.mustEnd = true
 		return err
 	}
 	r.unmarkAsked(ctx)

@@ -48,7 +48,7 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if f.cause == errPanicked || f.cause != nil && !errors.Is(f.cause, ErrProvider) {
+	if noEnd(f.cause) || f.cause != nil && !errors.Is(f.cause, ErrProvider) {
 		return nil, f.cause
 	}
 	r, err := k.read(ctx, identityKind, s.ID)
@@ -62,9 +62,13 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 // idToken has the claims of a new ID Token, if there is one.
 func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	userinfo, err := r.askUserinfo(ctx)
-	news := news{idToken: cmp.Or(idToken, r.tokens.idTokenClaims()), userinfo: userinfo}
-	if err != nil && r.decidesWithout(failureOf(err)) {
-		r.tell(Event{Type: event.UserinfoFailed, Reason: failureOf(err).Reason, Err: err})
+	news := news{
+		idToken:  cmp.Or(idToken, r.tokens.idTokenClaims()),
+		userinfo: userinfo, incomplete: r.unsure,
+	}
+	if err != nil && ctx.Err() == nil && r.decidesWithout(failureOf(err)) {
+		r.tellUserinfo(failureOf(err))
+		news.unreadable = failureOf(err).Kind == Unreadable
 		news.incomplete, err = true, nil
 	}
 	if err == nil {
@@ -83,10 +87,22 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	return nil
 }
 
-// decidesWithout reports whether the application decides without userinfo that failed: the provider
-// has answered, and only its word about the user is missing.
+// decidesWithout reports whether the application decides without userinfo that failed: what a new
+// ID Token says counts whether or not userinfo can be had.
 func (r *refresh) decidesWithout(f *Failure) bool {
-	return f.Kind == Unusable || f.Kind == TokenRefused && r.k.limits.KeepRefused
+	switch f.Kind {
+	case NoAnswer, Unusable, Unreadable:
+		return true
+	}
+	return f.Kind == TokenRefused && r.k.limits.KeepRefused
+}
+
+func (r *refresh) tellUserinfo(f *Failure) {
+	e := Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: f}
+	if f.Kind == Unreadable && !r.k.limits.KeepRefused {
+		e.Hint = "if this goes on for Tokens.ClaimsMaxAge, the session loses its claims of userinfo"
+	}
+	r.tell(e)
 }
 
 // askUserinfo returns nil when there is nothing to ask or nothing to ask with.
@@ -111,10 +127,10 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 	return &userinfo, nil
 }
 
-// mayBeOver reports whether the access token may be over by the provider's clock, which is then no
-// refusal.
+// mayBeOver reports whether the access token may be over by the provider's clock, or replaced by a
+// refresh whose answer was lost. To refuse it is then no refusal of the user.
 func (r *refresh) mayBeOver() bool {
-	return !r.exchanged && time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
+	return r.unsure || !r.exchanged && time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
 }
 
 // idTokenClaims returns the claims of the ID Token, which was verified when it came, or "".
@@ -136,7 +152,8 @@ func (t *Tokens) idTokenClaims() claims.Object {
 type news struct {
 	idToken    claims.Object  // "" when there are no claims of an ID Token
 	userinfo   *claims.Object // nil: the old claims of userinfo stay
-	incomplete bool           // userinfo was asked in vain, and is to be asked again soon
+	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
+	unreadable bool           // userinfo was answered with something else
 }
 
 // saveClaims asks the application about the claims and saves what it makes of them.
@@ -151,6 +168,9 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		if n.incomplete {
 			renewed.Identity.Checked = identity.Checked
 		}
+		if n.unreadable {
+			r.k.doubtUserinfo(&renewed.Identity)
+		}
 		if identity, err = r.k.provider.Decide(ctx, renewed); err != nil {
 			return &undecided{err}
 		}
@@ -158,6 +178,18 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		if !errors.Is(err, errChanged) {
 			return err
 		}
+	}
+}
+
+// doubtUserinfo drops the claims of userinfo that could not be read the second time, and for
+// Limits.Reread since the first. Users can make their userinfo unreadable, by a name or a picture
+// for example, and would otherwise keep the claims that they are about to lose.
+func (k *Keeper) doubtUserinfo(id *Identity) {
+	switch {
+	case id.Unreadable.IsZero():
+		id.Unreadable = time.Now()
+	case time.Since(id.Unreadable) >= k.limits.Reread && !k.limits.KeepRefused:
+		id.Userinfo = ""
 	}
 }
 
@@ -182,8 +214,8 @@ func (r *refresh) saveIdentity(ctx context.Context, old record, id *Identity) er
 
 // rereadFailed ends the session when the application refuses it, when the answer is about somebody
 // else or too long to be kept, or when userinfo refuses the access token. It returns the error when
-// the store failed. When the provider or the application gives no answer, the session goes on with
-// an event and a pause.
+// the store failed. When there is no time left or the application gives no answer, the session goes
+// on with an event and a pause.
 func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	var u *undecided
 	if errors.As(err, &u) {
@@ -196,7 +228,7 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	case f.Kind == Rejected, errors.Is(err, ErrTooLarge):
 		return r.reject(ctx, err)
 	}
-	r.tell(Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: err})
+	r.tellUserinfo(f)
 	if f.Kind == TokenRefused {
 		return r.endSession(ctx)
 	}

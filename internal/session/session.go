@@ -74,7 +74,7 @@ type Limits struct {
 	TokenLifetime   time.Duration // of an access token whose provider does not say
 	RefreshMargin   time.Duration // how long before its end an access token is refreshed
 	Reread          time.Duration // the age at which claims are read again; zero: never
-	KeepRefused     bool          // a session goes on when userinfo refuses its access token
+	KeepRefused     bool          // userinfo that is refused or unreadable takes nothing away
 	LockLease       time.Duration // of a refresh
 	Watch           time.Duration // how often watched sessions are read
 	ProviderTimeout time.Duration // of one request to the provider
@@ -98,7 +98,8 @@ type Provider interface {
 	Reach(ctx context.Context, id *Identity) error
 
 	// Refresh spends the refresh token of t. Empty fields of its answer mean that the old values
-	// stay.
+	// stay. With an error there may be an answer that has only a refresh token, in the place of the
+	// one that is spent.
 	Refresh(ctx context.Context, id *Identity, t *ProviderTokens) (*ProviderTokens, error)
 
 	// Verify returns the claims of the ID Token that a refresh brought.
@@ -139,6 +140,7 @@ const (
 	Rejected                           // the answer is about somebody else, or the application refuses
 	TokenRefused                       // userinfo does not take the access token
 	Unusable                           // userinfo's answer is no userinfo
+	Unreadable                         // nor is it an error: it has status 200
 )
 
 // Error returns the cause's text. The cause is not unwrapped: it may come from the application and
