@@ -71,6 +71,15 @@ func (p Providers) Verify(
 	return idToken, nil
 }
 
+// Shape implements session.Provider.
+func (p Providers) Shape(id *session.Identity, idToken claims.Object) claims.Object {
+	c, err := p.client(id)
+	if err != nil {
+		return ""
+	}
+	return c.Shape(idToken)
+}
+
 // Userinfo implements session.Provider.
 func (p Providers) Userinfo(
 	ctx context.Context, id *session.Identity, t *session.ProviderTokens,

@@ -340,6 +340,9 @@ func TestAProviderThatIsNotConfiguredAnyMore(t *testing.T) {
 	_, refreshed := p.Refresh(t.Context(), id, &tokens.ProviderTokens)
 	_, verified := p.Verify(t.Context(), id, tokens)
 	_, info := p.Userinfo(t.Context(), id, &tokens.ProviderTokens)
+	if got := p.Shape(id, id.IDToken); got != "" {
+		t.Errorf("the claims are %s", got.AppendJSON(nil))
+	}
 	for _, err := range []error{p.Reach(t.Context(), id), refreshed, verified, info} {
 		wantFailure(t, err, session.NoAnswer, event.ReasonProviderUnreachable)
 		if err != nil && !strings.Contains(err.Error(), `"gone" is not configured`) {

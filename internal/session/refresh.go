@@ -399,8 +399,9 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 // notVerified deals with an answer whose user is not known. For want of keys, or while userinfo
 // does not answer, it keeps of the answer the refresh token, without which the login would be lost,
 // and nothing else: the access token stays the old one and so stays due, and a later refresh brings
-// an ID Token again. In every other case the tokens are somebody else's or nobody's. Then the provider's word about this
-// session cannot be believed any more: the tokens are discarded and the session ends.
+// an ID Token again. In every other case the tokens are somebody else's or nobody's. Then the
+// provider's word about this session cannot be believed any more: the tokens are discarded and the
+// session ends.
 func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) error {
 	if f.Kind == KeysUnavailable {
 		kept := *r.tokens

@@ -105,6 +105,10 @@ type Provider interface {
 	// none, it asks whose the new access token is, and returns "".
 	Verify(ctx context.Context, id *Identity, t *Tokens) (claims.Object, error)
 
+	// Shape returns the claims of an ID Token that was verified earlier, in the form in which Verify
+	// returns them, or "" when the provider is not known.
+	Shape(id *Identity, idToken claims.Object) claims.Object
+
 	// Userinfo returns the user's claims as they are now. The error is ErrNoUserinfo when the
 	// configuration does not ask for them.
 	Userinfo(ctx context.Context, id *Identity, t *ProviderTokens) (claims.Object, error)
