@@ -16,7 +16,7 @@ type askFurther = func(
 ) (map[string]any, error)
 
 // further returns the function that asks for claims at other addresses, or nil if there is none.
-func further(ask askFurther, provider string, hosts []string, c *config) func(
+func further(ask askFurther, provider string, hosts []string, c *Config) func(
 	context.Context, claims.Object, claims.Object, op.Send,
 ) (claims.Object, error) {
 	if ask == nil {

@@ -1,10 +1,6 @@
 package oidcgate
 
-import (
-	"cmp"
-
-	"github.com/oidcgate/oidcgate/internal/op"
-)
+import "cmp"
 
 // OAuth2Options configure a provider that speaks OAuth 2.0 and issues no ID Tokens; see [OAuth2].
 // All fields but Scopes and SubjectClaim are required.
@@ -50,4 +46,4 @@ func OAuth2(o OAuth2Options) Provider {
 // HasIDToken reports whether an ID Token, which the provider signs, says who the user is. It is
 // false for users of providers made by [OAuth2], for identities made by [NewIdentity], and for
 // those of access tokens.
-func (id *Identity) HasIDToken() bool { return !id.token && op.IsIDToken(id.record().IDToken) }
+func (id *Identity) HasIDToken() bool { return !id.token && id.record().HasIDToken() }

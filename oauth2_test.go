@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oidcgate/oidcgate"
@@ -210,6 +211,46 @@ func TestOAuth2(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if got := w.subject(); got != "" {
 			t.Errorf("after a re-read of another user: %q", got)
+		}
+	})
+	for name, row := range map[string]struct {
+		user      string // the answer of userinfo after the first access token
+		wantToken string
+		wantUser  string
+	}{
+		"the same user":           {`{"id":9007199254740993}`, "access-2", "9007199254740993"},
+		"another user":            {`{"id":2}`, "", ""},
+		"nobody":                  {`{}`, "", ""},
+		"no answer that is JSON":  {`<html>`, "access-1", "9007199254740993"},
+		"the same user as a text": {`{"id":"9007199254740993"}`, "access-2", "9007199254740993"},
+	} {
+		inBubble(t, "C081 a refreshed access token of "+name, func(t *testing.T) {
+			p := gitHubLike()
+			p.answer += `,"expires_in":600`
+			w := newPlain(t, p, "id")
+			w.handler = w.gate.Wrap(w.tokenShop(w.gate))
+			w.get(w.get(w.get("/auth/login").location()).location())
+			p.user = row.user
+			time.Sleep(9*time.Minute + 30*time.Second) // the token is due, and serves
+			token := w.get("/token")
+			if got := w.subject(); got != row.wantUser || row.wantUser != "" && token.body != row.wantToken {
+				t.Errorf("signed in is %q with %q, want %q with %q\n%s", got, token.body, row.wantUser, row.wantToken, w.logged())
+			}
+			synctest.Wait()
+			if failed := len(w.eventsOf(oidcgate.EventRefreshFailed)) > 0; failed != (row.wantToken != "access-2") {
+				t.Errorf("the events are %v", w.eventsOf(oidcgate.EventRefreshFailed))
+			}
+		})
+	}
+	inBubble(t, "C081 C113 a refresh with a re-read asks userinfo once", func(t *testing.T) {
+		p := gitHubLike()
+		p.answer += `,"expires_in":600`
+		w := newPlain(t, p, "id", func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = 9 * time.Minute })
+		w.get(w.get(w.get("/auth/login").location()).location())
+		before := len(p.requests)
+		time.Sleep(9*time.Minute + 30*time.Second)
+		if got := w.subject(); got != "9007199254740993" || len(p.requests) != before+2 {
+			t.Errorf("signed in is %q after %d requests more, want 2", got, len(p.requests)-before)
 		}
 	})
 	t.Run("C129 there is no back channel", func(t *testing.T) {

@@ -208,8 +208,10 @@ type ClaimOptions struct {
 	// of e-mail addresses. It is called at each login, and when claims are read again, with the user
 	// as far as known. Its client sends the user's access token to FurtherOrigins, such as
 	// "https://api.github.com", and fails for any other. What it returns counts as claims of userinfo
-	// and replaces those; claims of the protocol are left out. An error or a panic refuses the login;
-	// while claims are read again, the old ones stay. Concurrent logins call it concurrently.
+	// and replaces those; claims of the protocol are left out, and an "email" without an
+	// "email_verified" is not verified. An error, a panic, and no result within HTTP.Timeout refuse
+	// the login; while claims are read again, the old ones stay. Concurrent logins call it
+	// concurrently.
 	Further func(ctx context.Context, id *Identity, client *http.Client) (map[string]any, error)
 
 	FurtherOrigins []string // that Further may ask
@@ -220,10 +222,11 @@ type ClaimOptions struct {
 type LogoutOptions struct {
 	// Style is what the provider's logout takes. If zero, it is [LogoutStandard]. After any other, the
 	// browser ends on the page "Signed out", because the provider does not return what leads further.
+	// [LogoutAuth0] needs Endpoints.EndSession: Auth0 announces the address of another logout.
 	Style LogoutStyle
 
 	// FreshHint says that the provider takes no ID Token that has expired as id_token_hint. The tokens
-	// are then refreshed first.
+	// are then refreshed first, and the session ends when that is done or after three seconds.
 	FreshHint bool
 }
 
@@ -308,6 +311,7 @@ func (p *Provider) compile(f *check.List, c *Config) {
 	f.Duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
 	cfg := p.opConfig()
 	cfg.AllowHTTP, cfg.Transport = c.InsecureAllowHTTP, c.HTTP.Transport
+	cfg.Further = further(p.Claims.Further, p.Name, p.Claims.FurtherOrigins, c)
 	cfg.APIAudience, cfg.Introspect = c.API.Audience, c.API.Introspect
 	*f = append(*f, cfg.Faults()...)
 }
@@ -319,7 +323,7 @@ func (p *Provider) client(c *config, notify func(op.Notice)) *op.Client {
 	cfg.Leeway = c.Limits.ClockSkew
 	cfg.Timeout, cfg.Transport, cfg.RootCAs = c.HTTP.Timeout, c.HTTP.Transport, c.HTTP.RootCAs
 	cfg.AllowHTTP, cfg.Notify = c.InsecureAllowHTTP, notify
-	cfg.Further = further(p.Claims.Further, p.Name, p.Claims.FurtherOrigins, c)
+	cfg.Further = further(p.Claims.Further, p.Name, p.Claims.FurtherOrigins, &c.Config)
 	cfg.APIAudience, cfg.Introspect = c.API.Audience, c.API.Introspect
 	return op.New(cfg)
 }
@@ -352,7 +356,8 @@ func (p *Provider) opConfig() op.Config {
 		LogoutTypeJWT: v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		SubjectClaim: p.subjectClaim,
 		Logout:       op.LogoutStyle(p.Logout.Style), FreshHint: p.Logout.FreshHint,
-		Unwrap: p.Claims.Unwrap, EmailVerified: p.Claims.EmailVerified,
+		FurtherOrigins: p.Claims.FurtherOrigins,
+		Unwrap:         p.Claims.Unwrap, EmailVerified: p.Claims.EmailVerified,
 		EmailVerifiedText: p.Claims.EmailVerifiedText, LenientAnswers: t.LenientAnswers,
 		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
 		IDTokenEncrypted: v.EncryptedIDTokens, UserinfoEncrypted: v.EncryptedUserinfo,

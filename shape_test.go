@@ -73,7 +73,7 @@ func TestClaimsOfAProvidersOwn(t *testing.T) {
 		"a claim of its own, false":          {oidcgate.ClaimOptions{EmailVerified: "xms_edov"}, map[string]any{"email_verified": true, "xms_edov": false}, false},
 		"a claim of its own, missing":        {oidcgate.ClaimOptions{EmailVerified: "xms_edov"}, map[string]any{"email_verified": true}, false},
 	} {
-		t.Run("an address is verified only where that is said: "+name, func(t *testing.T) {
+		t.Run("C073 an address is verified only where that is said: "+name, func(t *testing.T) {
 			row.claims["email"] = "alice@example.com"
 			w := newWorld(t, options(row.options))
 			userinfo(w, row.claims)
@@ -93,6 +93,53 @@ func TestClaimsOfAProvidersOwn(t *testing.T) {
 				t.Errorf("ID Token: Email returns %q, %v", address, verified)
 			}
 		})
+	}
+}
+
+// An ID Token is read in the same way wherever it comes from, and whenever it is read again.
+func TestVerifiedAddressesStayTheSame(t *testing.T) {
+	for name, row := range map[string]struct {
+		options oidcgate.ClaimOptions
+		claims  map[string]any
+		want    bool
+	}{
+		"not verified by the claim that counts": {oidcgate.ClaimOptions{EmailVerified: "xms_edov"}, map[string]any{"email_verified": true}, false},
+		"verified by a string":                  {oidcgate.ClaimOptions{EmailVerifiedText: true}, map[string]any{"email_verified": "true"}, true},
+	} {
+		for kind, change := range map[string]func(*oidcgate.Config, *oidcgate.Provider){
+			"an ID Token alone": func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Request.ResponseType = "id_token" },
+			"a re-read":         func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = time.Minute },
+			"a re-read and refreshed tokens without an ID Token": func(c *oidcgate.Config, p *oidcgate.Provider) {
+				c.Tokens.ClaimsMaxAge, p.TokenRequest.LenientAnswers = time.Minute, true
+			},
+		} {
+			inBubble(t, "C073 an address is verified only where that is said: "+name+", in "+kind, func(t *testing.T) {
+				w := newWorld(t, change, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Claims = row.options })
+				w.op.EveryIDToken(func(j *oidcgatetest.JWT) {
+					j.Claims["email"] = "alice@example.com"
+					delete(j.Claims, "email_verified")
+					for name, v := range row.claims {
+						j.Claims[name] = v
+					}
+				})
+				if kind == "an ID Token alone" {
+					w.arrive(w.response("/app"))
+				} else {
+					w.login()
+				}
+				w.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) {
+					if strings.Contains(kind, "without") {
+						delete(m, "id_token")
+					}
+				}))
+				for range 3 {
+					if address, verified := w.identity().Email(); address != "alice@example.com" || verified != row.want {
+						t.Errorf("Email returns %q, %v, want %v", address, verified, row.want)
+					}
+					time.Sleep(2 * time.Minute)
+				}
+			})
+		}
 	}
 }
 
@@ -152,6 +199,28 @@ func TestFurtherClaims(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if address, _ := w.identity().Email(); address != "new@example.com" {
 			t.Errorf("while the address answers rubbish: Email returns %q", address)
+		}
+	})
+	t.Run("C073 the flag of one address says nothing of another", func(t *testing.T) {
+		p := server()
+		p.user = `{"id":1,"email":"old@example.com","email_verified":true}`
+		w := newPlain(t, p, "id", with(func(context.Context, *oidcgate.Identity, *http.Client) (map[string]any, error) {
+			return map[string]any{"email": "boss@example.com"}, nil
+		}))
+		w.get(w.get(w.get("/auth/login").location()).location())
+		if address, verified := w.identity().Email(); address != "boss@example.com" || verified {
+			t.Errorf("Email returns %q, %v", address, verified)
+		}
+	})
+	inBubble(t, "it is not waited for without end", func(t *testing.T) {
+		w := newPlain(t, server(), "id", with(func(ctx context.Context, _ *oidcgate.Identity, _ *http.Client) (map[string]any, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}))
+		start := time.Now()
+		w.denied(w.get(w.get(w.get("/auth/login").location()).location()), http.StatusBadGateway, "userinfo_error")
+		if waited := time.Since(start); waited > time.Minute {
+			t.Errorf("it was waited for %v", waited)
 		}
 	})
 	for name, change := range map[string]func(*oidcgate.Config, *oidcgate.Provider){
@@ -218,6 +287,46 @@ func TestLogoutStyles(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestLogoutWhileTheProviderHangs(t *testing.T) {
+	inBubble(t, "C117 a refresh for the hint that is not answered keeps nobody signed in", func(t *testing.T) {
+		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Logout.FreshHint = true })
+		w.login()
+		time.Sleep(50 * time.Minute)
+		w.op.Always(oidcgatetest.Token, oidcgatetest.Hang())
+		a := w.send(w.browser, http.MethodPost, "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+		if a.StatusCode != http.StatusSeeOther || w.subject() != "" {
+			t.Errorf("logging out answers %d, and signed in is %q\n%s", a.StatusCode, w.subject(), w.logged())
+		}
+	})
+}
+
+func TestOptionsThatContradict(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(*oidcgate.Provider)
+		want   string
+	}{
+		"Auth0's logout is not the one that is announced": {func(p *oidcgate.Provider) { p.Logout.Style = oidcgate.LogoutAuth0 }, "Endpoints.EndSession"},
+		"no style": {func(p *oidcgate.Provider) { p.Logout.Style = 9 }, "Logout.Style"},
+		"a hint that is not sent": {func(p *oidcgate.Provider) {
+			p.Logout = oidcgate.LogoutOptions{Style: oidcgate.LogoutOff, FreshHint: true}
+		}, "Logout.FreshHint"},
+		"an origin without a scheme":             {func(p *oidcgate.Provider) { p.Claims.FurtherOrigins = []string{"api.github.com"} }, "Claims.FurtherOrigins"},
+		"http to another machine":                {func(p *oidcgate.Provider) { p.Claims.FurtherOrigins = []string{"http://api.github.com"} }, "Claims.FurtherOrigins"},
+		"further calls without an access token":  {func(p *oidcgate.Provider) { p.Request.ResponseType = "id_token" }, "Claims.Further"},
+		"members of userinfo, which nobody asks": {func(p *oidcgate.Provider) { p.Claims.Unwrap = "attributes" }, "Claims.Unwrap"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := oidcgate.Provider{Issuer: "https://id.test", ClientID: "shop", Auth: oidcgate.ClientSecretPost(secret)}
+			p.Claims.Further = func(context.Context, *oidcgate.Identity, *http.Client) (map[string]any, error) { return nil, nil }
+			row.change(&p)
+			_, err := oidcgate.New(oidcgate.Config{BaseURL: "http://localhost:8080"}, p)
+			if err == nil || !strings.Contains(err.Error(), "Provider."+row.want) {
+				t.Errorf("the error is %v", err)
+			}
+		})
+	}
 }
 
 // expiryOf returns when a JWT expires.

@@ -94,14 +94,16 @@ func (p *Provider) checkAuthorization(params url.Values) *oauthError {
 		return &oauthError{"request_not_supported", ""}
 	case params.Has("request_uri"):
 		return &oauthError{"request_uri_not_supported", ""}
-	case !slices.Contains(responseTypes, responseType(params)):
+	case !slices.Contains(responseTypes, responseType(params)),
+		p.config.WithoutIDTokens && responseType(params) != "code":
 		return &oauthError{"unsupported_response_type", "the types are " +
 			strings.Join(responseTypes, ", ")}
 	case !isResponseMode(params):
 		return &oauthError{"invalid_request", "response_mode is not supported for that response_type"}
 	case responseType(params) != "code" && params.Get("nonce") == "":
 		return &oauthError{"invalid_request", "nonce is missing"}
-	case !slices.Contains(strings.Fields(params.Get("scope")), "openid"):
+	case !p.config.WithoutIDTokens &&
+		!slices.Contains(strings.Fields(params.Get("scope")), "openid"):
 		return &oauthError{"invalid_scope", "scope must contain openid"}
 	case p.config.WithoutPKCE:
 		if params.Has("code_challenge") {

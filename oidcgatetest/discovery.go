@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -12,15 +11,13 @@ import (
 // serveDiscovery serves the provider's metadata (OpenID Connect Discovery, 3 and 4).
 func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 	issuer := p.Issuer()
-	base := strings.TrimSuffix(inTenant(issuer, anyTenant), "/")
-	at := func(e Endpoint) string { return base + paths[e] }
 	metadata := map[string]any{
 		"issuer":                           issuer,
-		"authorization_endpoint":           at(Authorization),
-		"token_endpoint":                   at(Token),
-		"userinfo_endpoint":                at(Userinfo),
-		"jwks_uri":                         at(JWKS),
-		"end_session_endpoint":             at(EndSession),
+		"authorization_endpoint":           p.URL(Authorization),
+		"token_endpoint":                   p.URL(Token),
+		"userinfo_endpoint":                p.URL(Userinfo),
+		"jwks_uri":                         p.URL(JWKS),
+		"end_session_endpoint":             p.URL(EndSession),
 		"response_types_supported":         responseTypes,
 		"response_modes_supported":         responseModes,
 		"grant_types_supported":            []string{"authorization_code", "refresh_token"},
@@ -31,11 +28,11 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 		"claims_parameter_supported":       true,
 	}
 	if p.config.PushedRequests {
-		metadata["pushed_authorization_request_endpoint"] = at(PushedRequest)
+		metadata["pushed_authorization_request_endpoint"] = p.URL(PushedRequest)
 		metadata["require_pushed_authorization_requests"] = p.config.RequirePushedRequests
 	}
 	if p.config.Introspection {
-		metadata["introspection_endpoint"] = at(Introspection)
+		metadata["introspection_endpoint"] = p.URL(Introspection)
 	}
 	metadata["scopes_supported"] = []string{
 		"openid", "profile", "email", "address", "phone", "offline_access",

@@ -92,6 +92,11 @@ type Config struct {
 	// without PushedRequests.
 	RequirePushedRequests bool
 
+	// WithoutIDTokens makes the provider a server of OAuth 2.0 alone: it issues no ID Tokens, has
+	// neither discovery nor keys nor logout, takes any scope, and puts every claim of the user into
+	// userinfo. [Provider.URL] has its addresses, for oidcgate.OAuth2.
+	WithoutIDTokens bool
+
 	// LoginPage shows a login page. It is called for each request to the authorization endpoint
 	// that passed the provider's checks. It either writes a page, or ends the login with
 	// [Login.Proceed] or [Login.Refuse]. A form on that page must post to the URL of the page,

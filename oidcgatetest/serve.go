@@ -98,7 +98,18 @@ func (p *Provider) endpoint(path string) Endpoint {
 	return Other
 }
 
+// URL returns the address of an endpoint.
+func (p *Provider) URL(e Endpoint) string {
+	if e == Discovery {
+		return p.DiscoveryURL()
+	}
+	return strings.TrimSuffix(inTenant(p.Issuer(), anyTenant), "/") + paths[e]
+}
+
 func (p *Provider) handler(e Endpoint) http.Handler {
+	if p.config.WithoutIDTokens && (e == Discovery || e == JWKS || e == EndSession) {
+		return http.NotFoundHandler()
+	}
 	switch e {
 	case Discovery:
 		return allow(p.serveDiscovery, http.MethodGet, http.MethodHead)

@@ -196,6 +196,9 @@ func (p *Provider) issue(g *grant, nonce, refreshToken string) map[string]any {
 	expires := time.Now().Add(p.config.AccessTokenLifetime)
 	p.accessTokens[access] = accessToken{grant: g, expires: expires}
 	p.mu.Unlock()
+	if p.config.WithoutIDTokens {
+		return answer
+	}
 
 	// No lock is held here, because the functions of NextIDToken and EveryIDToken may call the
 	// provider.

@@ -108,8 +108,13 @@ func (p *Provider) userinfo(token string) (claims map[string]any, clientID strin
 		return nil, "", false
 	}
 	user := p.users[t.grant.subject]
-	claims = granted(user.Claims, t.grant.scopes)
-	maps.Copy(claims, granted(user.UserinfoClaims, t.grant.scopes))
+	claims = map[string]any{}
+	for _, source := range []map[string]any{user.Claims, user.UserinfoClaims} {
+		if !p.config.WithoutIDTokens {
+			source = granted(source, t.grant.scopes)
+		}
+		maps.Copy(claims, source)
+	}
 	add(claims, user, t.grant.claims.Userinfo)
 	claims["sub"] = t.grant.subject
 	return claims, t.grant.clientID, true

@@ -93,6 +93,7 @@ func (f *Front) endVisit(
 	if v.LoadErr != nil || v.CookieID == "" {
 		return "", v.LoadErr
 	}
+	fresh := f.freshHint(r.Context(), v)
 	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
 	if v.Session != nil {
@@ -105,7 +106,7 @@ func (f *Front) endVisit(
 	}
 	f.clearSession(w, r)
 	f.Attempts.ForgetRounds(w, r)
-	return hint, nil
+	return cmp.Or(fresh, hint), nil
 }
 
 // endSignedIn ends the visitor's session, revokes its refresh token and returns its ID Token.
@@ -115,21 +116,23 @@ func (f *Front) endSignedIn(ctx context.Context, v *Visit) (hint string, err err
 		Type: event.LogoutStarted, Provider: s.Identity.Provider,
 		SessionRef: f.Keeper.SessionRef(f.Keeper.Handle(v.ID())),
 	})
-	fresh := f.freshHint(ctx, v)
 	t, err := f.Keeper.LogOut(ctx, s)
 	if err != nil {
 		return "", err
 	}
-	return cmp.Or(fresh, t.IDToken), nil
+	return t.IDToken, nil
 }
 
 // freshHint has the session's tokens refreshed if the provider takes no ID Token that has expired.
-// It returns the new one, or "".
+// It returns the new one, or "". It comes before the session ends, because the end uses up the
+// refresh token, and it has a time of its own: a provider that hangs keeps nobody signed in.
 func (f *Front) freshHint(ctx context.Context, v *Visit) string {
 	up := f.ProviderOf(v)
-	if up == nil || !up.Client.WantsFreshHint() {
+	if up == nil || v.Session == nil || !up.Client.WantsFreshHint() {
 		return ""
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), metadataTimeout)
+	defer cancel()
 	t, err := f.Keeper.Tokens(ctx, v.ID())
 	if err != nil {
 		return ""
@@ -179,7 +182,7 @@ func (f *Front) providerLogoutURL(
 	return up.Client.EndSessionURL(hint, state, f.Site.OwnURL("/logout/done", ""))
 }
 
-// metadataTimeout is how long a logout waits for metadata that is not known yet.
+// metadataTimeout is how long a logout waits for metadata that is not known yet, and for a hint.
 const metadataTimeout = 3 * time.Second
 
 // logoutDone is GET /auth/logout/done, where the provider sends the browser after its logout. Only

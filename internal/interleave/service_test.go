@@ -488,6 +488,9 @@ func (r *replica) Verify(
 	return id.IDToken, nil
 }
 
+// Shape implements [session.Provider].
+func (r *replica) Shape(_ *session.Identity, idToken claims.Object) claims.Object { return idToken }
+
 // Userinfo implements [session.Provider].
 func (r *replica) Userinfo(
 	context.Context, *session.Identity, *session.ProviderTokens,

@@ -53,6 +53,8 @@ func (cfg *Config) Faults() check.List {
 	f.URL("Endpoints.Introspection", e.Introspection, cfg.AllowHTTP)
 	f.URL("Endpoints.PushedAuthorization", e.PushedAuthorization, cfg.AllowHTTP)
 	cfg.checkOAuth2(&f)
+	cfg.checkShape(&f)
+	cfg.checkLogout(&f)
 	cfg.checkClientKeys(&f)
 	cfg.checkAuth(&f)
 	cfg.checkProfile(&f)

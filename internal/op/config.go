@@ -92,6 +92,8 @@ type Config struct {
 	// is known of the user, and a function that sends a request with the access token.
 	Further func(ctx context.Context, id, userinfo claims.Object, send Send) (claims.Object, error)
 
+	FurtherOrigins []string // that Further may ask, by the caller's word
+
 	LenientAnswers bool // of the token endpoint
 
 	LogoutTypeJWT    bool // logout tokens may say that they are just a JWT

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/check"
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
 
@@ -26,8 +27,19 @@ const (
 	LogoutOff                         // the provider's session stays
 )
 
-// KeepsState reports whether the browser comes back from the provider's logout with the state.
-func (c *Client) KeepsState() bool { return c.cfg.Logout == LogoutStandard }
+// checkLogout checks how the browser is sent to the provider's logout.
+func (cfg *Config) checkLogout(f *check.List) {
+	switch style := cfg.Logout; {
+	case style < LogoutStandard || style > LogoutOff:
+		f.Add("Logout.Style", "%d is no style; use LogoutStandard, LogoutCognito, LogoutAuth0, "+
+			"LogoutKinde or LogoutOff", style)
+	case style == LogoutAuth0 && cfg.Endpoints.EndSession == "":
+		f.Add("Endpoints.EndSession", "is empty; LogoutAuth0 needs https://TENANT/v2/logout, and the "+
+			"discovery document has another address")
+	case style != LogoutStandard && cfg.FreshHint:
+		f.Add("Logout.FreshHint", "has no use with this Logout.Style, which sends no id_token_hint")
+	}
+}
 
 // EndSessionURL returns where to send the browser so that the user is logged out at the provider
 // too (OpenID Connect RP-Initiated Logout, 2), or false when no such address is known. It asks

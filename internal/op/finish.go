@@ -106,7 +106,7 @@ func (c *Client) redeem(
 	ctx context.Context, response *Response, first *openedToken, want Expectation,
 ) (*Result, error) {
 	if !c.cfg.wantsCode() {
-		return &Result{Tokens: &Tokens{IDToken: first.signed}, IDToken: first.claims}, nil
+		return &Result{Tokens: &Tokens{IDToken: first.signed}, IDToken: c.Shape(first.claims)}, nil
 	}
 	tokens, err := c.exchange(ctx, response.code, &want)
 	if err != nil {

@@ -70,6 +70,13 @@ func (c *Client) identify(ctx context.Context, t *Tokens) (*Result, error) {
 	return &Result{Tokens: t, IDToken: id, Userinfo: info}, nil
 }
 
+// CheckUser checks that an access token is that of a user, by asking userinfo. It is for providers
+// without ID Tokens: there nothing else says whose tokens a refresh brought.
+func (c *Client) CheckUser(ctx context.Context, t *Tokens, subject string) error {
+	_, err := c.askUserinfo(ctx, t, subject, true)
+	return err
+}
+
 // canProve refuses a login that must be fresh or strong at a provider that can prove neither.
 func (c *Client) canProve(r *AuthorizationRequest) error {
 	if c.cfg.hasIDTokens() || r.MaxAge == nil && len(r.ACRValues) == 0 {
@@ -118,11 +125,4 @@ func (cfg *Config) checkOAuth2(f *check.List) {
 		f.Add("Verification", "speaks of keys, and this provider has none; leave out SignedUserinfo, "+
 			"EncryptedUserinfo and EncryptedIDTokens")
 	}
-}
-
-// IsIDToken reports whether claims are those of an ID Token, which always expires, and not those
-// that [Client.Finish] makes up for a provider without.
-func IsIDToken(id claims.Object) bool {
-	_, expires := id.Get("exp")
-	return expires
 }

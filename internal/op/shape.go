@@ -4,12 +4,33 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/oidcgate/oidcgate/internal/check"
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // Providers write some claims in their own way. They are brought into the usual form before
 // anything else sees them.
+
+// Shape returns the claims of an ID Token that was verified earlier as the other functions of this
+// package return them.
+func (c *Client) Shape(idToken claims.Object) claims.Object { return c.cfg.shapeEmail(idToken) }
+
+// checkShape checks how claims are read.
+func (cfg *Config) checkShape(f *check.List) {
+	for _, origin := range cfg.FurtherOrigins {
+		if f.URL("Claims.FurtherOrigins", origin, cfg.AllowHTTP); origin == "" {
+			f.Add("Claims.FurtherOrigins", "has an empty element; write \"https://api.example\"")
+		}
+	}
+	if cfg.Unwrap != "" && cfg.Userinfo == UserinfoOff {
+		f.Add("Claims.Unwrap", "is for userinfo, which is not asked; set Userinfo")
+	}
+	if cfg.Further != nil && !cfg.wantsCode() {
+		f.Add("Claims.Further", "needs an access token, and with Request.ResponseType %q there is none",
+			cfg.ResponseType)
+	}
+}
 
 // shapeUserinfo lifts the members of an object in userinfo. They replace no other member, and the
 // claims of the protocol are left out as ever.
@@ -65,11 +86,16 @@ func (c *Client) further(
 		}
 		return c.mutual.RoundTrip(r)
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
 	more, err := c.cfg.Further(ctx, id, info, send)
 	if err != nil {
 		e := invalid(event.ReasonUserinfoError, err.Error())
 		e.Hint = "the function Claims.Further of the provider failed"
 		return "", e
+	}
+	if _, ok := more.Get("email"); ok { // the flag of another address says nothing of this one
+		info = info.Filter(func(name string) bool { return name != "email_verified" })
 	}
 	for name, v := range more.All() {
 		if !claims.IsProtocol(name) {

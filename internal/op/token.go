@@ -151,6 +151,11 @@ func (c *Client) readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 	if a.status != http.StatusOK {
 		return nil, statusFault(a.status)
 	}
+	if !isJSON && HasMediaType(a.header, formType) {
+		e := invalid(event.ReasonTokenResponseInvalid, "the answer is a form in place of a JSON object")
+		e.Hint = "set TokenRequest.LenientAnswers if the provider always answers so"
+		return nil, e
+	}
 	if !isJSON {
 		return nil, refused("the answer is not one JSON object with the type application/json")
 	}
@@ -161,10 +166,12 @@ func (c *Client) readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 	return t, err
 }
 
+const formType = "application/x-www-form-urlencoded"
+
 // lenient reads what some providers answer in place of what RFC 6749, 5.1 and 5.2, say: a form, an
 // error as "ok": false, or no token_type.
 func lenient(a answer, doc claims.Object, isJSON bool) (claims.Object, bool) {
-	if HasMediaType(a.header, "application/x-www-form-urlencoded") {
+	if HasMediaType(a.header, formType) {
 		form, err := url.ParseQuery(string(a.body))
 		if err != nil {
 			return "", false

@@ -390,7 +390,10 @@ func TestLenientAnswers(t *testing.T) {
 			o := newOP()
 			o.set("token", tt.h)
 			_, err := o.client(plain).Exchange(t.Context(), "c", "v")
-			wantReason(t, err, tt.strict)
+			e := wantReason(t, err, tt.strict)
+			if isForm := strings.Contains(tt.name, "a form"); isForm != (e != nil && strings.Contains(e.Hint, "LenientAnswers")) {
+				t.Errorf("the error is %+v", e)
+			}
 			tokens, err := o.client(plain, lenient).Exchange(t.Context(), "c", "v")
 			if wantReason(t, err, tt.lenient); err == nil && tokens.AccessToken != "at-1" {
 				t.Errorf("the access token is %q", tokens.AccessToken)

@@ -57,6 +57,9 @@ func (p Providers) Verify(
 	if err != nil {
 		return "", sessionFailure(err)
 	}
+	if !c.HasIDTokens() {
+		return "", notChecked(c.CheckUser(ctx, (*op.Tokens)(&t.ProviderTokens), id.Subject()))
+	}
 	idToken, signed, err := c.VerifyRefreshed(ctx, t.IDToken, t.AccessToken, op.Original{
 		Issuer: id.Issuer(), Subject: id.Subject(),
 		IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
@@ -66,6 +69,15 @@ func (p Providers) Verify(
 	}
 	t.IDToken = signed // it is a hint for the provider later, which cannot decrypt what is for us
 	return idToken, nil
+}
+
+// Shape implements session.Provider.
+func (p Providers) Shape(id *session.Identity, idToken claims.Object) claims.Object {
+	c, err := p.client(id)
+	if err != nil {
+		return ""
+	}
+	return c.Shape(idToken)
 }
 
 // Userinfo implements session.Provider.
@@ -164,6 +176,19 @@ func notVerified(err error) error {
 		f.Kind = session.KeysUnavailable
 	}
 	if e.Unproven {
+		f.Kind = session.KeysUnavailable
+	}
+	return f
+}
+
+// notChecked returns the failure for an access token whose user could not be asked for. An endpoint
+// that does not answer says nothing against the token.
+func notChecked(err error) error {
+	if err == nil {
+		return nil
+	}
+	f := sessionFailure(err).(*session.Failure)
+	if f.Kind != session.Rejected && f.Kind != session.TokenRefused {
 		f.Kind = session.KeysUnavailable
 	}
 	return f

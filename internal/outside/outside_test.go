@@ -95,11 +95,17 @@ func with(path string, status int, body any) provider {
 
 // asking returns what asks that provider, with the errors of revocations that failed.
 func asking(p provider, mode op.UserinfoMode) (outside.Providers, *[]error) {
+	return askingAs(p, op.Config{Userinfo: mode})
+}
+
+// askingAs is asking with the mode and the endpoints of a configuration.
+func askingAs(p provider, cfg op.Config) (outside.Providers, *[]error) {
 	c := op.New(op.Config{
 		Issuer: issuer, ClientID: "shop", Auth: op.Auth{
 			Method: op.AuthPost, Secret: func(context.Context) (string, error) { return "hush", nil },
 		},
-		ResponseType: op.TypeCode, SigningAlgs: []string{"EdDSA"}, Userinfo: mode,
+		ResponseType: op.TypeCode, SigningAlgs: []string{"EdDSA"}, Userinfo: cfg.Userinfo,
+		SubjectClaim: cfg.SubjectClaim, Endpoints: cfg.Endpoints,
 		Leeway: time.Minute, DiscoveryRefresh: time.Hour, JWKSRefresh: time.Hour, Timeout: time.Minute,
 		Transport: p, Notify: func(op.Notice) {},
 	})
@@ -246,6 +252,41 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// Where no ID Token says whose the refreshed tokens are, userinfo does.
+func TestVerifyWithoutIDTokens(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		provider provider
+		kind     session.FailureKind
+		reason   event.Reason
+	}{
+		{"the user's", with("/userinfo", 200, `{"id":"alice"}`), 0, ""},
+		{"C081 another user's", with("/userinfo", 200, `{"id":"bob","sub":"alice"}`), session.Rejected, event.ReasonUserinfoSubject},
+		{"C081 nobody's", with("/userinfo", 200, `{"sub":"alice"}`), session.Rejected, event.ReasonUserinfoSubject},
+		{
+			"C081 userinfo refuses it", with("/userinfo", 401, `{"error":"invalid_token"}`),
+			session.TokenRefused, event.ReasonUserinfoRefused,
+		},
+		{"C084 401 of a proxy", with("/userinfo", 401, "{}"), session.KeysUnavailable, event.ReasonUserinfoError},
+		{"C084 no answer", with("/userinfo", 0, nil), session.KeysUnavailable, event.ReasonUserinfoError},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			delete(tt.provider, "/.well-known/openid-configuration")
+			p, _ := askingAs(tt.provider, op.Config{
+				Userinfo: op.UserinfoRequired, SubjectClaim: "id", Endpoints: op.Endpoints{
+					Authorization: issuer + "/authorize", Token: issuer + "/token", Userinfo: issuer + "/userinfo",
+				},
+			})
+			tokens := session.NewTokens(&session.ProviderTokens{AccessToken: "at-1", IDToken: idToken(key, "k1", "alice")}, "nonce")
+			got, err := p.Verify(t.Context(), alice(t), tokens)
+			wantFailure(t, err, tt.kind, tt.reason)
+			if got != "" {
+				t.Errorf("the claims are %s", got.AppendJSON(nil))
+			}
+		})
+	}
+}
+
 func TestUserinfo(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -313,6 +354,9 @@ func TestAProviderThatIsNotConfiguredAnyMore(t *testing.T) {
 	_, refreshed := p.Refresh(t.Context(), id, &tokens.ProviderTokens)
 	_, verified := p.Verify(t.Context(), id, tokens)
 	_, info := p.Userinfo(t.Context(), id, &tokens.ProviderTokens)
+	if got := p.Shape(id, id.IDToken); got != "" {
+		t.Errorf("the claims are %s", got.AppendJSON(nil))
+	}
 	for _, err := range []error{p.Reach(t.Context(), id), refreshed, verified, info} {
 		wantFailure(t, err, session.NoAnswer, event.ReasonProviderUnreachable)
 		if err != nil && !strings.Contains(err.Error(), `"gone" is not configured`) {

@@ -39,6 +39,13 @@ func (id *Identity) User() User { return User{Issuer: id.Issuer(), Subject: id.S
 // ProviderSessionID returns "sid", or "" where there is none.
 func (id *Identity) ProviderSessionID() string { return textMember(id.IDToken, "sid") }
 
+// HasIDToken reports whether an ID Token, which the provider signed and which always expires, says
+// who it is.
+func (id *Identity) HasIDToken() bool {
+	_, expires := id.IDToken.Get("exp")
+	return expires
+}
+
 // HasAudience reports whether the ID Token is for that client, by "aud".
 func (id *Identity) HasAudience(clientID string) bool {
 	aud, _ := id.IDToken.Get("aud")

@@ -284,11 +284,13 @@ func (r *refresh) takePlace(ctx context.Context) (leave func(), _ error) {
 }
 
 // verify checks a refreshed ID Token like the first: it may never change who the user is (OpenID
-// Connect Core, section 12.2).
+// Connect Core, section 12.2). Where the provider issues none, the provider is asked whose the new
+// access token is, unless the re-read that follows asks it.
 func (r *refresh) verify(
 	ctx context.Context, answer *ProviderTokens, fresh *Tokens,
 ) (claims.Object, error) {
-	if answer.IDToken == "" {
+	asks := !r.s.Identity.HasIDToken() && r.k.limits.Reread == 0
+	if answer.IDToken == "" && !asks {
 		return "", nil
 	}
 	return r.k.provider.Verify(ctx, &r.s.Identity, fresh)
@@ -445,10 +447,10 @@ func (r *refresh) keepRefreshToken(ctx context.Context, token string) error {
 	return nil
 }
 
-// notVerified deals with an answer whose ID Token was not accepted. For want of keys the session
-// goes on with the refresh token of the answer. In every other case the ID Token is somebody else's
-// or nobody's. Then the provider's word about this session cannot be believed any more: the tokens
-// are discarded and the session ends.
+// notVerified deals with an answer whose user is not known. For want of keys, or while userinfo
+// does not answer, the session goes on with the refresh token of the answer. In every other case
+// the tokens are somebody else's or nobody's. Then the provider's word about this session cannot be
+// believed any more: the tokens are discarded and the session ends.
 func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) error {
 	if f.Kind == KeysUnavailable {
 		if err := r.keepRefreshToken(ctx, fresh.RefreshToken); err != nil {

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -62,9 +61,9 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 // idToken has the claims of a new ID Token, if there is one.
 func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	userinfo, err := r.askUserinfo(ctx)
-	news := news{
-		idToken:  cmp.Or(idToken, r.tokens.idTokenClaims()),
-		userinfo: userinfo, incomplete: r.unsure,
+	news := news{idToken: idToken, userinfo: userinfo, incomplete: r.unsure}
+	if idToken == "" {
+		news.idToken = r.k.provider.Shape(&r.s.Identity, r.tokens.idTokenClaims())
 	}
 	if err != nil && ctx.Err() == nil && r.decidesWithout(failureOf(err)) {
 		r.tellUserinfo(failureOf(err))

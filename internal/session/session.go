@@ -102,8 +102,13 @@ type Provider interface {
 	// one that is spent.
 	Refresh(ctx context.Context, id *Identity, t *ProviderTokens) (*ProviderTokens, error)
 
-	// Verify returns the claims of the ID Token that a refresh brought.
+	// Verify returns the claims of the ID Token that a refresh brought. Where the provider issues
+	// none, it asks whose the new access token is, and returns "".
 	Verify(ctx context.Context, id *Identity, t *Tokens) (claims.Object, error)
+
+	// Shape returns the claims of an ID Token that was verified earlier, in the form in which Verify
+	// returns them, or "" when the provider is not known.
+	Shape(id *Identity, idToken claims.Object) claims.Object
 
 	// Userinfo returns the user's claims as they are now. The error is ErrNoUserinfo when the
 	// configuration does not ask for them.
@@ -136,7 +141,7 @@ const (
 	Refused                            // the provider refused the refresh without saying why
 	UserRefused                        // the provider refuses the user
 	InvalidGrant                       // the refresh token is good no more
-	KeysUnavailable                    // the ID Token could not be verified for want of keys
+	KeysUnavailable                    // nothing says whose tokens they are: no keys, no userinfo
 	Rejected                           // the answer is about somebody else, or the application refuses
 	TokenRefused                       // userinfo does not take the access token
 	Unusable                           // userinfo's answer is no userinfo

@@ -298,6 +298,9 @@ func (p *provider) Verify(
 	return "", p.verify()
 }
 
+// Shape implements [session.Provider].
+func (p *provider) Shape(_ *session.Identity, idToken claims.Object) claims.Object { return idToken }
+
 // Userinfo implements [session.Provider].
 func (p *provider) Userinfo(
 	context.Context, *session.Identity, *session.ProviderTokens,
