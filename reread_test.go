@@ -649,6 +649,43 @@ func TestUserinfoAtOnce(t *testing.T) {
 	}
 }
 
+func TestPlacesOfOneUser(t *testing.T) {
+	inBubble(t, "F40 the sessions of one user make four refreshes at a time, and hold up nobody else", func(t *testing.T) {
+		f := newFleet(t, 1)
+		var hers []*http.Client
+		for range 40 {
+			hers = append(hers, f.signInAs("alice"))
+		}
+		bobs := f.signInAs("bob")
+		time.Sleep(11 * time.Minute)
+		var now, most atomic.Int64
+		f.op.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				n := now.Add(1)
+				defer now.Add(-1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				time.Sleep(time.Second)
+				next.ServeHTTP(w, r)
+			})
+		})
+		var wg sync.WaitGroup
+		for _, b := range hers {
+			wg.Go(func() { f.mustToken(b) })
+		}
+		time.Sleep(100 * time.Millisecond)
+		begin := time.Now()
+		f.mustToken(bobs)
+		if took := time.Since(begin); took != time.Second {
+			t.Errorf("another user's token took %v", took)
+		}
+		wg.Wait()
+		if n := most.Load(); n != 5 {
+			t.Errorf("%d requests at once, want four of hers and his", n)
+		}
+	})
+}
+
 func TestWaitingForAnotherReplica(t *testing.T) {
 	for _, row := range []struct {
 		path string

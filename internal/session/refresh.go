@@ -274,13 +274,8 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 
 // takePlace waits for a place among those who ask the provider.
 func (r *refresh) takePlace(ctx context.Context) (leave func(), _ error) {
-	places := r.k.flights.places(r.s.Identity.Provider)
-	select {
-	case places <- struct{}{}:
-		return func() { <-places }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	id := &r.s.Identity
+	return r.k.places.take(ctx, asker{id.User(), id.Provider})
 }
 
 // verify checks a refreshed ID Token like the first: it may never change who the user is (OpenID
