@@ -577,6 +577,23 @@ func TestRereadWithARevokedToken(t *testing.T) {
 			}
 		})
 	}
+	for _, refreshes := range []bool{false, true} {
+		inBubble(t, fmt.Sprintf("C113 C131 userinfo refuses an access token that came without expires_in, just now: %v", refreshes), func(t *testing.T) {
+			f := newFleet(t, 2, rereads, asksUserinfo)
+			f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) {
+				delete(m, "expires_in")
+				if !refreshes {
+					delete(m, "refresh_token")
+				}
+			}))
+			f.login()
+			f.op.Always(oidcgatetest.Userinfo, invalidToken)
+			time.Sleep(6 * time.Minute)
+			if got := f.subject(); (got == "alice") == refreshes {
+				t.Errorf("signed in as %q", got)
+			}
+		})
+	}
 	inBubble(t, "C113 F14 userinfo refuses an access token that has just come, and is over soon", func(t *testing.T) {
 		f := newFleet(t, 2, rereads, asksUserinfo)
 		f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { m["expires_in"] = 30 }))

@@ -128,9 +128,13 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 }
 
 // mayBeOver reports whether the access token may be over by the provider's clock, or replaced by a
-// refresh whose answer was lost. To refuse it is then no refusal of the user.
+// refresh whose answer was lost. To refuse it is then no refusal of the user. When a token ends
+// whose provider does not say is not known here.
 func (r *refresh) mayBeOver() bool {
-	return r.unsure || !r.exchanged && time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
+	if r.exchanged || r.unsure {
+		return r.unsure
+	}
+	return r.tokens.Expiry.IsZero() || time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
 }
 
 // idTokenClaims returns the claims of the ID Token, which was verified when it came, or "".
