@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -260,6 +261,20 @@ func TestOnLoginThatHangs(t *testing.T) {
 			t.Error(err)
 		}
 		close(released)
+	})
+	inBubble(t, "F34 OnLogin ends its goroutine, as t.FailNow of a mock does: 503, and no tokens", func(t *testing.T) {
+		f := newFleet(t, 1, rereads, decides(func(*oidcgate.Login) error { runtime.Goexit(); return nil }))
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		f.op.SetUser(inGroups())
+		time.Sleep(6 * time.Minute)
+		if status := f.admin(); status != http.StatusServiceUnavailable {
+			t.Errorf("status %d", status)
+		}
+		time.Sleep(10 * time.Minute)
+		if token, status := f.token(); status != http.StatusBadGateway {
+			t.Errorf("status %d, token %q", status, token)
+		}
 	})
 	inBubble(t, "F34 OnLogin does not return: Token waits two minutes at most", func(t *testing.T) {
 		released := make(chan struct{})

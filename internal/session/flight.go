@@ -150,7 +150,7 @@ func (k *Keeper) join(ctx context.Context, s *Session) *flight {
 		hung := time.AfterFunc(2*(r.timeout()+saveTimeout), r.hung)
 		go func() {
 			defer hung.Stop()
-			var l landing
+			l := landing{err: errPanicked, cause: errPanicked} // if the goroutine ends in between
 			defer func() { k.flights.end(r.s.ID, f, l) }()
 			l.cause = r.runSafely(context.WithoutCancel(ctx))
 			l.tokens, l.err = r.fallBack(l.cause)
