@@ -546,6 +546,34 @@ func TestReread(t *testing.T) {
 				t.Errorf("the application was asked %d times", n)
 			}
 		})
+	inTime(t, "C113 userinfo refuses the access token, because another replica has refreshed: its token is asked with",
+		func(t *testing.T) {
+			w := newWorld(t, every)
+			s := w.login(lifetime)
+			other := w.replica(nil)
+			asked := 0
+			w.provider.userinfo = group
+			w.provider.onUserinfo = func() {
+				asked++
+				w.provider.noUserinfo = nil
+				if asked > 1 {
+					return
+				}
+				w.loseLock()
+				_, err := other.Reread(t.Context(), s)
+				w.wantErr(err, nil)
+				w.provider.noUserinfo = failure(session.TokenRefused, "")
+			}
+			time.Sleep(20 * time.Minute)
+			got, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			w.wantTold(event.SessionRevoked)
+			w.wantTold(event.UserinfoFailed)
+			if asked != 3 || got.Identity.Userinfo != group {
+				t.Errorf("userinfo was asked %d times, session %v", asked, got)
+			}
+			w.wantSpent("rt-0", "rt-1")
+		})
 	inTime(t, "C107 a logout while the application decides wins", func(t *testing.T) {
 		w := newWorld(t, every)
 		s := w.login(lifetime)

@@ -232,12 +232,26 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	case f.Kind == Rejected, errors.Is(err, ErrTooLarge):
 		return r.reject(ctx, err)
 	}
-	r.tellUserinfo(f)
 	if f.Kind == TokenRefused {
-		return r.endSession(ctx)
+		return r.tokenRefused(ctx, f)
 	}
+	r.tellUserinfo(f)
 	r.pauseReread(ctx)
 	return nil
+}
+
+// tokenRefused ends the session, unless another replica has refreshed meanwhile: a provider may
+// withdraw the older access token at a refresh. Userinfo is then asked with the newer one.
+func (r *refresh) tokenRefused(ctx context.Context, f *Failure) error {
+	overtaken, err := r.overtaken(ctx)
+	if err != nil {
+		return err
+	}
+	if overtaken {
+		return r.reread(ctx, "")
+	}
+	r.tellUserinfo(f)
+	return r.endSession(ctx)
 }
 
 // notDecided ends the session when the application refuses it. Any other error of the application
