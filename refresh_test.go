@@ -555,7 +555,7 @@ func TestOneRefreshOverAllReplicas(t *testing.T) {
 		f := newFleet(t, 1)
 		browsers := make([]*http.Client, 100)
 		for i := range browsers {
-			browsers[i] = f.signInAs("alice")
+			browsers[i] = f.signInAs(fmt.Sprint("user", i))
 		}
 		var mu sync.Mutex
 		now, most := 0, 0

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -260,6 +261,20 @@ func TestOnLoginThatHangs(t *testing.T) {
 			t.Error(err)
 		}
 		close(released)
+	})
+	inBubble(t, "F34 OnLogin ends its goroutine, as t.FailNow of a mock does: 503, and no tokens", func(t *testing.T) {
+		f := newFleet(t, 1, rereads, decides(func(*oidcgate.Login) error { runtime.Goexit(); return nil }))
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		f.op.SetUser(inGroups())
+		time.Sleep(6 * time.Minute)
+		if status := f.admin(); status != http.StatusServiceUnavailable {
+			t.Errorf("status %d", status)
+		}
+		time.Sleep(10 * time.Minute)
+		if token, status := f.token(); status != http.StatusBadGateway {
+			t.Errorf("status %d, token %q", status, token)
+		}
 	})
 	inBubble(t, "F34 OnLogin does not return: Token waits two minutes at most", func(t *testing.T) {
 		released := make(chan struct{})
@@ -577,6 +592,23 @@ func TestRereadWithARevokedToken(t *testing.T) {
 			}
 		})
 	}
+	for _, refreshes := range []bool{false, true} {
+		inBubble(t, fmt.Sprintf("C113 C131 userinfo refuses an access token that came without expires_in, just now: %v", refreshes), func(t *testing.T) {
+			f := newFleet(t, 2, rereads, asksUserinfo)
+			f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) {
+				delete(m, "expires_in")
+				if !refreshes {
+					delete(m, "refresh_token")
+				}
+			}))
+			f.login()
+			f.op.Always(oidcgatetest.Userinfo, invalidToken)
+			time.Sleep(6 * time.Minute)
+			if got := f.subject(); (got == "alice") == refreshes {
+				t.Errorf("signed in as %q", got)
+			}
+		})
+	}
 	inBubble(t, "C113 F14 userinfo refuses an access token that has just come, and is over soon", func(t *testing.T) {
 		f := newFleet(t, 2, rereads, asksUserinfo)
 		f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { m["expires_in"] = 30 }))
@@ -647,6 +679,43 @@ func TestUserinfoAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestPlacesOfOneUser(t *testing.T) {
+	inBubble(t, "F40 the sessions of one user make four refreshes at a time, and hold up nobody else", func(t *testing.T) {
+		f := newFleet(t, 1)
+		var hers []*http.Client
+		for range 40 {
+			hers = append(hers, f.signInAs("alice"))
+		}
+		bobs := f.signInAs("bob")
+		time.Sleep(11 * time.Minute)
+		var now, most atomic.Int64
+		f.op.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				n := now.Add(1)
+				defer now.Add(-1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				time.Sleep(time.Second)
+				next.ServeHTTP(w, r)
+			})
+		})
+		var wg sync.WaitGroup
+		for _, b := range hers {
+			wg.Go(func() { f.mustToken(b) })
+		}
+		time.Sleep(100 * time.Millisecond)
+		begin := time.Now()
+		f.mustToken(bobs)
+		if took := time.Since(begin); took != time.Second {
+			t.Errorf("another user's token took %v", took)
+		}
+		wg.Wait()
+		if n := most.Load(); n != 5 {
+			t.Errorf("%d requests at once, want four of hers and his", n)
+		}
+	})
 }
 
 func TestWaitingForAnotherReplica(t *testing.T) {

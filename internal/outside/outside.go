@@ -128,7 +128,7 @@ func sessionFailure(err error) error {
 func failureKind(e *op.Error) session.FailureKind {
 	refused := e.Refused && e.Answered
 	switch {
-	case e.Code == "invalid_grant":
+	case refused && e.Code == "invalid_grant":
 		return session.InvalidGrant
 	case refused && refusesUser(e.Code):
 		return session.UserRefused

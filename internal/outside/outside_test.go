@@ -187,6 +187,9 @@ func TestRefresh(t *testing.T) {
 	}{
 		{"it works", well(), 0, ""},
 		{"C084 invalid_grant", refuses(400, "invalid_grant"), session.InvalidGrant, event.ReasonTokenEndpointError},
+		{"C084 invalid_grant with status 200", refuses(200, "invalid_grant"), session.InvalidGrant, event.ReasonTokenEndpointError},
+		{"C084 invalid_grant of one that is broken", refuses(500, "invalid_grant"), session.NotRotated, event.ReasonTokenEndpointError},
+		{"C084 invalid_grant of one that is busy", refuses(429, "invalid_grant"), session.NotRotated, event.ReasonTokenEndpointError},
 		{"C084 the client is refused", refuses(401, "invalid_client"), session.ClientRefused, event.ReasonTokenEndpointError},
 		{"C084 an error that nobody registered", refuses(400, "x"), session.ClientRefused, event.ReasonTokenEndpointError},
 		{"C084 the user is refused", refuses(400, "login_required"), session.UserRefused, event.ReasonTokenEndpointError},

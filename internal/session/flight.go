@@ -12,16 +12,10 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// maxRefreshes is how many requests for tokens and userinfo one process has under way at one
-// provider for sessions that are refreshed. Each provider has places of its own, so that one that
-// hangs holds up no tokens of another.
-const maxRefreshes = 32
-
 // flights are the refreshes under way in this process, by session.
 type flights struct {
 	mu      sync.Mutex
 	running map[ID]*flight
-	asking  map[string]chan struct{} // by provider: holds those who ask it now
 
 	// refused are sessions whose last refresh the store refused to save, or to end. Where a provider
 	// is slow, requests do not wait for the end of the next one, and must not go on with old claims.
@@ -52,19 +46,7 @@ type landing struct {
 }
 
 func newFlights() flights {
-	return flights{
-		running: map[ID]*flight{}, asking: map[string]chan struct{}{}, refused: map[ID]bool{},
-	}
-}
-
-// places returns the channel that has a place for everybody who asks that provider.
-func (f *flights) places(provider string) chan struct{} {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.asking[provider] == nil {
-		f.asking[provider] = make(chan struct{}, maxRefreshes)
-	}
-	return f.asking[provider]
+	return flights{running: map[ID]*flight{}, refused: map[ID]bool{}}
 }
 
 // start makes room for a flight of a session, or returns the one under way. The caller waits for it
@@ -168,7 +150,7 @@ func (k *Keeper) join(ctx context.Context, s *Session) *flight {
 		hung := time.AfterFunc(2*(r.timeout()+saveTimeout), r.hung)
 		go func() {
 			defer hung.Stop()
-			var l landing
+			l := landing{err: errPanicked, cause: errPanicked} // if the goroutine ends in between
 			defer func() { k.flights.end(r.s.ID, f, l) }()
 			l.cause = r.runSafely(context.WithoutCancel(ctx))
 			l.tokens, l.err = r.fallBack(l.cause)

@@ -274,13 +274,8 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 
 // takePlace waits for a place among those who ask the provider.
 func (r *refresh) takePlace(ctx context.Context) (leave func(), _ error) {
-	places := r.k.flights.places(r.s.Identity.Provider)
-	select {
-	case places <- struct{}{}:
-		return func() { <-places }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	id := &r.s.Identity
+	return r.k.places.take(ctx, asker{id.User(), id.Provider})
 }
 
 // verify checks a refreshed ID Token like the first: it may never change who the user is (OpenID
@@ -398,17 +393,22 @@ func (r *refresh) rereadWithout(ctx context.Context) error {
 	return r.reread(ctx, "")
 }
 
+// overtaken reports whether the lock was lost and another replica has refreshed. Its tokens count
+// then. The error is ErrGone when a logout came first, which had the tokens revoked; or it is not
+// known whether another replica has refreshed.
+func (r *refresh) overtaken(ctx context.Context) (bool, error) {
+	now, err := r.k.Tokens(ctx, r.s.ID)
+	if err != nil || bytes.Equal(now.record.sealed, r.tokens.record.sealed) {
+		return false, err
+	}
+	r.tokens = now
+	return true, nil
+}
+
 // withdrawn ends the session, unless another replica has refreshed meanwhile.
 func (r *refresh) withdrawn(ctx context.Context, f *Failure, lost bool) error {
-	now, err := r.k.Tokens(ctx, r.s.ID)
-	if err != nil {
-		// A logout came first, and had the token revoked; or it is not known whether another
-		// replica has refreshed.
+	if overtaken, err := r.overtaken(ctx); overtaken || err != nil {
 		return err
-	}
-	if !bytes.Equal(now.record.sealed, r.tokens.record.sealed) {
-		r.tokens = now // the lock was lost, and another replica has refreshed
-		return nil
 	}
 	e := Event{Type: event.RefreshFailed, Reason: event.ReasonInvalidGrant}
 	switch {

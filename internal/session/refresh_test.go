@@ -546,6 +546,34 @@ func TestReread(t *testing.T) {
 				t.Errorf("the application was asked %d times", n)
 			}
 		})
+	inTime(t, "C113 userinfo refuses the access token, because another replica has refreshed: its token is asked with",
+		func(t *testing.T) {
+			w := newWorld(t, every)
+			s := w.login(lifetime)
+			other := w.replica(nil)
+			asked := 0
+			w.provider.userinfo = group
+			w.provider.onUserinfo = func() {
+				asked++
+				w.provider.noUserinfo = nil
+				if asked > 1 {
+					return
+				}
+				w.loseLock()
+				_, err := other.Reread(t.Context(), s)
+				w.wantErr(err, nil)
+				w.provider.noUserinfo = failure(session.TokenRefused, "")
+			}
+			time.Sleep(20 * time.Minute)
+			got, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			w.wantTold(event.SessionRevoked)
+			w.wantTold(event.UserinfoFailed)
+			if asked != 3 || got.Identity.Userinfo != group {
+				t.Errorf("userinfo was asked %d times, session %v", asked, got)
+			}
+			w.wantSpent("rt-0", "rt-1")
+		})
 	inTime(t, "C107 a logout while the application decides wins", func(t *testing.T) {
 		w := newWorld(t, every)
 		s := w.login(lifetime)
@@ -560,10 +588,10 @@ func TestReread(t *testing.T) {
 	})
 }
 
-// loginAt is login at another provider.
-func (w *world) loginAt(provider string) *session.Session {
+// loginAt is login of some user at another provider.
+func (w *world) loginAt(provider string, user int) *session.Session {
 	w.Helper()
-	l := w.loginUnderWay()
+	l := w.loginUnderWayOf(user)
 	l.Identity.Provider = provider
 	if err := w.Begin(w.Context(), l); err != nil {
 		w.Fatal(err)
@@ -571,14 +599,22 @@ func (w *world) loginAt(provider string) *session.Session {
 	return &l.Session
 }
 
+// loginUnderWayOf is loginUnderWay of some user.
+func (w *world) loginUnderWayOf(user int) *session.Login {
+	l := w.loginUnderWay()
+	l.Identity.IDToken = claims.Object("").With("iss", claims.Text(issuer)).
+		With("sub", claims.Text(fmt.Sprint("user ", user)))
+	return l
+}
+
 func TestOneProvidersTroubleIsNotAnothers(t *testing.T) {
 	inTime(t, "F08 a provider that hangs holds up no tokens of another", func(t *testing.T) {
 		w := newWorld(t, nil)
 		var slow []*session.Session
-		for range 100 {
-			slow = append(slow, w.loginAt("slow"))
+		for i := range 100 {
+			slow = append(slow, w.loginAt("slow", i))
 		}
-		well := w.loginAt("well")
+		well := w.loginAt("well", 0)
 		time.Sleep(isOver)
 		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
 			time.Sleep(30 * time.Second)
@@ -605,8 +641,8 @@ func TestOneProvidersTroubleIsNotAnothers(t *testing.T) {
 			time.Sleep(time.Minute) // longer than a refresh may take
 		}
 		var slow []*session.Session
-		for range 40 {
-			l := w.loginUnderWay()
+		for i := range 40 {
+			l := w.loginUnderWayOf(i)
 			l.Tokens.RefreshToken = "" // that would be exchanged first
 			w.wantErr(w.Begin(t.Context(), l), nil)
 			slow = append(slow, &l.Session)

@@ -127,9 +127,13 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 }
 
 // mayBeOver reports whether the access token may be over by the provider's clock, or replaced by a
-// refresh whose answer was lost. To refuse it is then no refusal of the user.
+// refresh whose answer was lost. To refuse it is then no refusal of the user. When a token ends
+// whose provider does not say is not known here.
 func (r *refresh) mayBeOver() bool {
-	return r.unsure || !r.exchanged && time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
+	if r.exchanged || r.unsure {
+		return r.unsure
+	}
+	return r.tokens.Expiry.IsZero() || time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
 }
 
 // idTokenClaims returns the claims of the ID Token, which was verified when it came, or "".
@@ -227,12 +231,26 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	case f.Kind == Rejected, errors.Is(err, ErrTooLarge):
 		return r.reject(ctx, err)
 	}
-	r.tellUserinfo(f)
 	if f.Kind == TokenRefused {
-		return r.endSession(ctx)
+		return r.tokenRefused(ctx, f)
 	}
+	r.tellUserinfo(f)
 	r.pauseReread(ctx)
 	return nil
+}
+
+// tokenRefused ends the session, unless another replica has refreshed meanwhile: a provider may
+// withdraw the older access token at a refresh. Userinfo is then asked with the newer one.
+func (r *refresh) tokenRefused(ctx context.Context, f *Failure) error {
+	overtaken, err := r.overtaken(ctx)
+	if err != nil {
+		return err
+	}
+	if overtaken {
+		return r.reread(ctx, "")
+	}
+	r.tellUserinfo(f)
+	return r.endSession(ctx)
 }
 
 // notDecided ends the session when the application refuses it. Any other error of the application

@@ -13,6 +13,7 @@
 //	logouttoken.go  a logout by the provider
 //	tokens.go     the provider's tokens and when they are due
 //	refresh.go    one refresh of a session at a time: flight.go in the process, lock.go everywhere
+//	places.go     how many ask a provider at a time
 //	follow.go     what a refreshed ID Token changes: where the session is listed, and when it ends
 //	reread.go     claims that are read again
 //	values.go     the application's values
@@ -198,6 +199,7 @@ type Keeper struct {
 	logger   *slog.Logger
 	tell     func(Event)
 	flights  flights
+	places   places
 	watches  watches
 	pings    pings
 }
@@ -207,7 +209,8 @@ func New(c Config) *Keeper {
 	return &Keeper{
 		store: c.Store, ring: c.Ring, gate: c.Gate, limits: c.Limits,
 		provider: c.Provider, logger: c.Logger, tell: c.Tell,
-		flights: newFlights(), watches: watches{sessions: map[Handle]*watched{}},
+		flights: newFlights(), places: places{asking: map[asker]*queue{}},
+		watches: watches{sessions: map[Handle]*watched{}},
 	}
 }
 

@@ -1,0 +1,80 @@
+package session
+
+import (
+	"context"
+	"sync"
+)
+
+// How many requests for tokens and userinfo one process has under way for sessions that are
+// refreshed: at one provider, and for one user. Each provider has places of its own, so that one
+// that hangs holds up no tokens of another. A user has a few of them, so that an account with many
+// sessions holds up nobody else.
+const (
+	providerPlaces = 32
+	userPlaces     = 4
+)
+
+// places are for those who ask the providers.
+type places struct {
+	mu     sync.Mutex
+	asking map[asker]*queue
+}
+
+// asker is a user of a provider, or all users of it when User is zero.
+type asker struct {
+	User
+	provider string
+}
+
+// queue are the places of an asker.
+type queue struct {
+	taken chan struct{}
+	users int // how many have or want a place; guarded by places.mu
+}
+
+// take waits for a place of the user, and then for one at the provider.
+func (p *places) take(ctx context.Context, a asker) (leave func(), _ error) {
+	leaveUser, err := p.enter(ctx, a, userPlaces)
+	if err != nil {
+		return nil, err
+	}
+	leaveProvider, err := p.enter(ctx, asker{provider: a.provider}, providerPlaces)
+	if err != nil {
+		leaveUser()
+		return nil, err
+	}
+	return func() { leaveProvider(); leaveUser() }, nil
+}
+
+// enter waits for one of n places.
+func (p *places) enter(ctx context.Context, a asker, n int) (leave func(), _ error) {
+	q := p.queue(a, n)
+	select {
+	case q.taken <- struct{}{}:
+		return func() { <-q.taken; p.release(a, q) }, nil
+	case <-ctx.Done():
+		p.release(a, q)
+		return nil, ctx.Err()
+	}
+}
+
+// queue returns the places of an asker. They are forgotten when nobody has or wants one.
+func (p *places) queue(a asker, n int) *queue {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	q := p.asking[a]
+	if q == nil {
+		q = &queue{taken: make(chan struct{}, n)}
+		p.asking[a] = q
+	}
+	q.users++
+	return q
+}
+
+func (p *places) release(a asker, q *queue) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if q.users--; q.users == 0 {
+		delete(p.asking, a)
+	}
+}
