@@ -220,9 +220,8 @@ type ClaimOptions struct {
 // LogoutOptions say how the browser is sent to the provider's logout. Endpoints.EndSession replaces
 // the address.
 type LogoutOptions struct {
-	// Style is what the provider's logout takes. If zero, it is [LogoutStandard]. After any other, the
-	// browser ends on the page "Signed out", because the provider does not return what leads further.
-	// [LogoutAuth0] needs Endpoints.EndSession: Auth0 announces the address of another logout.
+	// Style is what the provider's logout takes. If zero, it is [LogoutStandard]. [LogoutAuth0] needs
+	// Endpoints.EndSession: Auth0 announces the address of another logout.
 	Style LogoutStyle
 
 	// FreshHint says that the provider takes no ID Token that has expired as id_token_hint. The tokens

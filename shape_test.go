@@ -269,8 +269,14 @@ func TestLogoutStyles(t *testing.T) {
 			if err != nil || u.Path != "/logout-of-its-own" || u.Query().Encode() != row.want.Encode() {
 				t.Errorf("%d to %q", a.StatusCode, a.location())
 			}
+			if a := w.get("/auth/logout/done?state=x"); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "Signed out") {
+				t.Errorf("C117 back with another state: %d\n%s", a.StatusCode, a.body)
+			}
+			if a := w.get("/auth/logout/done"); a.location() != shopURL+"/public" {
+				t.Errorf("back from the provider: %d to %q\n%s", a.StatusCode, a.location(), a.body)
+			}
 			if a := w.get("/auth/logout/done"); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "Signed out") {
-				t.Errorf("back from the provider: %d\n%s", a.StatusCode, a.body)
+				t.Errorf("once more: %d\n%s", a.StatusCode, a.body)
 			}
 		})
 	}

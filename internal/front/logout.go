@@ -75,8 +75,11 @@ func (f *Front) SignOut(w http.ResponseWriter, r *http.Request, v *Visit, return
 		f.notSignedOut(w, r, err)
 		return
 	}
-	state := attempt.NewLogoutState()
-	location, ok := f.providerLogoutURL(r.Context(), f.ProviderOf(v), hint, state)
+	up, state := f.ProviderOf(v), attempt.NewLogoutState()
+	if up != nil && !up.Client.KeepsState() {
+		state = "" // the browser comes back without one
+	}
+	location, ok := f.providerLogoutURL(r.Context(), up, hint, state)
 	if ok && f.Attempts.KeepLogout(w, state, returnTo) == nil {
 		page.Redirect(w, location)
 		return
@@ -186,7 +189,8 @@ func (f *Front) providerLogoutURL(
 const metadataTimeout = 3 * time.Second
 
 // logoutDone is GET /auth/logout/done, where the provider sends the browser after its logout. Only
-// the state that this browser took to the provider leads to ReturnTo, and only once. Every other
+// the state that this browser took to the provider leads to ReturnTo, and only once; some providers
+// return none. Every other
 // request gets the page that says "signed out".
 func (f *Front) logoutDone(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {

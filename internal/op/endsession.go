@@ -41,6 +41,9 @@ func (cfg *Config) checkLogout(f *check.List) {
 	}
 }
 
+// KeepsState reports whether the browser comes back from the provider's logout with the state.
+func (c *Client) KeepsState() bool { return c.cfg.Logout == LogoutStandard }
+
 // EndSessionURL returns where to send the browser so that the user is logged out at the provider
 // too (OpenID Connect RP-Initiated Logout, 2), or false when no such address is known. It asks
 // nobody. Empty arguments are left out. The hint is an ID Token and is left out when the URL would
