@@ -119,7 +119,7 @@ func (c *Client) discover(ctx context.Context) error {
 // fetchMetadata gets the document through go-oidc, which knows the URL and compares the issuer. It
 // then reads the document itself, strictly, because go-oidc takes "ISSUER" for "issuer".
 func (c *Client) fetchMetadata(ctx context.Context) (*Metadata, error) {
-	ctx = oidc.ClientContext(ctx, guarded(c.transport, metadataLimit, onlyOK))
+	ctx = oidc.ClientContext(c.to(ctx, ForDiscovery), guarded(c.transport, metadataLimit, onlyOK))
 	p, err := oidc.NewProvider(ctx, c.cfg.Issuer)
 	if mismatch, ok := errors.AsType[*oidc.IssuerMismatchError](err); ok {
 		return nil, otherIssuer(mismatch.Discovered, c.cfg.Issuer)
