@@ -104,7 +104,7 @@ func TestRefreshSaysWhatItIsFor(t *testing.T) {
 	}
 }
 
-// What wraps the transport must not cost the gate's own transport its checks, nor its certificate.
+// What wraps the transport must not cost the gate's own transport its checks.
 func TestWrapKeepsTheTransport(t *testing.T) {
 	seen := &purposes{seen: map[oidcgate.ProviderRequest]int{}}
 	gate, err := oidcgate.New(oidcgate.Config{BaseURL: "http://localhost", HTTP: oidcgate.HTTPOptions{Wrap: seen.wrap}},
