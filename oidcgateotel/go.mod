@@ -6,6 +6,7 @@ replace github.com/oidcgate/oidcgate => ../
 
 require (
 	github.com/oidcgate/oidcgate v0.0.0-00010101000000-000000000000
+	github.com/prometheus/otlptranslator v1.0.0
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/metric v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0

@@ -120,7 +120,6 @@ func TestRefusedLogin(t *testing.T) {
 	}
 	_, reference, _ := strings.Cut(got, "oidcgate.reference=")
 	if reference = strings.TrimRight(reference, "}"); len(reference) < 8 || strings.Contains(reference, ",") || !strings.Contains(page, reference) {
-		// attributes are in the order of their names: the reason comes before the reference
 		t.Errorf("the reference is not on the page: %s", got)
 	}
 	w.clean()
