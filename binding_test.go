@@ -276,8 +276,9 @@ func TestCertificateBoundTokens(t *testing.T) {
 	op := oidcgatetest.NewProvider(t)
 	server := op.TLSServer()
 	key := newClientKey(t)
+	wrapped := &purposes{seen: map[oidcgate.ProviderRequest]int{}} // which must not hide the certificate
 	w := newWorldOf(t, op, func(c *oidcgate.Config, p *oidcgate.Provider) {
-		c.HTTP = oidcgate.HTTPOptions{RootCAs: x509.NewCertPool()}
+		c.HTTP = oidcgate.HTTPOptions{RootCAs: x509.NewCertPool(), Wrap: wrapped.wrap}
 		c.HTTP.RootCAs.AddCert(server.Certificate())
 		p.Auth = oidcgate.PrivateKeyJWT()
 		p.ClientKeys = oidcgate.NewClientKeys([]oidcgate.ClientKey{{Key: key}})
@@ -299,6 +300,9 @@ func TestCertificateBoundTokens(t *testing.T) {
 	_ = resp.Body.Close()
 	if a := w.get(resp.Header.Get("Location")); a.location() != shopURL+"/app" {
 		t.Fatalf("C091 %d\n%s", a.StatusCode, w.logged())
+	}
+	if n := wrapped.seen[oidcgate.ProviderRequest{Purpose: "token"}]; n != 1 {
+		t.Errorf("%d token requests passed through Wrap: %v", n, wrapped.seen)
 	}
 	t.Run("C091 the client of the application shows the certificate", func(t *testing.T) {
 		shown := ""

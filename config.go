@@ -183,6 +183,13 @@ type HTTPOptions struct {
 	// Transport. If nil, it is one with TLS 1.2 or newer that refuses link-local addresses and uses no
 	// proxy. Set it for a proxy, or for tests.
 	Transport http.RoundTripper `json:"-"`
+
+	// Wrap, if set, puts a transport of the application around the one that carries the requests, be
+	// it Transport or the gate's own: to measure requests, not to change them. It is called for each
+	// provider, twice, and must not return nil. What a request is for stands in its context; see
+	// [ProviderRequestFromContext]. Its body and header have secrets. Requests of [Gate.Client] and
+	// [Gate.ExchangeClient] do not pass through it.
+	Wrap func(http.RoundTripper) http.RoundTripper `json:"-"`
 }
 
 // Limits bound the time and the size of logins and sessions.

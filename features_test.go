@@ -106,6 +106,7 @@ var features = []struct {
 	}},
 	{"Running it", []feature{
 		{"what is wrong with the store and the providers, and the cure", "Gate.Check", "", ""},
+		{"metrics and traces (module oidcgateotel)", "HTTP.Wrap Gate.Route ProviderRequestFromContext", "OpenTelemetry", ""},
 	}},
 }
 

@@ -321,6 +321,7 @@ func (p *Provider) client(c *config, notify func(op.Notice)) *op.Client {
 	cfg.RedirectURL = c.at.URL(c.at.ProviderPath("/callback", p.Name))
 	cfg.Leeway = c.Limits.ClockSkew
 	cfg.Timeout, cfg.Transport, cfg.RootCAs = c.HTTP.Timeout, c.HTTP.Transport, c.HTTP.RootCAs
+	cfg.Name, cfg.Wrap = p.Name, c.HTTP.Wrap
 	cfg.AllowHTTP, cfg.Notify = c.InsecureAllowHTTP, notify
 	cfg.Further = further(p.Claims.Further, p.Name, p.Claims.FurtherOrigins, &c.Config)
 	cfg.APIAudience, cfg.Introspect = c.API.Audience, c.API.Introspect

@@ -6,26 +6,21 @@ import (
 	"github.com/oidcgate/oidcgate/internal/page"
 )
 
-// serveClientKeys serves the public halves of a client's keys (RFC 7517, section 5). It returns
-// false if the client has none.
-func (f *Front) serveClientKeys(w http.ResponseWriter, r *http.Request, up *Provider) bool {
-	if !up.HasKeys {
-		return false
-	}
+// serveClientKeys serves the public halves of a client's keys (RFC 7517, section 5).
+func (f *Front) serveClientKeys(w http.ResponseWriter, r *http.Request, up *Provider) {
 	page.Headers(w)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		f.methodNotAllowed(w, r, "GET, HEAD")
-		return true
+		return
 	}
 	keys, err := up.Client.PublicKeys(r.Context())
 	if err != nil {
 		f.Logger.Warn("oidcgate: serving the client's keys", "err", err)
 		http.Error(w, "the keys are not available", http.StatusServiceUnavailable)
-		return true
+		return
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	_, err = w.Write(keys)
 	f.written(err)
-	return true
 }

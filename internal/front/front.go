@@ -79,53 +79,71 @@ type Front struct {
 // Serve answers a request to one of the gate's own routes. If it returns false, the path is the
 // application's. Paths must match exactly.
 func (f *Front) Serve(w http.ResponseWriter, r *http.Request) bool {
-	route, ours := strings.CutPrefix(r.URL.Path, f.Site.Prefix)
-	if !ours {
-		return false
-	}
+	route, up := f.Route(r.URL.Path)
 	switch route {
-	case "/login":
+	case "login":
 		f.login(w, r)
-	case "/logout":
+	case "logout":
 		f.logout(w, r)
-	case "/logout/done":
+	case "logout/done":
 		f.logoutDone(w, r)
-	case "/initiate":
-		if !f.Providers.ThirdParty() {
-			return false
-		}
+	case "initiate":
 		f.initiate(w, r)
-	default:
-		return f.serveProvider(w, r, route)
-	}
-	return true
-}
-
-// serveProvider answers a request to one of the routes that exist once for each provider: the
-// provider's name, if it has one, is their last segment.
-func (f *Front) serveProvider(w http.ResponseWriter, r *http.Request, route string) bool {
-	name, isNamed := "", false
-	if at := strings.LastIndexByte(route, '/'); at > 0 {
-		route, name, isNamed = route[:at], route[at+1:], true
-	}
-	up := f.Providers.Find(name)
-	if up == nil || isNamed && name == "" {
-		return false
-	}
-	switch route {
-	case "/callback":
+	case "callback":
 		f.callback(w, r, up)
-	case "/jwks":
-		return f.serveClientKeys(w, r, up)
-	case "/backchannel-logout":
-		if !up.Client.HasIDTokens() { // whose keys would verify a logout token
-			return false
-		}
+	case "jwks":
+		f.serveClientKeys(w, r, up)
+	case "backchannel-logout":
 		f.backchannelLogout(w, r, up)
-	case "/frontchannel-logout":
+	case "frontchannel-logout":
 		f.frontchannelLogout(w, r, up)
 	default:
 		return false
 	}
 	return true
+}
+
+// Route returns which of the gate's own routes a path is, or "" if it is the application's. The
+// provider is nil for routes that are the same for all.
+func (f *Front) Route(path string) (route string, up *Provider) {
+	rest, ours := strings.CutPrefix(path, f.Site.Prefix)
+	if !ours {
+		return "", nil
+	}
+	switch rest {
+	case "/login", "/logout", "/logout/done":
+		return rest[1:], nil
+	case "/initiate":
+		if !f.Providers.ThirdParty() {
+			return "", nil
+		}
+		return rest[1:], nil
+	}
+	return f.providerRoute(rest)
+}
+
+// providerRoute returns which route a path is of those that exist once for each provider: the
+// provider's name, if it has one, is their last segment.
+func (f *Front) providerRoute(path string) (route string, up *Provider) {
+	name, isNamed := "", false
+	if at := strings.LastIndexByte(path, '/'); at > 0 {
+		path, name, isNamed = path[:at], path[at+1:], true
+	}
+	up = f.Providers.Find(name)
+	if up == nil || isNamed && name == "" {
+		return "", nil
+	}
+	switch path {
+	case "/callback", "/frontchannel-logout":
+		return path[1:], up
+	case "/jwks":
+		if up.HasKeys {
+			return path[1:], up
+		}
+	case "/backchannel-logout":
+		if up.Client.HasIDTokens() { // their keys verify logout tokens
+			return path[1:], up
+		}
+	}
+	return "", nil
 }

@@ -44,6 +44,7 @@ func New(cfg Config) *Client {
 		c.transport = newTransport(cfg.Timeout, cfg.RootCAs)
 	}
 	c.mutual, _ = cfg.mutual(c.transport) // Faults has asked whether it can
+	c.transport, c.mutual = cfg.wrap(c.transport), cfg.wrap(c.mutual)
 	if cfg.needsNoDiscovery() {
 		c.discovery.known = &Metadata{Issuer: cfg.Issuer, Endpoints: cfg.Endpoints}
 		c.discovery.static = true

@@ -16,6 +16,8 @@ type Send func(r *http.Request) (*http.Response, error)
 // Config is what a [Client] works by. The caller fills in the defaults and checks every field; this
 // package trusts it.
 type Config struct {
+	Name string // of the provider, as the application calls it; may be empty
+
 	// Issuer is exactly as the provider writes it, and compared byte for byte. With {tenantid} in it,
 	// it is a template: each of Tenants has its own issuer.
 	Issuer      string
@@ -123,6 +125,10 @@ type Config struct {
 	// Deadlines, limits and the refusal of redirects hold for every transport. The rules for TLS
 	// and for the addresses that may be dialled are those of the transport itself.
 	Transport http.RoundTripper
+
+	// Wrap, which may be nil, returns a transport that passes requests on to the one it gets. A
+	// request's context has its [Purpose]. It never returns nil.
+	Wrap func(http.RoundTripper) http.RoundTripper
 
 	// RootCAs are what the package's own transport checks certificates against. If nil, they are
 	// the system's.

@@ -135,7 +135,7 @@ func (c *Client) fetchMetadata(ctx context.Context) (*Metadata, error) {
 	}
 	client := guarded(c.transport, metadataLimit, onlyOK)
 	client.Transport = redirected{client.Transport, at}
-	ctx = oidc.ClientContext(ctx, client)
+	ctx = oidc.ClientContext(c.to(ctx, ForDiscovery), client)
 	p, err := oidc.NewProvider(ctx, c.cfg.Issuer)
 	if mismatch, ok := errors.AsType[*oidc.IssuerMismatchError](err); ok {
 		return nil, otherIssuer(mismatch.Discovered, c.cfg.Issuer)

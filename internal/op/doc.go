@@ -56,6 +56,7 @@
 //	answer.go       reads answers, within their limits
 //	fault.go        why a request brought no usable answer
 //	transport.go    the hardened transport
+//	purpose.go      what a request is for, for those who measure
 //	address.go      addresses that are not dialled
 //	flight.go       one run of a function for all who ask meanwhile
 package op

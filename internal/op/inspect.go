@@ -57,12 +57,13 @@ func (cfg *Config) NeedsKeys() bool { return cfg.needsKeys() }
 func (c *Client) Inspect(ctx context.Context) *Inspection {
 	cfg := c.cfg
 	cfg.Notify = func(Notice) {}
+	cfg.Wrap = nil // see below
 	i := &Inspection{client: New(cfg)}
 	if t, ok := i.client.transport.(*http.Transport); ok && cfg.Transport == nil {
 		t.DisableKeepAlives = true // the certificate is checked anew, and no connection stays
 	}
-	i.wire = &recorder{base: i.client.transport}
-	i.client.transport = i.wire
+	i.wire = &recorder{base: c.cfg.wrap(i.client.transport)}
+	i.client.transport, i.client.mutual = i.wire, c.cfg.wrap(i.client.mutual)
 	i.inspectMetadata(ctx)
 	i.inspectKeys(ctx)
 	return i

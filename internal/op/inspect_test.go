@@ -26,6 +26,17 @@ func TestInspect(t *testing.T) {
 			t.Errorf("known %t, events %v", known, o.events())
 		}
 	})
+	t.Run("its requests pass through what wraps the transport", func(t *testing.T) {
+		o, asked := newOP(), 0
+		c := o.client(func(cfg *op.Config) {
+			cfg.Wrap = func(next http.RoundTripper) http.RoundTripper {
+				return transportFunc(func(r *http.Request) (*http.Response, error) { asked++; return next.RoundTrip(r) })
+			}
+		})
+		if i := c.Inspect(t.Context()); i.Refused != nil || i.Keys.Status != http.StatusOK || asked != 2 {
+			t.Errorf("%v, %+v, asked %d times", i.Refused, i.Keys, asked)
+		}
+	})
 	t.Run("it tells nobody of keys that a signed request needs", func(t *testing.T) {
 		o := newOP()
 		encrypts := changed(jwk(otherRSA().Public(), "e1"), map[string]any{"use": "enc"})

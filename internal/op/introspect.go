@@ -42,6 +42,7 @@ func (c *Client) Introspect(
 	}
 	var doc claims.Object
 	form := url.Values{"token": {raw}, "token_type_hint": {"access_token"}}
+	ctx = c.to(ctx, ForIntrospection)
 	err = c.post(ctx, meta.Introspection, form, func(a answer) (err error) {
 		doc, err = readIntrospection(a)
 		return err

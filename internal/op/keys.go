@@ -287,6 +287,7 @@ func (c *Client) requestKeys(ctx context.Context) (*keySet, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx = c.to(ctx, ForKeys)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, meta.JWKS, nil)
 	if err != nil {
 		return nil, err

@@ -53,6 +53,7 @@ func (c *Client) push(
 	ctx context.Context, meta Metadata, params, login url.Values,
 ) (url.Values, error) {
 	var requestURI string
+	ctx = c.to(ctx, ForPush)
 	err := c.post(ctx, meta.PushedAuthorization, params, func(a answer) (err error) {
 		requestURI, err = readPushed(a)
 		return err

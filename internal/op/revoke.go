@@ -18,6 +18,7 @@ func (c *Client) Revoke(ctx context.Context, refreshToken string) error {
 	}
 	// Of the answer only the status counts (RFC 7009, 2.2).
 	form := url.Values{"token": {refreshToken}, "token_type_hint": {"refresh_token"}}
+	ctx = c.to(ctx, ForRevocation)
 	if err := c.post(ctx, meta.Revocation, form, requireOK); err != nil {
 		return failure(err, event.ReasonRevocationEndpointError, event.ReasonRevocationEndpointError)
 	}

@@ -80,7 +80,7 @@ func (c *Client) further(
 		return "", err
 	}
 	send := func(r *http.Request) (*http.Response, error) {
-		r = r.Clone(r.Context())
+		r = r.Clone(c.to(r.Context(), ForFurther))
 		if err := c.Present(r, t.AccessToken, key); err != nil {
 			return nil, err
 		}

@@ -99,6 +99,7 @@ func (c *Client) requestTokens(
 	if err != nil {
 		return nil, err
 	}
+	ctx = c.to(ctx, forGrant(form.Get("grant_type")))
 	var tokens *Tokens
 	err = c.postBound(ctx, key, meta.Token, form, func(a answer) (err error) {
 		tokens, err = c.readTokens(a, key)

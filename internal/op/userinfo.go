@@ -110,6 +110,7 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	ctx = c.to(ctx, ForUserinfo)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, meta.Userinfo, nil)
 	if err != nil {
 		return answer{}, err
