@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -395,6 +396,44 @@ func TestTokenExchange(t *testing.T) {
 			}
 			if n := w.op.Count(oidcgatetest.Token) - before; n != 20 {
 				t.Errorf("%d requests for 20 tokens", n)
+			}
+		})
+	})
+	t.Run("F40 RFC 8693: requests at the same time share an exchange, and for a few seconds its error", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, ask := open(t, oidcgatetest.Config{})
+			asked := func(audience string) (requests int, refused int64) {
+				gate := w.gate
+				var failed atomic.Int64
+				w.handler = gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					if _, err := gate.ExchangeToken(r.Context(), oidcgate.TokenExchange{Audience: audience}); err != nil {
+						failed.Add(1)
+					}
+				}))
+				before := w.op.Count(oidcgatetest.Token)
+				var wg sync.WaitGroup
+				for range 50 {
+					wg.Go(func() { w.get("/") })
+				}
+				wg.Wait()
+				return w.op.Count(oidcgatetest.Token) - before, failed.Load()
+			}
+			w.op.Always(oidcgatetest.Token, oidcgatetest.Delay(time.Second))
+			if n, failed := asked("ledger"); n != 1 || failed != 0 {
+				t.Errorf("%d requests to the provider for one token, %d failed", n, failed)
+			}
+			if n, failed := asked("payroll"); n != 1 || failed != 50 {
+				t.Errorf("%d requests to the provider for a token that it refuses, %d failed", n, failed)
+			}
+			if n, failed := asked("payroll"); n != 0 || failed != 50 {
+				t.Errorf("just after a refusal: %d requests to the provider, %d failed", n, failed)
+			}
+			time.Sleep(6 * time.Second)
+			if n, _ := asked("payroll"); n != 1 {
+				t.Errorf("later: %d requests to the provider", n)
+			}
+			if _, err := ask(oidcgate.TokenExchange{Audience: "a"}); err != nil {
+				t.Error(err)
 			}
 		})
 	})
