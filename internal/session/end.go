@@ -139,17 +139,21 @@ func (k *Keeper) describe(ctx context.Context, list []*leaving) {
 }
 
 // endAll ends the sessions of a list, in its order, and tells of those that lived. It gives up when
-// it can end none of a batch.
+// it can end none of a batch. A session whose identity is deleted has ended, whatever else of it
+// could not be deleted.
 func (k *Keeper) endAll(ctx context.Context, list []*leaving, e ending) (ended int, _ error) {
 	failed, cause := 0, error(nil)
 	for rest := list; len(rest) > 0; {
 		batch := rest[:min(endBatch, len(rest))]
 		rest = rest[len(batch):]
-		before := failed
+		over := 0
 		k.erase(ctx, batch, e.keepIndex)
 		for _, l := range batch {
 			if l.err != nil {
 				failed, cause = failed+1, l.err
+			}
+			if l.over {
+				over++
 			}
 			if l.over && l.alive {
 				ended++
@@ -159,7 +163,7 @@ func (k *Keeper) endAll(ctx context.Context, list []*leaving, e ending) (ended i
 				})
 			}
 		}
-		if failed-before == len(batch) {
+		if over == 0 {
 			failed += len(rest)
 			break
 		}
@@ -179,9 +183,6 @@ func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	k.step(ctx, list, func(l *leaving) []store.Op {
 		return k.deletions(l.Handle, identityPrefix, tokensPrefix, valuesPrefix)
 	})
-	for _, l := range list {
-		k.markOver(l)
-	}
 	if keepIndex {
 		k.step(ctx, list, func(l *leaving) []store.Op { return k.deletions(l.Handle, valuesPrefix) })
 		return
@@ -194,11 +195,10 @@ func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	})
 }
 
-// markOver notes that a session is over, if its identity was deleted.
+// markOver notes that a session is over, because its identity was deleted.
 func (k *Keeper) markOver(l *leaving) {
-	if l.over = l.err == nil; l.over {
-		k.watches.ended(l.Handle)
-	}
+	l.over = true
+	k.watches.ended(l.Handle)
 }
 
 // otherSets takes a session out of the sets that did not lead to it.
@@ -228,8 +228,12 @@ func (k *Keeper) step(ctx context.Context, list []*leaving, of func(*leaving) []
 		}
 	}
 	for i, r := range store.Do(ctx, k.store, ops) {
-		if r.Err != nil {
-			owners[i].err = r.Err
+		l := owners[i]
+		switch {
+		case r.Err != nil:
+			l.err = r.Err
+		case ops[i].Key == identityPrefix+string(l.Handle):
+			k.markOver(l)
 		}
 	}
 }
@@ -317,7 +321,9 @@ func unlessGone(err error) error {
 // deleteIdentity deletes what lets the visitor in.
 func (k *Keeper) deleteIdentity(ctx context.Context, l *leaving) {
 	l.err = k.store.Delete(ctx, identityPrefix+string(l.Handle), nil)
-	k.markOver(l)
+	if l.err == nil {
+		k.markOver(l)
+	}
 }
 
 // clear deletes what is left of a session when its identity is deleted, and returns the tokens that

@@ -259,6 +259,30 @@ func TestTheStoreFailsDuringALogout(t *testing.T) {
 	}
 }
 
+func TestTheStoreDeletesPartOfASession(t *testing.T) {
+	inTime(t, "C114 a session whose tokens cannot be deleted has ended, and is told of once", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.fails(interleave.Delete, "t:", 0)
+		n, err := w.EndUser(t.Context(), alice, event.ReasonByAdmin)
+		if n != 1 {
+			t.Errorf("%d sessions ended, want 1", n)
+		}
+		w.wantErr(err, session.ErrStore)
+		w.wantTold(event.SessionRevoked, event.ReasonByAdmin)
+		w.wantLive(false, s)
+		w.broken = nil
+		n, err = w.EndUser(t.Context(), alice, event.ReasonByAdmin)
+		w.wantErr(err, nil)
+		if told := len(w.told(event.SessionRevoked)); n != 0 || told != 1 {
+			t.Errorf("again: %d sessions ended, %d events", n, told)
+		}
+		if keys := w.living("E:"); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
+}
+
 func TestOnce(t *testing.T) {
 	inTime(t, "C030 an attempt is taken once, for as long as a login may take", func(t *testing.T) {
 		w := newWorld(t, nil)
