@@ -30,6 +30,11 @@ type ending struct {
 	// sessions that do not live are not meant either.
 	keep func(*leaving) bool
 
+	// needsSummary returns true for a living session whose summary keep looks at. Such a session
+	// stays when its summary cannot be read: it may be one of a later login. If nil, keep looks at
+	// none.
+	needsSummary func(*leaving) bool
+
 	// keepIndex leaves the sessions in the index. Where a tombstone could not be written, a login
 	// under way may still begin one of them, and the next logout must find it.
 	keepIndex bool
@@ -45,6 +50,11 @@ func (e *ending) means(l *leaving) bool {
 	return e.keep == nil || !e.keep(l)
 }
 
+// meansUnread reports whether the logout means a living session whose summary cannot be read.
+func (e *ending) meansUnread(l *leaving) bool {
+	return (e.needsSummary == nil || !e.needsSummary(l)) && e.means(l)
+}
+
 // leaving is a session that ends.
 type leaving struct {
 	Handle
@@ -53,6 +63,10 @@ type leaving struct {
 	foundIn []string // the sets that led here
 	over    bool     // what lets the visitor in is deleted
 	err     error    // why not everything of it could be deleted
+
+	// unread is true when the summary could not be read, though the session lives. Then it ends, but
+	// its index stays for the next logout.
+	unread bool
 }
 
 // end carries out a logout and returns how many sessions it ended. The newest end first. What
@@ -83,6 +97,9 @@ func (k *Keeper) endListed(ctx context.Context, e ending) (int, error) {
 	defer cancel()
 	k.describe(ctx, list)
 	list = slices.DeleteFunc(list, func(l *leaving) bool { return l.err == nil && !e.means(l) })
+	for _, l := range list {
+		l.unread = l.err != nil && l.alive && e.meansUnread(l)
+	}
 	slices.SortFunc(list, newestFirst)
 	return k.endAll(ctx, list, e)
 }
@@ -183,6 +200,9 @@ func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	k.step(ctx, list, func(l *leaving) []store.Op {
 		return k.deletions(l.Handle, identityPrefix, tokensPrefix, valuesPrefix)
 	})
+	for _, l := range list {
+		l.unread = false
+	}
 	if keepIndex {
 		k.step(ctx, list, func(l *leaving) []store.Op { return k.deletions(l.Handle, valuesPrefix) })
 		return
@@ -215,12 +235,13 @@ func (l *leaving) removals(sets []string) []store.Op {
 	return ops
 }
 
-// step carries out operations for every session with which nothing went wrong before.
+// step carries out operations for every session with which nothing went wrong before, and for those
+// that end unread.
 func (k *Keeper) step(ctx context.Context, list []*leaving, of func(*leaving) []store.Op) {
 	var ops []store.Op
 	var owners []*leaving
 	for _, l := range list {
-		if l.err != nil {
+		if l.err != nil && !l.unread {
 			continue
 		}
 		for _, op := range of(l) {
