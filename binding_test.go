@@ -488,3 +488,19 @@ func TestTokenExchange(t *testing.T) {
 		}
 	})
 }
+
+func TestNonceTakesTime(t *testing.T) {
+	inBubble(t, "C092 a provider that asks slowly for a nonce costs no refresh token", func(t *testing.T) {
+		op := oidcgatetest.NewProvider(t, oidcgatetest.Config{DPoPNonces: true, RotateRefreshTokens: true, AccessTokenLifetime: 10 * time.Minute})
+		f := newFleetOf(t, op, 2, withDPoP)
+		f.login()
+		time.Sleep(11 * time.Minute)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(6*time.Second))
+		for range 2 { // one of each replica: the other has no nonce
+			if _, status := f.token(); status != http.StatusOK {
+				t.Errorf("token: %d", status)
+			}
+			time.Sleep(11 * time.Minute)
+		}
+	})
+}
