@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -402,6 +403,44 @@ func TestTokenExchange(t *testing.T) {
 			}
 		})
 	})
+	t.Run("F40 RFC 8693: requests at the same time share an exchange, and for a few seconds its error", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, ask := open(t, oidcgatetest.Config{})
+			asked := func(audience string) (requests int, refused int64) {
+				gate := w.gate
+				var failed atomic.Int64
+				w.handler = gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					if _, err := gate.ExchangeToken(r.Context(), oidcgate.TokenExchange{Audience: audience}); err != nil {
+						failed.Add(1)
+					}
+				}))
+				before := w.op.Count(oidcgatetest.Token)
+				var wg sync.WaitGroup
+				for range 50 {
+					wg.Go(func() { w.get("/") })
+				}
+				wg.Wait()
+				return w.op.Count(oidcgatetest.Token) - before, failed.Load()
+			}
+			w.op.Always(oidcgatetest.Token, oidcgatetest.Delay(time.Second))
+			if n, failed := asked("ledger"); n != 1 || failed != 0 {
+				t.Errorf("%d requests to the provider for one token, %d failed", n, failed)
+			}
+			if n, failed := asked("payroll"); n != 1 || failed != 50 {
+				t.Errorf("%d requests to the provider for a token that it refuses, %d failed", n, failed)
+			}
+			if n, failed := asked("payroll"); n != 0 || failed != 50 {
+				t.Errorf("just after a refusal: %d requests to the provider, %d failed", n, failed)
+			}
+			time.Sleep(6 * time.Second)
+			if n, _ := asked("payroll"); n != 1 {
+				t.Errorf("later: %d requests to the provider", n)
+			}
+			if _, err := ask(oidcgate.TokenExchange{Audience: "a"}); err != nil {
+				t.Error(err)
+			}
+		})
+	})
 	t.Run("RFC 8693: refused", func(t *testing.T) {
 		_, ask := open(t, oidcgatetest.Config{})
 		_, err := ask(oidcgate.TokenExchange{Audience: "payroll"})
@@ -450,6 +489,22 @@ func TestTokenExchange(t *testing.T) {
 		token, err := ask(oidcgate.TokenExchange{Audience: "ledger"})
 		if err != nil || !strings.HasPrefix(token, "DPoP ") || w.op.LastRequest(oidcgatetest.Token).Header.Get("DPoP") == "" {
 			t.Errorf("%q, %v", token, err)
+		}
+	})
+}
+
+func TestNonceTakesTime(t *testing.T) {
+	inBubble(t, "C092 a provider that asks slowly for a nonce costs no refresh token", func(t *testing.T) {
+		op := oidcgatetest.NewProvider(t, oidcgatetest.Config{DPoPNonces: true, RotateRefreshTokens: true, AccessTokenLifetime: 10 * time.Minute})
+		f := newFleetOf(t, op, 2, withDPoP)
+		f.login()
+		time.Sleep(11 * time.Minute)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(6*time.Second))
+		for range 2 { // one of each replica: the other has no nonce
+			if _, status := f.token(); status != http.StatusOK {
+				t.Errorf("token: %d", status)
+			}
+			time.Sleep(11 * time.Minute)
 		}
 	})
 }

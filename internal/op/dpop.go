@@ -137,10 +137,11 @@ type nonces struct {
 
 const (
 	maxNonce   = 1 << 10
-	maxOrigins = 64
+	maxOrigins = 1024
 )
 
-// keep notes the nonce of an answer from u, if it has one.
+// keep notes the nonce of an answer from u, if it has one. In a full table it takes the place of
+// another origin's.
 func (n *nonces) keep(u *url.URL, h http.Header) {
 	nonce := h.Get("DPoP-Nonce")
 	if nonce == "" || len(nonce) > maxNonce || !isVisible(nonce) {
@@ -148,10 +149,17 @@ func (n *nonces) keep(u *url.URL, h http.Header) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.last == nil || len(n.last) >= maxOrigins {
+	if n.last == nil {
 		n.last = map[string]string{}
 	}
-	n.last[originOf(u.String())] = nonce
+	origin := originOf(u.String())
+	if _, known := n.last[origin]; !known && len(n.last) >= maxOrigins {
+		for other := range n.last {
+			delete(n.last, other)
+			break
+		}
+	}
+	n.last[origin] = nonce
 }
 
 func (n *nonces) of(u *url.URL) string {

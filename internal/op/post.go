@@ -22,12 +22,11 @@ func (c *Client) post(
 }
 
 // postBound is post for tokens that are bound to a key, which may be nil. A provider that wants a
-// nonce in the proof says so and does nothing else. Then the request is made once more.
+// nonce in the proof says so and does nothing else. Then the request is made once more. It has the
+// whole timeout again: an answer that is cut off would lose a refresh token that was rotated.
 func (c *Client) postBound(
 	ctx context.Context, key *DPoPKey, endpoint string, form url.Values, read func(answer) error,
 ) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return err
@@ -48,6 +47,8 @@ func (c *Client) postBound(
 func (c *Client) postOnce(
 	ctx context.Context, key *DPoPKey, endpoint *url.URL, form url.Values,
 ) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
 	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 	if err := c.authenticate(ctx, header, form); err != nil {
 		return answer{}, err

@@ -30,6 +30,11 @@ type ending struct {
 	// sessions that do not live are not meant either.
 	keep func(*leaving) bool
 
+	// needsSummary returns true for a living session whose summary keep looks at. Such a session
+	// stays when its summary cannot be read: it may be one of a later login. If nil, keep looks at
+	// none.
+	needsSummary func(*leaving) bool
+
 	// keepIndex leaves the sessions in the index. Where a tombstone could not be written, a login
 	// under way may still begin one of them, and the next logout must find it.
 	keepIndex bool
@@ -45,6 +50,11 @@ func (e *ending) means(l *leaving) bool {
 	return e.keep == nil || !e.keep(l)
 }
 
+// meansUnread reports whether the logout means a living session whose summary cannot be read.
+func (e *ending) meansUnread(l *leaving) bool {
+	return (e.needsSummary == nil || !e.needsSummary(l)) && e.means(l)
+}
+
 // leaving is a session that ends.
 type leaving struct {
 	Handle
@@ -53,6 +63,10 @@ type leaving struct {
 	foundIn []string // the sets that led here
 	over    bool     // what lets the visitor in is deleted
 	err     error    // why not everything of it could be deleted
+
+	// unread is true when the summary could not be read, though the session lives. Then it ends, but
+	// its index stays for the next logout.
+	unread bool
 }
 
 // end carries out a logout and returns how many sessions it ended. The newest end first. What
@@ -83,6 +97,9 @@ func (k *Keeper) endListed(ctx context.Context, e ending) (int, error) {
 	defer cancel()
 	k.describe(ctx, list)
 	list = slices.DeleteFunc(list, func(l *leaving) bool { return l.err == nil && !e.means(l) })
+	for _, l := range list {
+		l.unread = l.err != nil && l.alive && e.meansUnread(l)
+	}
 	slices.SortFunc(list, newestFirst)
 	return k.endAll(ctx, list, e)
 }
@@ -139,17 +156,21 @@ func (k *Keeper) describe(ctx context.Context, list []*leaving) {
 }
 
 // endAll ends the sessions of a list, in its order, and tells of those that lived. It gives up when
-// it can end none of a batch.
+// it can end none of a batch. A session whose identity is deleted has ended, whatever else of it
+// could not be deleted.
 func (k *Keeper) endAll(ctx context.Context, list []*leaving, e ending) (ended int, _ error) {
 	failed, cause := 0, error(nil)
 	for rest := list; len(rest) > 0; {
 		batch := rest[:min(endBatch, len(rest))]
 		rest = rest[len(batch):]
-		before := failed
+		over := 0
 		k.erase(ctx, batch, e.keepIndex)
 		for _, l := range batch {
 			if l.err != nil {
 				failed, cause = failed+1, l.err
+			}
+			if l.over {
+				over++
 			}
 			if l.over && l.alive {
 				ended++
@@ -159,7 +180,7 @@ func (k *Keeper) endAll(ctx context.Context, list []*leaving, e ending) (ended i
 				})
 			}
 		}
-		if failed-before == len(batch) {
+		if over == 0 {
 			failed += len(rest)
 			break
 		}
@@ -180,7 +201,7 @@ func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 		return k.deletions(l.Handle, identityPrefix, tokensPrefix, valuesPrefix)
 	})
 	for _, l := range list {
-		k.markOver(l)
+		l.unread = false
 	}
 	if keepIndex {
 		k.step(ctx, list, func(l *leaving) []store.Op { return k.deletions(l.Handle, valuesPrefix) })
@@ -194,11 +215,10 @@ func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	})
 }
 
-// markOver notes that a session is over, if its identity was deleted.
+// markOver notes that a session is over, because its identity was deleted.
 func (k *Keeper) markOver(l *leaving) {
-	if l.over = l.err == nil; l.over {
-		k.watches.ended(l.Handle)
-	}
+	l.over = true
+	k.watches.ended(l.Handle)
 }
 
 // otherSets takes a session out of the sets that did not lead to it.
@@ -215,12 +235,13 @@ func (l *leaving) removals(sets []string) []store.Op {
 	return ops
 }
 
-// step carries out operations for every session with which nothing went wrong before.
+// step carries out operations for every session with which nothing went wrong before, and for those
+// that end unread.
 func (k *Keeper) step(ctx context.Context, list []*leaving, of func(*leaving) []store.Op) {
 	var ops []store.Op
 	var owners []*leaving
 	for _, l := range list {
-		if l.err != nil {
+		if l.err != nil && !l.unread {
 			continue
 		}
 		for _, op := range of(l) {
@@ -228,8 +249,12 @@ func (k *Keeper) step(ctx context.Context, list []*leaving, of func(*leaving) []
 		}
 	}
 	for i, r := range store.Do(ctx, k.store, ops) {
-		if r.Err != nil {
-			owners[i].err = r.Err
+		l := owners[i]
+		switch {
+		case r.Err != nil:
+			l.err = r.Err
+		case ops[i].Key == identityPrefix+string(l.Handle):
+			k.markOver(l)
 		}
 	}
 }
@@ -317,7 +342,9 @@ func unlessGone(err error) error {
 // deleteIdentity deletes what lets the visitor in.
 func (k *Keeper) deleteIdentity(ctx context.Context, l *leaving) {
 	l.err = k.store.Delete(ctx, identityPrefix+string(l.Handle), nil)
-	k.markOver(l)
+	if l.err == nil {
+		k.markOver(l)
+	}
 }
 
 // clear deletes what is left of a session when its identity is deleted, and returns the tokens that

@@ -16,10 +16,11 @@ const maxExchanged = 8
 const exchangeMargin = 30 * time.Second
 
 // Exchanged returns a token that exchange gets for the session's access token (RFC 8693), or the
-// one that it got before for the same request, while that is good. The tokens lie in a record of
-// their own: a refresh that is under way must find the record of the session's tokens as it was.
-// Nobody deletes it at a logout. It can be read with the session's tokens only, and ends with what
-// lies in it. It fails like [Keeper.Token], and with the error of exchange.
+// one that it got before for the same request, while that is good. Calls for the same token share
+// one exchange, and its error for five seconds. The tokens lie in a record of their own: a refresh
+// that is under way must find the record of the session's tokens as it was. Nobody deletes it at a
+// logout. It can be read with the session's tokens only, and ends with what lies in it. It fails
+// like [Keeper.Token], and with the error of exchange.
 func (k *Keeper) Exchanged(
 	ctx context.Context, s *Session, request string,
 	exchange func(context.Context, *ProviderTokens) (*ProviderTokens, error),
@@ -28,25 +29,73 @@ func (k *Keeper) Exchanged(
 	if err != nil {
 		return nil, err
 	}
-	r, err := k.read(ctx, exchangedKind, s.ID)
+	of := exchangeOf{s.ID, request}
+	x, begun := k.exchanges.start(of)
+	if begun {
+		provider := s.Identity.Provider
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.exchangeTimeout())
+		go func() {
+			defer cancel()
+			defer k.exchanges.end(of, x)
+			defer k.recovered("a token exchange", func() { x.err = errExchangePanicked })
+			x.token, x.err = k.exchanged(ctx, t, of, func() (*ProviderTokens, error) {
+				leave, err := k.takeExchangePlace(ctx, provider)
+				if err != nil {
+					return nil, err
+				}
+				defer leave()
+				token, err := exchange(ctx, &t.ProviderTokens)
+				x.refused = err != nil
+				return token, err
+			})
+		}()
+	}
+	select {
+	case <-x.done:
+		return x.token, x.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// exchanged returns a token that is kept, or exchanges one and keeps it.
+func (k *Keeper) exchanged(
+	ctx context.Context, t *Tokens, of exchangeOf, exchange func() (*ProviderTokens, error),
+) (*ProviderTokens, error) {
+	r, err := k.read(ctx, exchangedKind, of.id)
 	if err != nil && !errors.Is(err, ErrGone) {
 		return nil, err
 	}
 	all := claims.Object(r.plaintext)
-	if v, ok := all.Get(request); ok && !errors.Is(err, ErrGone) {
+	if v, ok := all.Get(of.request); ok && !errors.Is(err, ErrGone) {
 		if kept := decodeExchanged(v); kept.good() {
 			return &kept.ProviderTokens, nil
 		}
 	}
-	fresh, err := exchange(ctx, &t.ProviderTokens)
+	fresh, err := exchange()
 	if err != nil {
 		return nil, err
 	}
 	if !fresh.Expiry.IsZero() {
 		// Who fails to keep it asks again the next time.
-		_ = k.keepExchanged(ctx, s.ID, r, request, fresh, t.record.times.Deadline)
+		_ = k.keepExchanged(ctx, of.id, r, of.request, fresh, t.record.times.Deadline)
 	}
 	return fresh, nil
+}
+
+// exchangeTimeout is the time of an exchange with its wait for a place.
+func (k *Keeper) exchangeTimeout() time.Duration { return 3 * k.limits.ProviderTimeout }
+
+// takeExchangePlace waits for a place among those who exchange tokens at a provider. The places are
+// others than those of refreshes: a provider that is slow at exchanges holds up nothing else.
+func (k *Keeper) takeExchangePlace(ctx context.Context, provider string) (leave func(), _ error) {
+	places := k.exchanges.places(provider)
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	case <-ctx.Done():
+		return nil, errExchangesWait
+	}
 }
 
 // exchanged is an exchanged token with the time at which it was received.

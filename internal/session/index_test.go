@@ -259,6 +259,73 @@ func TestTheStoreFailsDuringALogout(t *testing.T) {
 	}
 }
 
+func TestTheStoreDeletesPartOfASession(t *testing.T) {
+	inTime(t, "C114 a session whose tokens cannot be deleted has ended, and is told of once", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.fails(interleave.Delete, "t:", 0)
+		n, err := w.EndUser(t.Context(), alice, event.ReasonByAdmin)
+		if n != 1 {
+			t.Errorf("%d sessions ended, want 1", n)
+		}
+		w.wantErr(err, session.ErrStore)
+		w.wantTold(event.SessionRevoked, event.ReasonByAdmin)
+		w.wantLive(false, s)
+		w.broken = nil
+		n, err = w.EndUser(t.Context(), alice, event.ReasonByAdmin)
+		w.wantErr(err, nil)
+		if told := len(w.told(event.SessionRevoked)); n != 0 || told != 1 {
+			t.Errorf("again: %d sessions ended, %d events", n, told)
+		}
+		if keys := w.living("E:"); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
+}
+
+func TestTheSummaryCannotBeRead(t *testing.T) {
+	logouts := map[string]func(*world) (int, error){
+		"of a user": func(w *world) (int, error) { return w.EndUser(w.Context(), alice, "") },
+		"by sid": func(w *world) (int, error) {
+			return w.EndProviderSession(w.Context(), issuer, sid, "")
+		},
+		"by sid and sub": func(w *world) (int, error) {
+			_, err := w.UseLogoutToken(w.Context(), session.LogoutToken{
+				Issuer: issuer, ID: tokenID, Subject: "alice", SessionID: sid, IssuedAt: time.Now(),
+				Expires: time.Now().Add(2 * time.Minute),
+			})
+			return 1, err
+		},
+	}
+	for name, logout := range logouts {
+		inTime(t, "C114 a session ends without its summary in a logout "+name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			w.fails(interleave.Get, "d:", 0)
+			n, err := logout(w)
+			w.wantErr(err, session.ErrStore)
+			w.broken = nil
+			w.wantLive(false, s)
+			if n != 1 || len(w.told(event.SessionRevoked)) != 1 {
+				t.Errorf("%d sessions ended, %d events", n, len(w.told(event.SessionRevoked)))
+			}
+			_, err = logout(w)
+			w.wantErr(err, nil)
+			if keys := w.living("E:", "I:", "U:", "j:"); len(keys) != 0 {
+				t.Errorf("the next logout has left %q", keys)
+			}
+		})
+	}
+	inTime(t, "C128 a session that may be of a later login stays in a logout by sub", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.fails(interleave.Get, "d:", 0)
+		w.wantErr(w.logoutBySub(time.Now().Add(-time.Hour)), session.ErrStore)
+		w.broken = nil
+		w.wantLive(true, s)
+	})
+}
+
 func TestOnce(t *testing.T) {
 	inTime(t, "C030 an attempt is taken once, for as long as a login may take", func(t *testing.T) {
 		w := newWorld(t, nil)

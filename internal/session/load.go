@@ -215,11 +215,12 @@ func (k *Keeper) End(ctx context.Context, id ID) error { return k.endUnread(ctx,
 // EndSession ends a session that was loaded.
 func (k *Keeper) EndSession(ctx context.Context, s *Session, reason event.Reason) error {
 	handle := k.Handle(s.ID)
-	if err := k.endHandle(ctx, handle, s.Identity.summary()); err != nil {
+	err := k.endHandle(ctx, handle, s.Identity.summary())
+	if err != nil && !errors.Is(err, ErrLeftovers) {
 		return err
 	}
 	k.tell(Event{
 		Type: event.SessionRevoked, Reason: reason, Identity: &s.Identity, Handle: handle,
 	})
-	return nil
+	return err
 }

@@ -60,6 +60,7 @@ func (k *Keeper) endingOf(t LogoutToken) ending {
 	if t.SessionID == "" {
 		e.tombstones = []tombstone{k.userTombstone(user, t.IssuedAt)}
 		e.sets, e.keep = []string{k.userSet(user)}, later
+		e.needsSummary = func(*leaving) bool { return true }
 		return e
 	}
 	e.tombstones = []tombstone{k.sidTombstone(t.Issuer, t.SessionID)}
@@ -67,8 +68,9 @@ func (k *Keeper) endingOf(t LogoutToken) ending {
 	if t.Subject != "" {
 		e.tombstones = append(e.tombstones, k.sidlessTombstone(user, t.IssuedAt))
 		e.sets = append(e.sets, k.userSet(user))
+		e.needsSummary = func(l *leaving) bool { return !slices.Contains(l.foundIn, e.sets[0]) }
 		e.keep = func(l *leaving) bool {
-			return !slices.Contains(l.foundIn, e.sets[0]) && (l.SID != "" || later(l))
+			return e.needsSummary(l) && (l.SID != "" || later(l))
 		}
 	}
 	return e

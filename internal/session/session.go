@@ -17,6 +17,7 @@
 //	follow.go     what a refreshed ID Token changes: where the session is listed, and when it ends
 //	reread.go     claims that are read again
 //	values.go     the application's values
+//	exchange.go   tokens for other services: exchanges.go has those under way in the process
 //	once.go       an attempt's callback happens once
 //	ping.go       whether the store can keep a login
 //	watch.go      what ends with a session: long answers of this process
@@ -191,17 +192,18 @@ type Config struct {
 // Keeper keeps the sessions of one gate. It may be used concurrently. Everything that must outlive
 // a call lies in the store, so that all replicas are one keeper.
 type Keeper struct {
-	store    store.Store
-	ring     *seal.Ring
-	gate     [sha256.Size]byte
-	limits   Limits
-	provider Provider
-	logger   *slog.Logger
-	tell     func(Event)
-	flights  flights
-	places   places
-	watches  watches
-	pings    pings
+	store     store.Store
+	ring      *seal.Ring
+	gate      [sha256.Size]byte
+	limits    Limits
+	provider  Provider
+	logger    *slog.Logger
+	tell      func(Event)
+	flights   flights
+	places    places
+	exchanges exchanges
+	watches   watches
+	pings     pings
 }
 
 // New returns a Keeper. It asks nobody and starts no goroutine.
@@ -209,7 +211,7 @@ func New(c Config) *Keeper {
 	return &Keeper{
 		store: c.Store, ring: c.Ring, gate: c.Gate, limits: c.Limits,
 		provider: c.Provider, logger: c.Logger, tell: c.Tell,
-		flights: newFlights(), places: places{asking: map[asker]*queue{}},
+		flights: newFlights(), places: places{asking: map[asker]*queue{}}, exchanges: newExchanges(),
 		watches: watches{sessions: map[Handle]*watched{}},
 	}
 }

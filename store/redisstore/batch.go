@@ -2,6 +2,9 @@ package redisstore
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -11,8 +14,72 @@ import (
 var _ store.Batcher = (*Store)(nil)
 
 // Batch implements [store.Batcher] with one pipeline. On Cluster it is one for each machine, at the
-// same time.
+// same time: one that hangs must not fail the operations of the others. go-redis would give every
+// command of a pipeline that it divides the error of the one machine.
 func (s *Store) Batch(ctx context.Context, ops []store.Op) []store.Result {
+	parts := s.byMachine(ctx, ops)
+	if len(parts) == 1 {
+		return s.batch(ctx, ops)
+	}
+	results := make([]store.Result, len(ops))
+	var running sync.WaitGroup
+	for _, part := range parts {
+		running.Go(func() { s.batchPart(ctx, ops, part, results) })
+	}
+	running.Wait()
+	return results
+}
+
+// byMachine divides ops, given by their indices, by the machine of a Cluster that holds their keys.
+// It returns one part if there is no Cluster, or the client cannot load its map.
+func (s *Store) byMachine(ctx context.Context, ops []store.Op) [][]int {
+	cluster, ok := s.rdb.(*redis.ClusterClient)
+	if !ok {
+		return make([][]int, 1)
+	}
+	var parts map[*redis.Client][]int
+	err := s.bound(ctx, func(ctx context.Context) error {
+		divided := map[*redis.Client][]int{}
+		for i, op := range ops {
+			machine, err := cluster.MasterForKey(ctx, s.prefix+op.Key)
+			if err != nil {
+				return err
+			}
+			divided[machine] = append(divided[machine], i)
+		}
+		parts = divided
+		return nil
+	})
+	if err != nil { // parts may still be written to
+		return make([][]int, 1)
+	}
+	return slices.Collect(maps.Values(parts))
+}
+
+// batchPart sets the results of those operations that part names.
+func (s *Store) batchPart(
+	ctx context.Context, ops []store.Op, part []int, results []store.Result,
+) {
+	own := make([]store.Op, len(part))
+	for i, at := range part {
+		own[i] = ops[at]
+	}
+	var err error
+	defer func() {
+		for _, at := range part {
+			if err != nil {
+				results[at] = store.Result{Err: err}
+			}
+		}
+	}()
+	defer recovered(&err)
+	for i, r := range s.batch(ctx, own) {
+		results[part[i]] = r
+	}
+}
+
+// batch carries out ops with one pipeline.
+func (s *Store) batch(ctx context.Context, ops []store.Op) []store.Result {
 	var results []store.Result
 	err := s.bound(ctx, func(ctx context.Context) error {
 		results = s.pipeline(ctx, ops)

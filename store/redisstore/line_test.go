@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/oidcgate/oidcgate/internal/redistest"
+	"github.com/oidcgate/oidcgate/store"
 	"github.com/oidcgate/oidcgate/store/redisstore"
 )
 
@@ -74,6 +75,45 @@ func TestF08OneMachineOfAClusterHangs(t *testing.T) {
 	wg.Wait()
 	if bad > good/20 {
 		t.Errorf("of the keys on machines that are well %d were read and %d not", good, bad)
+	}
+}
+
+// One of three machines of a cluster hangs: a batch must not fail the operations of the other two.
+func TestF08OneMachineHangsInABatch(t *testing.T) {
+	for name, options := range map[string]redis.ClusterOptions{
+		"with default options":         {},
+		"that heeds context deadlines": {ContextTimeoutEnabled: true, DisableRoutingPolicies: true},
+	} {
+		t.Run("F08 a client "+name, func(t *testing.T) {
+			nodes := redistest.StartCluster(t)
+			for _, n := range nodes {
+				options.Addrs = append(options.Addrs, n.Addr)
+			}
+			rdb := redis.NewClusterClient(&options)
+			defer rdb.Close()
+			s := redisstore.NewWith(rdb, redisstore.Config{Timeout: 2 * time.Second})
+			var ops []store.Op
+			sick := map[string]bool{}
+			for i := range 60 {
+				key := fmt.Sprintf("s:%d", i)
+				slot, err := rdb.ClusterKeySlot(t.Context(), "oidcgate:"+key).Result()
+				if err != nil {
+					t.Fatal(err)
+				}
+				sick[key] = slot >= 2*16384/3 // the third node's
+				if err := s.Create(t.Context(), key, []byte("value"), time.Hour); err != nil {
+					t.Fatal(err)
+				}
+				ops = append(ops, store.Op{Action: store.OpGet, Key: key})
+			}
+			nodes[2].Pause()
+			defer nodes[2].Resume()
+			for i, r := range store.Do(t.Context(), s, ops) {
+				if key := ops[i].Key; sick[key] != (r.Err != nil) || r.Err == nil && string(r.Value) != "value" {
+					t.Errorf("%s, whose machine hangs: %v: %q, %v", key, sick[key], r.Value, r.Err)
+				}
+			}
+		})
 	}
 }
 

@@ -1,0 +1,100 @@
+package session
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	// maxExchanges is how many exchanges one process has under way at one provider.
+	maxExchanges = 32
+
+	// exchangePause is for how long the error of an exchange is the answer to further calls.
+	exchangePause = 5 * time.Second
+
+	// maxFailedExchanges is how many errors are remembered.
+	maxFailedExchanges = 4096
+)
+
+// exchangeOf names an exchange: a session, and the token that it is to get.
+type exchangeOf struct {
+	id      ID
+	request string
+}
+
+// exchanges are the token exchanges under way in this process, and those that failed just now.
+type exchanges struct {
+	mu      sync.Mutex
+	running map[exchangeOf]*exchangeFlight
+	failed  map[exchangeOf]*exchangeFlight
+	asking  map[string]chan struct{} // by provider: holds those who ask it now
+}
+
+// exchangeFlight is one exchange. Its result may be read when done is closed.
+type exchangeFlight struct {
+	done    chan struct{}
+	token   *ProviderTokens
+	err     error
+	refused bool // err is that of the exchange itself
+	ended   time.Time
+}
+
+var (
+	errExchangePanicked = fmt.Errorf("%w: the token exchange panicked", ErrProvider)
+	errExchangesWait    = fmt.Errorf("%w: too many token exchanges wait for it", ErrProvider)
+)
+
+func newExchanges() exchanges {
+	return exchanges{
+		running: map[exchangeOf]*exchangeFlight{}, failed: map[exchangeOf]*exchangeFlight{},
+		asking: map[string]chan struct{}{},
+	}
+}
+
+// start makes room for an exchange, or returns the one that is under way or has failed just now.
+func (e *exchanges) start(of exchangeOf) (_ *exchangeFlight, begun bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if x := e.running[of]; x != nil {
+		return x, false
+	}
+	if x := e.failed[of]; x != nil {
+		if time.Since(x.ended) < exchangePause {
+			return x, false
+		}
+		delete(e.failed, of)
+	}
+	// The flight's result is an error until it has another, if its goroutine ends by itself.
+	x := &exchangeFlight{done: make(chan struct{}), err: errExchangePanicked}
+	e.running[of] = x
+	return x, true
+}
+
+// end lets those go on who wait for an exchange.
+func (e *exchanges) end(of exchangeOf, x *exchangeFlight) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.running, of)
+	if x.refused {
+		for other := range e.failed {
+			if len(e.failed) < maxFailedExchanges {
+				break
+			}
+			delete(e.failed, other)
+		}
+		x.ended = time.Now()
+		e.failed[of] = x
+	}
+	close(x.done)
+}
+
+// places returns the channel that has a place for everybody who exchanges tokens at that provider.
+func (e *exchanges) places(provider string) chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.asking[provider] == nil {
+		e.asking[provider] = make(chan struct{}, maxExchanges)
+	}
+	return e.asking[provider]
+}
