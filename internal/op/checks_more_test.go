@@ -189,7 +189,7 @@ func TestHintOfAnotherAlgorithm(t *testing.T) {
 }
 
 func TestCertificateOfAPlainTransport(t *testing.T) {
-	t.Run("C089 a transport without TLS settings shows the certificate", func(t *testing.T) {
+	t.Run("C091 a transport without TLS settings shows the certificate", func(t *testing.T) {
 		o := newOP()
 		o.set("token", answerJSON(tokenAnswer(nil)))
 		server := httptest.NewUnstartedServer(o)
