@@ -42,14 +42,12 @@ func (Tokens) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
 // a broken connection is not followed by another request.
 func (c *Client) exchange(ctx context.Context, code string, want *Expectation) (*Tokens, error) {
 	form := url.Values{
-		"grant_type": {"authorization_code"},
-		"code":       {code},
+		"grant_type":   {"authorization_code"},
+		"code":         {code},
+		"redirect_uri": {c.cfg.RedirectURL},
 	}
 	if !c.cfg.WithoutPKCE {
 		form.Set("code_verifier", want.CodeVerifier)
-	}
-	if c.cfg.RedirectURL != "" {
-		form.Set("redirect_uri", c.cfg.RedirectURL)
 	}
 	c.addResources(form)
 	tokens, err := c.requestTokens(ctx, form, want.DPoPKey)

@@ -1,0 +1,129 @@
+package op_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/oidcgate/oidcgate/internal/op"
+)
+
+func TestDPoPKeyThatIsNone(t *testing.T) {
+	for name, text := range map[string]string{
+		"no base64url":                  "EdDSA:!!",
+		"a short secret":                "EdDSA:" + b64(strings.Repeat("s", 31)),
+		"no base64url behind a secret":  "EdDSA:" + b64(strings.Repeat("s", 48)) + "!",
+		"an algorithm that nobody asks": "RS256:" + b64(strings.Repeat("s", 32)),
+		"an algorithm alone":            "EdDSA",
+	} {
+		t.Run("C095 "+name, func(t *testing.T) {
+			o := newOP()
+			o.set("token", answerJSON(tokenAnswer(nil)))
+			c := o.client(func(cfg *op.Config) { cfg.DPoP = true })
+			if key, err := op.ParseDPoPKey(text); err == nil || key != nil {
+				t.Errorf("key %v and error %v", key, err)
+			}
+			if _, err := c.Refresh(t.Context(), "rt", text); err == nil {
+				t.Error("a refresh without the key succeeds")
+			}
+			if _, err := c.ExchangeToken(t.Context(), &op.Tokens{AccessToken: "at", DPoPKey: text}, op.TokenExchange{}); err == nil {
+				t.Error("an exchange without the key succeeds")
+			}
+			if n := o.total(); n != 0 {
+				t.Errorf("%d requests without the key", n)
+			}
+		})
+	}
+	t.Run("C092 no request to a resource without the key", func(t *testing.T) {
+		base, requests := wire(t, say("HTTP/1.1 204 No Content\r\n\r\n"))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := newOP().client().RoundTrip(r, "at-1", "EdDSA:!!")
+		if err == nil {
+			resp.Body.Close()
+			t.Error("the token is sent without a proof")
+		}
+		if n := requests.Load(); n != 0 {
+			t.Errorf("%d requests", n)
+		}
+	})
+	t.Run("C092 an address that is none is an error", func(t *testing.T) {
+		r := &http.Request{Method: http.MethodGet, URL: &url.URL{Scheme: "a b", Host: "api.example"}, Header: http.Header{}}
+		resp, err := newOP().client().RoundTrip(r.WithContext(t.Context()), "at-1", "EdDSA:"+b64(strings.Repeat("s", 32)))
+		if err == nil {
+			resp.Body.Close()
+			t.Error("no error")
+		}
+	})
+}
+
+func TestDPoPAlgOfAnUnknownProvider(t *testing.T) {
+	t.Run("C092 no login without DPoP while the metadata cannot be read", func(t *testing.T) {
+		o := newOP()
+		o.set("discovery", abort)
+		alg, err := o.client(func(cfg *op.Config) { cfg.DPoP = true }).DPoPAlg(t.Context())
+		wantReason(t, err, "provider_unreachable")
+		if alg != "" {
+			t.Errorf("algorithm %q", alg)
+		}
+	})
+}
+
+// nonceOf returns the nonce in the proof of a request.
+func nonceOf(t *testing.T, r *http.Request) string {
+	t.Helper()
+	parts := strings.Split(r.Header.Get("DPoP"), ".")
+	if len(parts) != 3 {
+		t.Fatalf("the proof %q", r.Header.Get("DPoP"))
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims struct {
+		Nonce string `json:"nonce"`
+	}
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		t.Fatal(err)
+	}
+	return claims.Nonce
+}
+
+func TestDPoPNoncesThatAreKept(t *testing.T) {
+	for _, tt := range []struct{ name, second, want string }{
+		{"the last one", "n2", "n2"},
+		{"none in the last answer", "", "n1"},
+		{"a nonce of 1 KB", strings.Repeat("n", 1<<10), strings.Repeat("n", 1<<10)},
+		{"a nonce of more than 1 KB is not", strings.Repeat("n", 1<<10+1), "n1"},
+		{"a nonce with a control character is not", "a\x7fb", "n1"},
+		{"a nonce beyond ASCII is not", "ä", "n1"},
+	} {
+		t.Run("C093 "+tt.name, func(t *testing.T) {
+			o := newOP()
+			nonces, proved := []string{"n1", tt.second, ""}, ""
+			o.set("token", func(w http.ResponseWriter, r *http.Request) {
+				proved = nonceOf(t, r)
+				if nonces[0] != "" {
+					w.Header().Set("DPoP-Nonce", nonces[0])
+				}
+				nonces = nonces[1:]
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, encode(tokenAnswer(map[string]any{"token_type": "DPoP"})))
+			})
+			c := o.client(func(cfg *op.Config) { cfg.DPoP = true })
+			for range 3 {
+				_, err := c.Refresh(t.Context(), "rt", "EdDSA:"+b64(strings.Repeat("s", 32)))
+				wantReason(t, err, "")
+			}
+			if proved != tt.want {
+				t.Errorf("the third proof has the nonce %q, want %q", proved, tt.want)
+			}
+		})
+	}
+}
