@@ -35,11 +35,11 @@ func (k *Keeper) Stale(id *Identity) bool {
 func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	f := k.join(ctx, s)
 	defer k.flights.leave(f)
-	enough := time.NewTimer(time.Until(f.begun.Add(rereadWait)))
-	defer enough.Stop()
+	enough, stop := alarm(time.Until(f.begun.Add(rereadWait)))
+	defer stop()
 	select {
 	case <-f.done:
-	case <-enough.C:
+	case <-enough:
 		if f.storeRefuses.Load() {
 			return nil, fmt.Errorf("%w: what a refresh brings cannot be saved", ErrStore)
 		}
@@ -55,6 +55,18 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 		return nil, err
 	}
 	return &Session{s.ID, decodeIdentity(r.plaintext), r.times}, nil
+}
+
+// alarm returns a channel that can be received from after d, at once if d is past, and what frees
+// it.
+func alarm(d time.Duration) (_ <-chan time.Time, stop func()) {
+	if d <= 0 {
+		now := make(chan time.Time)
+		close(now)
+		return now, func() {}
+	}
+	t := time.NewTimer(d)
+	return t.C, func() { t.Stop() }
 }
 
 // reread asks the provider about the user, has the application decide, and saves what is new.
