@@ -26,7 +26,8 @@ type TokenExchange struct {
 // expires, on every replica; one without an expiry is not kept.
 //
 // A token that is bound to a key (TokenRequest.Binding, [DPoP]) is of use to [Gate.ExchangeClient]
-// alone. It fails like [Gate.Token], and with a [ProviderError] when the provider refuses.
+// alone. It fails like [Gate.Token], with a [ProviderError] when the provider refuses, and for an
+// answer with a token of another kind, such as an ID Token (RFC 8693, section 2.2.1).
 func (g *Gate) ExchangeToken(ctx context.Context, x TokenExchange) (*oauth2.Token, error) {
 	t, _, err := g.exchange(ctx, x)
 	if err != nil {

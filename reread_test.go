@@ -790,6 +790,20 @@ func TestOnLoginAsksWhoIsSignedIn(t *testing.T) {
 			t.Errorf("status %d, token %q", status, token)
 		}
 	})
+	inBubble(t, "C113 RFC 8693 so does one that ExchangeToken asks", func(t *testing.T) {
+		var f *fleet
+		f = newFleet(t, 1, asks(&f))
+		f.login()
+		time.Sleep(11 * time.Minute)
+		var err error
+		f.handler = f.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, err = f.gate.ExchangeToken(r.Context(), oidcgate.TokenExchange{Audience: "ledger"})
+		}))
+		f.get("/")
+		if !errors.Is(err, oidcgate.ErrNoSession) {
+			t.Errorf("error %v, want that the session is over", err)
+		}
+	})
 }
 
 func TestProviderRefusesARefresh(t *testing.T) {

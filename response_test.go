@@ -3,6 +3,7 @@ package oidcgate_test
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html"
 	"net/http"
@@ -416,18 +417,31 @@ func TestTokensThroughTheBrowser(t *testing.T) {
 			}
 		}
 	})
-	t.Run("no access token: the application is told why", func(t *testing.T) {
-		w := newWorld(t, answering("id_token", "form_post"))
-		w.arrive(w.response("/app"))
-		var err error
-		w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			_, err = w.gate.Token(r.Context())
-		}))
-		w.get("/")
-		if err == nil || !strings.Contains(err.Error(), "id_token") {
-			t.Errorf("error %v", err)
-		}
-	})
+	for name, age := range map[string]time.Duration{"at once": 0, "after hours": 3 * time.Hour} {
+		inBubble(t, "no access token: the application is told why, "+name, func(t *testing.T) {
+			w := newWorld(t, answering("id_token", "form_post"), func(c *oidcgate.Config, _ *oidcgate.Provider) {
+				c.IdleTimeout, c.SessionLifetime = 8*time.Hour, 8*time.Hour
+			})
+			w.arrive(w.response("/app"))
+			time.Sleep(age)
+			asked := w.op.Count(oidcgatetest.Token)
+			var errs []error
+			w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				_, err := w.gate.Token(r.Context())
+				_, notExchanged := w.gate.ExchangeToken(r.Context(), oidcgate.TokenExchange{Audience: "ledger"})
+				errs = append(errs, err, notExchanged)
+			}))
+			w.get("/")
+			for i, err := range errs {
+				if err == nil || !strings.Contains(err.Error(), "\"id_token\"") || errors.Is(err, oidcgate.ErrProviderUnavailable) {
+					t.Errorf("error %d: %v", i, err)
+				}
+			}
+			if len(errs) != 2 || w.op.Count(oidcgatetest.Token) != asked {
+				t.Errorf("%d errors, %d requests for tokens", len(errs), w.op.Count(oidcgatetest.Token)-asked)
+			}
+		})
+	}
 }
 
 func TestSignedResponses(t *testing.T) {

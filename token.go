@@ -7,11 +7,9 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/oidcgate/oidcgate/internal/front"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
-
-var errNoAccessToken = errors.New("oidcgate: the provider gives no access token: its " +
-	"Request.ResponseType is \"id_token\"")
 
 // Token returns a valid access token of the signed-in visitor. ctx is the request's context. A
 // token that is about to expire is refreshed first; all requests and replicas share one refresh,
@@ -46,7 +44,7 @@ func (g *Gate) tokens(ctx context.Context) (*session.ProviderTokens, *front.Prov
 	case up == nil:
 		return nil, nil, ErrNoSession
 	case t.AccessToken == "":
-		return nil, nil, errNoAccessToken
+		return nil, nil, op.ErrNoAccessToken
 	default:
 		return &t.ProviderTokens, up, nil
 	}

@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"strings"
 )
@@ -19,9 +20,19 @@ const (
 	accessTokenType = "urn:ietf:params:oauth:token-type:access_token"
 )
 
+// jwtType is what RFC 8693, 3 calls an access token that is a JWT.
+const jwtType = "urn:ietf:params:oauth:token-type:jwt"
+
+// ErrNoAccessToken says that a session has no access token. It is no *Error: nothing failed.
+var ErrNoAccessToken = errors.New("oidcgate: the provider gives no access token: its " +
+	"Request.ResponseType is \"id_token\"")
+
 // ExchangeToken gets a token for another audience in the user's name. It is bound to the key that t
 // is bound to, if there is one.
 func (c *Client) ExchangeToken(ctx context.Context, t *Tokens, x TokenExchange) (*Tokens, error) {
+	if t.AccessToken == "" {
+		return nil, ErrNoAccessToken
+	}
 	key, err := ParseDPoPKey(t.DPoPKey)
 	if err != nil {
 		return nil, err

@@ -204,12 +204,17 @@ func newTokens(doc claims.Object, key *DPoPKey) (*Tokens, error) {
 		IDToken:      r.text("id_token"),
 		Scope:        r.text("scope"),
 	}
-	tokenType := r.text("token_type")
+	tokenType, issued := r.text("token_type"), r.text("issued_token_type")
 	if r.wrong != "" {
 		return nil, refused(r.wrong + " is not a string")
 	}
 	if !isHeaderSafe(t.AccessToken) {
 		return nil, refused("access_token is missing or has characters that no header may have")
+	}
+	// A token exchange may answer with a token of another kind, an ID Token for example, which must
+	// not be sent as an access token (RFC 8693, 2.2.1).
+	if issued != "" && issued != accessTokenType && issued != jwtType {
+		return nil, refused("issued_token_type is not that of an access token")
 	}
 	if key != nil {
 		t.TokenType = "DPoP"

@@ -157,10 +157,10 @@ func (k *Keeper) margin(t *Tokens) time.Duration {
 // due reports whether the access token should be refreshed: when it has ended, or a margin before.
 // The margin is at most a quarter of the token's life. Half of it differs from session to session,
 // so that those who logged in together do not come back together. For one session it is the same
-// on every replica.
+// on every replica. Where there is no access token, none is due.
 func (k *Keeper) due(t *Tokens, id ID) bool {
 	if t.RefreshToken == "" {
-		return !k.usable(t)
+		return t.AccessToken != "" && !k.usable(t)
 	}
 	margin := k.margin(t)
 	spread := margin / 2 / (1 << 16) * time.Duration(crc32.ChecksumIEEE([]byte(id))>>16)
