@@ -1,16 +1,12 @@
 package oidcgate
 
-import (
-	"crypto/tls"
-
-	"github.com/oidcgate/oidcgate/internal/op"
-)
+import "github.com/oidcgate/oidcgate/internal/op"
 
 // TokenBinding is how tokens are bound to the client. [DPoP] and [MutualTLS] make it.
 type TokenBinding struct {
 	dpop        bool
 	empty       bool // the constructor was given nothing
-	certificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+	certificate *op.Certificate
 }
 
 // DPoP binds the tokens of each session to a key of that session (RFC 9449), by ES256 or, if the

@@ -20,7 +20,7 @@ type ClientAuth struct {
 	method      string
 	secret      func(context.Context) (string, error)
 	fixed       string // the secret, if it is no function's
-	certificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+	certificate *op.Certificate
 	empty       bool // the constructor was given nothing
 }
 
@@ -108,10 +108,11 @@ func withSecret(method string, secret any) ClientAuth {
 func withCertificate(method string, certificate any) ClientAuth {
 	switch certificate := certificate.(type) {
 	case tls.Certificate:
-		get := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
-		return ClientAuth{method: method, certificate: get, empty: certificate.PrivateKey == nil}
+		fixed := op.FixedCertificate(&certificate)
+		return ClientAuth{method: method, certificate: fixed, empty: certificate.PrivateKey == nil}
 	case func(*tls.CertificateRequestInfo) (*tls.Certificate, error):
-		return ClientAuth{method: method, certificate: certificate, empty: certificate == nil}
+		current := &op.Certificate{Current: certificate}
+		return ClientAuth{method: method, certificate: current, empty: certificate == nil}
 	}
 	return ClientAuth{method: method, empty: true}
 }

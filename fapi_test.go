@@ -1,6 +1,13 @@
 package oidcgate_test
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -135,6 +142,61 @@ func TestFAPI2Contradictions(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestFAPI2Certificates(t *testing.T) {
+	rsaKey := func(bits int) crypto.Signer {
+		key, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	ecKey := func(curve elliptic.Curve) crypto.Signer {
+		key, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	for _, row := range []struct {
+		name string
+		key  crypto.Signer
+		weak bool
+	}{
+		{"RSA with 1024 bits", rsaKey(1024), true},
+		{"RSA with 2048 bits", rsaKey(2048), false},
+		{"P-224", ecKey(elliptic.P224()), true},
+		{"P-256", ecKey(elliptic.P256()), false},
+		{"P-384", ecKey(elliptic.P384()), false},
+	} {
+		certificate := tls.Certificate{Certificate: [][]byte{{}}, PrivateKey: row.key}
+		for _, use := range []struct {
+			field  string
+			change func(*oidcgate.Provider)
+		}{
+			{"Auth", func(p *oidcgate.Provider) { p.Auth = oidcgate.TLSClientAuth(certificate) }},
+			{"Auth", func(p *oidcgate.Provider) { p.Auth = oidcgate.SelfSignedTLSClientAuth(certificate) }},
+			{"TokenRequest.Binding", func(p *oidcgate.Provider) { p.TokenRequest.Binding = oidcgate.MutualTLS(certificate) }},
+		} {
+			for profile, strict := range map[oidcgate.Profile]bool{0: false, oidcgate.FAPI2Security: true, oidcgate.FAPI2MessageSigning: true} {
+				t.Run(fmt.Sprintf("C130 a certificate with %s as %s, profile %d", row.name, use.field, profile), func(t *testing.T) {
+					c, p := goodConfig(t)
+					p.Profile, p.Auth, p.TokenRequest.Binding = profile, oidcgate.PrivateKeyJWT(), oidcgate.DPoP()
+					p.ClientKeys = oidcgate.NewClientKeys([]oidcgate.ClientKey{{Key: newClientKey(t)}})
+					c.HTTP.Transport = nil
+					use.change(&p)
+					_, err := oidcgate.New(c, p)
+					if refused := err != nil; refused != (row.weak && strict) {
+						t.Errorf("error %v", err)
+					}
+					if err != nil && (!strings.Contains(err.Error(), "Provider."+use.field+":") || !strings.Contains(err.Error(), "2048")) {
+						t.Errorf("error %v, want one of %s", err, use.field)
+					}
+				})
+			}
+		}
+	}
 }
 
 func TestLoginsThatOthersBegin(t *testing.T) {

@@ -317,7 +317,7 @@ func TestBrokenProviders(t *testing.T) {
 			w.set("dpop_signing_alg_values_supported", []string{"RS256"})
 		}, want{"dpop", doctor.Fault, "DPoP proofs by RS256", "turn ES256 on"}},
 		{"no tokens bound to certificates", func(w *ward) {
-			w.cfg.Certificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, nil }
+			w.cfg.Certificate = &op.Certificate{Current: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, nil }}
 			w.set("tls_client_certificate_bound_access_tokens", false)
 		}, want{"mtls", doctor.Warn, "bound to a certificate", "TokenRequest.Binding"}},
 		{"no OpenID Connect", func(w *ward) { w.set("scopes_supported", []string{"read", "write"}) },

@@ -202,9 +202,9 @@ func TestCertificateOfAPlainTransport(t *testing.T) {
 		}}
 		c := o.client(at("https://id.example"), func(cfg *op.Config) {
 			cfg.Transport = transport
-			cfg.Auth = op.Auth{Method: op.AuthTLS, Certificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			cfg.Auth = op.Auth{Method: op.AuthTLS, Certificate: &op.Certificate{Current: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 				return &tls.Certificate{}, nil
-			}}
+			}}}
 		})
 		_, err := c.Exchange(t.Context(), "c", "v")
 		if e := wantReason(t, err, "token_endpoint_unreachable"); !strings.Contains(err.Error(), "certificate") {

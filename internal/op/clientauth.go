@@ -2,7 +2,6 @@ package op
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,8 +20,7 @@ type Auth struct {
 	// the assertion that somebody else signed; if it is nil, Config.ClientKeys sign one.
 	Secret func(context.Context) (string, error)
 
-	// Certificate returns the client's certificate, for the methods with TLS.
-	Certificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+	Certificate *Certificate // of the client, for the methods with TLS
 }
 
 // The methods of client authentication, as the registry of RFC 7591 names them.

@@ -375,7 +375,7 @@ func TestMutualTLS(t *testing.T) {
 		cfg.RootCAs.AddCert(server.Certificate())
 	}
 	withCertificate := func(cfg *op.Config) {
-		cfg.Auth = op.Auth{Method: op.AuthTLS, Certificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &current, nil }}
+		cfg.Auth = op.Auth{Method: op.AuthTLS, Certificate: &op.Certificate{Current: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &current, nil }}}
 	}
 	for name, transport := range map[string]func(*op.Config){
 		"our transport":      func(*op.Config) {},
@@ -404,7 +404,7 @@ func TestMutualTLS(t *testing.T) {
 		standard.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 		t.Cleanup(func() { standard.TLSClientConfig = before })
 		bound := func(cfg *op.Config) {
-			cfg.Certificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &current, nil }
+			cfg.Certificate = &op.Certificate{Current: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &current, nil }}
 		}
 		for want, change := range map[string]func(*op.Config){"nobody": func(*op.Config) {}, "first": bound} {
 			c := op.New(newOP().config(atServer, withCertificate, change))

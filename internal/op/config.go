@@ -2,7 +2,6 @@ package op
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"net/http"
 	"time"
@@ -38,8 +37,7 @@ type Config struct {
 
 	DPoP bool // tokens are bound to a key of their session
 
-	// Certificate returns the certificate to which tokens are bound. It may be nil.
-	Certificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+	Certificate *Certificate // to which tokens are bound; may be nil
 
 	AssertionAudience string // aud of client assertions; if empty, the issuer
 	JSONTokenRequests bool   // token requests are JSON in place of a form

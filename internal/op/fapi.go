@@ -2,7 +2,11 @@ package op
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/tls"
 	"slices"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oidcgate/oidcgate/internal/check"
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -80,6 +84,8 @@ func (cfg *Config) checkProfile(f *check.List) {
 		refuse(!cfg.wantsObject(), "Request.ResponseMode", "must be \"jwt\", \"query.jwt\" or empty")
 		refuse(cfg.ClientKeys == nil, "ClientKeys", "must have a key that signs requests")
 	}
+	refuse(!cfg.mayShow(cfg.Auth.Certificate.unchanging()), "Auth", hintProfileCertificate)
+	refuse(!cfg.mayShow(cfg.Certificate.unchanging()), "TokenRequest.Binding", hintProfileCertificate)
 	cfg.checkProfileKeys(refuse)
 }
 
@@ -100,6 +106,23 @@ const hintProfileKeys = "may only sign by PS256, ES256 and EdDSA; set Algorithm"
 // maySign reports whether the profile lets a key of the client sign, if it does.
 func (cfg *Config) maySign(k *ClientKey) bool {
 	return cfg.Profile == NoProfile || !k.Signs() || slices.Contains(fapiAlgs, k.Algorithm)
+}
+
+const hintProfileCertificate = "must have a key of RSA with 2048 bits or more, or of P-256 or a " +
+	"larger curve"
+
+// mayShow reports whether the profile lets the client show a certificate, which may be nil (FAPI
+// 2.0 Security Profile, 5.4.1).
+func (cfg *Config) mayShow(c *tls.Certificate) bool {
+	if cfg.Profile == NoProfile || c == nil {
+		return true
+	}
+	public, err := publicOf(c.PrivateKey)
+	if err != nil {
+		return true // no handshake can be made with it
+	}
+	curve, ok := public.(*ecdsa.PublicKey)
+	return strongEnough(jose.JSONWebKey{Key: public}) && (!ok || curve.Params().BitSize >= 256)
 }
 
 // checkProfile checks that the provider announces what the profile demands of it (FAPI 2.0 Security

@@ -2,12 +2,37 @@ package op
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
+
+// Certificate is a client's certificate with its private key.
+type Certificate struct {
+	// Current returns the certificate for a handshake. It is called concurrently.
+	Current func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+
+	fixed *tls.Certificate // what Current always returns; nil if that may change
+}
+
+// FixedCertificate returns a Certificate that does not change.
+func FixedCertificate(c *tls.Certificate) *Certificate {
+	return &Certificate{
+		Current: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c, nil },
+		fixed:   c,
+	}
+}
+
+// unchanging returns the certificate if it does not change, or nil.
+func (c *Certificate) unchanging() *tls.Certificate {
+	if c == nil {
+		return nil
+	}
+	return c.fixed
+}
 
 // usesCertificate reports whether the client shows a certificate: to prove who it is (RFC 8705, 2),
 // or because tokens are bound to it (3).
@@ -35,11 +60,22 @@ func (cfg *Config) mutual(transport http.RoundTripper) (mutual http.RoundTripper
 	if cfg.Certificate != nil {
 		current = cfg.Certificate
 	}
-	t.TLSClientConfig.GetClientCertificate = withoutPanic(current)
+	t.TLSClientConfig.GetClientCertificate = withoutPanic(cfg.strong(current.Current))
 	return t, true
 }
 
 type certificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+
+// strong returns a function that fails for a certificate that the profile does not allow.
+func (cfg *Config) strong(current certificate) certificate {
+	return func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		c, err := current(r)
+		if err == nil && !cfg.mayShow(c) {
+			return nil, errors.New("the client's certificate " + hintProfileCertificate)
+		}
+		return c, err
+	}
+}
 
 // withoutPanic returns a function whose panic fails the handshake. Package net/http calls it in a
 // goroutine of its own, where a panic would end the process.
