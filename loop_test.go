@@ -140,6 +140,52 @@ func TestReplicasOfDifferentKeys(t *testing.T) {
 	}
 }
 
+// A login begins at one replica and ends at another.
+func TestAttemptOfAnotherReplica(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		change func(cookie string) string
+		keys   string // of the replica where the login ends
+		status int
+		reason oidcgate.Reason
+		says   string
+	}{
+		{"that has the same keys", strings.Clone, worldKey, 303, "", ""},
+		{"that has other keys", strings.Clone, newKey, 500, "state_key_unknown", "fault of this site"},
+		{"with junk in the cookie", func(c string) string { return "_" + c[1:] }, worldKey, 400, "state_browser_mismatch", "did not begin in this browser"},
+		{"with a damaged cookie", func(c string) string { return c[:len(c)-4] + "AAAA" }, worldKey, 400, "state_browser_mismatch", "did not begin in this browser"},
+		{"with a cookie that is none", func(string) string { return "x" }, newKey, 400, "state_browser_mismatch", "did not begin in this browser"},
+	} {
+		t.Run("C029 F41 a login ends at a replica "+row.name, func(t *testing.T) {
+			w := newWorld(t)
+			callback := w.callbackURL("/app")
+			name := w.cookieNames(sessionCookie + "-a-")[0]
+			shop, _ := url.Parse(shopURL)
+			w.browser.Jar.SetCookies(shop, []*http.Cookie{{Name: name, Value: row.change(w.cookie(name)), Path: "/", Secure: true}})
+			w.config.Keys = mustKeys(t, row.keys)
+			w.open(oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+			a := w.get(callback, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+			if row.reason == "" {
+				if a.StatusCode != row.status || w.subject() != "alice" {
+					t.Errorf("status %d, signed in as %q", a.StatusCode, w.subject())
+				}
+				return
+			}
+			w.denied(a, row.status, row.reason)
+			if !strings.Contains(a.body, row.says) {
+				t.Errorf("the page does not say %q:\n%s", row.says, a.body)
+			}
+			failed := w.eventsOf(oidcgate.EventLoginFailed)
+			if hint := len(failed) == 1 && strings.Contains(failed[0].Hint, "same Keys"); hint != (row.status == 500) {
+				t.Errorf("events %+v", failed)
+			}
+			if n := w.op.Count(oidcgatetest.Token); n != 0 {
+				t.Errorf("%d codes were sent", n)
+			}
+		})
+	}
+}
+
 // What people do is no loop.
 func TestNoLoginLoop(t *testing.T) {
 	inBubble(t, "R-DOS-3 F29 restored tabs that all begin a login, again and again", func(t *testing.T) {

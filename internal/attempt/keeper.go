@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -87,13 +88,13 @@ func (k *Keeper) Any(r *http.Request) bool {
 // Drop deletes the cookie of an attempt that was found.
 func (k *Keeper) Drop(w http.ResponseWriter, a *Attempt) { k.Cookies.Clear(w, a.cookie) }
 
-// open reads the cookie of an attempt. A cookie that cannot be opened is ignored.
-func (k *Keeper) open(c *http.Cookie) (Attempt, bool) {
+// open reads the cookie of an attempt. It fails like [seal.Ring.Open].
+func (k *Keeper) open(c *http.Cookie) (Attempt, error) {
 	a := Attempt{cookie: c.Name}
-	if k.Ring.OpenText(attemptBinding(c.Name), c.Value, &a) != nil {
-		return Attempt{}, false
+	if err := k.Ring.OpenText(attemptBinding(c.Name), c.Value, &a); err != nil {
+		return Attempt{}, err
 	}
-	return a, true
+	return a, nil
 }
 
 // makeRoom makes room for a new attempt of that size: it deletes the oldest attempts under way.
@@ -134,7 +135,7 @@ func (k *Keeper) underWay(w http.ResponseWriter, r *http.Request) []heldAttempt 
 		if !strings.HasPrefix(c.Name, k.Name+"-a-") {
 			continue
 		}
-		if a, ok := k.open(c); ok && time.Since(a.Start) < k.Timeout {
+		if a, err := k.open(c); err == nil && time.Since(a.Start) < k.Timeout {
 			held = append(held, heldAttempt{c.Name, len(c.Name) + len(c.Value), a.Start})
 			continue
 		}
@@ -163,25 +164,37 @@ func (k *Keeper) Find(r *http.Request, provider, state string) (Attempt, error) 
 		why := fmt.Sprintf("a state of %d bytes", len(state))
 		return Attempt{}, &NotFound{event.ReasonUnknownState, why}
 	}
-	found := false
+	var failed error
 	cookies := r.CookiesNamed(cookieName(k.Name, state))
 	if len(cookies) == 0 && k.Older != "" {
 		// Its binding holds the name: an attempt that began under the new name is not opened.
 		cookies = r.CookiesNamed(cookieName(k.Older, state))
 	}
 	for _, c := range cookies {
-		found = true
-		a, ok := k.open(c)
-		if !ok || subtle.ConstantTimeCompare([]byte(a.State()), []byte(state)) != 1 {
-			continue
+		a, err := k.open(c)
+		if err == nil && subtle.ConstantTimeCompare([]byte(a.State()), []byte(state)) == 1 {
+			return a, k.check(&a, provider)
 		}
-		return a, k.check(&a, provider)
+		failed = cmp.Or(failed, ofAnotherReplica(err), errMismatch)
 	}
-	if found {
-		const why = "the attempt's cookie does not belong to the state"
-		return Attempt{}, &NotFound{event.ReasonStateBrowserMismatch, why}
+	if failed != nil {
+		return Attempt{}, failed
 	}
 	return Attempt{}, &NotFound{event.ReasonUnknownState, "no attempt with this state in this browser"}
+}
+
+var errMismatch error = &NotFound{
+	event.ReasonStateBrowserMismatch, "the attempt's cookie does not belong to the state",
+}
+
+// ofAnotherReplica returns a NotFound if a cookie was not opened because a replica with other keys
+// wrote it, and nil for another error. Junk is seldom taken for such a cookie, because its first
+// byte is another.
+func ofAnotherReplica(err error) error {
+	if errors.Is(err, seal.ErrUnknownKey) {
+		return &NotFound{event.ReasonStateKeyUnknown, err.Error()}
+	}
+	return nil
 }
 
 // check refuses an attempt that began at another provider (mix-up attack, RFC 9700, section 4.4),

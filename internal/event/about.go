@@ -257,6 +257,12 @@ var Reasons = []Group{
 			Do:    "Nothing for single ones. For many, check that all replicas have the same keys.",
 		},
 		{
+			Name:  string(ReasonStateKeyUnknown),
+			Means: "The attempt's cookie was encrypted with a key that this replica does not have.",
+			Do: "Give all replicas the same keys. Keep a key that is replaced until the logins under way " +
+				"are over.",
+		},
+		{
 			Name:  string(ReasonStateExpired),
 			Means: "The visitor took longer than a login may take.",
 			Do: "Nothing, or raise the limit for logins. If it happens without delay, check the " +

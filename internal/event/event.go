@@ -67,6 +67,7 @@ const (
 	// The visitor and the browser.
 	ReasonUnknownState         Reason = "unknown_state"
 	ReasonStateBrowserMismatch Reason = "state_browser_mismatch"
+	ReasonStateKeyUnknown      Reason = "state_key_unknown"
 	ReasonStateExpired         Reason = "state_expired"
 	ReasonStateReplayed        Reason = "state_replayed"
 	ReasonDuplicateParameter   Reason = "duplicate_parameter"

@@ -151,5 +151,10 @@ func notFound(err error) *Failure {
 	if e, ok := errors.AsType[*attempt.NotFound](err); ok {
 		refused.Reason = e.Reason
 	}
+	if refused.Reason == event.ReasonStateKeyUnknown { // the fault is not the visitor's
+		refused.Status = http.StatusInternalServerError
+		refused.Hint = "give all replicas the same Keys; a key that is replaced stays in Keys, after " +
+			"the new one, until the logins under way are over"
+	}
 	return refused
 }

@@ -21,6 +21,9 @@ func LoginFailed(status int, reason event.Reason) (title, text string) {
 	case reason == event.ReasonUnknownState || reason == event.ReasonStateBrowserMismatch:
 		return "Login not found", "This login did not begin in this browser, or it is over. " +
 			"Please log in again; your browser must accept cookies."
+	case reason == event.ReasonStateKeyUnknown:
+		return "Login failed", "Your login could not be read where it ended. This is a fault of this " +
+			"site; please try again, or tell us the reference."
 	case reason == event.ReasonLoopNoCookie:
 		return "Your browser keeps no cookie", "You logged in several times, but your browser did not " +
 			"keep this site's cookie. Allow cookies for this site, then log in again."
