@@ -2,6 +2,27 @@ package op
 
 import "encoding/json"
 
+// acrOf returns the classes that a claims parameter names for the ID Token, whether it demands one
+// of them or only prefers them (OpenID Connect Core, 5.5.1).
+func acrOf(chosen string) []string {
+	var request struct {
+		IDToken struct {
+			ACR struct {
+				Value  string   `json:"value"`
+				Values []string `json:"values"`
+			} `json:"acr"`
+		} `json:"id_token"`
+	}
+	if chosen == "" || json.Unmarshal([]byte(chosen), &request) != nil {
+		return nil
+	}
+	acr := request.IDToken.ACR
+	if acr.Value != "" {
+		acr.Values = append(acr.Values, acr.Value)
+	}
+	return acr.Values
+}
+
 // essentialACR adds to a claims parameter that the acr of the ID Token must be one of those values
 // (OpenID Connect Core, 5.5.1.1). chosen is that of the login, a JSON object, or "".
 func essentialACR(chosen string, values []string) string {

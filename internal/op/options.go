@@ -86,15 +86,37 @@ func (c *Client) Options(query url.Values, own LoginOptions) (LoginOptions, erro
 	if field, _ := link.fault(); field != "" {
 		link = LoginOptions{} // somebody tries something
 	}
-	o := own.or(link.within(c.cfg.Login)).or(c.cfg.Login)
+	o := own.or(link.within(c.demanded(own))).or(c.cfg.Login)
 	if own.Prompt == "" && asksForLogin(c.cfg.Login.Prompt) {
 		o.MaxAge = atOnce // also with a prompt of the link
 	}
 	return o, nil
 }
 
+// demanded returns the options beside which a link may only ask for more: the configured ones, with
+// a prompt of Params, and with the classes that the claims parameter of the login names.
+func (c *Client) demanded(own LoginOptions) LoginOptions {
+	o := c.cfg.Login
+	for _, p := range c.cfg.AuthParams {
+		if p[0] == "prompt" {
+			o.Prompt = cmp.Or(o.Prompt, p[1])
+		}
+	}
+	both := acrOf(cmp.Or(own.Claims, o.Claims))
+	if len(o.ACRValues) > 0 {
+		both = slices.DeleteFunc(both, func(acr string) bool {
+			return !slices.Contains(o.ACRValues, acr)
+		})
+	}
+	if len(both) > 0 {
+		o.ACRValues = both
+	}
+	return o
+}
+
 // within returns o, which a link chose, without what is weaker than the configuration: a longer
-// max_age, and acr_values that are not among the configured ones.
+// max_age, and acr_values that are not among the configured ones. A configured prompt stays beside
+// that of the link, unless it is none, or the link is one to register.
 func (o LoginOptions) within(configured LoginOptions) LoginOptions {
 	if configured.MaxAge > 0 && o.MaxAge > configured.MaxAge {
 		o.MaxAge = 0
@@ -103,6 +125,15 @@ func (o LoginOptions) within(configured LoginOptions) LoginOptions {
 		o.ACRValues = slices.DeleteFunc(o.ACRValues, func(acr string) bool {
 			return !slices.Contains(configured.ACRValues, acr)
 		})
+	}
+	if o.Prompt != "" && o.Prompt != promptCreate && configured.Prompt != "none" {
+		words := strings.Fields(configured.Prompt)
+		for _, word := range strings.Fields(o.Prompt) {
+			if !slices.Contains(words, word) {
+				words = append(words, word)
+			}
+		}
+		o.Prompt = strings.Join(words, " ")
 	}
 	return o
 }

@@ -68,6 +68,22 @@ func TestOptions(t *testing.T) {
 		cfg.Login = op.LoginOptions{MaxAge: time.Minute, ACRValues: []string{"gold", "silver"}}
 		links(cfg)
 	}
+	const (
+		gold = `{"id_token":{"acr":{"essential":true,"values":["gold"]}}}`
+		one  = `{"id_token":{"acr":{"essential":true,"value":"gold"}}}`
+	)
+	essential := func(cfg *op.Config) {
+		cfg.EssentialACR = true
+		links(cfg)
+	}
+	demands := func(cfg *op.Config) {
+		cfg.Login.Claims = gold
+		essential(cfg)
+	}
+	consents := func(cfg *op.Config) {
+		cfg.Login.Prompt = "consent"
+		links(cfg)
+	}
 	for _, tt := range []struct {
 		name   string
 		own    op.LoginOptions
@@ -102,6 +118,25 @@ func TestOptions(t *testing.T) {
 		{"C025 the application takes the configured login away", op.LoginOptions{Prompt: "consent"}, "prompt=create", func(cfg *op.Config) { cfg.Login.Prompt = "login" }, url.Values{"prompt": {"consent"}}},
 		{"C025 a link asks for less", op.LoginOptions{}, "max_age=999&acr_values=bronze", weaker, url.Values{"max_age": {"60"}, "acr_values": {"gold silver"}}},
 		{"C025 a link asks for more", op.LoginOptions{}, "max_age=5&acr_values=bronze+silver", weaker, url.Values{"max_age": {"5"}, "acr_values": {"silver"}}},
+		{"C025 a link asks for a class that the configured claims do not name", op.LoginOptions{}, "acr_values=bronze", demands, url.Values{"claims": {gold}}},
+		{"C025 a link asks for one of those that they name", op.LoginOptions{}, "acr_values=bronze+gold", demands, url.Values{"claims": {gold}, "acr_values": {"gold"}}},
+		{"C025 nor those that the claims of the application do not name", op.LoginOptions{Claims: one}, "acr_values=bronze", essential, url.Values{"claims": {one}}},
+		{"C025 both count, the configured classes and those of the claims", op.LoginOptions{Claims: `{"id_token":{"acr":{"values":["gold","bronze"]}}}`}, "acr_values=bronze+silver", weaker,
+			url.Values{"claims": {`{"id_token":{"acr":{"values":["gold","bronze"]}}}`}, "acr_values": {"gold silver"}, "max_age": {"60"}}},
+		{"C025 claims that name no class", op.LoginOptions{Claims: `{"id_token":{"acr":null}}`}, "acr_values=gold", essential, url.Values{"claims": {gold}, "acr_values": {"gold"}}},
+		{"C025 a link beside the classes of the application", op.LoginOptions{ACRValues: []string{"gold"}}, "acr_values=bronze&max_age=999", essential, url.Values{"claims": {gold}, "acr_values": {"gold"}, "max_age": {"999"}}},
+		{"C025 a longer max_age than that of the application", op.LoginOptions{MaxAge: time.Minute}, "max_age=999", links, url.Values{"max_age": {"60"}}},
+		{"C025 a link beside prompt=login of the application", op.LoginOptions{Prompt: "login"}, "max_age=999&prompt=consent", links, url.Values{"prompt": {"login"}, "max_age": {"0"}}},
+		{"C025 a link's prompt stands beside the configured one", op.LoginOptions{}, "prompt=select_account", consents, url.Values{"prompt": {"consent select_account"}}},
+		{"C025 each word once", op.LoginOptions{}, "prompt=login+consent", consents, url.Values{"prompt": {"consent login"}, "max_age": {"0"}}},
+		{"C025 beside that of Params", op.LoginOptions{}, "prompt=consent", func(cfg *op.Config) {
+			cfg.AuthParams = [][2]string{{"prompt", "login"}}
+			links(cfg)
+		}, url.Values{"prompt": {"login consent"}, "max_age": {"0"}}},
+		{"C025 in place of none", op.LoginOptions{}, "prompt=consent", func(cfg *op.Config) {
+			cfg.Login.Prompt = "none"
+			links(cfg)
+		}, url.Values{"prompt": {"consent"}}},
 		{"C024 a link to register", op.LoginOptions{}, "prompt=create", func(*op.Config) {}, url.Values{"prompt": {"create"}}},
 		{"C024 resources", op.LoginOptions{}, "", func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/", "https://b.example/?x=1&y"} },
 			url.Values{"resource": {"https://a.example/", "https://b.example/?x=1&y"}}},
