@@ -444,6 +444,51 @@ func TestTokensThroughTheBrowser(t *testing.T) {
 	}
 }
 
+// TestJunkThroughTheBrowser is about tokens that name a key which the provider does not have: whoever
+// sends them should not use up the loads of its keys.
+func TestJunkThroughTheBrowser(t *testing.T) {
+	for _, row := range []struct{ responseType, mode string }{
+		{"code id_token", "form_post"}, {"id_token", "form_post"}, {"code", "form_post.jwt"}, {"code id_token", "form_post.jwt"},
+	} {
+		inBubble(t, "C010 C029 a response that answers no login of the browser loads no keys: "+row.responseType+" "+row.mode, func(t *testing.T) {
+			w := newWorld(t, answering(row.responseType, row.mode))
+			w.arrive(w.response("/app"))
+			unknown := func(jwt *oidcgatetest.JWT) { jwt.Header["kid"] = "junk" }
+			// junk returns a response with a token of an unknown key, which is in order otherwise.
+			junk := func() (address string, posted url.Values) {
+				if strings.Contains(row.mode, "jwt") {
+					w.op.NextResponseObject(unknown)
+				} else {
+					w.op.NextIDToken(unknown)
+				}
+				return w.response("/app")
+			}
+			address, posted := junk()
+			before := w.op.Count(oidcgatetest.JWKS)
+			w.browser = w.newBrowser() // of a stranger, who has no login under way
+			for range 20 {
+				if a := w.arrive(address, posted); a.StatusCode != http.StatusBadRequest {
+					t.Fatalf("status %d", a.StatusCode)
+				}
+			}
+			if n := w.op.Count(oidcgatetest.JWKS) - before; n != 0 {
+				t.Errorf("%d loads of the keys for strangers", n)
+			}
+			// With logins of their own they get what is left of the two loads for browsers.
+			for range 10 {
+				w.arrive(junk())
+			}
+			if n := w.op.Count(oidcgatetest.JWKS) - before; n != 1 {
+				t.Errorf("%d loads of the keys for ten logins, want 1", n)
+			}
+			w.arrive(w.response("/app"))
+			if got := w.subject(); got != "alice" {
+				t.Errorf("signed in as %q after the junk", got)
+			}
+		})
+	}
+}
+
 func TestSignedResponses(t *testing.T) {
 	in := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }
 	for _, row := range []struct {
