@@ -265,6 +265,92 @@ func TestSilentLoginByOption(t *testing.T) {
 	}
 }
 
+// TestMuchIsAsked is about logins that ask for so much that it does not fit into a cookie.
+func TestMuchIsAsked(t *testing.T) {
+	claims := func(n int) string { return `{"id_token":{"x":{"value":"` + strings.Repeat("v", n) + `"}}}` }
+	always := func(n int) change {
+		return func(_ *oidcgate.Config, p *oidcgate.Provider) {
+			p.Request.Login = oidcgate.LoginOptions{Prompt: "none", Claims: claims(n)}
+		}
+	}
+	chosen := func(n int) change {
+		return func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.LoginOptions = func(*http.Request) oidcgate.LoginOptions {
+				return oidcgate.LoginOptions{Prompt: "none", Claims: claims(n)}
+			}
+		}
+	}
+	many := func(n int) change {
+		return func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.LoginOptions = func(*http.Request) oidcgate.LoginOptions {
+				return oidcgate.LoginOptions{ACRValues: []string{strings.Repeat("a", n)}}
+			}
+		}
+	}
+	linked := func(c *oidcgate.Config, p *oidcgate.Provider) {
+		p.Request.Params = map[string]string{"prompt": "none"}
+		for i := range 26 {
+			p.Request.LinkParams = append(p.Request.LinkParams, "p"+string(rune('a'+i)))
+		}
+	}
+	link := "&pa=" + strings.Repeat("x", 256)
+	for i := 'b'; i <= 'z'; i++ {
+		link += "&p" + string(i) + "=" + strings.Repeat("x", 256)
+	}
+	for _, row := range []struct {
+		name   string
+		change change
+		query  string
+		fits   bool
+	}{
+		{"claims of the configuration", always(900), "", true},
+		{"very many claims of the configuration", always(6000), "", true},
+		{"claims of the application", chosen(900), "", true},
+		{"too many claims of the application", chosen(3000), "", false},
+		{"classes of the application", many(900), "", true},
+		{"too many classes of the application", many(3000), "", false},
+		{"parameters of a link", linked, link[:4*260], true},
+		{"too many parameters of a link", linked, link, false},
+	} {
+		t.Run("C024 "+row.name, func(t *testing.T) {
+			w := newWorld(t, row.change)
+			w.op.SetUser(oidcgatetest.User{})
+			if !row.fits {
+				w.denied(w.get("/auth/login?return_to=/app"+row.query), http.StatusBadRequest, "login_options")
+				failed := w.eventsOf(oidcgate.EventLoginFailed)
+				if !strings.Contains(failed[0].Hint, "Request.Login") || len(w.cookieNames(sessionCookie+"-a-")) != 0 {
+					t.Errorf("hint %q, cookies %q", failed[0].Hint, w.cookieNames(""))
+				}
+				return
+			}
+			first, _ := w.asked("/auth/login?return_to=/app" + row.query)
+			if first.Get("prompt") == "" {
+				if len(first.Get("acr_values")) != 900 {
+					t.Errorf("asked with %v", first)
+				}
+				return
+			}
+			callback := w.get(w.op.Issuer() + "/authorize?" + first.Encode()).location()
+			second, _ := w.asked(callback) // the callback begins the login once more
+			if second.Has("prompt") || second.Get("claims") != first.Get("claims") || second.Get("pa") != first.Get("pa") || len(second) < 8 {
+				t.Errorf("asked at first with %v, and then with %v", first, second)
+			}
+			w.op.SetUser(oidcgatetest.User{Subject: "alice"})
+			if a := w.finishLogin(w.op.Issuer() + "/authorize?" + second.Encode()); a.location() != shopURL+"/app" {
+				t.Errorf("the login ends at %q: %d\n%s", a.location(), a.StatusCode, w.logged())
+			}
+		})
+	}
+	t.Run("C024 too many classes of the configuration", func(t *testing.T) {
+		c, p := goodConfig(t)
+		p.Request.Login.ACRValues = strings.Fields(strings.Repeat("urn:example:class ", 60))
+		_, err := oidcgate.New(c, p)
+		if err == nil || !strings.Contains(err.Error(), "Provider.Request.Login.ACRValues:") || !strings.Contains(err.Error(), "cookie") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
 func TestRegister(t *testing.T) {
 	t.Run("C024 a link to register", func(t *testing.T) {
 		w := newWorld(t)

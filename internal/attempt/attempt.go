@@ -37,7 +37,7 @@ type Attempt struct {
 	Silent bool `json:"n,omitempty"` // sent with prompt=none
 
 	// Options are other parameters of the request, as internal/op wrote them. They are kept in the
-	// browser only for a silent login, which may have to be sent again.
+	// browser only for a silent login, which may have to be sent again, once.
 	Options json.RawMessage `json:"o,omitempty"`
 
 	IDTokenHint string `json:"-"` // sent with the request, and not kept

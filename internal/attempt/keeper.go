@@ -37,7 +37,8 @@ type Keeper struct {
 const (
 	maxAttempts  = 8    // attempt cookies a browser may hold
 	maxCleared   = 16   // attempt cookies that one answer deletes because they are over
-	maxAttempt   = 1024 // bytes of one cookie, name included
+	maxAttempt   = 1024 // bytes of one cookie, name included, beside what the login asks for
+	maxAsking    = 3000 // bytes of one cookie with that
 	maxAllCookie = 4000 // bytes of all: with the session's cookie the header stays below 4 KB
 )
 
@@ -54,20 +55,21 @@ func attemptBinding(cookie string) seal.Binding {
 
 // Keep writes the attempt's cookie. It deletes the oldest attempts if there is no room, and the
 // newest if a page of another site began this one. A return path that is too long is replaced by
-// the default path.
+// the default path. The error is ErrTooLong if the login asks for too much.
 func (k *Keeper) Keep(w http.ResponseWriter, r *http.Request, a Attempt) error {
 	a.cookie = cookieName(k.Name, a.State())
-	if !a.Silent {
+	if !a.Silent || a.Interactive {
 		a.Options = nil
 	}
+	room := a.room()
 	value, err := k.Ring.SealText(attemptBinding(a.cookie), a) // "" with an error
-	if len(a.cookie)+len(value) > maxAttempt {
+	if len(a.cookie)+len(value) > room {
 		k.Shortened(a.ReturnTo)
 		a.ReturnTo = k.DefaultPath
 		value, err = k.Ring.SealText(attemptBinding(a.cookie), a)
 	}
-	if len(a.cookie)+len(value) > maxAttempt {
-		err = errors.New("the attempt does not fit into a cookie: ask the provider for less")
+	if len(a.cookie)+len(value) > room {
+		err = ErrTooLong
 	}
 	if err != nil {
 		return err
@@ -75,6 +77,19 @@ func (k *Keeper) Keep(w http.ResponseWriter, r *http.Request, a Attempt) error {
 	k.makeRoom(w, r, len(a.cookie)+len(value))
 	k.Cookies.Set(w, a.cookie, value, k.Timeout)
 	return nil
+}
+
+// ErrTooLong says that an attempt does not fit into a cookie.
+var ErrTooLong = errors.New("what the login asks for does not fit into a cookie")
+
+// room returns how long the cookie of an attempt may be. What the login asks for beyond the usual
+// takes no room from the return path.
+func (a *Attempt) room() int {
+	asked := len(a.Options)
+	for _, acr := range a.Step.ACR {
+		asked += len(acr) + len(`"",`)
+	}
+	return min(maxAttempt+base64.RawURLEncoding.EncodedLen(asked), maxAsking)
 }
 
 // Any reports whether the browser sent the cookie of any attempt.

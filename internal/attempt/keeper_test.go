@@ -285,9 +285,34 @@ func TestKeep(t *testing.T) {
 	})
 	inTime(t, "an attempt that does not fit into a cookie is an error, and no cookie", func(p *person) {
 		p.mustBegin(nil)
-		_, err := p.begin(func(a *attempt.Attempt) { a.Step.ACR = []string{long} })
-		if err == nil || len(p.names("")) != 1 {
+		_, err := p.begin(func(a *attempt.Attempt) { a.Step.ACR = []string{strings.Repeat(long, 3)} })
+		if !errors.Is(err, attempt.ErrTooLong) || len(p.names("")) != 1 {
 			t.Errorf("error %v, cookies %q", err, p.names(""))
+		}
+	})
+	for name, change := range map[string]func(*attempt.Attempt){
+		"options": func(a *attempt.Attempt) { a.Silent, a.Options = true, []byte(`"`+long+`"`) },
+		"classes": func(a *attempt.Attempt) { a.Step.ACR = []string{long[:500], long[500:]} },
+	} {
+		inTime(t, "a kilobyte of "+name+" takes no room from the return path", func(p *person) {
+			before := p.mustBegin(nil)
+			state := p.mustBegin(func(a *attempt.Attempt) {
+				change(a)
+				a.ReturnTo = "/" + long[:300]
+			})
+			a, err := p.Find(p.request(), "shop", state)
+			if err != nil || a.ReturnTo != "/"+long[:300] || len(a.Options) < 1024 && len(a.Step.ACR) == 0 {
+				t.Errorf("found %v: a return path of %d bytes, %d of options", err, len(a.ReturnTo), len(a.Options))
+			}
+			p.wantFound(before, "")
+		})
+	}
+	inTime(t, "a login that may ask is not sent again, and does not keep its options", func(p *person) {
+		state := p.mustBegin(func(a *attempt.Attempt) {
+			a.Silent, a.Interactive, a.Options = true, true, []byte(`"x"`)
+		})
+		if a, err := p.Find(p.request(), "shop", state); err != nil || a.Options != nil {
+			t.Errorf("%v: options %s", err, a.Options)
 		}
 	})
 	inTime(t, "the longest cookie has a kilobyte, name included", func(p *person) {

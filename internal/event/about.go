@@ -350,10 +350,9 @@ var Reasons = []Group{
 			Do:    "Nothing.",
 		},
 		{
-			Name: string(ReasonInternal),
-			Means: "This process could not begin a login: randomness failed, or the attempt does not " +
-				"fit into a cookie.",
-			Do: "See the cause in the log.",
+			Name:  string(ReasonInternal),
+			Means: "This process could not begin a login: randomness failed.",
+			Do:    "See the cause in the log.",
 		},
 		{
 			Name:  string(ReasonStoreError),
@@ -443,9 +442,11 @@ var Reasons = []Group{
 				"announces for request objects.",
 		},
 		{
-			Name:  string(ReasonLoginOptions),
-			Means: "The application's function LoginOptions returned a value that cannot be sent.",
-			Do:    "Mend the function. The log says which field is wrong.",
+			Name: string(ReasonLoginOptions),
+			Means: "The application's function LoginOptions returned a value that cannot be sent, or a " +
+				"login asks for more than fits into a cookie.",
+			Do: "Mend the function; the log says which field is wrong. Where it is too much, move what is " +
+				"the same for all logins to Provider.Request.Login.",
 		},
 		{
 			Name: string(ReasonPromptUnsupported),

@@ -101,7 +101,7 @@ func (f *Front) newAttempt(
 	}
 	return attempt.Attempt{
 		Step:   b.step.Also(attempt.Step{MaxAge: o.Fresh(), ACR: o.ACRValues}),
-		Silent: up.Client.IsSilent(o), Options: o.Encode(), IDTokenHint: o.IDTokenHint,
+		Silent: up.Client.IsSilent(o), Options: up.Client.Kept(o), IDTokenHint: o.IDTokenHint,
 	}, nil
 }
 
@@ -172,9 +172,22 @@ func (f *Front) prepareLogin(
 		return "", providerFailure(err)
 	}
 	if err := f.Attempts.Keep(w, r, a); err != nil {
-		return "", internalFailure(err)
+		return "", notKept(err)
 	}
 	return location, nil
+}
+
+// notKept is the failure of a login whose attempt could not be kept in the browser.
+func notKept(err error) *Failure {
+	if !errors.Is(err, attempt.ErrTooLong) {
+		return internalFailure(err)
+	}
+	refused := badRequest(event.ReasonLoginOptions, err)
+	refused.Hint = "acr values, and with prompt=none all that Config.LoginOptions and a link " +
+		"choose, are kept in the browser, and about 1,400 bytes of them fit into the cookie: choose " +
+		"less, or move what is the same for all logins from LoginOptions to Provider.Request.Login, " +
+		"which needs no room, except for acr values"
+	return refused
 }
 
 func authorizationRequest(a *attempt.Attempt) (op.AuthorizationRequest, error) {

@@ -24,7 +24,7 @@ type AuthorizationRequest struct {
 	IDTokenHint  string         // whom the provider is asked about; "" names nobody
 	DPoPKey      *DPoPKey       // to which the code will be bound; nil if it is not
 
-	Options json.RawMessage // made by LoginOptions.Encode
+	Options json.RawMessage // made by Client.Kept or LoginOptions.Encode
 }
 
 // AuthorizationURL returns where to send the browser (OpenID Connect Core, 3.1.2.1). It discovers
@@ -35,7 +35,7 @@ func (c *Client) AuthorizationURL(ctx context.Context, r AuthorizationRequest) (
 	if err != nil {
 		return "", err
 	}
-	chosen, err := r.chosen(meta)
+	chosen, err := c.chosen(&r, meta)
 	if err == nil {
 		err = c.canProve(&r)
 	}
@@ -81,15 +81,18 @@ func (c *Client) signAndPush(
 	return params, err
 }
 
-// chosen returns the parameters of the request's options.
-func (r *AuthorizationRequest) chosen(meta Metadata) (map[string]string, error) {
-	if len(r.Options) == 0 {
+// chosen returns the parameters of the request's options, and of the configured ones beside them.
+func (c *Client) chosen(r *AuthorizationRequest, meta Metadata) (map[string]string, error) {
+	if len(r.Options) == 0 && c.cfg.Login.sendsNothing() {
 		return nil, nil
 	}
 	var o LoginOptions
-	if err := json.Unmarshal(r.Options, &o); err != nil {
-		return nil, err
+	if len(r.Options) > 0 {
+		if err := json.Unmarshal(r.Options, &o); err != nil {
+			return nil, err
+		}
 	}
+	o = o.or(c.cfg.Login)
 	if r.Interactive && o.Prompt == "none" {
 		o.Prompt = ""
 	}

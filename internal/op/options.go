@@ -43,6 +43,7 @@ const promptCreate = "create"
 const (
 	maxOption    = 8 << 10 // of what the application gives
 	maxLinkValue = 256     // of what stands in a link
+	maxACR       = 1000    // of the configured acr values, which lie in the attempt's cookie
 )
 
 // atOnce as MaxAge asks for a login now, whatever the Prompt is. Nobody configures it, because
@@ -219,6 +220,31 @@ func (c *Client) IsSilent(o LoginOptions) bool {
 	return slices.Contains(c.cfg.AuthParams, [2]string{"prompt", "none"})
 }
 
+// Kept is Encode without what the configuration says too: AuthorizationURL adds that again. So it
+// needs no room in the browser.
+func (c *Client) Kept(o LoginOptions) json.RawMessage { return o.without(c.cfg.Login).Encode() }
+
+// without returns o without what it has in common with less, and or(less) adds again.
+func (o LoginOptions) without(less LoginOptions) LoginOptions {
+	for field, same := range map[*string]string{
+		&o.Prompt: less.Prompt, &o.LoginHint: less.LoginHint, &o.Display: less.Display,
+		&o.Claims: less.Claims, &o.AuthorizationDetails: less.AuthorizationDetails,
+	} {
+		if *field == same {
+			*field = ""
+		}
+	}
+	if slices.Equal(o.UILocales, less.UILocales) {
+		o.UILocales = nil
+	}
+	o.Params = maps.Clone(o.Params)
+	maps.DeleteFunc(o.Params, func(name, value string) bool {
+		same, ok := less.Params[name]
+		return ok && same == value
+	})
+	return o
+}
+
 // Encode returns what AuthorizationRequest.Options takes: nil for those that send nothing.
 func (o LoginOptions) Encode() json.RawMessage {
 	if o.sendsNothing() {
@@ -349,6 +375,10 @@ var linkNames = []string{"provider", "return_to", "step", "gone"}
 func (cfg *Config) checkOptions(f *check.List) {
 	if field, text := cfg.Login.fault(); field != "" {
 		f.Add("Request.Login."+field, "%s", text)
+	}
+	if n := len(strings.Join(cfg.Login.ACRValues, " ")); n > maxACR {
+		f.Add("Request.Login.ACRValues", "has %d bytes, and what a login must bring is kept in a "+
+			"cookie; name fewer, at most %d bytes", n, maxACR)
 	}
 	for _, name := range cfg.LinkParams {
 		own := isOurs(name) && name != "max_age" && name != "acr_values"
