@@ -35,6 +35,9 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 	if p.config.Introspection {
 		metadata["introspection_endpoint"] = at(Introspection)
 	}
+	if p.config.Registration {
+		metadata["registration_endpoint"] = at(Registration)
+	}
 	metadata["scopes_supported"] = []string{
 		"openid", "profile", "email", "address", "phone", "offline_access",
 	}
