@@ -64,6 +64,8 @@ var features = []struct {
 		{"certificates", "TLSClientAuth SelfSignedTLSClientAuth", "RFC 8705 2", "C091"},
 		{"keys of the client, their rotation, and their address", "Provider.ClientKeys NewClientKeys", "RFC 7517", "C090 C132"},
 		{"token requests as JSON", "TokenRequest.JSON", "", "C049"},
+		{"registration by the client itself", "registration.Endpoint registration.Register registration.Read registration.Update registration.Delete", "RFC 7591, RFC 7592", "C180 C181 C182 C183"},
+		{"the issuer of an e-mail address", "registration.FindIssuer", "OpenID Connect Discovery 2, RFC 7033", "C184"},
 	}},
 	{"Tokens", []feature{
 		{"ID Tokens", "Verification.SigningAlgs Verification.TrustedAudiences", "OpenID Connect Core 3.1.3.7", "C058 C059 C060 C061 C062 C063 C064 C065 C066 C068"},
@@ -143,8 +145,11 @@ func TestFeaturesPage(t *testing.T) {
 	fields := append(fieldsOf("Config", reflect.TypeFor[oidcgate.Config]()), fieldsOf("Provider", reflect.TypeFor[oidcgate.Provider]())...)
 	exists := func(name string) bool {
 		method := regexp.MustCompile(`(?m)^oidcgate: (func|method \(\*?` + strings.Replace(name, ".", `\) `, 1) + `\(|func ` + name + `[\[(])`)
-		if owner, _, ok := strings.Cut(name, "."); ok && owner != "Gate" && owner != "Identity" {
+		if owner, _, ok := strings.Cut(name, "."); ok && owner != "Gate" && owner != "Identity" && owner != "registration" {
 			return slices.Contains(fields, name)
+		}
+		if f, ok := strings.CutPrefix(name, "registration."); ok {
+			return strings.Contains(string(api), "\nregistration: func "+f+"(")
 		}
 		if !strings.Contains(name, ".") {
 			method = regexp.MustCompile(`(?m)^oidcgate: func ` + name + `[\[(]`)

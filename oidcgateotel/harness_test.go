@@ -179,7 +179,7 @@ func (w *world) collected() []metricdata.Metrics {
 func text(attrs []attribute.KeyValue) string {
 	var parts []string
 	for _, a := range attrs {
-		parts = append(parts, string(a.Key)+"="+a.Value.Emit())
+		parts = append(parts, string(a.Key)+"="+a.Value.String())
 	}
 	slices.Sort(parts)
 	return "{" + strings.Join(parts, ",") + "}"

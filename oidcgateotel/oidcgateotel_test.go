@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	oteltrace "go.opentelemetry.io/otel/trace"
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -39,7 +40,7 @@ func TestLogin(t *testing.T) {
 	for _, purpose := range []string{"discovery", "keys", "token", "userinfo"} {
 		w.want("oidcgate.provider.request.duration{http.response.status_code=200,oidcgate.provider=main,oidcgate.purpose="+purpose+"}", 1)
 		s := w.span("oidcgate." + purpose)
-		if got := text(s.Attributes); !strings.Contains(got, "http.response.status_code=200") || !strings.Contains(got, "server.address=id.test") ||
+		if got := text(s.Attributes); !strings.Contains(got, "oidcgate.purpose="+purpose) || !strings.Contains(got, "http.response.status_code=200") || !strings.Contains(got, "server.address=id.test") ||
 			!strings.Contains(got, "oidcgate.provider=main") || s.Status.Code != codes.Unset {
 			t.Errorf("%s: %s %v", s.Name, got, s.Status)
 		}
@@ -243,6 +244,36 @@ func TestMetricsHaveFewValues(t *testing.T) {
 	w.clean()
 }
 
+// Every event is counted by its type, and some have a counter of their own.
+func TestEachEvent(t *testing.T) {
+	own := map[oidcgate.EventType]string{
+		oidcgate.EventLoginStarted: "oidcgate.login.started{oidcgate.provider=p}", oidcgate.EventLoginSucceeded: "oidcgate.login.succeeded{oidcgate.provider=p}",
+		oidcgate.EventLoginFailed: "oidcgate.login.refused{oidcgate.provider=p,oidcgate.reason=why}", oidcgate.EventSessionCreated: "oidcgate.session.begun{oidcgate.provider=p}",
+		oidcgate.EventSessionExpired: "oidcgate.session.ended{oidcgate.provider=p,oidcgate.reason=why}", oidcgate.EventSessionRevoked: "oidcgate.session.ended{oidcgate.provider=p,oidcgate.reason=why}",
+		oidcgate.EventRefreshSucceeded: "oidcgate.refresh.succeeded{oidcgate.provider=p}", oidcgate.EventRefreshFailed: "oidcgate.refresh.failed{oidcgate.provider=p,oidcgate.reason=why}",
+		oidcgate.EventRefreshReuseSuspected: "oidcgate.refresh.failed{oidcgate.provider=p,oidcgate.reason=why}",
+	}
+	for _, group := range event.Types {
+		for _, about := range group.List {
+			reader := metric.NewManualReader()
+			opts := oidcgateotel.Options{MeterProvider: metric.NewMeterProvider(metric.WithReader(reader)), TracerProvider: trace.NewTracerProvider()}
+			kind := oidcgate.EventType(about.Name)
+			oidcgateotel.Instrument(oidcgate.Config{}, opts).OnEvent(oidcgate.Event{Type: kind, Provider: "p", Reason: "why", Detail: canary})
+			var got []string
+			for _, m := range (&world{T: t, reader: reader}).collected() {
+				got = append(got, m.Name+text(m.Data.(metricdata.Sum[int64]).DataPoints[0].Attributes.ToSlice()))
+			}
+			want := []string{"oidcgate.event.delivered{oidcgate.event.type=" + about.Name + ",oidcgate.provider=p,oidcgate.reason=why}"}
+			if name := own[kind]; name != "" {
+				want = append(want, name)
+			}
+			if slices.Sort(got); !slices.Equal(got, want) {
+				t.Errorf("%s counts %q, want %q", about.Name, got, want)
+			}
+		}
+	}
+}
+
 func TestOmitProvider(t *testing.T) {
 	w := newWorld(t, func(_ *oidcgate.Config, _ *oidcgate.Provider, o *oidcgateotel.Options) { o.OmitProvider = true })
 	w.login()
@@ -270,7 +301,13 @@ func TestWhatIsWrappedGoesOn(t *testing.T) {
 			return true
 		}
 		c.HTTP.Wrap = func(next http.RoundTripper) http.RoundTripper {
-			return roundTripper(func(r *http.Request) (*http.Response, error) { requests++; return next.RoundTrip(r) })
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				requests++
+				if !oteltrace.SpanContextFromContext(r.Context()).IsValid() {
+					t.Errorf("a transport inside sees no span at %s", r.URL)
+				}
+				return next.RoundTrip(r)
+			})
 		}
 	})
 	if _, page := w.get("/auth/callback/main?state=x&code=y"); page != "our page" {
@@ -355,10 +392,14 @@ func TestStore(t *testing.T) {
 		ctx, parent := tracer.Tracer("test").Start(t.Context(), "parent")
 		results := store.Do(ctx, s, []store.Op{{Action: store.OpGet, Key: "a"}, {Action: store.OpDelete, Key: "b"}})
 		parent.End()
+		_, _ = s.Get(t.Context(), "a")
 		if b.batches != 1 || len(results) != 2 || !errors.Is(results[1].Err, errBroken) {
 			t.Errorf("%d batches, results %v", b.batches, results)
 		}
 		w := &world{T: t, reader: reader, spans: spans}
+		if n := len(spans.GetSpans()); n != 2 {
+			t.Errorf("%d spans, want 2: a call without a request makes none", n)
+		}
 		got := w.below("oidcgate.store.batch", "parent")
 		if a := text(got.Attributes); a != "{error.type=_OTHER,oidcgate.store.batch.size=2,oidcgate.store.operation=batch}" {
 			t.Error(a)

@@ -34,6 +34,9 @@ func (p *Provider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 	if p.config.Introspection {
 		metadata["introspection_endpoint"] = p.URL(Introspection)
 	}
+	if p.config.Registration {
+		metadata["registration_endpoint"] = p.URL(Registration)
+	}
 	metadata["scopes_supported"] = []string{
 		"openid", "profile", "email", "address", "phone", "offline_access",
 	}

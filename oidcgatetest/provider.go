@@ -78,6 +78,14 @@ type Config struct {
 	// Introspection adds an endpoint that tells clients about access tokens (RFC 7662).
 	Introspection bool
 
+	// Registration adds an endpoint at which clients register themselves (RFC 7591, RFC 7592), and
+	// one that names this provider as the issuer of every e-mail address (WebFinger).
+	Registration bool
+
+	// InitialAccessToken is needed to register. If empty, everybody may. It has no meaning without
+	// Registration.
+	InitialAccessToken string
+
 	// DPoPNonces makes every DPoP proof need a nonce, which the provider tells in DPoP-Nonce (RFC
 	// 9449, 8). If false, proofs need none.
 	DPoPNonces bool
@@ -183,6 +191,7 @@ type Provider struct {
 	accessTokens  map[string]accessToken
 	opaque        map[string]map[string]any // claims of tokens of NewOpaqueToken
 	revoked       map[string]bool           // access tokens
+	registered    map[string]registered     // by client id
 	refreshTokens map[string]*grant
 	seen          map[Endpoint]*record
 	seenIDs       map[string]bool // the jti of assertions and proofs
@@ -231,6 +240,7 @@ func New(config Config) (*Provider, error) {
 		accessTokens:  make(map[string]accessToken),
 		opaque:        make(map[string]map[string]any),
 		revoked:       make(map[string]bool),
+		registered:    make(map[string]registered),
 		refreshTokens: make(map[string]*grant),
 		seen:          make(map[Endpoint]*record),
 		seenIDs:       make(map[string]bool),

@@ -23,6 +23,8 @@ const (
 	EndSession    Endpoint = "end_session"
 	PushedRequest Endpoint = "pushed_authorization_request"
 	Introspection Endpoint = "introspection"
+	Registration  Endpoint = "registration"
+	WebFinger     Endpoint = "webfinger"
 	Other         Endpoint = "other"
 )
 
@@ -36,6 +38,7 @@ var paths = map[Endpoint]string{
 	EndSession:    "/logout",
 	PushedRequest: "/par",
 	Introspection: "/introspect",
+	Registration:  "/register",
 }
 
 // maxRequestBody, in bytes, is much larger than any request of the protocol.
@@ -82,6 +85,9 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // endpoint returns the endpoint at a path.
 func (p *Provider) endpoint(path string) Endpoint {
+	if path == webfingerPath {
+		return WebFinger
+	}
 	base := pathOf(inTenant(p.Issuer(), anyTenant))
 	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(base, "/"))
 	switch own := p.config.DiscoveryPath; {
@@ -129,6 +135,13 @@ func (p *Provider) handler(e Endpoint) http.Handler {
 	}
 	if e == Introspection && p.config.Introspection {
 		return allow(p.serveIntrospection, http.MethodPost)
+	}
+	if e == Registration && p.config.Registration {
+		return allow(p.serveRegistration, http.MethodPost, http.MethodGet, http.MethodPut,
+			http.MethodDelete)
+	}
+	if e == WebFinger && p.config.Registration {
+		return allow(p.serveWebFinger, http.MethodGet)
 	}
 	return http.NotFoundHandler()
 }

@@ -63,6 +63,7 @@ var arrows = []struct {
 	{"store", nil},
 	{"store/redisstore", []string{"store"}},
 	{"store/storetest", []string{"store"}},
+	{"registration", []string{"", "internal/op", "internal/claims", "internal/weburl"}},
 	{"presets", []string{"", "internal/...", "store"}},
 	{"oidcgatetest", []string{"", "internal/...", "store"}},
 }

@@ -57,6 +57,7 @@
 //	fault.go        why a request brought no usable answer
 //	transport.go    the hardened transport
 //	purpose.go      what a request is for, for those who measure
+//	ask.go          requests that belong to no Client
 //	address.go      addresses that are not dialled
 //	flight.go       one run of a function for all who ask meanwhile
 package op
