@@ -69,7 +69,6 @@ func (f *Front) confirmLogout(w http.ResponseWriter, r *http.Request) {
 // (OpenID Connect RP-Initiated Logout, section 2). When the store cannot end it, the page says so.
 func (f *Front) SignOut(w http.ResponseWriter, r *http.Request, v *Visit, returnTo string) {
 	returnTo = f.checkReturnTo(returnTo)
-	page.Headers(w)
 	hint, err := f.endVisit(w, r, v)
 	if err != nil {
 		f.notSignedOut(w, r, err)

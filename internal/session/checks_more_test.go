@@ -1,0 +1,237 @@
+package session_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/interleave"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+func TestErrForeignIsErrGoneAlone(t *testing.T) {
+	for target, want := range map[error]bool{
+		session.ErrGone: true, session.ErrForeign: true,
+		session.ErrStore: false, session.ErrProvider: false, session.ErrTokenExpired: false,
+	} {
+		if got := errors.Is(session.ErrForeign, target); got != want {
+			t.Errorf("errors.Is(ErrForeign, %v) is %v", target, got)
+		}
+	}
+}
+
+func TestScopeOfARefresh(t *testing.T) {
+	for name, answered := range map[string]string{"left out": "", "another": "openid"} {
+		inTime(t, "C080 the scope is "+name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			l := w.loginUnderWay()
+			l.Tokens.Scope = "openid email"
+			w.wantErr(w.Begin(t.Context(), l), nil)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				answer := tokens(n)
+				answer.Scope = answered
+				return answer, nil
+			}
+			time.Sleep(isOver)
+			w.wantToken(w.Keeper, &l.Session, "at-1")
+			got, err := w.Tokens(t.Context(), l.ID)
+			w.wantErr(err, nil)
+			want := answered
+			if want == "" {
+				want = "openid email"
+			}
+			if got.Scope != want {
+				t.Errorf("scope %q, want %q", got.Scope, want)
+			}
+		})
+	}
+}
+
+func TestEndsWithoutValues(t *testing.T) {
+	inTime(t, "C107 where there are no values, none are deleted", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Values = false })
+		w.wantErr(w.End(t.Context(), w.login(lifetime).ID), nil)
+		for key := range w.asked {
+			if strings.HasPrefix(key, "v:") {
+				t.Errorf("the store is asked for %s", key)
+			}
+		}
+	})
+}
+
+func TestLogoutTokenThatNamesASessionTwice(t *testing.T) {
+	inTime(t, "C125 by its sub, and by the sid of a refresh: it ends once", func(t *testing.T) {
+		w := newWorld(t, nil)
+		l := w.loginUnderWay()
+		o, err := claims.Of(map[string]any{"iss": issuer, "sub": "alice", "iat": time.Now().Unix()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Identity.IDToken, _ = o.Object()
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		w.brings(claims.Object("").With("sid", claims.Text("another")))
+		time.Sleep(isOver)
+		w.wantToken(w.Keeper, &l.Session, "at-1")
+		var deleted atomic.Int64
+		w.breaks(func(c interleave.Call) error {
+			if c.Is(interleave.Delete, "s:") {
+				deleted.Add(1)
+			}
+			return nil
+		})
+		_, err = w.UseLogoutToken(t.Context(), session.LogoutToken{
+			Issuer: issuer, ID: rand.Text(), Subject: "alice", SessionID: "another", IssuedAt: time.Now(),
+			Expires: time.Now().Add(2 * time.Minute),
+		})
+		w.wantErr(err, nil)
+		w.wantLive(false, &l.Session)
+		if n := deleted.Load(); n != 1 {
+			t.Errorf("its identity is deleted %d times", n)
+		}
+	})
+}
+
+func TestSessionBeforeALoginThatCannotBeEnded(t *testing.T) {
+	inTime(t, "C109 the session from before cannot be ended: it keeps its tokens", func(t *testing.T) {
+		w := newWorld(t, nil)
+		before, after := w.login(lifetime), w.loginUnderWay()
+		o, err := claims.Of(map[string]any{"iss": issuer, "sub": "bob", "iat": time.Now().Unix()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		after.Identity.IDToken, _ = o.Object()
+		after.Before = *before
+		w.fails(interleave.Delete, "s:", 0)
+		w.wantErr(w.Begin(t.Context(), after), nil)
+		w.breaks(nil)
+		w.wantLive(true, before)
+		w.wantRevoked()
+		w.wantToken(w.Keeper, before, "at-0")
+	})
+}
+
+func TestTombstoneOfAnotherSID(t *testing.T) {
+	inTime(t, "C107 the store fails once when it is asked whether the new sid is logged out: it is asked again", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.brings(claims.Object("").With("sid", claims.Text("another")))
+		_, err := w.UseLogoutToken(t.Context(), session.LogoutToken{
+			Issuer: issuer, ID: rand.Text(), SessionID: "another", IssuedAt: time.Now(),
+			Expires: time.Now().Add(2 * time.Minute),
+		})
+		w.wantErr(err, nil)
+		w.wantLive(true, s)
+		time.Sleep(isDue)
+		w.fails(interleave.Get, "I:", 1)
+		w.wantNoToken(s, session.ErrGone)
+		w.breaks(nil)
+		w.wantLive(false, s)
+	})
+}
+
+func TestTakenOverTokensThatCannotBeRead(t *testing.T) {
+	inTime(t, "C082 the tokens of another replica cannot be read: the old ones serve", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		other := w.replica(nil)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			if n == 1 {
+				w.loseLock()
+				w.wantToken(other, s, "at-2")
+				w.fails(interleave.Get, "t:", 0)
+			}
+			return tokens(n), nil
+		}
+		time.Sleep(isDue)
+		w.wantToken(w.Keeper, s, "at-0")
+		w.breaks(nil)
+		w.wantToken(w.Keeper, s, "at-2")
+	})
+}
+
+func TestNobodyWaitsForARefresh(t *testing.T) {
+	inTime(t, "C082 a lock of another is not waited for when nobody needs it", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		key := "l:" + string(w.Handle(s.ID))
+		w.wantErr(w.memory.Create(t.Context(), key, []byte("another replica"), time.Hour), nil)
+		time.Sleep(isOver)
+		begun := time.Now()
+		for range 2 { // both leave
+			ctx, leave := context.WithTimeout(t.Context(), 2*time.Second)
+			_, err := w.Token(ctx, s)
+			leave()
+			w.wantErr(err, ctx.Err())
+		}
+		w.wantErr(w.Wait(t.Context()), nil)
+		if took := time.Since(begun); took > 10*time.Second {
+			t.Errorf("it is waited for %v", took)
+		}
+	})
+}
+
+func TestClaimsThatAnotherHasRead(t *testing.T) {
+	// reread begins a session whose claims are stale as the request found it, and are not in the
+	// store, and whose tokens cannot be refreshed.
+	reread := func(t *testing.T) (*world, *session.Session) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		time.Sleep(20 * time.Minute)
+		_, err := w.replica(nil).Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		time.Sleep(isOver)
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) {
+			return nil, failure(session.NoAnswer, "")
+		}
+		return w, s
+	}
+	inTime(t, "C113 the refresh fails and the claims are fresh: nobody is asked", func(t *testing.T) {
+		w, s := reread(t)
+		w.provider.decide = func() error { t.Error("the application is asked"); return nil }
+		w.wantNoToken(s, session.ErrProvider)
+	})
+	inTime(t, "F16 the refresh fails, and the store cannot say how old the claims are", func(t *testing.T) {
+		w, s := reread(t)
+		w.provider.decide = func() error { t.Error("the application is asked"); return nil }
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) {
+			w.fails(interleave.Get, "s:", 0)
+			return nil, failure(session.NoAnswer, "")
+		}
+		w.wantNoToken(s, session.ErrStore)
+	})
+}
+
+func TestUserinfoThatIsNotRefused(t *testing.T) {
+	inTime(t, "C075 Limits.KeepRefused keeps no session of another's userinfo", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { rereads(l); l.KeepRefused = true })
+		s := w.login(lifetime)
+		w.provider.noUserinfo = failure(session.Rejected, event.ReasonUserinfoSubject)
+		time.Sleep(20 * time.Minute)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrGone)
+	})
+	inTime(t, "C113 a token that may be over excuses a refusal, and no other failure", func(t *testing.T) {
+		for kind, told := range map[session.FailureKind]int{session.TokenRefused: 0, session.NoAnswer: 1} {
+			w := newWorld(t, rereads)
+			l := w.loginUnderWay()
+			l.Tokens.Expiry = time.Now().Add(20*time.Minute + w.config.Limits.Leeway/2)
+			w.wantErr(w.Begin(t.Context(), l), nil)
+			w.provider.refresh = func(int) (*session.ProviderTokens, error) {
+				return nil, failure(session.NoAnswer, "")
+			}
+			w.provider.noUserinfo = failure(kind, event.ReasonUserinfoError)
+			time.Sleep(20 * time.Minute)
+			_, err := w.Reread(t.Context(), &l.Session)
+			w.wantErr(err, nil)
+			if got := w.told(event.UserinfoFailed); len(got) != told {
+				t.Errorf("failure %v: told %q, want %d", kind, got, told)
+			}
+		}
+	})
+}
