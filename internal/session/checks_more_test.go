@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,7 +21,8 @@ func TestErrForeignIsErrGoneAlone(t *testing.T) {
 		session.ErrGone: true, session.ErrForeign: true,
 		session.ErrStore: false, session.ErrProvider: false, session.ErrTokenExpired: false,
 	} {
-		if got := errors.Is(session.ErrForeign, target); got != want {
+		err := fmt.Errorf("reading: %w", session.ErrForeign)
+		if got := errors.Is(err, target); got != want {
 			t.Errorf("errors.Is(ErrForeign, %v) is %v", target, got)
 		}
 	}
