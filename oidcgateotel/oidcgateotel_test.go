@@ -310,6 +310,9 @@ func TestWhatIsWrappedGoesOn(t *testing.T) {
 			})
 		}
 	})
+	if err := w.gate.Ready(t.Context()); err != nil { // a request of no visitor
+		t.Error(err)
+	}
 	if _, page := w.get("/auth/callback/main?state=x&code=y"); page != "our page" {
 		t.Errorf("the page is %q", page)
 	}

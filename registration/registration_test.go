@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 	"github.com/oidcgate/oidcgate/registration"
@@ -142,7 +143,7 @@ func TestRegister(t *testing.T) {
 		{"C183 an error", `{"error":"invalid_redirect_uri","error_description":"not https"}`, "", 400, `status 400 and the error invalid_redirect_uri: "not https"`},
 		{"C183 an error of no list", `{"error":"secret-canary","error_description":"line\nbreak"}`, "", 400, `the error other: "line\nbreak"`},
 		{"C183 an error that quotes the token", `{"error":"invalid_token","error_description":"unknown ` + token + `"}`, "", 401, "status 401 and the error invalid_token"},
-		{"C183 a long error", `{"error_description":"` + strings.Repeat("ö", 500) + `"}`, "", 500, "status 500"},
+		{"C183 a long error", `{"error_description":"x` + strings.Repeat("ö", 500) + `"}`, "", 500, "status 500"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newServer(t, row.answer)
@@ -156,7 +157,7 @@ func TestRegister(t *testing.T) {
 				t.Errorf("the error says too much: %v", err)
 			}
 			refusal, is := errors.AsType[*registration.Error](err)
-			if is != (row.status != 201) || is && refusal.Status != row.status {
+			if is != (row.status != 201) || is && (refusal.Status != row.status || !utf8.ValidString(refusal.Description)) {
 				t.Errorf("%t, %+v", is, refusal)
 			}
 		})
@@ -187,7 +188,13 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("the Timeout of the client counts", func(t *testing.T) {
-		hang := roundTripper(func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() })
+		hang := roundTripper(func(r *http.Request) (*http.Response, error) {
+			if deadline, ok := r.Context().Deadline(); !ok || time.Until(deadline) > time.Second {
+				t.Errorf("the request may last until %v", deadline)
+			}
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
 		c := &http.Client{Transport: hang, Timeout: 10 * time.Millisecond}
 		if _, err := registration.Register(t.Context(), c, endpoint, registration.Metadata{}, token); err == nil || !strings.Contains(err.Error(), "no answer in time") {
 			t.Errorf("%v", err)
@@ -283,6 +290,12 @@ func TestManage(t *testing.T) {
 			}
 		})
 	}
+	t.Run("C182 without a token nothing is asked", func(t *testing.T) {
+		s := newServer(t, strings.Replace(registered, manage, "", 1))
+		if _, err := registration.Read(t.Context(), s.client(), s.register()); err == nil || len(s.requests) != 1 {
+			t.Errorf("%v, %q", err, s.requests)
+		}
+	})
 	t.Run("C182 nor after a read that names another server", func(t *testing.T) {
 		s := newServer(t, registered)
 		c := s.register()
@@ -498,7 +511,7 @@ func TestFindIssuer(t *testing.T) {
 		"", "@", "@shop.example", "acct:shop.example", "acct:@shop.example", "joe@", "joe@localhost", "joe@id.localhost", "joe@intranet", "joe@127.0.0.1",
 		"joe@[::1]", "joe@127.1", "joe@2130706433", "joe@0x7f.0x1", "joe@169.254.169.254", "joe@169.254.169.254.", "joe@shop.example/path", "joe@shop.example?x",
 		"joe@shop.example:80@x", "http://shop.example/joe", "ftp://shop.example", "=shop", "+joe", "https://joe@shop.example/", "joe@sh op.example", "joe@shop%2eexample", "https://localhost/",
-		"joe@evil.example@shop.example", "acct:joe@evil.example@shop.example", "https://127.0.0.1/", "joe:pw@shop.example",
+		"joe@evil.example@shop.example", "acct:joe@evil.example@shop.example", "https://127.0.0.1/", "joe:pw@shop.example", "acct:joe@shop.example/path", "acct:joe@shop.example?x", "acct:joe@shop.example:80/",
 	} {
 		t.Run("C184 nobody is asked about "+identifier, func(t *testing.T) {
 			s := newServer(t, good)
