@@ -8,7 +8,8 @@ import "github.com/oidcgate/oidcgate"
 // (apereo.github.io/cas/development/authentication/OIDC-Authentication.html). It announces pushed
 // requests, but version 6.6 then issues tokens about the client in place of the user: they are
 // turned off. What it encrypts is compressed. Its logout tokens have no "exp", as early drafts.
-// Where the response type is "id_token", leave Request.ResponseMode empty. Tried with CAS 6.6.12.
+// Where the response type is "id_token", leave Request.ResponseMode empty, and unset Userinfo and
+// Claims.Unwrap. Tried with CAS 6.6.12.
 func ApereoCAS(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	p := standard("CAS", issuer, clientID, auth)
 	p.Userinfo = oidcgate.UserinfoRequired

@@ -165,7 +165,7 @@ func TestCAS(t *testing.T) {
 		"encrypted ID Tokens": options.With("OIDC_CLIENT_ID", "shop-encrypted", "OIDC_ENCRYPTED", "id_token", "OIDC_COMPRESSED_TOKENS", "true", "OIDC_CLIENT_KEYS", "RSA-OAEP-256:"+keyFile),
 		"signed userinfo":     options.With("OIDC_CLIENT_ID", "shop-signed", "OIDC_USERINFO_SIGNED", "1"),
 		"form_post":           options.With("OIDC_RESPONSE_MODE", "form_post"),
-		"an ID Token alone":   options.With("OIDC_RESPONSE_TYPE", "id_token", "OIDC_USERINFO", "off"),
+		"an ID Token alone":   options.With("OIDC_RESPONSE_TYPE", "id_token", "OIDC_USERINFO", "off", "OIDC_CLAIMS_UNWRAP", ""),
 		"endpoints without discovery": options.With(
 			"OIDC_AUTHORIZATION_ENDPOINT", cas.issuer+"/oidcAuthorize", "OIDC_TOKEN_ENDPOINT", cas.issuer+"/oidcAccessToken",
 			"OIDC_USERINFO_ENDPOINT", cas.issuer+"/oidcProfile", "OIDC_JWKS_URI", cas.issuer+"/jwks",
