@@ -89,13 +89,11 @@ func (k *Keeper) exchangeTimeout() time.Duration { return 3 * k.limits.ProviderT
 // takeExchangePlace waits for a place among those who exchange tokens at a provider. The places are
 // others than those of refreshes: a provider that is slow at exchanges holds up nothing else.
 func (k *Keeper) takeExchangePlace(ctx context.Context, provider string) (leave func(), _ error) {
-	places := k.exchanges.places(provider)
-	select {
-	case places <- struct{}{}:
-		return func() { <-places }, nil
-	case <-ctx.Done():
+	leave, err := k.exchanges.places.enter(ctx, asker{provider: provider}, maxExchanges)
+	if err != nil {
 		return nil, errExchangesWait
 	}
+	return leave, nil
 }
 
 // exchanged is an exchanged token with the time at which it was received.

@@ -28,7 +28,7 @@ type exchanges struct {
 	mu      sync.Mutex
 	running map[exchangeOf]*exchangeFlight
 	failed  map[exchangeOf]*exchangeFlight
-	asking  map[string]chan struct{} // by provider: holds those who ask it now
+	places  places // others than those of refreshes
 }
 
 // exchangeFlight is one exchange. Its result may be read when done is closed.
@@ -48,7 +48,7 @@ var (
 func newExchanges() exchanges {
 	return exchanges{
 		running: map[exchangeOf]*exchangeFlight{}, failed: map[exchangeOf]*exchangeFlight{},
-		asking: map[string]chan struct{}{},
+		places: newPlaces(),
 	}
 }
 
@@ -87,14 +87,4 @@ func (e *exchanges) end(of exchangeOf, x *exchangeFlight) {
 		e.failed[of] = x
 	}
 	close(x.done)
-}
-
-// places returns the channel that has a place for everybody who exchanges tokens at that provider.
-func (e *exchanges) places(provider string) chan struct{} {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.asking[provider] == nil {
-		e.asking[provider] = make(chan struct{}, maxExchanges)
-	}
-	return e.asking[provider]
 }

@@ -20,6 +20,8 @@ type places struct {
 	asking map[asker]*queue
 }
 
+func newPlaces() places { return places{asking: map[asker]*queue{}} }
+
 // asker is a user of a provider, or all users of it when User is zero.
 type asker struct {
 	User

@@ -211,7 +211,7 @@ func New(c Config) *Keeper {
 	return &Keeper{
 		store: c.Store, ring: c.Ring, gate: c.Gate, limits: c.Limits,
 		provider: c.Provider, logger: c.Logger, tell: c.Tell,
-		flights: newFlights(), places: places{asking: map[asker]*queue{}}, exchanges: newExchanges(),
+		flights: newFlights(), places: newPlaces(), exchanges: newExchanges(),
 		watches: watches{sessions: map[Handle]*watched{}},
 	}
 }
