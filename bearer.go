@@ -153,18 +153,18 @@ func (g *Gate) refusalOf(r *http.Request, v *visit, verdict verdict) *bearer.Ref
 	return bearer.Forbidden()
 }
 
-// metadataPath returns the path of the API's metadata, or "" if it has none.
-func (g *Gate) metadataPath() string {
-	if !g.config.API.Metadata {
+// metadataPathOf returns the path of the API's metadata, or "" if it has none.
+func metadataPathOf(c *config) string {
+	if !c.API.Metadata {
 		return ""
 	}
-	return bearer.MetadataPath(g.config.API.Audience[0], g.config.at.URL(""))
+	return bearer.MetadataPath(c.API.Audience[0], c.at.URL(""))
 }
 
 // serveMetadata answers a request for the metadata of the API. If it returns false, the path is the
 // application's.
 func (g *Gate) serveMetadata(w http.ResponseWriter, r *http.Request) bool {
-	if path := g.metadataPath(); path == "" || r.URL.Path != path {
+	if g.metadataPath == "" || r.URL.Path != g.metadataPath {
 		return false
 	}
 	g.bearer.ServeMetadata(w, r)
@@ -195,8 +195,8 @@ func newBearer(g *Gate) *bearer.Guard {
 		Leeway: g.config.Limits.ClockSkew, Once: g.keeper.UseProof, Tell: g.tokenRefused,
 		Realm: g.config.at.URL(""), Audience: g.config.API.Audience,
 	}
-	if path := g.metadataPath(); path != "" {
-		c.MetadataURL = g.config.at.URL(path)
+	if g.metadataPath != "" {
+		c.MetadataURL = g.config.at.URL(g.metadataPath)
 	}
 	return bearer.New(c)
 }

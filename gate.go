@@ -25,8 +25,9 @@ type Gate struct {
 	values    *values.Values // nil unless Config.EnableValues
 	events    *event.Sink
 
-	bearer  *bearer.Guard
-	origins *http.CrossOriginProtection
+	bearer       *bearer.Guard
+	metadataPath string // of the API's metadata; "" if it has none
+	origins      *http.CrossOriginProtection
 }
 
 // LoginURL returns the address that logs a visitor in and then leads to returnTo, a path of this

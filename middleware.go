@@ -40,6 +40,7 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	}
 	g.keeper = newKeeper(g, ring)
 	g.front = newFront(g, ring, origins)
+	g.metadataPath = metadataPathOf(&g.config)
 	g.bearer, g.origins = newBearer(g), origins
 	if config.EnableValues {
 		g.values = newValues(g)
