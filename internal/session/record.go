@@ -170,9 +170,13 @@ func textMember(o claims.Object, name string) string {
 	return s
 }
 
-// timeMember reads a time in unix milliseconds; the zero time when there is none.
+// timeMember reads a time in unix milliseconds; the zero time when there is none, without a parse:
+// its error would be the only allocation for an identity that has no such time.
 func timeMember(o claims.Object, name string) time.Time {
-	v, _ := o.Get(name)
+	v, ok := o.Get(name)
+	if !ok {
+		return time.Time{}
+	}
 	text, _ := v.Number()
 	return parseMillis(text)
 }
