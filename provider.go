@@ -174,6 +174,13 @@ type Verification struct {
 	// section 4.1.3), as Apereo CAS does. If false, it is refused (RFC 8725, section 3.6).
 	CompressedTokens bool
 
+	// PlainAccessTokens accepts, where this service is an API, access tokens that do not follow RFC
+	// 9068: of the "typ" JWT or none, without "jti", and with the client in "azp", "cid" or "appid".
+	// Entra, Keycloak, Okta and Auth0 issue such tokens by default. A claim that ID Tokens lack must
+	// say what it is: "scope", "scp", a "typ" or "token_use" of access tokens, or Entra's "azpacr".
+	// If false, they are refused, so that no ID Token passes as one (RFC 9068, section 4).
+	PlainAccessTokens bool
+
 	// LogoutTypeJWT accepts logout tokens whose header has the "typ" JWT. If false, "typ" must be
 	// logout+jwt or missing (OpenID Connect Back-Channel Logout, section 2.4).
 	LogoutTypeJWT bool
@@ -353,7 +360,8 @@ func (p *Provider) opConfig() op.Config {
 		Tenants:          slices.Clone(v.Tenants), Issuers: slices.Clone(v.Issuers),
 		ResponseIss: op.IssMode(v.ResponseIss), RequireClaims: op.CloneLists(v.RequireClaims),
 		WithoutPKCE: r.WithoutPKCE, WithoutNonce: v.WithoutNonce,
-		LogoutTypeJWT: v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
+		PlainAccessTokens: v.PlainAccessTokens,
+		LogoutTypeJWT:     v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		SubjectClaim: p.subjectClaim,
 		Logout:       op.LogoutStyle(p.Logout.Style), FreshHint: p.Logout.FreshHint,
 		FurtherOrigins: p.Claims.FurtherOrigins,

@@ -67,13 +67,65 @@ func (c *Client) VerifyAccessToken(ctx context.Context, raw string) (*AccessToke
 	if err != nil {
 		return nil, blameFor(err, http.StatusUnauthorized)
 	}
-	if id := text(token.claims, "jti"); id == "" || len(id) > 255 {
+	doc := token.claims
+	if c.cfg.PlainAccessTokens {
+		if doc, err = profiled(doc); err != nil {
+			return nil, err
+		}
+	} else if id := text(doc, "jti"); id == "" || len(id) > 255 {
 		return nil, refuseToken(event.ReasonTokenID, "jti is empty, no string, or too long")
 	}
-	if id := text(token.claims, "client_id"); id == "" || len(id) > 255 {
+	if id := text(doc, "client_id"); id == "" || len(id) > 255 {
 		return nil, refuseToken(event.ReasonClientID, "client_id is empty, no string, or too long")
 	}
-	return c.readAccessToken(token.claims)
+	return c.readAccessToken(doc)
+}
+
+// profiled returns the claims of an access token of a provider that does not follow RFC 9068, with
+// client_id and scope as it has them. Keycloak and Auth0 name the client in azp, Okta in cid, Entra
+// in azp or appid; Okta and Entra give the scopes in scp.
+func profiled(doc claims.Object) (claims.Object, error) {
+	if err := checkPlainAccessToken(doc); err != nil {
+		return "", err
+	}
+	for _, name := range []string{"azp", "cid", "appid"} {
+		if _, there := doc.Get("client_id"); !there && text(doc, name) != "" {
+			doc = doc.With("client_id", claims.Text(text(doc, name)))
+		}
+	}
+	scp, has := doc.Get("scp")
+	if _, there := doc.Get("scope"); there || !has {
+		return doc, nil
+	}
+	scopes := scp.Strings()
+	if one, ok := scp.Str(); ok {
+		scopes = []string{one}
+	}
+	return doc.With("scope", claims.Text(strings.Join(scopes, " "))), nil
+}
+
+// checkPlainAccessToken checks that a token of no type of its own is an access token. aud need not
+// tell it from an ID Token: some providers issue both to a service that is a client too. So it must
+// have a claim that ID Tokens lack.
+func checkPlainAccessToken(doc claims.Object) error {
+	for _, name := range []string{"at_hash", "c_hash", "s_hash"} {
+		if _, there := doc.Get(name); there {
+			return refuseToken(event.ReasonType, "the token has the claim "+name+
+				": it is no access token")
+		}
+	}
+	if says, err := saysAccessToken(doc); says || err != nil {
+		return err
+	}
+	for _, name := range []string{"scope", "scp", "azpacr", "appidacr"} {
+		if _, there := doc.Get(name); there {
+			return nil
+		}
+	}
+	e := refuseToken(event.ReasonType, "no claim says that it is an access token")
+	e.Hint = "have the provider put a scope into it, or a typ or token_use that says what it is; " +
+		"without one, an ID Token could pass"
+	return e
 }
 
 // readAccessToken checks the claims that a JWT and an introspected token have alike. iss and aud

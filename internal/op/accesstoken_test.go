@@ -129,6 +129,68 @@ func TestAccessTokens(t *testing.T) {
 	}
 }
 
+func TestPlainAccessTokens(t *testing.T) {
+	plain := func(cfg *op.Config) { cfg.PlainAccessTokens = true }
+	now := time.Now().Unix()
+	base := map[string]any{"iss": issuer, "sub": subject, "aud": apiURL, "iat": now, "exp": now + 300}
+	with := func(changes map[string]any) map[string]any { return changed(base, changes) }
+	keycloak := with(map[string]any{"typ": "Bearer", "azp": "shop", "jti": "j-1", "sid": "s-1", "scope": "orders:read email"})
+	entra := with(map[string]any{"azp": "shop", "azpacr": "1", "scp": "orders:read orders:write", "ver": "2.0"})
+	const jwt, untyped = `{"alg":"RS256","kid":"k1","typ":"JWT"}`, `{"alg":"RS256","kid":"k1"}`
+	for _, row := range []struct {
+		name, header          string
+		payload               map[string]any
+		reason, client, scope string
+	}{
+		{"C171 like Keycloak's", jwt, keycloak, "", "shop", "orders:read email"},
+		{"C171 like Entra's", jwt, entra, "", "shop", "orders:read orders:write"},
+		{"C171 like those of Entra for an application", jwt, changed(entra, map[string]any{"scp": nil, "roles": []string{"Orders"}}), "", "shop", ""},
+		{"C171 like Entra's of version 1", jwt, changed(entra, map[string]any{"azp": nil, "azpacr": nil, "appid": "shop", "appidacr": "1"}), "", "shop", "orders:read orders:write"},
+		{"C171 like Okta's", untyped, with(map[string]any{"cid": "shop", "uid": "u", "scp": []string{"orders:read", "email"}}), "", "shop", "orders:read email"},
+		{"C171 like Auth0's", jwt, with(map[string]any{"azp": "shop", "aud": []string{apiURL, "https://id.example/userinfo"}, "scope": "orders:read"}), "", "shop", "orders:read"},
+		{"C171 by RFC 9068", atHeader, access(nil), "", "app", "orders:read orders:write"},
+		{"C171 client_id counts before azp", jwt, changed(keycloak, map[string]any{"client_id": "app"}), "", "app", "orders:read email"},
+		{"C171 scope counts before scp", jwt, changed(entra, map[string]any{"scope": "orders:read"}), "", "shop", "orders:read"},
+
+		{"C171 an ID Token for this service", jwt, with(map[string]any{"azp": "shop", "email": "a@example.com"}), "typ", "", ""},
+		{"C171 an ID Token with a nonce", jwt, changed(keycloak, map[string]any{"nonce": "n"}), "typ", "", ""},
+		{"C171 an ID Token with at_hash", jwt, changed(keycloak, map[string]any{"at_hash": "x"}), "typ", "", ""},
+		{"C171 an ID Token with c_hash", jwt, changed(keycloak, map[string]any{"c_hash": "x"}), "typ", "", ""},
+		{"C171 an ID Token with s_hash", jwt, changed(keycloak, map[string]any{"s_hash": "x"}), "typ", "", ""},
+		{"C171 Keycloak's ID Token, though it has a scope", jwt, changed(keycloak, map[string]any{"typ": "ID"}), "typ", "", ""},
+		{"C171 Keycloak's refresh token", jwt, changed(keycloak, map[string]any{"typ": "Refresh"}), "typ", "", ""},
+		{"C171 Cognito's ID Token", untyped, changed(keycloak, map[string]any{"token_use": "id"}), "typ", "", ""},
+		{"C171 a logout token", jwt, changed(keycloak, map[string]any{"events": map[string]any{}}), "typ", "", ""},
+		{"C171 of another type", `{"alg":"RS256","kid":"k1","typ":"logout+jwt"}`, keycloak, "typ", "", ""},
+		{"C171 without a client", jwt, changed(keycloak, map[string]any{"azp": nil}), "client_id", "", ""},
+		{"C171 whose client is a number", jwt, changed(keycloak, map[string]any{"azp": 1}), "client_id", "", ""},
+		{"C171 for another service", jwt, changed(keycloak, map[string]any{"aud": "account"}), "aud", "", ""},
+		{"C171 without sub", jwt, changed(keycloak, map[string]any{"sub": nil}), "sub", "", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			raw := signed(row.header, encode(row.payload))
+			token, err := newOP().client(forAPI(apiURL), plain).VerifyAccessToken(t.Context(), raw)
+			refusedToken(t, err, row.reason)
+			if err != nil {
+				return
+			}
+			for name, want := range map[string]string{"client_id": row.client, "scope": row.scope} {
+				if v, _ := token.Claims.Get(name); v != claims.Text(want) && (want != "" || v != "") {
+					t.Errorf("%s: got %s, want %q", name, v.AppendJSON(nil), want)
+				}
+			}
+			if row.header == atHeader {
+				return
+			}
+			_, err = newOP().client(forAPI(apiURL)).VerifyAccessToken(t.Context(), raw)
+			refusedToken(t, err, "typ")
+			if e, _ := errors.AsType[*op.Error](err); !strings.Contains(e.Hint, "Verification.PlainAccessTokens") {
+				t.Errorf("by default, hint %q does not name the field", e.Hint)
+			}
+		})
+	}
+}
+
 // json1e300 is a number that no time is.
 type json1e300 struct{}
 

@@ -96,6 +96,8 @@ type Config struct {
 
 	LenientAnswers bool // of the token endpoint
 
+	PlainAccessTokens bool // access tokens of callers need not follow RFC 9068
+
 	LogoutTypeJWT    bool // logout tokens may say that they are just a JWT
 	LogoutWithoutExp bool // logout tokens may lack exp; they count for two minutes then
 

@@ -148,7 +148,19 @@ func (c *Client) confirm(doc claims.Object, known *AccessToken) error {
 // about refresh tokens (RFC 7662, 2.1), and some about ID Tokens. The standard has only token_type,
 // and leaves it optional; some say more in token_use and typ.
 func checkIntrospectedKind(doc claims.Object) error {
-	says := false
+	says, err := saysAccessToken(doc)
+	if err != nil || says {
+		return err
+	}
+	e := refuseToken(event.ReasonType, "the provider does not say that it is an access token")
+	e.Hint = "the introspection answer needs token_type (RFC 7662, section 2.2), because the " +
+		"provider answers about refresh tokens too"
+	return e
+}
+
+// saysAccessToken reports whether a member says that a token is an access token. The error is that
+// of one that says that it is none.
+func saysAccessToken(doc claims.Object) (says bool, err error) {
 	for _, member := range []struct {
 		name  string
 		names []string // of access tokens
@@ -163,18 +175,12 @@ func checkIntrospectedKind(doc claims.Object) error {
 		}
 		s, ok := v.Str()
 		if !ok || !slices.Contains(member.names, strings.ToLower(s)) {
-			return refuseToken(event.ReasonType,
+			return false, refuseToken(event.ReasonType,
 				"the provider says by "+member.name+" that it is no access token")
 		}
 		says = true
 	}
-	if !says {
-		e := refuseToken(event.ReasonType, "the provider does not say that it is an access token")
-		e.Hint = "the introspection answer needs token_type (RFC 7662, section 2.2), because the " +
-			"provider answers about refresh tokens too"
-		return e
-	}
-	return nil
+	return says, nil
 }
 
 // unavailable gives the Error of a request that failed the status of a provider that is down: it

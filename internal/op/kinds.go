@@ -66,14 +66,18 @@ var (
 	}
 )
 
-// tolerance is a deviation from a kind that the configuration can allow: either a type or that a
+// tolerance is a deviation from a kind that the configuration can allow: either types or that a
 // claim is missing.
 type tolerance struct {
-	typ     string
+	types   []string
 	missing string
 	field   string // of oidcgate.Provider
 	allowed func(*Config) bool
 }
+
+const fieldPlainAccessTokens = "Verification.PlainAccessTokens"
+
+func takesPlainAccessTokens(cfg *Config) bool { return cfg.PlainAccessTokens }
 
 // maxTokenSize is the longest signed token that is read. It has room for a user in thousands of
 // groups. Whether that fits into a session is decided later, when the application has dropped the
@@ -147,7 +151,7 @@ var tokenKinds = [...]tokenKind{
 		strangers: true,
 		tolerated: []tolerance{
 			{
-				typ: "jwt", field: "Verification.LogoutTypeJWT",
+				types: []string{"jwt"}, field: "Verification.LogoutTypeJWT",
 				allowed: func(cfg *Config) bool { return cfg.LogoutTypeJWT },
 			},
 			{
@@ -172,7 +176,8 @@ var tokenKinds = [...]tokenKind{
 	accessToken: {
 		name:     "access token", // RFC 9068, 2
 		endpoint: "API",
-		// The type alone tells it from an ID Token, so it must be there (RFC 9068, 4).
+		// The type alone tells it from an ID Token, so it must be there (RFC 9068, 4). Where it may
+		// be missing, checkPlainAccessToken looks for what else tells it.
 		types:     []string{"at+jwt", "application/at+jwt"},
 		sender:    fromCaller,
 		maxSize:   MaxAccessToken,
@@ -180,6 +185,14 @@ var tokenKinds = [...]tokenKind{
 		forbidden: []string{"nonce", "events"},
 		strangers: true,
 		forAPI:    true,
+		tolerated: []tolerance{
+			{
+				types: []string{"", "jwt"}, field: fieldPlainAccessTokens,
+				allowed: takesPlainAccessTokens,
+			},
+			{missing: "jti", field: fieldPlainAccessTokens, allowed: takesPlainAccessTokens},
+			{missing: "client_id", field: fieldPlainAccessTokens, allowed: takesPlainAccessTokens},
+		},
 	},
 }
 
@@ -250,7 +263,7 @@ func (k *tokenKind) checkType(typ string, cfg *Config) error {
 		return nil
 	}
 	e := invalid(event.ReasonType, "the header says that the token is no "+k.name)
-	return k.unless(e, cfg, func(t tolerance) bool { return t.typ != "" && t.typ == typ })
+	return k.unless(e, cfg, func(t tolerance) bool { return slices.Contains(t.types, typ) })
 }
 
 // checkClaims checks that the claims are there that tell the kind, and those of no other.

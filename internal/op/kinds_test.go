@@ -134,6 +134,23 @@ func TestTokenKinds(t *testing.T) {
 	}
 }
 
+// Access tokens that do not follow RFC 9068 count for nothing else, and nothing else as one.
+func TestTokenKindsWithPlainAccessTokens(t *testing.T) {
+	plain := func(cfg *op.Config) { cfg.PlainAccessTokens = true }
+	for sample, raw := range tokenSamples() {
+		for endpoint, take := range tokenEndpoints(plain) {
+			isPlain := sample == "untyped access" || sample == "access of typ JWT"
+			want := fitsKind(sample, endpoint) || isPlain && endpoint == "access token"
+			t.Run("C171 C068 "+sample+" at "+endpoint, func(t *testing.T) {
+				err := take(t, newOP(), raw)
+				if taken := err == nil; taken != want {
+					t.Errorf("taken: %v, want %v, error %v", taken, want, err)
+				}
+			})
+		}
+	}
+}
+
 // A token counts for the same inside an encrypted one, whatever the outer header says. One that is
 // not encrypted counts as before, unless encryption was agreed on.
 func TestEncryptedTokenKinds(t *testing.T) {
