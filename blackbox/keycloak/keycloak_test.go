@@ -46,6 +46,8 @@ func TestKeycloak(t *testing.T) {
 		testBackchannelLogout(t, server, options.With("REDIS_URL", redisURL, "OIDC_CLIENT_ID", "shop-backchannel"), receiver)
 	})
 	t.Run("protocol", func(t *testing.T) { testProtocol(t, server, tour.Issuer, options.With("REDIS_URL", redisURL)) })
+	t.Run("API", func(t *testing.T) { testAPI(t, server, tour.Issuer, options.With("REDIS_URL", redisURL)) })
+	t.Run("doctor", func(t *testing.T) { testDoctor(t, server, tour.Issuer, base) })
 	t.Run("log in and out", func(t *testing.T) { testLogInAndOut(t, tour, options, redisURL) })
 	t.Run("FAPI 2.0", func(t *testing.T) { testFAPI(t, server, tour.Issuer, options.With("REDIS_URL", redisURL)) })
 }

@@ -24,6 +24,7 @@ type client struct {
 	Authenticator string            `json:"clientAuthenticatorType,omitempty"`
 	RedirectURLs  []string          `json:"redirectUris"`
 	Implicit      bool              `json:"implicitFlowEnabled"`
+	Direct        bool              `json:"directAccessGrantsEnabled"`
 	FullScope     bool              `json:"fullScopeAllowed"`
 	Attributes    map[string]string `json:"attributes"`
 	Mappers       []any             `json:"protocolMappers"`
@@ -33,15 +34,18 @@ func (s *server) addClient(t *testing.T, c client) {
 	t.Helper()
 	c.Attributes["pkce.code.challenge.method"] = "S256"
 	c.FullScope = !strings.HasPrefix(c.ID, "fapi")
-	c.Mappers = []any{map[string]any{
-		"name": "groups", "protocol": "openid-connect", "protocolMapper": "oidc-group-membership-mapper",
-		"config": map[string]string{"claim.name": "groups", "full.path": "false", "id.token.claim": "true", "userinfo.token.claim": "true"},
-	}}
+	c.Mappers = append(c.Mappers, mapper("oidc-group-membership-mapper", map[string]string{
+		"claim.name": "groups", "full.path": "false", "id.token.claim": "true", "userinfo.token.claim": "true",
+	}))
 	body, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.admin(t, http.MethodPost, "/shop/clients", bytes.NewReader(body), http.StatusCreated)
+}
+
+func mapper(kind string, config map[string]string) any {
+	return map[string]any{"name": kind, "protocol": "openid-connect", "protocolMapper": kind, "config": config}
 }
 
 func jwks(t *testing.T, keys ...jose.JSONWebKey) string {

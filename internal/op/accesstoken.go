@@ -12,6 +12,9 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
+const hintAPIAudience = "if the token is meant for this service, have the provider put one of " +
+	"Config.API.Audience into its aud"
+
 // MaxAccessToken is how long an access token may be that a caller sends to this service, in bytes.
 const MaxAccessToken = 32 << 10
 
@@ -178,8 +181,7 @@ func (c *Client) checkAPIAudience(doc claims.Object) error {
 	}
 	e := invalidf(event.ReasonAudience, "aud is %s, want one of %q",
 		bounded(string(aud.AppendJSON(nil))), c.cfg.APIAudience)
-	e.Hint = "the token is for another service; if it is meant for this one, have the provider put " +
-		"one of Config.API.Audience into its aud"
+	e.Hint = hintAPIAudience
 	return e
 }
 

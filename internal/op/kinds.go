@@ -273,8 +273,11 @@ func (k *tokenKind) checkClaims(doc claims.Object, cfg *Config) error {
 			continue
 		}
 		e := invalid(missingReasons[name], "the "+k.name+" has no "+name)
-		if name == "nonce" {
+		switch {
+		case name == "nonce":
 			e.Hint = hintNonce
+		case name == "aud" && k.forAPI:
+			e.Hint = hintAPIAudience
 		}
 		if err := k.unless(e, cfg, func(t tolerance) bool { return t.missing == name }); err != nil {
 			return err
