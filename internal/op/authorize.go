@@ -112,11 +112,29 @@ func (c *Client) chosen(r *AuthorizationRequest, meta Metadata) (map[string]stri
 }
 
 // requestURL returns an authorization request as an address. Each parameter stands there once,
-// except resource. What the request asks for wins over the configured extra parameters, and what
-// was chosen for this login over both.
+// except resource.
 func (c *Client) requestURL(
 	endpoint string, r AuthorizationRequest, chosen map[string]string,
 ) string {
+	conf := oauth2.Config{
+		ClientID:    c.cfg.ClientID,
+		RedirectURL: c.cfg.RedirectURL,
+		Scopes:      c.cfg.Scopes,
+		Endpoint:    oauth2.Endpoint{AuthURL: endpoint},
+	}
+	address := conf.AuthCodeURL(r.State, c.requestOptions(r, chosen)...)
+	if len(c.cfg.Resources) > 0 { // x/oauth2 sets each parameter once
+		address += "&" + url.Values{"resource": c.cfg.Resources}.Encode()
+	}
+	return address
+}
+
+// requestOptions are the parameters that x/oauth2 does not set by itself; a later one replaces an
+// earlier one of its name. What the request asks for wins over the configured extra parameters, and
+// what was chosen for this login over both.
+func (c *Client) requestOptions(
+	r AuthorizationRequest, chosen map[string]string,
+) []oauth2.AuthCodeOption {
 	var options []oauth2.AuthCodeOption
 	set := func(name, value string) {
 		if value != "" {
@@ -154,17 +172,7 @@ func (c *Client) requestURL(
 	if c.cfg.wantsCode() && !c.cfg.WithoutPKCE {
 		options = append(options, oauth2.S256ChallengeOption(r.CodeVerifier))
 	}
-	conf := oauth2.Config{
-		ClientID:    c.cfg.ClientID,
-		RedirectURL: c.cfg.RedirectURL,
-		Scopes:      c.cfg.Scopes,
-		Endpoint:    oauth2.Endpoint{AuthURL: endpoint},
-	}
-	address := conf.AuthCodeURL(r.State, options...)
-	if len(c.cfg.Resources) > 0 { // x/oauth2 sets each parameter once
-		address += "&" + url.Values{"resource": c.cfg.Resources}.Encode()
-	}
-	return address
+	return options
 }
 
 // AuthorizationOrigin returns the origin that logins lead to, or "" while it is not known.

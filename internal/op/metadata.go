@@ -64,9 +64,35 @@ func otherIssuer(announced, configured string) *Error {
 	return e
 }
 
-// newMetadata reads a discovery document. Members that security depends on must have their exact
-// type: "true" is not true, and a string is not a list of one.
+// newMetadata checks a discovery document against the configuration.
 func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
+	m, discovered, err := readMetadata(doc, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if m.Issuer != cfg.Issuer {
+		return nil, otherIssuer(m.Issuer, cfg.Issuer)
+	}
+	// Without S256 the provider would accept any verifier for any code. A provider that lists
+	// nothing is sent the challenge too, because a server that does not know a parameter ignores
+	// it (RFC 6749, 3.1).
+	methods := m.CodeChallengeMethods
+	if methods != nil && !slices.Contains(methods, "S256") && !cfg.WithoutPKCE {
+		return nil, reject(event.ReasonPKCEUnsupported,
+			"code_challenge_methods_supported does not list S256")
+	}
+	if m.Endpoints, err = chooseEndpoints(discovered, cfg); err != nil {
+		return nil, err
+	}
+	if err := m.checkPushed(cfg.Pushed); err != nil {
+		return nil, err
+	}
+	return m, m.checkProfile(cfg)
+}
+
+// readMetadata reads a discovery document. Members that security depends on must have their exact
+// type: "true" is not true, and a string is not a list of one.
+func readMetadata(doc claims.Object, cfg *Config) (*Metadata, Endpoints, error) {
 	r := memberReader{doc: doc}
 	m := &Metadata{
 		Issuer:               r.text("issuer"),
@@ -97,25 +123,7 @@ func newMetadata(doc claims.Object, cfg *Config) (*Metadata, error) {
 		r.wrong = discovered.aliases(doc)
 	}
 	if r.wrong != "" {
-		return nil, reject(event.ReasonMetadataInvalid, r.wrong+" has the wrong type")
+		return nil, discovered, reject(event.ReasonMetadataInvalid, r.wrong+" has the wrong type")
 	}
-	if m.Issuer != cfg.Issuer {
-		return nil, otherIssuer(m.Issuer, cfg.Issuer)
-	}
-	// Without S256 the provider would accept any verifier for any code. A provider that lists
-	// nothing is sent the challenge too, because a server that does not know a parameter ignores
-	// it (RFC 6749, 3.1).
-	methods := m.CodeChallengeMethods
-	if methods != nil && !slices.Contains(methods, "S256") && !cfg.WithoutPKCE {
-		return nil, reject(event.ReasonPKCEUnsupported,
-			"code_challenge_methods_supported does not list S256")
-	}
-	var err error
-	if m.Endpoints, err = chooseEndpoints(discovered, cfg); err != nil {
-		return nil, err
-	}
-	if err := m.checkPushed(cfg.Pushed); err != nil {
-		return nil, err
-	}
-	return m, m.checkProfile(cfg)
+	return m, discovered, nil
 }
