@@ -244,6 +244,8 @@ func TestLogoutsOfPresets(t *testing.T) {
 		"Auth0": {presets.Auth0("shop.eu.auth0.com", "shop", basic, ""),
 			"https://shop.eu.auth0.com/v2/logout?client_id=shop&returnTo=http%3A%2F%2Flocalhost%3A8080%2Fauth%2Flogout%2Fdone"},
 		"GitLab, which has none": {presets.GitLab("https://gitlab.example", "shop", basic), ""},
+		"Google, which has none": {presets.Google("shop", basic, ""), ""},
+		"Salesforce":             {presets.Salesforce("https://login.salesforce.com", "shop", basic), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, hosts := fake(t, row.p, oidcgatetest.Config{}, oidcgatetest.Client{Secret: secret})

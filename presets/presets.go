@@ -54,6 +54,7 @@ func Entra(tenant, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider 
 	p.Scopes = []string{"profile", "email", "offline_access"}
 	p.Claims.EmailVerified = "xms_edov"
 	p.Claims.EmailVerifiedText = true
+	p.Verification.PlainAccessTokens = true
 	return p
 }
 
@@ -81,6 +82,7 @@ func Okta(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	p := standard("Okta", issuer, clientID, auth)
 	p.Scopes = []string{"profile", "email", "groups", "offline_access"}
 	p.Userinfo = oidcgate.UserinfoRequired
+	p.Verification.PlainAccessTokens = true
 	return p
 }
 
@@ -98,6 +100,7 @@ func Auth0(domain, clientID string, auth oidcgate.ClientAuth, organization strin
 	p.Scopes = []string{"profile", "email", "offline_access"}
 	p.Endpoints.EndSession = "https://" + domain + "/v2/logout"
 	p.Logout.Style = oidcgate.LogoutAuth0
+	p.Verification.PlainAccessTokens = true
 	if organization != "" {
 		p.Request.Params = map[string]string{"organization": organization}
 		p.Verification.RequireClaims = map[string][]string{"org_id": {organization}}
@@ -111,7 +114,9 @@ func Auth0(domain, clientID string, auth oidcgate.ClientAuth, organization strin
 // while the realm announces it: set Verification.ResponseIss to [oidcgate.IssOptional] then. To
 // revoke a refresh token drops the user's consent too (keycloak.org/docs).
 func Keycloak(base, realm, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
-	return standard("Keycloak", base+"/realms/"+realm, clientID, auth)
+	p := standard("Keycloak", base+"/realms/"+realm, clientID, auth)
+	p.Verification.PlainAccessTokens = true
+	return p
 }
 
 // Cognito is for a user pool of Amazon Cognito. domain is that of the pool's login pages:
