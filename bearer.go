@@ -9,7 +9,6 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/bearer"
 	"github.com/oidcgate/oidcgate/internal/event"
-	"github.com/oidcgate/oidcgate/internal/page"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -26,16 +25,8 @@ func (g *Gate) RequireEither(rules ...Rule) func(http.Handler) http.Handler {
 func (g *Gate) guardAPI(
 	admit func(http.ResponseWriter, *http.Request, ...Rule) bool, rules []Rule,
 ) func(http.Handler) http.Handler {
-	checkRules(rules)
 	g.checkAPI()
-	rules = slices.Clone(rules)
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if admit(w, r, rules...) {
-				next.ServeHTTP(w, r)
-			}
-		})
-	}
+	return guard(admit, rules)
 }
 
 // AdmitToken is the guard of a route of an API. It returns true when the request brings a valid
@@ -102,10 +93,7 @@ func (g *Gate) AdmitEither(w http.ResponseWriter, r *http.Request, rules ...Rule
 		return g.AdmitToken(w, r, rules...)
 	}
 	if err := g.origins.Check(r); err != nil {
-		g.front.Show(w, r, page.Page{
-			Kind: page.KindRefused, Status: http.StatusForbidden, Title: "Not from here",
-			Text: "Another site sent this request. Nothing was done.",
-		})
+		g.notFromHere(w, r)
 		return false
 	}
 	return g.Admit(w, r, slices.DeleteFunc(slices.Clone(rules), Rule.isScope)...)

@@ -82,6 +82,7 @@ var features = []struct {
 		{"claims that are read again", "Tokens.ClaimsMaxAge Tokens.KeepRefused Tokens.EndWithAccessToken", "OpenID Connect Core 12, 5.3", "C113 C085"},
 	}},
 	{"APIs", []feature{
+		{"sessions at routes of scripts", "Gate.RequireAPI Gate.AdmitAPI", "RFC 9457, W3C Fetch Metadata", "C172"},
 		{"access tokens in place of a session", "Gate.RequireToken Gate.AdmitToken API.Audience Identity.FromAccessToken", "RFC 9068, RFC 6750", "C160 C161 C162 C166"},
 		{"access tokens that do not follow RFC 9068", "Verification.PlainAccessTokens", "", "C171"},
 		{"opaque access tokens, and revoked ones", "API.Introspect API.IntrospectMaxAge Endpoints.Introspection", "RFC 7662", "C163 C164"},

@@ -8,17 +8,29 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/page"
 )
 
 // Require returns [Gate.Admit] as a middleware, for chi's With and Use and for ServeMux.
 func (g *Gate) Require(rules ...Rule) func(http.Handler) http.Handler {
+	return guard(g.Admit, rules)
+}
+
+// RequireAPI returns [Gate.AdmitAPI] as a middleware.
+func (g *Gate) RequireAPI(rules ...Rule) func(http.Handler) http.Handler {
+	return guard(g.AdmitAPI, rules)
+}
+
+func guard(
+	admit func(http.ResponseWriter, *http.Request, ...Rule) bool, rules []Rule,
+) func(http.Handler) http.Handler {
 	checkRules(rules)
 	rules = slices.Clone(rules)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if g.Admit(w, r, rules...) {
+			if admit(w, r, rules...) {
 				next.ServeHTTP(w, r)
 			}
 		})
@@ -32,7 +44,8 @@ func (g *Gate) Require(rules ...Rule) func(http.Handler) http.Handler {
 //   - Not signed in: a GET navigation goes to the login and comes back; a posted form gets a page
 //     that says that its data was not sent, because the way to the login would lose it; any other
 //     request gets 401 as problem+json, with the login's address in login_url. A plain GET of curl
-//     counts as a navigation, a plain POST does not count as a form.
+//     counts as a navigation, unless it has an access token or a body that is JSON; a plain POST
+//     does not count as a form. For routes that only scripts and programs use, see [Gate.AdmitAPI].
 //   - Signed in, but a rule refuses: 403.
 //   - Signed in, but too weakly or too long ago ([ACR], [MaxAge]): one more login, whose result is
 //     checked.
@@ -41,23 +54,70 @@ func (g *Gate) Require(rules ...Rule) func(http.Handler) http.Handler {
 // in. Admit accepts only sessions of its own gate: to a request that did not pass through
 // [Gate.Wrap] it answers 500 and logs the cure.
 func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
+	return g.admit(w, r, rules, nil)
+}
+
+// AdmitAPI is the guard of a route that scripts of the site's own pages use, with the visitor's
+// session. It is [Gate.Admit] with two differences:
+//
+//   - It never redirects, and all of its answers are problem+json: 401 with WWW-Authenticate and,
+//     in login_url, the address of a login that leads back to the page that the script is on; 403;
+//     503 with Retry-After.
+//   - It admits only requests that a page of this origin sent, or the visitor alone, whatever the
+//     method. Browsers say so in Sec-Fetch-Site (W3C Fetch Metadata). Other clients, and browsers
+//     older than 2023, must send the header X-Requested-With with any value. Others get 403. This
+//     is a protection against CSRF, and other sites cannot even measure the answers.
+//
+// For clients with access tokens see [Gate.AdmitToken], for both [Gate.AdmitEither].
+func (g *Gate) AdmitAPI(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
+	if !browser.IsOwn(r) {
+		g.notFromHere(w, browser.AsScript(r))
+		return false
+	}
+	return g.admit(w, r, rules, browser.AsScript)
+}
+
+// admit lets a request pass or answers it. A refused request is answered as if it were what as
+// makes of it.
+func (g *Gate) admit(
+	w http.ResponseWriter, r *http.Request, rules []Rule, as func(*http.Request) *http.Request,
+) bool {
 	checkRules(rules)
 	v := visitFrom(r.Context(), g)
+	var id *Identity
+	var err error
+	var verdict verdict
+	if v != nil {
+		id, err = v.current()
+	}
+	if id != nil && err == nil {
+		if verdict = judge(id, rules, g.config.Limits.ClockSkew); verdict.allowed {
+			w.Header().Set("Cache-Control", "private, no-store")
+			return true
+		}
+	}
+	if as != nil {
+		r = as(r)
+	}
 	switch {
 	case v == nil:
 		g.notWrapped(w, r)
-		return false
-	}
-	id, err := v.current()
-	switch {
 	case err != nil:
 		g.front.Unavailable(w, r)
-		return false
 	case id == nil:
 		g.front.AskLogin(w, r, &v.found, attempt.Step{})
-		return false
+	default:
+		g.turnAway(w, r, v, verdict)
 	}
-	return g.admitIdentity(w, r, v, rules)
+	return false
+}
+
+// notFromHere answers a request that a page of another site may have caused.
+func (g *Gate) notFromHere(w http.ResponseWriter, r *http.Request) {
+	g.front.Show(w, r, page.Page{
+		Kind: page.KindRefused, Status: http.StatusForbidden, Title: "Not from here",
+		Text: "Another site sent this request. Nothing was done.",
+	})
 }
 
 // notWrapped answers a request that did not pass through Wrap.
@@ -70,21 +130,15 @@ func (g *Gate) notWrapped(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (g *Gate) admitIdentity(w http.ResponseWriter, r *http.Request, v *visit, rules []Rule) bool {
-	id, _ := v.current()
-	verdict := judge(id, rules, g.config.Limits.ClockSkew)
-	switch {
-	case verdict.allowed:
-		w.Header().Set("Cache-Control", "private, no-store")
-		return true
-	case verdict.refusal != "":
+// turnAway answers a signed-in visitor whom the rules do not allow to enter as they are.
+func (g *Gate) turnAway(w http.ResponseWriter, r *http.Request, v *visit, verdict verdict) {
+	if verdict.refusal != "" {
 		g.forbid(w, r, v, verdict.refusal)
-		return false
+		return
 	}
 	subject := g.keeper.UserRef(v.identity.record().User())
 	g.events.Emit(event.Record{Type: event.StepUpRequired, SubjectHash: subject})
 	g.front.AskLogin(w, r, &v.found, verdict.step)
-	return false
 }
 
 // verdict is what rules say of an identity. If they do not allow it and there is no refusal, a new

@@ -43,6 +43,12 @@ var visits = []struct {
 	{"a navigation", "GET", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, "", toLogin},
 	{"a navigation of a browser that says little", "GET", []string{"Accept: text/html,application/xhtml+xml,*/*;q=0.8"}, "", toLogin},
 	{"a client that takes anything", "GET", []string{"Accept: */*"}, "", toLogin},
+	{"a navigation through a proxy that asks for a password", "GET", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Authorization: Basic YTpi"}, "", toLogin},
+	{"a client with a password", "GET", []string{"Accept: */*", "Authorization: Basic YTpi"}, "", toScript},
+	{"a client with a token", "GET", []string{"Accept: */*", "Authorization: Bearer x"}, "", toScript},
+	{"a navigation with a token", "GET", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Authorization: Bearer x"}, "", toScript},
+	{"a client that sends JSON", "GET", []string{"Accept: */*", "Content-Type: application/json"}, "", toScript},
+	{"a client that sends JSON of a kind", "GET", []string{"Content-Type: application/ld+json; charset=utf-8"}, "", toScript},
 	{"a navigation that would take JSON too", "GET", []string{"Accept: text/html, application/json"}, "", toLogin},
 	{"a prefetch", "GET", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Purpose: prefetch"}, "", toScript},
 	{"a prerender", "GET", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Purpose: prefetch;prerender"}, "", toScript},
@@ -163,9 +169,7 @@ func (w *world) answered(a answer, method string, want outcome, page string) {
 		if method == http.MethodHead {
 			return
 		}
-		if method != http.MethodGet {
-			back = login
-		}
+		back = login // there is no Referer
 		if err := json.Unmarshal([]byte(a.body), &problem); err != nil || problem.Status != 401 || problem.LoginURL != back {
 			w.Errorf("%v, want the login %q: %s", err, back, a.body)
 		}

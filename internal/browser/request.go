@@ -13,17 +13,47 @@ import (
 
 // IsNavigation reports whether a person opens a page in a browser tab. Browsers say so in
 // Sec-Fetch-Mode and Sec-Fetch-Dest (W3C Fetch Metadata). Without them it is a GET that accepts
-// HTML and was not made by a script.
+// HTML and was not made by a script. A request with an access token is none.
 func IsNavigation(r *http.Request) bool {
 	h := r.Header
-	if r.Method != http.MethodGet || h.Get("Upgrade") != "" || isPrefetch(h) {
+	if r.Method != http.MethodGet || h.Get("Upgrade") != "" || isPrefetch(h) || isAPICall(h) {
 		return false
 	}
 	if mode := h.Get("Sec-Fetch-Mode"); mode != "" {
 		dest := h.Get("Sec-Fetch-Dest")
 		return mode == "navigate" && (dest == "document" || dest == "")
 	}
-	return h.Get("X-Requested-With") == "" && takesHTML(h)
+	return takesHTML(h)
+}
+
+// AsScript returns r as a script would have sent it: it is neither a navigation nor a form.
+func AsScript(r *http.Request) *http.Request {
+	r = r.WithContext(r.Context()) // a copy
+	r.Header = r.Header.Clone()
+	r.Header.Set("Sec-Fetch-Mode", "cors")
+	return r
+}
+
+// isAPICall reports whether a header says what only a program says: an access token, a body that is
+// JSON, or that a script sends it. Browsers send the credentials of HTTP authentication with
+// navigations, too, when a proxy in front has asked for them.
+func isAPICall(h http.Header) bool {
+	if h.Get("X-Requested-With") != "" && h.Get("Sec-Fetch-Mode") == "" {
+		return true
+	}
+	media, _, _ := strings.Cut(strings.ToLower(h.Get("Content-Type")), ";")
+	media = strings.TrimSpace(media)
+	if media == "application/json" || strings.HasSuffix(media, "+json") {
+		return true
+	}
+	scheme, _, _ := strings.Cut(strings.ToLower(h.Get("Authorization")), " ")
+	switch scheme {
+	case "":
+		return false
+	case "basic", "digest", "negotiate", "ntlm":
+		return h.Get("Sec-Fetch-Mode") == ""
+	}
+	return true
 }
 
 // WithoutQuery returns r as it would be without a query and without a form.
@@ -33,6 +63,20 @@ func WithoutQuery(r *http.Request) *http.Request {
 	u.RawQuery, u.ForceQuery = "", false
 	r.URL, r.RequestURI, r.Form, r.PostForm = &u, u.RequestURI(), nil, nil
 	return r
+}
+
+// IsOwn reports whether a page of this origin caused the request, or the visitor alone: by the
+// address bar, for example (W3C Fetch Metadata). A client that says nothing of that must send the
+// header X-Requested-With, with any value: a page of another origin can add it only if this one
+// allows that (CORS).
+func IsOwn(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return true
+	case "":
+		return r.Header.Get("X-Requested-With") != ""
+	}
+	return false
 }
 
 // IsCrossSite reports whether a page of another site caused the request (W3C Fetch Metadata).
@@ -72,7 +116,7 @@ func IsScript(r *http.Request) bool {
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
 		return mode != "navigate"
 	}
-	return r.Header.Get("X-Requested-With") != "" || !takesHTML(r.Header)
+	return isAPICall(r.Header) || !takesHTML(r.Header)
 }
 
 // IsFrame reports whether the browser loads the answer into a frame. Browsers that do not say what

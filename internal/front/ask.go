@@ -49,12 +49,13 @@ func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, step 
 	}
 }
 
-// loginURL returns the address of a login that leads back to the requested page. For methods other
-// than GET and HEAD it leads back to the page in the Referer header, if that is on this site. An
-// address that cannot be a return path is left out: repeated, a long one would break proxies.
+// loginURL returns the address of a login that leads back to the requested page. For what no
+// person opened it leads back to the page in the Referer header, if that is on this site: what a
+// script fetches is no page. An address that cannot be a return path is left out: repeated, a long
+// one would break proxies.
 func (f *Front) loginURL(v *Visit, r *http.Request, step attempt.Step) string {
 	returnTo := ""
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+	if browser.IsNavigation(r) {
 		returnTo = cmp.Or(v.ReturnTo(), r.URL.RequestURI()) // NewContext knows no path
 	} else if path, ours := strings.CutPrefix(r.Referer(), f.Site.URL("/")); ours {
 		returnTo = "/" + path
