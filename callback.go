@@ -42,7 +42,7 @@ func (g *Gate) homeRealm(email string) (provider string, ok bool) {
 
 // decide asks the application about a login that passed every check.
 func (g *Gate) decide(ctx context.Context, l front.Login) (session.Identity, *front.Failure) {
-	login := &Login{returnTo: l.ReturnTo, details: l.Details, identity: &Identity{
+	login := &Login{returnTo: l.ReturnTo, details: l.Details, request: l.Request, identity: &Identity{
 		rec:         &l.Identity,
 		expires:     l.Identity.Created.Add(g.config.SessionLifetime),
 		idleExpires: l.Identity.Created.Add(g.config.IdleTimeout),

@@ -648,6 +648,35 @@ func TestProtocolClaims(t *testing.T) {
 	})
 }
 
+func TestOnLoginSeesTheRequest(t *testing.T) {
+	var seen *http.Request
+	w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+		c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+			seen = l.Request()
+			l.SetLabel(seen.UserAgent())
+			return nil
+		}
+	})
+	callback := w.callbackURL("/app")
+	w.send(w.browser, http.MethodGet, callback, "", "User-Agent: Firefox")
+	if seen == nil || seen.URL.Path != "/auth/callback" || seen.RemoteAddr == "" || seen.UserAgent() != "Firefox" {
+		t.Fatalf("the request is %v", seen)
+	}
+	if text := fmt.Sprintf("%+v", *seen); strings.Contains(text, "code=") || seen.Form != nil || seen.URL.RawQuery != "" {
+		t.Errorf("C101 the request has the code: %s", text)
+	}
+	id, err := oidcgate.NewIdentity(w.op.Issuer(), "alice", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := w.gate.SubjectHash(id), w.eventsOf(oidcgate.EventLoginSucceeded)[0].SubjectHash; got != want || got == "" {
+		t.Errorf("SubjectHash %q, the event has %q", got, want)
+	}
+	if l := oidcgate.NewLogin(&oidcgate.Identity{}, "/"); l.Request() != nil {
+		t.Error("a login of a test has a request")
+	}
+}
+
 func TestOnLoginRefuses(t *testing.T) {
 	tests := []struct {
 		name   string

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -289,6 +291,23 @@ func decodeCosts(t *testing.T, id *oidcgate.Identity, into func() any) (allocs, 
 	})
 	runtime.ReadMemStats(&after)
 	return allocs, float64(after.TotalAlloc-before.TotalAlloc) / runs
+}
+
+func TestIdentityInLogs(t *testing.T) {
+	id, err := oidcgate.NewIdentity("https://id.test", "alice", map[string]any{"email": "alice@example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("order", "user", id)
+	if want := "user.iss=https://id.test user.sub=alice\n"; !strings.HasSuffix(log.String(), want) {
+		t.Errorf("got %q, want %q at its end", log.String(), want)
+	}
+	for _, format := range []string{"%v", "%s", "%+v"} {
+		if got := fmt.Sprintf(format, id); got != "https://id.test alice" {
+			t.Errorf("%s: %q", format, got)
+		}
+	}
 }
 
 func TestZeroIdentity(t *testing.T) {

@@ -40,6 +40,10 @@ func (g *Gate) RegisterURL(returnTo string) string {
 	return g.config.at.OwnURL("/login", cmp.Or(returnTo, g.config.at.DefaultPath)) + "&prompt=create"
 }
 
+// SubjectHash returns what stands for a user in events (Event.SubjectHash), for the application's
+// own logs. It is a keyed hash, the same on every replica with the same first key.
+func (g *Gate) SubjectHash(id *Identity) string { return g.keeper.UserRef(id.record().User()) }
+
 // Format prints the gate without its configuration, which contains secrets.
 func (g *Gate) Format(s fmt.State, _ rune) {
 	_, _ = io.WriteString(s, "oidcgate.Gate("+g.config.at.URL("")+")")

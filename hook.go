@@ -2,6 +2,7 @@ package oidcgate
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -15,6 +16,7 @@ type Login struct {
 	returnTo string
 	again    bool
 	details  string
+	request  *http.Request
 }
 
 // NewLogin returns a login for tests of an OnLogin function.
@@ -37,6 +39,11 @@ func (l *Login) IsReread() bool { return l.again }
 // array (RFC 9396, section 7), or "". They are not kept with the session; see Set.
 func (l *Login) AuthorizationDetails() string { return l.details }
 
+// Request returns the request that brought the browser back from the provider, for its address and
+// its User-Agent. It has no query and no form, which had the code. It is nil when IsReread is true,
+// and for [NewLogin].
+func (l *Login) Request() *http.Request { return l.request }
+
 // Drop removes claims that the application does not use, so that they take no room in the session.
 // Claims that the protocol needs are kept.
 func (l *Login) Drop(names ...string) {
@@ -51,9 +58,8 @@ func (l *Login) Drop(names ...string) {
 	})
 }
 
-// SetLabel sets the name of the session in the user's list of sessions, such as "Firefox on Linux".
-// OnLogin's ctx comes from the callback request: a middleware outside [Gate.Wrap] can put
-// r.UserAgent() in it. The first 200 bytes are kept.
+// SetLabel sets the name of the session in the user's list of sessions, such as "Firefox on Linux",
+// for which Request has the User-Agent. The first 200 bytes are kept.
 func (l *Login) SetLabel(label string) {
 	label = strings.ToValidUTF8(label[:min(len(label), 200)], "")
 	l.change(func(r *session.Identity) { r.Label = label })

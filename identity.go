@@ -3,6 +3,7 @@ package oidcgate
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -47,6 +48,15 @@ func NewIdentity(issuer, subject string, other map[string]any) (*Identity, error
 		rec:     &session.Identity{IDToken: o, Created: now},
 		expires: now.Add(time.Hour), idleExpires: now.Add(time.Hour),
 	}, nil
+}
+
+// String names the user by issuer and subject, as LogValue does.
+func (id *Identity) String() string { return id.Issuer() + " " + id.Subject() }
+
+// LogValue names the user in logs by issuer and subject, without any other claim. For a name that
+// says nothing to others see [Gate.SubjectHash].
+func (id *Identity) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("iss", id.Issuer()), slog.String("sub", id.Subject()))
 }
 
 func (id *Identity) text(name string) string {

@@ -2,6 +2,7 @@ package oidcgate
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -110,6 +111,19 @@ func (g *Gate) admit(
 		g.turnAway(w, r, v, verdict)
 	}
 	return false
+}
+
+// Allows reports whether the visitor of ctx is signed in and every rule allows, to show or hide a
+// link. It protects nothing: the route behind the link needs a guard. It is false where the guard
+// would ask for one more login, and when it is not known who is signed in.
+func (g *Gate) Allows(ctx context.Context, rules ...Rule) bool {
+	checkRules(rules)
+	v := visitFrom(ctx, g)
+	if v == nil {
+		return false
+	}
+	id, err := v.current()
+	return err == nil && id != nil && judge(id, rules, g.config.Limits.ClockSkew).allowed
 }
 
 // notFromHere answers a request that a page of another site may have caused.

@@ -238,6 +238,55 @@ func TestAdmitWhileTheStoreIsIll(t *testing.T) {
 	})
 }
 
+func TestAllows(t *testing.T) {
+	for name, row := range map[string]struct {
+		signedIn bool
+		rules    []oidcgate.Rule
+		want     bool
+	}{
+		"nobody":                 {false, nil, false},
+		"a visitor":              {true, nil, true},
+		"a rule allows":          {true, []oidcgate.Rule{oidcgate.Claim("email", "alice@example.com")}, true},
+		"a rule refuses":         {true, []oidcgate.Rule{oidcgate.Claim("email", "alice@example.com"), oidcgate.Claim("groups", "none")}, false},
+		"a new login would help": {true, []oidcgate.Rule{oidcgate.ACR("gold")}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if row.signedIn {
+				w.login()
+			}
+			got := !row.want
+			w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = w.gate.Allows(r.Context(), row.rules...) }))
+			if a := w.get("/"); a.StatusCode != http.StatusOK || got != row.want {
+				t.Errorf("%d, Allows %v, want %v", a.StatusCode, got, row.want)
+			}
+		})
+	}
+	t.Run("outside Wrap, and with a rule that nothing made", func(t *testing.T) {
+		w := newWorld(t)
+		if w.gate.Allows(t.Context()) {
+			t.Error("it allows")
+		}
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		w.gate.Allows(t.Context(), oidcgate.Rule{})
+	})
+	t.Run("while the store is ill", func(t *testing.T) {
+		tally := &tallyStore{Store: &store.Memory{}}
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = tally })
+		w.login()
+		got := true
+		w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = w.gate.Allows(r.Context()) }))
+		tally.ill.Store(true)
+		if w.get("/"); got {
+			t.Error("it allows")
+		}
+	})
+}
+
 func TestAdmitOutsideWrap(t *testing.T) {
 	t.Run("a guard without Wrap lets nobody in and logs the cure", func(t *testing.T) {
 		w := newWorld(t)

@@ -32,8 +32,19 @@ func (s Sessions) List(ctx context.Context) ([]SessionInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	listed, err := s.gate.keeper.List(ctx, v.identity.record().User())
-	own := s.gate.keeper.Handle(v.found.ID())
+	return s.list(ctx, v.identity.record().User(), s.gate.keeper.Handle(v.found.ID()))
+}
+
+// ListUser returns the sessions of any user, the newest first. It is for administrators: it needs
+// no signed-in visitor.
+func (s Sessions) ListUser(ctx context.Context, issuer, subject string) ([]SessionInfo, error) {
+	return s.list(ctx, session.User{Issuer: issuer, Subject: subject}, "")
+}
+
+func (s Sessions) list(
+	ctx context.Context, user session.User, own session.Handle,
+) ([]SessionInfo, error) {
+	listed, err := s.gate.keeper.List(ctx, user)
 	var list []SessionInfo
 	for _, l := range listed {
 		list = append(list, SessionInfo{

@@ -78,6 +78,20 @@ func TestSessionsOfAUser(t *testing.T) {
 			t.Errorf("left after the logout: %s", got)
 		}
 	})
+	onMemoryAndRedis(t, "C114 an administrator lists the sessions of any user", func(t *testing.T, on change) {
+		f := newFleet(t, 2, on)
+		alice := f.signInAs("alice")
+		f.signInAs("alice")
+		f.signInAs("bob")
+		own := f.list(alice)
+		list, err := f.gates[1].Sessions().ListUser(t.Context(), f.op.Issuer(), "alice")
+		if err != nil || len(list) != 2 || list[0].ID != own[0].ID || list[1].ID != own[1].ID || list[0].Current || list[1].Current {
+			t.Errorf("%+v, %v; her own list is %+v", list, err, own)
+		}
+		if list, err := f.gates[0].Sessions().ListUser(t.Context(), f.op.Issuer(), "nobody"); err != nil || len(list) != 0 {
+			t.Errorf("of nobody: %+v, %v", list, err)
+		}
+	})
 	onMemoryAndRedis(t, "C114 the list has the user's own living sessions, the newest first, with their labels", func(t *testing.T, on change) {
 		label := ""
 		f := newFleet(t, 2, on, func(c *oidcgate.Config, _ *oidcgate.Provider) {

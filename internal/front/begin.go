@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -17,6 +18,7 @@ type Login struct {
 	Identity session.Identity
 	ReturnTo string // where the browser goes
 	Details  string // that the provider granted with the access token (RFC 9396), or ""
+	Request  *http.Request
 }
 
 // login returns what the application is asked about.
@@ -28,6 +30,7 @@ func (c *callbackRequest) login(result *op.Result) Login {
 			IDToken: result.IDToken, Userinfo: result.Userinfo,
 		},
 		ReturnTo: a.ReturnTo, Details: result.Tokens.AuthorizationDetails,
+		Request: browser.WithoutQuery(c.r),
 	}
 	if !a.IsFor(l.Identity.Issuer(), l.Identity.Subject()) {
 		l.ReturnTo = c.front.Site.DefaultPath // a step-up that another user answered
