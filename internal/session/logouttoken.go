@@ -54,11 +54,11 @@ func (k *Keeper) UseLogoutToken(ctx context.Context, t LogoutToken) (first bool,
 // sessions of later logins. A sid means its sessions, whenever they began. A token with both also
 // means the user's sessions whose ID Token had no sid: they may be out of that session.
 func (k *Keeper) endingOf(t LogoutToken) ending {
-	user := User{t.Issuer, t.Subject}
-	later := func(l *leaving) bool { return l.follows(t.IssuedAt) }
+	user, logout := User{t.Issuer, t.Subject}, k.heard(t.IssuedAt)
+	later := func(l *leaving) bool { return l.follows(logout) }
 	e := ending{reason: event.ReasonBackchannel}
 	if t.SessionID == "" {
-		e.tombstones = []tombstone{k.userTombstone(user, t.IssuedAt)}
+		e.tombstones = []tombstone{k.userTombstone(user, logout)}
 		e.sets, e.keep = []string{k.userSet(user)}, later
 		e.needsSummary = func(*leaving) bool { return true }
 		return e
@@ -66,7 +66,7 @@ func (k *Keeper) endingOf(t LogoutToken) ending {
 	e.tombstones = []tombstone{k.sidTombstone(t.Issuer, t.SessionID)}
 	e.sets = []string{k.sidSet(t.Issuer, t.SessionID)}
 	if t.Subject != "" {
-		e.tombstones = append(e.tombstones, k.sidlessTombstone(user, t.IssuedAt))
+		e.tombstones = append(e.tombstones, k.sidlessTombstone(user, logout))
 		e.sets = append(e.sets, k.userSet(user))
 		e.needsSummary = func(l *leaving) bool { return !slices.Contains(l.foundIn, e.sets[0]) }
 		e.keep = func(l *leaving) bool {
