@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/interleave"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -98,3 +99,41 @@ func TestTombstonesOfOlderVersions(t *testing.T) {
 }
 
 func millis(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
+
+func TestUsedLogoutTokenHasNoEffect(t *testing.T) {
+	for _, of := range []struct{ name, subject, sid string }{
+		{"a sid", "", sid}, {"a sub", "alice", ""}, {"both", "alice", sid},
+	} {
+		inTime(t, "C124 a used token with "+of.name+" writes nothing, and no tombstone lies longer for it", func(t *testing.T) {
+			w := newWorld(t, func(l *session.Limits) { l.Attempt = 5 * time.Minute })
+			s := w.login(lifetime)
+			logout := time.Now().Add(time.Second)
+			token := session.LogoutToken{
+				Issuer: issuer, ID: tokenID, Subject: of.subject, SessionID: of.sid,
+				IssuedAt: logout, Expires: logout.Add(9 * time.Minute),
+			}
+			l := w.loginUnderWay() // it began before the logout
+			time.Sleep(time.Second)
+			_, err := w.UseLogoutToken(t.Context(), token)
+			w.wantErr(err, nil)
+			w.wantLive(false, s)
+			time.Sleep(w.config.Limits.Attempt + 2*w.config.Limits.Leeway - time.Second)
+			w.broken = func(c interleave.Call) error {
+				if c.Op != interleave.Get {
+					t.Errorf("%s %s", c.Op, c.Key)
+				}
+				return nil
+			}
+			replay := func() {
+				_, err = w.UseLogoutToken(t.Context(), token)
+				w.wantErr(err, session.ErrUsed)
+			}
+			replay()
+			time.Sleep(time.Second)
+			replay()
+			w.broken = nil
+			l.Identity = w.identity()
+			w.wantErr(w.Begin(t.Context(), l), nil)
+		})
+	}
+}

@@ -25,26 +25,19 @@ type LogoutToken struct {
 // UseLogoutToken ends the sessions that a logout token names, and refuses such logins under way. It
 // remembers the token afterwards, not before: when it fails in between, the provider sends
 // the token again, and ending the same sessions again does no harm. The error is ErrUsed when the
-// token was used before. Of several calls with one token at the same time only one returns true. It
-// does not end with ctx.
+// token was used before. That is read before anything is written: a copy of the token must not make
+// tombstones last longer. Of several calls with one token at the same time only one returns true.
+// It does not end with ctx.
 func (k *Keeper) UseLogoutToken(ctx context.Context, t LogoutToken) (first bool, _ error) {
 	ctx = context.WithoutCancel(ctx)
-	e := k.endingOf(t)
-	var used bool
-	var notRemembered error
-	err := sideBySide(
-		func() (err error) { used, err = k.logoutTokenUsed(ctx, t); return err },
-		func() error { notRemembered = k.rememberLogout(ctx, e); return nil },
-	)
+	used, err := k.logoutTokenUsed(ctx, t)
 	switch {
 	case err != nil:
 		return false, err
 	case used:
 		return false, ErrUsed
 	}
-	e.keepIndex = notRemembered != nil
-	_, err = k.endListed(ctx, e)
-	if err := errors.Join(notRemembered, err); err != nil {
+	if _, err := k.end(ctx, k.endingOf(t)); err != nil {
 		return false, err
 	}
 	return k.rememberLogoutToken(ctx, t)
