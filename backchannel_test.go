@@ -569,6 +569,26 @@ func TestLogoutDuringLogin(t *testing.T) {
 			}
 		})
 	}
+	for _, skew := range []time.Duration{-55 * time.Second, 55 * time.Second} {
+		inBubble(t, fmt.Sprintf("C128 F14 a code held back over a logout by sub, the provider's clock is off by %v", skew), func(t *testing.T) {
+			f := newFleet(t, 1)
+			f.op.EveryIDToken(func(j *oidcgatetest.JWT) {
+				j.Claims["iat"] = time.Now().Add(skew).Unix()
+				delete(j.Claims, "auth_time")
+			})
+			held := f.callbackURL("/app")
+			time.Sleep(10 * time.Second)
+			claims := f.logoutClaims("sub", "alice")
+			claims["iat"] = time.Now().Add(skew).Unix()
+			claims["exp"] = time.Now().Add(skew + 2*time.Minute).Unix()
+			if a := f.logoutToken(claims); a.StatusCode != http.StatusOK {
+				t.Errorf("the logout was answered %d", a.StatusCode)
+			}
+			time.Sleep(5 * time.Second)
+			f.denied(f.get(held), http.StatusForbidden, oidcgate.ReasonLogoutWon)
+			f.login() // one that begins afterwards
+		})
+	}
 	inBubble(t, "C128 an older logout after a newer one lets nobody in again", func(t *testing.T) {
 		f := newFleet(t, 3)
 		older := f.op.NewJWT(f.logoutClaims("sub", "alice")).Compact()

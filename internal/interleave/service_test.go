@@ -50,6 +50,8 @@ type service struct {
 	sidless  bool // ID Tokens have no sid
 	keysLost bool // the ID Token of a refresh cannot be verified for want of keys
 
+	authenticated time.Time // "auth_time" of ID Tokens; zero if they have none
+
 	logouts map[string]func(*replica) string // by actor: what it does, to be done again
 
 	mu       sync.Mutex
@@ -383,6 +385,9 @@ func (r *replica) exchange(a attempt) (*session.Login, error) {
 	about := map[string]any{"iss": issuer, "sub": subject, "sid": sid, "iat": now.Unix()}
 	if r.service.sidless {
 		delete(about, "sid")
+	}
+	if at := r.service.authenticated; !at.IsZero() {
+		about["auth_time"] = at.Unix()
 	}
 	idToken, err := claims.Of(about)
 	if err != nil {

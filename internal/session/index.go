@@ -37,13 +37,12 @@ type summary struct {
 	Start           time.Time // when the login began
 }
 
-// follows reports whether a login is later than a logout by the provider. It is when it began
-// afterwards, or when the user authenticated afterwards. A code that the browser had before the
-// logout and brings after it is no later login, whenever its ID Token is issued. The provider's
-// times are in seconds.
-func (s summary) follows(logout time.Time) bool {
-	begun := s.Start.Truncate(time.Second)
-	return s.Issued.After(logout) && (begun.After(logout) || s.AuthTime.After(logout))
+// follows reports whether a login is later than a logout by the provider. It is when it began after
+// the logout was received, by this service's clock, or when the user authenticated after the
+// logout, by the provider's. A code that the browser had before the logout and brings after it is
+// no later login, whenever its ID Token is issued.
+func (s summary) follows(l logoutTime) bool {
+	return s.Issued.After(l.at) && (s.Start.After(l.received) || s.AuthTime.After(l.at))
 }
 
 func (id *Identity) summary() summary {

@@ -25,26 +25,19 @@ type LogoutToken struct {
 // UseLogoutToken ends the sessions that a logout token names, and refuses such logins under way. It
 // remembers the token afterwards, not before: when it fails in between, the provider sends
 // the token again, and ending the same sessions again does no harm. The error is ErrUsed when the
-// token was used before. Of several calls with one token at the same time only one returns true. It
-// does not end with ctx.
+// token was used before. That is read before anything is written: a copy of the token must not make
+// tombstones last longer. Of several calls with one token at the same time only one returns true.
+// It does not end with ctx.
 func (k *Keeper) UseLogoutToken(ctx context.Context, t LogoutToken) (first bool, _ error) {
 	ctx = context.WithoutCancel(ctx)
-	e := k.endingOf(t)
-	var used bool
-	var notRemembered error
-	err := sideBySide(
-		func() (err error) { used, err = k.logoutTokenUsed(ctx, t); return err },
-		func() error { notRemembered = k.rememberLogout(ctx, e); return nil },
-	)
+	used, err := k.logoutTokenUsed(ctx, t)
 	switch {
 	case err != nil:
 		return false, err
 	case used:
 		return false, ErrUsed
 	}
-	e.keepIndex = notRemembered != nil
-	_, err = k.endListed(ctx, e)
-	if err := errors.Join(notRemembered, err); err != nil {
+	if _, err := k.end(ctx, k.endingOf(t)); err != nil {
 		return false, err
 	}
 	return k.rememberLogoutToken(ctx, t)
@@ -54,11 +47,11 @@ func (k *Keeper) UseLogoutToken(ctx context.Context, t LogoutToken) (first bool,
 // sessions of later logins. A sid means its sessions, whenever they began. A token with both also
 // means the user's sessions whose ID Token had no sid: they may be out of that session.
 func (k *Keeper) endingOf(t LogoutToken) ending {
-	user := User{t.Issuer, t.Subject}
-	later := func(l *leaving) bool { return l.follows(t.IssuedAt) }
+	user, logout := User{t.Issuer, t.Subject}, k.heard(t.IssuedAt)
+	later := func(l *leaving) bool { return l.follows(logout) }
 	e := ending{reason: event.ReasonBackchannel}
 	if t.SessionID == "" {
-		e.tombstones = []tombstone{k.userTombstone(user, t.IssuedAt)}
+		e.tombstones = []tombstone{k.userTombstone(user, logout)}
 		e.sets, e.keep = []string{k.userSet(user)}, later
 		e.needsSummary = func(*leaving) bool { return true }
 		return e
@@ -66,7 +59,7 @@ func (k *Keeper) endingOf(t LogoutToken) ending {
 	e.tombstones = []tombstone{k.sidTombstone(t.Issuer, t.SessionID)}
 	e.sets = []string{k.sidSet(t.Issuer, t.SessionID)}
 	if t.Subject != "" {
-		e.tombstones = append(e.tombstones, k.sidlessTombstone(user, t.IssuedAt))
+		e.tombstones = append(e.tombstones, k.sidlessTombstone(user, logout))
 		e.sets = append(e.sets, k.userSet(user))
 		e.needsSummary = func(l *leaving) bool { return !slices.Contains(l.foundIn, e.sets[0]) }
 		e.keep = func(l *leaving) bool {

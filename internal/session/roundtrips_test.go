@@ -116,15 +116,15 @@ func TestRoundTripsOfManySessions(t *testing.T) {
 			_, err := k.EndProviderSession(ctx, issuer, sid, "")
 			return err
 		}},
-		{"a logout token with sub", 1, 0, func(ctx context.Context, k *session.Keeper, _ *session.Session) error {
+		{"a logout token with sub", 2, 0, func(ctx context.Context, k *session.Keeper, _ *session.Session) error {
 			_, err := k.UseLogoutToken(ctx, token("alice", ""))
 			return err
 		}},
-		{"a logout token with sid", 1, 0, func(ctx context.Context, k *session.Keeper, _ *session.Session) error {
+		{"a logout token with sid", 2, 0, func(ctx context.Context, k *session.Keeper, _ *session.Session) error {
 			_, err := k.UseLogoutToken(ctx, token("", sid))
 			return err
 		}},
-		{"a logout token with both", 1, 0, func(ctx context.Context, k *session.Keeper, _ *session.Session) error {
+		{"a logout token with both", 2, 0, func(ctx context.Context, k *session.Keeper, _ *session.Session) error {
 			_, err := k.UseLogoutToken(ctx, token("alice", sid))
 			return err
 		}},

@@ -10,6 +10,7 @@
 //	index.go      from a user to the user's sessions
 //	tombstone.go  logouts that logins under way must see
 //	end.go        the end of one session or of many
+//	logout.go     the end of a session by its visitor, and of its refresh token
 //	logouttoken.go  a logout by the provider
 //	tokens.go     the provider's tokens and when they are due
 //	refresh.go    one refresh of a session at a time: flight.go in the process, lock.go everywhere

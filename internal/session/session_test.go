@@ -97,11 +97,14 @@ func (w *world) replica(change func(*session.Config)) *session.Keeper {
 }
 
 // identity returns who logs in: alice, in the provider's session sid.
-func (w *world) identity() session.Identity {
+func (w *world) identity() session.Identity { return w.identityOf(time.Now()) }
+
+// identityOf is identity of an ID Token that was issued at a time, by the provider's clock.
+func (w *world) identityOf(issued time.Time) session.Identity {
 	w.Helper()
 	now := time.Now()
 	idToken, err := claims.Of(map[string]any{
-		"iss": issuer, "sub": "alice", "sid": sid, "iat": now.Unix(),
+		"iss": issuer, "sub": "alice", "sid": sid, "iat": issued.Unix(),
 	})
 	if err != nil {
 		w.Fatal(err)

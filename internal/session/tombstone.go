@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/oidcgate/oidcgate/store"
@@ -15,45 +16,96 @@ import (
 // tombstone is a logout to be remembered.
 type tombstone struct {
 	key string
-	at  time.Time // of the logout
+	logoutTime
+}
+
+// logoutTime is when somebody was logged out. The clocks of this service and of the provider
+// differ, so each time is compared with times of its own clock only.
+type logoutTime struct {
+	at time.Time // by the clock of who logged the user out, as a logout token says it
+
+	// received is when the provider's logout came here, by this service's clock. It is zero for a
+	// logout by this service, whose two times are the same.
+	received time.Time
+}
+
+// heard returns the time of a logout by the provider that comes now. A token that arrives late is
+// taken as received a leeway after it was issued: no clock differs by more, and logins that began
+// later are not meant. A token's time is in seconds.
+func (k *Keeper) heard(at time.Time) logoutTime {
+	received, latest := time.Now(), at.Add(time.Second+k.limits.Leeway)
+	if received.After(latest) {
+		received = latest
+	}
+	return logoutTime{at, received}
+}
+
+// latest returns the later of the times of two logouts.
+func (l logoutTime) latest(o logoutTime) logoutTime {
+	if o.at.After(l.at) {
+		l.at = o.at
+	}
+	if !l.received.IsZero() && o.received.After(l.received) {
+		l.received = o.received
+	}
+	return l
+}
+
+func (l logoutTime) encode() []byte {
+	text := strconv.AppendInt(nil, l.at.UnixMilli(), 10)
+	if !l.received.IsZero() {
+		text = strconv.AppendInt(append(text, ' '), l.received.UnixMilli(), 10)
+	}
+	return text
+}
+
+// parseLogoutTime is the reverse of encode. Older versions wrote of the provider's logouts only
+// when the token was issued, in seconds, and logins that began later were let in.
+func parseLogoutTime(value []byte) logoutTime {
+	at, received, ok := strings.Cut(string(value), " ")
+	l := logoutTime{parseMillis(at), parseMillis(received)}
+	if !ok {
+		l.received = l.at.Add(time.Second - time.Nanosecond)
+	}
+	return l
 }
 
 // endedTombstone refuses logins of a user that began before at, by this service's clock.
 func (k *Keeper) endedTombstone(u User, at time.Time) tombstone {
-	return tombstone{k.nameKey(endedPrefix, u.Issuer, u.Subject), at}
+	return tombstone{k.nameKey(endedPrefix, u.Issuer, u.Subject), logoutTime{at: at}}
 }
 
-// userTombstone refuses logins of a user that do not follow at, which is the provider's time:
-// whoever logs in again after the logout is let in.
-func (k *Keeper) userTombstone(u User, at time.Time) tombstone {
-	return tombstone{k.nameKey(loggedOutPrefix, u.Issuer, u.Subject), at}
+// userTombstone refuses logins of a user that do not follow a logout by the provider: whoever logs
+// in again after it is let in.
+func (k *Keeper) userTombstone(u User, l logoutTime) tombstone {
+	return tombstone{k.nameKey(loggedOutPrefix, u.Issuer, u.Subject), l}
 }
 
 // sidlessTombstone is like userTombstone, for logins whose ID Token has no sid.
-func (k *Keeper) sidlessTombstone(u User, at time.Time) tombstone {
-	return tombstone{k.nameKey(loggedOutPrefix, u.Issuer, u.Subject, "without sid"), at}
+func (k *Keeper) sidlessTombstone(u User, l logoutTime) tombstone {
+	return tombstone{k.nameKey(loggedOutPrefix, u.Issuer, u.Subject, "without sid"), l}
 }
 
 // sidTombstone refuses all logins out of a session of the provider's.
 func (k *Keeper) sidTombstone(issuer, sid string) tombstone {
-	return tombstone{k.nameKey(sidLoggedOutPrefix, issuer, sid), time.Now()}
+	return tombstone{k.nameKey(sidLoggedOutPrefix, issuer, sid), logoutTime{at: time.Now()}}
 }
 
 // checkTombstones reads whether the user was logged out since the login began.
 func (k *Keeper) checkTombstones(ctx context.Context, l *Login) error {
 	sum := l.summary()
-	var anytime time.Time
+	var anytime logoutTime
 	checks := []struct {
 		tombstone
-		follows func(logout time.Time) bool // whether the login does; otherwise it is refused
+		follows func(logoutTime) bool // whether the login does; otherwise it is refused
 	}{
-		{k.endedTombstone(sum.User, anytime), l.Start.After},
+		{k.endedTombstone(sum.User, anytime.at), func(e logoutTime) bool { return l.Start.After(e.at) }},
 		{k.userTombstone(sum.User, anytime), sum.follows},
 		{k.sidlessTombstone(sum.User, anytime), sum.follows},
 	}
 	if sum.SID != "" {
 		checks[2].tombstone = k.sidTombstone(sum.Issuer, sum.SID)
-		checks[2].follows = func(time.Time) bool { return false }
+		checks[2].follows = func(logoutTime) bool { return false }
 	}
 	ops := make([]store.Op, len(checks))
 	for i, c := range checks {
@@ -64,8 +116,7 @@ func (k *Keeper) checkTombstones(ctx context.Context, l *Login) error {
 		if r.Err != nil {
 			return k.storeError(ctx, r.Err)
 		}
-		at := parseMillis(string(r.Value))
-		loggedOut = loggedOut || r.Found && !checks[i].follows(at)
+		loggedOut = loggedOut || r.Found && !checks[i].follows(parseLogoutTime(r.Value))
 	}
 	if loggedOut {
 		return ErrLoggedOut
@@ -97,7 +148,7 @@ func (k *Keeper) writeTombstones(ctx context.Context, all []tombstone) error {
 // writeTombstone writes a tombstone. One that is there already stays or becomes later, never
 // earlier.
 func (k *Keeper) writeTombstone(ctx context.Context, t tombstone) error {
-	value := []byte(strconv.FormatInt(t.at.UnixMilli(), 10))
+	value := t.encode()
 	for {
 		err := k.store.Create(ctx, t.key, value, k.attemptTTL())
 		if !errors.Is(err, store.ErrExists) {
@@ -110,9 +161,7 @@ func (k *Keeper) writeTombstone(ctx context.Context, t tombstone) error {
 		if err != nil {
 			return err
 		}
-		if parseMillis(string(old)).After(t.at) {
-			value = old
-		}
+		value = t.latest(parseLogoutTime(old)).encode()
 		err = k.store.Swap(ctx, t.key, old, value, k.attemptTTL())
 		if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
 			return err

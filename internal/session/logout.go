@@ -1,0 +1,114 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// LogOut ends a session that was loaded, for its visitor, and revokes its refresh token. It returns
+// the tokens, as far as they can be read: the ID Token names the session to the provider.
+func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
+	l := &leaving{Handle: k.Handle(s.ID), summary: s.Identity.summary()}
+	var read *Tokens
+	_ = sideBySide(
+		func() error { k.deleteIdentity(ctx, l); return nil },
+		func() error { read, _ = k.Tokens(ctx, s.ID); return nil },
+	)
+	if l.err != nil {
+		return nil, k.notEnded(ctx, l)
+	}
+	taken := k.clear(ctx, l, s.ID, read)
+	k.tell(Event{
+		Type: event.SessionRevoked, Reason: event.ReasonByUser, Identity: &s.Identity,
+		Handle: l.Handle,
+	})
+	return k.revokeAll(ctx, &s.Identity, taken), k.notEnded(ctx, l)
+}
+
+// LogOutUnread is LogOut for a session that could not be loaded. Another replica may be able to
+// read it, or a logout that failed has left something of it. What lets the visitor in goes first,
+// whether or not the rest can be read.
+func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
+	l := &leaving{Handle: k.Handle(id)}
+	var read *Tokens
+	notRead := sideBySide(
+		func() (err error) { l.summary, err = k.readSummary(ctx, l.Handle); return err },
+		func() (err error) { read, err = k.Tokens(ctx, id); return unlessGone(err) },
+		func() error { k.deleteIdentity(ctx, l); return nil },
+	)
+	if notRead != nil || l.err != nil {
+		return cmp.Or(k.notEnded(ctx, l), leftovers(l, notRead))
+	}
+	taken := k.clear(ctx, l, id, read)
+	if l.User != (User{}) {
+		k.revokeAll(ctx, &Identity{Provider: l.Provider}, taken)
+	}
+	return k.notEnded(ctx, l)
+}
+
+// unlessGone returns err, or nil for what is not there.
+func unlessGone(err error) error {
+	if errors.Is(err, ErrGone) {
+		return nil
+	}
+	return err
+}
+
+// deleteIdentity deletes what lets the visitor in.
+func (k *Keeper) deleteIdentity(ctx context.Context, l *leaving) {
+	l.err = k.store.Delete(ctx, identityPrefix+string(l.Handle), nil)
+	if l.err == nil {
+		k.markOver(l)
+	}
+}
+
+// clear deletes what is left of a session when its identity is deleted, and returns the tokens that
+// it deleted. read are those that were found before, or nil.
+func (k *Keeper) clear(ctx context.Context, l *leaving, id ID, read *Tokens) (taken []*Tokens) {
+	one := []*leaving{l}
+	notTaken := sideBySide(
+		func() (err error) { taken, err = k.takeTokens(ctx, id, read); return err },
+		func() error {
+			k.step(ctx, one, func(*leaving) []store.Op {
+				return append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
+			})
+			return nil
+		},
+	)
+	l.err = cmp.Or(l.err, notTaken)
+	k.step(ctx, one, func(*leaving) []store.Op { return k.deletions(l.Handle, summaryPrefix) })
+	return taken
+}
+
+// takeTokens deletes the tokens of a session that has ended, and returns them in the order in which
+// they lay there. read are those that were found before, or nil. A refresh under way may have
+// saved others since. It knows nothing of the logout, which must revoke those.
+func (k *Keeper) takeTokens(ctx context.Context, id ID, read *Tokens) (taken []*Tokens, _ error) {
+	for read != nil {
+		taken = append(taken, read)
+		err := k.store.Delete(ctx, read.record.key, read.record.sealed)
+		if !errors.Is(err, store.ErrConflict) {
+			return taken, err
+		}
+		read, _ = k.Tokens(ctx, id)
+	}
+	return taken, k.store.Delete(ctx, k.idKey(tokensPrefix, id), nil)
+}
+
+// revokeAll revokes the refresh tokens of a session that has ended, and returns its last tokens.
+func (k *Keeper) revokeAll(ctx context.Context, id *Identity, taken []*Tokens) *Tokens {
+	for i, t := range taken {
+		again := i+1 < len(taken) && taken[i+1].RefreshToken == t.RefreshToken
+		if t.RefreshToken != "" && !again {
+			k.provider.Revoke(ctx, id, t.RefreshToken)
+		}
+	}
+	if len(taken) == 0 {
+		return &Tokens{}
+	}
+	return taken[len(taken)-1]
+}
