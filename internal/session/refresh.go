@@ -109,7 +109,7 @@ func (r *refresh) timeout() time.Duration { return 3*r.k.limits.ProviderTimeout 
 // for another replica only as long as a request waits here: the provider may hang, and every try
 // asks the store three times.
 func (r *refresh) run(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.timeout())
+	ctx, cancel := Within(ctx, r.timeout())
 	defer cancel()
 	for {
 		if done, err := r.nothingToDo(ctx); done || err != nil {
@@ -186,7 +186,7 @@ func (r *refresh) fallBack(err error) (*Tokens, error) {
 // runLocked refreshes with the lock in hand. It has a time of its own: what was spent on waiting
 // for the lock must not be missing between the provider's answer and the save.
 func (r *refresh) runLocked(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout())
+	ctx, cancel := Within(context.WithoutCancel(ctx), r.timeout())
 	defer cancel()
 	defer r.lock.keep(ctx)()
 	defer func() { r.lock.release(ctx, err) }() // unless it is a pause by then
