@@ -9,7 +9,8 @@ import (
 // The errors that a caller may act on.
 var (
 	// ErrStoreUnavailable is wrapped by the errors that [Gate.SessionErr], [Gate.Token], [Gate.Ready]
-	// and [Sessions] return while the store cannot answer.
+	// and [Sessions] return while the store cannot answer. Where their ctx has ended first, they
+	// return its error instead, and no event tells of it.
 	ErrStoreUnavailable = session.ErrStore
 
 	// ErrNoSession is returned where a session is needed and the visitor has none.

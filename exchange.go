@@ -56,13 +56,13 @@ func (g *Gate) exchange(
 	}
 	t, err := g.keeper.Exchanged(withoutVisit(ctx), v.found.Session, request, exchange)
 	if err != nil {
-		return nil, nil, notExchanged(ctx, err)
+		return nil, nil, notExchanged(err)
 	}
 	return t, up, nil
 }
 
 // notExchanged is the error of [Gate.ExchangeToken] for one of the provider, the store or ctx.
-func notExchanged(ctx context.Context, err error) error {
+func notExchanged(err error) error {
 	e, ok := errors.AsType[*op.Error](err)
 	switch {
 	case ok && e.Code != "":
@@ -70,5 +70,5 @@ func notExchanged(ctx context.Context, err error) error {
 	case ok:
 		return fmt.Errorf("%w: %w", ErrProviderUnavailable, err)
 	}
-	return tokenError(ctx, err)
+	return tokenError(err)
 }

@@ -237,6 +237,83 @@ func TestRereadWithoutAnEnd(t *testing.T) {
 	})
 }
 
+func TestRereadOfTwoReplicasThatTheStoreRefuses(t *testing.T) {
+	for _, op := range []string{"swap s:", "swap t:", "delete s:"} {
+		inBubble(t, "C113 F16 two replicas, a slow provider, and the store refuses ("+op+"): 503 at both from the second request on", func(t *testing.T) {
+			decide := func(*oidcgate.Login) error { return nil }
+			if op == "delete s:" {
+				decide = deny
+			}
+			fleetOf := newFleet
+			if op == "swap t:" {
+				fleetOf = newFleetThatKeepsRefreshTokens // one that rotates and is not saved is lost
+			}
+			f := fleetOf(t, 2, rereads, decides(decide))
+			f.op.SetUser(inGroups("admin"))
+			f.login()
+			f.op.SetUser(inGroups())
+			time.Sleep(6 * time.Minute)
+			f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(2500*time.Millisecond))
+			f.drill.fail(func(did, key string) error {
+				return errors.Join(on(op, errReadOnly)(did, key), on("delete t:", errReadOnly)(did, key))
+			}, nil)
+			cookies := f.sentCookies()
+			ask := func(g *oidcgate.Gate) int {
+				r := httptest.NewRequest(http.MethodGet, shopURL+"/admin", nil)
+				r.Header.Set("Cookie", cookies)
+				w := httptest.NewRecorder()
+				g.Wrap(g.Require(oidcgate.Claim("groups", "admin"))(
+					http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))).ServeHTTP(w, r)
+				return w.Code
+			}
+			for i := range 20 {
+				var wg sync.WaitGroup
+				for j, g := range f.gates {
+					wg.Go(func() {
+						if status := ask(g); i > 0 && status != http.StatusServiceUnavailable {
+							t.Errorf("request %d at replica %d: status %d", i, j, status)
+						}
+					})
+					time.Sleep(100 * time.Millisecond)
+				}
+				wg.Wait()
+				time.Sleep(20 * time.Second)
+			}
+			f.drill.fail(nil, nil)
+			f.op.Clear(oidcgatetest.Token)
+			want := http.StatusForbidden
+			if op == "delete s:" {
+				want = http.StatusSeeOther
+			}
+			for j, g := range f.gates {
+				if status := ask(g); status != want {
+					t.Errorf("replica %d: status %d when all is well", j, status)
+				}
+			}
+		})
+	}
+}
+
+func TestRereadOfALockThatIsNotGivenBack(t *testing.T) {
+	inBubble(t, "C113 F16 the store refuses the new claims and the lock's return: 503 from the second request on", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		f.op.SetUser(inGroups())
+		time.Sleep(6 * time.Minute)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(2500*time.Millisecond))
+		f.drill.fail(func(op, key string) error {
+			return errors.Join(on("swap s:", errReadOnly)(op, key), on("swap l:", errReadOnly)(op, key))
+		}, nil)
+		for i := range 4 { // the lease is 15 seconds
+			if status := f.admin(); i > 0 && status != http.StatusServiceUnavailable {
+				t.Errorf("request %d: status %d", i, status)
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}
+
 func TestOnLoginThatHangs(t *testing.T) {
 	inBubble(t, "F34 OnLogin does not return: minutes later it is asked again, and its answer counts", func(t *testing.T) {
 		var asked atomic.Int64

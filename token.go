@@ -40,7 +40,7 @@ func (g *Gate) tokens(ctx context.Context) (*session.ProviderTokens, *front.Prov
 	t, err := g.keeper.Token(withoutVisit(ctx), v.found.Session)
 	switch up := g.front.ProviderOf(&v.found); {
 	case err != nil:
-		return nil, nil, tokenError(ctx, err)
+		return nil, nil, tokenError(err)
 	case up == nil:
 		return nil, nil, ErrNoSession
 	case t.AccessToken == "":
@@ -51,12 +51,9 @@ func (g *Gate) tokens(ctx context.Context) (*session.ProviderTokens, *front.Prov
 }
 
 // tokenError is the error for a caller who gets no token.
-func tokenError(ctx context.Context, err error) error {
-	switch {
-	case errors.Is(err, session.ErrGone):
+func tokenError(err error) error {
+	if errors.Is(err, session.ErrGone) {
 		return ErrNoSession
-	case errors.Is(err, ErrStoreUnavailable) && ctx.Err() != nil:
-		return ctx.Err() // the caller gave up; the store did not fail
 	}
 	return err
 }

@@ -349,6 +349,32 @@ func TestTokenErrors(t *testing.T) {
 			t.Errorf("%d events say that the store is ill", n)
 		}
 	})
+	inBubble(t, "F17 a handler whose time is over is told so by every call, and not that the store is ill", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		f.login()
+		time.Sleep(6 * time.Minute)
+		called := map[string]error{}
+		f.handler = f.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+			defer cancel()
+			<-ctx.Done()
+			_, called["Token"] = f.gate.Token(ctx)
+			_, called["List"] = f.gate.Sessions().List(ctx)
+			_, called["EndOthers"] = f.gate.Sessions().EndOthers(ctx)
+			_, called["EndUser"] = f.gate.Sessions().EndUser(ctx, f.op.Issuer(), "alice")
+			called["Ready"] = f.gate.Ready(ctx)
+			called["Logout"] = f.gate.Sessions().End(ctx, "a session")
+		}))
+		f.get("/")
+		for call, err := range called {
+			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, oidcgate.ErrStoreUnavailable) {
+				t.Errorf("%s: %v, want the context's error", call, err)
+			}
+		}
+		if n := len(f.reported(oidcgate.EventStoreUnavailable)); n != 0 || len(called) != 6 {
+			t.Errorf("%d events say that the store is ill", n)
+		}
+	})
 }
 
 func TestTokensAreNotShared(t *testing.T) {

@@ -133,7 +133,7 @@ func (f *Front) freshHint(ctx context.Context, v *Visit) string {
 	if up == nil || v.Session == nil || !up.Client.WantsFreshHint() {
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), metadataTimeout)
+	ctx, cancel := session.Within(context.WithoutCancel(ctx), metadataTimeout)
 	defer cancel()
 	t, err := f.Keeper.Tokens(ctx, v.ID())
 	if err != nil {

@@ -81,7 +81,7 @@ func (k *Keeper) end(ctx context.Context, e ending) (int, error) {
 
 // rememberLogout writes the tombstones of a logout. That must come before its sets are read.
 func (k *Keeper) rememberLogout(ctx context.Context, e ending) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := Within(ctx, writeTimeout)
 	defer cancel()
 	return k.writeTombstones(ctx, e.tombstones)
 }
@@ -93,7 +93,7 @@ func (k *Keeper) endListed(ctx context.Context, e ending) (int, error) {
 		return 0, err
 	}
 	deadline := writeTimeout + time.Duration(len(list))*endTime
-	ctx, cancel := context.WithTimeout(ctx, deadline)
+	ctx, cancel := Within(ctx, deadline)
 	defer cancel()
 	k.describe(ctx, list)
 	list = slices.DeleteFunc(list, func(l *leaving) bool { return l.err == nil && !e.means(l) })
@@ -108,7 +108,7 @@ func newestFirst(a, b *leaving) int { return b.Created.Compare(a.Created) }
 
 // listed returns the members of sets.
 func (k *Keeper) listed(ctx context.Context, sets []string) ([]*leaving, error) {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := Within(ctx, writeTimeout)
 	defer cancel()
 	members := make([][]string, len(sets))
 	var steps []func() error

@@ -33,7 +33,7 @@ func (k *Keeper) Exchanged(
 	x, begun := k.exchanges.start(of)
 	if begun {
 		provider := s.Identity.Provider
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.exchangeTimeout())
+		ctx, cancel := Within(context.WithoutCancel(ctx), k.exchangeTimeout())
 		go func() {
 			defer cancel()
 			defer k.exchanges.end(of, x)

@@ -100,7 +100,9 @@ func (f *flights) end(id ID, one *flight, l landing) bool {
 	default:
 	}
 	one.landing = l
-	delete(f.refused, id)
+	if one.cause != errNotWaited {
+		delete(f.refused, id)
+	}
 	if errors.Is(one.cause, ErrStore) {
 		for other := range f.refused {
 			if len(f.refused) < maxRefused {
@@ -178,6 +180,10 @@ var (
 	errPanicked = fmt.Errorf("%w: the refresh panicked", ErrProvider)
 	errHung     = fmt.Errorf("%w: the refresh did not end: OnLogin, a function of the "+
 		"configuration, the store or the transport does not return", ErrProvider)
+
+	// errNotWaited says nothing about the provider, the claims or the store.
+	errNotWaited = fmt.Errorf("%w: the end of another replica's refresh was not waited for",
+		ErrProvider)
 )
 
 // noEnd reports whether a refresh came to no end, so that nothing is known of the claims.

@@ -63,7 +63,7 @@ func (k *Keeper) tokensOf(ctx context.Context, s *Session) (*Tokens, error) {
 // insist repeats what the store refuses, for a while: what the provider says once must not be lost
 // to a store that stumbles.
 func (r *refresh) insist(ctx context.Context, do func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	ctx, cancel := Within(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	for {
 		err := do(ctx)

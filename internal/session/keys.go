@@ -25,7 +25,7 @@ import (
 //	a:      attempt is used         callback             login timeout, two skews
 //	j:      logout token is used    back-channel logout  the token's, two skews
 //	p:      DPoP proof is used      a route for tokens   minutes, by two clocks
-//	l:      who refreshes           refresh              the lease, renewed; or a pause
+//	l:      who refreshes           refresh              the lease, renewed; see lock.go
 //	m:      the provider was asked  refresh              an hour
 //	r:      whether it can be done  logins that begin    a second
 //

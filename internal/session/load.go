@@ -63,7 +63,7 @@ func (k *Keeper) touch(ctx context.Context, id ID, r record) (Times, error) {
 		return touched, nil
 	case errors.Is(err, ErrGone):
 		return r.times, err
-	case errors.Is(err, errChanged):
+	case errors.Is(err, errChanged), callerGaveUp(ctx):
 		return r.times, nil
 	}
 	k.tell(Event{Type: event.SessionTouchFailed, Handle: k.Handle(id), Err: err})

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,10 +16,21 @@ type lock struct {
 	key    string
 	owner  []byte
 	lease  time.Duration
+
+	// refused is true when the store refused what the last refresh brought, on whatever replica.
+	refused bool
 }
 
-// pausedLock is the owner of a lock that nobody may take until it runs out.
-const pausedLock = "paused"
+const (
+	// pausedLock is the owner of a lock that nobody may take until it runs out.
+	pausedLock = "paused"
+
+	// refusedLock is the owner of a lock that everybody may take. It says that the store refused
+	// what the last refresh brought. The owner who takes it begins with it, for those who wait.
+	refusedLock = "refused "
+
+	refusedTTL = 10 * time.Minute
+)
 
 // holder is who has a lock.
 type holder int
@@ -47,7 +59,25 @@ func (l *lock) take(ctx context.Context) (holder, error) {
 	case string(value) == pausedLock:
 		return lockPaused, nil
 	}
-	return lockTaken, nil
+	l.refused = strings.HasPrefix(string(value), refusedLock)
+	if string(value) != refusedLock {
+		return lockTaken, nil
+	}
+	return l.takeRefused(ctx)
+}
+
+// takeRefused takes a lock that says that the store refused the last refresh.
+func (l *lock) takeRefused(ctx context.Context) (holder, error) {
+	owner := append([]byte(refusedLock), l.owner...)
+	err := l.keeper.store.Swap(ctx, l.key, []byte(refusedLock), owner, l.lease)
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrConflict):
+		return lockTaken, nil // another was first: the caller tries again
+	case err != nil:
+		return lockTaken, err
+	}
+	l.owner = owner
+	return lockMine, nil
 }
 
 // keep renews the lease until stop is called: the provider may take longer than a lease.
@@ -64,10 +94,15 @@ func (l *lock) keep(ctx context.Context) (stop func()) {
 	return func() { cancel(); done.Wait() }
 }
 
-// release gives the lock back. It is best effort: the lease runs out.
-func (l *lock) release(ctx context.Context) {
+// release gives the lock back after a refresh that ended with err. Where the store refused what it
+// brought, the lock says so to all replicas. It is best effort: the lease runs out.
+func (l *lock) release(ctx context.Context, err error) {
 	ctx, cancel := Detached(ctx)
 	defer cancel()
+	if errors.Is(err, ErrStore) {
+		_ = l.keeper.store.Swap(ctx, l.key, l.owner, []byte(refusedLock), refusedTTL)
+		return
+	}
 	_ = l.keeper.store.Delete(ctx, l.key, l.owner)
 }
 

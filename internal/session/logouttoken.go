@@ -75,7 +75,7 @@ func (k *Keeper) logoutTokenKey(t LogoutToken) string {
 
 // logoutTokenUsed reports whether a logout token was remembered.
 func (k *Keeper) logoutTokenUsed(ctx context.Context, t LogoutToken) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := Within(ctx, writeTimeout)
 	defer cancel()
 	_, err := k.store.Get(ctx, k.logoutTokenKey(t))
 	if errors.Is(err, store.ErrNotFound) {
@@ -87,7 +87,7 @@ func (k *Keeper) logoutTokenUsed(ctx context.Context, t LogoutToken) (bool, erro
 // rememberLogoutToken remembers a logout token until after its expiry. first is false when another
 // request was faster.
 func (k *Keeper) rememberLogoutToken(ctx context.Context, t LogoutToken) (first bool, _ error) {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := Within(ctx, writeTimeout)
 	defer cancel()
 	lifetime := max(time.Until(t.Expires)+2*k.limits.Leeway, time.Minute)
 	err := k.store.Create(ctx, k.logoutTokenKey(t), []byte(rand.Text()), lifetime)

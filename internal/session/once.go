@@ -29,7 +29,7 @@ func (k *Keeper) ClaimAttempt(ctx context.Context, reference string) error {
 func (k *Keeper) UseProof(
 	ctx context.Context, thumbprint, id string, ttl time.Duration,
 ) (first bool, _ error) {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := Within(ctx, writeTimeout)
 	defer cancel()
 	err := k.store.Create(ctx, k.nameKey(proofPrefix, thumbprint, id), []byte(rand.Text()), ttl)
 	if errors.Is(err, store.ErrExists) {

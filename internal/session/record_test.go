@@ -1,8 +1,11 @@
 package session_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -274,10 +277,71 @@ func TestStoreThatIsCancelled(t *testing.T) {
 			t.Errorf("error %v, told %d times", err, len(w.told(event.StoreUnavailable)))
 		}
 	})
-	t.Run("F15 the caller gave up: not told", func(t *testing.T) {
+	for name, gaveUp := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"gave up": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			return ctx, cancel
+		},
+		"gave up with a cause": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancelCause(ctx)
+			cancel(errDown)
+			return ctx, func() {}
+		},
+		"has a deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, time.Second)
+		},
+	} {
+		inTime(t, "F17 the caller "+name+": not told, and no error of the store", func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			ctx, cancel := gaveUp(t.Context())
+			defer cancel()
+			for _, end := range []error{nil, fmt.Errorf("read tcp: %w", os.ErrDeadlineExceeded)} {
+				w.broken = func(interleave.Call) error {
+					<-ctx.Done()
+					return cmp.Or(end, ctx.Err())
+				}
+				_, load := w.Load(ctx, s.ID)
+				for call, err := range map[string]error{"Load": load, "ClaimAttempt": w.ClaimAttempt(ctx, "reference")} {
+					if !errors.Is(err, ctx.Err()) || errors.Is(err, session.ErrStore) {
+						t.Errorf("%s: error %v", call, err)
+					}
+				}
+			}
+			w.wantTold(event.StoreUnavailable)
+		})
+	}
+	inTime(t, "F17 the caller gives up while the use of a session is noted: not told", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		time.Sleep(w.config.Limits.Touch)
 		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := w.Ping(ctx); !errors.Is(err, session.ErrStore) || len(w.told(event.StoreUnavailable)) != 1 {
+		w.once(interleave.Swap, "s:", cancel)
+		if _, err := w.Load(ctx, s.ID); err != nil || ctx.Err() == nil {
+			t.Errorf("error %v, the context's %v", err, ctx.Err())
+		}
+		w.wantTold(event.SessionTouchFailed)
+	})
+	inTime(t, "F17 a connection ends just before the caller's time does: not told", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		w.broken = func(interleave.Call) error {
+			time.Sleep(time.Second) // until the very moment at which ctx ends
+			return os.ErrDeadlineExceeded
+		}
+		_, err := w.Load(ctx, s.ID)
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, session.ErrStore) || len(w.told(event.StoreUnavailable)) != 0 {
+			t.Errorf("error %v, told %d times", err, len(w.told(event.StoreUnavailable)))
+		}
+	})
+	inTime(t, "F17 the time that a store has here is over: told", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.broken = func(interleave.Call) error { time.Sleep(time.Minute); return context.DeadlineExceeded }
+		_, err := w.UseProof(t.Context(), "thumbprint", "id", time.Minute)
+		if !errors.Is(err, session.ErrStore) || len(w.told(event.StoreUnavailable)) != 1 {
 			t.Errorf("error %v, told %d times", err, len(w.told(event.StoreUnavailable)))
 		}
 	})

@@ -109,13 +109,16 @@ func (r *refresh) timeout() time.Duration { return 3*r.k.limits.ProviderTimeout 
 // for another replica only as long as a request waits here: the provider may hang, and every try
 // asks the store three times.
 func (r *refresh) run(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.timeout())
+	ctx, cancel := Within(ctx, r.timeout())
 	defer cancel()
 	for {
 		if done, err := r.nothingToDo(ctx); done || err != nil {
 			return err
 		}
 		holder, err := r.lock.take(ctx)
+		if r.lock.refused {
+			r.flight.storeRefuses.Store(true)
+		}
 		switch {
 		case err != nil:
 			return r.k.storeError(ctx, err)
@@ -127,10 +130,10 @@ func (r *refresh) run(ctx context.Context) error {
 			return nil // another refreshes them in time
 		}
 		if err := sleep(ctx, pollAfter(time.Since(r.flight.begun))); err != nil {
-			return fmt.Errorf("%w: waiting for another refresh: %w", ErrProvider, err)
+			return errNotWaited
 		}
 		if r.k.flights.abandoned(r.s.ID, r.flight) {
-			return fmt.Errorf("%w: nobody waits for it", ErrProvider)
+			return errNotWaited
 		}
 	}
 }
@@ -182,17 +185,16 @@ func (r *refresh) fallBack(err error) (*Tokens, error) {
 
 // runLocked refreshes with the lock in hand. It has a time of its own: what was spent on waiting
 // for the lock must not be missing between the provider's answer and the save.
-func (r *refresh) runLocked(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout())
+func (r *refresh) runLocked(ctx context.Context) (err error) {
+	ctx, cancel := Within(context.WithoutCancel(ctx), r.timeout())
 	defer cancel()
 	defer r.lock.keep(ctx)()
-	defer r.lock.release(ctx) // unless it is a pause by then
+	defer func() { r.lock.release(ctx, err) }() // unless it is a pause by then
 	if done, err := r.nothingToDo(ctx); done || err != nil {
 		return err
 	}
 	var idToken claims.Object
 	if r.tokens.RefreshToken != "" {
-		var err error
 		if idToken, err = r.exchange(ctx); err != nil {
 			return err
 		}

@@ -39,11 +39,11 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	defer stop()
 	select {
 	case <-f.done:
-	case <-enough:
-		if f.storeRefuses.Load() {
-			return nil, fmt.Errorf("%w: what a refresh brings cannot be saved", ErrStore)
+		if f.cause == errNotWaited {
+			return f.without(s)
 		}
-		return s, nil
+	case <-enough:
+		return f.without(s)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -55,6 +55,15 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 		return nil, err
 	}
 	return &Session{s.ID, decodeIdentity(r.plaintext), r.times}, nil
+}
+
+// without returns the session as it is, for a request that does not learn the end of the flight.
+// While the store refuses what refreshes bring, the old claims do not count.
+func (f *flight) without(s *Session) (*Session, error) {
+	if f.storeRefuses.Load() {
+		return nil, fmt.Errorf("%w: what a refresh brings cannot be saved", ErrStore)
+	}
+	return s, nil
 }
 
 // alarm returns a channel that can be received from after d, at once if d is past, and what frees

@@ -329,7 +329,7 @@ func TestLoginThatTimesOut(t *testing.T) {
 			}
 			return nil
 		}
-		w.wantErr(w.Begin(ctx, w.loginUnderWay()), session.ErrStore)
+		w.wantErr(w.Begin(ctx, w.loginUnderWay()), context.Canceled)
 		if keys := w.living(); len(keys) != 0 {
 			t.Errorf("left behind: %q", keys)
 		}

@@ -29,6 +29,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -44,7 +45,7 @@ var (
 	// ErrGone means that there is no such session: it never was, it is over, or it cannot be read.
 	ErrGone = errors.New("oidcgate: no session")
 
-	// ErrStore is wrapped by every error of the store.
+	// ErrStore is wrapped by every error of the store, except where the caller's context has ended.
 	ErrStore = errors.New("oidcgate: the session store is unavailable")
 
 	// ErrTokenExpired means that the access token is over and there is no refresh token.
@@ -220,16 +221,34 @@ func New(c Config) *Keeper {
 // Wait returns when no refresh is under way in this process, or with the context's error.
 func (k *Keeper) Wait(ctx context.Context) error { return k.flights.wait(ctx) }
 
-// storeError wraps an error of the store, and tells of it. Nothing is told when the caller gave up.
-// A store may be cancelled from within, too; that is told.
+// storeError wraps an error of the store, and tells of it. When the caller gave up, or the caller's
+// time is over, the error is that of ctx, and nothing is told: it says nothing about the store. A
+// store may be cancelled from within, too; that is told.
 func (k *Keeper) storeError(ctx context.Context, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case callerGaveUp(ctx) && isEnd(err):
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
-	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
-		k.tell(Event{Type: event.StoreUnavailable, Err: err})
-	}
+	k.tell(Event{Type: event.StoreUnavailable, Err: err})
 	return &storeError{err}
+}
+
+// callerGaveUp reports whether ctx has ended, and not because the time of this package is over. A
+// connection with the deadline of ctx may end a moment before ctx.
+func callerGaveUp(ctx context.Context) bool {
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		_ = sleep(ctx, 10*time.Millisecond)
+	}
+	return ctx.Err() != nil && context.Cause(ctx) != errTooSlow
+}
+
+// isEnd reports whether err may come from the end of a context: clients of a store make the
+// deadline of a connection of it, too.
+func isEnd(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.Is(err, context.Canceled) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // storeError is an error of the store. Its text begins with that of ErrStore.
@@ -246,7 +265,16 @@ const writeTimeout = 3 * time.Second
 // Detached returns a context for writing to the store that does not end when the browser leaves.
 // It ends after three seconds.
 func Detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	return Within(context.WithoutCancel(ctx), writeTimeout)
+}
+
+// errTooSlow is the cause with which a context of [Within] ends.
+var errTooSlow = errors.New("the time of this step is over")
+
+// Within is context.WithTimeout for a time that is not the caller's: a store that does not answer
+// within it is ill.
+func Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, errTooSlow)
 }
 
 // sideBySide runs steps at the same time, and returns their errors when all are done.

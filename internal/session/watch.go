@@ -118,7 +118,7 @@ func (k *Keeper) watch(ctx context.Context) {
 }
 
 func (k *Keeper) watchOnce(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, max(k.limits.Watch, time.Second))
+	ctx, cancel := Within(ctx, max(k.limits.Watch, time.Second))
 	defer cancel()
 	var readers sync.WaitGroup
 	places := make(chan struct{}, readAtOnce)
