@@ -21,7 +21,7 @@ import (
 
 func TestSmallExamplesLogIn(t *testing.T) {
 	rdb := redistest.Start(t)
-	for _, name := range []string{"nethttp", "chi", "gin"} {
+	for _, name := range []string{"nethttp", "chi", "gin", "echo"} {
 		t.Run(name, func(t *testing.T) {
 			op := oidcgatetest.NewProvider(t)
 			issuer := op.Server().URL

@@ -42,6 +42,7 @@ func TestInChromium(t *testing.T) {
 		})
 	}
 	t.Run("the demo on plain http", func(t *testing.T) { tourDemo(t, chromium) })
+	t.Run("C110 the example of a page with script logs in, and has no token", func(t *testing.T) { tourSPA(t, chromium) })
 }
 
 func heedContexts(o *redis.Options) { o.ContextTimeoutEnabled = true }

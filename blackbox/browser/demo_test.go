@@ -153,13 +153,7 @@ func (v *tourist) shoot(name string) {
 // of the test it sends the signal of Ctrl-C, and the demo must end without an error.
 func startDemo(t *testing.T) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "demo")
-	build := exec.Command("go", "build", "-o", binary, "./demo")
-	build.Dir = filepath.Join("..", "..", "examples")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the demo: %v\n%s", err, out)
-	}
-	demo := exec.Command(binary)
+	demo := exec.Command(buildExample(t, "demo"))
 	demo.Env = append(os.Environ(), "ADDR=127.0.0.1:0", "PROVIDER_ADDR=127.0.0.1:0", "REDIS_URL=", "OIDC_ISSUER=", "OIDC_CLIENT_ID=", "OIDC_CLIENT_SECRET=")
 	demo.Stderr = t.Output()
 	demo.WaitDelay = patience
@@ -172,6 +166,18 @@ func startDemo(t *testing.T) string {
 	}
 	t.Cleanup(func() { stopDemo(t, demo) })
 	return printedAddress(t, output)
+}
+
+// buildExample builds a program of the module examples, and returns the path of its binary.
+func buildExample(t *testing.T, name string) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), name)
+	build := exec.Command("go", "build", "-o", binary, "./"+name)
+	build.Dir = filepath.Join("..", "..", "examples")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v\n%s", name, err, out)
+	}
+	return binary
 }
 
 func stopDemo(t *testing.T, demo *exec.Cmd) {
