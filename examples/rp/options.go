@@ -39,6 +39,8 @@ type options struct {
 	emailDomain     string
 	stepUpAge       time.Duration
 	groupsPrefix    string
+	providersDir    string
+	link            bool
 	logLevel        slog.Level
 }
 
@@ -63,6 +65,7 @@ func (o *options) all() []*option {
 		{env: "TLS_KEY", usage: "file with the key of TLS_CERT", set: text(&o.tlsKey)},
 		{env: "LOG_LEVEL", usage: "debug, info, warn or error; info if not set", set: level(&o.logLevel)},
 
+		{env: "OIDC_PRESET", usage: "settings of a known provider, over which the other options win: " + presetNames(), set: preset(p)},
 		{env: "OIDC_ISSUER", usage: "the provider's issuer identifier", set: text(&p.Issuer)},
 		{env: "OIDC_CLIENT_ID", usage: "the id the provider gave this application", set: text(&p.ClientID)},
 		{env: "OIDC_CLIENT_SECRET", usage: "the client secret that the provider gave this application", set: text(&o.clientSecret)},
@@ -142,6 +145,8 @@ func (o *options) all() []*option {
 		{env: "DISCOVERY_REFRESH", usage: "age at which the provider's metadata is fetched again", set: duration(&p.Endpoints.MaxAge)},
 		{env: "JWKS_REFRESH", usage: "age at which the provider's keys are fetched again", set: duration(&p.Verification.KeysMaxAge)},
 		{env: "PROVIDER_TIMEOUT", usage: "time limit of each request to the provider", set: duration(&c.HTTP.Timeout)},
+		{env: "PROVIDERS", usage: "directory of further providers: a file NAME.env for each, with its OIDC_* options as lines such as OIDC_ISSUER=https://id.example;\n" +
+			"POST /providers reads it again", set: text(&o.providersDir)},
 		{env: "CA_FILE", usage: "PEM file with certificate authorities to trust for the provider, in addition to the system's", set: text(&o.caFile)},
 
 		{env: "REDIS_URL", usage: "where sessions are stored; in memory if not set:\n" +
@@ -175,6 +180,7 @@ func (o *options) all() []*option {
 		{env: "ADMIN_GROUP", usage: "group whose members may see /admin; admin if not set", set: text(&o.adminGroup)},
 		{env: "STEP_UP_AGE", usage: "how fresh the login for /fresh must be; 5m if not set", set: duration(&o.stepUpAge)},
 		{env: "EMAIL_DOMAIN", usage: "users with a verified e-mail address in this domain may see /domain; example.com if not set", set: domain(&o.emailDomain)},
+		{env: "LINK", usage: "true: a user may have several identities, and attaches them at /account", set: boolean(&o.link)},
 		{env: "GROUPS_PREFIX", usage: "store only groups that begin with this text in the session; all if not set", set: text(&o.groupsPrefix)},
 	}
 }

@@ -33,6 +33,7 @@ func (s *service) pages() []page {
 		{path: "/sessions/end", serve: s.endSession, post: true},
 		{path: "/sessions/end-others", serve: s.endOtherSessions, post: true},
 		{path: "/sessions/end-user", serve: s.endUser, post: true},
+		{path: "/providers", serve: s.setProviders, post: true},
 		{path: "/put", serve: s.put, guarded: true},
 		{path: "/get", serve: s.get, guarded: true},
 		{path: "/slow", serve: s.slow},
@@ -42,6 +43,9 @@ func (s *service) pages() []page {
 		{path: "/panic", serve: s.panics},
 		{path: "/sse", serve: s.sse},
 		{path: "/file", serve: s.file},
+	}
+	if s.options.link {
+		pages = append(pages, page{path: "/account", serve: s.account})
 	}
 	if len(s.options.config.API.Audience) > 0 {
 		pages = append(pages,

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -23,6 +24,9 @@ type service struct {
 	gate    *oidcgate.Gate
 	logger  *slog.Logger
 	redis   redis.UniversalClient // nil: sessions are in memory
+
+	accounts  accounts
+	providers atomic.Pointer[[]oidcgate.Provider] // those of the gate
 
 	streams    context.Context // ends when the service shuts down
 	endStreams context.CancelFunc
@@ -40,11 +44,16 @@ func newService(o *options, logger *slog.Logger, events io.Writer) (*service, er
 		_ = lines.Encode(eventLine{Event: e, Reason: e.Reason}) // standard output may be closed
 	}
 	config.OnLogin = s.onLogin
+	if o.link {
+		config.OnLink = s.onLink
+	}
+	providers, providersErr := o.providers()
+	s.providers.Store(&providers)
 	redisErr := s.openRedis(&config)
 	trustErr := trust(&config, o.caFile)
 	var newErr error
-	s.gate, newErr = oidcgate.New(config, o.provider)
-	if err := errors.Join(redisErr, trustErr, newErr); err != nil {
+	s.gate, newErr = oidcgate.New(config, providers...)
+	if err := errors.Join(redisErr, trustErr, providersErr, newErr); err != nil {
 		s.close()
 		return nil, err
 	}
@@ -91,6 +100,9 @@ func trust(config *oidcgate.Config, file string) error {
 
 func (s *service) onLogin(ctx context.Context, login *oidcgate.Login) error {
 	label(ctx, login)
+	if s.options.link {
+		s.accounts.open(login.Identity())
+	}
 	if s.options.groupsPrefix == "" {
 		return nil
 	}
