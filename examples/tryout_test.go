@@ -244,7 +244,7 @@ func TestAPITakesTokensOfTheProvider(t *testing.T) {
 // fetch sends what a script of the page sends, and decodes the JSON that comes back.
 func (v *visitor) fetch(method, body string, header ...string) (status int, answer map[string]any) {
 	v.Helper()
-	header = append([]string{"Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Sec-Fetch-Site: same-origin"}, header...)
+	header = append([]string{"Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Sec-Fetch-Site: same-origin", "Referer: " + v.base + "/"}, header...)
 	p := v.send(method, "/api/notes", body, header...)
 	_ = json.Unmarshal([]byte(p.body), &answer) // an answer that is no JSON has none of the members
 	return p.status, answer
@@ -267,9 +267,9 @@ func TestSPA(t *testing.T) {
 	if status, _ := v.fetch("POST", `{"text": "a stranger's"}`); status != 401 {
 		t.Errorf("a stranger's note: got %d, want 401", status)
 	}
-	query := login.Query()
-	query.Set("return_to", "/") // as app.js does
-	login.RawQuery = query.Encode()
+	if back := login.Query().Get("return_to"); back != "/" {
+		t.Errorf("the login leads back to %q, want the page", back)
+	}
 	v.wants(v.open(login.String()), 200, "/", "<title>Notes</title>")
 
 	status, notes := v.fetch("POST", `{"text": "buy tea"}`)

@@ -43,7 +43,7 @@ func main() {
 		log.Fatal(err)
 	}
 	s := &service{gate: gate, notes: map[string][]string{}}
-	api := gate.Wrap(http.NewCrossOriginProtection().Handler(s.routes()))
+	api := gate.Wrap(s.routes())
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api)
 	mux.Handle("/auth/", api)                       // the gate's own routes
@@ -69,16 +69,17 @@ type service struct {
 	notes map[string][]string // by subject; the issuer is always the same
 }
 
-// routes are those of the API. Without a session a script gets 401 and the login's address.
+// routes are those of the API. Without a session a script gets 401 and the login's address, and
+// requests of other sites get 403.
 func (s *service) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /api/notes", s.gate.Require()(http.HandlerFunc(s.list)))
-	mux.Handle("POST /api/notes", s.gate.Require()(http.HandlerFunc(s.add)))
+	mux.Handle("GET /api/notes", s.gate.RequireAPI()(http.HandlerFunc(s.list)))
+	mux.Handle("POST /api/notes", s.gate.RequireAPI()(http.HandlerFunc(s.add)))
 	return mux
 }
 
 func (s *service) list(w http.ResponseWriter, r *http.Request) {
-	id, _ := oidcgate.FromContext(r.Context()) // Require admits only signed-in users
+	id, _ := oidcgate.FromContext(r.Context()) // RequireAPI admits only signed-in users
 	s.mu.Lock()
 	notes := append([]string{}, s.notes[id.Subject()]...)
 	s.mu.Unlock()

@@ -17,12 +17,10 @@ async function call(method, body) {
   return true;
 }
 
-// askLogin shows the link to the login, which opens in this tab. The address comes with the 401. It
-// leads back to what was asked for, which is the API: the visitor wants this page.
+// askLogin shows the link to the login, which opens in this tab. The address comes with the 401, and
+// leads back to this page.
 function askLogin(problem) {
-  const login = new URL(problem.login_url);
-  login.searchParams.set("return_to", location.pathname + location.search);
-  find("login").href = login;
+  find("login").href = problem.login_url;
   say("You are not signed in.");
   find("login").hidden = false;
   find("notes").hidden = find("logout").hidden = true;
