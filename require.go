@@ -169,7 +169,7 @@ func judge(id *Identity, rules []Rule, leeway time.Duration) verdict {
 	for _, rule := range rules {
 		allows := rule.allows(id, leeway)
 		if !allows && rule.step.Zero() {
-			return verdict{refusal: rule.refusal(), scopes: scopesOf(rule, rules)}
+			return verdict{refusal: rule.refusal(id), scopes: scopesOf(rule, rules)}
 		}
 		v.allowed = v.allowed && allows
 		v.step = v.step.And(rule.step)

@@ -19,13 +19,17 @@ type Rule struct {
 	allows func(id *Identity, leeway time.Duration) bool
 	step   attempt.Step // what a new login must bring if the rule refuses; zero: no login helps
 	scopes []string     // of Scope
+
+	isThere func(*Identity) bool // whether there is anything to look at; nil: nobody knows
 }
 
-// refusal says for the log why the rule refuses.
-func (r Rule) refusal() string {
+// refusal says for the log why the rule refuses. It does not repeat what the user has.
+func (r Rule) refusal(id *Identity) string {
 	switch {
 	case r.anyOf == nil:
 		return r.name + " refuses"
+	case r.isThere != nil && !r.isThere(id):
+		return fmt.Sprintf("there is no %s, want one of %s", r.name, r.anyOf)
 	case r.isScope():
 		return fmt.Sprintf("scope lacks one of %s", r.anyOf)
 	}
@@ -42,10 +46,14 @@ func Claim(name string, anyOf ...string) Rule {
 		panic("oidcgate: Claim needs a name and values that are not empty")
 	}
 	anyOf = slices.Clone(anyOf)
-	return Rule{name: "claim " + name, anyOf: anyOf, allows: func(id *Identity, _ time.Duration) bool {
-		v, ok := id.record().Claim(name)
-		return ok && holds(v, anyOf)
-	}}
+	return Rule{
+		name: "claim " + name, anyOf: anyOf,
+		allows: func(id *Identity, _ time.Duration) bool {
+			v, ok := id.record().Claim(name)
+			return ok && holds(v, anyOf)
+		},
+		isThere: func(id *Identity) bool { _, ok := id.record().Claim(name); return ok },
+	}
 }
 
 func holds(v claims.Value, anyOf []string) bool {
@@ -79,7 +87,10 @@ func EmailDomain(anyOf ...string) Rule {
 		_, domain, _ := strings.Cut(address, "@")
 		return verified && slices.Contains(domains, strings.ToLower(domain))
 	}
-	return Rule{name: "domain of the verified e-mail address", anyOf: domains, allows: allows}
+	return Rule{
+		name: "domain of the verified e-mail address", anyOf: domains, allows: allows,
+		isThere: func(id *Identity) bool { _, verified := id.Email(); return verified },
+	}
 }
 
 // Match allows those for whom f returns true. f is called, concurrently, for every request that the

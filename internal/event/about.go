@@ -131,7 +131,7 @@ var Types = []Group{
 		},
 		{
 			Name:  string(BackchannelRejected),
-			Level: slog.LevelDebug,
+			Level: slog.LevelWarn,
 			Means: "A logout token was refused.",
 			Do:    "See the reason. Anybody can send one, so a single one means nothing.",
 		},
@@ -151,13 +151,13 @@ var Types = []Group{
 		},
 		{
 			Name:  string(RefreshFailed),
-			Level: slog.LevelDebug,
+			Level: slog.LevelWarn,
 			Means: "The tokens of a session could not be refreshed, or its claims could not be read again.",
 			Do:    "See the reason.",
 		},
 		{
 			Name:  string(RefreshReuseSuspected),
-			Level: slog.LevelDebug,
+			Level: slog.LevelWarn,
 			Means: "The provider refused a refresh token after the answer to an earlier request was " +
 				"lost.",
 			Do: "Nothing, unless it is frequent: then look for replicas that are killed, and for a " +
@@ -869,6 +869,17 @@ var Reasons = []Group{
 			Do:    "Look for a page that builds a wrong link.",
 		},
 	}},
+}
+
+// level returns the level at which the record is logged: that of its type, or INFO where the
+// visitor or the application has decided and nothing is wrong.
+func (r Record) level() slog.Level {
+	switch r.Reason {
+	case ReasonProviderError + "access_denied", ReasonProviderError + "consent_required",
+		ReasonPolicyDenied:
+		return min(slog.LevelInfo, LevelOf(r.Type))
+	}
+	return LevelOf(r.Type)
 }
 
 // LevelOf returns the level at which an event is logged.

@@ -157,6 +157,27 @@ func TestLevelOf(t *testing.T) {
 	}
 }
 
+// What the visitor or the application decides is no warning.
+func TestLevelOfARefusedLogin(t *testing.T) {
+	for reason, want := range map[event.Reason]string{
+		"op_error:access_denied": "INFO", "op_error:consent_required": "INFO", event.ReasonPolicyDenied: "INFO",
+		"op_error:invalid_scope": "WARN", event.ReasonHookError: "WARN", "": "WARN",
+	} {
+		var log strings.Builder
+		sink := event.NewSink(slog.New(slog.NewTextHandler(&log, nil)), nil)
+		sink.Emit(event.Record{Type: event.LoginFailed, Reason: reason})
+		if err := sink.Wait(t.Context()); err != nil || !strings.Contains(log.String(), "level="+want) {
+			t.Errorf("%q: error %v, logged %s", reason, err, log.String())
+		}
+	}
+	var log strings.Builder
+	sink := event.NewSink(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), nil)
+	sink.Emit(event.Record{Type: event.SessionCreated, Reason: event.ReasonPolicyDenied})
+	if err := sink.Wait(t.Context()); err != nil || !strings.Contains(log.String(), "level=DEBUG") {
+		t.Errorf("an event of DEBUG: error %v, logged %s", err, log.String())
+	}
+}
+
 func TestStoreErrorsAfterTheClockWasSetBack(t *testing.T) {
 	told := 0
 	sink := event.NewSink(slog.New(slog.DiscardHandler), func(event.Record) { told++ })

@@ -91,7 +91,7 @@ func (s *Sink) hand(r Record, dropped uint64) {
 			s.logger.Error("oidcgate: OnEvent panicked", "panic", v)
 		}
 	}()
-	s.logger.LogAttrs(context.Background(), LevelOf(r.Type), "oidcgate: "+string(r.Type),
+	s.logger.LogAttrs(context.Background(), r.level(), "oidcgate: "+string(r.Type),
 		r.Attrs()...)
 	if s.receive != nil {
 		s.receive(r)

@@ -176,15 +176,36 @@ func (c *Client) isAudience(id claims.Object) bool {
 func (c *Client) checkTimes(doc claims.Object) error {
 	now, leeway := time.Now(), c.cfg.Leeway
 	if at, there, ok := dateIfAny(doc, "exp"); there && (!ok || !now.Before(at.Add(leeway))) {
-		return invalid(event.ReasonExpiry, "exp is no number, or past")
+		return c.wrongTime(event.ReasonExpiry, "exp", at, ok)
 	}
 	if at, there, ok := dateIfAny(doc, "iat"); there && (!ok || at.After(now.Add(leeway))) {
-		return invalid(event.ReasonIssuedAt, "iat is no number, or in the future")
+		return c.wrongTime(event.ReasonIssuedAt, "iat", at, ok)
 	}
 	if at, there, ok := dateIfAny(doc, "nbf"); there && (!ok || at.After(now.Add(leeway))) {
-		return invalid(event.ReasonNotBefore, "nbf is no number, or in the future")
+		return c.wrongTime(event.ReasonNotBefore, "nbf", at, ok)
 	}
 	return nil
+}
+
+// wrongTime is the Error for a time of a token that cannot be, by the clock of this machine. It
+// says by how much, because most often a clock is wrong.
+func (c *Client) wrongTime(
+	reason event.Reason, name string, at time.Time, isTime bool,
+) *Error {
+	if !isTime {
+		return invalid(reason, name+" is no number of seconds")
+	}
+	const second = time.Second
+	apart, side := time.Until(at), "in the future"
+	hint := "the provider's clock is ahead of this machine's by at least that, or this one is behind"
+	if apart < 0 {
+		apart, side = -apart, "past"
+		hint = "this machine's clock is ahead of the provider's, or the token is an old one"
+	}
+	e := invalidf(reason, "%s is %s %s by this machine's clock; up to %s may be", name,
+		apart.Round(second), side, c.cfg.Leeway)
+	e.Hint = hint + ": set both clocks by NTP. Limits.ClockSkew is how far they may differ"
+	return e
 }
 
 // checkFresh checks that the token was issued a short time ago.

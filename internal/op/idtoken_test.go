@@ -6,6 +6,7 @@ import (
 	"crypto/sha512"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -489,6 +490,30 @@ func TestVerifyIDTokenClockSkew(t *testing.T) {
 
 // FuzzVerifyIDToken states that nothing but the token itself passes for it: no
 // other spelling, and nothing made from it.
+// A token whose times cannot be says by how much, which way, and what to do.
+func TestClocksApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		for _, row := range []struct {
+			name, claim  string
+			value        any
+			detail, hint string
+		}{
+			{"C062 this clock is ahead", "exp", now.Add(-125 * time.Second).Unix(), "exp is 2m5s past by this machine's clock; up to 1m0s may be", "this machine's clock is ahead"},
+			{"C063 the provider's clock is ahead", "iat", now.Add(5 * time.Minute).Unix(), "iat is 5m0s in the future by this machine's clock; up to 1m0s may be", "the provider's clock is ahead"},
+			{"C064 the token counts later", "nbf", now.Add(time.Hour).Unix(), "nbf is 1h0m0s in the future by this machine's clock; up to 1m0s may be", "the provider's clock is ahead"},
+			{"C062 no time", "exp", "soon", "exp is no number of seconds", ""},
+		} {
+			raw := signed(goodHeader, encode(identity(map[string]any{row.claim: row.value})))
+			_, err := newOP().client().VerifyIDToken(t.Context(), raw, "at-1", op.Expectation{Nonce: nonce})
+			e, ok := errors.AsType[*op.Error](err)
+			if !ok || !strings.Contains(e.Error(), row.detail) || !strings.HasPrefix(e.Hint, row.hint) || strings.Contains(e.Hint, "NTP") != (row.hint != "") {
+				t.Errorf("%s: %v, hint %q", row.name, err, e.Hint)
+			}
+		}
+	})
+}
+
 func FuzzVerifyIDToken(f *testing.F) {
 	good := goodToken()
 	c := newOP().client(func(cfg *op.Config) { cfg.Leeway = 24 * time.Hour }) // fuzzing may outlive the token
