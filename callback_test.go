@@ -274,7 +274,7 @@ func TestLoginWithoutInteraction(t *testing.T) {
 
 	t.Run("C036 login_required begins one login that may ask", func(t *testing.T) {
 		w := newWorld(t, silent)
-		w.op.SetUser(oidcgatetest.User{})
+		w.op.SetNobody()
 		again := restarted(w, w.get(w.callbackURL("/app/1")))
 		w.op.SetUser(oidcgatetest.User{Subject: "bob"})
 		if a := w.finishLogin(again); a.location() != shopURL+"/app/1" {

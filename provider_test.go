@@ -692,7 +692,7 @@ func TestResponseIssuer(t *testing.T) {
 					m["authorization_response_iss_parameter_supported"] = row.advertised
 				}))
 				if outcome == "error" {
-					w.op.SetUser(oidcgatetest.User{}) // access_denied
+					w.op.SetNobody() // access_denied
 				}
 				callback, q := split(t, w.callbackURL("/app"))
 				q["iss"] = row.iss

@@ -257,7 +257,7 @@ func TestSilentLoginByOption(t *testing.T) {
 			return oidcgate.LoginOptions{Prompt: "none", LoginHint: "jane"}
 		}
 	})
-	w.op.SetUser(oidcgatetest.User{})
+	w.op.SetNobody()
 	callback := w.callbackURL("/auth/login")
 	params, _ := w.asked(callback) // the callback begins the login once more
 	if params.Has("prompt") || params.Get("login_hint") != "jane" {
@@ -314,7 +314,7 @@ func TestMuchIsAsked(t *testing.T) {
 	} {
 		t.Run("C024 "+row.name, func(t *testing.T) {
 			w := newWorld(t, row.change)
-			w.op.SetUser(oidcgatetest.User{})
+			w.op.SetNobody()
 			if !row.fits {
 				w.denied(w.get("/auth/login?return_to=/app"+row.query), http.StatusBadRequest, "login_options")
 				failed := w.eventsOf(oidcgate.EventLoginFailed)

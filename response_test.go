@@ -123,7 +123,7 @@ func TestResponses(t *testing.T) {
 		})
 		t.Run("C036 "+name+": an error is shown, and the login can begin again", func(t *testing.T) {
 			w := newWorld(t, answering(row.responseType, row.mode))
-			w.op.SetUser(oidcgatetest.User{})
+			w.op.SetNobody()
 			w.denied(w.arrive(w.response("/app")), http.StatusForbidden, "op_error:access_denied")
 			w.tokenCalls(0)
 			w.op.SetUser(oidcgatetest.User{Subject: "bob"})

@@ -25,13 +25,9 @@ type Login struct {
 }
 
 // Proceed logs the user in and answers the request: the browser goes to the client with a code, an
-// ID Token or both. A user without a Subject is refused with access_denied.
+// ID Token or both.
 func (l *Login) Proceed(u User) {
-	if u.Subject == "" {
-		l.Refuse("access_denied", "no user is logged in")
-		return
-	}
-	l.respond(l.provider.newResponse(l.Params, u))
+	l.respond(l.provider.newResponse(l.Params, u.named()))
 }
 
 // Refuse answers the request with an error, such as "access_denied" (RFC 6749, 4.1.2.1;
@@ -123,11 +119,16 @@ func (p *Provider) logIn(w http.ResponseWriter, r *http.Request, login *Login) {
 	user := p.user
 	p.mu.Unlock()
 	asks := p.config.LoginPage != nil
+	if visitor, ok := r.Context().Value(visitorKey{}).(User); ok { // of SignIn
+		user, asks = visitor.named(), false
+	}
 	switch {
 	case login.Params.Get("prompt") == "none" && (asks || user.Subject == ""):
 		login.Refuse("login_required", "")
 	case asks:
 		p.config.LoginPage(w, r, login)
+	case user.Subject == "": // SetNobody
+		login.Refuse("access_denied", "no user is logged in")
 	default:
 		login.Proceed(user)
 	}

@@ -1,6 +1,7 @@
 // Package oidcgatetest helps to test services that use oidcgate.
 //
 // [WithIdentity] returns a request with a signed-in user. Most tests of handlers need nothing else.
+// [Provider.SignIn] returns the browser of a user who has logged in, for whom everything works.
 //
 // [NewProvider] starts an OpenID Provider in the process of the test. By default it follows the
 // specifications: discovery, signed ID Tokens, PKCE (Proof Key for Code Exchange), the iss response
@@ -8,22 +9,14 @@
 // refuses incorrect requests.
 //
 //	p := oidcgatetest.NewProvider(t)
-//	p.AddClient(oidcgatetest.Client{
-//		ID:                     "shop",
-//		Secret:                 "a secret",
-//		RedirectURLs:           []string{"http://localhost/auth/callback"},
-//		PostLogoutRedirectURLs: []string{"http://localhost/auth/logout/done"},
-//	})
 //	gate, err := oidcgate.New(oidcgate.Config{
 //		BaseURL: "http://localhost", // needs neither Store nor Keys
 //		HTTP:    oidcgate.HTTPOptions{Transport: p.Transport()},
-//	}, oidcgate.Provider{
-//		Issuer: p.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic("a secret"),
-//	})
-//	browser := &http.Client{Jar: jar, Transport: oidcgatetest.NewTransport(map[string]http.Handler{
-//		"localhost": gate.Wrap(router),
-//		"id.test":   p,
-//	})}
+//	}, p.ProviderFor("http://localhost"))
+//	browser := p.SignIn(t, gate, gate.Wrap(router), oidcgatetest.User{Subject: "bob"})
+//	resp, err := browser.Get("http://localhost/account")
+//
+// [Provider.AddClient] registers clients of another kind.
 //
 // The example below is the whole login.
 //

@@ -12,8 +12,8 @@ import (
 // request need not pass through gate.Wrap; if it does, Wrap keeps this user.
 //
 // The identity's issuer is "https://id.test". All Claims and UserinfoClaims of the user are
-// included, whatever their scope. A claim that is in both has the value from Claims. A user without
-// a Subject is signed in as "alice".
+// included, whatever their scope. A claim that is in both has the value from Claims. There is no
+// session: Token, Client, Values and Sessions work for a visitor of [Provider.SignIn] only.
 //
 //	r := httptest.NewRequest("GET", "/admin", nil)
 //	admin := oidcgatetest.User{Claims: map[string]any{"groups": []string{"admin"}}}
@@ -25,17 +25,13 @@ func WithIdentity(r *http.Request, gate *oidcgate.Gate, u User) *http.Request {
 
 // NewContext is like [WithIdentity] for a context.
 func NewContext(ctx context.Context, gate *oidcgate.Gate, u User) context.Context {
-	subject := u.Subject
-	if subject == "" {
-		subject = "alice"
-	}
 	claims := map[string]any{}
 	for _, m := range []map[string]any{u.UserinfoClaims, u.Claims} {
 		for name, value := range m {
 			claims[name] = value
 		}
 	}
-	id, err := oidcgate.NewIdentity(defaultIssuer, subject, claims)
+	id, err := oidcgate.NewIdentity(defaultIssuer, u.named().Subject, claims)
 	if err != nil {
 		// A claim that cannot be encoded as JSON is an error in the test.
 		panic("oidcgatetest: " + err.Error())

@@ -152,9 +152,9 @@ type Client struct {
 	Certificate *x509.Certificate
 }
 
-// A User can log in at the provider. A User without a Subject means that no user is logged in.
+// A User can log in at the provider.
 type User struct {
-	// Subject is the claim sub.
+	// Subject is the claim sub. If empty, it is "alice".
 	Subject string
 
 	// Claims appear in the ID Token and in the userinfo response. Claims that belong to the scopes
@@ -361,11 +361,25 @@ func (p *Provider) client(id string) (Client, bool) {
 
 // SetUser sets the user whom the next authorization requests log in. If there is already a user
 // with that Subject, its claims are replaced, and userinfo and refreshed ID Tokens contain the new
-// claims from now on. After SetUser(User{}) logins are refused with access_denied.
+// claims from now on.
 func (p *Provider) SetUser(u User) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.user = p.remember(u)
+	p.user = p.remember(u.named())
+}
+
+// SetNobody makes the provider refuse the next logins with access_denied, or with login_required
+// where no page may be shown (prompt=none).
+func (p *Provider) SetNobody() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.user = User{}
+}
+
+// named returns u with the Subject that it has if none is given.
+func (u User) named() User {
+	u.Subject = cmp.Or(u.Subject, "alice")
+	return u
 }
 
 // remember stores a copy of the user for tokens issued later, and returns the copy. p.mu is held.

@@ -253,7 +253,7 @@ func TestNobodyThere(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p, rp := newProvider(t)
-			p.SetUser(oidcgatetest.User{})
+			p.SetNobody()
 			params, _ := rp.authorization()
 			params.Set("prompt", test.prompt)
 			if back := rp.authorize(t, params); back.Get("error") != test.want {

@@ -1,0 +1,120 @@
+package oidcgatetest
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+
+	"github.com/oidcgate/oidcgate"
+)
+
+// ProviderFor registers a client of the provider for a service at baseURL (its Config.BaseURL), and
+// returns what [oidcgate.New] takes: a Provider without a Name, whose scopes are profile and email.
+// Its fields may be changed before it is used. HTTP.Transport must be [Provider.Transport].
+func (p *Provider) ProviderFor(baseURL string) oidcgate.Provider {
+	const id, secret = "test", "a secret of the test"
+	base := strings.TrimSuffix(baseURL, "/")
+	p.AddClient(Client{
+		ID: id, Secret: secret, RedirectURLs: []string{base + "/auth/callback"},
+		PostLogoutRedirectURLs: []string{base + "/auth/logout/done"},
+	})
+	return oidcgate.Provider{
+		Issuer: p.Issuer(), ClientID: id, Auth: oidcgate.ClientSecretBasic(secret),
+		Scopes: []string{"profile", "email"},
+	}
+}
+
+// SignIn returns the browser of a user who has logged in at handler, which must be gate.Wrap(...).
+// The login is a real one, in memory: no port is opened. So everything works for this visitor that
+// works for others: tokens, values, lists of sessions, refreshes, logouts, also by the provider. The
+// test fails if the login does.
+//
+//	p := oidcgatetest.NewProvider(t)
+//	gate, err := oidcgate.New(oidcgate.Config{
+//		BaseURL: "http://localhost", HTTP: oidcgate.HTTPOptions{Transport: p.Transport()},
+//	}, p.ProviderFor("http://localhost"))
+//	browser := p.SignIn(t, gate, gate.Wrap(router), oidcgatetest.User{Subject: "bob"})
+//	resp, err := browser.Get("http://localhost/account")
+//
+// The browser says that its requests come from the site's own pages (Sec-Fetch-Site), unless a
+// request says something else. Each call returns a new browser; SetUser and LoginPage do not count
+// for it. Its jar has the session's cookie; see [NewRequest] for tests without a client.
+func (p *Provider) SignIn(t TB, gate *oidcgate.Gate, handler http.Handler, u User) *http.Client {
+	t.Helper()
+	login := gate.LoginURL("")
+	own, err := url.Parse(login)
+	if err != nil {
+		t.Fatalf("oidcgatetest: the login is at %q: %v", login, err)
+	}
+	browser := &http.Client{Transport: p.browserOf(hostPort(own), handler, u)}
+	browser.Jar, _ = cookiejar.New(nil) // without options it cannot fail
+	landed := false
+	browser.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		if landed = r.URL.Host == own.Host && len(via) > 2; landed {
+			return http.ErrUseLastResponse // the page after the login may be anything
+		}
+		return nil
+	}
+	resp, err := browser.Get(login)
+	if err != nil {
+		t.Fatalf("oidcgatetest: logging in: %v", err)
+		return nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if !landed {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+		t.Fatalf("oidcgatetest: logging in ended at %s with %s\n%s", resp.Request.URL.Path, resp.Status, text)
+	}
+	browser.CheckRedirect = nil
+	return browser
+}
+
+// NewRequest returns a request of a browser of [Provider.SignIn] for httptest: the same cookies, and
+// the same Sec-Fetch-Site. Pass it to gate.Wrap(handler), also around a single handler.
+//
+//	rec := httptest.NewRecorder()
+//	r := oidcgatetest.NewRequest(browser, "GET", "http://localhost/cart", nil)
+//	gate.Wrap(http.HandlerFunc(cart)).ServeHTTP(rec, r)
+func NewRequest(browser *http.Client, method, address string, body io.Reader) *http.Request {
+	r := httptest.NewRequest(method, address, body)
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	for _, c := range browser.Jar.Cookies(r.URL) {
+		r.AddCookie(c)
+	}
+	return r
+}
+
+// visitorKey is the key under which a request to the provider has its user in the context.
+type visitorKey struct{}
+
+// browserOf returns the transport of one user's browser: it reaches the service and the provider.
+func (p *Provider) browserOf(service string, handler http.Handler, u User) http.RoundTripper {
+	issuer, _ := url.Parse(p.Issuer()) // New has checked it
+	provider := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitorKey{}, u)))
+	})
+	return ownPages{newTransport(func(address string) http.Handler {
+		switch address {
+		case service:
+			return handler
+		case hostPort(issuer):
+			return provider
+		}
+		return nil
+	})}
+}
+
+// ownPages sends what a page of the same site would send.
+type ownPages struct{ next http.RoundTripper }
+
+func (o ownPages) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Sec-Fetch-Site") == "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	return o.next.RoundTrip(r)
+}

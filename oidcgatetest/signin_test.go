@@ -1,0 +1,144 @@
+package oidcgatetest_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+)
+
+// newShop returns a gate whose provider is p.
+func newShop(t *testing.T, p *oidcgatetest.Provider, change func(*oidcgate.Config)) *oidcgate.Gate {
+	t.Helper()
+	config := oidcgate.Config{BaseURL: "http://localhost", HTTP: oidcgate.HTTPOptions{Transport: p.Transport()}}
+	if change != nil {
+		change(&config)
+	}
+	gate, err := oidcgate.New(config, p.ProviderFor(config.BaseURL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gate
+}
+
+func get(t *testing.T, browser *http.Client, address string) (status int, body string) {
+	t.Helper()
+	resp, err := browser.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+func TestSignIn(t *testing.T) {
+	p := oidcgatetest.NewProvider(t, oidcgatetest.Config{JWTAccessTokens: true})
+	gate := newShop(t, p, func(c *oidcgate.Config) { c.EnableValues = true })
+	mux := http.NewServeMux()
+	mux.Handle("/who", gate.RequireAPI(oidcgate.Claim("groups", "staff"))(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, _ := oidcgate.FromContext(r.Context())
+		address, _ := id.Email()
+		token, err := gate.Token(r.Context())
+		list, listErr := gate.Sessions().List(r.Context())
+		_, _ = fmt.Fprint(w, id.Subject(), " ", address, " ", err == nil && token.AccessToken != "", " ", len(list), " ", listErr)
+	})))
+	mux.HandleFunc("/put", func(_ http.ResponseWriter, r *http.Request) { gate.Values().Put(r.Context(), "cart", "tea") })
+	mux.HandleFunc("/cart", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, gate.Values().GetString(r.Context(), "cart"))
+	})
+	mux.HandleFunc("/nobody", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no page", http.StatusNotFound) })
+	shop := gate.Wrap(mux)
+	p.SetNobody() // does not count for visitors of SignIn
+	bob := p.SignIn(t, gate, shop, oidcgatetest.User{Subject: "bob", Claims: map[string]any{
+		"groups": []string{"staff"}, "email": "bob@example.com",
+	}})
+	alice := p.SignIn(t, gate, shop, oidcgatetest.User{})
+
+	if status, body := get(t, bob, "http://localhost/who"); status != 200 || body != "bob bob@example.com true 1 <nil>" {
+		t.Errorf("bob gets %d %q", status, body)
+	}
+	if status, _ := get(t, alice, "http://localhost/who"); status != 403 {
+		t.Errorf("alice, who is not of the staff, gets %d", status)
+	}
+	if status, _ := get(t, bob, "http://localhost/put"); status != 200 {
+		t.Errorf("putting a value: %d", status)
+	}
+	if _, body := get(t, bob, "http://localhost/cart"); body != "tea" {
+		t.Errorf("the value is %q", body)
+	}
+	if _, body := get(t, alice, "http://localhost/cart"); body != "" {
+		t.Errorf("alice's value is %q", body)
+	}
+	t.Run("a request for httptest", func(t *testing.T) {
+		rec := httptest.NewRecorder()
+		shop.ServeHTTP(rec, oidcgatetest.NewRequest(bob, "GET", "http://localhost/who", nil))
+		if rec.Code != 200 || !strings.HasPrefix(rec.Body.String(), "bob ") {
+			t.Errorf("%d %s", rec.Code, rec.Body)
+		}
+	})
+	t.Run("a logout, and the login again as the same user", func(t *testing.T) {
+		resp, err := bob.PostForm(gate.LogoutURL("/nobody"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if status, _ := get(t, bob, "http://localhost/who"); status != 401 {
+			t.Errorf("after the logout: %d", status)
+		}
+		if _, _ = get(t, bob, gate.LoginURL("/cart")); true {
+			if status, body := get(t, bob, "http://localhost/who"); status != 200 || !strings.HasPrefix(body, "bob ") {
+				t.Errorf("after the login: %d %q", status, body)
+			}
+		}
+	})
+	t.Run("a request of another site says so", func(t *testing.T) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/who", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		resp, err := bob.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusForbidden {
+			t.Errorf("got %s", resp.Status)
+		}
+	})
+}
+
+// failing is a test that a helper lets fail.
+type failing struct {
+	*testing.T
+	said string
+}
+
+func (f *failing) Fatalf(format string, args ...any) {
+	f.said = fmt.Sprintf(format, args...)
+	panic(f)
+}
+
+func TestSignInFails(t *testing.T) {
+	p := oidcgatetest.NewProvider(t)
+	gate := newShop(t, p, func(c *oidcgate.Config) {
+		c.OnLogin = func(context.Context, *oidcgate.Login) error { return oidcgate.Deny("not you") }
+	})
+	f := &failing{T: t}
+	defer func() {
+		if recover() != f || !strings.Contains(f.said, "403") || !strings.Contains(f.said, "not you") {
+			t.Errorf("it said %q", f.said)
+		}
+	}()
+	p.SignIn(f, gate, gate.Wrap(http.NotFoundHandler()), oidcgatetest.User{})
+}
