@@ -67,14 +67,15 @@ func (p *Provider) SignIn(t TB, gate *oidcgate.Gate, handler http.Handler, u Use
 	defer func() { _ = resp.Body.Close() }()
 	if !landed {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-		t.Fatalf("oidcgatetest: logging in ended at %s with %s\n%s", resp.Request.URL.Path, resp.Status, text)
+		t.Fatalf("oidcgatetest: logging in ended at %s with %s\n%s",
+			resp.Request.URL.Path, resp.Status, text)
 	}
 	browser.CheckRedirect = nil
 	return browser
 }
 
-// NewRequest returns a request of a browser of [Provider.SignIn] for httptest: the same cookies, and
-// the same Sec-Fetch-Site. Pass it to gate.Wrap(handler), also around a single handler.
+// NewRequest returns a request of a browser of [Provider.SignIn] for httptest: the same cookies,
+// and the same Sec-Fetch-Site. Pass it to gate.Wrap(handler), also around a single handler.
 //
 //	rec := httptest.NewRecorder()
 //	r := oidcgatetest.NewRequest(browser, "GET", "http://localhost/cart", nil)
