@@ -421,3 +421,18 @@ func TestRevocationAtLogin(t *testing.T) {
 		}
 	})
 }
+
+func TestLoginInThePlaceOfASessionThatCannotBeEnded(t *testing.T) {
+	inBubble(t, "C109 F16 the login is refused with 503, and the visitor stays signed in as before", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		old, callback := f.cookie(sessionCookie), f.callbackURL("/auth/login")
+		f.drill.fail(on("delete s:"+f.handle(), errReadOnly), nil)
+		a := f.get(callback)
+		f.drill.fail(nil, nil)
+		f.denied(a, http.StatusServiceUnavailable, oidcgate.ReasonStoreError)
+		if got := f.cookie(sessionCookie); got != old || f.subject() != "alice" {
+			t.Errorf("the cookie is the old one: %v; signed in as %q", got == old, f.subject())
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -100,6 +101,60 @@ func TestLogoutTokenThatNamesASessionTwice(t *testing.T) {
 }
 
 func TestSessionBeforeALoginThatCannotBeEnded(t *testing.T) {
+	for _, user := range []string{"alice", "bob"} { // who logs in, with the old tokens to be revoked or not
+		inTime(t, "C109 F16 the login is refused, and nothing of it stays: "+user, func(t *testing.T) {
+			w := newWorld(t, func(l *session.Limits) { l.UserSessions = 1 })
+			before, after := w.login(lifetime), w.loginUnderWay()
+			o, err := claims.Of(map[string]any{"iss": issuer, "sub": user, "iat": time.Now().Unix()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			old := w.living()
+			after.Identity.IDToken, _ = o.Object()
+			after.Before = *before
+			w.fails(interleave.Delete, "s:"+string(w.Handle(before.ID)), 0)
+			w.wantErr(w.Begin(t.Context(), after), session.ErrStore)
+			w.breaks(nil)
+			w.wantLive(true, before)
+			w.wantLive(false, &after.Session)
+			w.wantRevoked()
+			if now := w.living(); !slices.Equal(now, old) {
+				t.Errorf("in the store is %q, before the login %q", now, old)
+			}
+			if n := len(w.told(event.SessionCreated)); n != 1 {
+				t.Errorf("%d sessions are told to have begun, want 1", n)
+			}
+		})
+	}
+	inTime(t, "C109 F16 one that this replica could not read: the login begins", func(t *testing.T) {
+		w := newWorld(t, nil)
+		before, after := w.login(lifetime), w.loginUnderWay()
+		after.Before.ID = before.ID
+		w.fails(interleave.Delete, "s:", 0)
+		w.wantErr(w.Begin(t.Context(), after), nil)
+		w.breaks(nil)
+		w.wantLive(true, &after.Session)
+	})
+	inTime(t, "C109 F16 the session from before has ended, and something of it is left: the login begins", func(t *testing.T) {
+		w := newWorld(t, nil)
+		before, after := w.login(lifetime), w.loginUnderWay()
+		after.Before = *before
+		w.fails(interleave.Delete, "t:", 0)
+		w.wantErr(w.Begin(t.Context(), after), nil)
+		w.breaks(nil)
+		w.wantLive(false, before)
+		w.wantLive(true, &after.Session)
+	})
+	inTime(t, "C109 C114 the session that a login replaces counts no more for the limit", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.UserSessions = 2 })
+		other := w.login(lifetime)
+		time.Sleep(time.Minute)
+		before, after := w.login(lifetime), w.loginUnderWay()
+		after.Before = *before
+		w.wantErr(w.Begin(t.Context(), after), nil)
+		w.wantLive(true, other, &after.Session)
+		w.wantLive(false, before)
+	})
 	inTime(t, "C109 the session from before cannot be ended: it keeps its tokens", func(t *testing.T) {
 		w := newWorld(t, nil)
 		before, after := w.login(lifetime), w.loginUnderWay()
@@ -110,7 +165,7 @@ func TestSessionBeforeALoginThatCannotBeEnded(t *testing.T) {
 		after.Identity.IDToken, _ = o.Object()
 		after.Before = *before
 		w.fails(interleave.Delete, "s:", 0)
-		w.wantErr(w.Begin(t.Context(), after), nil)
+		w.wantErr(w.Begin(t.Context(), after), session.ErrStore)
 		w.breaks(nil)
 		w.wantLive(true, before)
 		w.wantRevoked()

@@ -589,6 +589,51 @@ func TestErrorsOfALogout(t *testing.T) {
 		w.wantErr(w.End(t.Context(), s.ID), nil)
 		wantEnded(t, ctx, true)
 	})
+	inTime(t, "C127 a logout that cannot read the tokens keeps them: the next one revokes them", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.fails(interleave.Get, "t:", 0)
+		_, err := w.LogOut(t.Context(), s)
+		w.wantErr(err, session.ErrLeftovers)
+		w.wantTold(event.SessionRevoked, event.ReasonByUser)
+		w.wantErr(w.LogOutUnread(t.Context(), s.ID), session.ErrLeftovers)
+		w.breaks(nil)
+		w.wantLive(false, s)
+		w.wantRevoked()
+		w.wantErr(w.LogOutUnread(t.Context(), s.ID), nil)
+		w.wantRevoked("rt-0")
+		w.wantTold(event.SessionRevoked, event.ReasonByUser)
+		if keys := w.living(); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
+	inTime(t, "C127 so does one that cannot read the tokens that a refresh has just saved", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		time.Sleep(isOver)
+		other := w.replica(nil)
+		refreshing, saved := false, false
+		w.breaks(func(c interleave.Call) error {
+			switch {
+			case c.Is(interleave.Delete, "t:") && !refreshing:
+				refreshing = true
+				_, err := other.Token(t.Context(), s)
+				w.wantErr(err, session.ErrGone)
+				saved = true
+			case c.Is(interleave.Get, "t:") && saved:
+				return errDown
+			}
+			return nil
+		})
+		_, err := w.LogOut(t.Context(), s)
+		w.wantErr(err, session.ErrLeftovers)
+		w.breaks(nil)
+		w.wantErr(w.LogOutUnread(t.Context(), s.ID), nil)
+		w.wantRevoked("rt-0", "rt-1")
+		if keys := w.living(); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
 	inTime(t, "C114 a session whose summary cannot be read is not ended one by one", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)

@@ -104,15 +104,21 @@ func (l *Login) summary() summary {
 // Begin writes a new session under an id that nobody has yet, and ends the one from before the
 // login. It returns when everything is in the store. The order of its steps is what logouts rely on
 // (see index.go): index, identity and tokens, tombstones. Of a session that cannot be saved whole
-// nothing stays. The error is ErrLoggedOut, or wraps ErrTooLarge or ErrStore.
+// nothing stays, nor of one in whose place the old one would live on. The error is ErrLoggedOut, or
+// wraps ErrTooLarge or ErrStore.
 func (k *Keeper) Begin(ctx context.Context, l *Login) error {
 	var before replaced
+	var all []*leaving
 	err := sideBySide(
-		func() error { return k.begin(ctx, l) },
+		func() (err error) { all, err = k.begin(ctx, l); return err },
 		func() error { before = k.replacedBy(ctx, l); return nil },
 	)
 	if err == nil {
-		k.replace(ctx, before)
+		err = k.replace(ctx, before)
+	}
+	if err == nil {
+		k.tell(Event{Type: event.SessionCreated, Identity: &l.Identity, Handle: k.Handle(l.ID)})
+		k.endSurplus(ctx, l, all)
 		return nil
 	}
 	// A write that failed may have been carried out, and ctx may have ended. Best effort: nobody has
@@ -148,21 +154,23 @@ func (k *Keeper) replacedBy(ctx context.Context, l *Login) replaced {
 	return r
 }
 
-// replace ends the session from before a login. It is best effort: the browser has lost the id, and
-// the session ends by itself.
-func (k *Keeper) replace(ctx context.Context, r replaced) {
+// replace ends the session from before a login. The error says that it lives on: whoever has its id
+// would stay signed in, though the visitor has logged in anew. One that could not be read is ended
+// as far as it can be.
+func (k *Keeper) replace(ctx context.Context, r replaced) error {
 	if r.session == nil {
-		return
+		return nil
 	}
 	l := &leaving{Handle: k.Handle(r.session.ID), summary: r.summary}
-	if r.tokens == nil {
-		_ = k.endHandle(ctx, l.Handle, l.summary)
-		return
-	}
 	if k.deleteIdentity(ctx, l); l.over {
 		taken := k.clear(ctx, l, r.session.ID, r.tokens)
 		k.revokeAll(ctx, &r.session.Identity, taken)
+		return nil
 	}
+	if r.session.Identity.IDToken == "" {
+		return nil
+	}
+	return k.storeError(ctx, l.err)
 }
 
 // Discard revokes the refresh token of a login that was refused. It is best effort.
@@ -172,41 +180,36 @@ func (k *Keeper) Discard(ctx context.Context, l *Login) {
 	}
 }
 
-func (k *Keeper) begin(ctx context.Context, l *Login) error {
+// begin writes a new session. It returns the sessions of its user, where their number is bounded.
+func (k *Keeper) begin(ctx context.Context, l *Login) (all []*leaving, _ error) {
 	identity := l.Identity.encode()
 	if len(identity) > k.limits.MaxBytes {
-		return l.Identity.tooLarge(len(identity), k.limits.MaxBytes)
+		return nil, l.Identity.tooLarge(len(identity), k.limits.MaxBytes)
 	}
 	l.Times.Seen = time.Now().UnixMilli()
 	r, err := k.seal(identityKind, l.ID, l.Times, identity)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	tokens, err := k.sealTokens(l.ID, l.Tokens, l.Times.Deadline)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := k.addToIndex(ctx, l); err != nil {
-		return err
+		return nil, err
 	}
 	err = sideBySide(
 		func() error { return k.create(ctx, r) },
 		func() error { return k.create(ctx, tokens) },
 	)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var all []*leaving
 	err = sideBySide(
 		func() error { return k.checkTombstones(ctx, l) },
 		func() error { all = k.sessionsOfUser(ctx, l); return nil },
 	)
-	if err != nil {
-		return err
-	}
-	k.tell(Event{Type: event.SessionCreated, Identity: &l.Identity, Handle: k.Handle(l.ID)})
-	k.endSurplus(ctx, l, all)
-	return nil
+	return all, err
 }
 
 // End ends the session of an id, whether or not this replica can read it.

@@ -10,22 +10,26 @@ import (
 )
 
 // LogOut ends a session that was loaded, for its visitor, and revokes its refresh token. It returns
-// the tokens, as far as they can be read: the ID Token names the session to the provider.
+// the tokens: the ID Token names the session to the provider. While they cannot be read they stay,
+// so that the next logout can revoke the refresh token; the error wraps ErrLeftovers then.
 func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 	l := &leaving{Handle: k.Handle(s.ID), summary: s.Identity.summary()}
 	var read *Tokens
-	_ = sideBySide(
+	notRead := sideBySide(
 		func() error { k.deleteIdentity(ctx, l); return nil },
-		func() error { read, _ = k.Tokens(ctx, s.ID); return nil },
+		func() (err error) { read, err = k.Tokens(ctx, s.ID); return unlessGone(err) },
 	)
 	if l.err != nil {
 		return nil, k.notEnded(ctx, l)
 	}
-	taken := k.clear(ctx, l, s.ID, read)
 	k.tell(Event{
 		Type: event.SessionRevoked, Reason: event.ReasonByUser, Identity: &s.Identity,
 		Handle: l.Handle,
 	})
+	if notRead != nil {
+		return nil, leftovers(l, notRead)
+	}
+	taken := k.clear(ctx, l, s.ID, read)
 	return k.revokeAll(ctx, &s.Identity, taken), k.notEnded(ctx, l)
 }
 
@@ -86,7 +90,8 @@ func (k *Keeper) clear(ctx context.Context, l *leaving, id ID, read *Tokens) (ta
 
 // takeTokens deletes the tokens of a session that has ended, and returns them in the order in which
 // they lay there. read are those that were found before, or nil. A refresh under way may have
-// saved others since. It knows nothing of the logout, which must revoke those.
+// saved others since. It knows nothing of the logout, which must revoke those: while they cannot be
+// read, they stay.
 func (k *Keeper) takeTokens(ctx context.Context, id ID, read *Tokens) (taken []*Tokens, _ error) {
 	for read != nil {
 		taken = append(taken, read)
@@ -94,7 +99,9 @@ func (k *Keeper) takeTokens(ctx context.Context, id ID, read *Tokens) (taken []*
 		if !errors.Is(err, store.ErrConflict) {
 			return taken, err
 		}
-		read, _ = k.Tokens(ctx, id)
+		if read, err = k.Tokens(ctx, id); unlessGone(err) != nil {
+			return taken, err
+		}
 	}
 	return taken, k.store.Delete(ctx, k.idKey(tokensPrefix, id), nil)
 }
