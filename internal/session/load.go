@@ -173,6 +173,9 @@ func (k *Keeper) Discard(ctx context.Context, l *Login) {
 }
 
 func (k *Keeper) begin(ctx context.Context, l *Login) error {
+	if k.limits.EndWithAccessToken && l.Tokens.RefreshToken != "" {
+		l.Identity.TokenEnds = k.Expires(l.Tokens)
+	}
 	identity := l.Identity.encode()
 	if len(identity) > k.limits.MaxBytes {
 		return l.Identity.tooLarge(len(identity), k.limits.MaxBytes)
