@@ -18,6 +18,10 @@ type Identity struct {
 	Created time.Time // when the user logged in
 	Checked time.Time // when the claims were read last
 
+	// TokenEnds is when the access token ends, with Limits.EndWithAccessToken and a refresh token. It
+	// is zero otherwise.
+	TokenEnds time.Time
+
 	// Unreadable is when userinfo could not be read for the first time since it could be read. It is
 	// zero when it can be read.
 	Unreadable time.Time
@@ -112,6 +116,9 @@ func (id *Identity) encode() []byte {
 		Object("id_token", id.IDToken).
 		Object("userinfo", id.Userinfo).
 		Object("application", id.Application)
+	if !id.TokenEnds.IsZero() {
+		record = record.Add("token_ends", millis(id.TokenEnds))
+	}
 	if !id.Unreadable.IsZero() {
 		record = record.Add("unreadable", millis(id.Unreadable))
 	}
@@ -142,6 +149,7 @@ func decodeIdentity(plaintext []byte) Identity {
 		Label:       textMember(o, "label"),
 		Created:     timeMember(o, "created"),
 		Checked:     timeMember(o, "checked"),
+		TokenEnds:   timeMember(o, "token_ends"),
 		Unreadable:  timeMember(o, "unreadable"),
 		IDToken:     objectMember(o, "id_token"),
 		Userinfo:    objectMember(o, "userinfo"),

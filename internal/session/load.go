@@ -182,6 +182,9 @@ func (k *Keeper) Discard(ctx context.Context, l *Login) {
 
 // begin writes a new session. It returns the sessions of its user, where their number is bounded.
 func (k *Keeper) begin(ctx context.Context, l *Login) (all []*leaving, _ error) {
+	if k.limits.EndWithAccessToken && l.Tokens.RefreshToken != "" {
+		l.Identity.TokenEnds = k.Expires(l.Tokens)
+	}
 	identity := l.Identity.encode()
 	if len(identity) > k.limits.MaxBytes {
 		return nil, l.Identity.tooLarge(len(identity), k.limits.MaxBytes)

@@ -126,7 +126,7 @@ func (r *refresh) run(ctx context.Context) error {
 			return r.runLocked(ctx)
 		case holder == lockPaused:
 			return ErrProvider
-		case r.k.usable(r.tokens) && !r.k.Stale(&r.s.Identity):
+		case r.k.usable(r.tokens) && !r.k.claimsStale(&r.s.Identity):
 			return nil // another refreshes them in time
 		}
 		if err := sleep(ctx, pollAfter(time.Since(r.flight.begun))); err != nil {
@@ -156,13 +156,14 @@ func (r *refresh) nothingToDo(ctx context.Context) (bool, error) {
 	if r.k.due(t, r.s.ID) {
 		return false, nil
 	}
+	r.noteTokenEnd(ctx)
 	stale, err := r.claimsDue(ctx)
 	return !stale, err
 }
 
 // claimsDue reports whether the claims are still due to be read again.
 func (r *refresh) claimsDue(ctx context.Context) (bool, error) {
-	if !r.k.Stale(&r.s.Identity) {
+	if !r.k.claimsStale(&r.s.Identity) {
 		return false, nil
 	}
 	now, err := r.k.read(ctx, identityKind, r.s.ID)
@@ -170,7 +171,7 @@ func (r *refresh) claimsDue(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	identity := decodeIdentity(now.plaintext)
-	return r.k.Stale(&identity), nil
+	return r.k.claimsStale(&identity), nil
 }
 
 // fallBack returns the tokens of the refresh. After an error it returns those that were there
@@ -244,6 +245,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	if err != nil {
 		return "", err
 	}
+	r.noteTokenEnd(ctx)
 	r.exchanged = true
 	r.tell(Event{Type: event.RefreshSucceeded})
 	return idToken, nil

@@ -759,3 +759,46 @@ func TestWhatARefreshedIDTokenChanges(t *testing.T) {
 			}
 		})
 }
+
+func TestStaleAtTheEndOfTheAccessToken(t *testing.T) {
+	const notNoted = time.Duration(0x7fff)
+	for _, tt := range []struct {
+		name string
+		on   bool
+		ends time.Duration // from now
+		want bool
+	}{
+		{"it is over", true, -time.Second, true},
+		{"it is over now", true, 0, true},
+		{"it is not over", true, time.Second, false},
+		{"it is not noted", true, notNoted, false},
+		{"EndWithAccessToken was switched off", false, -time.Second, false},
+	} {
+		inTime(t, "C085 "+tt.name, func(t *testing.T) {
+			w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken = tt.on })
+			id := session.Identity{TokenEnds: time.Now().Add(tt.ends)}
+			if tt.ends == notNoted {
+				id.TokenEnds = time.Time{}
+			}
+			if got := w.Stale(&id); got != tt.want {
+				t.Errorf("stale: %v, want %v", got, tt.want)
+			}
+		})
+	}
+	inTime(t, "C085 without a refresh token no end is noted", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken, l.Reread = true, time.Minute })
+		l := w.loginUnderWay()
+		l.Tokens.RefreshToken = ""
+		if err := w.Begin(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		s, err := w.Load(t.Context(), l.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err = w.Reread(t.Context(), s); err != nil || !s.Identity.TokenEnds.IsZero() {
+			t.Errorf("noted: %v, error %v", s, err)
+		}
+	})
+}

@@ -21,17 +21,23 @@ import (
 // serves.
 const rereadWait = 2 * time.Second
 
-// Stale reports whether an identity's claims are due to be read again.
+// Stale reports whether an identity's claims are due to be read again, or its access token is over
+// and the session may have to end with it.
 func (k *Keeper) Stale(id *Identity) bool {
+	over := !id.TokenEnds.IsZero() && !time.Now().Before(id.TokenEnds)
+	return k.claimsStale(id) || over && k.limits.EndWithAccessToken
+}
+
+func (k *Keeper) claimsStale(id *Identity) bool {
 	return k.limits.Reread > 0 && time.Since(id.Checked) >= k.limits.Reread
 }
 
-// Reread reads the claims of a session again and returns the session as it is then. While the
-// provider does not answer, or when it takes longer than rereadWait, it returns the session as it
-// is. In every other case in which the claims could not be read again it returns an error, because
-// the old ones may not count any more: ErrGone when the session is over then, or when its tokens
-// are lost, for which nobody can be asked; one that wraps ErrStore when the store cannot answer or
-// write; and the error of ctx when that ends first.
+// Reread refreshes a session that is stale, reads its claims again if they are due, and returns the
+// session as it is then. While the provider does not answer, or when it takes longer than
+// rereadWait, it returns the session as it is. In every other case in which that could not be done
+// it returns an error, because the old claims may not count any more: ErrGone when the session is
+// over then, or when its tokens are lost, for which nobody can be asked; one that wraps ErrStore
+// when the store cannot answer or write; and the error of ctx when that ends first.
 func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	f := k.join(ctx, s)
 	defer k.flights.leave(f)

@@ -88,7 +88,7 @@ type Limits struct {
 	Values     bool // sessions may have values
 
 	// EndWithAccessToken ends a session whose access token is over and whose refresh the provider
-	// refuses, for whatever reason, again and again.
+	// refuses, for whatever reason, again and again. [Keeper.Stale] has a refresh begun.
 	EndWithAccessToken bool
 
 	UserSessions int // how many sessions a user may have; zero: any number

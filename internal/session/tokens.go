@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -165,4 +166,28 @@ func (k *Keeper) due(t *Tokens, id ID) bool {
 	margin := k.margin(t)
 	spread := margin / 2 / (1 << 16) * time.Duration(crc32.ChecksumIEEE([]byte(id))>>16)
 	return !time.Now().Before(k.Expires(t).Add(spread - margin))
+}
+
+// noteTokenEnd notes in the session's record when the access token ends, with
+// Limits.EndWithAccessToken. So no request reads the tokens to know it. It is best effort: where
+// the note is old, the next guard has it made again.
+func (r *refresh) noteTokenEnd(ctx context.Context) {
+	ends := r.k.Expires(r.tokens)
+	noted := r.tokens.RefreshToken == "" || !r.s.Identity.TokenEnds.Before(ends)
+	if noted || !r.k.limits.EndWithAccessToken {
+		return
+	}
+	r.s.Identity.TokenEnds = ends
+	for {
+		old, err := r.k.read(ctx, identityKind, r.s.ID)
+		if err != nil {
+			return
+		}
+		identity := decodeIdentity(old.plaintext)
+		identity.TokenEnds = ends
+		fresh, err := r.k.seal(identityKind, r.s.ID, old.times, identity.encode())
+		if err != nil || !errors.Is(r.k.swap(ctx, old, fresh), errChanged) {
+			return
+		}
+	}
 }
