@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -34,18 +35,22 @@ var screens = []screen{
 // tourDemo clicks through the demo on plain http and takes a screenshot of each page. The
 // screenshots are stored in the directory that SCREENSHOTS names, or in a temporary one.
 func tourDemo(t *testing.T, chromium context.Context) {
-	shop := startDemo(t)
 	album := os.Getenv("SCREENSHOTS")
 	if album == "" {
 		album = t.TempDir()
 	}
 	for _, s := range screens {
 		t.Run(s.name, func(t *testing.T) {
+			shop := startDemo(t)
 			v := &tourist{newVisitor(t, chromium), s, album, shop}
 			v.look()
 			v.manager()
 			v.customer()
 			v.lost()
+			v.wantNoProblems()
+			v = &tourist{newVisitor(t, chromium), s, album, shop}
+			v.look()
+			v.linker()
 			v.wantNoProblems()
 		})
 	}
@@ -70,6 +75,9 @@ func (v *tourist) look() {
 	v.open(v.shop + "/")
 	v.shoot("1-home")
 	v.click("#login")
+	v.wantText("h1", "Log in")
+	v.shoot("2-choice")
+	v.choose("Teahouse ID")
 	v.shoot("2-login")
 }
 
@@ -99,13 +107,15 @@ func (v *tourist) manager() {
 // the right group.
 func (v *tourist) customer() {
 	v.Helper()
-	v.visit("/office", 200, "Who are you?")
+	v.visit("/office", 200, "Log in")
+	v.choose("Teahouse ID")
 	if response := v.click(`button[value=""]`); response.Status != 403 {
 		v.Errorf("status of a login refused: got %d, want 403", response.Status)
 	}
 	v.wantText("h1", "Login cancelled")
 	v.shoot("8-cancelled")
-	v.visit("/office", 200, "Who are you?")
+	v.visit("/office", 200, "Log in")
+	v.choose("Teahouse ID")
 	if response := v.logIn("ben"); response.Status != 403 {
 		v.Errorf("status of the office for a customer: got %d, want 403", response.Status)
 	}
@@ -114,13 +124,59 @@ func (v *tourist) customer() {
 	v.shoot("9-no-access")
 }
 
+// linker is Ben. He links a second login, and is the same customer with it. Chiara may not link it
+// too.
+func (v *tourist) linker() {
+	v.Helper()
+	v.logIn("ben")
+	v.visit("/account", 200, "Ben Okafor")
+	v.shoot("10-link")
+	v.click("#link")
+	v.wantText(".kicker strong", "Harbour Pass")
+	v.shoot("10-link-login")
+	v.logIn("p114")
+	v.wantAt(v.shop + "/account")
+	v.wantText("#link", "")
+	v.shoot("10-linked")
+	v.click("#logout")
+	v.visit("/account", 200, "Log in")
+	v.shoot("10-choice-again")
+	v.choose("Harbour Pass")
+	v.logIn("p114")
+	v.wantAt(v.shop + "/account")
+	v.wantText("h1", "Ben Okafor")
+	v.shoot("10-account-linked")
+	v.click("#logout")
+
+	v.visit("/account", 200, "Log in")
+	v.choose("Teahouse ID")
+	v.logIn("chiara")
+	v.click("#link")
+	if response := v.logIn("p114"); response.Status != 403 {
+		v.Errorf("status of a login that is another customer's: got %d, want 403", response.Status)
+	}
+	v.shoot("10-link-refused")
+	v.visit("/account", 200, "Chiara Conti")
+	v.click("#logout")
+}
+
+// choose chooses a provider.
+func (v *tourist) choose(provider string) {
+	v.Helper()
+	v.wantText("h1", "Log in")
+	i := evaluate[int](v.tab, fmt.Sprintf(`[...document.querySelectorAll(".choice strong")].findIndex(e => e.textContent === %q)`, provider))
+	v.click(fmt.Sprintf(".choice li:nth-child(%d) a", i+1))
+	v.wantText("h1", "Who are you?")
+	v.wantText(".kicker strong", provider)
+}
+
 // lost requests a page that does not exist.
 func (v *tourist) lost() {
 	v.Helper()
 	v.visit("/nowhere", 404, "Nothing here")
-	v.shoot("10-not-found")
+	v.shoot("11-not-found")
 	v.visit("/auth/callback?code=c&state=s", 400, "Login not found")
-	v.shoot("11-login-not-found")
+	v.shoot("12-login-not-found")
 }
 
 func (v *tourist) logIn(person string) *network.Response {

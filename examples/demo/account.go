@@ -16,6 +16,7 @@ type account struct {
 	Email    string
 	Verified bool
 	Groups   []string
+	Logins   []way
 	Times    []moment
 	Devices  []device
 	Claims   []claim
@@ -34,7 +35,12 @@ func (s *shop) account(w http.ResponseWriter, r *http.Request) {
 		s.devicesUnavailable(w, r)
 		return
 	}
-	a := account{Times: timesOf(id), Devices: devices, Claims: claimsOf(id)}
+	logins, err := s.ways(r.Context(), id)
+	if err != nil {
+		s.devicesUnavailable(w, r)
+		return
+	}
+	a := account{Logins: logins, Times: timesOf(id), Devices: devices, Claims: claimsOf(id)}
 	a.Email, a.Verified = id.Email()
 	a.Groups, _ = id.ClaimStrings("groups")
 	s.show(w, r, http.StatusOK, "account.html", view{Title: "Account", Page: "account", Body: a})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"html"
 	"io"
 	"net"
 	"net/http"
@@ -75,14 +76,43 @@ func (v *visitor) open(path string) page {
 	return v.read(v.browser.Get(v.shop + path))
 }
 
-// choose requests a page of the shop and chooses a person on the provider's login page.
+// choose requests a page of the shop, and chooses Teahouse ID and a person there.
 func (v *visitor) choose(path, person string) page {
 	v.Helper()
-	login := v.open(path)
-	if !strings.Contains(login.body, "Who are you?") {
-		v.Fatalf("%s led to %d %s, want the login page", path, login.status, login.url)
+	return v.chooseAt("Teahouse ID", path, person)
+}
+
+// chooseAt requests a page of the shop, and chooses a provider and a person there.
+func (v *visitor) chooseAt(provider, path, person string) page {
+	v.Helper()
+	choice := v.open(path)
+	v.wants(choice, 200, "/auth/login", "Choose where you have your account.")
+	return v.login(v.follow(choice, provider), person)
+}
+
+// follow follows the link with that text or label.
+func (v *visitor) follow(p page, text string) page {
+	v.Helper()
+	link := regexp.MustCompile(`<a [^>]*href="([^"]+)"(?: aria-label="` + text + `">|><strong>` + text + `<)`)
+	m := link.FindStringSubmatch(p.body)
+	if m == nil {
+		v.Fatalf("no link %q at %s: %s", text, p.url, p.body)
 	}
-	return v.read(v.browser.PostForm(login.url.String(), url.Values{"person": {person}}))
+	return v.read(v.browser.Get(html.UnescapeString(m[1])))
+}
+
+// login chooses a person on a login page.
+func (v *visitor) login(p page, person string) page {
+	v.Helper()
+	if !strings.Contains(p.body, "Who are you?") {
+		v.Fatalf("got %d %s, want a login page", p.status, p.url)
+	}
+	return v.read(v.browser.PostForm(p.url.String(), url.Values{"person": {person}}))
+}
+
+func (v *visitor) logOut() {
+	v.Helper()
+	v.wants(v.read(v.browser.PostForm(v.shop+"/auth/logout?return_to=/", nil)), 200, "/", "Tea worth the voyage.")
 }
 
 func (v *visitor) wants(p page, status int, path, part string) {
@@ -128,7 +158,7 @@ func TestABasketLastsAsLongAsTheSession(t *testing.T) {
 	v.choose("/account", "ben")
 	v.wants(add(), 200, "/", "1 in basket")
 	v.wants(add(), 200, "/", "2 in basket")
-	v.wants(v.read(v.browser.PostForm(v.shop+"/auth/logout?return_to=/", nil)), 200, "/", "Tea worth the voyage.")
+	v.logOut()
 	v.wants(v.choose("/account", "ben"), 200, "/account", "Ben Okafor")
 	if p := v.open("/"); strings.Contains(p.body, "in basket") {
 		t.Errorf("the basket of the last session is still there: %s", p.body)
@@ -145,7 +175,11 @@ func TestAnotherProviderAndRedisTakeThePlaceOfTheBuiltIn(t *testing.T) {
 	op.AddClient(oidcgatetest.Client{ID: "mine", Secret: "a secret", RedirectURLs: []string{v.shop + "/auth/callback"}})
 	op.SetUser(oidcgatetest.User{Subject: "eve", Claims: map[string]any{"groups": []string{"board"}}})
 	v.wants(v.open("/office"), 200, "/office", "For managers only")
-	v.wants(v.open("/account"), 200, "/account", op.Issuer())
+	account := v.open("/account")
+	v.wants(account, 200, "/account", op.Issuer())
+	if strings.Contains(account.body, "Ways to log in") {
+		t.Error("with one provider the account page has other ways to log in")
+	}
 	if n := server.Client(nil).DBSize(t.Context()).Val(); n == 0 {
 		t.Error("Redis has no key, want the session there")
 	}

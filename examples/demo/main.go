@@ -1,10 +1,10 @@
-// Command demo is a tea shop that uses oidcgate, and an OpenID Provider in the same process. It
+// Command demo is a tea shop that uses oidcgate, and two OpenID Providers in the same process. It
 // needs only Go:
 //
 //	go run ./demo
 //
 // Sessions are stored in memory, or in Redis if REDIS_URL is set. Set OIDC_ISSUER, OIDC_CLIENT_ID
-// and OIDC_CLIENT_SECRET to use your own provider instead of the built-in one.
+// and OIDC_CLIENT_SECRET to use your own provider instead of the built-in ones.
 package main
 
 import (
@@ -47,7 +47,7 @@ func readOptions(args []string, getenv func(string) string, help io.Writer) (opt
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(help)
 	flags.StringVar(&o.addr, "addr", cmp.Or(getenv("ADDR"), "127.0.0.1:8080"), "loopback address of the shop (ADDR)")
-	flags.StringVar(&o.providerAddr, "provider-addr", cmp.Or(getenv("PROVIDER_ADDR"), "127.0.0.1:8081"), "loopback address of the provider (PROVIDER_ADDR)")
+	flags.StringVar(&o.providerAddr, "provider-addr", cmp.Or(getenv("PROVIDER_ADDR"), "127.0.0.1:8081"), "loopback address of the providers (PROVIDER_ADDR)")
 	return o, flags.Parse(args)
 }
 
@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 }
 
 // listen refuses addresses that other machines can reach, because anybody can log in as any user at
-// the built-in provider.
+// the built-in providers.
 func listen(addr, flagName, env string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -116,21 +116,22 @@ func welcome(shopURL string, upstream *upstream) string {
 
   Ctrl-C closes the shop.
 
-`, shopURL, upstream.issuer, shopURL)
+`, shopURL, upstream.providers[0].Issuer, shopURL)
 	}
 	return fmt.Sprintf(`
   The tea shop is open:  %s
 
   What to click:
-    1. Log in. The provider, %s, asks who you are.
+    1. Log in with Teahouse ID. This provider, %s, asks who you are.
     2. As Ada you may enter "Back office"; as Ben you may not.
     3. Open "Account" to see your claims and when your session ends. Log in with a second browser and
        log it out from the first.
-    4. Log out, and log in as another user; or choose "None of these" and the login is refused.
+    4. As Ben, link Harbour Pass there. Log out, log in with it, and you are Ben again.
+    5. Log out, and log in as another user; or choose "None of these" and the login is refused.
 
   Ctrl-C closes the shop.
 
-`, shopURL, upstream.issuer)
+`, shopURL, upstream.providers[0].Issuer)
 }
 
 // serve serves until ctx ends. Then it finishes the running requests, and after that delivers the

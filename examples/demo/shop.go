@@ -15,13 +15,19 @@ import (
 
 // shop is the service that uses the gate.
 type shop struct {
-	gate     *oidcgate.Gate
-	managers string        // the group that may enter the back office
-	redis    *redis.Client // nil: sessions are in memory
+	gate      *oidcgate.Gate
+	providers []oidcgate.Provider
+	customers customers
+	managers  string        // the group that may enter the back office
+	redis     *redis.Client // nil: sessions are in memory
 }
 
 func newShop(o options, shopURL string, upstream *upstream) (*shop, error) {
-	s := &shop{managers: cmp.Or(o.getenv("ADMIN_GROUP"), "managers")}
+	s := &shop{
+		providers: upstream.providers,
+		customers: customers{all: map[identity]customer{}},
+		managers:  cmp.Or(o.getenv("ADMIN_GROUP"), "managers"),
+	}
 	keys, err := oidcgate.ParseKeys(o.getenv("SESSION_KEYS"))
 	if err != nil {
 		return nil, fmt.Errorf("demo: SESSION_KEYS: %w", err)
@@ -35,17 +41,12 @@ func newShop(o options, shopURL string, upstream *upstream) (*shop, error) {
 		EnableValues: true, // for the basket
 		Page:         s.gatePage,
 		OnLogin:      nameDevice,
+		OnLink:       s.customers.link,
 	}
 	if err := s.openRedis(&config, o.getenv("REDIS_URL")); err != nil {
 		return nil, err
 	}
-	s.gate, err = oidcgate.New(config, oidcgate.Provider{
-		Issuer:   upstream.issuer,
-		ClientID: upstream.clientID,
-		Auth:     upstream.auth,
-		Scopes:   []string{"profile", "email"},
-		Userinfo: oidcgate.UserinfoOptional,
-	})
+	s.gate, err = oidcgate.New(config, upstream.providers...)
 	if err != nil {
 		s.close()
 		return nil, err

@@ -27,7 +27,7 @@ type view struct {
 	Body  any
 
 	// Set by show.
-	Name      string // of the signed-in user, or ""
+	Name      string // of the signed-in customer, or ""
 	SignedIn  bool
 	Basket    int
 	LoginURL  string
@@ -37,7 +37,7 @@ type view struct {
 func (s *shop) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
 	v.LoginURL, v.LogoutURL = s.gate.LoginURL(loginReturn(r)), s.gate.LogoutURL("/")
 	if id, ok := oidcgate.FromContext(r.Context()); ok {
-		v.Name, v.SignedIn, v.Basket = id.Name(), true, s.basketSize(r.Context())
+		v.Name, v.SignedIn, v.Basket = s.customers.find(id).Name, true, s.basketSize(r.Context())
 	}
 	// The form of the logout button is redirected to the provider, whose origin may vary, so there
 	// is no form-action here.
