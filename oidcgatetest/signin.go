@@ -30,8 +30,8 @@ func (p *Provider) ProviderFor(baseURL string) oidcgate.Provider {
 
 // SignIn returns the browser of a user who has logged in at handler, which must be gate.Wrap(...).
 // The login is a real one, in memory: no port is opened. So everything works for this visitor that
-// works for others: tokens, values, lists of sessions, refreshes, logouts, also by the provider. The
-// test fails if the login does.
+// works for others: tokens, values, lists of sessions, refreshes, logouts, also by the provider.
+// The test fails if the login does.
 //
 //	p := oidcgatetest.NewProvider(t)
 //	gate, err := oidcgate.New(oidcgate.Config{

@@ -63,20 +63,10 @@ func (s *shop) devicesUnavailable(w http.ResponseWriter, r *http.Request) {
 	}})
 }
 
-// userAgent is the key of the User-Agent in a request's context.
-type userAgent struct{}
-
-// keepUserAgent puts the User-Agent into the request's context. It is outside the gate, because
-// OnLogin gets the context of the callback request but not the request.
-func keepUserAgent(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userAgent{}, r.UserAgent())))
-	})
-}
-
-func nameDevice(ctx context.Context, login *oidcgate.Login) error {
-	name, _ := ctx.Value(userAgent{}).(string)
-	login.SetLabel(deviceName(name))
+func nameDevice(_ context.Context, login *oidcgate.Login) error {
+	if r := login.Request(); r != nil { // there is none when claims are read again
+		login.SetLabel(deviceName(r.UserAgent()))
+	}
 	return nil
 }
 

@@ -91,7 +91,7 @@ func (s *shop) handler() http.Handler {
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /style.css", serveStyle)
-	mux.Handle("/", keepUserAgent(s.gate.Wrap(http.NewCrossOriginProtection().Handler(pages))))
+	mux.Handle("/", s.gate.Wrap(http.NewCrossOriginProtection().Handler(pages)))
 	return mux
 }
 
