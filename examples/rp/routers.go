@@ -36,7 +36,7 @@ func (p page) handler() http.HandlerFunc {
 // handler returns the handler of the server. Health probes are outside the gate, because they need
 // no session.
 func (s *service) handler() http.Handler {
-	gated := keepUserAgent(s.gate.Wrap(s.router()))
+	gated := s.gate.Wrap(s.router())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/healthz":

@@ -99,7 +99,7 @@ func trust(config *oidcgate.Config, file string) error {
 }
 
 func (s *service) onLogin(ctx context.Context, login *oidcgate.Login) error {
-	label(ctx, login)
+	label(login)
 	if s.options.link {
 		s.accounts.open(login.Identity())
 	}

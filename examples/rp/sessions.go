@@ -103,21 +103,10 @@ func (s *service) failed(w http.ResponseWriter, err error) bool {
 	return true
 }
 
-// userAgent is the key of the User-Agent in a request's context.
-type userAgent struct{}
-
-// keepUserAgent puts the User-Agent into the request's context. It is outside the gate, because
-// OnLogin gets the context of the callback request but not the request.
-func keepUserAgent(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userAgent{}, r.UserAgent())))
-	})
-}
-
 // label names a new session after the browser that logged in. It does not change the name when the
 // claims are read again.
-func label(ctx context.Context, login *oidcgate.Login) {
-	if name, ok := ctx.Value(userAgent{}).(string); ok && !login.IsReread() {
-		login.SetLabel(name)
+func label(login *oidcgate.Login) {
+	if r := login.Request(); r != nil {
+		login.SetLabel(r.UserAgent())
 	}
 }
