@@ -79,6 +79,12 @@ type Config struct {
 	// login_hint. It only chooses: it says nothing about who the visitor is.
 	HomeRealm func(email string) (provider string, ok bool) `json:"-"`
 
+	// WithoutSession, if set, returns true for requests that need no session, such as those for static
+	// files: they pass [Gate.Wrap] without a read of the store, and are no use of the session. To them
+	// nobody is signed in, and a guard answers 500 and logs the cure. If nil, each request with a
+	// session cookie reads the store.
+	WithoutSession func(*http.Request) bool `json:"-"`
+
 	// EnableValues stores values of the application for signed-in visitors; see [Gate.Values]. It
 	// costs one more read per request with a session, and one goroutine of scs per gate.
 	EnableValues bool

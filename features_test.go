@@ -93,6 +93,7 @@ var features = []struct {
 	}},
 	{"Sessions and logout", []feature{
 		{"sessions in a store, encrypted", "Config.Store Config.Keys", "", "C102 C103 C105 C106"},
+		{"requests that need no session", "Config.WithoutSession", "", "C108"},
 		{"the application's values in a session", "Config.EnableValues Gate.Values", "", "C109"},
 		{"lists of sessions, and ending them", "Gate.Sessions Limits.UserSessions", "", "C107 C114"},
 		{"long answers that end with the session", "Gate.Watch Limits.WatchInterval", "", "C107"},

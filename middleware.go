@@ -146,8 +146,9 @@ func newFront(g *Gate, ring *seal.Ring, origins *http.CrossOriginProtection) *fr
 
 // Wrap returns a handler that serves the gate's own routes and gives every other request to next,
 // with the visitor's session in the request's context. Use it once, outside the router or in the
-// outermost router's Use. It refuses nobody; that is for [Gate.Admit] and [Gate.Require]. Do not
-// wrap what needs no session, such as static files.
+// outermost router's Use. It refuses nobody; that is for [Gate.Admit] and [Gate.Require]. For what
+// needs no session, such as static files, see Config.WithoutSession. Middleware that logs requests
+// sees those of the gate's own routes if it is outside Wrap.
 //
 // The ResponseWriter is passed on as it is, unless Config.EnableValues is true. A request without a
 // session cookie does not read the store, one with a session reads it once.
@@ -156,7 +157,8 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 		if g.front.Serve(w, r) || g.serveMetadata(w, r) {
 			return
 		}
-		if visitFrom(r.Context(), g) != nil { // wrapped twice, or by NewContext
+		wrapped := visitFrom(r.Context(), g) != nil // twice, or by NewContext
+		if wrapped || g.config.WithoutSession != nil && g.config.WithoutSession(r) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -136,8 +136,9 @@ func (g *Gate) notFromHere(w http.ResponseWriter, r *http.Request) {
 
 // notWrapped answers a request that did not pass through Wrap.
 func (g *Gate) notWrapped(w http.ResponseWriter, r *http.Request) {
-	g.config.Logger.Error("oidcgate: Admit, Require or a guard like them got a request that did not " +
-		"pass through Wrap; wrap the outermost router: gate.Wrap(router)")
+	g.config.Logger.Error("oidcgate: Admit, Require or a guard like them got a request that did not "+
+		"pass through Wrap; wrap the outermost router: gate.Wrap(router), and let "+
+		"Config.WithoutSession leave out no route that has a guard", "path", r.URL.Path)
 	g.front.Show(w, r, page.Page{
 		Kind: page.KindRefused, Status: http.StatusInternalServerError, Title: "Not set up",
 		Text: "This page cannot be shown, because the service is not set up correctly.",

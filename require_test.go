@@ -238,6 +238,87 @@ func TestAdmitWhileTheStoreIsIll(t *testing.T) {
 	})
 }
 
+func TestRequestsWithoutSession(t *testing.T) {
+	tally := &tallyStore{Store: &store.Memory{}}
+	w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+		c.Store = tally
+		c.WithoutSession = func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/static/") }
+	})
+	w.login()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/static/style.css", func(rw http.ResponseWriter, r *http.Request) {
+		if id, ok := oidcgate.FromContext(r.Context()); ok {
+			t.Errorf("%v is signed in", id)
+		}
+		_, _ = io.WriteString(rw, "body {}")
+	})
+	protected := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, guarded) })
+	mux.Handle("/static/secret.css", w.gate.Require()(protected))
+	mux.Handle("/app", w.gate.Require()(protected))
+	w.handler = w.gate.Wrap(mux)
+	t.Run("C108 it costs no read, and says nothing of cookies", func(t *testing.T) {
+		before := tally.reads.Load()
+		a := w.get("/static/style.css")
+		if a.StatusCode != 200 || a.body != "body {}" || tally.reads.Load() != before {
+			t.Errorf("%d, %d reads", a.StatusCode, tally.reads.Load()-before)
+		}
+		if v, c := a.Header.Get("Vary"), a.Header.Get("Cache-Control"); v != "" || c != "" {
+			t.Errorf("Vary %q, Cache-Control %q", v, c)
+		}
+	})
+	t.Run("C110 a guard lets nobody in and logs the cure", func(t *testing.T) {
+		if a := w.get("/static/secret.css"); a.StatusCode != http.StatusInternalServerError || strings.Contains(a.body, guarded) {
+			t.Errorf("%d\n%s", a.StatusCode, a.body)
+		}
+		if log := w.logged(); !strings.Contains(log, "Config.WithoutSession") || !strings.Contains(log, `"path":"/static/secret.css"`) {
+			t.Errorf("the log is\n%s", log)
+		}
+	})
+	t.Run("other requests have their session, and the gate its routes", func(t *testing.T) {
+		if a := w.get("/app"); a.body != guarded {
+			t.Errorf("%d\n%s", a.StatusCode, a.body)
+		}
+	})
+}
+
+// A Wrap inside a group of a router does not get the requests for the gate's own routes.
+func TestWrapThatServesNoLogin(t *testing.T) {
+	const cure = "not a group or a prefix of it"
+	inGroup := func(w *world) {
+		mux := http.NewServeMux()
+		mux.Handle("/app/", w.gate.Wrap(w.gate.Require()(http.NotFoundHandler())))
+		w.handler = mux
+	}
+	t.Run("the log says so, once, when visitors are sent to the login in vain", func(t *testing.T) {
+		w := newWorld(t)
+		inGroup(w)
+		for i := range 20 {
+			w.get("/app/")
+			if said := strings.Contains(w.logged(), cure); said != (i >= 7) {
+				t.Fatalf("after %d visitors: said is %v", i+1, said)
+			}
+		}
+		if log := w.logged(); strings.Count(log, cure) != 1 || !strings.Contains(log, `"login":"`+shopURL+`/auth/login"`) {
+			t.Errorf("the log is\n%s", log)
+		}
+	})
+	t.Run("it says nothing when one has arrived, nor of scripts", func(t *testing.T) {
+		w := newWorld(t)
+		inGroup(w)
+		for range 20 {
+			w.get("/app/", "Sec-Fetch-Mode: cors")
+		}
+		w.handler = w.gate.Wrap(w.gate.Require()(http.NotFoundHandler()))
+		w.get("/auth/login")
+		for range 20 {
+			w.get("/app/")
+		}
+		if strings.Contains(w.logged(), cure) {
+			t.Errorf("the log is\n%s", w.logged())
+		}
+	})
+}
+
 func TestAllows(t *testing.T) {
 	for name, row := range map[string]struct {
 		signedIn bool

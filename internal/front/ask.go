@@ -32,6 +32,7 @@ func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, step 
 	f.Forget(w, r, v)
 	switch {
 	case browser.IsNavigation(r):
+		f.noteSent()
 		page.Redirect(w, loginURL)
 	case browser.IsFormPost(r):
 		login.Kind, login.Title = page.KindNotSent, "Not sent"
@@ -47,6 +48,21 @@ func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, step 
 		w.Header().Set("WWW-Authenticate", step.Challenge())
 		f.written(page.Problem(w, login))
 	}
+}
+
+// sentInVain is how many visitors are sent to the login, without one who arrives, before the log
+// says so. With several replicas the first ones may arrive elsewhere.
+const sentInVain = 8
+
+// noteSent notices a gate to which requests for its own routes never come: Wrap may be inside a
+// group or a prefix of the router, which answers them with 404.
+func (f *Front) noteSent() {
+	if f.reached.Load() || f.sent.Add(1) != sentInVain {
+		return
+	}
+	f.Logger.Warn("oidcgate: visitors are sent to the login, and no request for it has come to this "+
+		"gate. If logins end in 404, wrap the outermost router: gate.Wrap(router), not a group or a "+
+		"prefix of it", "visitors", sentInVain, "login", f.Site.OwnURL("/login", ""))
 }
 
 // loginURL returns the address of a login that leads back to the requested page. For what no

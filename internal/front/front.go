@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
@@ -74,12 +75,18 @@ type Front struct {
 	// HomeRealm, which may be nil, returns the name of the provider that has an e-mail address's
 	// accounts.
 	HomeRealm func(email string) (provider string, ok bool)
+
+	reached atomic.Bool   // a request for one of the own routes has come
+	sent    atomic.Uint32 // how often a visitor was sent to the login before that
 }
 
 // Serve answers a request to one of the gate's own routes. If it returns false, the path is the
 // application's. Paths must match exactly.
 func (f *Front) Serve(w http.ResponseWriter, r *http.Request) bool {
 	route, up := f.Route(r.URL.Path)
+	if route != "" {
+		f.reached.Store(true)
+	}
 	switch route {
 	case "login":
 		f.login(w, r)
