@@ -18,6 +18,7 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 	notRead := sideBySide(
 		func() error { k.deleteIdentity(ctx, l); return nil },
 		func() (err error) { read, err = k.Tokens(ctx, s.ID); return unlessGone(err) },
+		func() (err error) { l.LaterSets, err = k.laterSets(ctx, l.Handle); return err },
 	)
 	if l.err != nil {
 		return nil, k.notEnded(ctx, l)
