@@ -195,13 +195,13 @@ func (k *Keeper) endAll(ctx context.Context, list []*leaving, e ending) (ended i
 }
 
 // erase ends sessions in steps, each for all sessions at once. First goes what lets the visitor in,
-// with the tokens, then the place in the index. The summary and the sets that led here come last:
+// with all tokens, then the place in the index. The summary and the sets that led here come last:
 // when a step fails, the next logout finds the session again, and everything of it. The values are
 // deleted twice: whoever creates them looks for the identity afterwards, so they must be deleted
 // after the identity.
 func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	k.step(ctx, list, func(l *leaving) []store.Op {
-		ops := k.deletions(l.Handle, identityPrefix, tokensPrefix, valuesPrefix)
+		ops := k.deletions(l.Handle, identityPrefix, tokensPrefix, exchangedPrefix, valuesPrefix)
 		if l.alone {
 			ops = append(ops, store.Op{Action: store.OpGet, Key: summaryKey(l.Handle)})
 		}

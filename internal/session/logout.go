@@ -79,7 +79,8 @@ func (k *Keeper) clear(ctx context.Context, l *leaving, id ID, read *Tokens) (ta
 		func() (err error) { taken, err = k.takeTokens(ctx, id, read); return err },
 		func() error {
 			k.step(ctx, one, func(*leaving) []store.Op {
-				return append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
+				ops := k.deletions(l.Handle, exchangedPrefix, valuesPrefix)
+				return append(ops, k.otherSets(l)...)
 			})
 			return nil
 		},

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -172,17 +173,22 @@ var ends = map[string]func(w *world, s *session.Session) error{
 
 func TestWhatTheEndOfASessionDeletes(t *testing.T) {
 	for name, end := range ends {
-		inTime(t, "C125 with the session go its place under the sids of refreshes: "+name,
+		inTime(t, "C125 C127 with the session go its place under the sids of refreshes, and its exchanged tokens: "+name,
 			func(t *testing.T) {
 				w := newWorld(t, nil)
 				w.forever = true // nothing goes by itself
 				s := w.sidsFrom(6)
+				_, err := w.Exchanged(t.Context(), s, "ledger",
+					func(context.Context, *session.ProviderTokens) (*session.ProviderTokens, error) {
+						return &session.ProviderTokens{AccessToken: "x", Expiry: time.Now().Add(12 * time.Hour)}, nil
+					})
+				w.wantErr(err, nil)
 				w.wantErr(end(w, s), nil)
 				w.wantLive(false, s)
 				if got := w.leads(s); len(got) != 0 {
 					t.Errorf("%d sets lead to it", len(got))
 				}
-				for _, prefix := range []string{"s:", "t:", "d:"} {
+				for _, prefix := range []string{"s:", "t:", "x:", "d:"} {
 					if _, err := w.memory.Get(t.Context(), prefix+string(w.Handle(s.ID))); err == nil {
 						t.Errorf("%s is left", prefix)
 					}
