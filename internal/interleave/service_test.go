@@ -101,10 +101,21 @@ func (w *service) replica(name string) *replica {
 	}
 	r := &replica{service: w, name: name}
 	r.Keeper = session.New(session.Config{
-		Store: records, Ring: ring, Limits: w.limits, Provider: r,
+		Store: withoutExchanged(records), Ring: ring, Limits: w.limits, Provider: r,
 		Logger: slog.New(slog.DiscardHandler), Tell: w.told,
 	})
 	return r
+}
+
+// withoutExchanged leaves the deletion of exchanged tokens out. No replica exchanges any, so that it
+// meets nothing, and would only add orders.
+func withoutExchanged(s store.Store) store.Store {
+	return interleave.Func(func(ctx context.Context, c interleave.Call) interleave.Reply {
+		if c.Is(interleave.Delete, "x:") {
+			return interleave.Reply{}
+		}
+		return c.On(ctx, s)
+	})
 }
 
 // told checks the reason of a refusal. The provider of this file refuses a refresh token only after

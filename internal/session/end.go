@@ -67,6 +67,9 @@ type leaving struct {
 	// unread is true when the summary could not be read, though the session lives. Then it ends, but
 	// its index stays for the next logout.
 	unread bool
+
+	// alone is true for a session that no logout looked up. Its summary is read when it ends.
+	alone bool
 }
 
 // end carries out a logout and returns how many sessions it ended. The newest end first. What
@@ -192,13 +195,17 @@ func (k *Keeper) endAll(ctx context.Context, list []*leaving, e ending) (ended i
 }
 
 // erase ends sessions in steps, each for all sessions at once. First goes what lets the visitor in,
-// with the tokens, then the place in the index. The summary and the sets that led here come last:
+// with all tokens, then the place in the index. The summary and the sets that led here come last:
 // when a step fails, the next logout finds the session again, and everything of it. The values are
 // deleted twice: whoever creates them looks for the identity afterwards, so they must be deleted
 // after the identity.
 func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	k.step(ctx, list, func(l *leaving) []store.Op {
-		return k.deletions(l.Handle, identityPrefix, tokensPrefix, valuesPrefix)
+		ops := k.deletions(l.Handle, identityPrefix, tokensPrefix, exchangedPrefix, valuesPrefix)
+		if l.alone {
+			ops = append(ops, store.Op{Action: store.OpGet, Key: summaryKey(l.Handle)})
+		}
+		return ops
 	})
 	for _, l := range list {
 		l.unread = false
@@ -255,6 +262,8 @@ func (k *Keeper) step(ctx context.Context, list []*leaving, of func(*leaving) []
 			l.err = r.Err
 		case ops[i].Key == identityPrefix+string(l.Handle):
 			k.markOver(l)
+		case ops[i].Action == store.OpGet && r.Found:
+			l.LaterSets = k.openSummary(l.Handle, r.Value).LaterSets
 		}
 	}
 }
@@ -272,7 +281,7 @@ func (k *Keeper) deletions(h Handle, prefixes ...string) []store.Op {
 
 // endHandle ends a session that no logout looked up. sum is zero when it is not known.
 func (k *Keeper) endHandle(ctx context.Context, h Handle, sum summary) error {
-	l := &leaving{Handle: h, summary: sum}
+	l := &leaving{Handle: h, summary: sum, alone: true}
 	k.erase(ctx, []*leaving{l}, false)
 	return k.notEnded(ctx, l)
 }

@@ -18,9 +18,10 @@ const exchangeMargin = 30 * time.Second
 // Exchanged returns a token that exchange gets for the session's access token (RFC 8693), or the
 // one that it got before for the same request, while that is good. Calls for the same token share
 // one exchange, and its error for five seconds. The tokens lie in a record of their own: a refresh
-// that is under way must find the record of the session's tokens as it was. Nobody deletes it at a
-// logout. It can be read with the session's tokens only, and ends with what lies in it. It fails
-// like [Keeper.Token], and with the error of exchange.
+// that is under way must find the record of the session's tokens as it was. It is deleted with them
+// when the session ends. What an exchange that is under way then leaves ends by itself: it can be
+// read with the session's tokens only. It fails like [Keeper.Token], and with the error of
+// exchange.
 func (k *Keeper) Exchanged(
 	ctx context.Context, s *Session, request string,
 	exchange func(context.Context, *ProviderTokens) (*ProviderTokens, error),

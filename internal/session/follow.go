@@ -3,10 +3,16 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/store"
 )
+
+// maxLaterSets is how many sets of sids lead to a session, besides that of its login. A provider
+// may give every ID Token another sid.
+const maxLaterSets = 4
 
 // followSID lists the session under the "sid" of a refreshed ID Token too, when it is another than
 // at the login, so that a logout by either ends the session. Core, section 12.2, does not bind the
@@ -16,17 +22,71 @@ func (r *refresh) followSID(ctx context.Context, idToken claims.Object) error {
 	if sid == "" || sid == r.s.Identity.ProviderSessionID() {
 		return nil
 	}
-	lifetime := r.k.ttl(r.tokens.record.times.Deadline)
-	handle := string(r.k.Handle(r.s.ID))
-	if err := r.k.store.Add(ctx, r.k.sidSet(iss, sid), handle, lifetime); err != nil {
-		return r.k.storeError(ctx, err)
-	}
-	loggedOut, err := r.k.sidLoggedOut(ctx, iss, sid)
-	if err != nil || !loggedOut {
+	k, set := r.k, r.k.sidSet(iss, sid)
+	loggedOut := false
+	err := sideBySide(
+		func() error { return r.noteSet(ctx, set) },
+		func() (err error) {
+			lifetime := k.ttl(r.tokens.record.times.Deadline)
+			if err := k.store.Add(ctx, set, string(k.Handle(r.s.ID)), lifetime); err != nil {
+				return k.storeError(ctx, err)
+			}
+			loggedOut, err = k.sidLoggedOut(ctx, iss, sid)
+			return err
+		},
+	)
+	if !loggedOut {
 		return err
 	}
-	r.k.provider.Revoke(ctx, &r.s.Identity, r.tokens.RefreshToken)
+	k.provider.Revoke(ctx, &r.s.Identity, r.tokens.RefreshToken)
 	return r.endSession(ctx)
+}
+
+// noteSet notes in the summary that a set leads to the session, so that the end of the session
+// takes it out. The oldest of too many sets loses it at once. A summary that cannot be read stays
+// as it is.
+func (r *refresh) noteSet(ctx context.Context, set string) error {
+	k, handle := r.k, r.k.Handle(r.s.ID)
+	for {
+		sealed, err := k.store.Get(ctx, summaryKey(handle))
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return k.storeError(ctx, err)
+		}
+		sum := k.openSummary(handle, sealed)
+		fresh, dropped := sum.withSet(set)
+		if sum.User == (User{}) || slices.Equal(fresh.LaterSets, sum.LaterSets) {
+			return nil
+		}
+		for _, old := range dropped {
+			if err := k.store.Remove(ctx, old, string(handle)); err != nil {
+				return k.storeError(ctx, err)
+			}
+		}
+		swapped, err := k.ring.Seal(summaryBinding(handle), nil, fresh.encode())
+		if err != nil {
+			return err
+		}
+		lifetime := k.ttl(r.tokens.record.times.Deadline)
+		err = k.store.Swap(ctx, summaryKey(handle), sealed, swapped, lifetime)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if !errors.Is(err, store.ErrConflict) {
+			return k.storeError(ctx, err)
+		}
+	}
+}
+
+// withSet returns the summary with a set as the last, and the sets that are too many.
+func (s summary) withSet(set string) (_ summary, dropped []string) {
+	sets := slices.DeleteFunc(slices.Clone(s.LaterSets), func(o string) bool { return o == set })
+	sets = append(sets, set)
+	surplus := max(len(sets)-maxLaterSets, 0)
+	s.LaterSets = sets[surplus:]
+	return s, sets[:surplus]
 }
 
 // followExpiry ends the session as early as its tokens end, which may be earlier after a refresh

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -35,6 +36,10 @@ type summary struct {
 	Issued          time.Time // "iat" of the ID Token
 	AuthTime        time.Time // "auth_time" of it; zero when it has none
 	Start           time.Time // when the login began
+
+	// LaterSets are those of the sids that refreshed ID Tokens had, the last one last. They are few
+	// (see maxLaterSets).
+	LaterSets []string
 }
 
 // follows reports whether a login is later than a logout by the provider. It is when it began after
@@ -60,7 +65,7 @@ func (s summary) mayShareGrant(o summary) bool {
 }
 
 func (s summary) encode() []byte {
-	return claims.Builder{}.
+	record := claims.Builder{}.
 		Text("iss", s.Issuer).
 		Text("sub", s.Subject).
 		Text("sid", s.SID).
@@ -70,6 +75,10 @@ func (s summary) encode() []byte {
 		Add("issued", millis(s.Issued)).
 		Add("auth_time", millis(s.AuthTime)).
 		Add("start", millis(s.Start))
+	if len(s.LaterSets) > 0 {
+		record = record.Text("later_sets", strings.Join(s.LaterSets, " "))
+	}
+	return record
 }
 
 func decodeSummary(plaintext []byte) summary {
@@ -80,6 +89,7 @@ func decodeSummary(plaintext []byte) summary {
 		Provider: textMember(o, "provider"), Label: textMember(o, "label"),
 		Created: timeMember(o, "created"), Issued: timeMember(o, "issued"),
 		AuthTime: timeMember(o, "auth_time"), Start: timeMember(o, "start"),
+		LaterSets: strings.Fields(textMember(o, "later_sets")),
 	}
 }
 
@@ -98,7 +108,7 @@ func (k *Keeper) sets(s summary) []string {
 	if s.SID != "" {
 		sets = append(sets, k.sidSet(s.Issuer, s.SID))
 	}
-	return sets
+	return append(sets, s.LaterSets...)
 }
 
 // addToIndex lists a session that is about to begin. Its summary is written first: a logout that
@@ -133,6 +143,12 @@ func (k *Keeper) readSummary(ctx context.Context, h Handle) (summary, error) {
 		return summary{}, k.storeError(ctx, err)
 	}
 	return k.openSummary(h, sealed), nil
+}
+
+// laterSets returns the LaterSets of a session, which its identity does not say.
+func (k *Keeper) laterSets(ctx context.Context, h Handle) ([]string, error) {
+	sum, err := k.readSummary(ctx, h)
+	return sum.LaterSets, err
 }
 
 // openSummary opens a summary. It returns the zero summary when it cannot.

@@ -16,9 +16,9 @@ import (
 //	t:      the provider's tokens   login, refresh       deadline
 //	v:      application's values    the application      deadline
 //	x:      exchanged tokens        token exchange       the longest token
-//	d:      summary of a session    login                deadline
+//	d:      summary of a session    login, refresh       deadline
 //	u:      set: a user's sessions  login, logouts       the longest deadline
-//	i:      set: sessions of a sid  login, logouts       the longest deadline
+//	i:      set: sessions of a sid  login, refresh       the longest deadline
 //	E:      sessions were ended     EndUser, EndOthers   login timeout, two skews
 //	U:      user was logged out     logout elsewhere     login timeout, two skews
 //	I:      sid was logged out      logout elsewhere     login timeout, two skews

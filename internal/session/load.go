@@ -147,6 +147,7 @@ func (k *Keeper) replacedBy(ctx context.Context, l *Login) replaced {
 		return r
 	}
 	r.summary = l.Before.Identity.summary()
+	r.summary.LaterSets, _ = k.laterSets(ctx, k.Handle(l.Before.ID))
 	if l.Identity.mayShareGrant(&l.Before.Identity) {
 		return r
 	}

@@ -18,6 +18,7 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 	notRead := sideBySide(
 		func() error { k.deleteIdentity(ctx, l); return nil },
 		func() (err error) { read, err = k.Tokens(ctx, s.ID); return unlessGone(err) },
+		func() (err error) { l.LaterSets, err = k.laterSets(ctx, l.Handle); return err },
 	)
 	if l.err != nil {
 		return nil, k.notEnded(ctx, l)
@@ -78,7 +79,8 @@ func (k *Keeper) clear(ctx context.Context, l *leaving, id ID, read *Tokens) (ta
 		func() (err error) { taken, err = k.takeTokens(ctx, id, read); return err },
 		func() error {
 			k.step(ctx, one, func(*leaving) []store.Op {
-				return append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
+				ops := k.deletions(l.Handle, exchangedPrefix, valuesPrefix)
+				return append(ops, k.otherSets(l)...)
 			})
 			return nil
 		},
