@@ -18,6 +18,11 @@ func DPoP() TokenBinding { return TokenBinding{dpop: true} }
 // MutualTLS binds tokens to the client's certificate (RFC 8705, section 3). The certificate is
 // shown where tokens are requested and where [Gate.Client] uses them. With [TLSClientAuth] it must
 // be the same one.
+//
+// All replicas must show the same certificate: they share the sessions' tokens, and those that one
+// certificate got are refused with another. So do not give each replica its own, as SPIFFE does.
+// When a function returns a new certificate, access tokens from before are refused until they are
+// refreshed; with ClaimsMaxAge and without refresh tokens such a session ends.
 func MutualTLS[C Certificate](certificate C) TokenBinding {
 	auth := withCertificate(op.AuthTLS, certificate)
 	return TokenBinding{certificate: auth.certificate, empty: auth.empty}

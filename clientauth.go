@@ -77,7 +77,9 @@ func AssertionFile(name string) func(context.Context) (string, error) {
 }
 
 // Certificate is a client certificate with its private key, or a function that returns the current
-// one for a TLS handshake.
+// one. The function is called before every request that shows the certificate, concurrently; its
+// argument stands for any server and has no context. Each certificate that it returns gets
+// connections of its own, so let it return the same one until that is replaced.
 type Certificate interface {
 	tls.Certificate | func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 }

@@ -314,7 +314,8 @@ func TestTokenRequestsOfUnusualProviders(t *testing.T) {
 	})
 }
 
-// tlsOP is a provider over TLS that asks for client certificates, and says which it saw.
+// tlsOP is a provider over TLS that asks for client certificates, and says which it saw. It is not
+// started.
 func tlsOP(t *testing.T) (server *httptest.Server, seen func(path string) string) {
 	t.Helper()
 	var mu sync.Mutex
@@ -346,7 +347,6 @@ func tlsOP(t *testing.T) (server *httptest.Server, seen func(path string) string
 		}
 	}))
 	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
-	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server, func(path string) string {
 		mu.Lock()
@@ -368,6 +368,7 @@ func newCertificate(t *testing.T, name string) tls.Certificate {
 
 func TestMutualTLS(t *testing.T) {
 	server, seen := tlsOP(t)
+	server.StartTLS()
 	current := newCertificate(t, "first")
 	atServer := func(cfg *op.Config) {
 		cfg.Issuer, cfg.Transport, cfg.Timeout, cfg.Userinfo = server.URL, nil, time.Minute, op.UserinfoRequired

@@ -56,6 +56,9 @@
 //	answer.go       reads answers, within their limits
 //	fault.go        why a request brought no usable answer
 //	transport.go    the hardened transport
+//	mutualtls.go    the client's certificate: who gets to see it
+//	showing.go      the certificate as it is at the time of a request
+//	resource.go     requests to resources, with an access token
 //	purpose.go      what a request is for, for those who measure
 //	ask.go          requests that belong to no Client
 //	address.go      addresses that are not dialled

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -12,7 +11,7 @@ import (
 
 // Certificate is a client's certificate with its private key.
 type Certificate struct {
-	// Current returns the certificate for a handshake. It is called concurrently.
+	// Current returns the certificate for a request. It is called before each one, concurrently.
 	Current func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 
 	fixed *tls.Certificate // what Current always returns; nil if that may change
@@ -41,8 +40,8 @@ func (cfg *Config) usesCertificate() bool {
 }
 
 // mutual returns the transport for the endpoints at which the client shows its certificate. It has
-// connections of its own, so that nobody else gets to see the certificate. ok is false if the
-// configured transport cannot show one.
+// connections of its own, so that nobody else gets to see the certificate, and others for each
+// certificate. ok is false if the configured transport cannot show one.
 func (cfg *Config) mutual(transport http.RoundTripper) (mutual http.RoundTripper, ok bool) {
 	if !cfg.usesCertificate() {
 		return transport, true
@@ -60,8 +59,7 @@ func (cfg *Config) mutual(transport http.RoundTripper) (mutual http.RoundTripper
 	if cfg.Certificate != nil {
 		current = cfg.Certificate
 	}
-	t.TLSClientConfig.GetClientCertificate = withoutPanic(cfg.strong(current.Current))
-	return t, true
+	return &showing{base: t, current: withoutPanic(cfg.strong(current.Current))}, true
 }
 
 type certificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
@@ -77,8 +75,7 @@ func (cfg *Config) strong(current certificate) certificate {
 	}
 }
 
-// withoutPanic returns a function whose panic fails the handshake. Package net/http calls it in a
-// goroutine of its own, where a panic would end the process.
+// withoutPanic returns a function whose panic fails the request.
 func withoutPanic(current certificate) certificate {
 	return func(r *tls.CertificateRequestInfo) (c *tls.Certificate, err error) {
 		defer func() {
@@ -88,61 +85,6 @@ func withoutPanic(current certificate) certificate {
 		}()
 		return current(r)
 	}
-}
-
-// RoundTrip sends a request to a resource with an access token, and with what proves that the token
-// is this client's: its certificate, or a proof by the key of that text. If the answer is that the
-// proof needs a nonce, the request is sent once more, unless its body cannot be read twice (RFC
-// 9449, 9).
-func (c *Client) RoundTrip(r *http.Request, accessToken, dpopKey string) (*http.Response, error) {
-	key, err := ParseDPoPKey(dpopKey)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := c.roundTrip(r, r.Body, accessToken, key)
-	if err != nil || key == nil || !c.WantsNonce(r.URL, resp.StatusCode, resp.Header) {
-		return resp, err
-	}
-	body := r.Body
-	if body != nil && body != http.NoBody {
-		if r.GetBody == nil {
-			return resp, nil
-		}
-		if body, err = r.GetBody(); err != nil {
-			return resp, nil
-		}
-	}
-	_ = resp.Body.Close()
-	return c.roundTrip(r, body, accessToken, key)
-}
-
-func (c *Client) roundTrip(
-	r *http.Request, body io.ReadCloser, accessToken string, key *DPoPKey,
-) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Body = body
-	if err := c.Present(r, accessToken, key); err != nil {
-		if body != nil {
-			_ = body.Close()
-		}
-		return nil, err
-	}
-	return c.resources().RoundTrip(r)
-}
-
-// resources is the transport to resources: that of package net/http, with the certificate that
-// tokens are bound to, if they are.
-func (c *Client) resources() http.RoundTripper {
-	if c.cfg.Certificate == nil {
-		return http.DefaultTransport
-	}
-	c.toResources.once.Do(func() {
-		c.toResources.transport, _ = c.cfg.mutual(http.DefaultTransport)
-	})
-	if c.toResources.transport == nil { // the program has put something else there
-		return http.DefaultTransport
-	}
-	return c.toResources.transport
 }
 
 // aliases puts the endpoints that the provider has for clients with certificates in place of the

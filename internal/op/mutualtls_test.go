@@ -61,6 +61,7 @@ func TestWeakCertificate(t *testing.T) {
 	} {
 		t.Run("C130 a weak certificate of a function: "+row.name, func(t *testing.T) {
 			server, seen := tlsOP(t)
+			server.StartTLS()
 			c := op.New(newOP().config(func(cfg *op.Config) {
 				cfg.Issuer, cfg.Transport, cfg.Timeout = server.URL, nil, time.Minute
 				cfg.RootCAs = x509.NewCertPool()
