@@ -50,7 +50,7 @@ func timesOf(id *oidcgate.Identity) []moment {
 	times := []moment{
 		{"Signed in", clock(id.Created()), "start of this session"},
 		{"Ends if idle", clock(id.IdleExpires()), "each request moves it later"},
-		{"Ends at the latest", clock(id.Expires()), "even if you stay active"},
+		{"Ends anyway", clock(id.Expires()), "even if you stay active"},
 	}
 	if t := id.AuthTime(); !t.IsZero() {
 		times = slices.Insert(times, 0, moment{"Authenticated", clock(t), "at the provider"})

@@ -87,6 +87,9 @@ func (v *visitor) chooseAt(provider, path, person string) page {
 	v.Helper()
 	choice := v.open(path)
 	v.wants(choice, 200, "/auth/login", "Choose where you have your account.")
+	if strings.Contains(choice.body, `id="login"`) {
+		v.Error("the page that asks where to log in has another link to the login")
+	}
 	return v.login(v.follow(choice, provider), person)
 }
 

@@ -30,12 +30,15 @@ type view struct {
 	Name      string // of the signed-in customer, or ""
 	SignedIn  bool
 	Basket    int
-	LoginURL  string
+	LoginURL  string // empty on the gate's own routes, which know no user
 	LogoutURL string
 }
 
 func (s *shop) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
-	v.LoginURL, v.LogoutURL = s.gate.LoginURL(loginReturn(r)), s.gate.LogoutURL("/")
+	v.LogoutURL = s.gate.LogoutURL("/")
+	if !strings.HasPrefix(r.URL.Path, "/auth/") {
+		v.LoginURL = s.gate.LoginURL(loginReturn(r))
+	}
 	if id, ok := oidcgate.FromContext(r.Context()); ok {
 		v.Name, v.SignedIn, v.Basket = s.customers.find(id).Name, true, s.basketSize(r.Context())
 	}
@@ -47,7 +50,7 @@ func (s *shop) show(w http.ResponseWriter, r *http.Request, status int, name str
 
 // loginReturn returns the path to which a login leads back: the current page.
 func loginReturn(r *http.Request) string {
-	if r.Method != http.MethodGet || strings.HasPrefix(r.URL.Path, "/auth/") {
+	if r.Method != http.MethodGet {
 		return "/"
 	}
 	return r.URL.Path

@@ -93,7 +93,8 @@ func (c *customers) link(_ context.Context, linking *oidcgate.Linking) error {
 }
 
 var page = template.Must(template.New("").Parse(`<!DOCTYPE html>
-<html lang="en"><meta name="viewport" content="width=device-width"><title>{{.Title}}</title>
+<html lang="en"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+<title>{{.Title}}</title>
 <h1>{{.Title}}</h1>
 <p>{{.Text}}</p>
 {{range .Links}}<p><a href="{{.URL}}">{{.Text}}</a></p>{{end}}
