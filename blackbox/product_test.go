@@ -154,6 +154,16 @@ func (p *product) options(t *testing.T, c oidcgatetest.Client, more ...string) r
 	}.With(more...)
 }
 
+// parseForm parses the body of a request.
+func parseForm(t testing.TB, body string) url.Values {
+	t.Helper()
+	form, err := url.ParseQuery(body)
+	if err != nil {
+		t.Fatalf("the body %q is no form: %v", body, err)
+	}
+	return form
+}
+
 // logIn logs in at a provider whose passwords are the names.
 func logIn(t testing.TB, v *visitor.Visitor, page, name string) {
 	t.Helper()
