@@ -28,7 +28,8 @@ type product struct {
 	endpoints map[string]oidcgatetest.Endpoint // by their paths
 	users     map[string]oidcgatetest.User     // by login name; the passwords are the names
 	first     http.HandlerFunc                 // if set, sees requests first, and answers or not
-	loginPage func(w http.ResponseWriter, r *http.Request)
+	loginPage http.HandlerFunc                 // if set, in place of a form
+	front     func(http.Handler) http.Handler  // if set, stands in front of the provider
 
 	url   string
 	mu    sync.Mutex
@@ -47,7 +48,7 @@ type seenRequest struct {
 // start starts the provider on a loopback address until the test ends.
 func (p *product) start(t *testing.T) {
 	t.Helper()
-	server := httptest.NewUnstartedServer(p)
+	server := httptest.NewUnstartedServer(inFront(p.front, p))
 	p.url = "http://" + server.Listener.Addr().String()
 	p.config.Issuer, p.config.LoginPage = p.url+p.path, p.logIn
 	p.Provider = oidcgatetest.NewProvider(t, p.config)
@@ -58,6 +59,14 @@ func (p *product) start(t *testing.T) {
 	}))
 	server.Start()
 	t.Cleanup(server.Close)
+}
+
+// inFront puts something in front of a provider, if there is something.
+func inFront(front func(http.Handler) http.Handler, p http.Handler) http.Handler {
+	if front == nil {
+		return p
+	}
+	return front(p)
 }
 
 var metadataName = map[oidcgatetest.Endpoint]string{
