@@ -28,6 +28,8 @@ type plainProvider struct {
 	users                              map[string]string // userinfo by login name; the passwords are the names
 	answer                             map[string]any    // more members of token answers
 	pkce                               bool              // it knows PKCE, with S256
+	iss                                string            // in its responses, if it is not empty
+	front                              func(http.Handler) http.Handler
 
 	mu      sync.Mutex
 	url     string
@@ -41,7 +43,7 @@ type plainProvider struct {
 func (p *plainProvider) start(t *testing.T) {
 	t.Helper()
 	p.codes, p.access, p.refresh = map[string]string{}, map[string]string{}, map[string]string{}
-	s := httptest.NewServer(p)
+	s := httptest.NewServer(inFront(p.front, p))
 	t.Cleanup(s.Close)
 	p.url = s.URL
 }
@@ -106,7 +108,11 @@ func (p *plainProvider) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 		key += q.Get("code_challenge")
 	}
 	p.codes[key] = user
-	http.Redirect(w, r, q.Get("redirect_uri")+"?"+url.Values{"code": {code}, "state": {q.Get("state")}}.Encode(), http.StatusFound)
+	response := url.Values{"code": {code}, "state": {q.Get("state")}}
+	if p.iss != "" {
+		response.Set("iss", p.iss)
+	}
+	http.Redirect(w, r, q.Get("redirect_uri")+"?"+response.Encode(), http.StatusFound)
 }
 
 func (p *plainProvider) serveToken(w http.ResponseWriter, r *http.Request) {

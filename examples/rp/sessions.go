@@ -86,7 +86,7 @@ func (s *service) writeEnded(w http.ResponseWriter, ended int, err error) {
 }
 
 // failed answers the request and returns true if err is not nil. The status is 401 if there is no
-// session or no valid token any more, and 503 if the store or the provider cannot answer at the
+// session or no valid token any more, 404 if there never was a token, and 503 if the store or the provider cannot answer at the
 // moment, so that the same request may succeed later.
 func (s *service) failed(w http.ResponseWriter, err error) bool {
 	switch {
@@ -96,8 +96,10 @@ func (s *service) failed(w http.ResponseWriter, err error) bool {
 		s.writeError(w, http.StatusUnauthorized, err.Error())
 	case errors.Is(err, oidcgate.ErrProviderUnavailable):
 		s.unavailable(w, "the provider gives no new access token at the moment")
-	default:
+	case errors.Is(err, oidcgate.ErrStoreUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		s.unavailable(w, "the session store is unavailable")
+	default: // the login brought no access token
+		s.writeError(w, http.StatusNotFound, err.Error())
 	}
 	return true
 }

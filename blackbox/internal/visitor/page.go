@@ -19,6 +19,7 @@ type Page struct {
 	Body   string
 
 	forms []*Form
+	links map[string]string // addresses by text
 }
 
 // Form is a form of a page with the values it came with.
@@ -58,8 +59,12 @@ func newPage(t testing.TB, resp *http.Response) *Page {
 		t.Fatalf("parsing %s: %v", p.URL, err)
 	}
 	p.readForms(t, root)
+	p.readLinks(t, root)
 	return p
 }
+
+// Link returns the address of the link with a text, or "".
+func (p *Page) Link(text string) string { return p.links[text] }
 
 // Location returns the target of a redirect that was not followed, or "".
 func (p *Page) Location() string {
@@ -139,6 +144,31 @@ func (p *Page) readForms(t testing.TB, root *html.Node) {
 		}
 		p.forms = append(p.forms, f)
 	}
+}
+
+func (p *Page) readLinks(t testing.TB, root *html.Node) {
+	t.Helper()
+	p.links = make(map[string]string)
+	for n := range root.Descendants() {
+		if n.Type != html.ElementNode || n.Data != "a" {
+			continue
+		}
+		to, err := p.URL.Parse(attribute(n, "href"))
+		if err != nil {
+			t.Fatalf("a link of %s leads to %q: %v", p.URL, attribute(n, "href"), err)
+		}
+		p.links[textOf(n)] = to.String()
+	}
+}
+
+func textOf(n *html.Node) string {
+	var text strings.Builder
+	for d := range n.Descendants() {
+		if d.Type == html.TextNode {
+			text.WriteString(d.Data)
+		}
+	}
+	return strings.TrimSpace(text.String())
 }
 
 // isTextField excludes buttons, checkboxes and radio buttons, which a browser sends only if they were
