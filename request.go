@@ -16,7 +16,8 @@ type RequestOptions struct {
 	Login LoginOptions
 
 	// LinkParams are parameters that a link to the login may set, "login_hint" for example. Anybody
-	// can make one. Each counts once, with up to 256 bytes. Always allowed is prompt=create.
+	// can make one. Each counts once, with up to 256 bytes. Always allowed are prompt=create, and
+	// another=1 for a login at which the user chooses an account.
 	LinkParams []string
 
 	// ThirdParty lets other sites begin logins at /auth/initiate, such as the provider's portal

@@ -202,7 +202,9 @@ func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, why stri
 		Kind: page.KindForbidden, Status: http.StatusForbidden, Title: "No access", Reference: reference,
 		Text: "You are signed in, but this page is not for your account.",
 		Links: []page.Link{
-			{URL: home, Text: "Back to the site"}, {URL: g.LogoutURL(""), Text: "Log out"},
+			{URL: home, Text: "Back to the site"},
+			{URL: g.front.AnotherAccountURL(g.front.ReturnTo(r, &v.found)), Text: "Use another account"},
+			{URL: g.LogoutURL(""), Text: "Log out"},
 		},
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/page"
 )
 
@@ -50,6 +51,15 @@ func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, step 
 	}
 }
 
+// AnotherAccountURL returns the address of a login at which the visitor may choose another account.
+func (f *Front) AnotherAccountURL(returnTo string) string {
+	query := url.Values{op.AnotherAccount: {"1"}}
+	if returnTo != "" {
+		query.Set("return_to", returnTo)
+	}
+	return f.Site.OwnURL("/login", "") + "?" + query.Encode()
+}
+
 // sentInVain is how many visitors are sent to the login, without one who arrives, before the log
 // says so. With several replicas the first ones may arrive elsewhere.
 const sentInVain = 8
@@ -65,19 +75,24 @@ func (f *Front) noteSent() {
 		"prefix of it", "visitors", sentInVain, "login", f.Site.OwnURL("/login", ""))
 }
 
-// loginURL returns the address of a login that leads back to the requested page. For what no
-// person opened it leads back to the page in the Referer header, if that is on this site: what a
-// script fetches is no page. An address that cannot be a return path is left out: repeated, a long
-// one would break proxies.
-func (f *Front) loginURL(v *Visit, r *http.Request, step attempt.Step) string {
-	returnTo := ""
+// ReturnTo returns where a login leads back to: the requested page, or, for what no person opened,
+// the page in the Referer header, if that is on this site: what a script fetches is no page. An
+// address that cannot be a return path is left out: repeated, a long one would break proxies.
+func (f *Front) ReturnTo(r *http.Request, v *Visit) string {
 	if browser.IsNavigation(r) {
-		returnTo = cmp.Or(v.ReturnTo(), r.URL.RequestURI()) // NewContext knows no path
-	} else if path, ours := strings.CutPrefix(r.Referer(), f.Site.URL("/")); ours {
-		returnTo = "/" + path
+		return f.checkReturnTo(cmp.Or(v.ReturnTo(), r.URL.RequestURI())) // NewContext knows no path
 	}
+	path, ours := strings.CutPrefix(r.Referer(), f.Site.URL("/"))
+	if !ours {
+		return ""
+	}
+	return f.checkReturnTo("/" + path)
+}
+
+// loginURL returns the address of a login that leads back to where the visitor is.
+func (f *Front) loginURL(v *Visit, r *http.Request, step attempt.Step) string {
 	query := url.Values{}
-	if returnTo = f.checkReturnTo(returnTo); returnTo != "" {
+	if returnTo := f.ReturnTo(r, v); returnTo != "" {
 		query.Set("return_to", returnTo)
 	}
 	if v.Gone != "" {

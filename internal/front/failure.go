@@ -72,8 +72,12 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 		{URL: f.Site.OwnURL("/login", e.retry), Text: "Log in again"},
 		{URL: f.Site.Home(), Text: "Back to the site"},
 	}
-	if e.linking {
+	switch {
+	case e.linking:
 		links = links[1:]
+	case e.Status == http.StatusForbidden:
+		// Whoever is logged in at the provider would come back as the same user at once.
+		links[0] = page.Link{URL: f.AnotherAccountURL(e.retry), Text: "Use another account"}
 	}
 	f.Show(w, browser.WithoutQuery(r), page.Page{
 		Kind: page.KindFailed, Status: e.Status, Reason: string(e.Reason), Reference: e.Reference,

@@ -147,15 +147,22 @@ func (c *Client) LinkValues(query url.Values) url.Values {
 	for name, value := range c.linkValues(query) {
 		values.Set(name, value)
 	}
+	if query.Has(AnotherAccount) {
+		values.Del("prompt") // follows from it
+		values.Set(AnotherAccount, "1")
+	}
 	return values
 }
 
 // linkValues are those parameters of a link to the login that count: prompt=create, which is a link
-// to register, and those that the configuration names. Each stands there once, is short and has no
-// control characters; otherwise it is left out.
+// to register, another, which is one for another account, and those that the configuration names.
+// Each stands there once, is short and has no control characters; otherwise it is left out.
 func (c *Client) linkValues(query url.Values) iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		if v := query["prompt"]; len(v) == 1 && v[0] == promptCreate && !yield("prompt", v[0]) {
+			return
+		}
+		if query.Has(AnotherAccount) && !yield("prompt", c.promptForAnother()) {
 			return
 		}
 		for _, name := range c.cfg.LinkParams {
@@ -166,6 +173,21 @@ func (c *Client) linkValues(query url.Values) iter.Seq2[string, string] {
 			}
 		}
 	}
+}
+
+// AnotherAccount is the parameter of a link to the login that asks the provider to let the user
+// choose an account: without it, whoever is logged in there comes back as the same user at once.
+const AnotherAccount = "another"
+
+// promptForAnother returns the prompt for a user who wants to log in as somebody else. Most
+// providers know select_account. One that says that it does not gets login.
+func (c *Client) promptForAnother() string {
+	const choose = "select_account"
+	m, known := c.Known()
+	if known && m.PromptValues != nil && !slices.Contains(m.PromptValues, choose) {
+		return "login"
+	}
+	return choose
 }
 
 // fromLink returns the options for the parameters of a link. prompt=none is left out, because only
@@ -369,7 +391,7 @@ func areDetails(s string) bool {
 }
 
 // linkNames are the parameters of the login's address that have another meaning there.
-var linkNames = []string{"provider", "return_to", "step", "gone"}
+var linkNames = []string{"provider", "return_to", "step", "gone", "link", AnotherAccount}
 
 // checkOptions checks the options of every login, what links may choose, and the resources.
 func (cfg *Config) checkOptions(f *check.List) {
