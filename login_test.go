@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -293,11 +294,51 @@ func TestAbandonedLogins(t *testing.T) {
 			}
 		}
 		f.drill.fail(nil, nil)
+		time.Sleep(time.Second)
 		if err := f.gate.Ready(t.Context()); err != nil {
 			t.Errorf("Ready, when the store is well: %v", err)
 		}
 		if a := f.get("/auth/login"); a.StatusCode != http.StatusSeeOther {
 			t.Errorf("status %d when the store is well", a.StatusCode)
+		}
+	})
+
+	inBubble(t, "F26 F16 while the store takes no writes it is tried once a second, however many begin a login or leave", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.drill.fail(on("create ", errIll), nil)
+		calls := f.drill.during(func() {
+			for range 5 {
+				var strangers sync.WaitGroup
+				for i := range 100 {
+					strangers.Go(func() {
+						ctx, cancel := context.WithCancel(t.Context())
+						defer cancel()
+						if i%2 == 0 {
+							cancel()
+						}
+						r := httptest.NewRequestWithContext(ctx, http.MethodGet, shopURL+"/auth/login", nil)
+						w := httptest.NewRecorder()
+						f.gate.Wrap(http.NotFoundHandler()).ServeHTTP(w, r)
+						if i%2 == 1 && w.Code != http.StatusServiceUnavailable && w.Code != http.StatusSeeOther {
+							t.Errorf("status %d", w.Code)
+						}
+					})
+				}
+				strangers.Wait()
+				if a := f.get("/auth/login"); a.StatusCode != http.StatusServiceUnavailable {
+					t.Errorf("status %d", a.StatusCode)
+				}
+				time.Sleep(time.Second)
+			}
+		})
+		writes := 0
+		for _, call := range calls {
+			if strings.HasPrefix(call, "create r:") {
+				writes++
+			}
+		}
+		if writes != 5*8 {
+			t.Errorf("%d writes in five seconds, want five times eight", writes)
 		}
 	})
 

@@ -140,12 +140,12 @@ const (
 	maxOrigins = 1024
 )
 
-// keep notes the nonce of an answer from u, if it has one. In a full table it takes the place of
-// another origin's.
-func (n *nonces) keep(u *url.URL, h http.Header) {
+// keep notes the nonce of an answer from u, and reports whether it has one. In a full table it takes
+// the place of another origin's.
+func (n *nonces) keep(u *url.URL, h http.Header) bool {
 	nonce := h.Get("DPoP-Nonce")
-	if nonce == "" || len(nonce) > maxNonce || !isVisible(nonce) {
-		return
+	if !isNonce(nonce) {
+		return false
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -160,6 +160,13 @@ func (n *nonces) keep(u *url.URL, h http.Header) {
 		}
 	}
 	n.last[origin] = nonce
+	return true
+}
+
+// isNonce reports whether s has only the characters of a nonce: visible ASCII without quotation
+// mark and backslash (RFC 9449, 8.1).
+func isNonce(s string) bool {
+	return s != "" && len(s) <= maxNonce && isVisible(s) && !strings.ContainsAny(s, ` "\`)
 }
 
 func (n *nonces) of(u *url.URL) string {
@@ -195,8 +202,7 @@ func (c *Client) Present(r *http.Request, accessToken string, key *DPoPKey) erro
 // WantsNonce notes the nonce of a resource's answer, and reports whether the answer asks for the
 // request once more, with that nonce (RFC 9449, 9).
 func (c *Client) WantsNonce(u *url.URL, status int, h http.Header) bool {
-	c.nonces.keep(u, h)
-	if status != http.StatusUnauthorized || h.Get("DPoP-Nonce") == "" {
+	if !c.nonces.keep(u, h) || status != http.StatusUnauthorized {
 		return false
 	}
 	return slices.ContainsFunc(h.Values("WWW-Authenticate"), func(challenge string) bool {
@@ -206,8 +212,7 @@ func (c *Client) WantsNonce(u *url.URL, status int, h http.Header) bool {
 
 // wantsNonce is WantsNonce for an endpoint at which the client authenticates itself (RFC 9449, 8).
 func (c *Client) wantsNonce(u *url.URL, a answer) bool {
-	c.nonces.keep(u, a.header)
-	if a.status != http.StatusBadRequest || a.header.Get("DPoP-Nonce") == "" {
+	if !c.nonces.keep(u, a.header) || a.status != http.StatusBadRequest {
 		return false
 	}
 	doc, err := claims.Parse(a.body)

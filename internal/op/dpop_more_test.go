@@ -40,14 +40,22 @@ func TestDPoPKeyThatIsNone(t *testing.T) {
 	}
 	t.Run("C092 no request to a resource without the key", func(t *testing.T) {
 		base, requests := wire(t, say("HTTP/1.1 204 No Content\r\n\r\n"))
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := newOP().client().RoundTrip(r, "at-1", "EdDSA:!!")
-		if err == nil {
-			resp.Body.Close()
-			t.Error("the token is sent without a proof")
+		for _, body := range []*closed{{Reader: strings.NewReader("an order")}, nil} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body != nil {
+				r.Body = body
+			}
+			resp, err := newOP().client().RoundTrip(r, "at-1", "EdDSA:!!")
+			if err == nil {
+				resp.Body.Close()
+				t.Error("the token is sent without a proof")
+			}
+			if body != nil && !body.closed {
+				t.Error("the request's body is not closed")
+			}
 		}
 		if n := requests.Load(); n != 0 {
 			t.Errorf("%d requests", n)
@@ -95,6 +103,9 @@ func nonceOf(t *testing.T, r *http.Request) string {
 	return claims.Nonce
 }
 
+// nonceCharacters are all that a nonce may have (RFC 9449, section 8.1).
+const nonceCharacters = "!#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~"
+
 func TestDPoPNoncesThatAreKept(t *testing.T) {
 	for _, tt := range []struct{ name, second, want string }{
 		{"the last one", "n2", "n2"},
@@ -103,6 +114,10 @@ func TestDPoPNoncesThatAreKept(t *testing.T) {
 		{"a nonce of more than 1 KB is not", strings.Repeat("n", 1<<10+1), "n1"},
 		{"a nonce with a control character is not", "a\x7fb", "n1"},
 		{"a nonce beyond ASCII is not", "ä", "n1"},
+		{"a nonce with a space is not", "a b", "n1"},
+		{"a nonce with a quotation mark is not", `a"b`, "n1"},
+		{"a nonce with a backslash is not", `a\b`, "n1"},
+		{"a nonce of all other characters", nonceCharacters, nonceCharacters},
 	} {
 		t.Run("C093 "+tt.name, func(t *testing.T) {
 			o := newOP()
@@ -123,6 +138,33 @@ func TestDPoPNoncesThatAreKept(t *testing.T) {
 			}
 			if proved != tt.want {
 				t.Errorf("the third proof has the nonce %q, want %q", proved, tt.want)
+			}
+		})
+	}
+}
+
+func TestDPoPNonceThatIsNone(t *testing.T) {
+	for name, nonce := range map[string]string{
+		"a space": "a b", "a quotation mark": `a"b`, "a backslash": `a\b`, "more than 1 KB": strings.Repeat("n", 1<<10+1),
+	} {
+		t.Run("C093 the server asks for a nonce and gives one with "+name+": no second request", func(t *testing.T) {
+			o := newOP()
+			asked := 0
+			o.set("token", func(w http.ResponseWriter, _ *http.Request) {
+				asked++
+				w.Header().Set("DPoP-Nonce", nonce)
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = io.WriteString(w, `{"error":"use_dpop_nonce"}`)
+			})
+			c := o.client(func(cfg *op.Config) { cfg.DPoP = true })
+			if _, err := c.Refresh(t.Context(), "rt", "EdDSA:"+b64(strings.Repeat("s", 32))); err == nil || asked != 1 {
+				t.Errorf("the token endpoint was asked %d times, error %v", asked, err)
+			}
+			u := &url.URL{Scheme: "https", Host: "api.example", Path: "/"}
+			h := http.Header{"Dpop-Nonce": {nonce}, "Www-Authenticate": {`DPoP error="use_dpop_nonce"`}}
+			if c.WantsNonce(u, http.StatusUnauthorized, h) {
+				t.Error("the request to a resource is made once more")
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 func (c *Client) RoundTrip(r *http.Request, accessToken, dpopKey string) (*http.Response, error) {
 	key, err := ParseDPoPKey(dpopKey)
 	if err != nil {
+		closeBody(r.Body)
 		return nil, err
 	}
 	resp, err := c.roundTrip(r, r.Body, accessToken, key)

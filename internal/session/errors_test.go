@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
@@ -657,10 +658,10 @@ func TestErrorsOfALogout(t *testing.T) {
 	})
 	inTime(t, "F15 the caller gave up, and the store is down: told", func(t *testing.T) {
 		w := newWorld(t, nil)
-		w.fails(interleave.Create, "r:", 0)
+		w.fails(interleave.Create, "a:", 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		w.wantErr(w.Ping(ctx), session.ErrStore)
+		w.wantErr(w.ClaimAttempt(ctx, "reference"), session.ErrStore)
 		w.wantTold(event.StoreUnavailable, "")
 	})
 }
@@ -832,12 +833,44 @@ func TestTheStoreFailsForOneCall(t *testing.T) {
 		w.fails(interleave.Get, "U:", 0)
 		w.wantErr(w.logoutBySub(time.Now().Add(time.Second)), session.ErrStore)
 	})
-	inTime(t, "F15 while writes fail, every question writes again", func(t *testing.T) {
+	inTime(t, "F15 while writes fail, one question a second writes again, and all have the last error", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.fails(interleave.Create, "r:", 0)
-		for range 3 {
-			w.wantErr(w.Ping(t.Context()), session.ErrStore)
+		for i := range 3 {
+			for range 5 {
+				w.wantErr(w.Ping(t.Context()), session.ErrStore)
+			}
+			if n := len(w.told(event.StoreUnavailable)); n != 1+i {
+				t.Errorf("told %d times in %d seconds", n, 1+i)
+			}
+			time.Sleep(time.Second)
 		}
+		w.breaks(nil)
+		w.wantErr(w.Ping(t.Context()), nil)
+	})
+	inTime(t, "F15 who leaves during a try does not end it, and one who has left asks nobody", func(t *testing.T) {
+		w := newWorld(t, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		w.once(interleave.Create, "r:", cancel)
+		w.wantErr(w.Ping(ctx), nil)
+		time.Sleep(5 * time.Second)
+		w.breaks(func(c interleave.Call) error { t.Errorf("%s %s", c.Op, c.Key); return nil })
+		w.wantErr(w.Ping(ctx), context.Canceled)
+	})
+	inTime(t, "F15 while one tries, the others have what came of the last try", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.wantErr(w.Ping(t.Context()), nil)
+		time.Sleep(5 * time.Second)
+		w.once(interleave.Create, "r:", func() { time.Sleep(2 * time.Second) })
+		var trying sync.WaitGroup
+		trying.Go(func() { _ = w.Ping(t.Context()) })
+		time.Sleep(time.Second)
+		begun := time.Now()
+		w.wantErr(w.Ping(t.Context()), nil)
+		if waited := time.Since(begun); waited != 0 {
+			t.Errorf("waited for %v", waited)
+		}
+		trying.Wait()
 	})
 	inTime(t, "F40 a refresh that is over gives its place back", func(t *testing.T) {
 		w := newWorld(t, nil)

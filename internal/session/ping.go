@@ -6,7 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/oidcgate/oidcgate/store"
@@ -14,6 +14,7 @@ import (
 
 const (
 	writeAgain  = 5 * time.Second // after which it is tried again whether the store takes writes
+	failedAgain = time.Second     // the same, while it takes none
 	writtenKeys = 8               // so many keys, which in a Cluster lie on several machines
 	writtenTTL  = time.Second
 )
@@ -21,18 +22,50 @@ const (
 // pingKey returns another key each time.
 func pingKey() string { return readinessPrefix + strconv.FormatUint(rand.Uint64(), 36) }
 
-// pings remember when the store last took writes.
+// pings remember whether the store takes writes.
 type pings struct {
-	wrote atomic.Int64 // in unix nanoseconds; zero: not, or not any more
+	mu     sync.Mutex
+	tried  time.Time // when it was tried last
+	failed error     // why it took none then; nil: it took them, or it is not known yet
+}
+
+// turn reports whether the caller is to try whether the store takes writes. One caller is at a
+// time: strangers who begin logins must not multiply what a store has to do that is ill. For the
+// others counts what came of the last try.
+func (p *pings) turn() (mine bool, last error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	again := writeAgain
+	if p.failed != nil {
+		again = failedAgain
+	}
+	since := time.Since(p.tried)
+	mine = since < 0 || since >= again // a clock may have been set back
+	if mine {
+		p.tried = time.Now()
+	}
+	return mine, p.failed
+}
+
+func (p *pings) ended(failed error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failed = failed
 }
 
 // Ping returns nil when the store can keep a login: it answers a read, and it took writes in the
-// last few seconds. A login needs a dozen keys, so all machines of a Cluster must do so.
+// last few seconds. A login needs a dozen keys, so all machines of a Cluster must do so. While it
+// takes none, it is asked once a second, and all get the same error.
 func (k *Keeper) Ping(ctx context.Context) error {
-	wrote, now := k.pings.wrote.Load(), time.Now().UnixNano()
-	due := now < wrote || now-wrote >= int64(writeAgain) // a clock may have been set back
-	if wrote == 0 || due && k.pings.wrote.CompareAndSwap(wrote, now) {
-		return k.pingWrites(ctx, now)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	mine, last := k.pings.turn()
+	switch {
+	case mine:
+		return k.pingWrites(ctx)
+	case last != nil:
+		return last
 	}
 	_, err := k.store.Get(ctx, pingKey())
 	if errors.Is(err, store.ErrNotFound) {
@@ -41,8 +74,11 @@ func (k *Keeper) Ping(ctx context.Context) error {
 	return k.storeError(ctx, err)
 }
 
-// pingWrites writes a few keys side by side. While it fails, everybody who asks tries it.
-func (k *Keeper) pingWrites(ctx context.Context, now int64) error {
+// pingWrites writes a few keys side by side. It does not end with the caller, who may be a stranger
+// and whose leaving says nothing about the store.
+func (k *Keeper) pingWrites(ctx context.Context) error {
+	ctx, cancel := Detached(ctx)
+	defer cancel()
 	errs := make([]error, writtenKeys)
 	var steps []func() error
 	for i := range errs {
@@ -55,10 +91,7 @@ func (k *Keeper) pingWrites(ctx context.Context, now int64) error {
 		})
 	}
 	_ = sideBySide(steps...)
-	failed := cmp.Or(errs...) // one tells enough
-	if failed != nil {
-		now = 0
-	}
-	k.pings.wrote.Store(now)
-	return k.storeError(ctx, failed)
+	failed := k.storeError(ctx, cmp.Or(errs...)) // one tells enough
+	k.pings.ended(failed)
+	return failed
 }
