@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/oidcgate/oidcgate/oidcgatetest"
+	"github.com/oidcgate/oidcgate/presets"
 )
 
 // methods are those that oidcgate init writes code for.
@@ -21,11 +22,18 @@ var methods = []string{
 	"client_secret_basic", "client_secret_post", "none", "client_secret_jwt", "private_key_jwt",
 }
 
-// TestInitWritesProgramsThatCompile makes a program for each combination of router, method and store,
-// all in one module that has this repository in place of a release, and vets them.
+// TestInitWritesProgramsThatCompile makes a program for each preset, and for each combination of
+// router, method and store, all in one module that has this repository in place of a release, and vets them.
 func TestInitWritesProgramsThatCompile(t *testing.T) {
 	command := buildCommand(t)
 	module := newModule(t)
+	for _, p := range presets.List() {
+		provider := p.Name
+		for _, q := range p.Ask {
+			provider += " " + q.Example
+		}
+		initialize(t, command, filepath.Join(module, "preset_"+p.Name), []string{"mux", "", provider, "shop", "memory"})
+	}
 	for _, router := range []string{"mux", "chi", "gin"} {
 		for _, method := range methods {
 			for _, store := range []string{"memory", "redis"} {
@@ -36,7 +44,7 @@ func TestInitWritesProgramsThatCompile(t *testing.T) {
 		}
 	}
 	goIn(t, module, "vet", "./...")
-	if out := goIn(t, module, "list", "./..."); strings.Count(out, "\n") != 30 {
+	if out := goIn(t, module, "list", "./..."); strings.Count(out, "\n") != 30+len(presets.List()) {
 		t.Errorf("programs:\n%s", out)
 	}
 }
@@ -45,15 +53,15 @@ func TestInitWritesProgramsThatCompile(t *testing.T) {
 // program with its .env, and logs in.
 func TestInitWritesAProgramThatLogsIn(t *testing.T) {
 	command := buildCommand(t)
-	for _, router := range []string{"mux", "chi", "gin"} {
-		t.Run(router, func(t *testing.T) {
+	for _, row := range []struct{ router, preset string }{{"mux", ""}, {"chi", ""}, {"gin", ""}, {"mux", "okta"}} {
+		t.Run(strings.TrimSpace(row.router+" "+row.preset), func(t *testing.T) {
 			op := oidcgatetest.NewProvider(t)
 			issuer := op.Server().URL
 			addr := freeAddress(t)
 			shop := "http://" + addr
 			module := newModule(t)
 			dir := filepath.Join(module, "shop")
-			todo := initialize(t, command, dir, []string{router, shop, issuer, "shop", "memory"})
+			todo := initialize(t, command, dir, []string{row.router, shop, row.preset + " " + issuer, "shop", "memory"})
 			op.AddClient(oidcgatetest.Client{
 				ID: "shop", Secret: "a secret", RedirectURLs: []string{registered(t, todo)},
 			})

@@ -15,9 +15,11 @@ import (
 	"strings"
 	"text/template"
 
+	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/internal/check"
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/site"
+	"github.com/oidcgate/oidcgate/presets"
 )
 
 const initHelp = `Asks five questions on standard input. Prints a working main.go, an .env with its
@@ -36,31 +38,9 @@ type answers struct {
 	Method   string // of client authentication
 	Store    string // memory or redis
 
-	Preset *preset // nil for an issuer that was given as such
-	at     site.Site
-}
-
-// preset is a provider that init knows by name.
-type preset struct {
-	name   string
-	issuer string // ARG stands for what follows the name and a colon
-	arg    string // what that is
-	note   string // what to know at the provider
-}
-
-var presets = []preset{
-	{"google", "https://accounts.google.com", "",
-		"Google Cloud console, APIs & Services, Credentials: a client of the type \"Web application\"."},
-	{"gitlab", "https://gitlab.com", "",
-		"GitLab, Preferences, Applications: tick the scopes openid, profile and email."},
-	{"entra", "https://login.microsoftonline.com/ARG/v2.0", "TENANT-ID",
-		"Entra, App registrations: a platform \"Web\". The secret is its Value, not its ID."},
-	{"keycloak", "https://ARG", "HOST/realms/REALM",
-		"Keycloak, Clients: \"Client authentication\" on, \"Standard flow\" on."},
-	{"auth0", "https://ARG/", "DOMAIN",
-		"Auth0, Applications: \"Regular Web Application\"; in its advanced settings RS256."},
-	{"okta", "https://ARG", "DOMAIN",
-		"Okta, Applications: \"OIDC\", \"Web Application\"."},
+	Preset  *presets.Preset   // nil for an issuer that was given as such
+	Details map[string]string // what the preset asks for
+	at      site.Site
 }
 
 // initMethods are the methods of authentication that init writes code for.
@@ -69,7 +49,9 @@ var initMethods = []string{
 }
 
 // HasSecret reports whether there is a client secret.
-func (a *answers) HasSecret() bool { return a.Method != op.AuthNone && a.Method != op.AuthKeyJWT }
+func (a *answers) HasSecret() bool {
+	return a.Method != op.AuthNone && a.Method != op.AuthKeyJWT && !a.HasAppleKey()
+}
 
 // HasKey reports whether the client signs with a key of its own.
 func (a *answers) HasKey() bool { return a.Method == op.AuthKeyJWT }
@@ -111,7 +93,7 @@ func (a *answers) Note() string {
 	if a.Preset == nil {
 		return ""
 	}
-	return a.Preset.note
+	return a.Preset.Register
 }
 
 // Quote returns a text as a shell takes it.
@@ -155,7 +137,8 @@ var questions = []question{
 		return oneOf(a.Router, "mux", "chi", "gin")
 	}},
 	{"At which address do browsers find the service?", "http://localhost:8080", takeBaseURL},
-	{"Which provider: its issuer, or " + presetNames() + "?", "", takeIssuer},
+	{"Which provider: its issuer, or one of these with what it needs?" + presetLines(), "",
+		takeIssuer},
 	{"Client id, and how the client authenticates: " + strings.Join(initMethods, ", ") + "?", "",
 		takeClient},
 	{"Where are sessions kept: memory (one process, until it ends) or redis?", "memory",
@@ -202,32 +185,15 @@ func takeBaseURL(a *answers, s string) error {
 	return firstFault(f)
 }
 
-func presetNames() string {
-	var names []string
-	for _, p := range presets {
-		if p.arg != "" {
-			p.name += ":" + p.arg
-		}
-		names = append(names, p.name)
-	}
-	return strings.Join(names, ", ")
-}
-
 func takeIssuer(a *answers, s string) error {
-	a.Issuer, a.Preset = s, nil
-	name, arg, _ := strings.Cut(s, ":")
-	for _, known := range presets {
-		if name != known.name {
-			continue
+	a.Issuer, a.Preset, a.Details = s, nil, nil
+	words := strings.Fields(s)
+	for _, p := range presets.List() {
+		if len(words) > 0 && words[0] == p.Name {
+			return a.takePreset(&p, words[1:])
 		}
-		if (arg == "") != (known.arg == "") {
-			return fmt.Errorf("write %s", strings.TrimSuffix(known.name+":"+known.arg, ":"))
-		}
-		a.Issuer, a.Preset = strings.ReplaceAll(known.issuer, "ARG", arg), &known
 	}
-	cfg := op.Config{Issuer: a.Issuer, ClientID: "-", Auth: op.Auth{Method: op.AuthNone}}
-	cfg.Complete()
-	return firstFault(cfg.Faults())
+	return usableProvider(oidcgate.Provider{Issuer: a.Issuer})
 }
 
 func takeClient(a *answers, s string) error {
@@ -235,9 +201,12 @@ func takeClient(a *answers, s string) error {
 	if len(words) == 0 || len(words) > 2 {
 		return errors.New("write the client id, a space, and the method")
 	}
-	a.ClientID, a.Method = words[0], op.AuthBasic
+	a.ClientID, a.Method = words[0], a.usualMethod()
 	if len(words) == 2 {
 		a.Method = words[1]
+	}
+	if !a.choosesMethod() && a.Method != a.usualMethod() {
+		return fmt.Errorf("%s takes %s alone", a.Preset.Name, a.usualMethod())
 	}
 	return oneOf(a.Method, initMethods...)
 }

@@ -232,12 +232,14 @@ func TestKeys(t *testing.T) {
 }
 
 func TestInit(t *testing.T) {
-	const answers = "\n\nkeycloak:id.example/realms/shop\nshop client_secret_post\n\n"
+	const answers = "\n\nkeycloak https://id.example shop\nshop client_secret_post\n\n"
 	t.Run("prints", func(t *testing.T) {
 		got := run(t, answers, "init")
 		for _, want := range []string{
 			"oidcgate.ClientSecretPost(os.Getenv(\"OIDC_CLIENT_SECRET\"))", "http.NewServeMux()",
-			"OIDC_ISSUER='https://id.example/realms/shop'\n", "BASE_URL='http://localhost:8080'\n",
+			`presets.Keycloak(os.Getenv("OIDC_BASE"), os.Getenv("OIDC_REALM"), os.Getenv("OIDC_CLIENT_ID"),`,
+			"OIDC_BASE='https://id.example'\nOIDC_REALM='shop'\n", "-issuer 'https://id.example/realms/shop' ",
+			"BASE_URL='http://localhost:8080'\n",
 			"http://localhost:8080/auth/callback\n", "Standard flow",
 		} {
 			if got.status != exitOK || !strings.Contains(got.out, want) {
@@ -249,19 +251,44 @@ func TestInit(t *testing.T) {
 		}
 	})
 	t.Run("asks again", func(t *testing.T) {
-		got := run(t, "echo\nmux\nshop.example\nhttps://shop.example\nkeycloak\nauth0:shop.example\n"+
-			"shop basic\nshop\ndisk\nredis\n", "init")
+		got := run(t, "echo\nmux\nshop.example\nhttps://shop.example\nkeycloak\nokta a b\n"+
+			"gitlab gitlab.example\nauth0 shop.example\nshop basic\nshop\ndisk\nredis\n", "init")
 		for _, want := range []string{
-			`"echo" is none of mux, chi, gin`, `write "https://shop.example"`, "write keycloak:HOST/realms/REALM",
+			`"echo" is none of mux, chi, gin`, `write "https://shop.example"`, "write keycloak BASE REALM, such as: keycloak https://id.example shop",
+			`"gitlab.example"`, "write okta ISSUER, such as: okta https://example.okta.com",
 			`"basic" is none of client_secret_basic`, `"disk" is none of memory, redis`,
 		} {
 			if !strings.Contains(got.err, want) {
 				t.Errorf("without %q:\n%s", want, got.err)
 			}
 		}
-		if got.status != exitOK || !strings.Contains(got.out, "OIDC_ISSUER='https://shop.example/'\n") ||
+		if got.status != exitOK || !strings.Contains(got.out, "OIDC_DOMAIN='shop.example'\nOIDC_ORGANIZATION=''\n") ||
 			!strings.Contains(got.out, "redisstore.New(rdb)") {
 			t.Errorf("status %d:\n%s", got.status, got.out)
+		}
+	})
+	t.Run("what a preset needs", func(t *testing.T) {
+		for _, row := range []struct {
+			provider, client string
+			want, without    string // of main.go, .env and what to do
+		}{
+			{"google", "shop", `os.Getenv("OIDC_HOSTED_DOMAIN"))`, "post-logout"},
+			{"google shop.example", "shop", "OIDC_HOSTED_DOMAIN='shop.example'\n", "post-logout"},
+			{"github", "shop", "ClientSecretPost", "doctor"},
+			{"github", "shop", "authentication            client_secret_post", "back-channel"},
+			{"entra-multi-tenant a,b", "shop", `strings.Split(os.Getenv("OIDC_TENANTS"), ",")`, "doctor"},
+			{"apple TEAM KEY", "com.shop.web", "OIDC_APPLE_KEY='AuthKey.p8'", "OIDC_CLIENT_SECRET"},
+			{"login-gov https://secure.login.gov urn:a", "shop", "openssl genpkey -algorithm RSA", "keys -signing"},
+			{"okta https://shop.okta.com", "shop private_key_jwt", "provider.ClientKeys = clientKeys", "OIDC_CLIENT_SECRET"},
+		} {
+			got := run(t, "\n\n"+row.provider+"\n"+row.client+"\n\n", "init")
+			if got.status != exitOK || !strings.Contains(got.out, row.want) || strings.Contains(got.out, row.without) {
+				t.Errorf("%s: status %d, want %q and no %q:\n%s%s", row.provider, got.status, row.want, row.without, got.out, got.err)
+			}
+		}
+		got := run(t, "\n\nlogin-gov https://secure.login.gov urn:a\nshop none\nshop\n\n", "init")
+		if got.status != exitOK || !strings.Contains(got.err, "login-gov takes private_key_jwt alone") {
+			t.Errorf("status %d: %s", got.status, got.err)
 		}
 	})
 	t.Run("the input ends", func(t *testing.T) {
