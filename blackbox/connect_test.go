@@ -84,7 +84,7 @@ func newConnect(t *testing.T, network *social) *product {
 	}
 	p.first = func(w http.ResponseWriter, r *http.Request) {
 		if name := network.user(r.URL.Query().Get("social_code")); name != "" {
-			r.AddCookie(&http.Cookie{Name: "sso", Value: name})
+			r.AddCookie(&http.Cookie{Name: p.cookie(), Value: name})
 		}
 	}
 	p.loginPage = func(w http.ResponseWriter, r *http.Request) {

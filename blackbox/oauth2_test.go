@@ -213,7 +213,11 @@ func (p *plainProvider) logOut(t *testing.T, shop *rp.Replica, v *visitor.Visito
 	if !strings.HasPrefix(end.URL.String(), p.url+p.logout+"?") || end.Body != "bye" {
 		t.Errorf("logging out ends at %s:\n%s", end.URL, end.Body)
 	}
-	if again := v.Get(t, shop.URL+"/app"); again.FormWith("password") == nil {
+	again := v.Get(t, shop.URL+"/app")
+	if several := again.Link("matomo"); several != "" {
+		again = v.Get(t, several)
+	}
+	if again.FormWith("password") == nil {
 		t.Errorf("after the logout the provider logs in at once: %s", again.URL)
 	}
 }
@@ -254,6 +258,7 @@ func TestMatomoSetUp(t *testing.T) {
 		}
 		walk.Status(t, v, shop.URL+"/app", http.StatusOK)
 	})
+	t.Run("a signed-in account attaches the identity, and logs in with either", func(t *testing.T) { p.checkLinking(t) })
 	if q := p.requests(p.authorize)[0].URL.Query(); q.Get("scope") != "profile" || q.Get("code_challenge_method") != "S256" || q.Has("nonce") {
 		t.Errorf("the first request is %v", q)
 	}

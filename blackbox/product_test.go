@@ -107,7 +107,7 @@ func (p *product) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if e == oidcgatetest.EndSession {
-		http.SetCookie(w, &http.Cookie{Name: "sso", Path: "/", MaxAge: -1})
+		http.SetCookie(w, &http.Cookie{Name: p.cookie(), Path: "/", MaxAge: -1})
 	}
 	if known {
 		own, _ := url.Parse(p.URL(e)) // cannot fail
@@ -115,6 +115,9 @@ func (p *product) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.Provider.ServeHTTP(w, r)
 }
+
+// cookie is the name of the cookie of the provider's session. Providers at other ports share cookies.
+func (p *product) cookie() string { return "sso-" + p.url[strings.LastIndex(p.url, ":")+1:] }
 
 // answered notes whether there was an answer.
 type answered struct {
@@ -130,14 +133,14 @@ func (a *answered) WriteHeader(status int) {
 // logIn shows a login page to a browser without a session.
 func (p *product) logIn(w http.ResponseWriter, r *http.Request, login *oidcgatetest.Login) {
 	name := ""
-	if c, err := r.Cookie("sso"); err == nil {
+	if c, err := r.Cookie(p.cookie()); err == nil {
 		name = c.Value
 	}
 	if r.Method == http.MethodPost && r.PostForm.Get("password") == r.PostForm.Get("username") {
 		name = r.PostForm.Get("username")
 	}
 	if user, known := p.users[name]; known {
-		http.SetCookie(w, &http.Cookie{Name: "sso", Path: "/", Value: name})
+		http.SetCookie(w, &http.Cookie{Name: p.cookie(), Path: "/", Value: name})
 		login.Proceed(user)
 		return
 	}
@@ -226,12 +229,21 @@ func wantSignedOut(t testing.TB, v *visitor.Visitor, base string, cookies []*htt
 // logOut logs out, comes back to the public page, and finds that the provider asks for a password.
 func (p *product) logOut(t *testing.T, v *visitor.Visitor, base string) {
 	t.Helper()
-	cookies := v.Cookies(base)
+	p.logOutAt(t, v, base)
+	if again := v.Get(t, base+"/app"); again.FormWith("password") == nil || !strings.HasPrefix(again.URL.String(), p.url) {
+		t.Errorf("after the logout /app leads to %s", again.URL)
+	}
+}
+
+// logOutAt logs out and comes back to the public page.
+func (p *product) logOutAt(t *testing.T, v *visitor.Visitor, base string) {
+	t.Helper()
+	cookies, ended := v.Cookies(base), len(p.requests(oidcgatetest.EndSession))
 	if end := walk.LogOut(t, v, base); end.URL.String() != base+"/public" || !strings.Contains(end.Body, "You are not signed in") {
 		t.Fatalf("logging out ends at %s with %d:\n%s", end.URL, end.Status, end.Body)
 	}
 	wantSignedOut(t, v, base, cookies)
-	if again := v.Get(t, base+"/app"); again.FormWith("password") == nil || !strings.HasPrefix(again.URL.String(), p.url) {
-		t.Errorf("after the logout /app leads to %s", again.URL)
+	if n := len(p.requests(oidcgatetest.EndSession)); n != ended+1 {
+		t.Errorf("the provider was asked to log out %d times", n-ended)
 	}
 }

@@ -161,9 +161,10 @@ func (p *Page) readLinks(t testing.TB, root *html.Node) {
 	}
 }
 
+// textOf returns the text of an element without that of the elements in it, such as a note.
 func textOf(n *html.Node) string {
 	var text strings.Builder
-	for d := range n.Descendants() {
+	for d := range n.ChildNodes() {
 		if d.Type == html.TextNode {
 			text.WriteString(d.Data)
 		}
