@@ -45,7 +45,7 @@ func (g *Gate) exchange(
 	if err != nil {
 		return nil, nil, err
 	}
-	up := g.front.ProviderOf(&v.found)
+	up := g.front.ProviderOf(&v.found.Session.Identity)
 	if up == nil {
 		return nil, nil, ErrNoSession
 	}

@@ -104,6 +104,23 @@ func TestLinking(t *testing.T) {
 			t.Errorf("%d sessions began", n)
 		}
 	})
+	t.Run("C047 the session that began it ends while the provider answers", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		back := l.get(l.get(l.address()).location()).location()
+		l.staff.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if n, err := l.gate.Sessions().EndUser(context.Background(), l.op.Issuer(), "alice"); n != 1 || err != nil {
+					t.Errorf("ended %d, %v", n, err)
+				}
+				next.ServeHTTP(rw, r)
+			})
+		})
+		l.denied(l.get(back), http.StatusForbidden, "link_session")
+		if len(l.asked) != 0 {
+			t.Errorf("OnLink was asked %d times", len(l.asked))
+		}
+	})
 	t.Run("C047 the application refuses", func(t *testing.T) {
 		l := newLinked(t)
 		l.signIn()

@@ -38,7 +38,7 @@ func (g *Gate) tokens(ctx context.Context) (*session.ProviderTokens, *front.Prov
 		return nil, nil, err
 	}
 	t, err := g.keeper.Token(withoutVisit(ctx), v.found.Session)
-	switch up := g.front.ProviderOf(&v.found); {
+	switch up := g.front.ProviderOf(&v.found.Session.Identity); {
 	case err != nil:
 		return nil, nil, tokenError(err)
 	case up == nil:

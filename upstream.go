@@ -19,8 +19,8 @@ var _ session.Provider = others{}
 
 func (g *Gate) others() others {
 	return others{gate: g, Providers: outside.Providers{
-		Find: func(name string) *op.Client {
-			if up := g.providers.Find(name); up != nil {
+		Find: func(id *session.Identity) *op.Client {
+			if up := g.front.ProviderOf(id); up != nil {
 				return up.Client
 			}
 			return nil

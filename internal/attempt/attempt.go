@@ -24,7 +24,7 @@ import (
 // several tabs do not disturb each other and abandoned logins cost the store nothing. State, nonce
 // and code verifier are derived from its seed.
 type Attempt struct {
-	Provider    string    `json:"p,omitempty"`
+	At
 	Seed        []byte    `json:"s"`
 	ReturnTo    string    `json:"r"`
 	Start       time.Time `json:"t"`
@@ -45,6 +45,17 @@ type Attempt struct {
 	cookie string // the name of its cookie
 }
 
+// At is where a login takes place. Client says which client at which issuer it is; see [ClientOf].
+// It is empty in attempts that an older release began.
+type At struct {
+	Provider string `json:"p,omitempty"`
+	Client   string `json:"c,omitempty"`
+}
+
+// ClientOf returns what stands for a client of an issuer in [At]. The name of a provider may pass
+// to another issuer while logins are under way.
+func ClientOf(issuer, clientID string) string { return shortHash(issuer, clientID) }
+
 const (
 	stateSize = 43 // 256 bits in base64url
 	seedSize  = 32
@@ -53,9 +64,9 @@ const (
 // Format keeps the seed out of logs.
 func (Attempt) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "attempt") }
 
-// Begin gives an attempt at the named provider its seed and the time of now.
-func (a *Attempt) Begin(provider string) error {
-	a.Provider, a.Start = provider, time.Now().UTC().Truncate(time.Second)
+// Begin gives an attempt at a provider its seed and the time of now.
+func (a *Attempt) Begin(at At) error {
+	a.At, a.Start = at, time.Now().UTC().Truncate(time.Second)
 	a.Seed = make([]byte, seedSize)
 	_, err := io.ReadFull(rand.Reader, a.Seed)
 	return err
@@ -85,8 +96,10 @@ func (a *Attempt) derive(label string) string {
 }
 
 // UserOf returns what stands for a user in [Attempt.User].
-func UserOf(issuer, subject string) string {
-	sum := sha256.Sum256([]byte(issuer + "\x00" + subject))
+func UserOf(issuer, subject string) string { return shortHash(issuer, subject) }
+
+func shortHash(a, b string) string {
+	sum := sha256.Sum256([]byte(a + "\x00" + b))
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 

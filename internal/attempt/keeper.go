@@ -170,11 +170,11 @@ type NotFound struct {
 
 func (e *NotFound) Error() string { return e.why }
 
-// Find finds the attempt that a response to the named provider's callback answers, by its state.
+// Find finds the attempt that a response to a provider's callback answers, by its state.
 // Only the browser that began it has its cookie. Nothing else in the response, errors included, is
 // believed before that (RFC 9700, section 4.7). The error is a [NotFound]. With an attempt that is
 // of another provider or over, both the attempt and an error are returned.
-func (k *Keeper) Find(r *http.Request, provider, state string) (Attempt, error) {
+func (k *Keeper) Find(r *http.Request, at At, state string) (Attempt, error) {
 	if len(state) != stateSize {
 		why := fmt.Sprintf("a state of %d bytes", len(state))
 		return Attempt{}, &NotFound{event.ReasonUnknownState, why}
@@ -188,7 +188,7 @@ func (k *Keeper) Find(r *http.Request, provider, state string) (Attempt, error) 
 	for _, c := range cookies {
 		a, err := k.open(c)
 		if err == nil && subtle.ConstantTimeCompare([]byte(a.State()), []byte(state)) == 1 {
-			return a, k.check(&a, provider)
+			return a, k.check(&a, at)
 		}
 		failed = cmp.Or(failed, ofAnotherReplica(err), errMismatch)
 	}
@@ -213,10 +213,14 @@ func ofAnotherReplica(err error) error {
 }
 
 // check refuses an attempt that began at another provider (mix-up attack, RFC 9700, section 4.4),
-// too long ago, or in the future.
-func (k *Keeper) check(a *Attempt, provider string) error {
-	if a.Provider != provider {
+// or at one of the same name that was replaced since, too long ago, or in the future.
+func (k *Keeper) check(a *Attempt, at At) error {
+	if a.Provider != at.Provider {
 		return &NotFound{event.ReasonIssMismatch, "the login began at another provider"}
+	}
+	if a.Client != at.Client && a.Client != "" {
+		return &NotFound{event.ReasonIssMismatch,
+			"the provider of this name has another issuer or client id since the login began"}
 	}
 	age := time.Since(a.Start)
 	if age >= k.Timeout || age < -k.ClockSkew {

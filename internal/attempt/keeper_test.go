@@ -103,7 +103,7 @@ func (p *person) visit(serve func(http.ResponseWriter, *http.Request)) (set []st
 func (p *person) begin(change func(*attempt.Attempt)) (attempt.Attempt, error) {
 	p.Helper()
 	var a attempt.Attempt
-	if err := a.Begin("shop"); err != nil {
+	if err := a.Begin(attempt.At{Provider: "shop"}); err != nil {
 		p.Fatal(err)
 	}
 	if change != nil {
@@ -127,7 +127,7 @@ func (p *person) mustBegin(change func(*attempt.Attempt)) string {
 // wantFound looks for an attempt, and checks for which reason it is not found; "": it is found.
 func (p *person) wantFound(state string, want event.Reason) {
 	p.Helper()
-	a, err := p.Find(p.request(), "shop", state)
+	a, err := p.Find(p.request(), attempt.At{Provider: "shop"}, state)
 	var reason event.Reason
 	if e, ok := errors.AsType[*attempt.NotFound](err); ok {
 		reason = e.Reason
@@ -174,7 +174,7 @@ func TestFind(t *testing.T) {
 		state := p.mustBegin(nil)
 		name := p.names("gate-a-")[0]
 		var another attempt.Attempt
-		if err := another.Begin("shop"); err != nil {
+		if err := another.Begin(attempt.At{Provider: "shop"}); err != nil {
 			t.Fatal(err)
 		}
 		var err error
@@ -203,7 +203,7 @@ func TestFind(t *testing.T) {
 		p.wantFound(strings.Repeat("x", 43), event.ReasonUnknownState)
 		p.wantFound(strings.Repeat("x", 42), event.ReasonUnknownState)
 		p.wantFound("", event.ReasonUnknownState)
-		if _, err := p.Find(p.request(), "shop", "short"); !strings.Contains(err.Error(), "5 bytes") {
+		if _, err := p.Find(p.request(), attempt.At{Provider: "shop"}, "short"); !strings.Contains(err.Error(), "5 bytes") {
 			t.Errorf("the error %v", err)
 		}
 	})
@@ -236,7 +236,7 @@ func TestFind(t *testing.T) {
 			t.Error("no attempt counts")
 		}
 		p.visit(func(w http.ResponseWriter, r *http.Request) {
-			a, err := p.Find(r, "shop", state)
+			a, err := p.Find(r, attempt.At{Provider: "shop"}, state)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,7 +253,7 @@ func TestTheRandomSourceFails(t *testing.T) {
 	p := newPerson(t)
 	broken(t)
 	var a attempt.Attempt
-	if a.Begin("shop") == nil {
+	if a.Begin(attempt.At{Provider: "shop"}) == nil {
 		t.Error("F42 an attempt begins")
 	}
 	w := httptest.NewRecorder()
@@ -278,7 +278,7 @@ func TestKeep(t *testing.T) {
 	long := strings.Repeat("x", 1024)
 	inTime(t, "a return path that is too long is replaced", func(p *person) {
 		state := p.mustBegin(func(a *attempt.Attempt) { a.ReturnTo = "/" + long })
-		a, err := p.Find(p.request(), "shop", state)
+		a, err := p.Find(p.request(), attempt.At{Provider: "shop"}, state)
 		if err != nil || a.ReturnTo != "/" || !slices.Equal(p.shortened, []string{"/" + long}) {
 			t.Errorf("return path %.20q, %v, and %d were too long", a.ReturnTo, err, len(p.shortened))
 		}
@@ -300,7 +300,7 @@ func TestKeep(t *testing.T) {
 				change(a)
 				a.ReturnTo = "/" + long[:300]
 			})
-			a, err := p.Find(p.request(), "shop", state)
+			a, err := p.Find(p.request(), attempt.At{Provider: "shop"}, state)
 			if err != nil || a.ReturnTo != "/"+long[:300] || len(a.Options) < 1024 && len(a.Step.ACR) == 0 {
 				t.Errorf("found %v: a return path of %d bytes, %d of options", err, len(a.ReturnTo), len(a.Options))
 			}
@@ -311,7 +311,7 @@ func TestKeep(t *testing.T) {
 		state := p.mustBegin(func(a *attempt.Attempt) {
 			a.Silent, a.Interactive, a.Options = true, true, []byte(`"x"`)
 		})
-		if a, err := p.Find(p.request(), "shop", state); err != nil || a.Options != nil {
+		if a, err := p.Find(p.request(), attempt.At{Provider: "shop"}, state); err != nil || a.Options != nil {
 			t.Errorf("%v: options %s", err, a.Options)
 		}
 	})
@@ -452,7 +452,7 @@ func TestUser(t *testing.T) {
 
 func TestSecretsOfAnAttempt(t *testing.T) {
 	var a, b attempt.Attempt
-	if err := errors.Join(a.Begin("shop"), b.Begin("shop")); err != nil {
+	if err := errors.Join(a.Begin(attempt.At{Provider: "shop"}), b.Begin(attempt.At{Provider: "shop"})); err != nil {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{}

@@ -13,7 +13,7 @@ func TestOptionsAreKeptForASilentLogin(t *testing.T) {
 			state := p.mustBegin(func(a *attempt.Attempt) {
 				a.Silent, a.Options = silent, json.RawMessage(`{"h":"joe"}`)
 			})
-			a, err := p.Find(p.request(), "shop", state)
+			a, err := p.Find(p.request(), attempt.At{Provider: "shop"}, state)
 			if err != nil || (len(a.Options) > 0) != silent {
 				p.Errorf("options %s, %v", a.Options, err)
 			}

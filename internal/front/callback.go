@@ -65,7 +65,7 @@ func (c *callbackRequest) answer() *Failure {
 		page.Redirect(c.w, f.Site.Home()) // the back button, or a reload
 		return nil
 	}
-	a, err := f.Attempts.Find(c.r, c.up.Name, response.State)
+	a, err := f.Attempts.Find(c.r, c.up.at(), response.State)
 	if err != nil {
 		return notFound(err)
 	}

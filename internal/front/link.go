@@ -69,10 +69,16 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 		l.Before = *c.visit.Session
 	}
 	defer f.Keeper.Discard(c.r.Context(), l)
-	if f.linkOf(c.visit) != c.attempt.Link {
+	// The session may have ended, or have other claims, since the callback began: the provider was
+	// asked meanwhile.
+	now := f.Peek(c.w, c.r)
+	if now.LoadErr != nil {
+		return storeFailure(now.LoadErr)
+	}
+	if f.linkOf(now) != c.attempt.Link {
 		return linkSession()
 	}
-	first, second := c.visit.Session.Identity, login.Identity
+	first, second := now.Session.Identity, login.Identity
 	if first.User() == second.User() {
 		return nil // there is nothing to attach
 	}

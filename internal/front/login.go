@@ -61,7 +61,7 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 	}
 	up := f.choose(b.query.Get("provider"))
 	if !b.step.Zero() {
-		up = f.ProviderOf(v) // a step-up goes to the provider of the session
+		up = f.providerOf(v) // a step-up goes to the provider of the session
 	}
 	if up == nil {
 		f.showChoice(w, r, choice{query: b.query})
@@ -109,7 +109,7 @@ func (f *Front) newAttempt(
 // prompt=none (OpenID Connect Core, section 3.1.2.1). One that is too long for an address is left
 // out.
 func (f *Front) idTokenHint(ctx context.Context, v *Visit, up *Provider) string {
-	if f.ProviderOf(v) != up {
+	if f.providerOf(v) != up {
 		return ""
 	}
 	t, err := f.Keeper.Tokens(ctx, v.ID())
@@ -155,7 +155,7 @@ func (f *Front) prepareLogin(
 	if err := f.Keeper.Ping(r.Context()); err != nil {
 		return "", storeFailure(err)
 	}
-	if err := a.Begin(up.Name); err != nil {
+	if err := a.Begin(up.at()); err != nil {
 		return "", internalFailure(err)
 	}
 	alg, err := up.Client.DPoPAlg(r.Context())

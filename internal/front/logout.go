@@ -74,7 +74,7 @@ func (f *Front) SignOut(w http.ResponseWriter, r *http.Request, v *Visit, return
 		f.notSignedOut(w, r, err)
 		return
 	}
-	up, state := f.ProviderOf(v), attempt.NewLogoutState()
+	up, state := f.providerOf(v), attempt.NewLogoutState()
 	if up != nil && !up.Client.KeepsState() {
 		state = "" // the browser comes back without one
 	}
@@ -129,7 +129,7 @@ func (f *Front) endSignedIn(ctx context.Context, v *Visit) (hint string, err err
 // It returns the new one, or "". It comes before the session ends, because the end uses up the
 // refresh token, and it has a time of its own: a provider that hangs keeps nobody signed in.
 func (f *Front) freshHint(ctx context.Context, v *Visit) string {
-	up := f.ProviderOf(v)
+	up := f.providerOf(v)
 	if up == nil || v.Session == nil || !up.Client.WantsFreshHint() {
 		return ""
 	}

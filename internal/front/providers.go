@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
@@ -21,6 +22,11 @@ type Provider struct {
 	HasKeys  bool // the client has keys of its own
 
 	ThirdParty bool // others may begin its logins
+}
+
+// at is where the provider's logins take place.
+func (up *Provider) at() attempt.At {
+	return attempt.At{Provider: up.Name, Client: attempt.ClientOf(up.Issuer, up.ClientID)}
 }
 
 // Providers are the providers of a gate. They may be replaced while requests are served: whoever

@@ -87,7 +87,7 @@ func (f *Front) noteSession(w http.ResponseWriter, v *Visit, s *session.Session,
 		v.Gone = attempt.GoneKey
 	case err == nil && f.Providers.Find(s.Identity.Provider) == nil:
 		v.Gone = attempt.GoneProvider // another replica may know it
-	case errors.Is(err, session.ErrGone), err == nil && !f.knows(&s.Identity):
+	case errors.Is(err, session.ErrGone), err == nil && f.ProviderOf(&s.Identity) == nil:
 		v.Gone = attempt.GoneSession
 	case err != nil:
 		v.LoadErr = err
@@ -109,17 +109,21 @@ func (f *Front) Forget(w http.ResponseWriter, r *http.Request, v *Visit) {
 	}
 }
 
-// knows reports whether an identity comes from a provider of this gate, for its client. Sessions of
-// a provider or client that was removed from the configuration, or replaced, are not accepted.
-func (f *Front) knows(id *session.Identity) bool {
+// ProviderOf returns the provider of this gate that an identity comes from, for its client, or nil.
+// Sessions of a provider or client that was removed from the configuration, or replaced, are not
+// accepted.
+func (f *Front) ProviderOf(id *session.Identity) *Provider {
 	up := f.Providers.Find(id.Provider)
-	return up != nil && up.Client.Issues(id.Issuer()) && id.HasAudience(up.ClientID)
+	if up == nil || !up.Client.Issues(id.Issuer()) || !id.HasAudience(up.ClientID) {
+		return nil
+	}
+	return up
 }
 
-// ProviderOf returns the provider of a session, or nil if there is no session.
-func (f *Front) ProviderOf(v *Visit) *Provider {
+// providerOf returns the provider of a visitor's session, or nil if there is none.
+func (f *Front) providerOf(v *Visit) *Provider {
 	if v.Session == nil {
 		return nil
 	}
-	return f.Providers.Find(v.Session.Identity.Provider)
+	return f.ProviderOf(&v.Session.Identity)
 }

@@ -325,7 +325,8 @@ func TestIntrospection(t *testing.T) {
 	}{
 		{"C163 a good one", answerJSON(introspection(nil)), "", 0},
 		{"C163 that does not say who issued it", set("iss", nil), "", 0},
-		{"C163 of a client that acts for itself", set("sub", nil), "", 0},
+		{"C163 that does not say whose it is: the client's id could be a user's", set("sub", nil), "sub", 401},
+		{"C163 of a client that acts for itself", set("sub", "app"), "", 0},
 		{"C163 that is not active", answerJSON(map[string]any{"active": false}), "token_inactive", 401},
 		{"C163 that is not active, with all the rest", set("active", false), "token_inactive", 401},
 		{"C163 whose active is a string", set("active", "true"), "introspection", 503},

@@ -119,15 +119,13 @@ func (c *Client) introspected(doc claims.Object, known *AccessToken) (*AccessTok
 	return c.readAccessToken(c.withSubject(doc))
 }
 
-// withSubject returns an answer with the subject as logins have it, or without one. A client that
-// acts for itself is its own subject. Where userinfo says by another name than sub who a user is,
-// the answer must do so too: its sub may be what identifies somebody else there.
+// withSubject returns an answer with the subject as logins have it. Where userinfo says by another
+// name than sub who a user is, the answer must do so too: its sub may be what identifies somebody
+// else there. An answer without a subject is refused later: a client_id in its place could be the
+// sub of a user (RFC 9700, 4.15).
 func (c *Client) withSubject(doc claims.Object) claims.Object {
 	if !c.cfg.hasIDTokens() {
 		return doc.With("sub", claims.Text(c.cfg.subjectOf(doc)))
-	}
-	if _, there := doc.Get("sub"); !there {
-		return doc.With("sub", claims.Text(text(doc, "client_id")))
 	}
 	return doc
 }

@@ -17,12 +17,15 @@ import (
 // Providers are the providers that sessions come from. Together with a method Decide they are a
 // [session.Provider]. Every field is needed.
 type Providers struct {
-	Find       func(name string) *op.Client // nil for a provider that is not configured
-	NotRevoked func(error)                  // is told of a refresh token that could not be revoked
+	// Find returns the provider that a session comes from, or nil if it is not configured any more:
+	// another may have its name by now, and must not get its tokens.
+	Find func(*session.Identity) *op.Client
+
+	NotRevoked func(error) // is told of a refresh token that could not be revoked
 }
 
 func (p Providers) client(id *session.Identity) (*op.Client, error) {
-	if c := p.Find(id.Provider); c != nil {
+	if c := p.Find(id); c != nil {
 		return c, nil
 	}
 	return nil, fmt.Errorf("the provider %q is not configured any more", id.Provider)

@@ -111,8 +111,8 @@ func askingAs(p provider, cfg op.Config) (outside.Providers, *[]error) {
 	})
 	var errs []error
 	return outside.Providers{
-		Find: func(name string) *op.Client {
-			if name == "here" {
+		Find: func(id *session.Identity) *op.Client {
+			if id.Provider == "here" {
 				return c
 			}
 			return nil
