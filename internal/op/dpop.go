@@ -140,8 +140,8 @@ const (
 	maxOrigins = 1024
 )
 
-// keep notes the nonce of an answer from u, and reports whether it has one. In a full table it takes
-// the place of another origin's.
+// keep notes the nonce of an answer from u, and reports whether it has one. In a full table it
+// takes the place of another origin's.
 func (n *nonces) keep(u *url.URL, h http.Header) bool {
 	nonce := h.Get("DPoP-Nonce")
 	if !isNonce(nonce) {
