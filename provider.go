@@ -291,10 +291,28 @@ func compileProviders(f *check.List, in []Provider, c *Config) []Provider {
 			pf.Add("Name", "%q is used twice; give every provider its own name", p.Name)
 		}
 		seen[strings.ToLower(p.Name)] = true
+		if slices.ContainsFunc(in[:i], p.isElsewhere) {
+			pf.Add("Issuer", "%q is the issuer of another provider too, with other endpoints: whoever "+
+				"is there could log in as any of its users; give it another Issuer", p.Issuer)
+		}
 		p.compile(&pf, c)
 		f.Within(providerLabel(*p, i, len(in)), pf)
 	}
 	return out
+}
+
+// isElsewhere reports whether other says the same of its users as p, by their issuer, and is asked
+// at other addresses. Two clients of one provider may well be at one gate.
+func (p *Provider) isElsewhere(other Provider) bool {
+	accepts := func(a, b *Provider) bool {
+		return a.Issuer == b.Issuer || slices.Contains(a.Verification.Issuers, b.Issuer)
+	}
+	if !accepts(p, &other) && !accepts(&other, p) {
+		return false
+	}
+	a, b := p.Endpoints, other.Endpoints
+	return a.Discovery != b.Discovery || a.Token != b.Token || a.JWKS != b.JWKS ||
+		a.Userinfo != b.Userinfo || (p.subjectClaim == "") != (other.subjectClaim == "")
 }
 
 // providerLabel names a provider in faults: by its name, or by its index if it has none.

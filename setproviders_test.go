@@ -118,3 +118,48 @@ func TestSetProviders(t *testing.T) {
 		changes.Wait()
 	})
 }
+
+// Users are known by issuer and subject, so a second provider with the same issuer must be the same
+// one, whatever its client.
+func TestTwoProvidersWithOneIssuer(t *testing.T) {
+	const issuer = "https://id.test"
+	auth := oidcgate.ClientSecretBasic(secret)
+	first := oidcgate.Provider{Issuer: issuer, ClientID: "shop", Auth: auth}
+	same := oidcgate.Provider{Name: "staff", Issuer: issuer, ClientID: "staff", Auth: auth, Scopes: []string{"groups"}}
+	at := func(change func(*oidcgate.Endpoints)) oidcgate.Provider {
+		p := same
+		change(&p.Endpoints)
+		return p
+	}
+	accepting := oidcgate.Provider{Name: "staff", Issuer: "https://evil.test", ClientID: "staff", Auth: auth}
+	accepting.Verification.Issuers = []string{issuer}
+	accepting.Endpoints.JWKS = "https://evil.test/jwks"
+	plain := oidcgate.OAuth2(oidcgate.OAuth2Options{
+		Issuer: issuer, ClientID: "staff", Auth: auth,
+		Authorization: "https://evil.test/a", Token: "https://evil.test/t", Userinfo: "https://evil.test/u",
+	})
+	plain.Name = "staff"
+	for _, row := range []struct {
+		name   string
+		second oidcgate.Provider
+		fault  bool
+	}{
+		{"C032 another client at the same provider", same, false},
+		{"C032 other keys", at(func(e *oidcgate.Endpoints) { e.JWKS = "https://evil.test/jwks" }), true},
+		{"C032 another token endpoint", at(func(e *oidcgate.Endpoints) { e.Token = "https://evil.test/token" }), true},
+		{"C032 another userinfo endpoint", at(func(e *oidcgate.Endpoints) { e.Userinfo = "https://evil.test/userinfo" }), true},
+		{"C032 another discovery document", at(func(e *oidcgate.Endpoints) { e.Discovery = "https://evil.test/config" }), true},
+		{"C032 another authorization endpoint alone", at(func(e *oidcgate.Endpoints) { e.Authorization = "https://id.test/authorize" }), false},
+		{"C032 one without ID Tokens", plain, true},
+		{"C032 one that accepts the issuer of the first", accepting, true},
+	} {
+		for order, providers := range map[string][]oidcgate.Provider{"": {first, row.second}, ", the other way round": {row.second, first}} {
+			t.Run(row.name+order, func(t *testing.T) {
+				_, err := oidcgate.New(oidcgate.Config{BaseURL: "http://localhost"}, providers...)
+				if said := err != nil && strings.Contains(err.Error(), "is the issuer of another provider too"); said != row.fault {
+					t.Errorf("fault %v, want %v: %v", said, row.fault, err)
+				}
+			})
+		}
+	}
+}

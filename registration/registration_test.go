@@ -508,7 +508,7 @@ func TestFindIssuer(t *testing.T) {
 		})
 	}
 	for _, identifier := range []string{
-		"", "@", "@shop.example", "acct:shop.example", "acct:@shop.example", "joe@", "joe@localhost", "joe@id.localhost", "joe@intranet", "joe@127.0.0.1",
+		"", "@", "@shop.example", "acct:shop.example", "acct:@shop.example", "joe@", "joe@localhost", "joe@id.localhost", "joe@localhost.localdomain", "joe@metadata.google.internal", "joe@printer.local.", "joe@nas.home.arpa", "joe@wiki.CORP", "joe@intranet", "joe@127.0.0.1",
 		"joe@[::1]", "joe@127.1", "joe@2130706433", "joe@0x7f.0x1", "joe@169.254.169.254", "joe@169.254.169.254.", "joe@shop.example/path", "joe@shop.example?x",
 		"joe@shop.example:80@x", "http://shop.example/joe", "ftp://shop.example", "=shop", "+joe", "https://joe@shop.example/", "joe@sh op.example", "joe@shop%2eexample", "https://localhost/",
 		"joe@evil.example@shop.example", "acct:joe@evil.example@shop.example", "https://127.0.0.1/", "joe:pw@shop.example", "acct:joe@shop.example/path", "acct:joe@shop.example?x", "acct:joe@shop.example:80/",

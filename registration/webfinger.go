@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -19,9 +20,10 @@ const issuerRelation = "http://openid.net/specs/connect/1.0/issuer"
 
 // FindIssuer returns the issuer of an identifier: an e-mail address, an acct URI, or the name or
 // https URL of a host. It asks the host of the identifier (OpenID Connect Discovery 1.0, section
-// 2.2), over https only. A host that is an IP address or this machine is not asked. A redirect is
-// not followed, although WebFinger allows it (RFC 7033, section 4.2): it leads where an answer
-// wants.
+// 2.2), over https only. A host that is an IP address, this machine, or of a network without public
+// names is not asked. Its name may still lead to an address inside your network: do not look up
+// what visitors type. A redirect is not followed, although WebFinger allows it (RFC 7033, section
+// 4.2): it leads where an answer wants.
 //
 // That host chooses the issuer. So the answer says which provider a domain wants, and not whom to
 // trust: use it to set a provider up, and for domains that you know. To offer visitors the provider
@@ -100,7 +102,17 @@ func checkHost(host string) error {
 	if !strings.Contains(name, ".") {
 		return errors.New("the host of the identifier is not the full name of a domain")
 	}
+	top := name[strings.LastIndexByte(name, '.')+1:]
+	if slices.Contains(privateDomains, top) || strings.HasSuffix(name, ".home.arpa") {
+		return errors.New("the host of the identifier is one of a network without public names")
+	}
 	return nil
+}
+
+// privateDomains are the top-level domains that are for use inside a network alone (RFC 6761, RFC
+// 6762; "internal" is reserved by ICANN), and those that are used so.
+var privateDomains = []string{
+	"localhost", "local", "internal", "localdomain", "lan", "intranet", "corp", "home", "private",
 }
 
 // isNumeric reports whether a host ends in a number. Resolvers take such a host for an IPv4 address

@@ -127,9 +127,10 @@ func (g *Guard) introspect(
 	ctx context.Context, p Provider, raw string, known *op.AccessToken,
 ) (*op.AccessToken, error) {
 	k := key{provider: p.Issuer, hash: sha256.Sum256([]byte(raw))}
-	return g.cache.get(ctx, k, func(ctx context.Context) (*op.AccessToken, error) {
-		return p.Client.Introspect(ctx, raw, known)
-	})
+	ask := func(ctx context.Context, wasGood bool) (*op.AccessToken, error) {
+		return p.Client.Introspect(ctx, raw, known, wasGood)
+	}
+	return g.cache.get(ctx, k, ask)
 }
 
 // result turns an error of internal/op into a refusal.

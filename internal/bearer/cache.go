@@ -17,6 +17,10 @@ const (
 	// Strangers can fill the second kind only.
 	maxEntries = 4096
 
+	// goodMemory is how long after its answer a token still counts as one that was good, so that the
+	// next question about it waits for no tokens of strangers.
+	goodMemory = 10 * time.Minute
+
 	// refusedAge is how long a refusal counts. A token that is issued a moment later is another one.
 	refusedAge = 5 * time.Second
 )
@@ -33,6 +37,10 @@ type entry struct {
 	err   error
 	until time.Time
 }
+
+// question asks a provider about a token. wasGood is true if the provider said a while ago that the
+// token is good.
+type question func(ctx context.Context, wasGood bool) (*op.AccessToken, error)
 
 // cache has what providers said about tokens. Requests with the same token share one question.
 type cache struct {
@@ -57,9 +65,7 @@ func newCache(maxAge time.Duration) cache {
 
 // get returns what ask returned for a token a short time ago, or asks. A question goes on when the
 // request that asked it ends, for the others who wait for it.
-func (c *cache) get(
-	ctx context.Context, k key, ask func(context.Context) (*op.AccessToken, error),
-) (*op.AccessToken, error) {
+func (c *cache) get(ctx context.Context, k key, ask question) (*op.AccessToken, error) {
 	c.mu.Lock()
 	for _, m := range [...]map[key]entry{c.good, c.refused} {
 		if e, ok := m[k]; ok && time.Now().Before(e.until) {
@@ -71,7 +77,10 @@ func (c *cache) get(
 	if f == nil {
 		f = &flight{done: make(chan struct{})}
 		c.flights[k] = f
-		go c.fly(context.WithoutCancel(ctx), k, f, ask)
+		_, wasGood := c.good[k]
+		go c.fly(context.WithoutCancel(ctx), k, f, func(ctx context.Context) (*op.AccessToken, error) {
+			return ask(ctx, wasGood)
+		})
 	}
 	c.mu.Unlock()
 	select {
@@ -98,24 +107,24 @@ func (c *cache) fly(
 			f.until = exp
 		}
 		delete(c.refused, k)
-		remember(c.good, k, f.entry)
+		remember(c.good, k, f.entry, goodMemory)
 	case ok && e.Status == http.StatusUnauthorized:
 		f.until = now.Add(min(c.maxAge, refusedAge))
 		delete(c.good, k)
-		remember(c.refused, k, f.entry)
+		remember(c.refused, k, f.entry, 0)
 	}
 	close(f.done)
 }
 
-// remember keeps an entry. It first looks at a few others and drops those that have expired. When
-// there is still no room, it drops one, whichever the map yields.
-func remember(m map[key]entry, k key, e entry) {
+// remember keeps an entry. It first looks at a few others and drops those that expired longer ago
+// than memory. When there is still no room, it drops one, whichever the map yields.
+func remember(m map[key]entry, k key, e entry, memory time.Duration) {
 	looked := 0
 	for other, old := range m {
 		if looked++; looked > 16 {
 			break
 		}
-		if !time.Now().Before(old.until) {
+		if time.Since(old.until) >= memory {
 			delete(m, other)
 		}
 	}

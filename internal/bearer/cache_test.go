@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -17,9 +18,9 @@ import (
 
 func keyOf(n int) key { return key{"https://id.test", sha256.Sum256([]byte(strconv.Itoa(n)))} }
 
-func good(context.Context) (*op.AccessToken, error) { return &op.AccessToken{}, nil }
+func good(context.Context, bool) (*op.AccessToken, error) { return &op.AccessToken{}, nil }
 
-func inactive(context.Context) (*op.AccessToken, error) {
+func inactive(context.Context, bool) (*op.AccessToken, error) {
 	return nil, &op.Error{Status: http.StatusUnauthorized}
 }
 
@@ -48,7 +49,7 @@ func TestCacheIsBounded(t *testing.T) {
 			for n := range 100 {
 				_, _ = c.get(t.Context(), keyOf(n), good)
 			}
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute + goodMemory)
 			for n := range 50 {
 				_, _ = c.get(t.Context(), keyOf(1000+n), good)
 			}
@@ -59,12 +60,36 @@ func TestCacheIsBounded(t *testing.T) {
 	})
 }
 
+func TestWhatWasGoodIsRemembered(t *testing.T) {
+	t.Run("C167 the next question about a token says that it was good", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCache(time.Minute)
+			var said []bool
+			ask := func(answer question) {
+				_, _ = c.get(t.Context(), keyOf(1), func(ctx context.Context, wasGood bool) (*op.AccessToken, error) {
+					said = append(said, wasGood)
+					return answer(ctx, wasGood)
+				})
+				time.Sleep(2 * time.Minute)
+			}
+			ask(inactive)
+			ask(good)
+			ask(good)
+			ask(inactive)
+			ask(good)
+			if want := []bool{false, false, true, true, false}; !slices.Equal(said, want) {
+				t.Errorf("got %v, want %v", said, want)
+			}
+		})
+	})
+}
+
 func TestQuestionsAreShared(t *testing.T) {
 	t.Run("C163 who asked first may leave, and the others get the answer", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCache(time.Minute)
 			var asked atomic.Int32
-			slow := func(ctx context.Context) (*op.AccessToken, error) {
+			slow := func(ctx context.Context, _ bool) (*op.AccessToken, error) {
 				asked.Add(1)
 				time.Sleep(time.Second)
 				return &op.AccessToken{}, ctx.Err()
@@ -94,11 +119,11 @@ func TestQuestionsAreShared(t *testing.T) {
 	})
 	t.Run("C163 a failure is not kept, and neither is a panic", func(t *testing.T) {
 		c := newCache(time.Minute)
-		for name, fail := range map[string]func(context.Context) (*op.AccessToken, error){
-			"an error": func(context.Context) (*op.AccessToken, error) {
+		for name, fail := range map[string]func(context.Context, bool) (*op.AccessToken, error){
+			"an error": func(context.Context, bool) (*op.AccessToken, error) {
 				return nil, &op.Error{Status: http.StatusServiceUnavailable}
 			},
-			"a panic": func(context.Context) (*op.AccessToken, error) { panic("hush") },
+			"a panic": func(context.Context, bool) (*op.AccessToken, error) { panic("hush") },
 		} {
 			if _, err := c.get(t.Context(), keyOf(1), fail); err == nil || err.Error() == "hush" {
 				t.Errorf("%s: %v", name, err)

@@ -60,7 +60,13 @@ func TestKindsOfRequests(t *testing.T) {
 		{"a form that is fetched", request("POST", fetches, form, html), false, false, true},
 		{"a form of an old browser", request("POST", form, html), false, true, false},
 		{"an upload of an old browser", request("POST", upload, html), false, true, false},
-		{"JSON of a script", request("POST", "Content-Type: application/json", html), false, false, false},
+		{"JSON of a script", request("POST", "Content-Type: application/json", html), false, false, true},
+		{"JSON of a kind", request("GET", "Content-Type: Application/LD+JSON; charset=utf-8", html), false, false, true},
+		{"what only looks like JSON", request("GET", "Content-Type: application/jsonl", html), true, false, false},
+		{"an access token", request("GET", "Authorization: Bearer x", html), false, false, true},
+		{"a DPoP token with a navigation", request("GET", navigates, "Authorization: DPoP x"), false, false, false},
+		{"a password of a client", request("GET", "Authorization: Basic YTpi", html), false, false, true},
+		{"a password for the proxy, with a navigation", request("GET", navigates, "Authorization: Negotiate x"), true, false, false},
 		{"a form of a script that takes JSON", request("POST", form, "Accept: application/json"), false, false, true},
 		{"a form of a script", request("POST", form, html, ajax), false, false, true},
 		{"a form of a script that navigates", request("POST", navigates, form, html, ajax), false, false, false},
@@ -177,6 +183,38 @@ func TestCookies(t *testing.T) {
 		const want = "a=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"
 		if got := w.Header().Get("Set-Cookie"); got != want {
 			t.Errorf("%s, want %s", got, want)
+		}
+	})
+}
+
+func TestOwnRequests(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		r    *http.Request
+		want bool
+	}{
+		{"C172 a page of this origin", request("GET", "Sec-Fetch-Site: same-origin"), true},
+		{"C172 the address bar", request("GET", "Sec-Fetch-Site: none"), true},
+		{"C172 another origin of the site", request("GET", "Sec-Fetch-Site: same-site"), false},
+		{"C172 another site, whatever else it says", request("GET", "Sec-Fetch-Site: cross-site", ajax), false},
+		{"C172 a client that does not say", request("GET"), false},
+		{"C172 a client with the header", request("GET", "X-Requested-With: shop"), true},
+		{"C172 an empty header", request("GET", "X-Requested-With: "), false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got := browser.IsOwn(row.r); got != row.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+	t.Run("C172 a request as a script would send it", func(t *testing.T) {
+		r := request("GET", navigates, "Sec-Fetch-Dest: document", html)
+		script := browser.AsScript(r)
+		if browser.IsNavigation(script) || !browser.IsScript(script) || browser.IsFormPost(browser.AsScript(request("POST", navigates, form))) {
+			t.Error("it is none of a script")
+		}
+		if !browser.IsNavigation(r) || script.Header.Get("Accept") != r.Header.Get("Accept") {
+			t.Errorf("the request changed: %v, %v", r.Header, script.Header)
 		}
 	})
 }

@@ -283,15 +283,19 @@ func TestFloodOfOpaqueTokens(t *testing.T) {
 			c := o.client(forAPI(apiURL))
 			var all sync.WaitGroup
 			for range 64 {
-				all.Go(func() { _, _ = c.Introspect(t.Context(), "junk", nil) })
+				all.Go(func() { _, _ = c.Introspect(t.Context(), "junk", nil, false) })
 			}
 			synctest.Wait()
 			begun := time.Now()
-			_, err := c.Introspect(t.Context(), "junk", nil)
+			_, err := c.Introspect(t.Context(), "junk", nil, false)
 			if e := wantReason(t, err, "busy"); e.Status != http.StatusServiceUnavailable || time.Since(begun) != time.Second {
 				t.Errorf("status %d after %v", e.Status, time.Since(begun))
 			}
-			if o.count("introspect") != 64 {
+			// Those that the provider issued do not wait for them.
+			all.Go(func() { _, _ = c.Introspect(t.Context(), "was good", nil, true) })
+			all.Go(func() { _, _ = c.Introspect(t.Context(), "signed", &op.AccessToken{}, false) })
+			synctest.Wait()
+			if o.count("introspect") != 66 {
 				t.Errorf("%d questions", o.count("introspect"))
 			}
 			all.Wait()
@@ -363,7 +367,7 @@ func TestIntrospection(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			o := introspecting(row.answer)
-			token, err := o.client(forAPI(apiURL)).Introspect(t.Context(), "opaque-1", nil)
+			token, err := o.client(forAPI(apiURL)).Introspect(t.Context(), "opaque-1", nil, false)
 			wantReason(t, err, row.reason)
 			if e, ok := errors.AsType[*op.Error](err); ok && e.Status != row.status {
 				t.Errorf("status %d of %v, want %d", e.Status, err, row.status)
@@ -386,7 +390,7 @@ func TestIntrospectionRequest(t *testing.T) {
 			got = r
 			answerJSON(introspection(nil))(w, r)
 		})
-		if _, err := o.client(forAPI(apiURL)).Introspect(t.Context(), "opaque-1", nil); err != nil {
+		if _, err := o.client(forAPI(apiURL)).Introspect(t.Context(), "opaque-1", nil, false); err != nil {
 			t.Fatal(err)
 		}
 		id, secret, _ := got.BasicAuth()
@@ -401,14 +405,14 @@ func TestIntrospectionRequest(t *testing.T) {
 	t.Run("C163 nobody is asked by a public client", func(t *testing.T) {
 		o := introspecting(answerJSON(introspection(nil)))
 		public := func(cfg *op.Config) { cfg.Auth = op.Auth{Method: op.AuthNone} }
-		_, err := o.client(forAPI(apiURL), public).Introspect(t.Context(), "opaque-1", nil)
+		_, err := o.client(forAPI(apiURL), public).Introspect(t.Context(), "opaque-1", nil, false)
 		refusedToken(t, err, "token_opaque")
 		if o.count("introspect") != 0 {
 			t.Error("it was asked")
 		}
 	})
 	t.Run("C163 nobody is asked where there is no endpoint", func(t *testing.T) {
-		_, err := newOP().client(forAPI(apiURL)).Introspect(t.Context(), "opaque-1", nil)
+		_, err := newOP().client(forAPI(apiURL)).Introspect(t.Context(), "opaque-1", nil, false)
 		refusedToken(t, err, "token_opaque")
 	})
 }
@@ -429,7 +433,7 @@ func TestIntrospectionWithoutIDTokens(t *testing.T) {
 		{"C163 without that member there is no subject, whichever client it is", "", "sub", map[string]any{"sub": nil}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			token, err := introspecting(answerJSON(introspection(row.changes))).client(forAPI(apiURL), plain).Introspect(t.Context(), "opaque-1", nil)
+			token, err := introspecting(answerJSON(introspection(row.changes))).client(forAPI(apiURL), plain).Introspect(t.Context(), "opaque-1", nil, false)
 			refusedToken(t, err, row.reason)
 			if err == nil && textOf(token.Claims, "sub") != row.subject {
 				t.Errorf("sub %q, want %q", textOf(token.Claims, "sub"), row.subject)
@@ -462,7 +466,7 @@ func TestIntrospectionOfAJWT(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = c.Introspect(t.Context(), raw, known)
+			_, err = c.Introspect(t.Context(), raw, known, false)
 			refusedToken(t, err, row.reason)
 		})
 	}

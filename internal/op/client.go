@@ -24,6 +24,8 @@ type Client struct {
 	decryptions chan struct{} // of tokens that strangers have decrypted
 
 	introspections chan struct{} // of tokens that callers of this service sent
+
+	introspectionsAgain chan struct{} // of those that the provider issued
 }
 
 // New returns a Client. It makes no request and starts no goroutine.
@@ -36,6 +38,8 @@ func New(cfg Config) *Client {
 		decryptions: make(chan struct{}, decryptions),
 
 		introspections: make(chan struct{}, introspections),
+
+		introspectionsAgain: make(chan struct{}, introspections),
 	}
 	for from := range c.keys.waiters {
 		c.keys.waiters[from] = make(chan struct{}, keyWaiters)

@@ -21,10 +21,15 @@ const maxIntrospection = 64 << 10
 //
 // An *Error of status 401 says that the token is refused; one of any other status, that the
 // provider could not be asked. Anybody can send tokens, so only so many wait for the provider.
+// Those that it signed, or called good a while ago (wasGood), wait apart from the rest.
 func (c *Client) Introspect(
-	ctx context.Context, raw string, known *AccessToken,
+	ctx context.Context, raw string, known *AccessToken, wasGood bool,
 ) (*AccessToken, error) {
-	release, err := take(ctx, c.introspections)
+	slots := c.introspections
+	if known != nil || wasGood {
+		slots = c.introspectionsAgain
+	}
+	release, err := take(ctx, slots)
 	if err != nil {
 		return nil, &Error{
 			Reason: event.ReasonBusy, Status: http.StatusServiceUnavailable, Err: err,

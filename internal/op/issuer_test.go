@@ -480,7 +480,7 @@ func TestTenantsOfAccessTokens(t *testing.T) {
 			o.set("introspect", answerJSON(introspection(tt.claims)))
 			signed, err := c.VerifyAccessToken(t.Context(), accessToken(tt.claims))
 			refusedToken(t, err, tt.reason)
-			opaque, err := c.Introspect(t.Context(), "opaque", nil)
+			opaque, err := c.Introspect(t.Context(), "opaque", nil, false)
 			refusedToken(t, err, tt.reason)
 			if tt.reason != "" {
 				return

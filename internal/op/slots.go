@@ -22,7 +22,7 @@ const patience = time.Second
 const decryptions = 4
 
 // introspections is how many access tokens the provider is asked about at once. Anybody can send
-// tokens that it does not know.
+// tokens that it does not know, so those that it issued have as many places of their own.
 const introspections = 64
 
 // acquire waits until a login may talk to the provider.
