@@ -83,6 +83,7 @@ func (v *Violation) Error() string {
 // move is one way to go on.
 type move struct {
 	actor, what, key string
+	member           string // that leaves a set: several may at the same time
 	write            bool
 	fault            Fault
 }
@@ -91,23 +92,26 @@ type move struct {
 const outside = "the provider"
 
 func (m move) String() string {
-	return strings.TrimSpace(fmt.Sprintf("%-10s %s %s %v", m.actor, m.what, m.key, m.fault))
+	key := strings.TrimSpace(m.key + " " + m.member)
+	return strings.TrimSpace(fmt.Sprintf("%-10s %s %s %v", m.actor, m.what, key, m.fault))
 }
 
 // id is the move as text, for a digest.
 func (m move) id() string {
-	return m.actor + "\x00" + m.what + "\x00" + m.key + "\x00" + m.fault.String()
+	return strings.Join([]string{m.actor, m.what, m.key, m.member, m.fault.String()}, "\x00")
 }
 
 func (m move) compare(o move) int {
 	return cmp.Or(
 		cmp.Compare(m.actor, o.actor), cmp.Compare(m.what, o.what),
-		cmp.Compare(m.key, o.key), cmp.Compare(m.fault, o.fault),
+		cmp.Compare(m.key, o.key), cmp.Compare(m.member, o.member), cmp.Compare(m.fault, o.fault),
 	)
 }
 
 // about reports whether both are about the same step, whatever goes wrong with it.
-func (m move) about(o move) bool { return m.actor == o.actor && m.what == o.what && m.key == o.key }
+func (m move) about(o move) bool {
+	return m.actor == o.actor && m.what == o.what && m.key == o.key && m.member == o.member
+}
 
 // everywhere reports whether the move touches everything.
 func (m move) everywhere() bool {

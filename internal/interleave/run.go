@@ -150,6 +150,9 @@ func (r *Run) Store(name string) store.Store {
 	return Func(func(ctx context.Context, c Call) Reply {
 		var reply Reply
 		m := move{actor: name, what: string(c.Op), key: c.Key, write: !c.reads()}
+		if c.Op == Remove {
+			m.member = string(c.Value)
+		}
 		err := r.perform(a, m, func(origin string) string {
 			reply = r.shelf.do(ctx, c)
 			slices.SortFunc(reply.Members, func(x, y string) int {
@@ -314,7 +317,9 @@ func (r *Run) nameSteps(waiting []*step) {
 	defer r.mu.Unlock()
 	for _, s := range waiting {
 		if !s.named && s.move.key != outside {
-			s.move.key = r.nameKey(s.actor, digest(s.seen, "key"), s.move.key)
+			origin := digest(s.seen, "key")
+			s.move.key = r.nameKey(s.actor, origin, s.move.key)
+			s.move.member = r.name(s.actor, origin, s.move.member)
 		}
 		s.named = true
 	}
