@@ -11,7 +11,8 @@ func (g *Gate) LogoutURL(returnTo string) string { return g.config.at.OwnURL("/l
 // ends the session here, then sends the browser to the provider's logout. The provider sends it
 // back to returnTo, a path of this site, or to a page that says "signed out" when returnTo is
 // empty. The handler must not write after it. Logout does not check the request: call it only
-// for a POST behind [http.CrossOriginProtection].
+// for a POST behind [http.CrossOriginProtection]. It ends the session of the request's cookie, also
+// where an access token has admitted the request.
 func (g *Gate) Logout(w http.ResponseWriter, r *http.Request, returnTo string) {
 	if v := visitFrom(r.Context(), g); v != nil {
 		g.front.SignOut(w, r, &v.found, returnTo)

@@ -27,11 +27,12 @@ type OAuth2Options struct {
 // OpenID Provider whose client may not use the scope openid. The user is who userinfo says.
 // [Identity.HasIDToken] is false for them. The other fields of the Provider may be set afterwards.
 //
-// State, PKCE and the browser's cookie protect such a login as any other. What an ID Token adds is
-// missing. Nothing is signed, so the TLS connection to the provider alone vouches for the answer.
-// There is no nonce. Nothing says for which client the access token is: never take one from
-// elsewhere for a login. Nobody can meet rules with [ACR] and [MaxAge], and the provider cannot log
-// users out here. An ID Token that comes all the same is ignored.
+// State, PKCE and the browser's cookie protect such a login as any other; with Request.WithoutPKCE,
+// whoever steals a code that was not used yet can log in with it. What an ID Token adds is missing.
+// Nothing is signed, so the TLS connection to the provider alone vouches for the answer. There is
+// no nonce. Nothing says for which client the access token is: never take one from elsewhere for a
+// login. Nobody can meet rules with [ACR] and [MaxAge], and the provider cannot log users out here.
+// An ID Token that comes all the same is ignored.
 func OAuth2(o OAuth2Options) Provider {
 	return Provider{
 		Issuer: o.Issuer, ClientID: o.ClientID, Auth: o.Auth, Scopes: o.Scopes,

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -283,4 +284,21 @@ func mustQuery(t *testing.T, address string) url.Values {
 		t.Fatal(err)
 	}
 	return u.Query()
+}
+
+func TestOAuth2WithoutPKCEIsLogged(t *testing.T) {
+	for without, want := range map[bool]bool{true: true, false: false} {
+		var log strings.Builder
+		p := oidcgate.OAuth2(oidcgate.OAuth2Options{
+			Issuer: "https://id.test", ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret),
+			Authorization: "https://id.test/a", Token: "https://id.test/t", Userinfo: "https://id.test/u",
+		})
+		p.Request.WithoutPKCE = without
+		if _, err := oidcgate.New(oidcgate.Config{BaseURL: "http://localhost", Logger: slog.New(slog.NewTextHandler(&log, nil))}, p); err != nil {
+			t.Fatal(err)
+		}
+		if said := strings.Contains(log.String(), "level=WARN msg=\"oidcgate: Request.WithoutPKCE is true at a provider without ID Tokens"); said != want {
+			t.Errorf("C019 without PKCE %v: the log is\n%s", without, log.String())
+		}
+	}
 }

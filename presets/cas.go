@@ -24,8 +24,8 @@ func ApereoCAS(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provi
 // [oidcgate.ClientSecretBasic], or [oidcgate.PublicClient] for PKCE alone.
 //
 // It releases no e-mail address (the source of its plugin for WordPress). Its key is "sub". Tokens
-// may be encrypted: set ClientKeys and Verification.EncryptedIDTokens then. How it logs users out is
-// unconfirmed.
+// may be encrypted: set ClientKeys and Verification.EncryptedIDTokens then. How it logs users out
+// is unconfirmed.
 func UniknameConnect(clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	p := ApereoCAS("https://connect.unikname.com/oidc", clientID, auth)
 	p.Label = "Unikname"
@@ -39,7 +39,8 @@ func UniknameConnectEndpoints(clientID string, auth oidcgate.ClientAuth) oidcgat
 	const issuer = "https://connect.unikname.com/oidc"
 	p := oidcgate.OAuth2(oidcgate.OAuth2Options{
 		Issuer: issuer, ClientID: clientID, Auth: auth, Scopes: []string{"openid"},
-		Authorization: issuer + "/authorize", Token: issuer + "/accessToken", Userinfo: issuer + "/profile",
+		Authorization: issuer + "/authorize", Token: issuer + "/accessToken",
+		Userinfo: issuer + "/profile",
 	})
 	p.Label = "Unikname"
 	p.Claims.Unwrap = "attributes"
@@ -61,8 +62,8 @@ func Unidy(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider 
 }
 
 // FewlinesConnect is for a provider of Fewlines Connect: issuer as in its discovery document, which
-// is handed out with the application (github.com/fewlinesco/connect-js). Several applications may be
-// at one provider: give each a client of its own.
+// is handed out with the application (github.com/fewlinesco/connect-js). Several applications may
+// be at one provider: give each a client of its own.
 //
 // It speaks OAuth 2.0 first. Ask for "openid", which is always sent. Access tokens are not for this
 // service and are not read: their audience is the application's name there. Nothing was found about

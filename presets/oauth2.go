@@ -96,8 +96,8 @@ func Discord(clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 
 // Slack is for accounts of Slack, with "Sign in with Slack". Failures come with status 200 and
 // "ok": false (docs.slack.dev/authentication/sign-in-with-slack). The team is in the claim
-// "https://slack.com/team_id". Refresh tokens come for applications with token rotation. Slack has no
-// logout for others (unconfirmed).
+// "https://slack.com/team_id". Refresh tokens come for applications with token rotation. Slack has
+// no logout for others (unconfirmed).
 func Slack(clientID string, secret oidcgate.ClientAuth) oidcgate.Provider {
 	p := standard("Slack", "https://slack.com", clientID, secret)
 	p.TokenRequest.LenientAnswers = true
@@ -110,9 +110,10 @@ func Slack(clientID string, secret oidcgate.ClientAuth) oidcgate.Provider {
 //
 // LinkedIn refuses PKCE ("code_verifier") for most applications, and does not return the nonce
 // (learn.microsoft.com/linkedin/consumer/integrations/self-serve/sign-in-with-linkedin-v2). So its
-// ID Token protects nothing, and the user is who userinfo says: see [oidcgate.OAuth2]. State, the
-// login's cookie and the secret protect the login. It takes the secret in the body only. It has no
-// logout and, for most applications, no refresh tokens.
+// ID Token protects nothing, and the user is who userinfo says: see [oidcgate.OAuth2]. State and
+// the login's cookie protect against CSRF. Nothing protects against a stolen code: whoever has one
+// that was not used yet can log in as its user (RFC 9700, section 2.1.1). It takes the secret in
+// the body only. It has no logout and, for most applications, no refresh tokens.
 func LinkedIn(clientID string, secret oidcgate.ClientAuth) oidcgate.Provider {
 	p := oidcgate.OAuth2(oidcgate.OAuth2Options{
 		Issuer: "https://www.linkedin.com/oauth", ClientID: clientID, Auth: secret,

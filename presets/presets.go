@@ -24,11 +24,11 @@ func standard(label, issuer, clientID string, auth oidcgate.ClientAuth) oidcgate
 //
 // The ID Token has the claims. Its issuer is "https://accounts.google.com", and sometimes the same
 // without "https://" (developers.google.com/identity/openid-connect/reference). Refresh tokens come
-// for access_type=offline, once, and again with prompt=consent: both are sent. There is no logout at
-// Google, so a logout ends the session here only.
+// for access_type=offline, once, and again with prompt=consent: both are sent. There is no logout
+// at Google, so a logout ends the session here only.
 //
-// hostedDomain is the Workspace domain whose users may log in, or "" for everybody. Google takes the
-// parameter "hd" as a hint that a user can edit; the claim "hd" proves it.
+// hostedDomain is the Workspace domain whose users may log in, or "" for everybody. Google takes
+// the parameter "hd" as a hint that a user can edit; the claim "hd" proves it.
 func Google(clientID string, auth oidcgate.ClientAuth, hostedDomain string) oidcgate.Provider {
 	p := standard("Google", "https://accounts.google.com", clientID, auth)
 	p.Verification.Issuers = []string{"accounts.google.com"}
@@ -41,8 +41,8 @@ func Google(clientID string, auth oidcgate.ClientAuth, hostedDomain string) oidc
 	return p
 }
 
-// Entra is for the accounts of one tenant of Microsoft Entra ID. tenant is its GUID: "iss" never has
-// the tenant's domain name.
+// Entra is for the accounts of one tenant of Microsoft Entra ID. tenant is its GUID: "iss" never
+// has the tenant's domain name.
 //
 // The ID Token has the claims; userinfo needs a token for Microsoft Graph and is not asked. "email"
 // may be changed by the tenant's administrators and says nothing of who owns it: "xms_edov", an
@@ -86,8 +86,8 @@ func Okta(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	return p
 }
 
-// Auth0 is for a tenant of Auth0. domain is the one that users see: "shop.eu.auth0.com", or a custom
-// domain, which is another issuer.
+// Auth0 is for a tenant of Auth0. domain is the one that users see: "shop.eu.auth0.com", or a
+// custom domain, which is another issuer.
 //
 // The issuer ends in a slash. Tenants from before November 2023 announce no logout, so the older
 // /v2/logout is used, which every tenant has (auth0.com/docs/authenticate/login/logout). An
@@ -95,7 +95,9 @@ func Okta(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 //
 // organization is the id ("org_...") of the organization whose members may log in, or "" for
 // everybody. The claim "org_id" proves it.
-func Auth0(domain, clientID string, auth oidcgate.ClientAuth, organization string) oidcgate.Provider {
+func Auth0(
+	domain, clientID string, auth oidcgate.ClientAuth, organization string,
+) oidcgate.Provider {
 	p := standard("Auth0", "https://"+domain+"/", clientID, auth)
 	p.Scopes = []string{"profile", "email", "offline_access"}
 	p.Endpoints.EndSession = "https://" + domain + "/v2/logout"
@@ -124,8 +126,8 @@ func Keycloak(base, realm, clientID string, auth oidcgate.ClientAuth) oidcgate.P
 //
 // The logout that it announces does not take the parameters of OpenID Connect. It takes client_id
 // and logout_uri (docs.aws.amazon.com/cognito/latest/developerguide/logout-endpoint.html), which is
-// registered as "sign-out URL". Groups are in "cognito:groups". userinfo, which is not asked, writes
-// "email_verified" as a string (unconfirmed).
+// registered as "sign-out URL". Groups are in "cognito:groups". userinfo, which is not asked,
+// writes "email_verified" as a string (unconfirmed).
 func Cognito(issuer, domain, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	p := standard("Amazon Cognito", issuer, clientID, auth)
 	p.Endpoints.EndSession = "https://" + domain + "/logout"
@@ -148,8 +150,8 @@ func GitLab(base, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 
 // Zitadel is for an instance of Zitadel: issuer is "https://shop.zitadel.cloud".
 //
-// Profile and e-mail address are at userinfo, unless the application has "User Info inside ID Token"
-// turned on (zitadel.com/docs/apis/openidoauth). Roles are an object, in
+// Profile and e-mail address are at userinfo, unless the application has "User Info inside ID
+// Token" turned on (zitadel.com/docs/apis/openidoauth). Roles are an object, in
 // "urn:zitadel:iam:org:project:roles".
 func Zitadel(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	p := standard("Zitadel", issuer, clientID, auth)
@@ -158,11 +160,13 @@ func Zitadel(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provide
 	return p
 }
 
-// Authentik is for an application of authentik: base is "https://id.example", slug the application's.
+// Authentik is for an application of authentik: base is "https://id.example", slug the
+// application's.
 //
-// The issuer ends in a slash. A provider without a signing key signs with the client secret (HS256):
-// choose a signing key in its settings. "email_verified" is false since 2025.10, unless a scope
-// mapping says otherwise. Groups come with the scope profile (docs.goauthentik.io/add-secure-apps).
+// The issuer ends in a slash. A provider without a signing key signs with the client secret
+// (HS256): choose a signing key in its settings. "email_verified" is false since 2025.10, unless a
+// scope mapping says otherwise. Groups come with the scope profile
+// (docs.goauthentik.io/add-secure-apps).
 func Authentik(base, slug, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	p := standard("authentik", base+"/application/o/"+slug+"/", clientID, auth)
 	p.Scopes = []string{"profile", "email", "offline_access"}
@@ -182,9 +186,9 @@ func Salesforce(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Prov
 }
 
 // LoginGov is for login.gov of the United States: issuer is "https://secure.login.gov", or that of
-// the sandbox. It knows no secrets: the client signs, with the RS256 key in keys, for the address of
-// the token endpoint (developers.login.gov/oidc). Claims are at userinfo. acr is what to ask for,
-// such as "urn:acr.login.gov:auth-only"; ACR values are required. Keys change once a year.
+// the sandbox. It knows no secrets: the client signs, with the RS256 key in keys, for the address
+// of the token endpoint (developers.login.gov/oidc). Claims are at userinfo. acr is what to ask
+// for, such as "urn:acr.login.gov:auth-only"; ACR values are required. Keys change once a year.
 func LoginGov(issuer, clientID string, keys oidcgate.ClientKeys, acr string) oidcgate.Provider {
 	p := standard("Login.gov", issuer, clientID, oidcgate.PrivateKeyJWT())
 	p.ClientKeys = keys
