@@ -608,6 +608,30 @@ func TestErrorsOfALogout(t *testing.T) {
 			t.Errorf("left behind: %q", keys)
 		}
 	})
+	inTime(t, "C127 that goes to the client and the provider that the session is from", func(t *testing.T) {
+		for _, aud := range []any{"shop", []any{"other", "shop"}, nil} {
+			w := newWorld(t, nil)
+			l := w.loginUnderWay()
+			about := map[string]any{"iss": issuer, "sub": "alice", "iat": time.Now().Unix()}
+			if aud != nil {
+				about["aud"] = aud
+			}
+			o, err := claims.Of(about)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Identity.IDToken, _ = o.Object()
+			l.Identity.Provider = "here"
+			w.wantErr(w.Begin(t.Context(), l), nil)
+			w.provider.onRevoke = func(id *session.Identity) {
+				if id.Provider != "here" || id.User() != alice || id.HasAudience("shop") != (aud != nil) {
+					t.Errorf("provider %q, user %v, aud %v: for the client: %v", id.Provider, id.User(), aud, id.HasAudience("shop"))
+				}
+			}
+			w.wantErr(w.LogOutUnread(t.Context(), l.ID), nil)
+			w.wantRevoked("rt-0")
+		}
+	})
 	inTime(t, "C127 so does one that cannot read the tokens that a refresh has just saved", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)

@@ -37,6 +37,8 @@ type summary struct {
 	AuthTime        time.Time // "auth_time" of it; zero when it has none
 	Start           time.Time // when the login began
 
+	Audience claims.Value // "aud" of the ID Token: which client of the provider's it is for
+
 	// LaterSets are those of the sids that refreshed ID Tokens had, the last one last. They are few
 	// (see maxLaterSets).
 	LaterSets []string
@@ -51,12 +53,23 @@ func (s summary) follows(l logoutTime) bool {
 }
 
 func (id *Identity) summary() summary {
+	audience, _ := id.IDToken.Get("aud")
 	return summary{
 		User:     User{id.Issuer(), id.Subject()},
 		SID:      id.ProviderSessionID(),
 		Provider: id.Provider, Label: id.Label,
 		Created: id.Created, Issued: id.IssuedAt(), AuthTime: id.AuthTime(),
+		Audience: audience,
 	}
+}
+
+// identity returns whose session it is and which client's of which provider, and nothing else.
+func (s summary) identity() *Identity {
+	idToken := claims.Builder{}.Text("iss", s.Issuer).Text("sub", s.Subject)
+	if s.Audience != "" {
+		idToken = idToken.Add("aud", s.Audience)
+	}
+	return &Identity{Provider: s.Provider, IDToken: claims.Object(idToken)}
 }
 
 // mayShareGrant is [Identity.mayShareGrant].
@@ -75,6 +88,9 @@ func (s summary) encode() []byte {
 		Add("issued", millis(s.Issued)).
 		Add("auth_time", millis(s.AuthTime)).
 		Add("start", millis(s.Start))
+	if s.Audience != "" {
+		record = record.Add("aud", s.Audience)
+	}
 	if len(s.LaterSets) > 0 {
 		record = record.Text("later_sets", strings.Join(s.LaterSets, " "))
 	}
@@ -83,12 +99,14 @@ func (s summary) encode() []byte {
 
 func decodeSummary(plaintext []byte) summary {
 	o := claims.Object(plaintext)
+	audience, _ := o.Get("aud")
 	return summary{
 		User:     User{textMember(o, "iss"), textMember(o, "sub")},
 		SID:      textMember(o, "sid"),
 		Provider: textMember(o, "provider"), Label: textMember(o, "label"),
 		Created: timeMember(o, "created"), Issued: timeMember(o, "issued"),
 		AuthTime: timeMember(o, "auth_time"), Start: timeMember(o, "start"),
+		Audience:  audience,
 		LaterSets: strings.Fields(textMember(o, "later_sets")),
 	}
 }

@@ -50,7 +50,7 @@ func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
 	}
 	taken := k.clear(ctx, l, id, read)
 	if l.User != (User{}) {
-		k.revokeAll(ctx, &Identity{Provider: l.Provider}, taken)
+		k.revokeAll(ctx, l.identity(), taken)
 	}
 	return k.notEnded(ctx, l)
 }

@@ -262,6 +262,8 @@ type provider struct {
 	noUserinfo error  // in place of userinfo
 	onUserinfo func() // called before it is answered; nil: nothing
 
+	onRevoke func(*session.Identity) // nil: nothing
+
 	mu      sync.Mutex
 	spent   []string
 	revoked []string
@@ -323,7 +325,10 @@ func (p *provider) Decide(_ context.Context, s session.Session) (session.Identit
 }
 
 // Revoke implements [session.Provider].
-func (p *provider) Revoke(_ context.Context, _ *session.Identity, refreshToken string) {
+func (p *provider) Revoke(_ context.Context, id *session.Identity, refreshToken string) {
+	if p.onRevoke != nil {
+		p.onRevoke(id)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.revoked = append(p.revoked, refreshToken)
