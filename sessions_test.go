@@ -81,6 +81,7 @@ func TestSessionsOfAUser(t *testing.T) {
 	onMemoryAndRedis(t, "C114 an administrator lists the sessions of any user", func(t *testing.T, on change) {
 		f := newFleet(t, 2, on)
 		alice := f.signInAs("alice")
+		time.Sleep(10 * time.Millisecond) // the newer one has a later time
 		f.signInAs("alice")
 		f.signInAs("bob")
 		own := f.list(alice)
