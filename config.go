@@ -54,8 +54,8 @@ type Config struct {
 	OnLink func(ctx context.Context, linking *Linking) error `json:"-"`
 
 	// LoginOptions, if set, is called with the request to /auth/login, also when a guard sent the
-	// browser there. What it returns wins over the link and RequestOptions, and adds to what guards
-	// demand. Concurrent logins call it concurrently.
+	// browser there. What it returns wins over the link and RequestOptions, but not over what
+	// [Gate.LoginURL] was given, and adds to what guards demand. Concurrent logins call it concurrently.
 	LoginOptions func(r *http.Request) LoginOptions `json:"-"`
 
 	// OnEvent gets every [Event], one at a time, from a bounded queue: a slow OnEvent delays no

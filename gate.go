@@ -9,6 +9,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/bearer"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/front"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/session"
 	"github.com/oidcgate/oidcgate/internal/values"
 )
@@ -32,7 +33,21 @@ type Gate struct {
 
 // LoginURL returns the address that logs a visitor in and then leads to returnTo, a path of this
 // site below BaseURL, as the browser sees it. Use it for links that open in the same tab.
-func (g *Gate) LoginURL(returnTo string) string { return g.config.at.OwnURL("/login", returnTo) }
+//
+// The options are for the login behind this link: who logs in, in which language, at once or not.
+// Fields of the first win over those of the next, and all over Config.LoginOptions. They are sealed
+// in the address, which nobody can read or change; who has it can use it until Keys are replaced.
+// Options that cannot be sent refuse the login, with a log line that says why.
+func (g *Gate) LoginURL(returnTo string, options ...LoginOptions) string {
+	if len(options) == 0 {
+		return g.config.at.OwnURL("/login", returnTo)
+	}
+	var all op.LoginOptions
+	for _, o := range options {
+		all = all.Or(op.LoginOptions(o))
+	}
+	return g.front.LoginURL(returnTo, all)
+}
 
 // RegisterURL is LoginURL for visitors without an account: the provider shows its page to register
 // (prompt=create). A provider that announces its prompts must announce this one.

@@ -4,7 +4,7 @@
 //	attempt.go  a login under way, and the secrets that are derived from it
 //	keeper.go   its cookie: kept, found and dropped
 //	step.go     what a stronger or a fresh login must bring
-//	link.go     an address that begins the linking of an account
+//	link.go     an address that begins the linking of an account, or a login with options
 //	rounds.go   logins that succeed and are lost at once, counted
 //	logout.go   a logout under way
 package attempt

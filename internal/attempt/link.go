@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"crypto/rand"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/seal"
@@ -34,4 +35,26 @@ const maxLinkAge = 12 * time.Hour
 
 func linkBinding(sessionID string) seal.Binding {
 	return seal.Binding{Purpose: "link", Secret: sessionID}
+}
+
+// SealOptions returns what stands in an address for the options of one login. v is written as JSON.
+// A page may have such an address for every visitor, so each is bound to a name of its own: see
+// [seal.Binding].
+func (k *Keeper) SealOptions(v any) (string, error) {
+	name := rand.Text()
+	text, err := k.Ring.SealText(k.optionsBinding(name), v)
+	return name + text, err
+}
+
+// OpenOptions stores in v what was given to SealOptions, and reports whether the text is that.
+func (k *Keeper) OpenOptions(text string, v any) bool {
+	n := min(len(text), nameSize)
+	return k.Ring.OpenText(k.optionsBinding(text[:n]), text[n:], v) == nil
+}
+
+// nameSize is the length of rand.Text.
+const nameSize = 26
+
+func (k *Keeper) optionsBinding(name string) seal.Binding {
+	return seal.Binding{Purpose: "login options", Name: k.Name + "/" + name}
 }

@@ -75,7 +75,9 @@ func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
 	last := f.lastProvider(r)
 	for _, up := range f.Providers.All() {
 		q := up.Client.LinkValues(c.query)
-		q.Set("return_to", returnTo)
+		for name, value := range carried(c.query, returnTo) {
+			q.Set(name, value)
+		}
 		q.Set("provider", cmp.Or(up.Name, unnamed))
 		link := page.Link{URL: f.Site.OwnURL("/login", "") + "?" + q.Encode(), Text: up.Label}
 		if up == last {
@@ -91,7 +93,7 @@ func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
 			p.Text = "No login service is known for this address. Check it, or choose below."
 		}
 		p.Form = &page.Form{
-			Action: f.Site.OwnURL("/login", ""), Label: "Continue", Hidden: returnToOf(returnTo),
+			Action: f.Site.OwnURL("/login", ""), Label: "Continue", Hidden: carried(c.query, returnTo),
 			Field: page.Field{Name: emailField, Type: "email", Label: "E-mail address"},
 		}
 	}

@@ -9,6 +9,7 @@
 //	cookie.go        the session id that a request brings
 //	ask.go           a request that needs a login, or a store that answers
 //	login.go         the login route: a login is prepared and begins
+//	options.go       what the application asks of the login behind one link
 //	choose.go        which provider the visitor logs in with
 //	link.go          a signed-in user attaches a second identity
 //	initiate.go      logins that another site begins

@@ -94,6 +94,7 @@ func (f *Front) newAttempt(
 	if refused != nil {
 		return attempt.Attempt{}, refused
 	}
+	own = f.optionsOf(b.query).Or(own)
 	own.LoginHint = cmp.Or(own.LoginHint, b.hint)
 	o, err := up.Client.Options(b.query, own)
 	if err != nil {

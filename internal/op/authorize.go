@@ -92,7 +92,7 @@ func (c *Client) chosen(r *AuthorizationRequest, meta Metadata) (map[string]stri
 			return nil, err
 		}
 	}
-	o = o.or(c.cfg.Login)
+	o = o.Or(c.cfg.Login)
 	if r.Interactive && o.Prompt == "none" {
 		o.Prompt = ""
 	}

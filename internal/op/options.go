@@ -50,8 +50,8 @@ const (
 // fault refuses ages below a second.
 const atOnce = time.Nanosecond
 
-// or returns o with the fields of less where its own are empty.
-func (o LoginOptions) or(less LoginOptions) LoginOptions {
+// Or returns o with the fields of less where its own are empty.
+func (o LoginOptions) Or(less LoginOptions) LoginOptions {
 	o.Prompt = cmp.Or(o.Prompt, less.Prompt)
 	o.MaxAge = cmp.Or(o.MaxAge, less.MaxAge)
 	o.LoginHint = cmp.Or(o.LoginHint, less.LoginHint)
@@ -87,7 +87,7 @@ func (c *Client) Options(query url.Values, own LoginOptions) (LoginOptions, erro
 	if field, _ := link.fault(); field != "" {
 		link = LoginOptions{} // somebody tries something
 	}
-	o := own.or(link.within(c.demanded(own))).or(c.cfg.Login)
+	o := own.Or(link.within(c.demanded(own))).Or(c.cfg.Login)
 	if own.Prompt == "" && asksForLogin(c.cfg.Login.Prompt) {
 		o.MaxAge = atOnce // also with a prompt of the link
 	}
@@ -246,7 +246,7 @@ func (c *Client) IsSilent(o LoginOptions) bool {
 // needs no room in the browser.
 func (c *Client) Kept(o LoginOptions) json.RawMessage { return o.without(c.cfg.Login).Encode() }
 
-// without returns o without what it has in common with less, and or(less) adds again.
+// without returns o without what it has in common with less, and Or(less) adds again.
 func (o LoginOptions) without(less LoginOptions) LoginOptions {
 	for field, same := range map[*string]string{
 		&o.Prompt: less.Prompt, &o.LoginHint: less.LoginHint, &o.Display: less.Display,
@@ -391,7 +391,7 @@ func areDetails(s string) bool {
 }
 
 // linkNames are the parameters of the login's address that have another meaning there.
-var linkNames = []string{"provider", "return_to", "step", "gone", "link", AnotherAccount}
+var linkNames = []string{"provider", "return_to", "step", "gone", "link", "with", AnotherAccount}
 
 // checkOptions checks the options of every login, what links may choose, and the resources.
 func (cfg *Config) checkOptions(f *check.List) {

@@ -1,0 +1,61 @@
+package front
+
+import (
+	"net/url"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/op"
+)
+
+// The application may choose options for the login behind one link. They stand in its address,
+// sealed: nobody else can choose them, and nobody can read them.
+
+// optionsParam is the parameter of the login's address that has them.
+const optionsParam = "with"
+
+// sealedOptions are all fields of op.LoginOptions. In the browser it does not keep these three.
+type sealedOptions struct {
+	op.LoginOptions
+	MaxAge      time.Duration `json:"x,omitempty"`
+	ACRValues   []string      `json:"r,omitempty"`
+	IDTokenHint string        `json:"i,omitempty"`
+}
+
+// LoginURL returns the address of a login that asks for these options and then leads to returnTo.
+// Without randomness, which always is there, it asks for none.
+func (f *Front) LoginURL(returnTo string, o op.LoginOptions) string {
+	query := url.Values{}
+	if returnTo != "" {
+		query.Set("return_to", returnTo)
+	}
+	sealed := sealedOptions{o, o.MaxAge, o.ACRValues, o.IDTokenHint}
+	if text, err := f.Attempts.SealOptions(sealed); err == nil {
+		query.Set(optionsParam, text)
+	}
+	return f.Site.OwnURL("/login", "") + "?" + query.Encode()
+}
+
+// optionsOf returns the options of a link. Those that somebody changed, or that a replaced key
+// sealed, count for nothing.
+func (f *Front) optionsOf(query url.Values) op.LoginOptions {
+	var o sealedOptions
+	text := query.Get(optionsParam)
+	if text == "" || !f.Attempts.OpenOptions(text, &o) {
+		return op.LoginOptions{}
+	}
+	o.LoginOptions.MaxAge, o.LoginOptions.ACRValues = o.MaxAge, o.ACRValues
+	o.LoginOptions.IDTokenHint = o.IDTokenHint
+	return o.LoginOptions
+}
+
+// carried returns the parameters of a login's address that the choice of a provider passes on,
+// whichever it is.
+func carried(query url.Values, returnTo string) map[string]string {
+	q := map[string]string{"return_to": returnTo}
+	for _, name := range []string{optionsParam, op.AnotherAccount} {
+		if query.Has(name) {
+			q[name] = query.Get(name)
+		}
+	}
+	return q
+}

@@ -1,0 +1,114 @@
+package oidcgate_test
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+)
+
+func TestLoginURLWithOptions(t *testing.T) {
+	// asks returns the authorization request to which an address leads.
+	asks := func(w *world, address string) url.Values {
+		w.Helper()
+		a := w.get(address)
+		u, err := url.Parse(a.location())
+		if err != nil || a.StatusCode != http.StatusSeeOther {
+			w.Fatalf("%s: %d to %q\n%s", address, a.StatusCode, a.location(), a.body)
+		}
+		return u.Query()
+	}
+	options := oidcgate.LoginOptions{
+		Prompt: "login", LoginHint: "bob@shop.example", UILocales: []string{"de-CH", "fr"}, Display: "touch",
+		MaxAge: time.Minute, ACRValues: []string{"gold"}, Params: map[string]string{"kc_idp_hint": "staff"},
+	}
+	t.Run("C024 the request has what the application asks for, and the address does not say it", func(t *testing.T) {
+		w := newWorld(t)
+		address := w.gate.LoginURL("/app?a=b", options)
+		if strings.Contains(address, "bob") || strings.Contains(address, "gold") || !strings.HasPrefix(address, shopURL+"/auth/login?return_to=%2Fapp%3Fa%3Db&with=") {
+			t.Errorf("the address is %s", address)
+		}
+		q := asks(w, address)
+		for name, want := range map[string]string{
+			"prompt": "login", "login_hint": "bob@shop.example", "ui_locales": "de-CH fr", "display": "touch",
+			"max_age": "0", "acr_values": "gold", "kc_idp_hint": "staff",
+		} {
+			if got := q.Get(name); got != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+	})
+	t.Run("C024 without options it is the plain address", func(t *testing.T) {
+		w := newWorld(t)
+		if got := w.gate.LoginURL("/app"); got != shopURL+"/auth/login?return_to=%2Fapp" {
+			t.Errorf("%s", got)
+		}
+	})
+	t.Run("C024 the first options win, and all over those of Config", func(t *testing.T) {
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.LoginOptions = func(*http.Request) oidcgate.LoginOptions {
+				return oidcgate.LoginOptions{LoginHint: "of Config", Display: "page", UILocales: []string{"en"}}
+			}
+		})
+		q := asks(w, w.gate.LoginURL("", oidcgate.LoginOptions{LoginHint: "first"}, oidcgate.LoginOptions{LoginHint: "second", Display: "wap"}))
+		if q.Get("login_hint") != "first" || q.Get("display") != "wap" || q.Get("ui_locales") != "en" {
+			t.Errorf("%v", q)
+		}
+	})
+	t.Run("C024 nobody changes or makes them", func(t *testing.T) {
+		w := newWorld(t)
+		other := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Site.CookieName = "__Host-other" })
+		good := w.gate.LoginURL("/app", options)
+		for name, address := range map[string]string{
+			"changed":              good[:len(good)-1] + "A",
+			"cut":                  good[:len(good)-10],
+			"of another gate":      other.gate.LoginURL("/app", options),
+			"plain JSON":           shopURL + "/auth/login?with=" + url.QueryEscape(`{"h":"mallory"}`),
+			"twice, the first bad": shopURL + "/auth/login?with=x&with=" + good[strings.Index(good, "with=")+5:],
+		} {
+			if name == "changed" && strings.HasSuffix(good, "A") {
+				address = good[:len(good)-1] + "B"
+			}
+			if q := asks(w, address); q.Has("login_hint") || q.Has("prompt") {
+				t.Errorf("%s: %v", name, q)
+			}
+		}
+	})
+	t.Run("options that cannot be sent refuse the login, and the log says why", func(t *testing.T) {
+		w := newWorld(t)
+		w.denied(w.get(w.gate.LoginURL("", oidcgate.LoginOptions{Prompt: "none login"})), http.StatusInternalServerError, oidcgate.Reason("login_options"))
+	})
+	t.Run("the choice of a provider keeps them, by link and by e-mail address", func(t *testing.T) {
+		w, staff := severalProviders(t, func(c *oidcgate.Config) {
+			c.HomeRealm = func(string) (string, bool) { return "staff", true }
+		})
+		page := w.get(w.gate.LoginURL("/app", oidcgate.LoginOptions{UILocales: []string{"fr"}})).body
+		if q := asks(w, linkTo(t, page, "staff")); q.Get("ui_locales") != "fr" {
+			t.Errorf("by link: %v", q)
+		}
+		form := url.Values{"email": {"bob@staff.example"}}
+		for _, m := range hiddenField.FindAllStringSubmatch(page, -1) {
+			form.Set(m[1], m[2])
+		}
+		a := w.send(w.browser, http.MethodPost, "/auth/login", form.Encode(), "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin")
+		u, err := url.Parse(a.location())
+		if err != nil || !strings.HasPrefix(u.String(), staff.Issuer()) || u.Query().Get("ui_locales") != "fr" || u.Query().Get("login_hint") != "bob@staff.example" {
+			t.Errorf("by address: %d to %v", a.StatusCode, u)
+		}
+	})
+	t.Run("a login with them ends as any other", func(t *testing.T) {
+		w := newWorld(t)
+		w.op.SetUser(oidcgatetest.User{Subject: "bob"})
+		a := w.get(w.get(w.get(w.gate.LoginURL("/app", oidcgate.LoginOptions{LoginHint: "bob"})).location()).location())
+		if a.location() != shopURL+"/app" || w.subject() != "bob" {
+			t.Errorf("%d to %q, signed in as %q", a.StatusCode, a.location(), w.subject())
+		}
+	})
+}
+
+var hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
