@@ -991,6 +991,18 @@ func benchmarkToken(b *testing.B, token func(*oidcgatetest.Provider) string) {
 	}
 }
 
+func TestTokenThatTheAnswerBinds(t *testing.T) {
+	t.Run("C165 without the key it is no Bearer token", func(t *testing.T) {
+		a := newAPI(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.API.Introspect = true })
+		a.op.Always(oidcgatetest.Introspection, oidcgatetest.EditJSON(func(m map[string]any) {
+			m["cnf"] = map[string]any{"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}
+		}))
+		if got := a.call("/api", a.op.NewAccessToken(nil).Compact()); got.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%d %s", got.StatusCode, got.body)
+		}
+	})
+}
+
 func BenchmarkRequireTokenJWT(b *testing.B) {
 	benchmarkToken(b, func(op *oidcgatetest.Provider) string { return op.NewAccessToken(nil).Compact() })
 }

@@ -55,7 +55,8 @@ type Config struct {
 
 	// LoginOptions, if set, is called with the request to /auth/login, also when a guard sent the
 	// browser there. What it returns wins over the link and RequestOptions, but not over what
-	// [Gate.LoginURL] was given, and adds to what guards demand. Concurrent logins call it concurrently.
+	// [Gate.LoginURL] was given, and adds to what guards demand. Concurrent logins call it
+	// concurrently.
 	LoginOptions func(r *http.Request) LoginOptions `json:"-"`
 
 	// OnEvent gets every [Event], one at a time, from a bounded queue: a slow OnEvent delays no

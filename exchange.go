@@ -41,7 +41,7 @@ func (g *Gate) ExchangeToken(ctx context.Context, x TokenExchange) (*oauth2.Toke
 func (g *Gate) exchange(
 	ctx context.Context, x TokenExchange,
 ) (*session.ProviderTokens, *front.Provider, error) {
-	v, err := g.signedIn(ctx)
+	v, err := g.admitted(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -64,10 +64,11 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 //   - It never redirects, and all of its answers are problem+json: 401 with WWW-Authenticate and,
 //     in login_url, the address of a login that leads back to the page that the script is on; 403;
 //     503 with Retry-After.
-//   - It admits only requests that a page of this origin sent, or the visitor alone, whatever the
-//     method. Browsers say so in Sec-Fetch-Site (W3C Fetch Metadata). Other clients, and browsers
-//     older than 2023, must send the header X-Requested-With with any value. Others get 403. This
-//     is a protection against CSRF, and other sites cannot even measure the answers.
+//   - It admits only requests that a script or a form of a page of this origin sent, or the visitor
+//     alone, whatever the method. Browsers say so in Sec-Fetch-Site (W3C Fetch Metadata). Other
+//     clients, and browsers older than 2023, must send the header X-Requested-With with any value.
+//     Others get 403, also links on pages of this origin. This is a protection against CSRF, and
+//     other sites cannot even measure the answers.
 //
 // For clients with access tokens see [Gate.AdmitToken], for both [Gate.AdmitEither].
 func (g *Gate) AdmitAPI(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {

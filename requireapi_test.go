@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,8 +39,11 @@ func (w *world) problem(a answer, status int) (p struct {
 }
 
 func TestAdmitAPIStrangers(t *testing.T) {
-	own := "Sec-Fetch-Site: same-origin"
 	for _, tt := range visits {
+		own := "Sec-Fetch-Site: same-origin"
+		if slices.Contains(tt.headers, "Sec-Fetch-Mode: navigate") {
+			own = "Sec-Fetch-Site: none" // the address bar
+		}
 		t.Run("C172 C110 "+tt.name+" gets 401 and no redirect", func(t *testing.T) {
 			w := newWorld(t)
 			w.guardedAsAPI()
@@ -72,6 +76,7 @@ func TestAdmitAPIFromWhere(t *testing.T) {
 		{"another origin of the site", []string{"Sec-Fetch-Site: same-site"}, 403},
 		{"another site", []string{"Sec-Fetch-Site: cross-site"}, 403},
 		{"another site, with the header", []string{"Sec-Fetch-Site: cross-site", "X-Requested-With: x"}, 403},
+		{"a link on a page of this origin", []string{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate"}, 403},
 		{"a value nobody knows", []string{"Sec-Fetch-Site: near"}, 403},
 		{"a client that does not say", nil, 403},
 		{"a client with the header", []string{"X-Requested-With: shop"}, 200},
@@ -81,6 +86,9 @@ func TestAdmitAPIFromWhere(t *testing.T) {
 				w := newWorld(t)
 				w.login()
 				w.guardedAsAPI()
+				if method == http.MethodPost && strings.HasPrefix(row.name, "a link") {
+					return // that is a form, and gets in
+				}
 				a := w.send(w.browser, method, "/orders", "", row.headers...)
 				if row.want == 403 {
 					if p := w.problem(a, row.want); p.Title != "Not from here" {

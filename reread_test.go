@@ -148,6 +148,20 @@ func TestRereadWithoutAnEnd(t *testing.T) {
 			t.Errorf("status %d, token %q", status, token)
 		}
 	})
+	inBubble(t, "C113 a Deny holds for a token that is not due, when nothing can be deleted", func(t *testing.T) {
+		f := newFleet(t, 1, rereads, decides(deny))
+		f.login()
+		time.Sleep(6 * time.Minute) // claims are due, the access token is not
+		f.drill.fail(func(op, _ string) error {
+			if op == "delete" {
+				return errReadOnly
+			}
+			return nil
+		}, nil)
+		if token, status := f.token(); status != http.StatusServiceUnavailable {
+			t.Errorf("status %d, token %q", status, token)
+		}
+	})
 	inBubble(t, "C113 another replica waits for the one that reads the claims", func(t *testing.T) {
 		f := newFleet(t, 2, rereads)
 		f.op.SetUser(inGroups("admin"))

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
@@ -117,6 +118,35 @@ func TestSetProviders(t *testing.T) {
 		close(stop)
 		changes.Wait()
 	})
+}
+
+// Whoever reloads the list of providers in two steps signs nobody out.
+func TestProviderIsAwayDuringARefresh(t *testing.T) {
+	for name, change := range map[string]change{
+		"a token": func(*oidcgate.Config, *oidcgate.Provider) {},
+		"claims":  func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = 5 * time.Minute },
+	} {
+		inBubble(t, "F02 the session goes on with the new refresh token: "+name, func(t *testing.T) {
+			var p oidcgate.Provider
+			f := newFleet(t, 1, change, func(_ *oidcgate.Config, q *oidcgate.Provider) { p = *q })
+			f.login()
+			time.Sleep(9*time.Minute + 50*time.Second)
+			f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(2*time.Second))
+			other := p
+			other.Name = "other"
+			go func() {
+				time.Sleep(time.Second)
+				_ = f.gates[0].SetProviders(other)
+				time.Sleep(1500 * time.Millisecond)
+				_ = f.gates[0].SetProviders(p)
+			}()
+			f.token()
+			time.Sleep(time.Minute)
+			if _, status := f.token(); status != http.StatusOK || f.subject() != "alice" {
+				t.Errorf("status %d, signed in as %q; events %+v", status, f.subject(), f.eventsOf(oidcgate.EventRefreshFailed))
+			}
+		})
+	}
 }
 
 // Users are known by issuer and subject, so a second provider with the same issuer must be the same

@@ -33,7 +33,7 @@ func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
 // tokens returns the visitor's tokens and the provider that they are from. It fails like
 // [Gate.Token].
 func (g *Gate) tokens(ctx context.Context) (*session.ProviderTokens, *front.Provider, error) {
-	v, err := g.signedIn(ctx)
+	v, err := g.admitted(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -112,6 +112,20 @@ func (g *Gate) signedIn(ctx context.Context) (*visit, error) {
 	return v, nil
 }
 
+// admitted is signedIn for who may go on, as guards see it: whoever OnLogin refuses when claims are
+// read again gets no tokens either, also while the store cannot end the session.
+func (g *Gate) admitted(ctx context.Context) (*visit, error) {
+	v, err := g.signedIn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := v.current()
+	if err == nil && id == nil {
+		err = ErrNoSession
+	}
+	return v, err
+}
+
 // SessionErr returns why the session of a request could not be loaded, or its claims could not be
 // read again, or nil. It wraps [ErrStoreUnavailable] when the store cannot answer; the visitor may
 // then be signed in.

@@ -194,7 +194,10 @@ func TestOwnRequests(t *testing.T) {
 		want bool
 	}{
 		{"C172 a page of this origin", request("GET", "Sec-Fetch-Site: same-origin"), true},
-		{"C172 the address bar", request("GET", "Sec-Fetch-Site: none"), true},
+		{"C172 the address bar", request("GET", "Sec-Fetch-Site: none", navigates), true},
+		{"C172 a navigation, which another site may have begun", request("GET", "Sec-Fetch-Site: same-origin", navigates), false},
+		{"C172 a navigation with HEAD", request("HEAD", "Sec-Fetch-Site: same-origin", navigates), false},
+		{"C172 a form of a page of this origin", request("POST", "Sec-Fetch-Site: same-origin", navigates, form), true},
 		{"C172 another origin of the site", request("GET", "Sec-Fetch-Site: same-site"), false},
 		{"C172 another site, whatever else it says", request("GET", "Sec-Fetch-Site: cross-site", ajax), false},
 		{"C172 a client that does not say", request("GET"), false},

@@ -66,13 +66,18 @@ func WithoutQuery(r *http.Request) *http.Request {
 }
 
 // IsOwn reports whether a page of this origin caused the request, or the visitor alone: by the
-// address bar, for example (W3C Fetch Metadata). A client that says nothing of that must send the
-// header X-Requested-With, with any value: a page of another origin can add it only if this one
-// allows that (CORS).
+// address bar, for example (W3C Fetch Metadata). That a navigation came from a page of this origin
+// says little: the page that posts a login's response again is one, and another site may have begun
+// the login and chosen where it leads. No script of a page navigates.
+//
+// A client that says nothing of that must send the header X-Requested-With, with any value: a page
+// of another origin can add it only if this one allows that (CORS).
 func IsOwn(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
-	case "same-origin", "none":
+	case "none":
 		return true
+	case "same-origin":
+		return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Method == http.MethodPost
 	case "":
 		return r.Header.Get("X-Requested-With") != ""
 	}

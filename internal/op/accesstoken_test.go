@@ -457,6 +457,8 @@ func TestIntrospectionOfAJWT(t *testing.T) {
 		{"C163 a JWT that was revoked", map[string]any{"active": false}, "token_inactive"},
 		{"C163 a JWT of another user", map[string]any{"active": true, "token_type": "Bearer", "sub": "mallory"}, "sub"},
 		{"C163 a JWT that ended early", map[string]any{"active": true, "token_type": "Bearer", "exp": 1}, "exp"},
+		{"C165 a JWT that is bound by the answer", map[string]any{"active": true, "token_type": "DPoP", "cnf": map[string]any{"jkt": "x"}}, ""},
+		{"C165 a JWT bound to something unknown", map[string]any{"active": true, "token_type": "Bearer", "cnf": map[string]any{"kid": "x"}}, "token_binding"},
 		{"C163 a JWT that is a refresh token", map[string]any{"active": true, "token_type": "Refresh"}, "typ"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -470,6 +472,24 @@ func TestIntrospectionOfAJWT(t *testing.T) {
 			refusedToken(t, err, row.reason)
 		})
 	}
+	t.Run("C165 what the answer binds is bound, and nothing takes a binding away", func(t *testing.T) {
+		const active = `{"active":true,"token_type":"DPoP"`
+		for _, row := range []struct{ token, answer, jkt, x5t, reason string }{
+			{"", `,"cnf":{"jkt":"a"}`, "a", "", ""},
+			{"a", ``, "a", "", ""},
+			{"a", `,"cnf":{"jkt":"a"}`, "a", "", ""},
+			{"a", `,"cnf":{"jkt":"b"}`, "", "", "token_binding"},
+			{"a", `,"cnf":{"x5t#S256":"c"}`, "a", "c", ""},
+		} {
+			c := introspecting(answerText(200, "application/json", active+row.answer+"}")).client(forAPI(apiURL))
+			known := &op.AccessToken{Claims: "", KeyThumbprint: row.token}
+			got, err := c.Introspect(t.Context(), "a JWT", known, false)
+			refusedToken(t, err, row.reason)
+			if err == nil && (got.KeyThumbprint != row.jkt || got.CertificateThumbprint != row.x5t || known.CertificateThumbprint != "") {
+				t.Errorf("%+v: %q, %q", row, got.KeyThumbprint, got.CertificateThumbprint)
+			}
+		}
+	})
 }
 
 // proofOf makes a DPoP proof, good unless a header or a claim is changed.

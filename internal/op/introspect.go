@@ -1,6 +1,7 @@
 package op
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -112,7 +113,7 @@ func (c *Client) introspected(doc claims.Object, known *AccessToken) (*AccessTok
 		}
 	}
 	if known != nil {
-		return known, c.confirm(doc, known)
+		return c.confirm(doc, known)
 	}
 	if err := c.checkAPIAudience(doc); err != nil {
 		return nil, blameFor(err, http.StatusUnauthorized)
@@ -136,15 +137,32 @@ func (c *Client) withSubject(doc claims.Object) claims.Object {
 }
 
 // confirm checks what an answer says about a token that was verified: it is about the same user,
-// and the token has not expired.
-func (c *Client) confirm(doc claims.Object, known *AccessToken) error {
+// has not expired, and is bound to what the token says. It returns the token as both describe it.
+func (c *Client) confirm(doc claims.Object, known *AccessToken) (*AccessToken, error) {
 	if sub, there := doc.Get("sub"); there && sub != claims.Text(text(known.Claims, "sub")) {
-		return refuseToken(event.ReasonSubject, "the answer is about another user")
+		return nil, refuseToken(event.ReasonSubject, "the answer is about another user")
 	}
 	if err := c.checkTimes(doc); err != nil {
-		return blameFor(err, http.StatusUnauthorized)
+		return nil, blameFor(err, http.StatusUnauthorized)
 	}
-	return nil
+	said := &AccessToken{Claims: doc}
+	if err := said.readConfirmation(); err != nil {
+		return nil, err
+	}
+	both := *known
+	for _, bound := range []struct {
+		to   *string
+		said string
+	}{
+		{&both.KeyThumbprint, said.KeyThumbprint},
+		{&both.CertificateThumbprint, said.CertificateThumbprint},
+	} {
+		if *bound.to != "" && bound.said != "" && *bound.to != bound.said {
+			return nil, refuseToken(event.ReasonTokenBinding, "token and answer bind it to two things")
+		}
+		*bound.to = cmp.Or(*bound.to, bound.said)
+	}
+	return &both, nil
 }
 
 // checkIntrospectedKind checks that the answer is about an access token. Providers also answer

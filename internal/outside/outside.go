@@ -57,8 +57,10 @@ func (p Providers) Verify(
 	ctx context.Context, id *session.Identity, t *session.Tokens,
 ) (claims.Object, error) {
 	c, err := p.client(id)
-	if err != nil {
-		return "", sessionFailure(err)
+	if err != nil { // it was taken away while it answered, and may come back
+		f := &session.Failure{Kind: session.KeysUnavailable, Err: err}
+		f.Reason = event.ReasonProviderUnreachable
+		return "", f
 	}
 	if !c.HasIDTokens() {
 		return "", notChecked(c.CheckUser(ctx, (*op.Tokens)(&t.ProviderTokens), id.Subject()))
