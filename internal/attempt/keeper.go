@@ -39,7 +39,7 @@ const (
 	maxCleared   = 16   // attempt cookies that one answer deletes because they are over
 	maxAttempt   = 1024 // bytes of one cookie, name included, beside what the login asks for
 	maxAsking    = 3000 // bytes of one cookie with that
-	maxAllCookie = 4000 // bytes of all: with the session's cookie the header stays below 4 KB
+	maxAllCookie = 3900 // bytes of all: with the other cookies the header stays below 4 KB
 )
 
 // cookieName returns the name of the cookie of the attempt with that state. The callback finds the
