@@ -909,6 +909,7 @@ func TestAPIConfiguration(t *testing.T) {
 		{"C161 an empty audience", func(c *oidcgate.Config, _ *oidcgate.Provider) { c.API.Audience = []string{""} }, "API.Audience"},
 		{"C161 introspection without an audience", func(c *oidcgate.Config, _ *oidcgate.Provider) { c.API.Introspect = true }, "API.Audience"},
 		{"C163 answers that count for long", func(c *oidcgate.Config, _ *oidcgate.Provider) { c.API.IntrospectMaxAge = time.Hour }, "API.IntrospectMaxAge"},
+		{"C170 metadata without an audience", func(c *oidcgate.Config, _ *oidcgate.Provider) { c.API.Metadata = true }, "API.Audience"},
 		{"C163 introspection by a public client", func(c *oidcgate.Config, p *oidcgate.Provider) {
 			c.API.Audience, c.API.Introspect, p.Auth = []string{apiURL}, true, oidcgate.PublicClient()
 		}, "Provider.Auth"},

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"net/http"
@@ -111,8 +112,12 @@ func TestAccessTokens(t *testing.T) {
 		{"C160 whose sub has a line break", set("sub", "a\nb"), "sub"},
 		{"C160 without client_id", set("client_id", nil), "client_id"},
 		{"C160 whose client_id is empty", set("client_id", ""), "client_id"},
+		{"C160 whose client_id has 255 bytes", set("client_id", strings.Repeat("c", 255)), ""},
+		{"C160 whose client_id has 256 bytes", set("client_id", strings.Repeat("c", 256)), "client_id"},
 		{"C160 without jti", set("jti", nil), "jti"},
 		{"C160 whose jti is empty", set("jti", ""), "jti"},
+		{"C160 whose jti has 255 bytes", set("jti", strings.Repeat("j", 255)), ""},
+		{"C160 whose jti has 256 bytes", set("jti", strings.Repeat("j", 256)), "jti"},
 
 		{"C165 bound to a key", set("cnf", map[string]any{"jkt": "x"}), ""},
 		{"C165 bound to something unknown", set("cnf", map[string]any{"kid": "x"}), "token_binding"},
@@ -552,6 +557,10 @@ func TestProofs(t *testing.T) {
 		{"C165 for the host over http", claim("htu", "http://api.example/orders/7"), false},
 		{"C165 for a path alone", claim("htu", "/orders/7"), false},
 		{"C165 without htu", claim("htu", nil), false},
+		{"C165 whose htu is no address", claim("htu", "https://[::1/orders/7"), false},
+		{"C165 whose htu names a user", claim("htu", "https://joe@api.example/orders/7"), false},
+		{"C165 with a member twice", claim("x", json.RawMessage(`{"a":1,"a":2}`)), false},
+		{"C165 with a jti of 255 bytes", claim("jti", strings.Repeat("x", 255)), true},
 		{"C165 without htm", claim("htm", nil), false},
 		{"C165 without jti", claim("jti", nil), false},
 		{"C165 with a long jti", claim("jti", strings.Repeat("x", 256)), false},
@@ -572,7 +581,7 @@ func TestProofs(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			proof, err := op.VerifyProof(row.proof.make(t), op.Proven{Method: "GET", URL: resource, AccessToken: ownedAT, Leeway: time.Minute})
 			if row.ok {
-				if err != nil || proof.ID != "p-1" || proof.Thumbprint == "" {
+				if err != nil || proof.ID == "" || proof.Thumbprint == "" {
 					t.Errorf("%+v, %v", proof, err)
 				}
 				return
@@ -619,4 +628,58 @@ func textOf(o claims.Object, name string) string {
 	v, _ := o.Get(name)
 	s, _ := v.Str()
 	return s
+}
+
+func TestPeekIssuer(t *testing.T) {
+	const named = `{"iss":"https://id.example"}`
+	for name, row := range map[string]struct{ raw, want string }{
+		"of a JWT":                         {"e30." + b64(named) + ".c2ln", "https://id.example"},
+		"of a JWT without a signature":     {"e30." + b64(named) + ".", "https://id.example"},
+		"of two parts":                     {"e30." + b64(named), ""},
+		"of four parts":                    {"e30." + b64(named) + ".c2ln.c2ln", ""},
+		"without iss":                      {"e30." + b64(`{"sub":"joe"}`) + ".c2ln", ""},
+		"whose iss is a number":            {"e30." + b64(`{"iss":7}`) + ".c2ln", ""},
+		"with iss twice":                   {"e30." + b64(`{"iss":"https://evil.example","iss":"https://id.example"}`) + ".c2ln", ""},
+		"with no base64url behind the iss": {"e30." + b64(`{"iss":"https://id.exampl"}`) + "!!!!.c2ln", ""},
+		"that is as long as may be":        {"e30." + b64(named) + "." + strings.Repeat("a", op.MaxAccessToken-5-len(b64(named))), "https://id.example"},
+		"that is one byte longer":          {"e30." + b64(named) + "." + strings.Repeat("a", op.MaxAccessToken-4-len(b64(named))), ""},
+	} {
+		t.Run("C161 the issuer of a token "+name, func(t *testing.T) {
+			if got := op.PeekIssuer(row.raw); got != row.want {
+				t.Errorf("%q, want %q", got, row.want)
+			}
+		})
+	}
+}
+
+func TestIntrospectionThatCannotBeAsked(t *testing.T) {
+	public := func(cfg *op.Config) { cfg.Auth = op.Auth{Method: op.AuthNone} }
+	endpoint := metadata(map[string]any{"introspection_endpoint": "https://id.example/introspect"})
+	for _, row := range []struct {
+		name      string
+		discovery http.HandlerFunc
+		change    func(*op.Config)
+		known     *op.AccessToken
+		reason    string
+		status    int
+		hint      string
+	}{
+		{"C163 the provider cannot be reached", abort, forAPI(apiURL), nil, "provider_unreachable", 503, "check the issuer"},
+		{"C163 no endpoint", answerJSON(metadata(nil)), forAPI(apiURL), nil, "token_opaque", 401, ""},
+		{"C163 no endpoint for a JWT", answerJSON(metadata(nil)), forAPI(apiURL), &op.AccessToken{}, "token_opaque", 503, "set Endpoints.Introspection"},
+		{"C163 a public client", answerJSON(endpoint), public, nil, "token_opaque", 401, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			o := newOP()
+			o.set("discovery", row.discovery)
+			_, err := o.client(row.change).Introspect(t.Context(), "opaque-1", row.known, false)
+			e := wantReason(t, err, row.reason)
+			if e.Status != row.status || !strings.Contains(e.Hint, row.hint) || row.hint == "" && e.Hint != "" {
+				t.Errorf("status %d and hint %q, want %d and %q", e.Status, e.Hint, row.status, row.hint)
+			}
+			if n := o.count("introspect"); n != 0 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
 }

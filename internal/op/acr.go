@@ -26,14 +26,16 @@ func acrOf(chosen string) []string {
 // essentialACR adds to a claims parameter that the acr of the ID Token must be one of those values
 // (OpenID Connect Core, 5.5.1.1). chosen is that of the login, a JSON object, or "".
 func essentialACR(chosen string, values []string) string {
-	request := map[string]map[string]any{}
+	request := map[string]any{}
 	if chosen != "" && json.Unmarshal([]byte(chosen), &request) != nil {
 		return chosen
 	}
-	if request["id_token"] == nil {
-		request["id_token"] = map[string]any{}
+	idToken, ok := request["id_token"].(map[string]any)
+	if !ok {
+		idToken = map[string]any{}
 	}
-	request["id_token"]["acr"] = map[string]any{"essential": true, "values": values}
+	idToken["acr"] = map[string]any{"essential": true, "values": values}
+	request["id_token"] = idToken
 	text, err := json.Marshal(request)
 	if err != nil {
 		return chosen

@@ -19,6 +19,8 @@ func TestEssentialACR(t *testing.T) {
 		{"C025 the classes of a login", true, []string{"gold", `a"b`}, "", `{"id_token":{"acr":{"essential":true,"values":["gold","a\"b"]}}}`},
 		{"C025 beside the claims that were chosen", true, []string{"gold"}, `{"userinfo":{"email":null},"id_token":{"acr":{"essential":false},"x":null}}`,
 			`{"id_token":{"acr":{"essential":true,"values":["gold"]},"x":null},"userinfo":{"email":null}}`},
+		{"C025 beside a member that is no object", true, []string{"gold"}, `{"purpose":"checkout","id_token":null}`,
+			`{"id_token":{"acr":{"essential":true,"values":["gold"]}},"purpose":"checkout"}`},
 		{"C025 no class", true, nil, "", ""},
 		{"C025 off", false, []string{"gold"}, "", ""},
 	} {

@@ -460,7 +460,19 @@ func TestMutualTLS(t *testing.T) {
 			}
 		}
 	})
-
+	for name, row := range map[string]struct {
+		aliases any
+		reason  string
+	}{
+		"a string": {"https://id.example/token", "metadata_invalid"}, "a list": {[]string{}, "metadata_invalid"}, "null": {null, ""},
+	} {
+		t.Run("C091 aliases that are "+name, func(t *testing.T) {
+			o := newOP()
+			o.set("discovery", answerJSON(metadata(map[string]any{"mtls_endpoint_aliases": row.aliases})))
+			_, err := o.client(withCertificate, func(cfg *op.Config) { cfg.Transport = o }).Metadata(t.Context())
+			wantReason(t, err, row.reason)
+		})
+	}
 }
 
 func TestFaultsOfClientKeys(t *testing.T) {

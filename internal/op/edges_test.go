@@ -91,6 +91,11 @@ func TestWhatNeedsNoDiscovery(t *testing.T) {
 		{"no token endpoint", func(cfg *op.Config) { cfg.Endpoints.Token = "" }, false},
 		{"no keys", func(cfg *op.Config) { cfg.Endpoints.JWKS = "" }, false},
 		{"no userinfo", func(cfg *op.Config) { cfg.Endpoints.Userinfo = "" }, false},
+		{"a discovery document is given too", func(cfg *op.Config) { cfg.Endpoints.Discovery = "https://id.example/d" }, false},
+		{"no endpoint for pushed requests, which must be pushed", func(cfg *op.Config) { cfg.Pushed = op.PushedRequired }, false},
+		{"an endpoint for pushed requests", func(cfg *op.Config) {
+			cfg.Pushed, cfg.Endpoints.PushedAuthorization = op.PushedRequired, "https://id.example/par"
+		}, true},
 		{
 			"no userinfo, which nobody wants",
 			func(cfg *op.Config) { cfg.Endpoints.Userinfo, cfg.Userinfo = "", op.UserinfoOff }, true,

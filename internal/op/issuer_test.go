@@ -552,6 +552,11 @@ func TestIssuerFaults(t *testing.T) {
 			c.Endpoints = op.Endpoints{Authorization: "https://x/a", Token: "https://x/t", JWKS: "https://x/j"}
 		}, ""},
 		{"a template in the host", func(c *op.Config) { tenants(c); c.Issuer = "https://{tenantid}.example/" }, "Issuer"},
+		{"C099 a template and signed requests, which need an audience", func(c *op.Config) {
+			tenants(c)
+			signing(op.ObjectSigned, clientKey)(c)
+		}, "Request.Object"},
+		{"the discovery document as issuer", func(c *op.Config) { c.Issuer += "/.well-known/openid-configuration" }, "Issuer"},
 		{"C088 a template and an assertion", func(c *op.Config) { tenants(c); c.Auth.Method = op.AuthSecretJWT }, "TokenRequest.AssertionAudience"},
 		{"C088 a template and an assertion with an audience", func(c *op.Config) {
 			tenants(c)
@@ -576,6 +581,7 @@ func TestIssuerFaults(t *testing.T) {
 		}, "Endpoints.Discovery"},
 		{"a provider without ID Tokens", withoutIDTokens, ""},
 		{"C003 a discovery address on http", func(c *op.Config) { c.Endpoints.Discovery = "http://id.example/d" }, "Endpoints.Discovery"},
+		{"the last mode of iss", func(c *op.Config) { c.ResponseIss = op.IssOptional }, ""},
 		{"an unknown mode of iss", func(c *op.Config) { c.ResponseIss = 4 }, "Verification.ResponseIss"},
 		{"a negative mode of iss", func(c *op.Config) { c.ResponseIss = -1 }, "Verification.ResponseIss"},
 		{"C019 no PKCE", func(c *op.Config) { c.WithoutPKCE = true }, ""},

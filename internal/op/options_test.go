@@ -164,6 +164,9 @@ func TestOptionsAreRefused(t *testing.T) {
 	}{
 		{"C024 none beside another prompt", "Prompt", op.LoginOptions{Prompt: "none login"}},
 		{"C024 a prompt with a line break", "Prompt", op.LoginOptions{Prompt: "login\nnone"}},
+		{"C024 two spaces between two prompts", "Prompt", op.LoginOptions{Prompt: "login  consent"}},
+		{"C024 a space before a prompt", "Prompt", op.LoginOptions{Prompt: " login"}},
+		{"C024 a prompt beyond ASCII", "Prompt", op.LoginOptions{Prompt: "login \u00e4"}},
 		{"C024 half a second", "MaxAge", op.LoginOptions{MaxAge: time.Second / 2}},
 		{"C024 a negative age", "MaxAge", op.LoginOptions{MaxAge: -time.Second}},
 		{"C024 an empty acr", "ACRValues", op.LoginOptions{ACRValues: []string{""}}},

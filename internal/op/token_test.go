@@ -58,6 +58,8 @@ func TestExchangeAnswer(t *testing.T) {
 		{"C053 a form body as text",
 			text(200, "text/plain", "access_token=at-1&token_type=Bearer&id_token=x"),
 			"token_response_invalid", "", 502},
+		{"C053 a type with a parameter that is none", text(200, "application/json; =", good),
+			"token_response_invalid", "", 502},
 		{"C053 JSON as text", text(200, "text/plain", good), "token_response_invalid", "", 502},
 		{"C053 no type at all", text(200, "", good), "token_response_invalid", "", 502},
 		{"C053 HTML", text(200, "text/html", "<p>"+echo), "token_response_invalid", "", 502},

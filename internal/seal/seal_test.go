@@ -304,6 +304,13 @@ func TestF42SealFailsWithoutRandomness(t *testing.T) {
 	}
 }
 
+func TestSealTextOfWhatIsNoJSON(t *testing.T) {
+	text, err := newRing(t, gate, key1).SealText(record, make(chan int))
+	if text != "" || err == nil {
+		t.Errorf("SealText = %q, %v; want an error", text, err)
+	}
+}
+
 func TestOpenLeavesSealedAlone(t *testing.T) {
 	r := newRing(t, gate, key1)
 	sealed := mustSeal(t, r, record, "clear", "plaintext")
