@@ -304,3 +304,34 @@ func TestRawBasicHint(t *testing.T) {
 		w.explains("Verification.SigningAlgs", "Auth0", "authentik", "Nextcloud", "Django OAuth Toolkit")
 	})
 }
+
+func TestHybridLoginOfTwoTenants(t *testing.T) {
+	t.Run("C039 its ID Tokens must have one issuer", func(t *testing.T) {
+		op := tenantProvider(t, shopTenant)
+		w := newWorldOf(t, op, forTenants(op), answering("code id_token", "form_post"), func(_ *oidcgate.Config, p *oidcgate.Provider) {
+			p.Verification.Tenants = append(p.Verification.Tenants, evilTenant)
+		})
+		w.op.NextIDToken(func(*oidcgatetest.JWT) {})
+		w.op.NextIDToken(func(j *oidcgatetest.JWT) {
+			j.Claims["tid"], j.Claims["iss"] = evilTenant, "https://id.test/"+evilTenant+"/v2.0"
+		})
+		b := w.get(w.get("/auth/login?return_to=%2Fapp").location())
+		action, fields, _ := w.postedForm(b.body)
+		w.denied(w.arrive(action, fields), http.StatusBadGateway, oidcgate.Reason("iss_claim"))
+	})
+}
+
+// A provider that writes its issuer in another way does so in the front channel too.
+func TestFrontchannelOfAnotherIssuer(t *testing.T) {
+	for iss, signedIn := range map[string]string{"id.test": "", "https://id.test": "", "evil.test": "alice", "": "alice"} {
+		t.Run("C128 iss "+iss, func(t *testing.T) {
+			w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Verification.Issuers = []string{"id.test"} })
+			w.op.NextIDToken(func(j *oidcgatetest.JWT) { j.Claims["iss"], j.Claims["sid"] = "id.test", "s-1" })
+			w.get(w.callbackURL("/app"))
+			w.get("/auth/frontchannel-logout?iss="+url.QueryEscape(iss)+"&sid=s-1", "Sec-Fetch-Dest: iframe")
+			if got := w.subject(); got != signedIn {
+				t.Errorf("signed in as %q, want %q", got, signedIn)
+			}
+		})
+	}
+}

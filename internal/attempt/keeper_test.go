@@ -367,17 +367,17 @@ func TestKeepMakesRoom(t *testing.T) {
 			t.Errorf("%d are evicted", p.evicted)
 		}
 	})
-	inTime(t, "F27 long attempts: all cookies have at most 4,000 bytes", func(p *person) {
+	inTime(t, "F27 long attempts: all cookies have at most 3,900 bytes", func(p *person) {
 		begun(p, 12, func(a *attempt.Attempt) { a.ReturnTo = "/" + strings.Repeat("x", 550) })
 		size := 0
 		for name, value := range p.cookies {
 			size += len(name) + len(value)
 		}
-		if len(p.shortened) != 0 || size > 4000 || size < 3000 || p.evicted != 12-len(p.cookies) {
+		if len(p.shortened) != 0 || size > 3900 || size < 3000 || p.evicted != 12-len(p.cookies) {
 			t.Errorf("%d cookies with %d bytes, %d evicted", len(p.cookies), size, p.evicted)
 		}
 	})
-	inTime(t, "F27 all cookies may have exactly 4,000 bytes", func(p *person) {
+	inTime(t, "F27 all cookies may have exactly 3,900 bytes", func(p *person) {
 		size := func(returnTo string) int {
 			q := newPerson(p.T)
 			q.mustBegin(func(a *attempt.Attempt) { a.ReturnTo = returnTo })
@@ -385,11 +385,11 @@ func TestKeepMakesRoom(t *testing.T) {
 			return len(name) + len(q.cookies[name])
 		}
 		returnTo := "/"
-		for size(returnTo) < 800 {
+		for size(returnTo) < 780 {
 			returnTo += "x"
 		}
 		begun(p, 5, func(a *attempt.Attempt) { a.ReturnTo = returnTo })
-		if n := size(returnTo); n != 800 || p.evicted != 0 {
+		if n := size(returnTo); n != 780 || p.evicted != 0 {
 			t.Errorf("five of %d bytes: %d are evicted", n, p.evicted)
 		}
 	})

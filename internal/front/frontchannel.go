@@ -32,7 +32,7 @@ func (f *Front) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *P
 		tryLater(w)
 		return
 	}
-	if v.Session == nil || !browser.IsFrame(r) || !f.namesSession(r.URL.Query(), &v.Session.Identity) {
+	if v.Session == nil || !browser.IsFrame(r) || !f.namesSession(r.URL.Query(), up, &v.Session.Identity) {
 		w.WriteHeader(http.StatusOK) // any page may ask, and must not learn who is signed in
 		return
 	}
@@ -58,8 +58,13 @@ func frameHeaders(w http.ResponseWriter, up *Provider) {
 
 // namesSession reports whether iss and sid, each given once, name the session of id. Where only the
 // sid is another, an event says so: some providers send one that is not in their ID Tokens.
-func (f *Front) namesSession(q url.Values, id *session.Identity) bool {
-	if len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" || q.Get("iss") != id.Issuer() {
+func (f *Front) namesSession(q url.Values, up *Provider, id *session.Identity) bool {
+	if len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" {
+		return false
+	}
+	// A provider may write its issuer in another way too, as in its ID Tokens.
+	iss := q.Get("iss")
+	if iss != id.Issuer() && (up.Issuer != id.Issuer() || !up.Client.Accepts(iss)) {
 		return false
 	}
 	named := q.Get("sid") == id.ProviderSessionID()

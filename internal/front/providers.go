@@ -65,7 +65,7 @@ func (p *Providers) Find(name string) *Provider {
 // Initiator returns the provider with that issuer whose logins others may begin, or nil.
 func (p *Providers) Initiator(issuer string) *Provider {
 	for _, up := range p.All() {
-		if up.ThirdParty && (up.Issuer == issuer || up.Client != nil && up.Client.Issues(issuer)) {
+		if up.ThirdParty && (up.Issuer == issuer || up.Client != nil && up.Client.Accepts(issuer)) {
 			return up
 		}
 	}

@@ -121,7 +121,11 @@ func (c *Client) redeem(
 		return nil, err
 	}
 	subject := text(id.claims, "sub")
-	if first != nil && text(first.claims, "sub") != subject {
+	switch {
+	case first == nil:
+	case text(first.claims, "iss") != text(id.claims, "iss"): // two tenants
+		return nil, invalid(event.ReasonIssuer, "the two ID Tokens of the login name two issuers")
+	case text(first.claims, "sub") != subject:
 		return nil, invalid(event.ReasonSubject, "the two ID Tokens of the login name two users")
 	}
 	info, err := c.userinfo(ctx, tokens, subject)

@@ -55,6 +55,7 @@ func (cfg *Config) mutual(transport http.RoundTripper) (mutual http.RoundTripper
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	t.TLSClientConfig.Certificates = nil
+	t.TLSClientConfig.ClientSessionCache = nil // a session that is resumed shows its first certificate
 	current := cfg.Auth.Certificate
 	if cfg.Certificate != nil {
 		current = cfg.Certificate
