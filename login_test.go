@@ -1005,6 +1005,14 @@ func TestChoice(t *testing.T) {
 		form := url.Values{"email": {email}, "return_to": {"/app/1"}}.Encode()
 		return w.send(w.browser, http.MethodPost, "/auth/login", form, append(headers, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin")...)
 	}
+	t.Run("an address that is no text is unknown", func(t *testing.T) {
+		for _, email := range []string{"a\x01@staff.example", "a\u0085@staff.example", "\xff@staff.example", strings.Repeat("a", 300) + "@staff.example"} {
+			w, _ := severalProviders(t, realm)
+			if a := post(w, email); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "No login service is known") {
+				t.Errorf("%q: %d to %q\n%s", email, a.StatusCode, a.location(), a.body)
+			}
+		}
+	})
 	t.Run("the domain of an e-mail address chooses", func(t *testing.T) {
 		w, staff := severalProviders(t, realm)
 		if body := w.get("/auth/login").body; !strings.Contains(body, `<input name="email" type="email"`) {

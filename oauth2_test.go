@@ -243,15 +243,15 @@ func TestOAuth2(t *testing.T) {
 			}
 		})
 	}
-	inBubble(t, "C081 C113 a refresh with a re-read asks userinfo once", func(t *testing.T) {
+	inBubble(t, "C081 C113 a refresh with a re-read asks userinfo whose the token is, then for claims", func(t *testing.T) {
 		p := gitHubLike()
 		p.answer += `,"expires_in":600`
 		w := newPlain(t, p, "id", func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = 9 * time.Minute })
 		w.get(w.get(w.get("/auth/login").location()).location())
 		before := len(p.requests)
 		time.Sleep(9*time.Minute + 30*time.Second)
-		if got := w.subject(); got != "9007199254740993" || len(p.requests) != before+2 {
-			t.Errorf("signed in is %q after %d requests more, want 2", got, len(p.requests)-before)
+		if got := w.subject(); got != "9007199254740993" || len(p.requests) != before+3 {
+			t.Errorf("signed in is %q after %d requests more, want 3", got, len(p.requests)-before)
 		}
 	})
 	t.Run("C129 there is no back channel", func(t *testing.T) {
@@ -301,4 +301,60 @@ func TestOAuth2WithoutPKCEIsLogged(t *testing.T) {
 			t.Errorf("C019 without PKCE %v: the log is\n%s", without, log.String())
 		}
 	}
+}
+
+// With claims that are read again, a new access token counts only when userinfo has said whose it is.
+func TestRefreshWithRereadWithoutIDTokens(t *testing.T) {
+	for name, row := range map[string]struct{ user, want string }{
+		"no answer that is JSON": {`<html>`, "access-1"},
+		"nothing":                {`[]`, "access-1"},
+	} {
+		inBubble(t, "C081 C113 userinfo does not say whose the token is: "+name, func(t *testing.T) {
+			p := gitHubLike()
+			p.answer += `,"expires_in":600`
+			w := newPlain(t, p, "id", func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = 8 * time.Minute })
+			w.handler = w.gate.Wrap(w.tokenShop(w.gate))
+			w.get(w.get(w.get("/auth/login").location()).location())
+			p.user = row.user
+			time.Sleep(9*time.Minute + 30*time.Second)
+			a := w.get("/token").body
+			b := w.get("/token").body
+			if a != row.want || b != row.want {
+				t.Errorf("tokens %q, %q: userinfo has not said whose they are; want %q", a, b, row.want)
+			}
+		})
+	}
+	// While userinfo is asked, which takes three seconds, another request gets the token of somebody else.
+	inBubble(t, "C081 C113 while userinfo is asked, nobody gets the token of another user", func(t *testing.T) {
+		p := gitHubLike()
+		p.answer += `,"expires_in":600`
+		w := newPlain(t, p, "id", func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Tokens.ClaimsMaxAge = 8 * time.Minute
+			inner := c.HTTP.Transport
+			c.HTTP.Transport = slowUserinfo{inner, p.userinfo}
+		})
+		w.handler = w.gate.Wrap(w.tokenShop(w.gate))
+		w.get(w.get(w.get("/auth/login").location()).location())
+		p.user = `{"id":2}`
+		time.Sleep(9*time.Minute + 30*time.Second)
+		first := make(chan string)
+		go func() { first <- w.get("/token").body }()
+		time.Sleep(time.Second)
+		second := w.get("/token").body
+		if got := <-first; got == "access-2" || second == "access-2" {
+			t.Errorf("the requests got %q and %q, and access-2 is of user 2", got, second)
+		}
+	})
+}
+
+type slowUserinfo struct {
+	http.RoundTripper
+	path string
+}
+
+func (s slowUserinfo) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Path == s.path {
+		time.Sleep(3 * time.Second)
+	}
+	return s.RoundTripper.RoundTrip(r)
 }

@@ -95,7 +95,13 @@ func (c *cache) get(ctx context.Context, k key, ask question) (*op.AccessToken, 
 func (c *cache) fly(
 	ctx context.Context, k key, f *flight, ask func(context.Context) (*op.AccessToken, error),
 ) {
+	defer c.land(k, f) // also when ask ends its goroutine
+	f.err = errors.New("a function of the application ended its goroutine")
 	f.token, f.err = recovered(ctx, ask)
+}
+
+// land ends a flight.
+func (c *cache) land(k key, f *flight) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()

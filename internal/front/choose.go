@@ -5,7 +5,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/page"
@@ -44,7 +47,8 @@ func (f *Front) chooseByEmail(w http.ResponseWriter, r *http.Request) {
 	}
 	query := r.PostForm
 	email := query.Get(emailField)
-	if len(email) > maxEmail {
+	plain := utf8.ValidString(email) && !strings.ContainsFunc(email, unicode.IsControl)
+	if len(email) > maxEmail || !plain {
 		email = ""
 	}
 	name, ok := f.HomeRealm(email)

@@ -32,7 +32,9 @@ func (f *Front) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *P
 		tryLater(w)
 		return
 	}
-	if v.Session == nil || !browser.IsFrame(r) || !f.namesSession(r.URL.Query(), up, &v.Session.Identity) {
+	meant := v.Session != nil && browser.IsFrame(r) &&
+		f.namesSession(r.URL.Query(), up, &v.Session.Identity)
+	if !meant {
 		w.WriteHeader(http.StatusOK) // any page may ask, and must not learn who is signed in
 		return
 	}

@@ -35,13 +35,18 @@ func (f *flight) start(
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	go func() {
 		defer cancel()
+		defer f.land(r) // also when fn ends its goroutine
+		r.err = refused("a function of the application ended its goroutine")
 		r.err = recovered(ctx, fn)
-		f.mu.Lock()
-		f.now = nil
-		f.mu.Unlock()
-		close(r.done)
 	}()
 	return r
+}
+
+func (f *flight) land(r *run) {
+	f.mu.Lock()
+	f.now = nil
+	f.mu.Unlock()
+	close(r.done)
 }
 
 // underWay returns the run under way, or nil.

@@ -284,12 +284,11 @@ func (r *refresh) takePlace(ctx context.Context) (leave func(), _ error) {
 
 // verify checks a refreshed ID Token like the first: it may never change who the user is (OpenID
 // Connect Core, section 12.2). Where the provider issues none, the provider is asked whose the new
-// access token is, unless the re-read that follows asks it.
+// access token is, before anybody gets that.
 func (r *refresh) verify(
 	ctx context.Context, answer *ProviderTokens, fresh *Tokens,
 ) (claims.Object, error) {
-	asks := !r.s.Identity.HasIDToken() && r.k.limits.Reread == 0
-	if answer.IDToken == "" && !asks {
+	if answer.IDToken == "" && r.s.Identity.HasIDToken() {
 		return "", nil
 	}
 	return r.k.provider.Verify(ctx, &r.s.Identity, fresh)
