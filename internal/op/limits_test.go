@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/op"
 )
@@ -122,6 +123,53 @@ func TestNeedsKeys(t *testing.T) {
 			if got := cfg.NeedsKeys(); got != row.want {
 				t.Errorf("%v, want %v", got, row.want)
 			}
+		})
+	}
+}
+
+// TestLimitsOfTimes has the first and the last second of each time that counts, for clocks that may
+// differ by a minute.
+func TestLimitsOfTimes(t *testing.T) {
+	minute := time.Minute
+	id := func(name string, want op.Expectation) func(*testing.T, int64) error {
+		want.Nonce = nonce
+		return func(t *testing.T, at int64) error {
+			raw := signed(goodHeader, encode(identity(map[string]any{name: time.Now().Unix() + at})))
+			_, err := newOP().client().VerifyIDToken(t.Context(), raw, "", want)
+			return err
+		}
+	}
+	logout := func(t *testing.T, at int64) error {
+		raw := logoutToken(goodHeader, map[string]any{"exp": time.Now().Unix() + at})
+		_, err := newOP().client().VerifyLogoutToken(t.Context(), raw)
+		return err
+	}
+	proof := func(t *testing.T, at int64) error {
+		raw := proofOf{claims: map[string]any{"iat": time.Now().Unix() + at}}.make(t)
+		_, err := op.VerifyProof(raw, op.Proven{Method: "GET", URL: resource, AccessToken: ownedAT, Leeway: minute})
+		return err
+	}
+	for _, tt := range []struct {
+		name   string
+		verify func(t *testing.T, at int64) error
+		good   int64 // seconds from now
+		bad    int64
+		reason string
+	}{
+		{"F14 the end of an ID Token", id("exp", op.Expectation{}), -59, -60, "exp"},
+		{"F14 an ID Token from the future", id("iat", op.Expectation{}), 60, 61, "iat"},
+		{"F14 an ID Token that is not valid yet", id("nbf", op.Expectation{}), 60, 61, "nbf"},
+		{"F14 an ID Token that is ten minutes old", id("iat", op.Expectation{}), -660, -661, "iat"},
+		{"C105 the end of the session", id("session_expiry", op.Expectation{}), 1, 0, "session_expiry"},
+		{"C025 a login that is as old as was asked for", id("auth_time", op.Expectation{MaxAge: &minute}), -120, -121, "auth_time"},
+		{"C025 a login in the future", id("auth_time", op.Expectation{MaxAge: &minute}), 60, 61, "auth_time"},
+		{"C123 a logout token of ten minutes", logout, 600, 601, "exp"},
+		{"C165 a proof from the future", proof, 60, 61, "dpop_proof"},
+		{"C165 a proof that is a minute old", proof, -120, -121, "dpop_proof"},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
+			wantReason(t, tt.verify(t, tt.good), "")
+			wantReason(t, tt.verify(t, tt.bad), tt.reason)
 		})
 	}
 }
