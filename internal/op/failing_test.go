@@ -181,3 +181,20 @@ func TestTextOfAnError(t *testing.T) {
 		})
 	}
 }
+
+func TestFurtherClaimsThatFail(t *testing.T) {
+	t.Run("C075 a login whose further claims cannot be had is refused", func(t *testing.T) {
+		o := newOP()
+		o.set("token", answerJSON(tokenAnswer(map[string]any{"id_token": goodToken()})))
+		l := &login{op: o, query: goodResponse(nil)}
+		result, err := l.finish(t, o.client(func(cfg *op.Config) {
+			cfg.Further = func(context.Context, claims.Object, claims.Object, op.Send) (claims.Object, error) {
+				return "", errors.New("the other address is away")
+			}
+		}))
+		e := wantReason(t, err, "userinfo_error")
+		if result != nil || e.Stage != op.StageClaimed || !strings.Contains(e.Hint, "Claims.Further") {
+			t.Errorf("result %v, stage %d, hint %q", result, e.Stage, e.Hint)
+		}
+	})
+}

@@ -106,6 +106,7 @@ func TestOptions(t *testing.T) {
 		{"C024 the application's win over the link's", op.LoginOptions{LoginHint: "joe"}, "login_hint=jane", links, url.Values{"login_hint": {"joe"}}},
 		{"C024 a parameter twice in a link", op.LoginOptions{}, "login_hint=a&login_hint=b&display=page", links, url.Values{"display": {"page"}}},
 		{"C024 a long parameter in a link", op.LoginOptions{}, "login_hint=" + strings.Repeat("a", 257), links, url.Values{}},
+		{"C024 a parameter of 256 bytes in a link", op.LoginOptions{}, "login_hint=" + strings.Repeat("a", 256), links, url.Values{"login_hint": {strings.Repeat("a", 256)}}},
 		{"C024 a line break in a link", op.LoginOptions{}, "login_hint=a%0d%0ab&display=page", links, url.Values{"display": {"page"}}},
 		{"C024 no text in a link", op.LoginOptions{}, "login_hint=%ff", links, url.Values{}},
 		{"C024 prompt=none in a link", op.LoginOptions{}, "prompt=none", links, url.Values{}},

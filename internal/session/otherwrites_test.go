@@ -1,7 +1,9 @@
 package session_test
 
 import (
+	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -100,6 +102,60 @@ func TestRefreshTokenOfARefusalThatCannotBeKept(t *testing.T) {
 	})
 }
 
+func TestRefreshesWaitForAPlace(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		places int
+		user   func(n int) int
+	}{
+		{"F40 a provider that hangs has 32 places", 32, func(n int) int { return n }},
+		{"F40 a user has four of them", 4, func(int) int { return 0 }},
+	} {
+		inTime(t, tt.name+", and who gets none keeps the refresh token", func(t *testing.T) {
+			w := newWorld(t, nil)
+			all := make([]*session.Session, tt.places+1)
+			for n := range all {
+				all[n] = w.loginAt("slow", tt.user(n))
+			}
+			time.Sleep(isOver)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				time.Sleep(2 * time.Minute) // longer than a refresh may take
+				return tokens(n), nil
+			}
+			for _, s := range all[:tt.places] {
+				go func() { _, _ = w.Token(t.Context(), s) }()
+			}
+			synctest.Wait()
+			last := all[tt.places]
+			w.wantNoToken(last, session.ErrProvider)
+			if n := len(w.provider.spent); n != tt.places {
+				t.Errorf("%d refresh tokens were sent", n)
+			}
+			w.wantErr(w.Wait(t.Context()), nil)
+			w.provider.refresh = nil
+			time.Sleep(time.Minute)
+			w.wantToken(w.Keeper, last, fmt.Sprint("at-", tt.places+1))
+		})
+	}
+}
+
+func TestAccessTokenThatUserinfoRefuses(t *testing.T) {
+	inTime(t, "F32 C113 nobody knows whether another replica has a newer one: the session stays", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		w.provider.noUserinfo = failure(session.TokenRefused, event.ReasonUserinfoRefused)
+		w.provider.onUserinfo = func() { w.fails(interleave.Get, "t:", 0) }
+		time.Sleep(20 * time.Minute)
+		got, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		if got != nil {
+			t.Errorf("the session %+v", got)
+		}
+		w.breaks(nil)
+		w.wantLive(true, s)
+	})
+}
+
 func TestSurplusOfSessionsThatAreOver(t *testing.T) {
 	for range 8 { // the store lists them in any order
 		inTime(t, "C114 those that are over go before those that live", func(t *testing.T) {
@@ -145,5 +201,25 @@ func TestTombstoneThatEndsMeanwhile(t *testing.T) {
 			t.Error("the tombstone is not read")
 		}
 		w.wantErr(w.Begin(t.Context(), early), session.ErrLoggedOut)
+	})
+}
+
+func TestLogoutThatLetsLoginsIn(t *testing.T) {
+	inTime(t, "C125 a session that is about to begin stays in the index, and the next logout finds it", func(t *testing.T) {
+		w := newWorld(t, nil)
+		l := w.loginUnderWay()
+		w.once(interleave.Create, "s:", func() {
+			n, err := w.EndBySID(t.Context(), issuer, sid, event.ReasonFrontchannel)
+			if n != 0 || err != nil {
+				t.Errorf("%d sessions are ended, %v", n, err)
+			}
+		})
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		w.wantLive(true, &l.Session)
+		n, err := w.EndBySID(t.Context(), issuer, sid, event.ReasonFrontchannel)
+		if n != 1 || err != nil {
+			t.Errorf("%d sessions are ended, %v", n, err)
+		}
+		w.wantLive(false, &l.Session)
 	})
 }
