@@ -4,8 +4,10 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
@@ -19,10 +21,10 @@ type linked struct {
 	decide func() error // nil: OnLink agrees
 }
 
-func newLinked(t *testing.T) *linked {
+func newLinked(t *testing.T, changes ...func(*oidcgate.Config)) *linked {
 	t.Helper()
 	l := &linked{}
-	l.world, l.staff = severalProviders(t, func(c *oidcgate.Config) {
+	l.world, l.staff = severalProviders(t, append(changes, func(c *oidcgate.Config) {
 		c.OnLink = func(_ context.Context, linking *oidcgate.Linking) error {
 			l.asked = append(l.asked, linking)
 			if l.decide != nil {
@@ -30,7 +32,7 @@ func newLinked(t *testing.T) *linked {
 			}
 			return nil
 		}
-	})
+	})...)
 	inner := l.handler
 	l.handler = l.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/link" {
@@ -223,4 +225,40 @@ func TestLinking(t *testing.T) {
 		}()
 		_, _ = w.gate.LinkURL(t.Context(), "", "/")
 	})
+}
+
+// The claims of the first identity are as guards see them.
+func TestLinkingWithClaimsThatAreDue(t *testing.T) {
+	for name, left := range map[string]bool{"C047 C113 OnLink sees the claims of today": false, "C047 C113 whoever OnLogin refuses by now links nothing": true} {
+		inBubble(t, name, func(t *testing.T) {
+			gone := false
+			l := newLinked(t, func(c *oidcgate.Config) {
+				c.Tokens.ClaimsMaxAge = 5 * time.Minute
+				c.OnLogin = func(context.Context, *oidcgate.Login) error {
+					if gone {
+						return oidcgate.Deny("You have left the company.")
+					}
+					return nil
+				}
+			})
+			l.op.SetUser(inGroups("admin"))
+			l.signIn()
+			address := l.address()
+			l.op.SetUser(inGroups("staff"))
+			gone = left
+			time.Sleep(20 * time.Minute)
+			end := l.get(l.get(l.get(address).location()).location())
+			if left {
+				l.denied(end, http.StatusForbidden, "link_session")
+				if len(l.asked) != 0 {
+					t.Errorf("OnLink was asked %d times", len(l.asked))
+				}
+				return
+			}
+			l.wantAlone(1)
+			if groups, _ := l.asked[0].First().ClaimStrings("groups"); !slices.Equal(groups, []string{"staff"}) {
+				t.Errorf("OnLink sees the groups %q", groups)
+			}
+		})
+	}
 }

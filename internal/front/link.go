@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -78,7 +79,14 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	if f.linkOf(now) != c.attempt.Link {
 		return linkSession()
 	}
-	first, second := now.Session.Identity, login.Identity
+	current, err := f.current(c.r.Context(), now.Session)
+	switch {
+	case errors.Is(err, session.ErrGone):
+		return linkSession()
+	case err != nil:
+		return storeFailure(err)
+	}
+	first, second := current.Identity, login.Identity
 	if first.User() == second.User() {
 		return nil // there is nothing to attach
 	}
@@ -90,6 +98,14 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 		SubjectHash: f.Keeper.UserRef(first.User()), SessionRef: c.attempt.Link,
 	})
 	return nil
+}
+
+// current returns a session with claims that are read again if they are due, as guards do.
+func (f *Front) current(ctx context.Context, s *session.Session) (*session.Session, error) {
+	if !f.Keeper.Stale(&s.Identity) {
+		return s, nil
+	}
+	return f.Keeper.Reread(ctx, s)
 }
 
 func linkSession() *Failure {
