@@ -262,3 +262,37 @@ func TestLinkingWithClaimsThatAreDue(t *testing.T) {
 		})
 	}
 }
+
+// A linking is a login of the second user.
+func TestLinkingAfterALogout(t *testing.T) {
+	for name, logOut := range map[string]func(*linked) error{
+		"C047 C128 an administrator ended the sessions of the second user": func(l *linked) error {
+			_, err := l.gate.Sessions().EndUser(context.Background(), l.staff.Issuer(), "bob")
+			return err
+		},
+		"C047 the name passed to another issuer": func(l *linked) error {
+			return l.gate.SetProviders(
+				oidcgate.Provider{Issuer: l.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)},
+				oidcgate.Provider{Name: "staff", Issuer: "https://evil.test", ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+		},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			l := newLinked(t)
+			l.signIn()
+			address := l.address()
+			back := l.get(l.get(address).location()).location()
+			time.Sleep(2 * time.Second)
+			if err := logOut(l); err != nil {
+				t.Fatal(err)
+			}
+			if a := l.get(back); a.StatusCode < 400 || len(l.asked) != 0 {
+				t.Errorf("the linking ends with %d, OnLink asked %d times", a.StatusCode, len(l.asked))
+			}
+			if strings.Contains(name, "issuer") {
+				if a := l.get(address); a.StatusCode != http.StatusForbidden {
+					t.Errorf("the address leads to %q", a.location())
+				}
+			}
+		})
+	}
+}

@@ -9,25 +9,25 @@ import (
 
 // link is what the address of a linking carries.
 type link struct {
-	Provider string    `json:"p,omitempty"`
-	Start    time.Time `json:"t"`
+	At
+	Start time.Time `json:"t"`
 }
 
 // SealLink returns what stands in an address at which the session of that id attaches an identity
-// of the named provider. No other session can use it, so nobody can have a visitor attach an
-// identity that is not theirs.
-func (k *Keeper) SealLink(sessionID, provider string) (string, error) {
-	return k.Ring.SealText(linkBinding(sessionID), link{provider, time.Now()})
+// of that provider. No other session can use it, so nobody can have a visitor attach an identity
+// that is not theirs.
+func (k *Keeper) SealLink(sessionID string, at At) (string, error) {
+	return k.Ring.SealText(linkBinding(sessionID), link{at, time.Now()})
 }
 
 // OpenLink returns the provider. ok is false if the text is not for this session, or too old.
-func (k *Keeper) OpenLink(sessionID, text string) (provider string, ok bool) {
+func (k *Keeper) OpenLink(sessionID, text string) (at At, ok bool) {
 	var l link
 	if sessionID == "" || k.Ring.OpenText(linkBinding(sessionID), text, &l) != nil {
-		return "", false
+		return At{}, false
 	}
 	age := time.Since(l.Start)
-	return l.Provider, age < maxLinkAge && age > -k.ClockSkew
+	return l.At, age < maxLinkAge && age > -k.ClockSkew
 }
 
 // maxLinkAge is how long an address works. It stands on a page that may be open for a while.

@@ -18,10 +18,11 @@ import (
 // LinkURL returns the address at which the session of that id attaches an identity of the named
 // provider, or an error if there is no such provider.
 func (f *Front) LinkURL(id session.ID, provider, returnTo string) (string, error) {
-	if f.Providers.Find(provider) == nil {
+	up := f.Providers.Find(provider)
+	if up == nil {
 		return "", errors.New("oidcgate: no provider has the name " + provider)
 	}
-	text, err := f.Attempts.SealLink(string(id), provider)
+	text, err := f.Attempts.SealLink(string(id), up.at())
 	if err != nil {
 		return "", err
 	}
@@ -32,9 +33,9 @@ func (f *Front) LinkURL(id session.ID, provider, returnTo string) (string, error
 // beginLink begins the login of an identity that is attached to the visitor's session.
 func (f *Front) beginLink(w http.ResponseWriter, r *http.Request, v *Visit) {
 	query := r.URL.Query()
-	name, ok := f.Attempts.OpenLink(string(v.ID()), query.Get("link"))
-	up := f.Providers.Find(name)
-	if !ok || up == nil {
+	at, ok := f.Attempts.OpenLink(string(v.ID()), query.Get("link"))
+	up := f.Providers.Find(at.Provider)
+	if !ok || up == nil || up.at() != at { // another may have the name by now
 		refused := linkSession()
 		refused.linking = v.Session != nil
 		f.fail(w, r, &Provider{}, refused)
@@ -65,11 +66,15 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	l := &session.Login{
 		Session: session.Session{Identity: login.Identity},
 		Tokens:  session.NewTokens((*session.ProviderTokens)(result.Tokens), c.attempt.Nonce()),
+		Start:   c.attempt.Start,
 	}
 	if c.visit.Session != nil {
 		l.Before = *c.visit.Session
 	}
 	defer f.Keeper.Discard(c.r.Context(), l)
+	if err := f.Keeper.CheckLogouts(c.r.Context(), l); err != nil {
+		return notBegun(err)
+	}
 	// The session may have ended, or have other claims, since the callback began: the provider was
 	// asked meanwhile.
 	now := f.Peek(c.w, c.r)
