@@ -96,7 +96,7 @@ func (c *callbackRequest) signIn(l *session.Login) *Failure {
 // beginSession saves a new session and writes its cookie.
 func (f *Front) beginSession(ctx context.Context, w http.ResponseWriter, l *session.Login) error {
 	latest := l.Identity.SessionExpiry()
-	if f.EndWithAccessToken && l.Tokens.RefreshToken == "" {
+	if f.EndWithAccessToken && l.Tokens.AccessToken != "" && l.Tokens.RefreshToken == "" {
 		if end := f.Keeper.Expires(l.Tokens); latest.IsZero() || end.Before(latest) {
 			latest = end
 		}

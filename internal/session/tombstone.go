@@ -60,14 +60,15 @@ func (l logoutTime) encode() []byte {
 }
 
 // parseLogoutTime is the reverse of encode. Older versions wrote of the provider's logouts only
-// when the token was issued, in seconds, and logins that began later were let in.
-func parseLogoutTime(value []byte) logoutTime {
-	at, received, ok := strings.Cut(string(value), " ")
-	l := logoutTime{parseMillis(at), parseMillis(received)}
-	if !ok {
+// when the token was issued, in seconds, and logins that began later were let in. ok is false for
+// what is none of both, which a later version may have written.
+func parseLogoutTime(value []byte) (l logoutTime, ok bool) {
+	at, received, two := strings.Cut(string(value), " ")
+	l = logoutTime{parseMillis(at), parseMillis(received)}
+	if !two {
 		l.received = l.at.Add(time.Second - time.Nanosecond)
 	}
-	return l
+	return l, !l.at.IsZero() && !l.received.IsZero()
 }
 
 // endedTombstone refuses logins of a user that began before at, by this service's clock.
@@ -122,7 +123,8 @@ func (k *Keeper) checkTombstones(ctx context.Context, l *Login) error {
 		if r.Err != nil {
 			return k.storeError(ctx, r.Err)
 		}
-		loggedOut = loggedOut || r.Found && !checks[i].follows(parseLogoutTime(r.Value))
+		logout, ok := parseLogoutTime(r.Value)
+		loggedOut = loggedOut || r.Found && (!ok || !checks[i].follows(logout))
 	}
 	if loggedOut {
 		return ErrLoggedOut
@@ -167,7 +169,10 @@ func (k *Keeper) writeTombstone(ctx context.Context, t tombstone) error {
 		if err != nil {
 			return err
 		}
-		value = t.latest(parseLogoutTime(old)).encode()
+		value = old // which refuses every login, if it cannot be read
+		if before, ok := parseLogoutTime(old); ok {
+			value = t.latest(before).encode()
+		}
 		err = k.store.Swap(ctx, t.key, old, value, k.attemptTTL())
 		if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
 			return err
