@@ -301,18 +301,34 @@ func compileProviders(f *check.List, in []Provider, c *Config) []Provider {
 	return out
 }
 
-// isElsewhere reports whether other says the same of its users as p, by their issuer, and is asked
-// at other addresses. Two clients of one provider may well be at one gate.
+// isElsewhere reports whether other says the same of its users as p, by their issuer, and somebody
+// else vouches for it: at other addresses, or with a client secret. Two clients of one provider may
+// well be at one gate.
 func (p *Provider) isElsewhere(other Provider) bool {
-	accepts := func(a, b *Provider) bool {
-		return a.Issuer == b.Issuer || slices.Contains(a.Verification.Issuers, b.Issuer)
-	}
-	if !accepts(p, &other) && !accepts(&other, p) {
+	if !p.accepts(other.Issuer) && !other.accepts(p.Issuer) {
 		return false
 	}
 	a, b := p.Endpoints, other.Endpoints
 	return a.Discovery != b.Discovery || a.Token != b.Token || a.JWKS != b.JWKS ||
-		a.Userinfo != b.Userinfo || (p.subjectClaim == "") != (other.subjectClaim == "")
+		a.Userinfo != b.Userinfo || (p.subjectClaim == "") != (other.subjectClaim == "") ||
+		p.signer() != other.signer()
+}
+
+// accepts reports whether users of that issuer may log in at p.
+func (p *Provider) accepts(issuer string) bool {
+	ofTenant := func(t string) bool { return strings.ReplaceAll(p.Issuer, "{tenantid}", t) == issuer }
+	return p.Issuer == issuer || slices.Contains(p.Verification.Issuers, issuer) ||
+		slices.ContainsFunc(p.Verification.Tenants, ofTenant)
+}
+
+// signer returns the client whose secret signs ID Tokens, or "" where the provider's keys do.
+func (p *Provider) signer() string {
+	for _, alg := range p.Verification.SigningAlgs {
+		if strings.HasPrefix(alg, "HS") {
+			return p.ClientID
+		}
+	}
+	return ""
 }
 
 // providerLabel names a provider in faults: by its name, or by its index if it has none.

@@ -169,11 +169,20 @@ func TestTwoProvidersWithOneIssuer(t *testing.T) {
 		Authorization: "https://evil.test/a", Token: "https://evil.test/t", Userinfo: "https://evil.test/u",
 	})
 	plain.Name = "staff"
+	bySecret := same
+	bySecret.Verification.SigningAlgs = []string{"HS256"}
+	ofTenant := oidcgate.Provider{Name: "staff", Issuer: "https://id.test/{tenantid}/v2", ClientID: "staff", Auth: auth}
+	ofTenant.Verification.Tenants, ofTenant.Endpoints.Discovery = []string{"a", "b"}, "https://id.test/common/config"
+	one := oidcgate.Provider{Issuer: "https://id.test/b/v2", ClientID: "shop", Auth: auth}
+	if _, err := oidcgate.New(oidcgate.Config{BaseURL: "http://localhost"}, one, ofTenant); err == nil || !strings.Contains(err.Error(), "another provider too") {
+		t.Errorf("C032 a tenant beside its template: %v", err)
+	}
 	for _, row := range []struct {
 		name   string
 		second oidcgate.Provider
 		fault  bool
 	}{
+		{"C032 one whose client secret signs", bySecret, true},
 		{"C032 another client at the same provider", same, false},
 		{"C032 other keys", at(func(e *oidcgate.Endpoints) { e.JWKS = "https://evil.test/jwks" }), true},
 		{"C032 another token endpoint", at(func(e *oidcgate.Endpoints) { e.Token = "https://evil.test/token" }), true},

@@ -17,7 +17,7 @@ func (r *Ring) SealText(b Binding, v any) (string, error) {
 
 // OpenText stores in v what was given to SealText with the same b.
 func (r *Ring) OpenText(b Binding, text string, v any) error {
-	sealed, err := base64.RawURLEncoding.DecodeString(text)
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return ErrUnreadable
 	}
