@@ -72,7 +72,10 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 //
 // For clients with access tokens see [Gate.AdmitToken], for both [Gate.AdmitEither].
 func (g *Gate) AdmitAPI(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
-	if !browser.IsOwn(r) {
+	// A program without a session gets 401: nobody's browser sent it.
+	v := visitFrom(r.Context(), g)
+	stranger := v != nil && v.identity == nil && v.found.LoadErr == nil
+	if !browser.IsOwn(r) && !(stranger && browser.SaysNothing(r)) {
 		g.notFromHere(w, browser.AsScript(r))
 		return false
 	}
@@ -131,7 +134,8 @@ func (g *Gate) Allows(ctx context.Context, rules ...Rule) bool {
 func (g *Gate) notFromHere(w http.ResponseWriter, r *http.Request) {
 	g.front.Show(w, r, page.Page{
 		Kind: page.KindRefused, Status: http.StatusForbidden, Title: "Not from here",
-		Text: "Another site sent this request. Nothing was done.",
+		Text: "This request does not come from a script of this site. Nothing was done. A program " +
+			"must send the header X-Requested-With.",
 	})
 }
 

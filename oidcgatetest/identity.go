@@ -13,14 +13,21 @@ import (
 //
 // The identity's issuer is "https://id.test". All Claims and UserinfoClaims of the user are
 // included, whatever their scope. A claim that is in both has the value from Claims. There is no
-// session: Token, Client, Values and Sessions work for a visitor of [Provider.SignIn] only.
+// session: Token, Client, Values and Sessions work for a visitor of [Provider.SignIn] only. The
+// request says that it comes from a page of the site (Sec-Fetch-Site), unless r says something
+// else.
 //
 //	r := httptest.NewRequest("GET", "/admin", nil)
 //	admin := oidcgatetest.User{Claims: map[string]any{"groups": []string{"admin"}}}
 //	r = oidcgatetest.WithIdentity(r, gate, admin)
 //	router.ServeHTTP(w, r)
 func WithIdentity(r *http.Request, gate *oidcgate.Gate, u User) *http.Request {
-	return r.WithContext(NewContext(r.Context(), gate, u))
+	r = r.WithContext(NewContext(r.Context(), gate, u))
+	if r.Header.Get("Sec-Fetch-Site") == "" {
+		r.Header = r.Header.Clone()
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	return r
 }
 
 // NewContext is like [WithIdentity] for a context.

@@ -117,7 +117,8 @@ var enterprise = []Preset{
 		}},
 	{"keycloak", "Keycloak({base}, {realm}, {clientID}, {auth})", []Question{
 		required("base", anInstance), required("realm", "shop"),
-	}, basic, `Keycloak, Clients: "Client authentication" on, "Standard flow" on.`,
+	}, basic, `Keycloak, Clients: "Client authentication" on, "Standard flow" on; for the back ` +
+		`channel "Front channel logout" off.`,
 		func(a answers, id string, auth clientAuth) provider {
 			return Keycloak(a["base"], a["realm"], id, auth)
 		}},

@@ -3,7 +3,8 @@
 //
 //	gate, err := oidcgate.New(config, presets.Google(clientID, oidcgate.ClientSecretBasic(secret)))
 //
-// The comment of each function says what the provider does in its own way, and where that was read.
+// They ask for the scopes profile and email, unless the comment says otherwise. The comment of each
+// function says what the provider does in its own way, and where that was read.
 // What stands there as unconfirmed was not read in a public document. Compare with the provider's
 // discovery document before you ship: "oidcgate doctor" does that.
 package presets

@@ -1,5 +1,6 @@
 // Command chi is an example of oidcgate with the router chi. Register
-// http://localhost:8080/auth/callback at the provider.
+// http://localhost:8080/auth/callback at the provider, and http://localhost:8080/auth/logout/done for
+// logouts.
 package main
 
 import (

@@ -126,7 +126,7 @@ func welcome(shopURL string, upstream *upstream) string {
     2. As Ada you may enter "Back office"; as Ben you may not.
     3. Open "Account" to see your claims and when your session ends. Log in with a second browser and
        log it out from the first.
-    4. As Ben, link Harbour Pass there. Log out, log in with it, and you are Ben again.
+    4. As Ben, link Harbour Pass there. Log out, log in with it, and you are Ben again (with the groups of that login).
     5. Log out, and log in as another user; or choose "None of these" and the login is refused.
 
   Ctrl-C closes the shop.

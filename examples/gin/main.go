@@ -1,5 +1,6 @@
 // Command gin is an example of oidcgate with the router gin. Register
-// http://localhost:8080/auth/callback at the provider.
+// http://localhost:8080/auth/callback at the provider, and http://localhost:8080/auth/logout/done for
+// logouts.
 package main
 
 import (

@@ -1,5 +1,6 @@
 // Command nethttp is an example of oidcgate with http.ServeMux. Register
-// http://localhost:8080/auth/callback at the provider.
+// http://localhost:8080/auth/callback at the provider, and http://localhost:8080/auth/logout/done for
+// logouts.
 package main
 
 import (

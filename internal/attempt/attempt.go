@@ -34,7 +34,8 @@ type Attempt struct {
 	DPoP        string    `json:"d,omitempty"` // the algorithm of the key to which tokens are bound
 	Link        string    `json:"l,omitempty"` // the session to which an identity is attached
 
-	Silent bool `json:"n,omitempty"` // sent with prompt=none
+	Silent  bool `json:"n,omitempty"` // sent with prompt=none
+	Foreign bool `json:"f,omitempty"` // a page of another site began it
 
 	// Options are other parameters of the request, as internal/op wrote them. They are kept in the
 	// browser only for a silent login, which may have to be sent again, once.

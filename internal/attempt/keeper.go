@@ -53,11 +53,12 @@ func attemptBinding(cookie string) seal.Binding {
 	return seal.Binding{Purpose: "attempt", Name: cookie}
 }
 
-// Keep writes the attempt's cookie. It deletes the oldest attempts if there is no room, and the
-// newest if a page of another site began this one. A return path that is too long is replaced by
-// the default path. The error is ErrTooLong if the login asks for too much.
+// Keep writes the attempt's cookie. It deletes the oldest attempts if there is no room; see
+// makeRoom. A return path that is too long is replaced by the default path. The error is ErrTooLong
+// if the login asks for too much.
 func (k *Keeper) Keep(w http.ResponseWriter, r *http.Request, a Attempt) error {
 	a.cookie = cookieName(k.Name, a.State())
+	a.Foreign = browser.IsCrossSite(r)
 	if !a.Silent || a.Interactive {
 		a.Options = nil
 	}
@@ -74,8 +75,9 @@ func (k *Keeper) Keep(w http.ResponseWriter, r *http.Request, a Attempt) error {
 	if err != nil {
 		return err
 	}
-	k.makeRoom(w, r, len(a.cookie)+len(value))
-	k.Cookies.Set(w, a.cookie, value, k.Timeout)
+	if k.makeRoom(w, r, len(a.cookie)+len(value)) {
+		k.Cookies.Set(w, a.cookie, value, k.Timeout)
+	}
 	return nil
 }
 
@@ -114,10 +116,10 @@ func (k *Keeper) open(c *http.Cookie) (Attempt, error) {
 
 // makeRoom makes room for a new attempt of that size: it deletes the oldest attempts under way.
 // Browsers that began many logins would otherwise send more cookies than servers accept. A page of
-// another site can begin logins without end, in a window that it navigates: then the newest go, so
-// that the site deletes its own and not the login that its visitor is about to finish. One attempt
-// alone always has room.
-func (k *Keeper) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
+// another site can begin logins without end, in a window that it navigates: such a login deletes
+// others that other sites began, the newest first, and none of the visitor's own. Where only those
+// are left, there is no room for it, and it is not kept. One attempt alone always has room.
+func (k *Keeper) makeRoom(w http.ResponseWriter, r *http.Request, size int) (ok bool) {
 	held := k.underWay(w, r)
 	for _, h := range held {
 		size += h.size
@@ -126,19 +128,33 @@ func (k *Keeper) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
 		k.Evicted()
 		at := 0
 		if browser.IsCrossSite(r) {
-			at = len(held) - 1
+			if at = lastForeign(held); at < 0 {
+				return false
+			}
 		}
 		k.Cookies.Clear(w, held[at].name)
 		size -= held[at].size
 		held = slices.Delete(held, at, at+1)
 	}
+	return true
+}
+
+// lastForeign returns the index of the newest attempt that another site began, or -1.
+func lastForeign(held []heldAttempt) int {
+	for i, h := range slices.Backward(held) {
+		if h.foreign {
+			return i
+		}
+	}
+	return -1
 }
 
 // heldAttempt is the cookie of an attempt under way, as the browser sent it.
 type heldAttempt struct {
-	name  string
-	size  int
-	start time.Time
+	name    string
+	size    int
+	start   time.Time
+	foreign bool
 }
 
 // underWay returns the attempts of this browser that are under way, the oldest first. It deletes up
@@ -151,7 +167,7 @@ func (k *Keeper) underWay(w http.ResponseWriter, r *http.Request) []heldAttempt 
 			continue
 		}
 		if a, err := k.open(c); err == nil && time.Since(a.Start) < k.Timeout {
-			held = append(held, heldAttempt{c.Name, len(c.Name) + len(c.Value), a.Start})
+			held = append(held, heldAttempt{c.Name, len(c.Name) + len(c.Value), a.Start, a.Foreign})
 			continue
 		}
 		if cleared++; cleared <= maxCleared {

@@ -357,15 +357,29 @@ func TestKeepMakesRoom(t *testing.T) {
 			t.Errorf("%d are evicted", p.evicted)
 		}
 	})
-	inTime(t, "F27 a page of another site deletes the newest", func(p *person) {
+	inTime(t, "F27 a page of another site deletes no login of the visitor's own", func(p *person) {
 		states := begun(p, 8, nil)
 		p.site = "cross-site"
-		p.mustBegin(nil)
-		p.wantFound(states[7], event.ReasonUnknownState)
-		p.wantFound(states[0], "")
+		foreign := p.mustBegin(nil)
+		for _, state := range states {
+			p.wantFound(state, "")
+		}
+		p.wantFound(foreign, event.ReasonUnknownState)
 		if p.evicted != 1 {
 			t.Errorf("%d are evicted", p.evicted)
 		}
+	})
+	inTime(t, "F27 a page of another site deletes the newest that another site began", func(p *person) {
+		p.site = "cross-site"
+		foreign := begun(p, 7, nil)
+		p.site = "same-origin"
+		own := begun(p, 1, nil)
+		p.site = "cross-site"
+		newest := begun(p, 1, nil)
+		for _, state := range append(append(own, newest...), foreign[:6]...) {
+			p.wantFound(state, "")
+		}
+		p.wantFound(foreign[6], event.ReasonUnknownState)
 	})
 	inTime(t, "F27 long attempts: all cookies have at most 3,900 bytes", func(p *person) {
 		begun(p, 12, func(a *attempt.Attempt) { a.ReturnTo = "/" + strings.Repeat("x", 550) })

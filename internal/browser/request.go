@@ -84,6 +84,10 @@ func IsOwn(r *http.Request) bool {
 	return false
 }
 
+// SaysNothing reports whether the client does not say from where the request comes: it is no
+// browser, or an old one.
+func SaysNothing(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Site") == "" }
+
 // IsCrossSite reports whether a page of another site caused the request (W3C Fetch Metadata).
 // Browsers that are older than that never say so.
 func IsCrossSite(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Site") == "cross-site" }

@@ -32,7 +32,7 @@ func (f *Front) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *P
 		tryLater(w)
 		return
 	}
-	meant := v.Session != nil && browser.IsFrame(r) &&
+	meant := f.providerOf(v) == up && browser.IsFrame(r) &&
 		f.namesSession(r.URL.Query(), up, &v.Session.Identity)
 	if !meant {
 		w.WriteHeader(http.StatusOK) // any page may ask, and must not learn who is signed in

@@ -23,6 +23,7 @@ func (cfg *Config) readsLike(other *Config) bool {
 	return cfg.Issuer == other.Issuer && cfg.Endpoints == other.Endpoints &&
 		cfg.Profile == other.Profile && cfg.AllowHTTP == other.AllowHTTP &&
 		cfg.WithoutPKCE == other.WithoutPKCE &&
+		(cfg.Userinfo == UserinfoOff) == (other.Userinfo == UserinfoOff) &&
 		cfg.Pushed == other.Pushed && cfg.Object == other.Object &&
 		cfg.ResponseType == other.ResponseType && cfg.ResponseMode == other.ResponseMode &&
 		cfg.usesCertificate() == other.usesCertificate() &&

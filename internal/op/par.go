@@ -114,7 +114,10 @@ func pushRefused(status int, code, description string) *Error {
 	if _, registered := authorizationErrors[code]; registered {
 		e.Code, e.Hint = code, ""
 	}
-	if e.Hint == hintRequest || e.Hint == "" && status < http.StatusInternalServerError {
+	switch {
+	case status == http.StatusUnauthorized: // whatever the code: Keycloak says invalid_request
+		e.Code, e.Hint = "invalid_client", hintClient
+	case e.Hint == hintRequest || e.Hint == "" && status < http.StatusInternalServerError:
 		e.Hint = "the provider refuses the authorization request: compare redirect URI, scopes and " +
 			"parameters with what the client is registered for"
 	}

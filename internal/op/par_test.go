@@ -117,6 +117,7 @@ func TestPushedAnswerIsRefused(t *testing.T) {
 		{"C098 the provider refuses the request", refusal(400, "invalid_request"), refused, 502, "invalid_request"},
 		{"C098 the provider refuses a resource", refusal(400, "invalid_target"), refused, 502, "invalid_target"},
 		{"C098 the provider refuses the client", refusal(401, "invalid_client"), refused, 502, "invalid_client"},
+		{"C098 the provider refuses the client with another code", refusal(401, "invalid_request"), refused, 502, "invalid_client"},
 		{"C098 the provider refuses with a code of its own", refusal(400, "hush"), refused, 502, "other"},
 		{"C098 the provider refuses with the status 201", refusal(201, "invalid_request"), refused, 502, "invalid_request"},
 		{"C098 the provider has too many requests", answerText(429, "", ""), refused, 503, ""},
