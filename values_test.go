@@ -589,3 +589,37 @@ func TestValuesStayWithinTheirBound(t *testing.T) {
 		}
 	})
 }
+
+// What the application keeps in a session may restrict its visitor. Without it nobody is let in.
+func TestGuardsWithoutTheValues(t *testing.T) {
+	t.Run("F16 the values cannot be read: 503, and FromContext sees nobody", func(t *testing.T) {
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true })
+		g := f.gates[0]
+		mux := http.NewServeMux()
+		mux.Handle("/restrict", g.Require()(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			g.Values().Put(r.Context(), "read only", true)
+		})))
+		mux.Handle("/write", g.Require()(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if g.Values().GetBool(r.Context(), "read only") {
+				http.Error(rw, "read only", http.StatusForbidden)
+			}
+		})))
+		mux.HandleFunc("/open", func(rw http.ResponseWriter, r *http.Request) {
+			id, ok := oidcgate.FromContext(r.Context())
+			_, _ = fmt.Fprint(rw, id, ok, g.SessionErr(r.Context()) != nil)
+		})
+		f.handler = g.Wrap(mux)
+		f.get(f.callbackURL("/restrict"))
+		f.get("/restrict")
+		if a := f.get("/write"); a.StatusCode != http.StatusForbidden {
+			t.Fatalf("while all is well: %d", a.StatusCode)
+		}
+		f.drill.fail(on("get v:", errReadOnly), nil)
+		if a := f.get("/write"); a.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%d %q", a.StatusCode, a.body)
+		}
+		if a := f.get("/open"); a.body != "<nil>falsetrue" && a.body != "<nil> false true" {
+			t.Errorf("an open page sees %q", a.body)
+		}
+	})
+}

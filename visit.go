@@ -152,8 +152,11 @@ func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 // says why it is not known who is signed in, or whether the claims still hold. It may be called
 // concurrently.
 func (v *visit) current() (*Identity, error) {
+	if v.found.LoadErr != nil { // of the session, or of the application's values in it
+		return nil, v.found.LoadErr
+	}
 	if v.identity == nil || v.found.Session == nil {
-		return v.identity, v.found.LoadErr
+		return v.identity, nil
 	}
 	v.once.Do(func() { // so the guard and the handler have one answer, however long they take
 		if !v.gate.keeper.Stale(v.identity.record()) {
