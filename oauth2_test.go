@@ -1,13 +1,16 @@
 package oidcgate_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -357,4 +360,45 @@ func (s slowUserinfo) RoundTrip(r *http.Request) (*http.Response, error) {
 		time.Sleep(3 * time.Second)
 	}
 	return s.RoundTripper.RoundTrip(r)
+}
+
+// A provider like GitHub gives tokens without expires_in, which live on, and no refresh token.
+func TestRereadOfTokensWithoutAnEnd(t *testing.T) {
+	inBubble(t, "C113 userinfo is asked for as long as the session lives", func(t *testing.T) {
+		p := gitHubLike()
+		w := newPlain(t, p, "id", func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Tokens.ClaimsMaxAge = 10 * time.Minute
+			c.HTTP.Transport = noRefreshToken{c.HTTP.Transport}
+		})
+		w.get(w.get(w.get("/auth/login").location()).location())
+		for i := range 12 {
+			time.Sleep(12 * time.Minute)
+			name := fmt.Sprintf("name %d", i)
+			p.user = fmt.Sprintf(`{"id":9007199254740993,"name":%q}`, name)
+			time.Sleep(time.Minute)
+			if body := w.get("/whoami").body; !strings.Contains(body, `"`+name+`"`) {
+				t.Fatalf("after %d minutes: %s, want %s", 13*(i+1), body, name)
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		p.user = `{"id":2}`
+		time.Sleep(12 * time.Minute)
+		if got := w.subject(); got != "" {
+			t.Errorf("userinfo speaks of another user: signed in as %q", got)
+		}
+	})
+}
+
+type noRefreshToken struct{ http.RoundTripper }
+
+var refreshMember = regexp.MustCompile(`"refresh_token":"[^"]*",`)
+
+func (n noRefreshToken) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := n.RoundTripper.RoundTrip(r)
+	if err == nil {
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body = io.NopCloser(bytes.NewReader(refreshMember.ReplaceAll(body, nil)))
+		resp.ContentLength = -1
+	}
+	return resp, err
 }

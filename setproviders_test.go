@@ -202,3 +202,38 @@ func TestTwoProvidersWithOneIssuer(t *testing.T) {
 		}
 	}
 }
+
+func TestSetProvidersKeepsAndForgets(t *testing.T) {
+	t.Run("userinfo that is asked from now on is asked at once", func(t *testing.T) {
+		for _, mode := range []oidcgate.UserinfoMode{oidcgate.UserinfoRequired, oidcgate.UserinfoOptional} {
+			var p oidcgate.Provider
+			w := newWorld(t, func(_ *oidcgate.Config, q *oidcgate.Provider) { p = *q })
+			w.login()
+			p.Userinfo = mode
+			if err := w.gate.SetProviders(p); err != nil {
+				t.Fatal(err)
+			}
+			w.browser = w.newBrowser()
+			if a := w.get(w.callbackURL("/app")); a.location() != shopURL+"/app" || w.op.Count(oidcgatetest.Userinfo) != 1 {
+				t.Errorf("%v: %d, asked %d times", mode, a.StatusCode, w.op.Count(oidcgatetest.Userinfo))
+			}
+		}
+	})
+	t.Run("F02 the keys of a provider with configured endpoints stay", func(t *testing.T) {
+		var p oidcgate.Provider
+		w := newWorld(t, func(_ *oidcgate.Config, q *oidcgate.Provider) {
+			at := q.Issuer
+			q.Endpoints.Authorization, q.Endpoints.Token, q.Endpoints.JWKS = at+"/authorize", at+"/token", at+"/jwks"
+			p = *q
+		})
+		w.login()
+		w.op.Always(oidcgatetest.JWKS, oidcgatetest.Answer(503, "", ""))
+		if err := w.gate.SetProviders(p); err != nil {
+			t.Fatal(err)
+		}
+		w.browser = w.newBrowser()
+		if a := w.get(w.callbackURL("/app")); a.location() != shopURL+"/app" {
+			t.Errorf("%d\n%s", a.StatusCode, a.body)
+		}
+	})
+}

@@ -7,12 +7,14 @@ import "slices"
 // anything that decides how metadata or keys are read is different. It is called before the client
 // is used.
 func (c *Client) Inherit(old *Client) {
-	if old == nil || !c.cfg.readsLike(&old.cfg) || c.discovery.static {
+	if old == nil || !c.cfg.readsLike(&old.cfg) {
 		return
 	}
-	old.discovery.mu.Lock()
-	c.discovery.known, c.discovery.settled = old.discovery.known, old.discovery.settled
-	old.discovery.mu.Unlock()
+	if !c.discovery.static { // what is configured is known
+		old.discovery.mu.Lock()
+		c.discovery.known, c.discovery.settled = old.discovery.known, old.discovery.settled
+		old.discovery.mu.Unlock()
+	}
 	old.keys.mu.Lock()
 	c.keys.set = old.keys.set
 	old.keys.mu.Unlock()

@@ -133,7 +133,9 @@ func (r *refresh) tellUserinfo(f *Failure) {
 
 // askUserinfo returns nil when there is nothing to ask or nothing to ask with.
 func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
-	if !r.k.usable(r.tokens) {
+	// When a token ends whose provider does not say is not known: its answer tells.
+	tries := r.tokens.Expiry.IsZero() && r.tokens.AccessToken != ""
+	if !tries && !r.k.usable(r.tokens) {
 		return nil, nil
 	}
 	leave, err := r.takePlace(ctx)

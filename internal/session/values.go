@@ -12,16 +12,16 @@ import (
 type Values struct {
 	Current claims.Object // as they lie in the store, as far as known
 
-	record  record // in which they lie; zero: there is none
-	foreign bool   // there is a record that only another replica can open: it must stay
+	record record // in which they lie; zero: there is none
 }
 
-// ReadValues returns the values of a session as they are now.
+// ReadValues returns the values of a session as they are now. It fails for values that only another
+// replica can open: they may restrict what the visitor may do, and must stay.
 func (k *Keeper) ReadValues(ctx context.Context, id ID) (Values, error) {
 	r, err := k.read(ctx, valuesKind, id)
 	switch {
 	case err == errForeign:
-		return Values{foreign: true}, nil
+		return Values{}, errForeignValues
 	case errors.Is(err, ErrGone):
 		return Values{}, nil
 	case err != nil:
@@ -40,9 +40,6 @@ func (k *Keeper) SaveValues(
 	ctx context.Context, s *Session, v *Values, merge func(current claims.Object) claims.Object,
 ) error {
 	for range maxSaves {
-		if v.foreign {
-			return errForeignValues
-		}
 		err := k.writeValues(ctx, s, v, merge(v.Current))
 		if err == nil || !errors.Is(err, errChanged) && !errors.Is(err, ErrGone) {
 			return err
