@@ -2,6 +2,7 @@ package oidcgate_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,8 +64,9 @@ func TestEndWithAccessTokenOfGuardedPages(t *testing.T) {
 		reads := func(when string) {
 			t.Helper()
 			calls := f.drill.during(func() { f.pages(3) })
-			if got := strings.Join(calls, " "); strings.Count(got, "get s:") != 3 || len(calls) > 4 || strings.Contains(got, " t:") {
-				t.Errorf("three pages %s: %s", when, got) // one of them may note that the session is used
+			calls = slices.DeleteFunc(calls, func(c string) bool { return strings.HasPrefix(c, "swap s:") }) // notes that the session is used
+			if got := strings.Join(calls, " "); strings.Count(got, "get s:") != 3 || len(calls) != 3 {
+				t.Errorf("three pages %s: %s", when, got)
 			}
 		}
 		time.Sleep(11 * time.Minute)
