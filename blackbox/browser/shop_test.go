@@ -92,7 +92,12 @@ func loginPage(w http.ResponseWriter, r *http.Request, login *oidcgatetest.Login
 			<button id="nobody" name="user" value="">Cancel</button></form>`)
 		return
 	}
-	login.Proceed(users[r.PostForm.Get("user")])
+	user, ok := users[r.PostForm.Get("user")]
+	if !ok {
+		login.Refuse("access_denied", "")
+		return
+	}
+	login.Proceed(user)
 }
 
 // shop is an application with a home page for everybody, and an account page and orders for
