@@ -67,8 +67,8 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 //   - It admits only requests that a script or a form of a page of this origin sent, or the visitor
 //     alone, whatever the method. Browsers say so in Sec-Fetch-Site (W3C Fetch Metadata). Other
 //     clients, and browsers older than 2023, must send the header X-Requested-With with any value.
-//     Others get 403, also links on pages of this origin. This is a protection against CSRF, and
-//     other sites cannot even measure the answers.
+//     Others get 403, also links on pages of this origin; a program without a session gets 401.
+//     This is a protection against CSRF, and other sites cannot even measure the answers.
 //
 // For clients with access tokens see [Gate.AdmitToken], for both [Gate.AdmitEither].
 func (g *Gate) AdmitAPI(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {

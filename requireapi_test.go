@@ -104,6 +104,21 @@ func TestAdmitAPIFromWhere(t *testing.T) {
 	}
 }
 
+func TestAdmitAPIOfAProgram(t *testing.T) {
+	t.Run("C172 a program without a session gets 401, whatever its cookie", func(t *testing.T) {
+		w := newWorld(t)
+		w.guardedAsAPI()
+		for _, header := range []string{"Accept: */*", "Cookie: __Host-Http-oidcgate=junk"} {
+			w.problem(w.send(w.browser, http.MethodGet, "/orders", "", header), http.StatusUnauthorized)
+		}
+	})
+	t.Run("C172 one of another site gets 403 all the same", func(t *testing.T) {
+		w := newWorld(t)
+		w.guardedAsAPI()
+		w.problem(w.send(w.browser, http.MethodGet, "/orders", "", "Sec-Fetch-Site: cross-site"), http.StatusForbidden)
+	})
+}
+
 func TestAdmitAPIRefuses(t *testing.T) {
 	navigation := []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-Site: none", "Accept: text/html"}
 	t.Run("C172 a rule refuses: 403 as problem+json, for a navigation too", func(t *testing.T) {
