@@ -10,6 +10,8 @@
 package presets
 
 import (
+	"strings"
+
 	"github.com/oidcgate/oidcgate"
 )
 
@@ -117,7 +119,8 @@ func Auth0(
 // while the realm announces it: set Verification.ResponseIss to [oidcgate.IssOptional] then. To
 // revoke a refresh token drops the user's consent too (keycloak.org/docs).
 func Keycloak(base, realm, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
-	p := standard("Keycloak", base+"/realms/"+realm, clientID, auth)
+	base, _, _ = strings.Cut(base, "/realms/") // of who copies the issuer
+	p := standard("Keycloak", strings.TrimSuffix(base, "/")+"/realms/"+realm, clientID, auth)
 	p.Verification.PlainAccessTokens = true
 	return p
 }

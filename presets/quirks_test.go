@@ -125,6 +125,17 @@ func TestPlainAccessTokensOfPresets(t *testing.T) {
 	}
 }
 
+func TestKeycloakBase(t *testing.T) {
+	for _, base := range []string{"https://id.example", "https://id.example/", "https://id.example/realms/shop"} {
+		if got := presets.Keycloak(base, "shop", "shop", oidcgate.PublicClient()).Issuer; got != "https://id.example/realms/shop" {
+			t.Errorf("%s: the issuer is %s", base, got)
+		}
+	}
+	if got := presets.Keycloak("https://id.example/auth/", "shop", "shop", oidcgate.PublicClient()).Issuer; got != "https://id.example/auth/realms/shop" {
+		t.Errorf("before version 17: the issuer is %s", got)
+	}
+}
+
 // TestKeycloakWithoutIss logs in with a client whose responses lack the iss that the realm announces.
 func TestKeycloakWithoutIss(t *testing.T) {
 	for mode, want := range map[oidcgate.IssMode]int{oidcgate.IssIfAnnounced: 502, oidcgate.IssOptional: 200} {
