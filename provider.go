@@ -291,7 +291,9 @@ func compileProviders(f *check.List, in []Provider, c *Config) []Provider {
 			pf.Add("Name", "%q is used twice; give every provider its own name", p.Name)
 		}
 		seen[strings.ToLower(p.Name)] = true
-		if slices.ContainsFunc(in[:i], p.isElsewhere) {
+		cfg := p.opConfig()
+		isElsewhere := func(other Provider) bool { o := other.opConfig(); return cfg.IsElsewhere(&o) }
+		if slices.ContainsFunc(in[:i], isElsewhere) {
 			pf.Add("Issuer", "%q is the issuer of another provider too, with other endpoints: whoever "+
 				"is there could log in as any of its users; give it another Issuer", p.Issuer)
 		}
@@ -299,36 +301,6 @@ func compileProviders(f *check.List, in []Provider, c *Config) []Provider {
 		f.Within(providerLabel(*p, i, len(in)), pf)
 	}
 	return out
-}
-
-// isElsewhere reports whether other says the same of its users as p, by their issuer, and somebody
-// else vouches for it: at other addresses, or with a client secret. Two clients of one provider may
-// well be at one gate.
-func (p *Provider) isElsewhere(other Provider) bool {
-	if !p.accepts(other.Issuer) && !other.accepts(p.Issuer) {
-		return false
-	}
-	a, b := p.Endpoints, other.Endpoints
-	return a.Discovery != b.Discovery || a.Token != b.Token || a.JWKS != b.JWKS ||
-		a.Userinfo != b.Userinfo || (p.subjectClaim == "") != (other.subjectClaim == "") ||
-		p.signer() != other.signer()
-}
-
-// accepts reports whether users of that issuer may log in at p.
-func (p *Provider) accepts(issuer string) bool {
-	ofTenant := func(t string) bool { return strings.ReplaceAll(p.Issuer, "{tenantid}", t) == issuer }
-	return p.Issuer == issuer || slices.Contains(p.Verification.Issuers, issuer) ||
-		slices.ContainsFunc(p.Verification.Tenants, ofTenant)
-}
-
-// signer returns the client whose secret signs ID Tokens, or "" where the provider's keys do.
-func (p *Provider) signer() string {
-	for _, alg := range p.Verification.SigningAlgs {
-		if strings.HasPrefix(alg, "HS") {
-			return p.ClientID
-		}
-	}
-	return ""
 }
 
 // providerLabel names a provider in faults: by its name, or by its index if it has none.

@@ -37,16 +37,42 @@ func (cfg *Config) tenantOf(iss string) string {
 
 // Issues reports whether iss is the issuer of users of this provider, as the claims of a login have
 // it: the configured one, or that of an allowed tenant.
-func (c *Client) Issues(iss string) bool {
-	if c.cfg.isTemplate() {
-		return c.cfg.tenantOf(iss) != ""
+func (c *Client) Issues(iss string) bool { return c.cfg.issues(iss) }
+
+func (cfg *Config) issues(iss string) bool {
+	if cfg.isTemplate() {
+		return cfg.tenantOf(iss) != ""
 	}
-	return iss == c.cfg.Issuer
+	return iss == cfg.Issuer
 }
 
 // Accepts reports whether iss may stand in tokens of this provider.
-func (c *Client) Accepts(iss string) bool {
-	return c.Issues(iss) || slices.Contains(c.cfg.Issuers, iss)
+func (c *Client) Accepts(iss string) bool { return c.cfg.accepts(iss) }
+
+func (cfg *Config) accepts(iss string) bool {
+	return cfg.issues(iss) || slices.Contains(cfg.Issuers, iss)
+}
+
+// IsElsewhere reports whether other names its users by the same issuer as cfg, while somebody
+// else vouches for it: at other addresses, or with a client secret. Two clients of one provider
+// may well be at one gate.
+func (cfg *Config) IsElsewhere(other *Config) bool {
+	same := cfg.Issuer == other.Issuer || cfg.accepts(other.Issuer) || other.accepts(cfg.Issuer)
+	if !same {
+		return false
+	}
+	a, b := cfg.Endpoints, other.Endpoints
+	return a.Discovery != b.Discovery || a.Token != b.Token || a.JWKS != b.JWKS ||
+		a.Userinfo != b.Userinfo || cfg.hasIDTokens() != other.hasIDTokens() ||
+		cfg.secretSigner() != other.secretSigner()
+}
+
+// secretSigner returns the client whose secret signs ID Tokens, or "" where the provider's keys do.
+func (cfg *Config) secretSigner() string {
+	if cfg.signedWithSecret() {
+		return cfg.ClientID
+	}
+	return ""
 }
 
 // checkIssuer checks who issued a token: the configured issuer, one that is accepted beside it, or

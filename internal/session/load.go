@@ -210,7 +210,7 @@ func (k *Keeper) begin(ctx context.Context, l *Login) (all []*leaving, _ error) 
 		return nil, err
 	}
 	err = sideBySide(
-		func() error { return k.checkTombstones(ctx, l) },
+		func() error { return k.CheckLogouts(ctx, l) },
 		func() error { all = k.sessionsOfUser(ctx, l); return nil },
 	)
 	return all, err

@@ -92,14 +92,8 @@ func (k *Keeper) sidTombstone(issuer, sid string) tombstone {
 	return tombstone{k.nameKey(sidLoggedOutPrefix, issuer, sid), logoutTime{at: time.Now()}}
 }
 
-// CheckLogouts returns ErrLoggedOut if the user of a login was logged out since it began, for a
-// login that begins no session: a second identity for an account.
+// CheckLogouts returns ErrLoggedOut if the user of a login was logged out since it began.
 func (k *Keeper) CheckLogouts(ctx context.Context, l *Login) error {
-	return k.checkTombstones(ctx, l)
-}
-
-// checkTombstones reads whether the user was logged out since the login began.
-func (k *Keeper) checkTombstones(ctx context.Context, l *Login) error {
 	sum := l.summary()
 	var anytime logoutTime
 	checks := []struct {
