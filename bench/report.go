@@ -23,7 +23,7 @@ type report struct {
 func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "\n%s, %s/%s, %d processors. %d rounds of %v each; medians.\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), r.options.rounds, r.options.time)
-	fmt.Fprintln(w, "Every client of Redis has the same settings: ContextTimeoutEnabled: true, PoolSize: 64.")
+	fmt.Fprintln(w, "Every client of Redis has PoolSize: 64 and, but for one, ContextTimeoutEnabled: true.")
 	for _, l := range r.loads {
 		l.print(w)
 	}

@@ -43,6 +43,7 @@ var subjects = []subject{
 	{name: floorName, open: openFloor},
 	{name: gateName, open: openRedisGate},
 	{name: claimsName, open: openClaimsGate},
+	{name: ignoringName, open: openIgnoringGate},
 	{name: "scs, goredisstore, gob", open: openSCS},
 	{name: "scs, the same with idle timeout", open: openIdleSCS},
 }
@@ -52,6 +53,8 @@ const (
 	floorName  = "handler with one Redis GET"
 	gateName   = "gate, Redis store"
 	claimsName = "gate, a handler that reads three claims of its own"
+
+	ignoringName = "gate, a Redis client that ignores deadlines"
 )
 
 // all returns the subjects, and with -before the gates of the other program beside them.
@@ -82,8 +85,8 @@ func findSubject(name string) (subject, error) {
 	return subject{}, fmt.Errorf("no subject is called %q", name)
 }
 
-// newClient returns a client of Redis. All subjects have the same: it heeds the deadlines of contexts, and no
-// request of the load waits for a connection.
+// newClient returns a client of Redis, the same for all subjects but one: it heeds the deadlines of contexts,
+// and no request of the load waits for a connection.
 func newClient(addr string) *redis.Client {
 	return redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, PoolSize: 64})
 }
@@ -148,6 +151,12 @@ func openMemoryGate(ctx context.Context, _ *redis.Client) (*site, error) {
 
 func openRedisGate(ctx context.Context, rdb *redis.Client) (*site, error) {
 	return openGate(ctx, redisstore.New(rdb))
+}
+
+// openIgnoringGate has a client as redis.ParseURL alone makes it, without ContextTimeoutEnabled.
+func openIgnoringGate(ctx context.Context, rdb *redis.Client) (*site, error) {
+	ignoring := redis.NewClient(&redis.Options{Addr: rdb.Options().Addr, PoolSize: rdb.Options().PoolSize})
+	return openGate(ctx, redisstore.New(ignoring))
 }
 
 // openGate signs a visitor in at a shop.
