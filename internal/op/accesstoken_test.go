@@ -534,6 +534,29 @@ func (p proofOf) make(t *testing.T) string {
 	return signJOSE(t, p.alg, jose.JSONWebKey{Key: p.key}, options, claims)
 }
 
+func TestProofThatIsNoJWS(t *testing.T) {
+	good := proofOf{}.make(t)
+	header, rest, _ := strings.Cut(good, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	for name, raw := range map[string]string{
+		"no payload": header, "a payload that is no base64url": header + ".!!.sig", "no signature": header + "." + payload,
+		"a signature that is no base64url": header + "." + payload + ".!!", "a fourth part": good + ".x", "an empty signature": header + "." + payload + ".",
+	} {
+		t.Run("C165 "+name, func(t *testing.T) {
+			proof, err := op.VerifyProof(raw, op.Proven{Method: "GET", URL: resource, AccessToken: ownedAT, Leeway: time.Minute})
+			if refusedToken(t, err, "dpop_proof"); proof != nil {
+				t.Errorf("proof %+v", proof)
+			}
+		})
+	}
+	t.Run("C165 an address without a path is that of its root", func(t *testing.T) {
+		raw := proofOf{claims: map[string]any{"htu": "https://api.example"}}.make(t)
+		if _, err := op.VerifyProof(raw, op.Proven{Method: "GET", URL: "https://api.example/", AccessToken: ownedAT, Leeway: time.Minute}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestProofs(t *testing.T) {
 	now := time.Now().Unix()
 	claim := func(name string, value any) proofOf { return proofOf{claims: map[string]any{name: value}} }
@@ -556,6 +579,7 @@ func TestProofs(t *testing.T) {
 		{"C165 for another host", claim("htu", "https://evil.example/orders/7"), false},
 		{"C165 for the host over http", claim("htu", "http://api.example/orders/7"), false},
 		{"C165 for a path alone", claim("htu", "/orders/7"), false},
+		{"C165 for a path without a host", claim("htu", "https:///orders/7"), false},
 		{"C165 without htu", claim("htu", nil), false},
 		{"C165 whose htu is no address", claim("htu", "https://[::1/orders/7"), false},
 		{"C165 whose htu names a user", claim("htu", "https://joe@api.example/orders/7"), false},

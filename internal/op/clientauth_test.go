@@ -285,6 +285,27 @@ func TestTokenRequestsOfUnusualProviders(t *testing.T) {
 			t.Errorf("%s: %v", contentType, got)
 		}
 	})
+	t.Run("C049 as JSON, with a parameter that is there twice", func(t *testing.T) {
+		o := newOP()
+		var got struct {
+			Resource []string `json:"resource"`
+			Code     string   `json:"code"`
+		}
+		o.set("token", func(w http.ResponseWriter, r *http.Request) {
+			if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+				t.Error(err)
+			}
+			answerJSON(tokenAnswer(nil))(w, r)
+		})
+		c := o.client(func(cfg *op.Config) {
+			cfg.JSONTokenRequests, cfg.Resources = true, []string{"https://a.example", "https://b.example"}
+		})
+		_, err := c.Exchange(t.Context(), "c", "v")
+		wantReason(t, err, "")
+		if !slices.Equal(got.Resource, []string{"https://a.example", "https://b.example"}) || got.Code != "c" {
+			t.Errorf("%+v", got)
+		}
+	})
 	t.Run("C049 a revocation is a form all the same", func(t *testing.T) {
 		o := newOP()
 		o.set("discovery", answerJSON(metadata(map[string]any{"revocation_endpoint": "https://id.example/revoke"})))

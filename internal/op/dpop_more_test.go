@@ -6,9 +6,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
@@ -165,6 +167,74 @@ func TestDPoPNonceThatIsNone(t *testing.T) {
 			h := http.Header{"Dpop-Nonce": {nonce}, "Www-Authenticate": {`DPoP error="use_dpop_nonce"`}}
 			if c.WantsNonce(u, http.StatusUnauthorized, h) {
 				t.Error("the request to a resource is made once more")
+			}
+		})
+	}
+}
+
+func TestDPoPNonceOfTheSecondAnswer(t *testing.T) {
+	t.Run("C093 the next request has the nonce of the last answer, also of one that was asked for again", func(t *testing.T) {
+		o := newOP()
+		var nonces []string
+		o.set("token", func(w http.ResponseWriter, r *http.Request) {
+			nonces = append(nonces, nonceOf(t, r))
+			w.Header().Set("Content-Type", "application/json")
+			if len(nonces) == 1 {
+				w.Header().Set("DPoP-Nonce", "n1")
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = io.WriteString(w, `{"error":"use_dpop_nonce"}`)
+				return
+			}
+			w.Header().Set("DPoP-Nonce", "n2")
+			_, _ = io.WriteString(w, encode(tokenAnswer(map[string]any{"token_type": "DPoP"})))
+		})
+		c := o.client(func(cfg *op.Config) { cfg.DPoP = true })
+		for range 2 {
+			_, err := c.Refresh(t.Context(), "rt", "EdDSA:"+b64(strings.Repeat("s", 32)))
+			wantReason(t, err, "")
+		}
+		if want := []string{"", "n1", "n2"}; !slices.Equal(nonces, want) {
+			t.Errorf("nonces %q, want %q", nonces, want)
+		}
+	})
+}
+
+func TestDPoPNonceOfUserinfo(t *testing.T) {
+	for _, tt := range []struct {
+		name, last, reason string
+		status             int
+		asked              int
+	}{
+		{"the second request has it", "", "", 200, 2},
+		{"an endpoint that is never content says nothing about the token", "use_dpop_nonce", "userinfo_error", 401, 2},
+		{"an endpoint that refuses the token all the same", "invalid_token", "userinfo_refused", 401, 2},
+	} {
+		t.Run("C093 "+tt.name, func(t *testing.T) {
+			o := newOP()
+			var nonces []string
+			o.set("userinfo", func(w http.ResponseWriter, r *http.Request) {
+				nonces = append(nonces, nonceOf(t, r))
+				code, status := "use_dpop_nonce", 401
+				if len(nonces) > 1 {
+					code, status = tt.last, tt.status
+				}
+				w.Header().Set("DPoP-Nonce", "n1")
+				w.Header().Set("Content-Type", "application/json")
+				if status == 401 {
+					w.Header().Set("WWW-Authenticate", `DPoP error="`+code+`"`)
+				}
+				w.WriteHeader(status)
+				_, _ = io.WriteString(w, encode(userinfo(nil)))
+			})
+			c := o.client(asking(op.UserinfoRequired))
+			id, err := claims.Parse([]byte(encode(identity(nil))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = c.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1", DPoPKey: "EdDSA:" + b64(strings.Repeat("s", 32))}, id)
+			wantReason(t, err, tt.reason)
+			if len(nonces) != tt.asked || nonces[0] != "" || nonces[1] != "n1" {
+				t.Errorf("nonces %q in %d requests", nonces, len(nonces))
 			}
 		})
 	}

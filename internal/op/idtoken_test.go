@@ -439,10 +439,16 @@ func TestVerifyRefreshedIDToken(t *testing.T) {
 		{"C081 another user", map[string]any{"sub": "admin"}, "sub"},
 		{"C081 another issuer", map[string]any{"iss": issuer + "1"}, "iss_claim"},
 		{"C081 another client", map[string]any{"aud": "other"}, "aud"},
+		{"C081 an auth_time that is no number", map[string]any{"auth_time": "noon"}, "auth_time"},
 		{"C081 a later auth_time", map[string]any{"auth_time": since.Unix() + 60}, "auth_time"},
 		{"C081 an old token", map[string]any{"iat": time.Now().Unix() - 3600}, "iat"},
 	}
 	c := newOP().client()
+	t.Run("C081 an auth_time where the login had none", func(t *testing.T) {
+		raw := signed(goodHeader, encode(identity(map[string]any{"auth_time": since.Unix()})))
+		_, _, err := c.VerifyRefreshed(t.Context(), raw, "at-1", op.Original{Subject: subject, Nonce: nonce})
+		wantReason(t, err, "")
+	})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			raw := signed(goodHeader, encode(identity(tt.changes)))

@@ -68,8 +68,8 @@ func (c *Client) openResponse(ctx context.Context, r Response) (Response, error)
 	}
 	params := url.Values{}
 	for _, name := range responseParameters {
-		v, there := token.claims.Get(name)
-		if !there || v.Kind() == claims.Null {
+		v, _ := token.claims.Get(name)
+		if v.Kind() == claims.Null { // a null member is an absent one
 			continue
 		}
 		s, ok := v.Str()

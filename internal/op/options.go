@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"iter"
 	"maps"
 	"net/http"
 	"net/url"
@@ -144,8 +143,8 @@ func asksForLogin(prompt string) bool { return slices.Contains(strings.Fields(pr
 // LinkValues returns those parameters of a link to the login that count.
 func (c *Client) LinkValues(query url.Values) url.Values {
 	values := url.Values{}
-	for name, value := range c.linkValues(query) {
-		values.Set(name, value)
+	for _, p := range c.linkValues(query) {
+		values.Set(p[0], p[1])
 	}
 	if query.Has(AnotherAccount) {
 		values.Del("prompt") // follows from it
@@ -157,22 +156,20 @@ func (c *Client) LinkValues(query url.Values) url.Values {
 // linkValues are those parameters of a link to the login that count: prompt=create, which is a link
 // to register, another, which is one for another account, and those that the configuration names.
 // Each stands there once, is short and has no control characters; otherwise it is left out.
-func (c *Client) linkValues(query url.Values) iter.Seq2[string, string] {
-	return func(yield func(name, value string) bool) {
-		if v := query["prompt"]; len(v) == 1 && v[0] == promptCreate && !yield("prompt", v[0]) {
-			return
-		}
-		if query.Has(AnotherAccount) && !yield("prompt", c.promptForAnother()) {
-			return
-		}
-		for _, name := range c.cfg.LinkParams {
-			v := query[name]
-			good := len(v) == 1 && v[0] != "" && len(v[0]) <= maxLinkValue && isPlain(v[0])
-			if good && !yield(name, v[0]) {
-				return
-			}
+func (c *Client) linkValues(query url.Values) (pairs [][2]string) {
+	if v := query["prompt"]; len(v) == 1 && v[0] == promptCreate {
+		pairs = append(pairs, [2]string{"prompt", v[0]})
+	}
+	if query.Has(AnotherAccount) {
+		pairs = append(pairs, [2]string{"prompt", c.promptForAnother()})
+	}
+	for _, name := range c.cfg.LinkParams {
+		v := query[name]
+		if len(v) == 1 && v[0] != "" && len(v[0]) <= maxLinkValue && isPlain(v[0]) {
+			pairs = append(pairs, [2]string{name, v[0]})
 		}
 	}
+	return pairs
 }
 
 // AnotherAccount is the parameter of a link to the login that asks the provider to let the user
@@ -192,16 +189,17 @@ func (c *Client) promptForAnother() string {
 
 // fromLink returns the options for the parameters of a link. prompt=none is left out, because only
 // the application knows whether a login may fail for want of a page.
-func fromLink(values iter.Seq2[string, string]) LoginOptions {
+func fromLink(values [][2]string) LoginOptions {
 	var o LoginOptions
-	for name, value := range values {
+	for _, p := range values {
+		name, value := p[0], p[1]
 		switch name {
 		case "prompt":
 			if !slices.Contains(strings.Fields(value), "none") {
 				o.Prompt = value
 			}
 		case "max_age":
-			if seconds, err := strconv.ParseUint(value, 10, 31); err == nil && seconds > 0 {
+			if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
 				o.MaxAge = time.Duration(seconds) * time.Second
 			}
 		case "acr_values":
@@ -377,13 +375,13 @@ func areDetails(s string) bool {
 	if !json.Valid([]byte(s)) {
 		return false
 	}
-	doc, err := claims.Parse([]byte(`{"list":` + s + `}`))
+	doc, _ := claims.Parse([]byte(`{"list":` + s + `}`)) // empty after an error
 	list, _ := doc.Get("list")
-	if err != nil || list.Kind() != claims.Array {
+	if list.Kind() != claims.Array {
 		return false
 	}
 	for detail := range list.Elements() {
-		if o, ok := detail.Object(); !ok || text(o, "type") == "" {
+		if o, _ := detail.Object(); text(o, "type") == "" {
 			return false
 		}
 	}

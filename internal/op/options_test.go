@@ -111,6 +111,9 @@ func TestOptions(t *testing.T) {
 		{"C024 no text in a link", op.LoginOptions{}, "login_hint=%ff", links, url.Values{}},
 		{"C024 prompt=none in a link", op.LoginOptions{}, "prompt=none", links, url.Values{}},
 		{"C024 a list that is none in a link", op.LoginOptions{}, "acr_values=%C3%A4", links, url.Values{}},
+		{"C024 max_age=0 in a link", op.LoginOptions{}, "max_age=0", links, url.Values{}},
+		{"C024 JSON in several lines", op.LoginOptions{Claims: "{\n\t\"id_token\": null\n}", AuthorizationDetails: "[\n\t{\"type\": \"payment\"}\n]"}, "", func(*op.Config) {},
+			url.Values{"claims": {"{\n\t\"id_token\": null\n}"}, "authorization_details": {"[\n\t{\"type\": \"payment\"}\n]"}}},
 		{"C024 max_age that is no number in a link", op.LoginOptions{}, "max_age=-1", links, url.Values{}},
 		{"C025 prompt=login has auth_time sent", op.LoginOptions{Prompt: "login"}, "", func(*op.Config) {}, url.Values{"prompt": {"login"}, "max_age": {"0"}}},
 		{"C025 PromptLogin", op.LoginOptions{MaxAge: time.Minute}, "", func(cfg *op.Config) { cfg.PromptLogin = true }, url.Values{"prompt": {"login"}, "max_age": {"60"}}},
@@ -221,6 +224,7 @@ func TestOptionFaults(t *testing.T) {
 		"C099 Request.Params exp":                       func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"exp", "1"}} },
 		"C099 Request.Params Sub":                       func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"Sub", "1"}} },
 		"C024 Request.Resources relative":               func(cfg *op.Config) { cfg.Resources = []string{"/a"} },
+		"C024 Request.Resources that is no address":     func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/%zz"} },
 		"C024 Request.Resources with a fragment":        func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/#"} },
 		"C024 Request.Resources with a space":           func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/ b"} },
 		"C096 Request.Pushed 7":                         func(cfg *op.Config) { cfg.Pushed = 7 },
@@ -384,6 +388,25 @@ func FuzzLink(f *testing.F) {
 			if len(got) != 1 || ours && got[0] != want || name == "request_uri" || name == "prompt" && got[0] == "none" {
 				t.Errorf("C024 %s is %q", name, got)
 			}
+		}
+	})
+}
+
+func TestOptionsThatAreKept(t *testing.T) {
+	t.Run("C024 what the configuration says too is not kept, and all else is", func(t *testing.T) {
+		c := newOP().client(func(cfg *op.Config) {
+			cfg.Login = op.LoginOptions{Display: "page", Params: map[string]string{"same": "1", "other": "1"}}
+		})
+		kept := c.Kept(op.LoginOptions{Display: "page", Params: map[string]string{"same": "1", "other": "2", "empty": ""}})
+		if want := `{"m":{"empty":"","other":"2"}}`; string(kept) != want {
+			t.Errorf("kept %s, want %s", kept, want)
+		}
+	})
+	t.Run("C024 the link of a guard keeps that another account is wanted", func(t *testing.T) {
+		c := newOP().client(func(cfg *op.Config) { cfg.LinkParams = []string{"prompt"} })
+		values := c.LinkValues(url.Values{op.AnotherAccount: {"1"}, "prompt": {"consent"}, "evil": {"1"}})
+		if want := (url.Values{op.AnotherAccount: {"1"}}); values.Encode() != want.Encode() {
+			t.Errorf("values %v, want %v", values, want)
 		}
 	})
 }

@@ -119,6 +119,7 @@ func TestPushedAnswerIsRefused(t *testing.T) {
 		{"C098 the provider refuses the client", refusal(401, "invalid_client"), refused, 502, "invalid_client"},
 		{"C098 the provider refuses the client with another code", refusal(401, "invalid_request"), refused, 502, "invalid_client"},
 		{"C098 the provider refuses with a code of its own", refusal(400, "hush"), refused, 502, "other"},
+		{"C098 the provider refuses with a code of the token endpoint", refusal(400, "unsupported_grant_type"), refused, 502, "unsupported_grant_type"},
 		{"C098 the provider refuses with the status 201", refusal(201, "invalid_request"), refused, 502, "invalid_request"},
 		{"C098 the provider has too many requests", answerText(429, "", ""), refused, 503, ""},
 		{"C098 the endpoint is broken", answerText(500, "", ""), refused, 503, ""},
@@ -139,6 +140,24 @@ func TestPushedAnswerIsRefused(t *testing.T) {
 			}
 			if n := o.count("par"); n != 1 {
 				t.Errorf("%d requests, want one", n)
+			}
+		})
+	}
+	t.Run("C097 an error that is null is none", func(t *testing.T) {
+		o, _ := pushing(nil)
+		o.set("par", answer(201, map[string]any{"error": nullMember}))
+		_, err := o.client().AuthorizationURL(t.Context(), aLogin())
+		wantReason(t, err, "")
+	})
+	for code, hint := range map[string]string{
+		"unsupported_grant_type": "the provider refuses the authorization request", "hush": "check client id, secret",
+	} {
+		t.Run("C098 the hint for "+code, func(t *testing.T) {
+			o, _ := pushing(nil)
+			o.set("par", refusal(400, code))
+			_, err := o.client().AuthorizationURL(t.Context(), aLogin())
+			if e := wantReason(t, err, refused); !strings.Contains(e.Hint, hint) {
+				t.Errorf("hint %q, want one with %q", e.Hint, hint)
 			}
 		})
 	}

@@ -125,7 +125,7 @@ func sameResource(a, b string) bool {
 		return u.EscapedPath()
 	}
 	return slices.Equal([]string{weburl.Origin(first), path(first)},
-		[]string{weburl.Origin(second), path(second)}) && first.Host != ""
+		[]string{weburl.Origin(second), path(second)})
 }
 
 func badProof(text string) *Error { return refuseToken(event.ReasonProof, text) }

@@ -50,7 +50,7 @@ func (o Original) check(id claims.Object) error {
 	if _, ok := id.Get("auth_time"); !ok || o.AuthTime.IsZero() {
 		return nil
 	}
-	if at, ok := date(id, "auth_time"); !ok || !at.Equal(o.AuthTime) {
+	if at, _ := date(id, "auth_time"); !at.Equal(o.AuthTime) {
 		return invalid(event.ReasonAuthTime, "a refresh changes auth_time")
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -75,6 +76,31 @@ func TestResourceThatWantsANonce(t *testing.T) {
 			}
 			if row.requests == 2 && (bodies[1] != "an order" || nonces[1] != "n1" || nonces[0] != "") {
 				t.Errorf("bodies %q, nonces %q", bodies, nonces)
+			}
+			_ = resp.Body.Close()
+		})
+	}
+}
+
+func TestResourceThatWantsANonceWithoutABody(t *testing.T) {
+	for name, body := range map[string]io.ReadCloser{"nil": nil, "http.NoBody": http.NoBody} {
+		t.Run("C093 a request whose body is "+name+" is sent once more", func(t *testing.T) {
+			n := 0
+			resourceServer(t, func(r *http.Request) *http.Response {
+				n++
+				resp := answerOf(r, http.StatusOK, "")
+				if n == 1 {
+					resp.StatusCode = http.StatusUnauthorized
+					resp.Header.Set("WWW-Authenticate", `DPoP error="use_dpop_nonce"`)
+					resp.Header.Set("DPoP-Nonce", "n1")
+				}
+				return resp
+			})
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example/orders", nil)
+			r.Body, r.GetBody = body, nil
+			resp, err := newOP().client().RoundTrip(r, "at-1", "EdDSA:"+b64(strings.Repeat("s", 32)))
+			if err != nil || resp.StatusCode != http.StatusOK || n != 2 {
+				t.Fatalf("%v after %d requests, %v", resp, n, err)
 			}
 			_ = resp.Body.Close()
 		})

@@ -1,10 +1,12 @@
 package op_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/op"
 )
@@ -173,6 +175,56 @@ func TestResponseShape(t *testing.T) {
 			if e.Code != code || (e.Hint != "") != isError {
 				t.Errorf("code %q, hint %q", e.Code, e.Hint)
 			}
+		})
+	}
+}
+
+func TestDescriptionOfAnError(t *testing.T) {
+	t.Run("C036 of the provider's words only visible ASCII is shown", func(t *testing.T) {
+		l := &login{op: announced(false), query: "state=st&error=access_denied&error_description=" + url.QueryEscape("na\u00efve\x7f~ \x1f!")}
+		_, err := l.finish(t, l.op.client())
+		e, ok := errors.AsType[*op.Error](err)
+		if want := "na?ve?~ ?!"; !ok || e.Description != want {
+			t.Errorf("error %v, want the description %q", err, want)
+		}
+	})
+}
+
+func TestResponseObjectThatIsNone(t *testing.T) {
+	c := newOP().client(func(cfg *op.Config) { cfg.ResponseMode = "query.jwt" })
+	for name, object := range map[string]string{
+		"two parts": "a.b", "four parts": "a.e30.c.d", "a payload that is no base64url": "a.!!.c", "a payload that is no JSON": "a." + b64("hi") + ".c",
+		"a payload that is a list": "a." + b64("[]") + ".c", "nothing": "",
+	} {
+		t.Run("C041 "+name, func(t *testing.T) {
+			response, err := c.ReadResponse(t.Context(), url.Values{"response": {object}}.Encode())
+			e := wantReason(t, err, "response_invalid")
+			if e.Status != http.StatusBadRequest || e.Stage != op.StageResponse || response != (op.Response{}) {
+				t.Errorf("status %d at stage %d, response %+v", e.Status, e.Stage, response)
+			}
+		})
+	}
+}
+
+func TestResponseObjectMembers(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		changes map[string]any
+		reason  string
+	}{
+		{"a null member is an absent one", map[string]any{"error": nullMember, "iss_of_nobody": nullMember}, ""},
+		{"a code that is a number", map[string]any{"code": 7}, "response_invalid"},
+		{"a state that is a number", map[string]any{"state": 7}, "response_invalid"},
+		{"an error that is an object", map[string]any{"error": struct{}{}}, "response_invalid"},
+	} {
+		t.Run("C041 "+tt.name, func(t *testing.T) {
+			object := signed(goodHeader, encode(changed(map[string]any{
+				"iss": issuer, "aud": clientID, "exp": time.Now().Add(time.Minute).Unix(), "state": "st", "code": "hush-code",
+			}, tt.changes)))
+			l := &login{op: newOP(), query: url.Values{"response": {object}}.Encode()}
+			l.op.answerLogin()
+			_, err := l.finish(t, l.op.client(func(cfg *op.Config) { cfg.ResponseMode = "query.jwt" }))
+			wantReason(t, err, tt.reason)
 		})
 	}
 }

@@ -35,11 +35,10 @@ func (cfg *Config) checkShape(f *check.List) {
 // shapeUserinfo lifts the members of an object in userinfo. They replace no other member, and the
 // claims of the protocol are left out as ever.
 func (cfg *Config) shapeUserinfo(info claims.Object) claims.Object {
-	if inner, ok := info.Get(cfg.Unwrap); ok && cfg.Unwrap != "" {
-		if members, isObject := inner.Object(); isObject {
-			info = info.Filter(func(name string) bool { return name != cfg.Unwrap })
-			info += members.Filter(func(name string) bool { _, there := info.Get(name); return !there })
-		}
+	inner, _ := info.Get(cfg.Unwrap)
+	if members, isObject := inner.Object(); isObject && cfg.Unwrap != "" {
+		info = info.Filter(func(name string) bool { return name != cfg.Unwrap })
+		info += members.Filter(func(name string) bool { _, there := info.Get(name); return !there })
 	}
 	info = info.Filter(func(name string) bool { return !claims.IsProtocol(name) })
 	return cfg.shapeEmail(info)

@@ -403,3 +403,15 @@ func TestLenientAnswers(t *testing.T) {
 		})
 	}
 }
+
+func TestDescriptionQuotesNoSecret(t *testing.T) {
+	t.Run("C055 what is long enough to be secret is cut out, and words stay", func(t *testing.T) {
+		o := newOP()
+		o.set("token", answerText(400, "application/json", `{"error":"invalid_grant","error_description":"a cat: verifier-1 is wrong"}`))
+		_, err := o.client().Exchange(t.Context(), "c", "verifier-1")
+		e := wantReason(t, err, "token_endpoint_error")
+		if want := "a cat: ... is wrong"; e.Description != want {
+			t.Errorf("description %q, want %q", e.Description, want)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package op_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
@@ -124,6 +126,34 @@ func TestUserinfoWithoutSubject(t *testing.T) {
 	o.set("userinfo", answerJSON(userinfo(map[string]any{"sub": nil})))
 	_, err := o.client(asking(op.UserinfoOptional)).Userinfo(t.Context(), "at-1", "")
 	wantReason(t, err, "userinfo_sub") // C075 nobody is not the same as nobody
+}
+
+func TestAsksUserinfo(t *testing.T) {
+	further := func(context.Context, claims.Object, claims.Object, op.Send) (claims.Object, error) {
+		return "", nil
+	}
+	for name, tt := range map[string]struct {
+		change func(*op.Config)
+		want   bool
+	}{
+		"off":                   {func(*op.Config) {}, false},
+		"optional":              {asking(op.UserinfoOptional), true},
+		"other addresses alone": {func(cfg *op.Config) { cfg.Further = further }, true},
+	} {
+		if got := newOP().client(tt.change).AsksUserinfo(); got != tt.want {
+			t.Errorf("C076 %s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+func TestUserinfoAsJWTWithoutIDTokens(t *testing.T) {
+	t.Run("C077 a provider without ID Tokens has no signed userinfo: its answer is JSON, whatever its type", func(t *testing.T) {
+		o := newOP()
+		o.set("userinfo", answerText(200, "application/jwt", encode(userinfo(nil))))
+		c := o.client(asking(op.UserinfoRequired), func(cfg *op.Config) { cfg.SubjectClaim = "sub" })
+		_, err := c.Userinfo(t.Context(), "at-1", subject)
+		wantReason(t, err, "")
+	})
 }
 
 func TestUserinfoOff(t *testing.T) {
