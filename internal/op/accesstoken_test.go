@@ -358,6 +358,8 @@ func TestIntrospection(t *testing.T) {
 		{"C164 a refresh token, by nothing", set("token_type", nil), "typ", 401},
 		{"C164 an access token, by token_use", answerJSON(introspection(map[string]any{"token_type": nil, "token_use": "access_token"})), "", 0},
 		{"C164 token_type is no string", set("token_type", []string{"Bearer"}), "typ", 401},
+		{"C164 an access token, by token_type, with a null typ", set("typ", null), "", 0},
+		{"C069 an answer that says it twice", answerText(200, "application/json", `{"active":true,"active":true}`), "introspection", 503},
 
 		{"C163 the client is refused", answerText(401, "application/json", `{"error":"invalid_client"}`), "introspection", 503},
 		{"C163 the client may not ask", answerText(403, "application/json", `{}`), "introspection", 503},

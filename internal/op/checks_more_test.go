@@ -39,12 +39,19 @@ func TestScopes(t *testing.T) {
 }
 
 func TestNegativeMode(t *testing.T) {
-	t.Run("C096 Request.Pushed -1", func(t *testing.T) {
-		cfg := newOP().config(func(cfg *op.Config) { cfg.Pushed = -1 })
-		if faults := cfg.Faults(); len(faults) != 1 || faults[0].Field != "Request.Pushed" {
-			t.Errorf("faults %v, want one of Request.Pushed", faults)
-		}
-	})
+	for field, change := range map[string]func(*op.Config){
+		"Request.Pushed": func(cfg *op.Config) { cfg.Pushed = -1 },
+		"Request.Object": func(cfg *op.Config) { signing(-1, clientKey)(cfg) },
+		"Userinfo":       func(cfg *op.Config) { cfg.Userinfo = -1 },
+		"Logout.Style":   func(cfg *op.Config) { cfg.Logout = -1 },
+	} {
+		t.Run("C096 "+field+" -1", func(t *testing.T) {
+			cfg := newOP().config(change)
+			if faults := cfg.Faults(); len(faults) != 1 || faults[0].Field != field {
+				t.Errorf("faults %v, want one of %s", faults, field)
+			}
+		})
+	}
 }
 
 func TestClientKeyOfAFunction(t *testing.T) {

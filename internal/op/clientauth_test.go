@@ -467,6 +467,17 @@ func TestMutualTLS(t *testing.T) {
 			t.Errorf("form %v", got.form)
 		}
 	})
+	t.Run("C091 an endpoint without an alias stays where it is", func(t *testing.T) {
+		o := newOP()
+		o.set("discovery", answerJSON(metadata(map[string]any{
+			"mtls_endpoint_aliases": map[string]any{"token_endpoint": "https://mtls.id.example/token"}, "revocation_endpoint": "https://id.example/revoke",
+		})))
+		meta, err := o.client(asking(op.UserinfoRequired), withCertificate, func(cfg *op.Config) { cfg.Transport = o }).Metadata(t.Context())
+		wantReason(t, err, "")
+		if meta.Token != "https://mtls.id.example/token" || meta.Userinfo != "https://id.example/userinfo" || meta.Revocation != "https://id.example/revoke" {
+			t.Errorf("endpoints %+v", meta.Endpoints)
+		}
+	})
 	t.Run("C003 an alias is checked like every endpoint", func(t *testing.T) {
 		o := newOP()
 		for _, alias := range []any{"http://evil.example/token", 7, map[string]any{}} {

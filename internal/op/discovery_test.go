@@ -538,3 +538,49 @@ func TestDiscoveryHangs(t *testing.T) {
 		})
 	}
 }
+
+// TestHintOfWhatDoesNotFit has configurations of which the provider announces something.
+func TestHintOfWhatDoesNotFit(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		members map[string]any
+		change  func(*op.Config)
+		hint    string // a part of it; "" for none
+	}{
+		{"C099 signed requests are demanded, and sent", map[string]any{"require_signed_request_object": true}, signing(op.ObjectSigned, clientKey), ""},
+		{"C099 signed requests are demanded, and not sent", map[string]any{"require_signed_request_object": true}, func(*op.Config) {}, "takes only signed requests"},
+		{"C099 algorithms of requests, and none is signed", map[string]any{"request_object_signing_alg_values_supported": []string{"ES512"}}, func(*op.Config) {}, ""},
+		{"C019 no PKCE where only plain is announced", map[string]any{"code_challenge_methods_supported": []string{"plain"}}, func(cfg *op.Config) { cfg.WithoutPKCE = true }, ""},
+		{"C067 hd that names no organization", nil, func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"hd", "*"}} }, ""},
+		{"C067 hd that names one", nil, func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"hd", "shop.example"}} }, "Verification.RequireClaims"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newOP()
+			o.set("discovery", answerJSON(metadata(tt.members)))
+			_, err := o.client(tt.change).Metadata(t.Context())
+			wantReason(t, err, "")
+			if hint := o.notices[0].Hint; (hint == "") != (tt.hint == "") || !strings.Contains(hint, tt.hint) {
+				t.Errorf("hint %q, want %q", hint, tt.hint)
+			}
+		})
+	}
+	t.Run("C003 a prompt in the address of the provider", func(t *testing.T) {
+		o := newOP()
+		o.set("discovery", answerJSON(metadata(map[string]any{"authorization_endpoint": "https://id.example/authorize?prompt=login"})))
+		_, err := o.client().Metadata(t.Context())
+		wantReason(t, err, "endpoint_invalid")
+	})
+}
+
+func TestIDTokenAloneNeedsNoTokenEndpoint(t *testing.T) {
+	t.Run("C001 nothing is discovered where all that is needed is configured", func(t *testing.T) {
+		o := newOP()
+		c := o.client(func(cfg *op.Config) {
+			cfg.ResponseType = op.TypeIDToken
+			cfg.Endpoints = op.Endpoints{Authorization: "https://id.example/authorize", JWKS: "https://id.example/jwks"}
+		})
+		if _, err := c.AuthorizationURL(t.Context(), aLogin()); err != nil || o.total() != 0 {
+			t.Errorf("%v after %d requests", err, o.total())
+		}
+	})
+}

@@ -372,6 +372,3 @@ func inBubble(t *testing.T, name string, test func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
 }
-
-// nullMember is a member that is there and null; a nil one is left out.
-var nullMember = json.RawMessage("null")

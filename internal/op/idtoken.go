@@ -219,8 +219,8 @@ func (c *Client) checkFresh(doc claims.Object) error {
 // checkSessionExpiry checks when the provider wants the session to end, if the token says so
 // (OpenID Connect Enterprise Extensions, session_expiry).
 func checkSessionExpiry(id claims.Object) error {
-	v, ok := id.Get("session_expiry")
-	if !ok || v.Kind() == claims.Null {
+	v, _ := id.Get("session_expiry")
+	if v.Kind() == claims.Null { // absent or null
 		return nil
 	}
 	end, ok := v.Time()

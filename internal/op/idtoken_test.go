@@ -63,6 +63,7 @@ func TestVerifyIDTokenClaims(t *testing.T) {
 		{"C063 iat tomorrow", map[string]any{"iat": now + 86400}, "iat"},
 		{"C063 iat yesterday", map[string]any{"iat": now - 86400}, "iat"},
 		{"C063 iat a string", map[string]any{"iat": fmt.Sprint(now)}, "iat"},
+		{"C105 session_expiry null", map[string]any{"session_expiry": null}, ""},
 		{"C105 session_expiry past", map[string]any{"session_expiry": now}, "session_expiry"},
 		{"C105 session_expiry in milliseconds", map[string]any{"session_expiry": (now + 3600) * 1000}, "session_expiry"},
 		{"C105 session_expiry a string", map[string]any{"session_expiry": fmt.Sprint(now + 3600)}, "session_expiry"},

@@ -190,12 +190,12 @@ func saysAccessToken(doc claims.Object) (says bool, err error) {
 		{"token_use", []string{"access_token", "access"}},
 		{"typ", []string{"bearer", "dpop", "at+jwt", "application/at+jwt"}},
 	} {
-		v, there := doc.Get(member.name)
-		if !there || v.Kind() == claims.Null {
+		v, _ := doc.Get(member.name)
+		if v.Kind() == claims.Null { // absent or null
 			continue
 		}
-		s, ok := v.Str()
-		if !ok || !slices.Contains(member.names, strings.ToLower(s)) {
+		s, _ := v.Str()
+		if !slices.Contains(member.names, strings.ToLower(s)) {
 			return false, refuseToken(event.ReasonType,
 				"the provider says by "+member.name+" that it is no access token")
 		}

@@ -570,6 +570,28 @@ func TestIssuerFaults(t *testing.T) {
 			withoutIDTokens(c)
 			c.RequireClaims = map[string][]string{"hd": {"shop.example"}}
 		}, "Verification"},
+		{"C058 a tenant of all that a name may have", func(c *op.Config) { tenants(c); c.Tenants = []string{"aZ09-_."} }, ""},
+		{"C058 a tenant with a bracket", func(c *op.Config) { tenants(c); c.Tenants = []string{"a["} }, "Verification.Tenants"},
+		{"C058 a tenant with a brace", func(c *op.Config) { tenants(c); c.Tenants = []string{"a{"} }, "Verification.Tenants"},
+		{"C075 an ID Token of a provider without ID Tokens", func(c *op.Config) { withoutIDTokens(c); c.ResponseType = op.TypeHybrid }, "Request.ResponseType"},
+		{"C075 encrypted ID Tokens of a provider without ID Tokens", func(c *op.Config) {
+			withoutIDTokens(c)
+			decrypting(op.ClientKey{Private: rsaKey(), Algorithm: "RSA-OAEP-256"})(c)
+			c.IDTokenEncrypted = true
+		}, "Verification"},
+		{"C075 encrypted userinfo of a provider without ID Tokens", func(c *op.Config) {
+			withoutIDTokens(c)
+			decrypting(op.ClientKey{Private: rsaKey(), Algorithm: "RSA-OAEP-256"})(c)
+			c.UserinfoEncrypted = true
+		}, "Verification"},
+		{"C163 introspection of a provider without a discovery document", func(c *op.Config) {
+			withoutIDTokens(c)
+			c.APIAudience, c.Introspect = []string{apiURL}, true
+		}, "Endpoints.Introspection"},
+		{"C163 introspection at an address of its own", func(c *op.Config) {
+			withoutIDTokens(c)
+			c.APIAudience, c.Introspect, c.Endpoints.Introspection = []string{apiURL}, true, "https://x/i"
+		}, ""},
 		{"C065 no nonce of a provider without ID Tokens", func(c *op.Config) { withoutIDTokens(c); c.WithoutNonce = true }, "Verification"},
 		{"C058 other issuers of a provider without ID Tokens", func(c *op.Config) {
 			withoutIDTokens(c)

@@ -116,6 +116,7 @@ func TestOptions(t *testing.T) {
 			url.Values{"claims": {"{\n\t\"id_token\": null\n}"}, "authorization_details": {"[\n\t{\"type\": \"payment\"}\n]"}}},
 		{"C024 max_age that is no number in a link", op.LoginOptions{}, "max_age=-1", links, url.Values{}},
 		{"C025 prompt=login has auth_time sent", op.LoginOptions{Prompt: "login"}, "", func(*op.Config) {}, url.Values{"prompt": {"login"}, "max_age": {"0"}}},
+		{"C025 PromptLogin beside a prompt of the application", op.LoginOptions{MaxAge: time.Minute, Prompt: "consent"}, "", func(cfg *op.Config) { cfg.PromptLogin = true }, url.Values{"prompt": {"consent"}, "max_age": {"60"}}},
 		{"C025 PromptLogin", op.LoginOptions{MaxAge: time.Minute}, "", func(cfg *op.Config) { cfg.PromptLogin = true }, url.Values{"prompt": {"login"}, "max_age": {"60"}}},
 		{"C025 a link to register does not take away the configured login", op.LoginOptions{}, "prompt=create", func(cfg *op.Config) { cfg.Login.Prompt = "login" }, url.Values{"prompt": {"create"}, "max_age": {"0"}}},
 		{"C025 nor beside an age of the application", op.LoginOptions{MaxAge: time.Minute}, "prompt=create", func(cfg *op.Config) { cfg.Login.Prompt = "login" }, url.Values{"prompt": {"create"}, "max_age": {"0"}}},
@@ -223,6 +224,8 @@ func TestOptionFaults(t *testing.T) {
 		"C099 Request.LinkParams jti":                   func(cfg *op.Config) { cfg.LinkParams = []string{"jti"} },
 		"C099 Request.Params exp":                       func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"exp", "1"}} },
 		"C099 Request.Params Sub":                       func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"Sub", "1"}} },
+		"C024 Request.Params without a name":            func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"", "1"}} },
+		"C003 Endpoints.EndSession on http":             func(cfg *op.Config) { cfg.Endpoints.EndSession = "http://id.example/bye" },
 		"C024 Request.Resources relative":               func(cfg *op.Config) { cfg.Resources = []string{"/a"} },
 		"C024 Request.Resources that is no address":     func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/%zz"} },
 		"C024 Request.Resources with a fragment":        func(cfg *op.Config) { cfg.Resources = []string{"https://a.example/#"} },
@@ -395,9 +398,9 @@ func FuzzLink(f *testing.F) {
 func TestOptionsThatAreKept(t *testing.T) {
 	t.Run("C024 what the configuration says too is not kept, and all else is", func(t *testing.T) {
 		c := newOP().client(func(cfg *op.Config) {
-			cfg.Login = op.LoginOptions{Display: "page", Params: map[string]string{"same": "1", "other": "1"}}
+			cfg.Login = op.LoginOptions{Display: "page", UILocales: []string{"de"}, Params: map[string]string{"same": "1", "other": "1"}}
 		})
-		kept := c.Kept(op.LoginOptions{Display: "page", Params: map[string]string{"same": "1", "other": "2", "empty": ""}})
+		kept := c.Kept(op.LoginOptions{Display: "page", UILocales: []string{"de"}, Params: map[string]string{"same": "1", "other": "2", "empty": ""}})
 		if want := `{"m":{"empty":"","other":"2"}}`; string(kept) != want {
 			t.Errorf("kept %s, want %s", kept, want)
 		}
@@ -409,4 +412,23 @@ func TestOptionsThatAreKept(t *testing.T) {
 			t.Errorf("values %v, want %v", values, want)
 		}
 	})
+}
+
+func TestIsSilent(t *testing.T) {
+	for _, tt := range []struct {
+		prompt string
+		always string // of Request.Params
+		want   bool
+	}{
+		{"none", "", true}, {"login", "", false}, {"", "", false}, {"", "none", true}, {"consent", "none", false},
+	} {
+		c := newOP().client(func(cfg *op.Config) {
+			if tt.always != "" {
+				cfg.AuthParams = [][2]string{{"prompt", tt.always}}
+			}
+		})
+		if got := c.IsSilent(op.LoginOptions{Prompt: tt.prompt}); got != tt.want {
+			t.Errorf("C024 prompt %q beside %q: %v", tt.prompt, tt.always, got)
+		}
+	}
 }

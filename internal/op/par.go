@@ -84,9 +84,9 @@ func secretsOf(requests ...url.Values) url.Values {
 func readPushed(a answer) (string, error) {
 	doc, err := claims.Parse(a.body)
 	isJSON := err == nil && HasMediaType(a.header, "application/json")
-	code, ok := doc.Get("error")
+	code, _ := doc.Get("error")
 	switch {
-	case ok && code.Kind() != claims.Null || a.status >= 400:
+	case code.Kind() != claims.Null || a.status >= 400:
 		oauthCode, _ := code.Str()
 		return "", pushRefused(a.status, oauthCode, text(doc, "error_description"))
 	case a.status != http.StatusCreated:
@@ -95,7 +95,7 @@ func readPushed(a answer) (string, error) {
 		return "", refused("the answer is not one JSON object with the type application/json")
 	}
 	now := time.Now()
-	if at, err := expiry(doc, now); err != nil || !at.After(now) {
+	if at, _ := expiry(doc, now); !at.After(now) {
 		return "", refused("expires_in is not a number of seconds above zero")
 	}
 	requestURI := text(doc, "request_uri")

@@ -145,7 +145,7 @@ func TestPushedAnswerIsRefused(t *testing.T) {
 	}
 	t.Run("C097 an error that is null is none", func(t *testing.T) {
 		o, _ := pushing(nil)
-		o.set("par", answer(201, map[string]any{"error": nullMember}))
+		o.set("par", answer(201, map[string]any{"error": null}))
 		_, err := o.client().AuthorizationURL(t.Context(), aLogin())
 		wantReason(t, err, "")
 	})
