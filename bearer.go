@@ -93,7 +93,7 @@ func (g *Gate) AdmitEither(w http.ResponseWriter, r *http.Request, rules ...Rule
 		return g.AdmitToken(w, r, rules...)
 	}
 	if err := g.origins.Check(r); err != nil {
-		g.notFromHere(w, r)
+		g.front.NotFromHere(w, r)
 		return false
 	}
 	return g.Admit(w, r, slices.DeleteFunc(slices.Clone(rules), Rule.isScope)...)

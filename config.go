@@ -48,6 +48,13 @@ type Config struct {
 	// error or a panic answers 500, and no session begins. Concurrent logins call it concurrently.
 	OnLogin func(ctx context.Context, login *Login) error `json:"-"`
 
+	// OnLogout, if set, is called when a session has ended before its time, so that the application
+	// can forget what belongs to it. It gets one [Logout] at a time, from a bounded queue: a slow
+	// OnLogout delays no logout, and none can be refused. See Logout for the ends it is called for.
+	// What must happen in any case should not depend on it: the process may end first. [Gate.Wait]
+	// waits for it.
+	OnLogout func(Logout) `json:"-"`
+
 	// OnLink, if set, lets signed-in users attach a second identity to their account; see
 	// [Gate.LinkURL]. It saves that both are one user's, or refuses: an error made by [Deny] answers
 	// 403, any other error or a panic 500. Concurrent linkings call it concurrently.
@@ -110,6 +117,15 @@ type SiteOptions struct {
 
 	// DefaultPath is where a login without a valid return path leads. If empty, it is "/".
 	DefaultPath string
+
+	// SessionInfo serves GET /auth/session for scripts of the site's pages: JSON with who is signed in
+	// and for how long, or null for nobody. It has no tokens and is no use of the session. It answers
+	// what [Gate.AdmitAPI] would answer to requests of others. If false, there is no such route.
+	SessionInfo bool
+
+	// SessionClaims are the claims that SessionInfo shows beside the name, such as "email" or
+	// "/realm_access/roles": names and pointers as [Identity.ClaimString] takes them.
+	SessionClaims []string
 
 	// CookieName names the session cookie. If empty, it is "__Host-Http-oidcgate", or "oidcgate" where
 	// BaseURL is http. On https the name must begin with "__Host-": browsers refuse such a cookie from
@@ -244,6 +260,7 @@ func compile(c Config, providers []Provider) (config, []Provider, error) {
 	out.compileLimits(&f)
 	out.compileStorage(&f)
 	out.compileAPI(&f)
+	out.compileSessionInfo(&f)
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
@@ -300,6 +317,16 @@ func (c *config) compileAPI(f *check.List) {
 	case api.Metadata && bearer.MetadataPath(api.Audience[0], c.at.URL("")) == "":
 		f.Add("API.Audience", "begins with %q, which is not a URL at or below BaseURL, and API.Metadata "+
 			"needs one (RFC 9728, section 1.2)", weburl.Redact(api.Audience[0]))
+	}
+}
+
+func (c *config) compileSessionInfo(f *check.List) {
+	c.Site.SessionClaims = slices.Clone(c.Site.SessionClaims)
+	switch claims := c.Site.SessionClaims; {
+	case slices.Contains(claims, ""):
+		f.Add("Site.SessionClaims", "has an empty name; leave it out")
+	case len(claims) > 0 && !c.Site.SessionInfo:
+		f.Add("Site.SessionClaims", "has no use without Site.SessionInfo; set that too, or leave it out")
 	}
 }
 

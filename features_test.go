@@ -100,6 +100,7 @@ var features = []struct {
 		{"logout here and at the provider", "Gate.Logout Gate.LogoutURL Endpoints.EndSession", "OpenID Connect RP-Initiated Logout", "C116 C117 C118 C119"},
 		{"logout by the provider, server to server", "Verification.LogoutTypeJWT Verification.LogoutWithoutExp", "OpenID Connect Back-Channel Logout", "C120 C121 C122 C123 C124"},
 		{"logout by the provider, in a frame", "Gate.Wrap", "OpenID Connect Front-Channel Logout", "C128"},
+		{"what the application forgets after a logout", "Config.OnLogout", "", "C113"},
 		{"an end that the provider sets", "Gate.Wrap", "OpenID Connect Enterprise Extensions, session_expiry", "C105"},
 	}},
 	{"Who may enter", []feature{
@@ -108,6 +109,7 @@ var features = []struct {
 		{"a second identity for an account", "Gate.LinkURL Config.OnLink", "", "C047"},
 		{"several providers, replaced while the gate serves", "Gate.SetProviders Config.HomeRealm", "", "C032"},
 		{"who is signed in", "FromContext Gate.NewContext", "", "C111"},
+		{"who is signed in, for scripts of a page", "Site.SessionInfo Site.SessionClaims", "", "C172"},
 	}},
 	{"Running it", []feature{
 		{"what is wrong with the store and the providers, and the cure", "Gate.Check", "", ""},

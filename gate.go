@@ -25,6 +25,7 @@ type Gate struct {
 	keeper    *session.Keeper
 	values    *values.Values // nil unless Config.EnableValues
 	events    *event.Sink
+	logouts   *event.Queue[Logout] // nil without Config.OnLogout
 
 	bearer       *bearer.Guard
 	metadataPath string // of the API's metadata; "" if it has none

@@ -88,6 +88,18 @@ func (l *Login) change(edit func(*session.Identity)) {
 	id.rec, l.identity = &record, &id
 }
 
+// Logout is the end of a session, as [Config.OnLogout] gets it. Over all replicas there is one for
+// each session that ended before its time: the visitor logged out ([ReasonByUser]), [Sessions] or
+// [Sessions.EndUser] ended it ([ReasonByUser], [ReasonByAdmin]), the provider did
+// ([ReasonBackchannel], [ReasonFrontchannel]), tokens or claims could not be renewed, or the user
+// had too many. There is none for a session that expires, or in whose place a login of the same
+// browser begins another. A session that two requests end at the same moment may have two.
+type Logout struct {
+	Issuer, Subject string // the user
+	SessionID       string // as in [SessionInfo]
+	Reason          Reason
+}
+
 // Deny returns an error with which [Config.OnLogin] refuses a visitor: the browser gets status 403
 // and the text, which should say what to do ("Ask the office for an account").
 func Deny(text string) error { return &denial{text} }

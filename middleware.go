@@ -30,6 +30,9 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	warn(&config, c)
 	g := &Gate{config: config}
 	g.events = event.NewSink(config.Logger, receiver(config.OnEvent))
+	if config.OnLogout != nil {
+		g.logouts = event.NewSessionQueue(g.loggedOut)
+	}
 	ring, err := seal.NewRing(*config.Keys.ring, config.at.Name())
 	if err != nil {
 		return nil, &ConfigError{"Keys", "has the same key twice; give each key once"}
@@ -142,6 +145,9 @@ func newFront(g *Gate, ring *seal.Ring, origins *http.CrossOriginProtection) *fr
 			return c.Page(w, r, publicPage(p))
 		}
 	}
+	if c.Site.SessionInfo {
+		f.About = g.about
+	}
 	if c.HomeRealm != nil {
 		f.HomeRealm = g.homeRealm
 	}
@@ -187,12 +193,17 @@ func (g *Gate) Ready(ctx context.Context) error {
 	return g.providers.Ready(ctx)
 }
 
-// Wait waits until running refreshes are saved and all events are delivered to the log and OnEvent,
-// or until ctx ends. Call it after the server has shut down and before you close the store. The
-// gate may be used during and after it.
+// Wait waits until running refreshes are saved and all events are delivered to the log, OnEvent and
+// OnLogout, or until ctx ends. Call it after the server has shut down and before you close the
+// store. The gate may be used during and after it.
 func (g *Gate) Wait(ctx context.Context) error {
 	if err := g.keeper.Wait(ctx); err != nil {
 		return err
+	}
+	if g.logouts != nil {
+		if err := g.logouts.Wait(ctx); err != nil {
+			return err
+		}
 	}
 	return g.events.Wait(ctx)
 }

@@ -76,7 +76,7 @@ func (g *Gate) AdmitAPI(w http.ResponseWriter, r *http.Request, rules ...Rule) b
 	v := visitFrom(r.Context(), g)
 	stranger := v != nil && v.identity == nil && v.found.LoadErr == nil
 	if !browser.IsOwn(r) && !(stranger && browser.SaysNothing(r)) {
-		g.notFromHere(w, browser.AsScript(r))
+		g.front.NotFromHere(w, browser.AsScript(r))
 		return false
 	}
 	return g.admit(w, r, rules, browser.AsScript)
@@ -128,15 +128,6 @@ func (g *Gate) Allows(ctx context.Context, rules ...Rule) bool {
 	}
 	id, err := v.current()
 	return err == nil && id != nil && judge(id, rules, g.config.Limits.ClockSkew).allowed
-}
-
-// notFromHere answers a request that a page of another site may have caused.
-func (g *Gate) notFromHere(w http.ResponseWriter, r *http.Request) {
-	g.front.Show(w, r, page.Page{
-		Kind: page.KindRefused, Status: http.StatusForbidden, Title: "Not from here",
-		Text: "This request does not come from a script of this site. Nothing was done. A program " +
-			"must send the header X-Requested-With.",
-	})
 }
 
 // notWrapped answers a request that did not pass through Wrap.

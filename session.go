@@ -40,6 +40,25 @@ func (g *Gate) told(e session.Event) {
 		r.SessionRef = g.keeper.SessionRef(e.Handle)
 	}
 	g.events.Emit(r)
+	if e.Type == event.SessionRevoked && e.Subject != "" && g.logouts != nil {
+		g.logouts.Put(Logout{
+			Issuer: e.Issuer, Subject: e.Subject, SessionID: string(e.Handle), Reason: Reason(e.Reason),
+		})
+	}
+}
+
+// loggedOut hands the end of a session to OnLogout.
+func (g *Gate) loggedOut(l Logout, dropped uint64) {
+	defer func() {
+		if v := recover(); v != nil {
+			_ = g.panicked("OnLogout", v)
+		}
+	}()
+	if dropped > 0 {
+		g.config.Logger.Error("oidcgate: OnLogout is too slow and missed sessions that ended; have it "+
+			"hand its work to a goroutine of its own", "missed", dropped)
+	}
+	g.config.OnLogout(l)
 }
 
 // newKeeper returns the keeper of the gate's sessions.

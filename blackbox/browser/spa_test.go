@@ -47,6 +47,15 @@ func tourSPA(t *testing.T, chromium context.Context) {
 	v.forgetCookies()
 	evaluate[bool](v, `dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }))`)
 	v.wantStranger()
+
+	// A tab that comes back to the front asks who is signed in.
+	v.logInToNotes(base)
+	if name := evaluate[string](v, `fetch("/auth/session").then(answer => answer.json()).then(session => session.name)`); name != "Alice Example" {
+		v.Errorf("/auth/session says %q is signed in", name)
+	}
+	v.forgetCookies()
+	evaluate[bool](v, `dispatchEvent(new Event("visibilitychange"))`)
+	v.wantStranger()
 	v.wantNoProblems()
 
 	newVisitor(t, chromium).wantScriptRefused(base)

@@ -174,6 +174,8 @@ func (o *options) all() []*option {
 		{env: "WATCH_INTERVAL", usage: "time within which a stream notices that its session was ended elsewhere", set: duration(&c.Limits.WatchInterval)},
 		{env: "COOKIE_NAME", usage: "name of the session cookie", set: text(&c.Site.CookieName)},
 		{env: "ROUTE_PREFIX", usage: "path of the gate's own routes", set: text(&c.Site.Prefix)},
+		{env: "SESSION_INFO", usage: "true: serve /auth/session, which tells scripts of the site's pages who is signed in", set: boolean(&c.Site.SessionInfo)},
+		{env: "SESSION_CLAIMS", usage: "claims that /auth/session shows, separated by spaces or commas", set: list(&c.Site.SessionClaims)},
 		{env: "DEFAULT_PATH", usage: "where the browser goes after a login that has no return path", set: text(&c.Site.DefaultPath)},
 		{env: "INSECURE_ALLOW_HTTP", usage: "true: allow http for hosts other than loopback", set: boolean(&c.InsecureAllowHTTP)},
 

@@ -29,7 +29,8 @@ func main() {
 	base := cmp.Or(os.Getenv("BASE_URL"), "http://localhost:8080")
 	tryout.Provider(tryout.Options{BaseURL: base})
 	gate, err := oidcgate.New(oidcgate.Config{
-		BaseURL: base, // on a loopback host: sessions are in memory, and the key is random
+		BaseURL: base,                                    // on a loopback host: sessions are in memory, and the key is random
+		Site:    oidcgate.SiteOptions{SessionInfo: true}, // the page asks /auth/session
 	}, oidcgate.Provider{
 		Issuer: os.Getenv("OIDC_ISSUER"), ClientID: os.Getenv("OIDC_CLIENT_ID"),
 		Auth:   oidcgate.ClientSecretBasic(os.Getenv("OIDC_CLIENT_SECRET")),

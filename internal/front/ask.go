@@ -51,6 +51,15 @@ func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, step 
 	}
 }
 
+// NotFromHere answers a request that a page of another site may have caused.
+func (f *Front) NotFromHere(w http.ResponseWriter, r *http.Request) {
+	f.Show(w, r, page.Page{
+		Kind: page.KindRefused, Status: http.StatusForbidden, Title: "Not from here",
+		Text: "This request does not come from a script of this site. Nothing was done. A program " +
+			"must send the header X-Requested-With.",
+	})
+}
+
 // AnotherAccountURL returns the address of a login at which the visitor may choose another account.
 func (f *Front) AnotherAccountURL(returnTo string) string {
 	query := url.Values{op.AnotherAccount: {"1"}}

@@ -18,6 +18,7 @@
 //	logout.go        the user logs out: here first, then at the provider
 //	backchannel.go   the provider logs out, from server to server
 //	frontchannel.go  the provider logs out, by a frame in the browser
+//	sessioninfo.go   who is signed in, for scripts of the site's pages
 //	clientkeys.go    the public halves of the client's keys
 //	returnpath.go    where the browser goes afterwards
 //	page.go          pages, and problems for scripts
@@ -70,6 +71,9 @@ type Front struct {
 	// attached to the first, which is signed in. It returns why not, or nil.
 	Link func(ctx context.Context, first, second session.Identity) *Failure
 
+	// About, which may be nil, says what scripts of the site's pages learn of a session.
+	About func(*session.Session) map[string]any
+
 	// ShowPage, which may be nil, writes a page in place of ours, or returns false.
 	ShowPage func(http.ResponseWriter, *http.Request, page.Page) bool
 
@@ -99,6 +103,8 @@ func (f *Front) Serve(w http.ResponseWriter, r *http.Request) bool {
 		f.initiate(w, r)
 	case "callback":
 		f.callback(w, r, up)
+	case "session":
+		f.sessionInfo(w, r)
 	case "jwks":
 		f.serveClientKeys(w, r, up)
 	case "backchannel-logout":
@@ -122,10 +128,13 @@ func (f *Front) Route(path string) (route string, up *Provider) {
 	case "/login", "/logout", "/logout/done":
 		return rest[1:], nil
 	case "/initiate":
-		if !f.Providers.ThirdParty() {
-			return "", nil
+		if f.Providers.ThirdParty() {
+			return rest[1:], nil
 		}
-		return rest[1:], nil
+	case "/session":
+		if f.About != nil {
+			return rest[1:], nil
+		}
 	}
 	return f.providerRoute(rest)
 }

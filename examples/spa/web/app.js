@@ -51,6 +51,14 @@ find("add").addEventListener("submit", async event => {
   if (await call("POST", { text: find("text").value })) event.target.reset();
 });
 
+// A tab that comes back to the front asks who is signed in, which is no use of the session. If it is
+// nobody any more, the API says where the login is.
+addEventListener("visibilitychange", async () => {
+  if (document.visibilityState !== "visible" || find("notes").hidden) return;
+  const answer = await fetch("/auth/session").catch(() => null); // the next click will say it
+  if (answer?.ok && await answer.json() === null) call("GET");
+});
+
 // A page that the back button restores shows what was there before a logout.
 addEventListener("pageshow", event => { if (event.persisted) call("GET"); });
 

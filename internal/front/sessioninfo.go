@@ -1,0 +1,47 @@
+package front
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/page"
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// sessionInfo is GET /auth/session, for scripts of the site's pages: who is signed in and for how
+// long, or null. It is no use of the session. Like AdmitAPI it answers no other site.
+func (f *Front) sessionInfo(w http.ResponseWriter, r *http.Request) {
+	script := browser.AsScript(r)
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		f.methodNotAllowed(w, script, "GET, HEAD")
+		return
+	}
+	if !browser.IsOwn(r) {
+		f.NotFromHere(w, script)
+		return
+	}
+	v := f.Peek(w, r)
+	s, err := v.Session, v.LoadErr
+	if s != nil {
+		s, err = f.current(r.Context(), s)
+	}
+	if err != nil && !errors.Is(err, session.ErrGone) {
+		f.Unavailable(w, script)
+		return
+	}
+	var about map[string]any // null
+	if err == nil && s != nil {
+		about = f.About(s)
+		about["login_url"] = f.loginURL(v, script, attempt.Step{})
+		about["logout_url"] = f.Site.OwnURL("/logout", "")
+	}
+	page.Headers(w)
+	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+	w.Header().Set("Content-Type", "application/json")
+	body, _ := json.Marshal(about) // its claims were read from JSON: cannot fail
+	_, err = w.Write(append(body, '\n'))
+	f.written(err)
+}

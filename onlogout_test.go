@@ -1,0 +1,119 @@
+package oidcgate_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oidcgate/oidcgate"
+)
+
+// logouts collects what OnLogout gets.
+type logouts struct {
+	mu  sync.Mutex
+	got []oidcgate.Logout
+}
+
+func (l *logouts) add(o oidcgate.Logout) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.got = append(l.got, o)
+}
+
+func (l *logouts) set(c *oidcgate.Config, _ *oidcgate.Provider) { c.OnLogout = l.add }
+
+// all returns what OnLogout has got when the gate has nothing left to tell.
+func (l *logouts) all(w *world) []oidcgate.Logout {
+	w.Helper()
+	if err := w.gate.Wait(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.got)
+}
+
+func TestOnLogout(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		end    func(w *world)
+		reason oidcgate.Reason
+	}{
+		{"the visitor logs out", func(w *world) { w.send(w.browser, http.MethodPost, "/auth/logout", "", "Origin: "+shopURL) }, oidcgate.ReasonByUser},
+		{"an administrator ends it", func(w *world) { _, _ = w.gate.Sessions().EndUser(w.Context(), w.op.Issuer(), "alice") }, oidcgate.ReasonByAdmin},
+		{"the provider logs out", func(w *world) {
+			raw := w.op.NewJWT(w.logoutClaims("sub", "alice")).Compact()
+			w.send(w.newBrowser(), http.MethodPost, "/auth/backchannel-logout", "logout_token="+raw)
+		}, oidcgate.ReasonBackchannel},
+	} {
+		t.Run("C113 "+tt.name+": one call, with whose session it was", func(t *testing.T) {
+			l := &logouts{}
+			w := newWorld(t, l.set)
+			w.login()
+			list, err := w.gate.Sessions().ListUser(t.Context(), w.op.Issuer(), "alice")
+			if err != nil || len(list) != 1 {
+				t.Fatalf("%v, %v", list, err)
+			}
+			tt.end(w)
+			tt.end(w) // finds nothing to end
+			want := oidcgate.Logout{Issuer: w.op.Issuer(), Subject: "alice", SessionID: list[0].ID, Reason: tt.reason}
+			if got := l.all(w); !slices.Equal(got, []oidcgate.Logout{want}) {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		})
+	}
+	t.Run("C113 a login in the place of a session is no logout, and an expired session neither", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := &logouts{}
+			w := newWorld(t, l.set)
+			w.login()
+			if a := w.get(w.callbackURL("/auth/login?return_to=/app")); a.StatusCode != http.StatusSeeOther || a.location() != shopURL+"/app" {
+				t.Fatalf("%d to %q", a.StatusCode, a.location())
+			}
+			time.Sleep(25 * time.Hour)
+			w.get("/whoami")
+			if got := l.all(w); len(got) != 0 {
+				t.Errorf("%+v", got)
+			}
+		})
+	})
+	t.Run("C113 a thousand sessions that end at once are a thousand calls, and a slow OnLogout delays nobody", func(t *testing.T) {
+		l, hold := &logouts{}, make(chan struct{})
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.OnLogout = func(o oidcgate.Logout) { <-hold; l.add(o) }
+		})
+		const n = 300 // more than wait of an event
+		for range n {
+			w.browser = w.newBrowser()
+			w.login()
+		}
+		if ended, err := w.gate.Sessions().EndUser(t.Context(), w.op.Issuer(), "alice"); ended != n || err != nil {
+			t.Fatalf("%d, %v", ended, err)
+		}
+		close(hold)
+		if got := l.all(w); len(got) != n {
+			t.Errorf("%d calls, want %d", len(got), n)
+		}
+	})
+	t.Run("C113 a panic is logged, and the next end is told all the same", func(t *testing.T) {
+		l := &logouts{}
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.OnLogout = func(o oidcgate.Logout) {
+				l.add(o)
+				panic("no")
+			}
+		})
+		for range 2 {
+			w.browser = w.newBrowser()
+			w.login()
+		}
+		_, _ = w.gate.Sessions().EndUser(t.Context(), w.op.Issuer(), "alice")
+		if got := l.all(w); len(got) != 2 || !strings.Contains(w.logged(), "OnLogout panicked") {
+			t.Errorf("%+v\n%s", got, w.logged())
+		}
+	})
+}
