@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/front"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/present"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
@@ -17,7 +18,9 @@ import (
 // origins are the resource servers that get the token, such as "https://api.example". A request to
 // any other address fails. So does one over http, except to this machine or with
 // Config.InsecureAllowHTTP (RFC 6750, section 5.3). The client does not follow redirects; if you
-// change that, a request that was redirected to another origin goes there without the token.
+// change that, a request that was redirected to another origin goes there without the token. It has
+// no timeout beyond that of ctx; set its Timeout for one. HTTPOptions.ResourceTransport carries the
+// requests.
 func (g *Gate) Client(ctx context.Context, origins ...string) *http.Client {
 	return g.client(ctx, origins, g.tokens)
 }
@@ -47,6 +50,7 @@ func (g *Gate) client(
 	return &http.Client{
 		Transport: &present.Transport{
 			Context: ctx, Origins: present.Origins(origins),
+			Elsewhere: op.Resources(g.config.HTTP.ResourceTransport),
 			AllowHTTP: g.config.InsecureAllowHTTP, Send: send,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -210,6 +210,12 @@ type HTTPOptions struct {
 	// proxy. Set it for a proxy, or for tests.
 	Transport http.RoundTripper `json:"-"`
 
+	// ResourceTransport carries the requests of [Gate.Client] and [Gate.ExchangeClient] to resource
+	// servers: with a proxy, certificate authorities of your own, or tracing. It gets them with the
+	// access token. If nil, it is [http.DefaultTransport]. With [MutualTLS] it must be an
+	// *http.Transport, which is copied.
+	ResourceTransport http.RoundTripper `json:"-"`
+
 	// Wrap, if set, puts a transport of the application around the one that carries the requests, be
 	// it Transport or the gate's own: to measure requests, not to change them. It is called for each
 	// provider, twice, and must not return nil. What a request is for stands in its context; see

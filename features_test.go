@@ -104,7 +104,7 @@ var features = []struct {
 		{"an end that the provider sets", "Gate.Wrap", "OpenID Connect Enterprise Extensions, session_expiry", "C105"},
 	}},
 	{"Who may enter", []feature{
-		{"guards and rules", "Gate.Require Gate.Admit Claim EmailDomain Match", "", "C110 C111 C112"},
+		{"guards and rules", "Gate.Require Gate.Admit Claim EmailDomain Match LoginWith", "", "C110 C111 C112"},
 		{"the application decides about a login", "Config.OnLogin Deny", "", "C113"},
 		{"a second identity for an account", "Gate.LinkURL Config.OnLink", "", "C047"},
 		{"several providers, replaced while the gate serves", "Gate.SetProviders Config.HomeRealm", "", "C032"},
@@ -119,7 +119,7 @@ var features = []struct {
 
 // basics are fields that belong to no feature of the protocol.
 var basics = strings.Fields(`Config.BaseURL Config.IdleTimeout Config.SessionLifetime Config.InsecureAllowHTTP Config.Logger
-	Config.OnEvent Config.Page Site.Prefix Site.DefaultPath Site.CookieName HTTP.Timeout HTTP.Transport HTTP.RootCAs
+	Config.OnEvent Config.Page Site.Prefix Site.DefaultPath Site.CookieName HTTP.Timeout HTTP.Transport HTTP.RootCAs HTTP.ResourceTransport
 	Limits.ClockSkew Limits.LoginTimeout Limits.SessionBytes Provider.Label Provider.Issuer Provider.ClientID Provider.Auth Provider.Scopes
 	Endpoints.Authorization Endpoints.Token Endpoints.Userinfo Endpoints.JWKS Endpoints.MaxAge
 	Login.MaxAge Login.ACRValues Login.LoginHint Login.IDTokenHint Login.UILocales Login.Display Login.Params`)

@@ -36,7 +36,7 @@ func further(ask askFurther, provider string, hosts []string, c *Config) func(
 		more, err := ask(ctx, user, &http.Client{
 			Timeout: c.HTTP.Timeout,
 			Transport: &present.Transport{
-				Context: ctx, Origins: origins, AllowHTTP: allowHTTP,
+				Context: ctx, Origins: origins, AllowHTTP: allowHTTP, Elsewhere: http.DefaultTransport,
 				Send: func(_ context.Context, r *http.Request) (*http.Response, error) { return send(r) },
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

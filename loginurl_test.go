@@ -109,3 +109,60 @@ func TestLoginURLWithOptions(t *testing.T) {
 }
 
 var hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
+
+func TestLoginWith(t *testing.T) {
+	first := oidcgate.LoginWith(oidcgate.LoginOptions{LoginHint: "bob@shop.example"})
+	second := oidcgate.LoginWith(oidcgate.LoginOptions{LoginHint: "second", UILocales: []string{"de"}, MaxAge: time.Hour})
+	guard := func(w *world, rules ...oidcgate.Rule) {
+		w.handler = w.gate.Wrap(w.gate.Require(rules...)(http.HandlerFunc(w.whoami)))
+	}
+	request := func(w *world, target string, headers ...string) url.Values {
+		w.Helper()
+		a := w.get(target, headers...)
+		login := a.location()
+		if a.StatusCode == http.StatusUnauthorized {
+			login = w.problem(a, http.StatusUnauthorized).LoginURL
+		}
+		if strings.Contains(login, "bob") {
+			t.Errorf("C024 the address says what is asked for: %s", login)
+		}
+		u, err := url.Parse(w.get(login).location())
+		if err != nil {
+			w.Fatal(err)
+		}
+		return u.Query()
+	}
+	t.Run("C024 the login of a guard has what its rules ask for, also that of a script", func(t *testing.T) {
+		w := newWorld(t)
+		guard(w, first, second)
+		for _, headers := range [][]string{nil, ownFetch} {
+			q := request(w, "/page?a=b", headers...)
+			if q.Get("login_hint") != "bob@shop.example" || q.Get("ui_locales") != "de" || q.Get("max_age") != "3600" {
+				t.Errorf("%v", q)
+			}
+		}
+	})
+	t.Run("C024 without such a rule it asks for nothing", func(t *testing.T) {
+		w := newWorld(t)
+		guard(w)
+		if q := request(w, "/page"); q.Has("login_hint") || q.Has("ui_locales") {
+			t.Errorf("%v", q)
+		}
+	})
+	t.Run("C111 whoever is signed in enters, whatever the rule asks of a login", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		guard(w, first, second)
+		if a := w.get("/page"); a.StatusCode != http.StatusOK {
+			t.Errorf("%d to %q", a.StatusCode, a.location())
+		}
+	})
+	t.Run("C025 one more login has it too, beside what it must bring", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		guard(w, oidcgate.ACR("gold"), second)
+		if q := request(w, "/page"); q.Get("acr_values") != "gold" || q.Get("login_hint") != "second" || q.Get("max_age") != "3600" {
+			t.Errorf("%v", q)
+		}
+	})
+}

@@ -322,7 +322,8 @@ func (p *Provider) compile(f *check.List, c *Config) {
 	f.Duration("Endpoints.MaxAge", &p.Endpoints.MaxAge, time.Hour)
 	f.Duration("Verification.KeysMaxAge", &p.Verification.KeysMaxAge, time.Hour)
 	cfg := p.opConfig()
-	cfg.AllowHTTP, cfg.Transport = c.InsecureAllowHTTP, c.HTTP.Transport
+	cfg.AllowHTTP = c.InsecureAllowHTTP
+	cfg.Transport, cfg.ToResources = c.HTTP.Transport, c.HTTP.ResourceTransport
 	cfg.Further = further(p.Claims.Further, p.Name, p.Claims.FurtherOrigins, c)
 	cfg.APIAudience, cfg.Introspect = c.API.Audience, c.API.Introspect
 	*f = append(*f, cfg.Faults()...)
@@ -334,7 +335,7 @@ func (p *Provider) client(c *config, notify func(op.Notice)) *op.Client {
 	cfg.RedirectURL = c.at.URL(c.at.ProviderPath("/callback", p.Name))
 	cfg.Leeway = c.Limits.ClockSkew
 	cfg.Timeout, cfg.Transport, cfg.RootCAs = c.HTTP.Timeout, c.HTTP.Transport, c.HTTP.RootCAs
-	cfg.Name, cfg.Wrap = p.Name, c.HTTP.Wrap
+	cfg.Name, cfg.Wrap, cfg.ToResources = p.Name, c.HTTP.Wrap, c.HTTP.ResourceTransport
 	cfg.AllowHTTP, cfg.Notify = c.InsecureAllowHTTP, notify
 	cfg.Further = further(p.Claims.Further, p.Name, p.Claims.FurtherOrigins, &c.Config)
 	cfg.APIAudience, cfg.Introspect = c.API.Audience, c.API.Introspect

@@ -11,6 +11,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/front"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/page"
 )
 
@@ -110,8 +112,9 @@ func (g *Gate) admit(
 	case err != nil:
 		g.front.Unavailable(w, r)
 	case id == nil:
-		g.front.AskLogin(w, r, &v.found, attempt.Step{})
+		g.front.AskLogin(w, r, &v.found, front.Ask{Options: loginOptions(rules)})
 	default:
+		verdict.options = loginOptions(rules)
 		g.turnAway(w, r, v, verdict)
 	}
 	return false
@@ -149,7 +152,7 @@ func (g *Gate) turnAway(w http.ResponseWriter, r *http.Request, v *visit, verdic
 	}
 	subject := g.keeper.UserRef(v.identity.record().User())
 	g.events.Emit(event.Record{Type: event.StepUpRequired, SubjectHash: subject})
-	g.front.AskLogin(w, r, &v.found, verdict.step)
+	g.front.AskLogin(w, r, &v.found, front.Ask{Step: verdict.step, Options: verdict.options})
 }
 
 // verdict is what rules say of an identity. If they do not allow it and there is no refusal, a new
@@ -159,6 +162,7 @@ type verdict struct {
 	refusal string       // for the log
 	scopes  []string     // those that the rules ask for, if the lack of one is the refusal
 	step    attempt.Step // what a new login must bring to satisfy all rules, refusing or not
+	options *op.LoginOptions
 }
 
 func judge(id *Identity, rules []Rule, leeway time.Duration) verdict {

@@ -11,14 +11,15 @@ import (
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
-// Rule says who may enter. [Claim], [EmailDomain], [Match], [ACR], [MaxAge] and [Scope] make one. A
-// guard with the zero Rule panics.
+// Rule says who may enter. [Claim], [EmailDomain], [Match], [ACR], [MaxAge] and [Scope] make one;
+// [LoginWith] says how to log in. A guard with the zero Rule panics.
 type Rule struct {
 	name   string   // for the log: what the rule looks at
 	anyOf  []string // for the log: what it wants; nil where only a function knows
 	allows func(id *Identity, leeway time.Duration) bool
-	step   attempt.Step // what a new login must bring if the rule refuses; zero: no login helps
-	scopes []string     // of Scope
+	step   attempt.Step  // what a new login must bring if the rule refuses; zero: no login helps
+	scopes []string      // of Scope
+	ask    *LoginOptions // of LoginWith
 
 	isThere func(*Identity) bool // whether there is anything to look at; nil: nobody knows
 }
@@ -136,6 +137,29 @@ func MaxAge(d time.Duration) Rule {
 	}
 }
 
+// LoginWith allows everybody who is signed in, and has the guard's login ask for o: the language,
+// an account, one more parameter. It is [Gate.LoginURL]'s way for those whom the guard sends. Of
+// two rules the first wins, field by field. What a login must bring is for [ACR] and [MaxAge],
+// which check it also for those who are signed in already.
+func LoginWith(o LoginOptions) Rule {
+	return Rule{ask: &o, allows: func(*Identity, time.Duration) bool { return true }}
+}
+
+// loginOptions returns what the rules have a login ask for, or nil.
+func loginOptions(rules []Rule) *op.LoginOptions {
+	var all *op.LoginOptions
+	for _, rule := range rules {
+		switch {
+		case rule.ask == nil:
+		case all == nil:
+			all = new(op.LoginOptions(*rule.ask))
+		default:
+			all = new(all.Or(op.LoginOptions(*rule.ask)))
+		}
+	}
+	return all
+}
+
 // Scope allows access tokens that have every one of these scopes. Others get 403 with the code
 // insufficient_scope (RFC 6750, section 3.1). It reads the claim "scope", which ID Tokens do not
 // have: [Gate.Require] and [Gate.Admit] refuse a session, and [Gate.RequireEither] and
@@ -169,7 +193,7 @@ func checkRules(rules []Rule) {
 	for _, rule := range rules {
 		if rule.allows == nil {
 			panic("oidcgate: the zero Rule decides nothing; " +
-				"make rules with Claim, EmailDomain, Match, ACR, MaxAge or Scope")
+				"make rules with Claim, EmailDomain, Match, ACR, MaxAge, Scope or LoginWith")
 		}
 	}
 }

@@ -3,6 +3,9 @@ package oidcgate
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"strings"
 
 	"golang.org/x/oauth2"
 
@@ -28,6 +31,32 @@ func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
 	return &oauth2.Token{
 		AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry,
 	}, nil
+}
+
+// TokenSource returns [Gate.Token] as libraries want it. ctx is the request's context; do not keep
+// the source after it. A token that is bound to a key is an error: such libraries would send it
+// without a proof.
+func (g *Gate) TokenSource(ctx context.Context) oauth2.TokenSource {
+	return tokenSource{ctx, g}
+}
+
+type tokenSource struct {
+	ctx  context.Context
+	gate *Gate
+}
+
+// Token implements [oauth2.TokenSource].
+func (s tokenSource) Token() (*oauth2.Token, error) {
+	t, err := s.gate.Token(s.ctx)
+	if err == nil && strings.EqualFold(t.TokenType, "DPoP") {
+		return nil, errors.New("oidcgate: the access token is bound to a key; use Gate.Client")
+	}
+	return t, err
+}
+
+// Format keeps the visitor's context out of logs.
+func (s tokenSource) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "oidcgate.TokenSource")
 }
 
 // tokens returns the visitor's tokens and the provider that they are from. It fails like

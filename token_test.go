@@ -679,3 +679,75 @@ func TestTokenInALongRequest(t *testing.T) {
 		f.refreshed(1)
 	})
 }
+
+func TestTokenSource(t *testing.T) {
+	t.Run("C109 a source gives what Token gives", func(t *testing.T) {
+		f := newFleet(t, 1)
+		ctx := f.longRequest()
+		if _, err := f.gate.TokenSource(ctx).Token(); !errors.Is(err, oidcgate.ErrNoSession) {
+			t.Errorf("of nobody: %v", err)
+		}
+		f.login()
+		ctx = f.longRequest()
+		want, err := f.gate.Token(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source := f.gate.TokenSource(ctx)
+		got, err := source.Token()
+		if err != nil || got.AccessToken != want.AccessToken {
+			t.Errorf("%v, %v", got, err)
+		}
+		if text := fmt.Sprintf("%v %+v %#v", source, source, source); strings.Contains(text, "alice") || strings.Contains(text, "context") {
+			t.Errorf("it prints %q", text)
+		}
+	})
+	t.Run("C092 a token that is bound to a key is an error: nobody would prove the key", func(t *testing.T) {
+		f := newFleet(t, 1, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.TokenRequest.Binding = oidcgate.DPoP() })
+		f.login()
+		tok, err := f.gate.TokenSource(f.longRequest()).Token()
+		if err == nil || !strings.Contains(err.Error(), "Gate.Client") || tok != nil {
+			t.Errorf("%v, %v", tok, err)
+		}
+	})
+}
+
+func TestResourceTransport(t *testing.T) {
+	t.Run("C055 it carries the requests of Client, with the token, and those of a redirect, without", func(t *testing.T) {
+		var got []string
+		carrier := roundTripper(func(r *http.Request) (*http.Response, error) {
+			got = append(got, r.URL.Host+" "+strings.Fields(r.Header.Get("Authorization") + " nothing")[0])
+			rec := httptest.NewRecorder()
+			if r.URL.Host == "api.example" {
+				rec.Header().Set("Location", "https://elsewhere.example/")
+				rec.WriteHeader(http.StatusFound)
+			}
+			resp := rec.Result()
+			resp.Request = r
+			return resp, nil
+		})
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.HTTP.ResourceTransport = carrier })
+		f.login()
+		client := f.gate.Client(f.longRequest(), "https://api.example")
+		client.CheckRedirect = nil
+		resp, err := client.Get("https://api.example/orders")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if want := []string{"api.example Bearer", "elsewhere.example nothing"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+	t.Run("C091 with MutualTLS it must be one that can show a certificate", func(t *testing.T) {
+		_, err := oidcgate.New(oidcgate.Config{
+			BaseURL: "http://localhost:8080", HTTP: oidcgate.HTTPOptions{ResourceTransport: roundTripper(nil)},
+		}, oidcgate.Provider{
+			Issuer: "https://id.test", ClientID: "shop", Auth: oidcgate.ClientSecretPost(secret),
+			TokenRequest: oidcgate.TokenRequest{Binding: oidcgate.MutualTLS(newClientCertificate(t))},
+		})
+		if err == nil || !strings.Contains(err.Error(), "HTTP.ResourceTransport") {
+			t.Errorf("%v", err)
+		}
+	})
+}

@@ -21,10 +21,16 @@ func (f *Front) Unavailable(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// Ask is what a guard wants of the login that it asks for.
+type Ask struct {
+	Step    attempt.Step     // zero: a login of any kind will do
+	Options *op.LoginOptions // nil: none
+}
+
 // AskLogin answers a request that needs a login. It redirects only navigations: a script that is
 // redirected to another site fails without a reason, and each image on a page would begin a login.
-func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, step attempt.Step) {
-	loginURL := f.loginURL(v, r, step)
+func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, ask Ask) {
+	loginURL, step := f.loginURL(v, r, ask), ask.Step
 	login := page.Page{
 		Kind: page.KindRequired, Status: http.StatusUnauthorized,
 		Title: "Login required", Text: "You are not signed in.",
@@ -99,7 +105,7 @@ func (f *Front) ReturnTo(r *http.Request, v *Visit) string {
 }
 
 // loginURL returns the address of a login that leads back to where the visitor is.
-func (f *Front) loginURL(v *Visit, r *http.Request, step attempt.Step) string {
+func (f *Front) loginURL(v *Visit, r *http.Request, ask Ask) string {
 	query := url.Values{}
 	if returnTo := f.ReturnTo(r, v); returnTo != "" {
 		query.Set("return_to", returnTo)
@@ -107,8 +113,11 @@ func (f *Front) loginURL(v *Visit, r *http.Request, step attempt.Step) string {
 	if v.Gone != "" {
 		query.Set("gone", string(v.Gone)) // see checkRounds
 	}
-	if !step.Zero() {
-		query.Set("step", f.Attempts.SealStep(string(v.ID()), step))
+	if !ask.Step.Zero() {
+		query.Set("step", f.Attempts.SealStep(string(v.ID()), ask.Step))
+	}
+	if ask.Options != nil {
+		f.addOptions(query, *ask.Options)
 	}
 	location := f.Site.OwnURL("/login", "")
 	if len(query) == 0 {

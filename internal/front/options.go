@@ -22,17 +22,22 @@ type sealedOptions struct {
 }
 
 // LoginURL returns the address of a login that asks for these options and then leads to returnTo.
-// Without randomness, which always is there, it asks for none.
 func (f *Front) LoginURL(returnTo string, o op.LoginOptions) string {
 	query := url.Values{}
 	if returnTo != "" {
 		query.Set("return_to", returnTo)
 	}
+	f.addOptions(query, o)
+	return f.Site.OwnURL("/login", "") + "?" + query.Encode()
+}
+
+// addOptions seals options into the query of a login's address. Without randomness, which always is
+// there, it adds none.
+func (f *Front) addOptions(query url.Values, o op.LoginOptions) {
 	sealed := sealedOptions{o, o.MaxAge, o.ACRValues, o.IDTokenHint}
 	if text, err := f.Attempts.SealOptions(sealed); err == nil {
 		query.Set(optionsParam, text)
 	}
-	return f.Site.OwnURL("/login", "") + "?" + query.Encode()
 }
 
 // optionsOf returns the options of a link. Those that somebody changed, or that a replaced key

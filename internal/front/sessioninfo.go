@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/page"
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -35,7 +34,7 @@ func (f *Front) sessionInfo(w http.ResponseWriter, r *http.Request) {
 	var about map[string]any // null
 	if err == nil && s != nil {
 		about = f.About(s)
-		about["login_url"] = f.loginURL(v, script, attempt.Step{})
+		about["login_url"] = f.loginURL(v, script, Ask{})
 		about["logout_url"] = f.Site.OwnURL("/logout", "")
 	}
 	page.Headers(w)

@@ -81,6 +81,12 @@ func (cfg *Config) checkAuth(f *check.List) {
 	if cfg.Auth.Method == AuthKeyJWT && cfg.Auth.Secret == nil && !cfg.hasSigningKey() {
 		f.Add("ClientKeys", "is not set, and PrivateKeyJWT needs a key that signs; use NewClientKeys")
 	}
+	if cfg.ToResources != nil && cfg.Certificate != nil {
+		if _, ok := cfg.mutual(cfg.ToResources); !ok {
+			f.Add("TokenRequest.Binding", "needs a transport that can show a certificate, and "+
+				"HTTP.ResourceTransport is a %T; use an *http.Transport", cfg.ToResources)
+		}
+	}
 	if cfg.Transport == nil {
 		return
 	}

@@ -130,6 +130,9 @@ type Config struct {
 	// request's context has its [Purpose]. It never returns nil.
 	Wrap func(http.RoundTripper) http.RoundTripper
 
+	// ToResources carries requests to resources. If nil, it is that of package net/http.
+	ToResources http.RoundTripper
+
 	// RootCAs are what the package's own transport checks certificates against. If nil, they are
 	// the system's.
 	RootCAs *x509.CertPool

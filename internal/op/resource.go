@@ -44,17 +44,24 @@ func (c *Client) roundTrip(
 	return c.resources().RoundTrip(r)
 }
 
-// resources is the transport to resources: that of package net/http, with the certificate that
-// tokens are bound to, if they are.
-func (c *Client) resources() http.RoundTripper {
-	if c.cfg.Certificate == nil {
+// Resources returns the transport to resources, or that of package net/http if there is none.
+func Resources(configured http.RoundTripper) http.RoundTripper {
+	if configured == nil {
 		return http.DefaultTransport
 	}
-	c.toResources.once.Do(func() {
-		c.toResources.transport, _ = c.cfg.mutual(http.DefaultTransport)
-	})
-	if c.toResources.transport == nil { // the program has put something else there
-		return http.DefaultTransport
+	return configured
+}
+
+// resources is the transport to resources: the configured one, or that of package net/http, with
+// the certificate that tokens are bound to, if they are.
+func (c *Client) resources() http.RoundTripper {
+	base := Resources(c.cfg.ToResources)
+	if c.cfg.Certificate == nil {
+		return base
+	}
+	c.toResources.once.Do(func() { c.toResources.transport, _ = c.cfg.mutual(base) })
+	if c.toResources.transport == nil { // it is none that could show a certificate
+		return base
 	}
 	return c.toResources.transport
 }

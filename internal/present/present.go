@@ -21,6 +21,9 @@ type Transport struct {
 	Origins   []string        // that get the token
 	AllowHTTP bool            // also off this machine
 
+	// Elsewhere carries requests that a redirect led to another origin. They get no token.
+	Elsewhere http.RoundTripper
+
 	// Send asks for the token, as long as ctx lasts, and sends the request with it.
 	Send func(ctx context.Context, r *http.Request) (*http.Response, error)
 }
@@ -43,7 +46,7 @@ func (t *Transport) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "oidc
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	known := t.knows(r)
 	if !known && r.Response != nil { // a redirect led here
-		return http.DefaultTransport.RoundTrip(r)
+		return t.Elsewhere.RoundTrip(r)
 	}
 	if err := t.check(r, known); err != nil {
 		closeBody(r)

@@ -63,7 +63,8 @@ func TestRoundTrip(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, with a body: %t", tt.name, hasBody), func(t *testing.T) {
 				sent, closed := 0, 0
 				transport := &present.Transport{
-					Context: t.Context(), Origins: tt.origins, AllowHTTP: tt.allowHTTP,
+					Elsewhere: http.DefaultTransport,
+					Context:   t.Context(), Origins: tt.origins, AllowHTTP: tt.allowHTTP,
 					Send: func(context.Context, *http.Request) (*http.Response, error) {
 						sent++
 						return &http.Response{}, tt.send
@@ -118,7 +119,8 @@ func TestRedirects(t *testing.T) {
 			arrived = 0
 			token := false
 			transport := &present.Transport{
-				Context: t.Context(), Origins: present.Origins([]string{api}),
+				Elsewhere: http.DefaultTransport,
+				Context:   t.Context(), Origins: present.Origins([]string{api}),
 				Send: func(context.Context, *http.Request) (*http.Response, error) {
 					token = true
 					return &http.Response{}, nil
@@ -153,7 +155,8 @@ func TestRedirects(t *testing.T) {
 		r.Response = &http.Response{}
 		token := false
 		_, err := (&present.Transport{
-			Context: t.Context(), Origins: present.Origins([]string{api}),
+			Elsewhere: http.DefaultTransport,
+			Context:   t.Context(), Origins: present.Origins([]string{api}),
 			Send: func(context.Context, *http.Request) (*http.Response, error) {
 				token = true
 				return &http.Response{}, nil
@@ -181,7 +184,8 @@ func TestContexts(t *testing.T) {
 			defer giveUp()
 			r, _ := http.NewRequestWithContext(own, http.MethodGet, "https://api.example/", nil)
 			_, err := (&present.Transport{
-				Context: visitor, Origins: []string{"https://api.example"},
+				Elsewhere: http.DefaultTransport,
+				Context:   visitor, Origins: []string{"https://api.example"},
 				Send: func(ctx context.Context, _ *http.Request) (*http.Response, error) {
 					if ctx.Err() != nil || ctx.Value(body{}) != "the visitor's" {
 						t.Errorf("the token is asked for with the context %v, error %v", ctx, ctx.Err())
@@ -200,7 +204,8 @@ func TestContexts(t *testing.T) {
 		r, _ := http.NewRequest(http.MethodGet, "https://api.example/", nil)
 		var asked context.Context
 		_, _ = (&present.Transport{
-			Context: context.Background(), Origins: []string{"https://api.example"},
+			Elsewhere: http.DefaultTransport,
+			Context:   context.Background(), Origins: []string{"https://api.example"},
 			Send: func(ctx context.Context, _ *http.Request) (*http.Response, error) {
 				asked = ctx
 				return &http.Response{}, nil
