@@ -211,7 +211,11 @@ func (k *Keeper) Find(r *http.Request, at At, state string) (Attempt, error) {
 	if failed != nil {
 		return Attempt{}, failed
 	}
-	return Attempt{}, &NotFound{event.ReasonUnknownState, "no attempt with this state in this browser"}
+	why := "no attempt with this state in this browser"
+	if len(r.Cookies()) == 0 {
+		why = "the browser sent no cookie at all: it blocks them, or something drops them on the way"
+	}
+	return Attempt{}, &NotFound{event.ReasonUnknownState, why}
 }
 
 var errMismatch error = &NotFound{

@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -176,7 +177,11 @@ func (c *Client) isAudience(id claims.Object) bool {
 func (c *Client) checkTimes(doc claims.Object) error {
 	now, leeway := time.Now(), c.cfg.Leeway
 	if at, there, ok := dateIfAny(doc, "exp"); there && (!ok || !now.Before(at.Add(leeway))) {
-		return c.wrongTime(event.ReasonExpiry, "exp", at, ok)
+		e := c.wrongTime(event.ReasonExpiry, "exp", at, ok)
+		if issued, ok := date(doc, "iat"); ok {
+			e.Err = fmt.Errorf("%w; iat says issued %s ago", e.Err, time.Since(issued).Round(time.Second))
+		}
+		return e
 	}
 	if at, there, ok := dateIfAny(doc, "iat"); there && (!ok || at.After(now.Add(leeway))) {
 		return c.wrongTime(event.ReasonIssuedAt, "iat", at, ok)
@@ -200,7 +205,8 @@ func (c *Client) wrongTime(
 	hint := "the provider's clock is ahead of this machine's by at least that, or this one is behind"
 	if apart < 0 {
 		apart, side = -apart, "past"
-		hint = "this machine's clock is ahead of the provider's, or the token is an old one"
+		hint = "this machine's clock is ahead of the provider's, or that one is behind, or the token " +
+			"is an old one"
 	}
 	e := invalidf(reason, "%s is %s %s by this machine's clock; up to %s may be", name,
 		apart.Round(second), side, c.cfg.Leeway)
