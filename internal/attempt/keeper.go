@@ -244,7 +244,11 @@ func (k *Keeper) check(a *Attempt, at At) error {
 	}
 	age := time.Since(a.Start)
 	if age >= k.Timeout || age < -k.ClockSkew {
-		why := fmt.Sprintf("begun %v ago", age.Round(time.Second))
+		why := fmt.Sprintf("begun %s ago; up to %s may be", age.Round(time.Second), k.Timeout)
+		if age < 0 {
+			why = fmt.Sprintf("begun %s in the future by this machine's clock, so that of another replica "+
+				"is ahead", -age.Round(time.Second))
+		}
 		return &NotFound{event.ReasonStateExpired, why}
 	}
 	return nil

@@ -881,7 +881,8 @@ var Reasons = []Group{
 func (r Record) level() slog.Level {
 	switch {
 	case r.Reason == ReasonProviderError+"access_denied",
-		r.Reason == ReasonProviderError+"consent_required", r.Reason == ReasonPolicyDenied:
+		r.Reason == ReasonProviderError+"consent_required", r.Reason == ReasonPolicyDenied,
+		r.Reason == ReasonLinkSession, r.Reason == ReasonLogoutWon:
 		return min(slog.LevelInfo, LevelOf(r.Type))
 	case r.Type == TokenRefused && (r.Reason == ReasonExpiry || r.Reason == ReasonTokenInactive):
 		return slog.LevelDebug

@@ -217,7 +217,10 @@ func (c *Client) wrongTime(
 // checkFresh checks that the token was issued a short time ago.
 func (c *Client) checkFresh(doc claims.Object) error {
 	if iat, _ := date(doc, "iat"); iat.Before(time.Now().Add(-freshness - c.cfg.Leeway)) {
-		return invalid(event.ReasonIssuedAt, "iat is long ago")
+		e := c.wrongTime(event.ReasonIssuedAt, "iat", iat, true)
+		e.Err = fmt.Errorf("iat is %s past by this machine's clock; up to %s may be",
+			time.Since(iat).Round(time.Second), freshness+c.cfg.Leeway)
+		return e
 	}
 	return nil
 }
@@ -233,9 +236,11 @@ func checkSessionExpiry(id claims.Object) error {
 	if ok && end.After(time.Now()) {
 		return nil
 	}
-	e := invalid(event.ReasonSessionExpiry, "session_expiry is no number of seconds, or past")
+	e := invalid(event.ReasonSessionExpiry, "session_expiry is no number of seconds")
 	e.Hint = "the provider must send session_expiry as a JSON number of seconds, not of milliseconds"
 	if ok {
+		e = invalidf(event.ReasonSessionExpiry, "session_expiry is %s past by this machine's clock",
+			time.Since(end).Round(time.Second))
 		e.Hint = "the session was over at the provider before it began here; compare the clocks"
 	}
 	return e
