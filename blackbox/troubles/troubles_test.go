@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -134,6 +135,34 @@ func redisDown(t *testing.T, base, issuer string) {
 	q.page(t, p.Status, p.Body)
 	q.line(t, shop.Stderr, "store.unavailable")
 	q.check(t, "Redis down")
+}
+
+// Nobody listens where the provider should be.
+func TestTroublesWithoutAProvider(t *testing.T) {
+	base := rp.NewBaseURL(t)
+	issuer := "http://127.0.0.1:" + strconv.Itoa(process.FreePort(t))
+	shop, q := rp.Start(t, options(base, issuer)), newQuote(words(base, issuer)...)
+	p := visitor.New().Get(t, base+"/app")
+	q.page(t, p.Status, p.Body)
+	q.line(t, shop.Stderr, "provider.unreachable")
+	q.check(t, "provider down")
+}
+
+// A visitor who cancels has done nothing wrong, and nobody is warned.
+func TestTroublesWithAVisitorWhoCancels(t *testing.T) {
+	base := rp.NewBaseURL(t)
+	op := startProvider(t, base)
+	op.Always(oidcgatetest.Authorization, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			query := url.Values{"error": {"access_denied"}, "state": {r.FormValue("state")}, "iss": {op.Issuer()}}
+			http.Redirect(w, r, r.FormValue("redirect_uri")+"?"+query.Encode(), http.StatusSeeOther)
+		})
+	})
+	shop, q := rp.Start(t, options(base, op.Issuer())), newQuote(words(base, op.Issuer())...)
+	p := visitor.New().Get(t, base+"/app")
+	q.page(t, p.Status, p.Body)
+	q.line(t, shop.Stderr, "login.failed")
+	q.check(t, "cancelled")
 }
 
 // A provider whose clock is wrong dates its ID Tokens by it.
