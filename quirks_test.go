@@ -256,7 +256,7 @@ func TestProviderThatCannotBeReached(t *testing.T) {
 		w := newWorld(t)
 		w.op.Always(oidcgatetest.Discovery, oidcgatetest.Answer(404, "", ""))
 		w.get("/auth/login")
-		w.explains(document, "check the issuer")
+		w.explains(document, "compare Issuer")
 		told := append(w.eventsOf(oidcgate.EventProviderUnreachable), w.eventsOf(oidcgate.EventProviderRejected)...)
 		if len(told) != 1 || told[0].Hint != w.failedLogin().Hint || !strings.Contains(told[0].Detail, document) {
 			t.Errorf("events %+v", told)

@@ -187,7 +187,7 @@ func (g *Gate) denied(r *http.Request, v *visit, why string) (reference string) 
 	path := cmp.Or(v.found.EscapedPath(), r.URL.EscapedPath()) // NewContext knows no path
 	g.events.Emit(event.Record{
 		Type: event.AccessDenied, Status: http.StatusForbidden, Reference: reference,
-		Provider:    v.identity.record().Provider,
+		Provider: v.identity.record().Provider, Issuer: v.identity.Issuer(),
 		SubjectHash: g.keeper.UserRef(v.identity.record().User()),
 		Detail:      fmt.Sprintf("%.200s: %.200s", path, why),
 	})

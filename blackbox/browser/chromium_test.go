@@ -3,8 +3,6 @@ package browser_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +13,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+
+	"github.com/oidcgate/oidcgate/blackbox/internal/chromium"
 )
 
 // patience is the time limit for one visitor in one test. Only a failing test reaches it.
@@ -24,17 +24,7 @@ const patience = time.Minute
 // tabs are created.
 func startChromium(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(chromiumPath(t)),
-		chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("site-per-process", true), // frames of other sites run in separate processes, as on a desktop
-	)
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox) // Chromium has no sandbox for root and refuses to start with one
-	}
-	allocator, end := chromedp.NewExecAllocator(context.Background(), append(options, flags...)...)
+	allocator, end := chromedp.NewExecAllocator(context.Background(), chromium.Options(t, flags...)...)
 	t.Cleanup(end)
 	ctx, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(cancel)
@@ -53,17 +43,6 @@ func quit(t *testing.T, chromium context.Context) {
 	if err := chromedp.Cancel(ctx); err != nil {
 		t.Logf("closing chromium: %v", err)
 	}
-}
-
-func chromiumPath(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	t.Fatal("chromium is not installed; `make test` installs what the tests need")
-	return ""
 }
 
 // tab is a tab of the browser, with its network requests and the errors of its console.

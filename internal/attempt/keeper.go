@@ -211,7 +211,11 @@ func (k *Keeper) Find(r *http.Request, at At, state string) (Attempt, error) {
 	if failed != nil {
 		return Attempt{}, failed
 	}
-	return Attempt{}, &NotFound{event.ReasonUnknownState, "no attempt with this state in this browser"}
+	why := "no attempt with this state in this browser"
+	if len(r.Cookies()) == 0 {
+		why = "the browser sent no cookie at all: it blocks them, or something drops them on the way"
+	}
+	return Attempt{}, &NotFound{event.ReasonUnknownState, why}
 }
 
 var errMismatch error = &NotFound{
@@ -240,7 +244,11 @@ func (k *Keeper) check(a *Attempt, at At) error {
 	}
 	age := time.Since(a.Start)
 	if age >= k.Timeout || age < -k.ClockSkew {
-		why := fmt.Sprintf("begun %v ago", age.Round(time.Second))
+		why := fmt.Sprintf("begun %s ago; up to %s may be", age.Round(time.Second), k.Timeout)
+		if age < 0 {
+			why = fmt.Sprintf("begun %s in the future by this machine's clock, so that of another replica "+
+				"is ahead", -age.Round(time.Second))
+		}
 		return &NotFound{event.ReasonStateExpired, why}
 	}
 	return nil

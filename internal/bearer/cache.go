@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -97,7 +96,7 @@ func (c *cache) fly(
 ) {
 	defer c.land(k, f) // also when ask ends its goroutine
 	f.err = errors.New("a function of the application ended its goroutine")
-	f.token, f.err = recovered(ctx, ask)
+	f.token, f.err = call(ctx, ask)
 }
 
 // land ends a flight.
@@ -143,14 +142,9 @@ func remember(m map[key]entry, k key, e entry, memory time.Duration) {
 	m[k] = e
 }
 
-// recovered calls ask and turns a panic into an error: in a goroutine it would end the process.
-func recovered(
+func call(
 	ctx context.Context, ask func(context.Context) (*op.AccessToken, error),
 ) (t *op.AccessToken, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("panic of type %T", v)
-		}
-	}()
+	defer op.Recovered(&err)
 	return ask(ctx)
 }

@@ -1,6 +1,9 @@
 package event
 
-import "log/slog"
+import (
+	"log/slog"
+	"strings"
+)
 
 // Types are all events.
 var Types = []Group{
@@ -47,8 +50,8 @@ var Types = []Group{
 			Name:  string(AccessDenied),
 			Level: slog.LevelInfo,
 			Means: "A rule of a guard refused a signed-in visitor.",
-			Do: "Nothing, or give the user the claim that the rule asks for. The detail has the path " +
-				"and the rule.",
+			Do: "Nothing, or give the user at the provider what the rule asks for. If there is no such " +
+				"claim, have the provider put it into the ID Token or userinfo, by a scope or a mapper.",
 		},
 		{
 			Name:  string(AccountLinked),
@@ -179,9 +182,10 @@ var Types = []Group{
 		},
 		{
 			Name:  string(TokenRefused),
-			Level: slog.LevelDebug,
+			Level: slog.LevelInfo,
 			Means: "An access token that a caller sent was refused, or could not be checked. Reported " +
-				"at most once a second for each reason; the detail has how many there were.",
+				"at most once a second for each reason; the detail has how many there were. DEBUG where " +
+				"the token is over.",
 			Do: "See the reason. Anybody can send one, so a single one means nothing.",
 		},
 	}},
@@ -330,7 +334,7 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonHookError),
 			Means: "OnLogin failed or panicked.",
-			Do:    "See the log. Correct OnLogin, or what it asks.",
+			Do:    "Correct OnLogin, or what it asks. The detail has its error.",
 		},
 		{
 			Name:  string(ReasonSessionTooLarge),
@@ -352,7 +356,7 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonInternal),
 			Means: "This process could not begin a login: randomness failed.",
-			Do:    "See the cause in the log.",
+			Do:    "See the detail.",
 		},
 		{
 			Name:  string(ReasonStoreError),
@@ -363,7 +367,7 @@ var Reasons = []Group{
 			Name: string(ReasonClientSecret),
 			Means: "The function that gives the client secret failed, or the secret is too short for the " +
 				"algorithm.",
-			Do: "See the cause in the log.",
+			Do: "Correct the function or the secret. The detail has its error.",
 		},
 	}},
 	{"The provider as a whole", []About{
@@ -428,7 +432,7 @@ var Reasons = []Group{
 			Name:  string(ReasonPARError),
 			Means: "The provider refused a pushed request.",
 			Do: "Check client id, secret, authentication method, redirect URI, scopes and parameters. " +
-				"The hint in the log says more.",
+				"The detail has the provider's words.",
 		},
 		{
 			Name:  string(ReasonPARResponseInvalid),
@@ -477,8 +481,8 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonTokenEndpointError),
 			Means: "The token endpoint refused the request.",
-			Do: "Check client id, secret, authentication method and redirect URI. The hint in the log " +
-				"says more.",
+			Do: "Check client id, secret, authentication method and redirect URI. The detail has the " +
+				"provider's words.",
 		},
 		{
 			Name:  string(ReasonTokenResponseInvalid),
@@ -871,15 +875,42 @@ var Reasons = []Group{
 	}},
 }
 
-// level returns the level at which the record is logged: that of its type, or INFO where the
-// visitor or the application has decided and nothing is wrong.
+// level returns the level at which the record is logged: that of its type; INFO where the visitor
+// or the application has decided and nothing is wrong; and DEBUG for tokens of callers that are
+// over, as every token is some day.
 func (r Record) level() slog.Level {
-	switch r.Reason {
-	case ReasonProviderError + "access_denied", ReasonProviderError + "consent_required",
-		ReasonPolicyDenied:
+	switch {
+	case r.Reason == ReasonProviderError+"access_denied",
+		r.Reason == ReasonProviderError+"consent_required", r.Reason == ReasonPolicyDenied,
+		r.Reason == ReasonLinkSession, r.Reason == ReasonLogoutWon:
 		return min(slog.LevelInfo, LevelOf(r.Type))
+	case r.Type == TokenRefused && (r.Reason == ReasonExpiry || r.Reason == ReasonTokenInactive):
+		return slog.LevelDebug
 	}
 	return LevelOf(r.Type)
+}
+
+// Cure returns what an operator does about an event: what the table says about the reason, or about
+// the type where the reason is "". It returns "" where there is nothing to do.
+func Cure(t Type, reason Reason) string {
+	if reason == "" {
+		return cureOf(Types, string(t))
+	}
+	if strings.HasPrefix(string(reason), string(ReasonProviderError)) {
+		reason = ReasonProviderError // without the provider's code
+	}
+	return cureOf(Reasons, string(reason))
+}
+
+func cureOf(groups []Group, name string) string {
+	for _, g := range groups {
+		for _, a := range g.List {
+			if a.Name == name && !strings.HasPrefix(a.Do, "Nothing.") && a.Do != "See the reason." {
+				return a.Do
+			}
+		}
+	}
+	return ""
 }
 
 // LevelOf returns the level at which an event is logged.

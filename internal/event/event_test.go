@@ -161,6 +161,7 @@ func TestLevelOf(t *testing.T) {
 func TestLevelOfARefusedLogin(t *testing.T) {
 	for reason, want := range map[event.Reason]string{
 		"op_error:access_denied": "INFO", "op_error:consent_required": "INFO", event.ReasonPolicyDenied: "INFO",
+		event.ReasonLinkSession: "INFO", event.ReasonLogoutWon: "INFO", "op_error:login_required": "WARN",
 		"op_error:invalid_scope": "WARN", event.ReasonHookError: "WARN", "": "WARN",
 	} {
 		var log strings.Builder
@@ -195,5 +196,53 @@ func TestStoreErrorsAfterTheClockWasSetBack(t *testing.T) {
 	synctest.Test(t, report)
 	if told != 2 {
 		t.Errorf("F14 told %d times, want once before the clock was set back and once after", told)
+	}
+}
+
+// A line that is worth an operator's time names the cure, from whoever tells it or else from the table.
+func TestHintOfARecord(t *testing.T) {
+	for _, row := range []struct {
+		record event.Record
+		want   string
+	}{
+		{event.Record{Type: event.LoginFailed, Reason: event.ReasonExpiry}, "Set the clocks of provider and service right."},
+		{event.Record{Type: event.LoginFailed, Reason: event.ReasonExpiry, Hint: "its own"}, "its own"},
+		{event.Record{Type: event.LoginFailed, Reason: "op_error:invalid_scope"}, event.Cure(event.LoginFailed, event.ReasonProviderError)},
+		{event.Record{Type: event.CookieDuplicate}, "Look for another application or host that sets a cookie of this name."},
+		{event.Record{Type: event.LoginSucceeded}, ""},
+		{event.Record{Type: event.SessionRevoked, Reason: event.ReasonByUser}, ""},
+		{event.Record{Type: event.LoginFailed, Reason: event.ReasonLinkSession}, ""},
+		{event.Record{Type: event.ReturnToRejected, Reason: event.ReasonPathNetwork}, ""}, // DEBUG
+	} {
+		var got event.Record
+		sink := event.NewSink(slog.New(slog.DiscardHandler), func(r event.Record) { got = r })
+		sink.Emit(row.record)
+		if err := sink.Wait(t.Context()); err != nil || got.Hint != row.want {
+			t.Errorf("%s, %s: hint %q, want %q (error %v)", row.record.Type, row.record.Reason, got.Hint, row.want, err)
+		}
+	}
+}
+
+// Whatever is logged as a warning or as an error has something to do about it.
+func TestEveryWarningHasACure(t *testing.T) {
+	for _, g := range event.Types {
+		for _, a := range g.List {
+			if a.Level >= slog.LevelWarn && strings.HasPrefix(a.Do, "Nothing.") {
+				t.Errorf("%s is logged at %s, and there is nothing to do", a.Name, a.Level)
+			}
+		}
+	}
+}
+
+func TestLevelOfARefusedAccessToken(t *testing.T) {
+	for reason, want := range map[event.Reason]string{
+		event.ReasonExpiry: "DEBUG", event.ReasonTokenInactive: "DEBUG", event.ReasonAudience: "INFO", event.ReasonType: "INFO",
+	} {
+		var log strings.Builder
+		sink := event.NewSink(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), nil)
+		sink.Emit(event.Record{Type: event.TokenRefused, Reason: reason})
+		if err := sink.Wait(t.Context()); err != nil || !strings.Contains(log.String(), "level="+want) {
+			t.Errorf("%q: error %v, logged %s", reason, err, log.String())
+		}
 	}
 }

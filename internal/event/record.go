@@ -76,9 +76,13 @@ func NewSink(logger *slog.Logger, receive func(Record)) *Sink {
 	return s
 }
 
-// Emit passes an event on, with the time of now. It does not block.
+// Emit passes an event on, with the time of now, and with the cure of the table if it has none of
+// its own and is worth a line in the log. It does not block.
 func (s *Sink) Emit(r Record) {
 	r.Time = time.Now()
+	if r.Hint == "" && r.level() >= slog.LevelInfo {
+		r.Hint = Cure(r.Type, r.Reason)
+	}
 	s.queue.Put(r)
 }
 

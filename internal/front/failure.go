@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -53,6 +54,7 @@ func (e *ProviderError) Error() string {
 // page comes from the request or the provider.
 func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Failure) {
 	e.Reference = page.NewReference()
+	e.Hint = cmp.Or(e.Hint, event.Cure(event.LoginFailed, e.Reason))
 	f.Tell(event.Record{
 		Type: event.LoginFailed, Reason: e.Reason, Reference: e.Reference,
 		Provider: up.Name, Issuer: up.Issuer, Status: e.Status, Err: e,

@@ -179,7 +179,12 @@ func unreachable(err error) *Error {
 	if e.Status == http.StatusBadGateway {
 		e.Status = http.StatusServiceUnavailable
 	}
-	if e.Hint == "" {
+	switch {
+	case e.Hint != "":
+	case e.Answered:
+		e.Hint = "there is no discovery document: compare Issuer, path included, with the provider's; " +
+			"if the document is elsewhere, set Endpoints.Discovery"
+	default:
 		e.Hint = "check the issuer and whether this host reaches it"
 	}
 	return e

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 )
 
 // fault is why a request brought no usable answer. Its text is always one of ours, because an error
@@ -60,7 +61,11 @@ func networkFault(err error) *fault {
 		return &fault{status: http.StatusServiceUnavailable, text: "the host name does not exist"}
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
-		return &fault{status: http.StatusServiceUnavailable, text: "cannot connect"}
+		text := "cannot connect"
+		if why, ok := errors.AsType[syscall.Errno](err); ok {
+			text += ": " + why.Error()
+		}
+		return &fault{status: http.StatusServiceUnavailable, text: text}
 	}
 	return &fault{status: http.StatusBadGateway, text: "the connection broke"}
 }

@@ -37,7 +37,7 @@ func (f *flight) start(
 		defer cancel()
 		defer f.land(r) // also when fn ends its goroutine
 		r.err = refused("a function of the application ended its goroutine")
-		r.err = recovered(ctx, fn)
+		r.err = call(ctx, fn)
 	}()
 	return r
 }
@@ -66,14 +66,16 @@ func (r *run) wait(ctx context.Context) error {
 	}
 }
 
-// recovered calls fn and turns a panic into an error. A panic in a handler ends one request, but in
-// a goroutine of ours it would end the process, and fn parses what a stranger sent. The panic's
-// value may quote that, so only its type is told.
-func recovered(ctx context.Context, fn func(context.Context) error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = refused(fmt.Sprintf("panic of type %T", v))
-		}
-	}()
+func call(ctx context.Context, fn func(context.Context) error) (err error) {
+	defer Recovered(&err)
 	return fn(ctx)
+}
+
+// Recovered is deferred, and makes an error of a panic. A panic in a handler ends one request, but
+// in a goroutine of ours it would end the process, and we parse what strangers send. The panic's
+// value may quote that, so only its type is told.
+func Recovered(err *error) {
+	if v := recover(); v != nil {
+		*err = refused(fmt.Sprintf("panic of type %T", v))
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -176,7 +177,11 @@ func (c *Client) isAudience(id claims.Object) bool {
 func (c *Client) checkTimes(doc claims.Object) error {
 	now, leeway := time.Now(), c.cfg.Leeway
 	if at, there, ok := dateIfAny(doc, "exp"); there && (!ok || !now.Before(at.Add(leeway))) {
-		return c.wrongTime(event.ReasonExpiry, "exp", at, ok)
+		e := c.wrongTime(event.ReasonExpiry, "exp", at, ok)
+		if issued, ok := date(doc, "iat"); ok {
+			e.Err = fmt.Errorf("%w; iat says issued %s ago", e.Err, time.Since(issued).Round(time.Second))
+		}
+		return e
 	}
 	if at, there, ok := dateIfAny(doc, "iat"); there && (!ok || at.After(now.Add(leeway))) {
 		return c.wrongTime(event.ReasonIssuedAt, "iat", at, ok)
@@ -200,7 +205,8 @@ func (c *Client) wrongTime(
 	hint := "the provider's clock is ahead of this machine's by at least that, or this one is behind"
 	if apart < 0 {
 		apart, side = -apart, "past"
-		hint = "this machine's clock is ahead of the provider's, or the token is an old one"
+		hint = "this machine's clock is ahead of the provider's, or that one is behind, or the token " +
+			"is an old one"
 	}
 	e := invalidf(reason, "%s is %s %s by this machine's clock; up to %s may be", name,
 		apart.Round(second), side, c.cfg.Leeway)
@@ -211,7 +217,10 @@ func (c *Client) wrongTime(
 // checkFresh checks that the token was issued a short time ago.
 func (c *Client) checkFresh(doc claims.Object) error {
 	if iat, _ := date(doc, "iat"); iat.Before(time.Now().Add(-freshness - c.cfg.Leeway)) {
-		return invalid(event.ReasonIssuedAt, "iat is long ago")
+		e := c.wrongTime(event.ReasonIssuedAt, "iat", iat, true)
+		e.Err = fmt.Errorf("iat is %s past by this machine's clock; up to %s may be",
+			time.Since(iat).Round(time.Second), freshness+c.cfg.Leeway)
+		return e
 	}
 	return nil
 }
@@ -227,9 +236,11 @@ func checkSessionExpiry(id claims.Object) error {
 	if ok && end.After(time.Now()) {
 		return nil
 	}
-	e := invalid(event.ReasonSessionExpiry, "session_expiry is no number of seconds, or past")
+	e := invalid(event.ReasonSessionExpiry, "session_expiry is no number of seconds")
 	e.Hint = "the provider must send session_expiry as a JSON number of seconds, not of milliseconds"
 	if ok {
+		e = invalidf(event.ReasonSessionExpiry, "session_expiry is %s past by this machine's clock",
+			time.Since(end).Round(time.Second))
 		e.Hint = "the session was over at the provider before it began here; compare the clocks"
 	}
 	return e

@@ -495,8 +495,6 @@ func TestVerifyIDTokenClockSkew(t *testing.T) {
 	}
 }
 
-// FuzzVerifyIDToken states that nothing but the token itself passes for it: no
-// other spelling, and nothing made from it.
 // A token whose times cannot be says by how much, which way, and what to do.
 func TestClocksApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -509,6 +507,9 @@ func TestClocksApart(t *testing.T) {
 			{"C062 this clock is ahead", "exp", now.Add(-125 * time.Second).Unix(), "exp is 2m5s past by this machine's clock; up to 1m0s may be", "this machine's clock is ahead"},
 			{"C063 the provider's clock is ahead", "iat", now.Add(5 * time.Minute).Unix(), "iat is 5m0s in the future by this machine's clock; up to 1m0s may be", "the provider's clock is ahead"},
 			{"C064 the token counts later", "nbf", now.Add(time.Hour).Unix(), "nbf is 1h0m0s in the future by this machine's clock; up to 1m0s may be", "the provider's clock is ahead"},
+			{"C063 issued long ago", "iat", now.Add(-time.Hour).Unix(), "iat is 1h0m0s past by this machine's clock; up to 11m0s may be", "this machine's clock is ahead"},
+			{"C062 issued when", "exp", now.Add(-125 * time.Second).Unix(), "; iat says issued ", "this machine's clock is ahead"},
+			{"C105 the session is over", "session_expiry", now.Add(-time.Hour).Unix(), "session_expiry is 1h0m0s past by this machine's clock", ""},
 			{"C062 no time", "exp", "soon", "exp is no number of seconds", ""},
 		} {
 			raw := signed(goodHeader, encode(identity(map[string]any{row.claim: row.value})))
@@ -521,6 +522,8 @@ func TestClocksApart(t *testing.T) {
 	})
 }
 
+// FuzzVerifyIDToken states that nothing but the token itself passes for it: no
+// other spelling, and nothing made from it.
 func FuzzVerifyIDToken(f *testing.F) {
 	good := goodToken()
 	c := newOP().client(func(cfg *op.Config) { cfg.Leeway = 24 * time.Hour }) // fuzzing may outlive the token

@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -60,6 +61,9 @@ func (c *Client) push(
 	})
 	if err != nil {
 		err = c.explain(ctx, err, meta, secretsOf(login, params))
+		if e, ok := errors.AsType[*Error](err); ok && e.Hint == hintPushed {
+			e.Hint += "; the redirect URI is " + c.cfg.RedirectURL
+		}
 		return nil, failure(err, event.ReasonPARUnreachable, event.ReasonPARResponseInvalid)
 	}
 	return url.Values{"client_id": {c.cfg.ClientID}, "request_uri": {requestURI}}, nil
@@ -118,8 +122,10 @@ func pushRefused(status int, code, description string) *Error {
 	case status == http.StatusUnauthorized: // whatever the code: Keycloak says invalid_request
 		e.Code, e.Hint = "invalid_client", hintClient
 	case e.Hint == hintRequest || e.Hint == "" && status < http.StatusInternalServerError:
-		e.Hint = "the provider refuses the authorization request: compare redirect URI, scopes and " +
-			"parameters with what the client is registered for"
+		e.Hint = hintPushed
 	}
 	return e
 }
+
+const hintPushed = "the provider refuses the authorization request: compare redirect URI, scopes " +
+	"and parameters with what the client is registered for"

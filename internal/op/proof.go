@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -95,8 +96,14 @@ func readProof(payload []byte, key jose.JSONWebKey, want Proven) (*Proof, error)
 		return nil, badProof("htm is another method")
 	case !sameResource(text(doc, "htu"), want.URL):
 		return nil, badProof("htu is another address; the address of this service is made of BaseURL")
-	case !ok || iat.After(now.Add(want.Leeway)) || iat.Before(now.Add(-proofAge-want.Leeway)):
-		return nil, badProof("iat is missing, or not now")
+	case !ok:
+		return nil, badProof("iat is missing, or no number of seconds")
+	case iat.After(now.Add(want.Leeway)):
+		return nil, badProof(fmt.Sprintf("iat is %s in the future by this machine's clock",
+			iat.Sub(now).Round(time.Second)))
+	case iat.Before(now.Add(-proofAge - want.Leeway)):
+		return nil, badProof(fmt.Sprintf("iat is %s past by this machine's clock",
+			now.Sub(iat).Round(time.Second)))
 	case !equal(text(doc, "ath"), base64.RawURLEncoding.EncodeToString(sum[:])):
 		return nil, badProof("ath is not the hash of the access token")
 	}

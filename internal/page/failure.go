@@ -44,6 +44,9 @@ func LoginFailed(status int, reason event.Reason) (title, text string) {
 		return "Login cancelled", "The login was cancelled, or your account may not use this service."
 	case reason == event.ReasonStoreError:
 		return "Please try again", "We cannot complete logins at the moment. Try again shortly."
+	case isPermanent(reason):
+		return "Login failed", "This site and the login service do not fit together. This is no fault " +
+			"of yours; please tell us the reference."
 	case status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout:
 		return "Please try again", "The login service does not answer. Try again shortly."
 	case status == http.StatusBadGateway:
@@ -52,6 +55,17 @@ func LoginFailed(status int, reason event.Reason) (title, text string) {
 	}
 	return "Login failed", "The login could not be completed. " +
 		"Please log in again; if it happens again, tell us the reference."
+}
+
+// isPermanent reports whether a login fails until somebody changes the configuration, here or at
+// the provider.
+func isPermanent(reason event.Reason) bool {
+	switch reason {
+	case event.ReasonIssuerMismatch, event.ReasonMetadataInvalid, event.ReasonEndpointInvalid,
+		event.ReasonPKCEUnsupported, event.ReasonPARMismatch:
+		return true
+	}
+	return false
 }
 
 // NewReference returns a short text that a visitor can read out to the support. It protects

@@ -115,16 +115,18 @@ func (k *Keeper) read(ctx context.Context, kd kind, id ID) (record, error) {
 // unreadable tells of a record that cannot be opened. One that is damaged is deleted. One of an
 // unknown key or a newer version is kept: another replica may still read it.
 func (k *Keeper) unreadable(ctx context.Context, r record, cause error) error {
-	reason, result := event.ReasonDamaged, ErrGone
+	e, result := Event{Type: event.SessionUnreadable, Reason: event.ReasonDamaged, Err: cause}, ErrGone
 	switch {
 	case errors.Is(cause, seal.ErrUnknownKey):
-		reason, result = event.ReasonKeyUnknown, errForeign
+		e.Reason, result = event.ReasonKeyUnknown, errForeign
+		e.Hint = "give all replicas the same Keys; a key that is replaced stays in Keys, after the new " +
+			"one, until its sessions have ended"
 	case errors.Is(cause, seal.ErrNewerVersion):
-		reason, result = event.ReasonVersionNewer, errForeign
+		e.Reason, result = event.ReasonVersionNewer, errForeign
 	default:
 		_ = k.store.Delete(ctx, r.key, r.sealed) // best effort: it opens nothing
 	}
-	k.tell(Event{Type: event.SessionUnreadable, Reason: reason})
+	k.tell(e)
 	return result
 }
 

@@ -107,6 +107,7 @@ func (s *Store) pipeline(ctx context.Context, ops []store.Op) []store.Result {
 	results := make([]store.Result, len(ops))
 	for i, cmd := range cmds {
 		results[i] = result(cmd)
+		results[i].Err = s.dials.explain(results[i].Err)
 	}
 	return results
 }

@@ -48,6 +48,7 @@ type Store struct {
 	patience deadline // how long a read waits in line
 	detach   bool     // the client ignores the deadline of a context, so calls need a goroutine
 	line     line
+	dials    *dials
 }
 
 var _ store.Store = (*Store)(nil)
@@ -77,7 +78,10 @@ func NewWith(rdb redis.UniversalClient, config Config) *Store {
 	}
 	client := inspect(rdb)
 	client.warn(config.Logger)
+	dials := &dials{}
+	dials.watch(rdb)
 	return &Store{
+		dials:    dials,
 		rdb:      rdb,
 		prefix:   config.Prefix,
 		deadline: deadline{timeout: config.Timeout},
@@ -220,7 +224,7 @@ func (s *Store) process(ctx context.Context, cmd redis.Cmder) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return s.rdb.Process(s.deadline.bound(ctx), cmd)
+	return s.dials.explain(s.rdb.Process(s.deadline.bound(ctx), cmd))
 }
 
 // bound runs call and returns by the deadline. If the client ignores deadlines, call may continue
@@ -231,7 +235,7 @@ func (s *Store) bound(ctx context.Context, call func(context.Context) error) err
 	}
 	bounded := s.deadline.bound(ctx)
 	if !s.detach {
-		return call(bounded)
+		return s.dials.explain(call(bounded))
 	}
 	answer := make(chan error, 1) // buffered, so that a call that is no longer awaited can end
 	go func() {
@@ -242,9 +246,9 @@ func (s *Store) bound(ctx context.Context, call func(context.Context) error) err
 	}()
 	select {
 	case err := <-answer:
-		return err
+		return s.dials.explain(err)
 	case <-bounded.Done():
-		return bounded.Err()
+		return s.dials.explain(bounded.Err())
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -1,0 +1,76 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// dials is a hook that keeps the error of the last connection that failed. go-redis tries to
+// connect until the time of a call is over, and then says only that it is over.
+type dials struct{ failed atomic.Pointer[failedDial] }
+
+type failedDial struct {
+	err error
+	at  time.Time
+}
+
+// recentDial is how long a failed connection may explain that a call had no answer.
+const recentDial = 5 * time.Second
+
+// watch adds the hook to a client, or to those of its nodes that it makes from now on.
+func (d *dials) watch(rdb redis.UniversalClient) {
+	switch rdb := rdb.(type) {
+	case *redis.Client:
+		rdb.AddHook(d)
+	case *redis.ClusterClient:
+		rdb.OnNewNode(func(node *redis.Client) { node.AddHook(d) })
+	case *redis.Ring:
+		rdb.OnNewNode(func(node *redis.Client) { node.AddHook(d) })
+	}
+}
+
+// explain adds to an error that says that the time is over why there was no connection.
+func (d *dials) explain(err error) error {
+	if err == nil || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if f := d.failed.Load(); f != nil && time.Since(f.at) < recentDial {
+		return &noConnection{f.err, err}
+	}
+	return err
+}
+
+// noConnection is the error of a call whose time was over before there was a connection.
+type noConnection struct{ dial, over error }
+
+func (e *noConnection) Error() string { return e.dial.Error() }
+
+// Unwrap finds both: that a caller's own time is over must still be seen.
+func (e *noConnection) Unwrap() []error { return []error{e.dial, e.over} }
+
+// DialHook implements [redis.Hook].
+func (d *dials) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := next(ctx, network, addr)
+		switch {
+		case err == nil:
+			d.failed.Store(nil)
+		case !errors.Is(err, context.Canceled):
+			d.failed.Store(&failedDial{err, time.Now()})
+		}
+		return conn, err
+	}
+}
+
+// ProcessHook implements [redis.Hook].
+func (d *dials) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+// ProcessPipelineHook implements [redis.Hook].
+func (d *dials) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
