@@ -180,3 +180,30 @@ func TestProfileKeysOfAFunction(t *testing.T) {
 		})
 	}
 }
+
+func TestProfileKeysThatAreFixed(t *testing.T) {
+	signs := op.ClientKey{Private: rsaKey(), Algorithm: "PS256"}
+	for _, tt := range []struct {
+		name string
+		keys []op.ClientKey
+		want bool // a fault of ClientKeys
+	}{
+		{"C130 one that signs by PS256", []op.ClientKey{signs}, false},
+		{"C130 beside one that decrypts", []op.ClientKey{signs, {Private: rsaKey(), Algorithm: "RSA-OAEP-256"}}, false},
+		{"C130 beside one that signs by RS256", []op.ClientKey{signs, {Private: rsaKey(), Algorithm: "RS256"}}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := newOP().config(withKeys(tt.keys...), func(cfg *op.Config) {
+				cfg.Profile, cfg.Auth, cfg.SigningAlgs, cfg.FixedKeys = op.FAPI2Security, op.Auth{Method: op.AuthKeyJWT}, nil, true
+				cfg.DPoP = true
+			})
+			named := false
+			for _, fault := range cfg.Faults() {
+				named = named || fault.Field == "ClientKeys"
+			}
+			if named != tt.want {
+				t.Errorf("faults %v", cfg.Faults())
+			}
+		})
+	}
+}

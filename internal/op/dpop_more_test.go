@@ -239,3 +239,12 @@ func TestDPoPNonceOfUserinfo(t *testing.T) {
 		})
 	}
 }
+
+func TestDPoPAlgThatIsNotAnnounced(t *testing.T) {
+	t.Run("C092 a provider that does not say takes ES256", func(t *testing.T) {
+		alg, err := newOP().client(func(cfg *op.Config) { cfg.DPoP = true }).DPoPAlg(t.Context())
+		if err != nil || alg != "ES256" {
+			t.Errorf("%q, %v", alg, err)
+		}
+	})
+}

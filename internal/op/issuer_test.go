@@ -629,3 +629,31 @@ func TestIssuerFaults(t *testing.T) {
 		})
 	}
 }
+
+func TestIsElsewhere(t *testing.T) {
+	base := newOP().config()
+	for name, tt := range map[string]struct {
+		change func(*op.Config)
+		want   bool
+	}{
+		"the same":                         {func(*op.Config) {}, false},
+		"another client":                   {func(cfg *op.Config) { cfg.ClientID = "shop2" }, false},
+		"another issuer":                   {func(cfg *op.Config) { cfg.Issuer, cfg.Endpoints.Token = issuer+"2", "https://x/t" }, false},
+		"another token endpoint":           {func(cfg *op.Config) { cfg.Endpoints.Token = "https://x/t" }, true},
+		"other keys":                       {func(cfg *op.Config) { cfg.Endpoints.JWKS = "https://x/j" }, true},
+		"other userinfo":                   {func(cfg *op.Config) { cfg.Endpoints.Userinfo = "https://x/u" }, true},
+		"another discovery document":       {func(cfg *op.Config) { cfg.Endpoints.Discovery = "https://x/d" }, true},
+		"no ID Tokens":                     {func(cfg *op.Config) { cfg.SubjectClaim = "id" }, true},
+		"ID Tokens by the client's secret": {func(cfg *op.Config) { cfg.SigningAlgs = []string{"HS256"} }, true},
+		"the issuer in another way, and elsewhere": {func(cfg *op.Config) {
+			cfg.Issuer, cfg.Issuers, cfg.Endpoints.Token = "https://other.example", []string{issuer}, "https://x/t"
+		}, true},
+	} {
+		t.Run("C032 "+name, func(t *testing.T) {
+			other := newOP().config(tt.change)
+			if there, back := base.IsElsewhere(&other), other.IsElsewhere(&base); there != tt.want || back != tt.want {
+				t.Errorf("%v and %v, want %v", there, back, tt.want)
+			}
+		})
+	}
+}
