@@ -308,6 +308,21 @@ func TestIdentityInLogs(t *testing.T) {
 			t.Errorf("%s: %q", format, got)
 		}
 	}
+	encoded, err := json.Marshal(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := *id
+	wrapped := fmt.Errorf("order of %v", id)
+	for name, got := range map[string]string{
+		"%#v": fmt.Sprintf("%#v", id), "%+v of the value": fmt.Sprintf("%+v", value), "%#v of the value": fmt.Sprintf("%#v", value),
+		"%+v of a struct": fmt.Sprintf("%+v", struct{ User *oidcgate.Identity }{id}),
+		"JSON":            string(encoded), "an error": wrapped.Error(),
+	} {
+		if strings.Contains(got, "alice@example.com") || strings.Contains(got, "email") {
+			t.Errorf("%s shows claims: %s", name, got)
+		}
+	}
 }
 
 func TestZeroIdentity(t *testing.T) {

@@ -1,6 +1,7 @@
 package oidcgate_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -77,7 +78,7 @@ func TestSessionInfo(t *testing.T) {
 			}
 		})
 	})
-	t.Run("C105 it is no use of the session: nothing is written, and the idle time goes on", func(t *testing.T) {
+	t.Run("C105 it is no use of the session: the idle time goes on", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, withSessionInfo())
 			w.login()
@@ -166,6 +167,33 @@ func TestSessionInfo(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "Site.SessionClaims: "+want) {
 				t.Errorf("%v, want one with %q", err, want)
 			}
+		}
+	})
+}
+
+// A request after a quarter of the idle time is written down, so that the session goes on. That of
+// /auth/session is not.
+func TestSessionInfoWritesNothing(t *testing.T) {
+	t.Parallel() // it waits
+	onEachStore(t, func(t *testing.T, on change) {
+		w, records := newTapped(t, on, withSessionInfo("email"), func(c *oidcgate.Config, _ *oidcgate.Provider) { c.IdleTimeout = 16 * time.Second })
+		w.login()
+		key := records.record(t, "s:")
+		before := records.value(t, key)
+		time.Sleep(4050 * time.Millisecond) // a quarter of the idle time
+		records.reset()
+		for range 3 {
+			if a := w.sessionInfo(); a.StatusCode != http.StatusOK || a.body == "null\n" {
+				t.Fatalf("%d %s", a.StatusCode, a.body)
+			}
+		}
+		if writes, _ := records.count(); writes != 0 || !bytes.Equal(records.value(t, key), before) {
+			t.Errorf("C105 %d writes, want none", writes)
+		}
+		records.reset()
+		w.subject()
+		if writes, _ := records.count(); writes != 1 {
+			t.Error("C105 the next request of the visitor, which is a use, is not written down")
 		}
 	})
 }
