@@ -12,6 +12,7 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/bearer"
 	"github.com/oidcgate/oidcgate/internal/check"
+	"github.com/oidcgate/oidcgate/internal/page"
 	"github.com/oidcgate/oidcgate/internal/site"
 	"github.com/oidcgate/oidcgate/internal/weburl"
 	"github.com/oidcgate/oidcgate/store"
@@ -80,6 +81,9 @@ type Config struct {
 	// browser shows has code and state: load no scripts of others on such a page. The code is of no
 	// use without this browser's cookie.
 	Page func(w http.ResponseWriter, r *http.Request, p Page) bool `json:"-"`
+
+	// Pages set the language, the texts and the looks of the gate's own pages.
+	Pages PageOptions
 
 	// HomeRealm, if set, has the page on which visitors choose a provider ask for their e-mail
 	// address. It returns the Name of the provider that has the accounts of that address's domain,
@@ -251,6 +255,7 @@ type Limits struct {
 type config struct {
 	Config
 	at         site.Site
+	pages      *page.Pages
 	touchAfter time.Duration
 }
 
@@ -267,6 +272,7 @@ func compile(c Config, providers []Provider) (config, []Provider, error) {
 	out.compileStorage(&f)
 	out.compileAPI(&f)
 	out.compileSessionInfo(&f)
+	out.pages = page.Compile(&f, page.Options(c.Pages), &out.at)
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}

@@ -89,6 +89,10 @@ func warn(compiled *config, given Config) {
 			"sessions in the store cannot be read by other processes or after a restart; " +
 			"make a key with \"openssl rand -base64 32\"")
 	}
+	for _, texts := range compiled.pages.Lacks() {
+		compiled.Logger.Warn("oidcgate: Config.Pages.Words lacks texts, which are shown in English; "+
+			"docs/words.md has all of them", "language", texts)
+	}
 	if given.InsecureAllowHTTP {
 		compiled.Logger.Warn("oidcgate: Config.InsecureAllowHTTP is true: " +
 			"codes, tokens and cookies may cross the network unencrypted")
@@ -137,7 +141,7 @@ func newFront(g *Gate, ring *seal.Ring, origins *http.CrossOriginProtection) *fr
 		Sessions: viascs.New(g.keeper, viascs.Config{
 			Lifetime: c.SessionLifetime, Cookie: c.cookie(), Mark: front.Mark(&c.at),
 		}),
-		Logger: c.Logger, EndWithAccessToken: c.Tokens.EndWithAccessToken,
+		Pages: c.pages, Logger: c.Logger, EndWithAccessToken: c.Tokens.EndWithAccessToken,
 		Tell: g.events.Emit, Options: g.loginOptions, Decide: g.decide, Link: g.link,
 	}
 	if c.Page != nil {

@@ -139,8 +139,7 @@ func (g *Gate) notWrapped(w http.ResponseWriter, r *http.Request) {
 		"pass through Wrap; wrap the outermost router: gate.Wrap(router), and let "+
 		"Config.WithoutSession leave out no route that has a guard", "path", r.URL.Path)
 	g.front.Show(w, r, page.Page{
-		Kind: page.KindRefused, Status: http.StatusInternalServerError, Title: "Not set up",
-		Text: "This page cannot be shown, because the service is not set up correctly.",
+		Kind: page.KindRefused, Status: http.StatusInternalServerError, Say: page.NotSetUp,
 	})
 }
 
@@ -199,12 +198,11 @@ func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, why stri
 	reference := g.denied(r, v, why)
 	home := g.config.at.Home()
 	g.front.Show(w, r, page.Page{
-		Kind: page.KindForbidden, Status: http.StatusForbidden, Title: "No access", Reference: reference,
-		Text: "You are signed in, but this page is not for your account.",
+		Kind: page.KindForbidden, Status: http.StatusForbidden, Say: page.NoAccess, Reference: reference,
 		Links: []page.Link{
-			{URL: home, Text: "Back to the site"},
-			{URL: g.front.AnotherAccountURL(g.front.ReturnTo(r, &v.found)), Text: "Use another account"},
-			{URL: g.LogoutURL(""), Text: "Log out"},
+			{URL: home, Say: page.Back},
+			{URL: g.front.AnotherAccountURL(g.front.ReturnTo(r, &v.found)), Say: page.AnotherAccount},
+			{URL: g.LogoutURL(""), Say: page.LogOut},
 		},
 	})
 }

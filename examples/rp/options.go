@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -177,6 +179,12 @@ func (o *options) all() []*option {
 		{env: "SESSION_INFO", usage: "true: serve /auth/session, which tells scripts of the site's pages who is signed in", set: boolean(&c.Site.SessionInfo)},
 		{env: "SESSION_CLAIMS", usage: "claims that /auth/session shows, separated by spaces or commas", set: list(&c.Site.SessionClaims)},
 		{env: "DEFAULT_PATH", usage: "where the browser goes after a login that has no return path", set: text(&c.Site.DefaultPath)},
+		{env: "PAGES_LANGUAGE", usage: "language of the gate's own pages, such as de; that of the browser if not set", set: language(&c.Pages.Language)},
+		{env: "PAGES_WORDS", usage: "texts of those pages, a JSON object such as {\"de\":{\"back\":\"Zum Laden\"}}; docs/words.md lists the keys", set: words(&c.Pages.Words)},
+		{env: "PAGES_NAME", usage: "name of the service above those pages", set: text(&c.Pages.Name)},
+		{env: "PAGES_LOGO", usage: "image above those pages, such as data:image/png;base64,...", set: text(&c.Pages.Logo)},
+		{env: "PAGES_ACCENT", usage: "colour of their buttons, such as #1d4ed8", set: text(&c.Pages.Accent)},
+		{env: "PAGES_ACCENT_DARK", usage: "the same on devices with dark colours; PAGES_ACCENT if not set", set: text(&c.Pages.AccentDark)},
 		{env: "INSECURE_ALLOW_HTTP", usage: "true: allow http for hosts other than loopback", set: boolean(&c.InsecureAllowHTTP)},
 
 		{env: "ADMIN_GROUP", usage: "group whose members may see /admin; admin if not set", set: text(&o.adminGroup)},
@@ -503,6 +511,23 @@ func profile(p *oidcgate.Profile) func(string) error {
 			*p = oidcgate.FAPI2MessageSigning
 		default:
 			return fmt.Errorf("%q is no profile; use fapi2-security or fapi2-message-signing", value)
+		}
+		return nil
+	}
+}
+
+// language sets a function that returns the same language for every request.
+func language(to *func(*http.Request) string) func(string) error {
+	return func(value string) error {
+		*to = func(*http.Request) string { return value }
+		return nil
+	}
+}
+
+func words(to *map[string]map[string]string) func(string) error {
+	return func(value string) error {
+		if err := json.Unmarshal([]byte(value), to); err != nil {
+			return fmt.Errorf("not a JSON object of languages with texts: %w", err)
 		}
 		return nil
 	}

@@ -579,7 +579,7 @@ func TestEveryFieldHasAnOption(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := []string{"2", "true", "1h", "required", "a=b", "debug", "gin", "post", "dpop", "fapi2-security", "cognito", "signed", "id_token,userinfo,authorization", "unidy",
+	values := []string{"2", "true", "1h", "required", "a=b", "debug", "gin", "post", "dpop", "fapi2-security", "cognito", "signed", "id_token,userinfo,authorization", "unidy", `{"de":{"back":"Zum Laden"}}`,
 		base64.StdEncoding.EncodeToString(private.Seed()), pemFile(t, "PRIVATE KEY", pkcs8)}
 	o := new(options)
 	for _, opt := range o.all() {

@@ -18,6 +18,7 @@ type Callback struct {
 	Address  string                     // its own, as the browser sees it
 	Login    string                     // the address of a new login
 	UnderWay func(r *http.Request) bool // whether the browser sent the cookie of any login
+	Pages    *page.Pages                // that write a page that posts
 }
 
 // Receive returns the authorization response, read from the channel that was agreed and from no
@@ -41,7 +42,7 @@ func (c Callback) Receive(
 		return "", false, otherChannel(w, r, "", "the response, or a part of it, came in the query; is "+
 			"Request.ResponseMode what the provider supports for this client?")
 	case c.Channel == op.Fragment && r.Method == http.MethodGet:
-		c.relay(w, page.Relay{FromFragment: true})
+		c.relay(w, r, page.Relay{FromFragment: true})
 		return "", false, nil
 	case r.Method != http.MethodPost:
 		return "", false, otherChannel(w, r, "POST", "")
@@ -64,16 +65,16 @@ func (c Callback) receivePost(
 		}
 	}
 	if !c.UnderWay(r) && !r.PostForm.Has(page.Relayed) {
-		c.relay(w, page.Relay{Fields: op.ResponseParameters(r.PostForm)})
+		c.relay(w, r, page.Relay{Fields: op.ResponseParameters(r.PostForm)})
 		return "", false, nil
 	}
 	return r.PostForm.Encode(), true, nil
 }
 
 // relay answers with the page that posts the response.
-func (c Callback) relay(w http.ResponseWriter, p page.Relay) {
+func (c Callback) relay(w http.ResponseWriter, r *http.Request, p page.Relay) {
 	p.Action, p.Login = c.Address, c.Login
-	_ = page.ShowRelay(w, p) // fails when the browser has left
+	_ = c.Pages.ShowRelay(w, r, p) // fails when the browser has left
 }
 
 // otherChannel is the refusal of a response that came by another channel than the agreed one.

@@ -16,8 +16,7 @@ import (
 func (f *Front) Unavailable(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", retryAfter)
 	f.Show(w, r, page.Page{
-		Kind: page.KindUnavailable, Status: http.StatusServiceUnavailable, Title: "Please try again",
-		Text: "We cannot look up your session at the moment. You are not signed out; try again shortly.",
+		Kind: page.KindUnavailable, Status: http.StatusServiceUnavailable, Say: page.Unavailable,
 	})
 }
 
@@ -32,9 +31,8 @@ type Ask struct {
 func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, ask Ask) {
 	loginURL, step := f.loginURL(v, r, ask), ask.Step
 	login := page.Page{
-		Kind: page.KindRequired, Status: http.StatusUnauthorized,
-		Title: "Login required", Text: "You are not signed in.",
-		Links: []page.Link{{URL: loginURL, Text: "Log in"}},
+		Kind: page.KindRequired, Status: http.StatusUnauthorized, Say: page.LoginRequired,
+		Links: []page.Link{{URL: loginURL, Say: page.LogIn}},
 	}
 	f.Forget(w, r, v)
 	switch {
@@ -42,27 +40,23 @@ func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, ask A
 		f.noteSent()
 		page.Redirect(w, loginURL)
 	case browser.IsFormPost(r):
-		login.Kind, login.Title = page.KindNotSent, "Not sent"
-		login.Text = "You are not signed in any more, so what you entered was not sent. " +
-			"Log in, then enter it again."
+		login.Kind, login.Say = page.KindNotSent, page.NotSent
 		f.Show(w, r, login)
 	default:
 		if !step.Zero() {
 			login.Title = "insufficient_user_authentication" // RFC 9470, section 3
-			login.Text = "This needs a fresh or a stronger login."
+			login.Say = page.StepUp
 		}
 		page.Headers(w)
 		w.Header().Set("WWW-Authenticate", step.Challenge())
-		f.written(page.Problem(w, login))
+		f.written(page.Problem(w, f.Pages.Speak(w, r, login)))
 	}
 }
 
 // NotFromHere answers a request that a page of another site may have caused.
 func (f *Front) NotFromHere(w http.ResponseWriter, r *http.Request) {
 	f.Show(w, r, page.Page{
-		Kind: page.KindRefused, Status: http.StatusForbidden, Title: "Not from here",
-		Text: "This request does not come from a script of this site. Nothing was done. A program " +
-			"must send the header X-Requested-With.",
+		Kind: page.KindRefused, Status: http.StatusForbidden, Say: page.RequestElsewhere,
 	})
 }
 

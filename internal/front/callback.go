@@ -45,6 +45,7 @@ func (c *callbackRequest) answer() *Failure {
 		Channel: c.up.Client.Channel(), MaxBytes: c.up.Client.MaxResponse(),
 		Address: f.Site.URL(f.Site.ProviderPath("/callback", c.up.Name)),
 		Login:   f.Site.OwnURL("/login", ""), UnderWay: f.Attempts.Any,
+		Pages: f.Pages,
 	}.Receive(c.w, c.r)
 	switch {
 	case err != nil:

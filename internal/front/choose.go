@@ -39,9 +39,8 @@ func (f *Front) choose(name string) *Provider {
 func (f *Front) chooseByEmail(w http.ResponseWriter, r *http.Request) {
 	if f.Origins.Check(r) != nil || browser.ReadForm(w, r, maxForm) != nil {
 		f.Show(w, r, page.Page{
-			Kind: page.KindRefused, Status: http.StatusForbidden, Title: "Not from here",
-			Text:  "This login did not begin on a page of this site.",
-			Links: []page.Link{{URL: f.Site.OwnURL("/login", ""), Text: "Log in"}},
+			Kind: page.KindRefused, Status: http.StatusForbidden, Say: page.LoginElsewhere,
+			Links: []page.Link{{URL: f.Site.OwnURL("/login", ""), Say: page.LogIn}},
 		})
 		return
 	}
@@ -71,10 +70,7 @@ type choice struct {
 }
 
 func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
-	p := page.Page{
-		Kind: page.KindChoose, Status: http.StatusOK, Title: "Log in",
-		Text: "Choose where you have your account.",
-	}
+	p := page.Page{Kind: page.KindChoose, Status: http.StatusOK, Say: page.Choose}
 	returnTo := f.returnTo(c.query.Get("return_to"))
 	last := f.lastProvider(r)
 	for _, up := range f.Providers.All() {
@@ -85,20 +81,20 @@ func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
 		q.Set("provider", cmp.Or(up.Name, unnamed))
 		link := page.Link{URL: f.Site.OwnURL("/login", "") + "?" + q.Encode(), Text: up.Label}
 		if up == last {
-			link.Note = "used last time"
+			link.SayNote = page.UsedLast
 			p.Links = slices.Insert(p.Links, 0, link)
 			continue
 		}
 		p.Links = append(p.Links, link)
 	}
 	if f.HomeRealm != nil {
-		p.Text = "Enter your e-mail address, or choose where you have your account."
+		p.Say = page.ChooseEmail
 		if c.unknown {
-			p.Text = "No login service is known for this address. Check it, or choose below."
+			p.Say = page.ChooseUnknown
 		}
 		p.Form = &page.Form{
-			Action: f.Site.OwnURL("/login", ""), Label: "Continue", Hidden: carried(c.query, returnTo),
-			Field: page.Field{Name: emailField, Type: "email", Label: "E-mail address"},
+			Action: f.Site.OwnURL("/login", ""), Say: page.Continue, Hidden: carried(c.query, returnTo),
+			Field: page.Field{Name: emailField, Type: "email", Say: page.Email},
 		}
 	}
 	f.Show(w, r, p)

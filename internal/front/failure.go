@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/oidcgate/oidcgate/internal/browser"
@@ -63,28 +64,29 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}
-	title, text := page.LoginFailed(e.Status, e.Reason)
-	switch {
+	say := page.LoginFailed(e.Status, e.Reason)
+	switch { // the title goes with a text of the application
 	case e.Text != "" && e.linking:
-		title, text = "Not linked", e.Text
+		say = page.NotLinked
 	case e.Text != "":
-		title, text = "No access", e.Text
+		say = page.NoAccess
 	}
 	links := []page.Link{
-		{URL: f.Site.OwnURL("/login", e.retry), Text: "Log in again"},
-		{URL: f.Site.Home(), Text: "Back to the site"},
+		{URL: f.Site.OwnURL("/login", e.retry), Say: page.LogInAgain},
+		{URL: f.Site.Home(), Say: page.Back},
 	}
 	switch {
 	case e.linking:
 		links = links[1:]
-	case e.Status == http.StatusForbidden:
+	case say == page.FailedSite:
+		slices.Reverse(links) // a new login hardly helps
+	case e.Status == http.StatusForbidden, e.Reason == event.ReasonClaimRequired:
 		// Whoever is logged in at the provider would come back as the same user at once.
-		links[0] = page.Link{URL: f.AnotherAccountURL(e.retry), Text: "Use another account"}
+		links[0] = page.Link{URL: f.AnotherAccountURL(e.retry), Say: page.AnotherAccount}
 	}
 	f.Show(w, browser.WithoutQuery(r), page.Page{
 		Kind: page.KindFailed, Status: e.Status, Reason: string(e.Reason), Reference: e.Reference,
-		Title: title, Text: text,
-		Links: links,
+		Say: say, Text: e.Text, Links: links,
 	})
 }
 

@@ -52,6 +52,7 @@ type Front struct {
 	Keeper    *session.Keeper
 	Sessions  *viascs.Sessions
 	Origins   *http.CrossOriginProtection // that logouts are posted from
+	Pages     *page.Pages
 	Logger    *slog.Logger
 
 	// EndWithAccessToken ends a session without a refresh token together with its access token.

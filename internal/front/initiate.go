@@ -34,9 +34,8 @@ func (f *Front) initiate(w http.ResponseWriter, r *http.Request) {
 	}
 	if up == nil {
 		f.Show(w, r, page.Page{
-			Kind: page.KindRefused, Status: http.StatusBadRequest, Title: "Unknown login service",
-			Text:  "Another site sent you here to log in, but not for a login service of this site.",
-			Links: []page.Link{{URL: f.Site.Home(), Text: "Go to the site"}},
+			Kind: page.KindRefused, Status: http.StatusBadRequest, Say: page.LoginUnknown,
+			Links: []page.Link{{URL: f.Site.Home(), Say: page.GoToSite}},
 		})
 		return
 	}

@@ -27,8 +27,7 @@ func (f *Front) login(w http.ResponseWriter, r *http.Request) {
 	}
 	if !browser.IsNavigation(r) {
 		f.Show(w, r, page.Page{
-			Kind: page.KindRefused, Status: http.StatusBadRequest, Title: "Open this in a tab",
-			Text: "A login begins in a tab of the browser, not inside a page or a script.",
+			Kind: page.KindRefused, Status: http.StatusBadRequest, Say: page.LoginFrame,
 		})
 		return
 	}

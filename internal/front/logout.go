@@ -24,15 +24,15 @@ func (f *Front) logout(w http.ResponseWriter, r *http.Request) {
 	case http.MethodPost:
 		if err := f.Origins.Check(r); err != nil {
 			f.Show(w, r, page.Page{
-				Kind: page.KindStillIn, Status: http.StatusForbidden, Title: "Not from here",
-				Text: "Another site tried to sign you out. You are still signed in.",
+				Kind: page.KindStillIn, Status: http.StatusForbidden, Say: page.LogoutElsewhere,
+				Links: []page.Link{{URL: f.Site.Home(), Say: page.Back}},
 			})
 			return
 		}
 		if browser.ReadForm(w, r, maxForm) != nil {
 			f.Show(w, r, page.Page{
-				Kind: page.KindStillIn, Status: http.StatusBadRequest, Title: "Not understood",
-				Text: "The form could not be read. You are still signed in.",
+				Kind: page.KindStillIn, Status: http.StatusBadRequest, Say: page.LogoutUnread,
+				Links: []page.Link{{URL: f.Site.Home(), Say: page.Back}},
 			})
 			return
 		}
@@ -54,12 +54,10 @@ func (f *Front) confirmLogout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.Show(w, r, page.Page{
-		Kind: page.KindLogout, Status: http.StatusOK,
-		Title: "Log out?",
-		Text:  "You are signed in. Do you want to log out?",
-		Links: []page.Link{{URL: f.Site.Home(), Text: "Stay"}},
+		Kind: page.KindLogout, Status: http.StatusOK, Say: page.AskLogout,
+		Links: []page.Link{{URL: f.Site.Home(), Say: page.Stay}},
 		Form: &page.Form{
-			Action: f.Site.OwnURL("/logout", ""), Label: "Log out",
+			Action: f.Site.OwnURL("/logout", ""), Say: page.LogOut,
 			Hidden: returnToOf(f.checkReturnTo(r.URL.Query().Get("return_to"))),
 		},
 	})
@@ -156,13 +154,10 @@ func (f *Front) freshHint(ctx context.Context, v *Visit) string {
 func (f *Front) notSignedOut(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Retry-After", retryAfter)
 	p := page.Page{
-		Kind: page.KindStillIn, Status: http.StatusServiceUnavailable,
-		Title: "Still signed in",
-		Text:  "We cannot sign you out at the moment. Try again shortly, or close the browser.",
+		Kind: page.KindStillIn, Status: http.StatusServiceUnavailable, Say: page.LogoutFailed,
 	}
 	if errors.Is(err, session.ErrLeftovers) {
-		p.Title = "Signed out of this site only"
-		p.Text = "Your session here has ended, and we could not finish. Load this page again shortly."
+		p.Say = page.LogoutUnfinished
 	}
 	f.Show(w, r, p)
 }
@@ -216,10 +211,8 @@ func (f *Front) afterSignOut(w http.ResponseWriter, r *http.Request, returnTo st
 
 func (f *Front) showSignedOut(w http.ResponseWriter, r *http.Request) {
 	f.Show(w, r, page.Page{
-		Kind: page.KindSignedOut, Status: http.StatusOK,
-		Title: "Signed out",
-		Text:  "You are signed out of this site.",
-		Links: []page.Link{{URL: f.Site.Home(), Text: "Continue"}},
+		Kind: page.KindSignedOut, Status: http.StatusOK, Say: page.SignedOut,
+		Links: []page.Link{{URL: f.Site.Home(), Say: page.Continue}},
 	})
 }
 

@@ -16,6 +16,7 @@ const maxForm = 32 << 10
 // Show answers with a page, or with problem+json (RFC 9457) if the client is a script.
 func (f *Front) Show(w http.ResponseWriter, r *http.Request, p page.Page) {
 	page.Headers(w)
+	p = f.Pages.Speak(w, r, p)
 	if browser.IsScript(r) {
 		f.written(page.Problem(w, p))
 		return
@@ -31,7 +32,7 @@ func (f *Front) Show(w http.ResponseWriter, r *http.Request, p page.Page) {
 	if f.ShowPage != nil && f.ShowPage(w, r, p) {
 		return // it has set a Content-Security-Policy that fits its own styles
 	}
-	f.written(page.Show(w, p))
+	f.written(f.Pages.Show(w, p))
 }
 
 // written logs that an answer could not be sent. Most often the browser has left.
@@ -44,8 +45,7 @@ func (f *Front) written(err error) {
 func (f *Front) methodNotAllowed(w http.ResponseWriter, r *http.Request, allow string) {
 	w.Header().Set("Allow", allow)
 	f.Show(w, r, page.Page{
-		Kind: page.KindRefused, Status: http.StatusMethodNotAllowed, Title: "Wrong method",
-		Text: "This address does not accept requests of this kind.",
+		Kind: page.KindRefused, Status: http.StatusMethodNotAllowed, Say: page.WrongMethod,
 	})
 }
 

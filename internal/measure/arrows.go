@@ -54,7 +54,7 @@ var arrows = []struct {
 	{"internal/returnto", nil},
 	{"internal/event", nil},
 	{"internal/saver", nil},
-	{"internal/page", []string{"internal/event"}},
+	{"internal/page", []string{"internal/event", "internal/check", "internal/site"}},
 	{"internal/values", []string{
 		"internal/session", "internal/viascs", "internal/claims", "internal/event",
 	}},

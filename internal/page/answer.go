@@ -24,15 +24,9 @@ func Redirect(w http.ResponseWriter, location string) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// Show answers with p in HTML. [Headers] was called before.
-func Show(w http.ResponseWriter, p Page) error {
-	w.Header().Set("Content-Security-Policy", Policy(p.Form))
-	w.WriteHeader(p.Status)
-	return Write(w, p)
-}
-
 // Problem answers with p as problem+json (RFC 9457), for scripts. With status 401 the first link is
-// the address of the login.
+// the address of the login. Title and detail are in the language of p, if it has one (RFC 9457,
+// section 3.1): a page with script may show them to the visitor.
 func Problem(w http.ResponseWriter, p Page) error {
 	problem := map[string]any{
 		"type": "about:blank", "title": p.Title, "status": p.Status, "detail": p.Text,
@@ -48,6 +42,9 @@ func Problem(w http.ResponseWriter, p Page) error {
 	}
 	body, _ := json.Marshal(problem) // strings and a number: cannot fail
 	w.Header().Set("Content-Type", "application/problem+json")
+	if p.Language != "" {
+		w.Header().Set("Content-Language", p.Language)
+	}
 	w.WriteHeader(p.Status)
 	_, err := w.Write(append(body, '\n'))
 	return err

@@ -1,25 +1,43 @@
-package page_test
+package page
 
 import (
 	"net/http"
-	"strings"
+	"slices"
 	"testing"
 
 	"github.com/oidcgate/oidcgate/internal/event"
-	"github.com/oidcgate/oidcgate/internal/page"
 )
 
-// Only what passes by itself is worth another try.
-func TestPageAsksToTryAgain(t *testing.T) {
-	for reason, again := range map[event.Reason]bool{
-		event.ReasonProviderUnreachable: true, event.ReasonProviderBusy: true, event.ReasonTokenEndpointUnreachable: true,
-		event.ReasonJWKSUnavailable: true, event.ReasonStoreError: true,
-		event.ReasonIssuerMismatch: false, event.ReasonMetadataInvalid: false, event.ReasonEndpointInvalid: false,
-		event.ReasonPKCEUnsupported: false, event.ReasonPARMismatch: false,
+// TestFaultsThatStay holds that a visitor is not told to try again soon where that does not help,
+// whatever the status is.
+func TestFaultsThatStay(t *testing.T) {
+	waits := []Message{failedDown, failedStore}
+	for _, row := range []struct {
+		reason event.Reason
+		passes bool // by itself
+	}{
+		{event.ReasonProviderUnreachable, true},
+		{event.ReasonProviderBusy, true},
+		{event.ReasonTokenEndpointUnreachable, true},
+		{event.ReasonJWKSUnavailable, true},
+		{event.ReasonPARUnreachable, true},
+		{event.ReasonStoreError, true},
+		{event.ReasonProviderError + "temporarily_unavailable", true},
+		{event.ReasonClientSecret, false},
+		{event.ReasonRequestObject, false},
+		{event.ReasonMetadataInvalid, false},
+		{event.ReasonIssuerMismatch, false},
+		{event.ReasonEndpointInvalid, false},
+		{event.ReasonPKCEUnsupported, false},
+		{event.ReasonPARMismatch, false},
+		{event.ReasonPromptUnsupported, false},
+		{event.ReasonSessionTooLarge, false},
+		{event.ReasonClaimRequired, false},
+		{event.ReasonProviderError + "invalid_scope", false},
+		{event.ReasonProviderError + "unauthorized_client", false},
 	} {
-		title, text := page.LoginFailed(http.StatusServiceUnavailable, reason)
-		if got := strings.Contains(strings.ToLower(title+text), "try again"); got != again {
-			t.Errorf("%s: %q, %q: asks to try again: %v, want %v", reason, title, text, got, again)
+		if got := LoginFailed(http.StatusServiceUnavailable, row.reason); slices.Contains(waits, got) != row.passes {
+			t.Errorf("%s: %s, passes by itself: %v", row.reason, got, row.passes)
 		}
 	}
 }

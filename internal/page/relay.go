@@ -3,7 +3,6 @@ package page
 import (
 	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -28,28 +27,32 @@ var relaySource string
 var relayScript string
 
 var (
-	relayPage       = template.Must(template.New("relay").Parse(relaySource))
+	relayPage = template.Must(
+		template.Must(template.New("relay").Parse(frameSource)).Parse(relaySource))
 	relayScriptHash = sha256.Sum256([]byte(relayScript))
 )
 
-// ShowRelay answers with p. The page loads and runs nothing but its own style and script. It has no
-// form-action, for the reason that [Policy] gives: the answer to its form may lead to the provider.
-func ShowRelay(w http.ResponseWriter, p Relay) error {
+// ShowRelay answers with p. The page loads and runs nothing but its own style and script, and the
+// logo. It has no form-action, for the reason that [Pages.policy] gives: the answer to its form may
+// lead to the provider.
+func (s *Pages) ShowRelay(w http.ResponseWriter, r *http.Request, p Relay) error {
 	Headers(w)
-	h := w.Header()
+	say, button := relayMessage, Continue
+	if p.FromFragment {
+		say, button = relayScriptMessage, LogInAgain
+	}
+	t, h := s.in(w, r), w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src "+source(styleHash)+
-		"; script-src "+source(relayScriptHash)+"; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Language", t.language)
+	h.Set("Content-Security-Policy", s.policyWith("; script-src "+source(relayScriptHash)))
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	return relayPage.Execute(w, struct {
 		Relay
-		Relayed string
-		Style   template.CSS
-		Script  template.JS
-	}{p, Relayed, template.CSS(style), template.JS(relayScript)})
-}
-
-// source is what a Content-Security-Policy calls an inline style or script of that hash.
-func source(hash [sha256.Size]byte) string {
-	return "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
+		Relayed, Language, Title, Text, Button string
+		Look                                   look
+		Script                                 template.JS
+	}{
+		p, Relayed, t.language, t.title(say), t.text(say), t.label(button),
+		s.look, template.JS(relayScript),
+	})
 }
