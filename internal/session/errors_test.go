@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -659,6 +661,35 @@ func TestErrorsOfALogout(t *testing.T) {
 			t.Errorf("left behind: %q", keys)
 		}
 	})
+	inTime(t, "C127 while the identity cannot be deleted, a logout revokes nothing", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.fails(interleave.Delete, "s:", 0)
+		err := w.LogOutUnread(t.Context(), s.ID)
+		if !errors.Is(err, session.ErrStore) || errors.Is(err, session.ErrLeftovers) {
+			t.Errorf("error %v", err)
+		}
+		w.breaks(nil)
+		w.wantRevoked()
+		w.wantLive(true, s)
+		w.wantToken(w.Keeper, s, "at-0")
+	})
+	inTime(t, "C127 a refresh token that a refresh during the logout kept is revoked once", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			return &session.ProviderTokens{AccessToken: fmt.Sprint("at-", n)}, nil
+		}
+		time.Sleep(isOver)
+		w.once(interleave.Delete, "t:", func() {
+			_, err := w.replica(nil).Token(t.Context(), s)
+			w.wantErr(err, session.ErrGone)
+		})
+		_, err := w.LogOut(t.Context(), s)
+		w.wantErr(err, nil)
+		w.wantSpent("rt-0")
+		w.wantRevoked("rt-0")
+	})
 	inTime(t, "C114 a session whose summary cannot be read is not ended one by one", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
@@ -680,14 +711,18 @@ func TestErrorsOfALogout(t *testing.T) {
 		})
 		w.login(lifetime)
 	})
-	inTime(t, "F15 the caller gave up, and the store is down: told", func(t *testing.T) {
-		w := newWorld(t, nil)
-		w.fails(interleave.Create, "a:", 0)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		w.wantErr(w.ClaimAttempt(ctx, "reference"), session.ErrStore)
-		w.wantTold(event.StoreUnavailable, "")
-	})
+	for _, down := range []error{
+		errDown, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")},
+	} {
+		inTime(t, "F15 the caller gave up, and the store is down: told, "+down.Error(), func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.breaks(func(interleave.Call) error { return down })
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			w.wantErr(w.ClaimAttempt(ctx, "reference"), session.ErrStore)
+			w.wantTold(event.StoreUnavailable, "")
+		})
+	}
 }
 
 // TestTheSessionBeforeALogin begins sessions in the place of others.

@@ -78,7 +78,7 @@ func (w *watches) remove(h Handle, end *context.CancelCauseFunc) {
 	if len(s.ends) == 0 {
 		delete(w.sessions, h)
 	}
-	if len(w.sessions) == 0 && w.stop != nil {
+	if len(w.sessions) == 0 {
 		w.stop()
 		w.stop = nil
 	}
