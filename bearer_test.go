@@ -260,6 +260,7 @@ func TestWhereATokenStands(t *testing.T) {
 		{"C166 two in one header", "GET", "/api", "", []string{"Bearer " + token + ", Bearer " + token}, 400, "invalid_request"},
 		{"C166 the scheme alone", "GET", "/api", "", []string{"Bearer"}, 400, "invalid_request"},
 		{"C166 with parameters", "GET", "/api", "", []string{"Bearer token=" + token + ";"}, 400, "invalid_request"},
+		{"C166 in the query of another parameter", "GET", "/api?about=access_token", "", []string{"Bearer " + token}, 200, ""},
 		{"C166 the scheme in small letters", "GET", "/api", "", []string{"bearer " + token}, 200, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -414,6 +415,41 @@ func TestSessionOrToken(t *testing.T) {
 			headers := append([]string{"Sec-Fetch-Dest: empty"}, row.headers...)
 			if got := a.send(a.browser, row.method, "/either", "", headers...); got.StatusCode != row.status {
 				t.Errorf("%s: status %d, want %d", name, got.StatusCode, row.status)
+			}
+		}
+	})
+	t.Run("C169 credentials of another scheme are no token", func(t *testing.T) {
+		a := newAPI(t)
+		a.login()
+		for scheme, status := range map[string]int{"Basic eDp5": 200, "DPoP x": 401} {
+			if got := a.get("/either", "Authorization: "+scheme); got.StatusCode != status {
+				t.Errorf("%s: status %d, want %d", scheme, got.StatusCode, status)
+			}
+		}
+	})
+	t.Run("C169 C168 an identity without a session needs the scope, as a token does", func(t *testing.T) {
+		a := newAPI(t)
+		for scope, status := range map[string]int{"orders:read": 200, "": 403} {
+			id, err := oidcgate.NewIdentity("https://id.test", "alice", map[string]any{"scope": scope})
+			if err != nil {
+				t.Fatal(err)
+			}
+			guarded := a.gate.RequireEither(oidcgate.Scope("orders:read"))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			r, rec := httptest.NewRequest("GET", "/either", nil), httptest.NewRecorder()
+			guarded.ServeHTTP(rec, r.WithContext(a.gate.NewContext(r.Context(), id)))
+			if rec.Code != status {
+				t.Errorf("scope %q: status %d, want %d", scope, rec.Code, status)
+			}
+		}
+	})
+	t.Run("C112 a request that did not pass through Wrap", func(t *testing.T) {
+		a := newAPI(t)
+		for name, headers := range map[string]http.Header{"without a token": {}, "with a token": {"Authorization": {"Bearer x"}}} {
+			r, rec := httptest.NewRequest("GET", "/either", nil), httptest.NewRecorder()
+			r.Header = headers
+			a.gate.RequireEither()(http.HandlerFunc(a.who)).ServeHTTP(rec, r)
+			if rec.Code != http.StatusInternalServerError {
+				t.Errorf("%s: status %d", name, rec.Code)
 			}
 		}
 	})
@@ -875,6 +911,9 @@ func TestMetadataOfTheAPI(t *testing.T) {
 		}
 		if got := a.send(a.browser, "POST", at, "x=y"); got.StatusCode != http.StatusMethodNotAllowed {
 			t.Errorf("POST: status %d", got.StatusCode)
+		}
+		if got := a.send(a.browser, "HEAD", at, ""); got.StatusCode != http.StatusOK || got.body != "" {
+			t.Errorf("HEAD: status %d, %q", got.StatusCode, got.body)
 		}
 	})
 	for _, row := range []struct{ audience, base, field string }{

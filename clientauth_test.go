@@ -87,6 +87,9 @@ func TestClientAuthentication(t *testing.T) {
 			func(*world, *oidcgatetest.Client) {}},
 		{"C088 client_secret_jwt", oidcgatetest.Config{}, func(p *oidcgate.Provider) { p.Auth = oidcgate.ClientSecretJWT(long) },
 			func(_ *world, c *oidcgatetest.Client) { c.Secret, c.AuthMethod = long, oidcgatetest.ClientSecretJWT }},
+		{"C088 client_secret_jwt, with a secret that a function gives", oidcgatetest.Config{}, func(p *oidcgate.Provider) {
+			p.Auth = oidcgate.ClientSecretJWT(func(context.Context) (string, error) { return long, nil })
+		}, func(_ *world, c *oidcgatetest.Client) { c.Secret, c.AuthMethod = long, oidcgatetest.ClientSecretJWT }},
 		{"C088 C090 private_key_jwt, with the keys that the shop serves", oidcgatetest.Config{}, keys,
 			func(w *world, c *oidcgatetest.Client) {
 				c.AuthMethod = oidcgatetest.PrivateKeyJWT

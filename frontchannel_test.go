@@ -72,6 +72,14 @@ func TestFrontchannelLogout(t *testing.T) {
 			}
 		}
 	})
+	inBubble(t, "C120 only the issuer's pages may, where no logout is announced", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.op.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "end_session_endpoint") }))
+		f.login()
+		if csp := f.frontchannel(f.browser, "").Header.Get("Content-Security-Policy"); !strings.HasSuffix(csp, "frame-ancestors https://id.test") {
+			t.Errorf("CSP %q", csp)
+		}
+	})
 	inBubble(t, "C120 across sites the cookie does not arrive: 200, without effect", func(t *testing.T) {
 		f := newFleet(t, 1)
 		f.login()

@@ -458,6 +458,28 @@ func TestLoginWithoutRandomness(t *testing.T) {
 		if c := a.Cookies(); len(c) != 0 {
 			t.Errorf("cookies %v", c)
 		}
+		if hint := w.failedLogin().Hint; hint != "" {
+			t.Errorf("the hint is %q", hint)
+		}
+	})
+	const text = 26 // bytes that rand.Text reads, which ends the process without them
+	t.Run("F42 options that cannot be encrypted are not asked for", func(t *testing.T) {
+		rand.Reader = io.MultiReader(io.LimitReader(working, text), noRandom{})
+		got := w.gate.LoginURL("/app", oidcgate.LoginOptions{Prompt: "login"})
+		rand.Reader = working
+		if want := shopURL + "/auth/login?return_to=%2Fapp"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+	t.Run("F42 without randomness a logout ends the session here, and goes to the page", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		rand.Reader = io.MultiReader(io.LimitReader(working, text), noRandom{})
+		a := w.send(w.browser, http.MethodPost, "/auth/logout", "return_to=%2Fbye", sameOrigin)
+		rand.Reader = working
+		if a.location() != shopURL+"/bye" || w.subject() != "" {
+			t.Errorf("%d to %q, signed in as %q", a.StatusCode, a.location(), w.subject())
+		}
 	})
 }
 
@@ -1055,6 +1077,27 @@ func TestChoice(t *testing.T) {
 		a := w.send(w.browser, http.MethodPost, "/auth/login", form, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: cross-site", "Origin: https://evil.example")
 		if a.StatusCode != http.StatusForbidden || a.location() != "" {
 			t.Errorf("%d to %q", a.StatusCode, a.location())
+		}
+	})
+	for name, form := range map[string]string{
+		"cannot be read": "email=bob@staff.example&x=%zz", "is too long": "email=bob@staff.example&x=" + strings.Repeat("x", 40<<10),
+	} {
+		t.Run("C047 a form that "+name+" begins no login", func(t *testing.T) {
+			w, _ := severalProviders(t, realm)
+			a := w.send(w.browser, http.MethodPost, "/auth/login", form, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin")
+			if a.StatusCode != http.StatusForbidden || a.location() != "" {
+				t.Errorf("%d to %q", a.StatusCode, a.location())
+			}
+		})
+	}
+	t.Run("where one provider is left, it was not the choice", func(t *testing.T) {
+		w, _ := severalProviders(t, realm)
+		first := oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+		if err := w.gate.SetProviders(first); err != nil {
+			t.Fatal(err)
+		}
+		if a := post(w, "eve@elsewhere.example", "Cookie: __Host-Http-oidcgate-last=staff"); !strings.Contains(a.body, "No login service is known") || strings.Contains(a.body, "used last time") {
+			t.Errorf("%d\n%s", a.StatusCode, a.body)
 		}
 	})
 	t.Run("without HomeRealm there is nothing to post", func(t *testing.T) {

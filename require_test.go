@@ -541,6 +541,7 @@ func TestRules(t *testing.T) {
 		{"a claim that is the value", oidcgate.Claim("role", "boss"), true},
 		{"a list that holds a value", oidcgate.Claim("groups", "x", "admin"), true},
 		{"a list without the value", oidcgate.Claim("groups", "root"), false},
+		{"a text that is another value", oidcgate.Claim("role", "clerk"), false},
 		{"part of a value", oidcgate.Claim("groups", "adm"), false},
 		{"another letter case", oidcgate.Claim("groups", "Admin"), false},
 		{"a claim that is not there", oidcgate.Claim("nothing", "x"), false},
@@ -646,6 +647,7 @@ func TestRulesThatGuardNothingPanic(t *testing.T) {
 		"Match without a function":              func() { oidcgate.Match(nil) },
 		"ACR without values":                    func() { oidcgate.ACR() },
 		"ACR with a space":                      func() { oidcgate.ACR("a b") },
+		"ACR with an empty value":               func() { oidcgate.ACR("gold", "") },
 		"MaxAge of less than a second":          func() { oidcgate.MaxAge(time.Millisecond) },
 		"Require with a Rule that nothing made": func() { newWorld(t).gate.Require(oidcgate.Rule{}) },
 	}

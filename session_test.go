@@ -895,6 +895,29 @@ func TestStoreFailsDuringLogin(t *testing.T) {
 	}
 }
 
+func TestSessionBeforeALoginCannotBeRead(t *testing.T) {
+	t.Run("C109 F16 whose session the login would replace is not known: it is refused, and can be tried again", func(t *testing.T) {
+		w, records := newTapped(t)
+		w.login()
+		callback := w.callbackURL("/auth/login?return_to=%2Fapp")
+		codes := w.op.Count(oidcgatetest.Token)
+		records.refuse(func(c storeCall) error {
+			if c.op == "get" && strings.HasPrefix(c.key, "s:") {
+				return errIll
+			}
+			return nil
+		})
+		w.denied(w.get(callback), http.StatusServiceUnavailable, oidcgate.ReasonStoreError)
+		if n := w.op.Count(oidcgatetest.Token) - codes; n != 0 {
+			t.Errorf("%d codes were spent", n)
+		}
+		records.refuse(nil)
+		if a := w.get(callback); a.location() != shopURL+"/app" {
+			t.Errorf("tried again: %d to %q", a.StatusCode, a.location())
+		}
+	})
+}
+
 func TestLogoutWins(t *testing.T) {
 	t.Run("C107 over a slow request", func(t *testing.T) {
 		onEachStore(t, func(t *testing.T, on change) {

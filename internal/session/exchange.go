@@ -121,9 +121,9 @@ func decodeExchanged(v claims.Value) exchanged {
 	}
 }
 
-// keepExchanged adds a token to the record old, which may be none, as the first. Others that are
-// over, and the oldest of too many, are left out. It is best effort: who fails to keep it asks again
-// the next time.
+// keepExchanged adds a token to the record old, which may be none, as the first. Left out are those
+// that are over, such as an earlier one for the same request, and the oldest of too many. It is best
+// effort: whoever fails to keep a token asks again the next time.
 func (k *Keeper) keepExchanged(
 	ctx context.Context, of exchangeOf, old record, t *ProviderTokens, deadline int64,
 ) {
@@ -138,7 +138,7 @@ func (k *Keeper) keepExchanged(
 	n := 1
 	end := t.Expiry
 	for name, v := range claims.Object(old.plaintext).All() {
-		if other := decodeExchanged(v); name != of.request && other.good() && n < maxExchanged {
+		if other := decodeExchanged(v); other.good() && n < maxExchanged {
 			kept = kept.With(name, v)
 			n++
 			if other.Expiry.After(end) {
