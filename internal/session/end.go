@@ -383,7 +383,7 @@ func (k *Keeper) sessionsOfUser(ctx context.Context, l *Login) []*leaving {
 // again.
 func (k *Keeper) endSurplus(ctx context.Context, l *Login, list []*leaving) {
 	surplus := len(list) - k.limits.UserSessions
-	if k.limits.UserSessions == 0 || surplus <= 0 {
+	if surplus <= 0 {
 		return
 	}
 	k.describe(ctx, list)

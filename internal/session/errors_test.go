@@ -326,6 +326,33 @@ func TestErrorsOfAReread(t *testing.T) {
 		w.wantErr(err, nil)
 		w.wantTold(event.RereadFailed, event.ReasonNoNews)
 	})
+	inTime(t, "C113 F32 while the store cannot end the session of a user who is refused, its tokens stay", func(t *testing.T) {
+		w, s := due(t)
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		w.fails(interleave.Delete, "s:", 0)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		w.wantRevoked()
+	})
+	for kind, hints := range map[session.FailureKind]bool{session.Unreadable: true, session.Unusable: false} {
+		for _, keep := range []bool{false, true} {
+			inTime(t, fmt.Sprintf("C113 a hint says what the loss of userinfo (%v) leads to, where claims are lost: %v", kind, !keep), func(t *testing.T) {
+				w := newWorld(t, func(l *session.Limits) { rereads(l); l.KeepRefused = keep })
+				s := w.login(lifetime)
+				w.provider.noUserinfo = failure(kind, event.ReasonUserinfoError)
+				time.Sleep(20 * time.Minute)
+				_, err := w.Reread(t.Context(), s)
+				w.wantErr(err, nil)
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				for _, e := range w.events {
+					if e.Type == event.UserinfoFailed && (e.Hint != "") != (hints && !keep) {
+						t.Errorf("the hint is %q", e.Hint)
+					}
+				}
+			})
+		}
+	}
 }
 
 func TestErrorsOfARefresh(t *testing.T) {
@@ -336,6 +363,12 @@ func TestErrorsOfARefresh(t *testing.T) {
 		w.wantErr(w.memory.Create(t.Context(), key, []byte("another replica"), time.Hour), nil)
 		time.Sleep(isOver)
 		begun := time.Now()
+		w.breaks(func(c interleave.Call) error {
+			if c.Is(interleave.Swap, "l:") {
+				t.Error("it is written to the lock of another")
+			}
+			return nil
+		})
 		w.wantNoToken(s, session.ErrProvider)
 		if took := time.Since(begun); took != 40*time.Second {
 			t.Errorf("after %v", took)
@@ -710,6 +743,23 @@ func TestErrorsOfALogout(t *testing.T) {
 			return nil
 		})
 		w.login(lifetime)
+	})
+	inTime(t, "C114 any number of sessions is allowed: the user's are not listed", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.breaks(func(c interleave.Call) error {
+			if c.Is(interleave.Members, "u:") {
+				t.Errorf("%s %s", c.Op, c.Key)
+			}
+			return nil
+		})
+		w.login(lifetime)
+	})
+	inTime(t, "C114 a login whose replica has a clock behind that of the others ends no session of its own", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.UserSessions = 1 })
+		ahead := w.loginUnderWay()
+		ahead.Identity.Created = time.Now().Add(time.Minute)
+		w.wantErr(w.Begin(t.Context(), ahead), nil)
+		w.wantLive(true, &ahead.Session, w.login(lifetime))
 	})
 	for _, down := range []error{
 		errDown, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")},

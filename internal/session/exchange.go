@@ -68,10 +68,9 @@ func (k *Keeper) exchanged(
 		return nil, err
 	}
 	all := claims.Object(r.plaintext)
-	if v, ok := all.Get(of.request); ok {
-		if kept := decodeExchanged(v); kept.good() {
-			return &kept.ProviderTokens, nil
-		}
+	v, _ := all.Get(of.request)
+	if kept := decodeExchanged(v); kept.good() { // without an end, none is
+		return &kept.ProviderTokens, nil
 	}
 	fresh, err := exchange()
 	if err != nil {

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/interleave"
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -221,6 +223,15 @@ func TestBegin(t *testing.T) {
 		w.wantErr(w.begin(), session.ErrTooLarge)
 		if keys := w.living(); len(keys) != 0 {
 			t.Errorf("left behind: %q", keys)
+		}
+	})
+	inTime(t, "F38 the error names the largest claim that the application could drop", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.MaxBytes = 10 })
+		l := w.loginUnderWay()
+		l.Identity.Userinfo = claims.Object("").With("small", claims.Text("x")).
+			With("large", claims.Text(strings.Repeat("x", 100))).With("middle", claims.Text("xxxxx"))
+		if err := w.Begin(t.Context(), l); err == nil || !strings.HasSuffix(err.Error(), `the largest claim is "large"`) {
+			t.Errorf("error %v", err)
 		}
 	})
 	for _, prefix := range []string{"I:", "U:", "E:"} {

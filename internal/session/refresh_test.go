@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -145,7 +146,13 @@ func TestToken(t *testing.T) {
 		s := w.login(lifetime)
 		w.provider.refresh = func(int) (*session.ProviderTokens, error) { panic("a fault") }
 		time.Sleep(isOver)
-		w.wantNoToken(s, session.ErrProvider)
+		var log strings.Builder
+		k := w.replica(func(c *session.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		_, err := k.Token(t.Context(), s)
+		w.wantErr(err, session.ErrProvider)
+		if !strings.Contains(log.String(), "a fault") || !strings.Contains(log.String(), "refresh_test.go") {
+			t.Errorf("the log says %q", log.String())
+		}
 	})
 }
 
@@ -311,6 +318,22 @@ func TestTheProviderFails(t *testing.T) {
 				t.Errorf("the store holds %q", keys)
 			}
 		})
+	inTime(t, "C080 nor has one that brings another refresh token", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			if n == 1 {
+				return &session.ProviderTokens{RefreshToken: "rt-1"}, failure(session.NoAnswer, "")
+			}
+			return nil, failure(session.InvalidGrant, "")
+		}
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrProvider)
+		time.Sleep(time.Minute)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantSpent("rt-0", "rt-1")
+		w.wantTold(event.RefreshReuseSuspected)
+	})
 	for _, asked := range []time.Duration{isDue, isOver, isOver + 20*time.Second, 2 * tokenLife} {
 		inTime(t, fmt.Sprintf("C084 a pause for all replicas, %v after the login", asked),
 			func(t *testing.T) {
@@ -655,6 +678,10 @@ func TestOneProvidersTroubleIsNotAnothers(t *testing.T) {
 		w.wantErr(w.Wait(t.Context()), nil)
 		if n := asked.Load(); n != 32 {
 			t.Errorf("userinfo was asked for %d sessions", n)
+		}
+		// Those without a place save nothing. Of the others the answers came too late to be saved.
+		if failed, unsaved := len(w.told(event.UserinfoFailed)), len(w.told(event.StoreUnavailable)); failed != 8 || unsaved != 32 {
+			t.Errorf("userinfo failed for %d sessions, and the claims of %d could not be saved", failed, unsaved)
 		}
 	})
 	inTime(t, "F34 a store that panics while the lease is renewed ends no process", func(t *testing.T) {
