@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,13 @@ func TestClientAuthentication(t *testing.T) {
 			w.tokenCalls(2)
 		})
 	}
+	t.Run("C090 the keys may be kept for five minutes", func(t *testing.T) {
+		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { keys(p) })
+		_, a := w.publishedKeys("/auth/jwks")
+		if got := a.Header.Values("Cache-Control"); !slices.Equal(got, []string{"public, max-age=300"}) {
+			t.Errorf("Cache-Control %q", got)
+		}
+	})
 	t.Run("C088 an assertion for another audience is refused by a provider that checks", func(t *testing.T) {
 		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) {
 			keys(p)

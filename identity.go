@@ -159,8 +159,8 @@ func (id *Identity) FromUserinfo(claim string) bool {
 // wellFormed refuses addresses whose domain two readers could read differently, such as
 // "a@evil.example@shop.example".
 func wellFormed(address string) bool {
-	local, domain, ok := strings.Cut(address, "@")
-	if !ok || local == "" || domain == "" || strings.Contains(domain, "@") {
+	local, domain, _ := strings.Cut(address, "@")
+	if local == "" || domain == "" || strings.Contains(domain, "@") {
 		return false
 	}
 	return !strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r > '~' })

@@ -461,6 +461,9 @@ func TestLoginWithoutRandomness(t *testing.T) {
 		if hint := w.failedLogin().Hint; hint != "" {
 			t.Errorf("the hint is %q", hint)
 		}
+		if a.Header.Get("Retry-After") != "" {
+			t.Error("the browser is told when to try again, and nobody knows")
+		}
 	})
 	const text = 26 // bytes that rand.Text reads, which ends the process without them
 	t.Run("F42 options that cannot be encrypted are not asked for", func(t *testing.T) {
@@ -1039,6 +1042,8 @@ func TestChoice(t *testing.T) {
 		w, staff := severalProviders(t, realm)
 		if body := w.get("/auth/login").body; !strings.Contains(body, `<input name="email" type="email"`) {
 			t.Fatalf("the page does not ask for an address:\n%s", body)
+		} else if strings.Contains(body, "No login service is known") {
+			t.Errorf("the page says so before an address is there:\n%s", body)
 		}
 		for email, issuer := range map[string]string{"bob@staff.example": staff.Issuer(), "jane@customer.example": w.op.Issuer()} {
 			a := post(w, email)
@@ -1070,6 +1075,9 @@ func TestChoice(t *testing.T) {
 				t.Errorf("%.30s: %d to %q\n%s", email, a.StatusCode, a.location(), a.body)
 			}
 		}
+		if !strings.Contains(w.logged(), "no table") {
+			t.Error("the log does not have the panic of HomeRealm")
+		}
 	})
 	t.Run("C047 another site posts an address", func(t *testing.T) {
 		w, _ := severalProviders(t, realm)
@@ -1090,6 +1098,13 @@ func TestChoice(t *testing.T) {
 			}
 		})
 	}
+	t.Run("Ready asks nobody else when one provider is known", func(t *testing.T) {
+		w, staff := severalProviders(t)
+		w.get("/auth/login?provider=.")
+		if err := w.gate.Ready(t.Context()); err != nil || staff.Count(oidcgatetest.Discovery) != 0 {
+			t.Errorf("%v, %d requests to the other provider", err, staff.Count(oidcgatetest.Discovery))
+		}
+	})
 	t.Run("where one provider is left, it was not the choice", func(t *testing.T) {
 		w, _ := severalProviders(t, realm)
 		first := oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
@@ -1104,6 +1119,9 @@ func TestChoice(t *testing.T) {
 		w, _ := severalProviders(t)
 		if a := post(w, "bob@staff.example"); a.StatusCode != http.StatusMethodNotAllowed {
 			t.Errorf("status %d", a.StatusCode)
+		}
+		if a := w.get("/auth/login"); strings.Contains(a.body, "e-mail") || strings.Contains(a.body, "<form") {
+			t.Errorf("the page asks for an address:\n%s", a.body)
 		}
 	})
 	t.Run("the application writes the page", func(t *testing.T) {

@@ -178,6 +178,13 @@ func TestProviderWithoutInteraction(t *testing.T) {
 			t.Errorf("alice is sent to %q", a.location())
 		}
 	})
+	t.Run("C119 a login that may ask does not name the user who is signed in", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		if q := w.authorization("/auth/login").Query(); q.Has("id_token_hint") {
+			t.Errorf("asked with %v", q)
+		}
+	})
 	t.Run("C119 the hint of the application wins over that of the session", func(t *testing.T) {
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
 			c.LoginOptions = func(*http.Request) oidcgate.LoginOptions {

@@ -47,9 +47,8 @@ func (f *Front) initiate(w http.ResponseWriter, r *http.Request) {
 		page.Redirect(w, f.Site.URL(target))
 		return
 	}
-	login := url.Values{"return_to": {target}, "provider": {cmp.Or(up.Name, unnamed)}}
-	if hint := params["login_hint"]; len(hint) == 1 {
-		login["login_hint"] = hint
+	login := url.Values{
+		"return_to": {target}, "provider": {cmp.Or(up.Name, unnamed)}, "login_hint": params["login_hint"],
 	}
 	page.Redirect(w, f.Site.OwnURL("/login", "")+"?"+login.Encode())
 }

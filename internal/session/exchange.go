@@ -120,9 +120,9 @@ func decodeExchanged(v claims.Value) exchanged {
 	}
 }
 
-// keepExchanged adds a token to the record old, which may be none, as the first. Left out are those
-// that are over, such as an earlier one for the same request, and the oldest of too many. It is best
-// effort: whoever fails to keep a token asks again the next time.
+// keepExchanged adds a token to the record old, which may be none. It becomes the first of them.
+// Left out are those that are over, such as an earlier one for the same request, and the oldest of
+// too many. It is best effort: whoever fails to keep a token asks again the next time.
 func (k *Keeper) keepExchanged(
 	ctx context.Context, of exchangeOf, old record, t *ProviderTokens, deadline int64,
 ) {

@@ -128,15 +128,17 @@ func TestBatchThatIsNotCarriedOut(t *testing.T) {
 	for name, tt := range map[string]struct {
 		slots func(context.Context) ([]redis.ClusterSlot, error)
 		hook  redis.Hook
+		heeds bool // the client heeds contexts; otherwise every call has a goroutine
 	}{
-		"F18 the map of the cluster cannot be loaded": {nil, nil},
-		"F18 all machines are down":                   {slots, nil},
-		"F34 a hook panics":                           {slots, faultyHook{}},
+		"F18 the map of the cluster cannot be loaded":  {nil, nil, true},
+		"F18 all machines are down":                    {slots, nil, true},
+		"F34 a hook panics":                            {slots, faultyHook{}, true},
+		"F34 a hook panics, in a goroutine of its own": {slots, faultyHook{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rdb := redis.NewClusterClient(&redis.ClusterOptions{
 				Addrs: []string{"127.0.0.1:1"}, ClusterSlots: tt.slots, MaxRedirects: -1, DialerRetries: 1,
-				ContextTimeoutEnabled: true, DisableRoutingPolicies: true,
+				ContextTimeoutEnabled: tt.heeds, DisableRoutingPolicies: true,
 			})
 			defer rdb.Close()
 			if tt.hook != nil {
