@@ -1,6 +1,7 @@
 package oidcgate_test
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -119,9 +120,15 @@ func (a *api) refused(got answer, status int, code string, secrets ...string) {
 	if t := got.Header.Get("Content-Type"); t != "application/problem+json" || got.location() != "" || got.Header.Get("Cache-Control") != "no-store" {
 		a.Errorf("Content-Type %q, Location %q, Cache-Control %q", t, got.location(), got.Header.Get("Cache-Control"))
 	}
-	var problem struct{ Status int }
+	var problem struct {
+		Status int
+		Title  string
+	}
 	if err := json.Unmarshal([]byte(got.body), &problem); err != nil || problem.Status != status {
 		a.Errorf("%v of %s", err, got.body)
+	}
+	if want := cmp.Or(code, map[int]string{401: "Access token required", 403: "No access", 503: "Please try again"}[status]); problem.Title != want {
+		a.Errorf("the title is %q, want %q", problem.Title, want)
 	}
 	log := a.logged()
 	for _, secret := range secrets {

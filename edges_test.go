@@ -156,6 +156,11 @@ func (deaf) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
 func TestAnswersThatCannotBeSent(t *testing.T) {
 	a := newAPI(t)
+	for _, path := range []string{"/auth/logout", "/api"} {
+		if a.get(path); strings.Contains(a.logged(), "writing an answer") {
+			t.Errorf("%s is answered, and the log says\n%s", path, a.logged())
+		}
+	}
 	for name, r := range map[string]*http.Request{
 		"a page":                httptest.NewRequest("GET", "/auth/logout", nil),
 		"a refusal of a guard":  httptest.NewRequest("POST", "/app", nil),

@@ -621,6 +621,10 @@ func TestGuardsWithoutTheValues(t *testing.T) {
 		if a := f.get("/write"); a.StatusCode != http.StatusForbidden {
 			t.Fatalf("while all is well: %d", a.StatusCode)
 		}
+		f.drill.fail(on("get s:", errReadOnly), nil)
+		if a := f.get("/write"); a.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("the session cannot be read either: %d to %q", a.StatusCode, a.location())
+		}
 		f.drill.fail(on("get v:", errReadOnly), nil)
 		if a := f.get("/write"); a.StatusCode != http.StatusServiceUnavailable {
 			t.Errorf("%d %q", a.StatusCode, a.body)

@@ -132,6 +132,8 @@ func TestTheRandomSourceFails(t *testing.T) {
 		_, _ = w.Reread(t.Context(), s)
 		rand.Reader = whole
 		w.wantTold(event.UserinfoFailed, event.ReasonProviderUnreachable)
+		w.provider.decide = func() error { t.Error("the application is asked again at once"); return nil }
+		_, _ = w.Reread(t.Context(), s)
 		got, err := w.Load(t.Context(), s.ID)
 		if err != nil || !got.Identity.Checked.Equal(s.Identity.Checked) {
 			t.Errorf("the session is %+v, %v", got, err)
@@ -246,6 +248,22 @@ func TestErrorsOfAReread(t *testing.T) {
 		if got != nil {
 			t.Errorf("the session %+v", got)
 		}
+	})
+	inTime(t, "C113 F32 old claims that the store once refused to replace count again after a refresh that is saved", func(t *testing.T) {
+		w, s := due(t)
+		w.fails(interleave.Swap, "s:", 0)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		w.breaks(nil)
+		s, err = w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		time.Sleep(20 * time.Minute)
+		w.provider.decide = func() error { time.Sleep(5 * time.Second); return nil } // longer than a request waits
+		got, err := w.Reread(t.Context(), s)
+		if w.wantErr(err, nil); got != s {
+			t.Errorf("the session %+v", got)
+		}
+		w.wantErr(w.Wait(t.Context()), nil)
 	})
 	inTime(t, "C113 what takes longer than two seconds is not waited for", func(t *testing.T) {
 		w, s := due(t)
@@ -531,6 +549,18 @@ func TestErrorsOfValues(t *testing.T) {
 		w.breaks(nil)
 		if _, ok := w.values(s).Current.Get("a"); !ok {
 			t.Error("the values are deleted")
+		}
+	})
+	inTime(t, "C108 values whose record is lost meanwhile are saved", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		v := w.values(s)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
+		key := w.key("v:")
+		w.once(interleave.Swap, "v:", func() { w.wantErr(w.memory.Delete(t.Context(), key, nil), nil) })
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("b")), nil)
+		if v := w.values(s); v.Current != put("b")("") {
+			t.Errorf("values %q", v.Current)
 		}
 	})
 	inTime(t, "F16 a store that refuses the values is an error", func(t *testing.T) {

@@ -72,6 +72,17 @@ func TestTokenEndIsNoted(t *testing.T) {
 		time.Sleep(isOver)
 		return w, s
 	}
+	inTime(t, "C085 unless nobody asked for that", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		time.Sleep(isOver)
+		w.wantToken(w.Keeper, s, "at-1")
+		got, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		if !s.Identity.TokenEnds.IsZero() || !got.Identity.TokenEnds.IsZero() {
+			t.Errorf("the token ends at %v and %v", s.Identity.TokenEnds, got.Identity.TokenEnds)
+		}
+	})
 	inTime(t, "C085 also when the session is used at the same time", func(t *testing.T) {
 		w, s := begin(t)
 		w.once(interleave.Swap, "s:", func() { w.touched(s) })

@@ -544,6 +544,23 @@ func TestReread(t *testing.T) {
 			t.Errorf("revoked %q, want the refresh token of the session", w.provider.revoked)
 		}
 	})
+	inTime(t, "C113 C085 so it does where the provider gives no new token", func(t *testing.T) {
+		w := newWorld(t, every)
+		s := w.login(lifetime)
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(session.NoAnswer, "") }
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		time.Sleep(20 * time.Minute)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantLive(false, s)
+	})
+	inTime(t, "C113 userinfo refuses the new access token: nobody gets it", func(t *testing.T) {
+		w := newWorld(t, every)
+		s := w.login(lifetime)
+		w.provider.noUserinfo = failure(session.TokenRefused, event.ReasonUserinfoRefused)
+		time.Sleep(20 * time.Minute)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantLive(false, s)
+	})
 	inTime(t, "C113 the application gives no answer: the old claims stay, and there is a pause",
 		func(t *testing.T) {
 			w := newWorld(t, every)
@@ -754,7 +771,7 @@ func TestWhatARefreshedIDTokenChanges(t *testing.T) {
 	for _, fails := range []struct {
 		op     interleave.Op
 		prefix string
-	}{{interleave.Add, "i:"}, {interleave.Get, "I:"}} {
+	}{{interleave.Add, "i:"}, {interleave.Get, "I:"}, {interleave.Swap, "d:"}} {
 		inTime(t, "F16 a store that cannot "+string(fails.op)+" "+fails.prefix+" is told, and the tokens serve",
 			func(t *testing.T) {
 				w, s := refreshed(t, another)

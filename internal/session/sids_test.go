@@ -110,6 +110,14 @@ func TestManySIDs(t *testing.T) {
 			t.Errorf("it is %q, %v; %d sets lead to the session", got, err, len(w.leads(s)))
 		}
 	})
+	inTime(t, "C125 no set leads to a session without a sid, but for that of its user", func(t *testing.T) {
+		w := newWorld(t, nil)
+		l := w.loginUnderWayOf(1)
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		if got := w.leads(&l.Session); len(got) != 0 {
+			t.Errorf("%d sets lead to it", len(got))
+		}
+	})
 	inTime(t, "C125 a session without a summary is listed all the same", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
