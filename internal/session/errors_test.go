@@ -373,6 +373,35 @@ func TestErrorsOfAReread(t *testing.T) {
 	}
 }
 
+func TestManySessionsThatTheStoreRefuses(t *testing.T) {
+	inTime(t, "F40 4,096 of them are remembered", func(t *testing.T) {
+		const kept = 4096
+		w := newWorld(t, rereads)
+		all := make([]*session.Session, kept+1)
+		w.fails(interleave.Get, "t:", 0)
+		for n := range all {
+			all[n] = &session.Session{ID: newID()}
+			_, err := w.Reread(t.Context(), all[n])
+			w.wantErr(err, session.ErrStore)
+		}
+		w.breaks(func(interleave.Call) error { time.Sleep(5 * time.Second); return nil }) // longer than a request waits
+		var refused atomic.Int64
+		for _, s := range all {
+			go func() {
+				if _, err := w.Reread(t.Context(), s); errors.Is(err, session.ErrStore) {
+					refused.Add(1)
+				}
+			}()
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if n := refused.Load(); n != kept {
+			t.Errorf("%d are remembered", n)
+		}
+		w.wantErr(w.Wait(t.Context()), nil)
+	})
+}
+
 func TestErrorsOfARefresh(t *testing.T) {
 	inTime(t, "C082 another refresh that does not end is not waited for for ever", func(t *testing.T) {
 		w := newWorld(t, nil)
