@@ -832,12 +832,14 @@ func TestTokensBoundToACertificate(t *testing.T) {
 	defer server.Close()
 	for _, row := range []struct {
 		name  string
+		token string
 		shown []tls.Certificate
 		good  bool
 	}{
-		{"C165 with its certificate", []tls.Certificate{mine}, true},
-		{"C165 with another certificate", []tls.Certificate{other}, false},
-		{"C165 without a certificate", nil, false},
+		{"C165 with its certificate", token, []tls.Certificate{mine}, true},
+		{"C165 with another certificate", token, []tls.Certificate{other}, false},
+		{"C165 without a certificate", token, nil, false},
+		{"C165 a token that is not bound, with a certificate", a.op.NewAccessToken(nil).Compact(), []tls.Certificate{mine}, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			transport := server.Client().Transport.(*http.Transport).Clone()
@@ -845,7 +847,7 @@ func TestTokensBoundToACertificate(t *testing.T) {
 			defer transport.CloseIdleConnections()
 			at := &api{&world{T: t, browser: &http.Client{Transport: transport}}}
 			r, _ := http.NewRequest("GET", server.URL+"/api", nil)
-			r.Header.Set("Authorization", "Bearer "+token)
+			r.Header.Set("Authorization", "Bearer "+row.token)
 			r.Header.Set("X-Client-Cert", base64.StdEncoding.EncodeToString(mine.Certificate[0]))
 			if got := at.do(r); row.good {
 				at.admitted(got, "alice")

@@ -1098,6 +1098,19 @@ func TestChoice(t *testing.T) {
 			}
 		})
 	}
+	t.Run("C119 the ID Token of one provider is not shown to another", func(t *testing.T) {
+		w, staff := severalProviders(t, func(c *oidcgate.Config) {
+			c.LoginOptions = func(*http.Request) oidcgate.LoginOptions { return oidcgate.LoginOptions{Prompt: "none"} }
+		})
+		w.get(w.get(w.get("/auth/login?provider=.").location()).location())
+		for provider, issuer := range map[string]string{".": w.op.Issuer(), "staff": staff.Issuer()} {
+			to := w.get("/auth/login?provider=" + provider).location()
+			u, err := url.Parse(to)
+			if err != nil || !strings.HasPrefix(to, issuer) || u.Query().Has("id_token_hint") != (provider == ".") {
+				t.Errorf("%s: to %q", provider, to)
+			}
+		}
+	})
 	t.Run("Ready asks nobody else when one provider is known", func(t *testing.T) {
 		w, staff := severalProviders(t)
 		w.get("/auth/login?provider=.")

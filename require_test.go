@@ -644,6 +644,7 @@ func TestAccessDeniedSaysWhereAndWhy(t *testing.T) {
 
 func TestBoundsOfMaxAge(t *testing.T) {
 	inBubble(t, "a login is too old, or from the future, when it is so by more than ClockSkew", func(t *testing.T) {
+		oidcgate.MaxAge(time.Second) // the least that there is
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Limits.ClockSkew = 30 * time.Second })
 		for age, want := range map[time.Duration]bool{
 			-31 * time.Second: false, -30 * time.Second: true, 90 * time.Second: true, 91 * time.Second: false,

@@ -152,9 +152,7 @@ func (k *Keeper) describe(ctx context.Context, list []*leaving) {
 		sum, identity := results[2*i], results[2*i+1]
 		l.err = cmp.Or(sum.Err, identity.Err)
 		l.alive = identity.Found
-		if sum.Found {
-			l.summary = k.openSummary(l.Handle, sum.Value)
-		}
+		l.summary = k.openSummary(l.Handle, sum.Value)
 	}
 }
 

@@ -766,6 +766,14 @@ func TestErrorsOfALogout(t *testing.T) {
 		w.wantLive(true, s)
 		w.wantToken(w.Keeper, s, "at-0")
 	})
+	inTime(t, "C127 tokens that are damaged, and cannot be deleted, are said to be left", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.change("t:", func([]byte) []byte { return []byte("damaged") })
+		w.fails(interleave.Delete, "t:", 0)
+		_, err := w.LogOut(t.Context(), s)
+		w.wantErr(err, session.ErrLeftovers)
+	})
 	inTime(t, "C127 a refresh token that a refresh during the logout kept is revoked once", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)

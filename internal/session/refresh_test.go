@@ -614,6 +614,27 @@ func TestReread(t *testing.T) {
 			}
 			w.wantSpent("rt-0", "rt-1")
 		})
+	inTime(t, "C113 it refuses that of another replica too: nobody gets a token", func(t *testing.T) {
+		w := newWorld(t, every)
+		s := w.login(lifetime)
+		other, asked := w.replica(nil), 0
+		w.provider.onUserinfo = func() {
+			asked++
+			n := asked
+			if n == 1 {
+				w.loseLock()
+				_, err := other.Reread(t.Context(), s)
+				w.wantErr(err, nil)
+			}
+			w.provider.noUserinfo = nil
+			if n != 2 { // that of the other replica
+				w.provider.noUserinfo = failure(session.TokenRefused, "")
+			}
+		}
+		time.Sleep(20 * time.Minute)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantLive(false, s)
+	})
 	inTime(t, "C107 a logout while the application decides wins", func(t *testing.T) {
 		w := newWorld(t, every)
 		s := w.login(lifetime)
