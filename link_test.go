@@ -317,6 +317,21 @@ func TestLinkingWithClaimsThatAreDue(t *testing.T) {
 	}
 }
 
+func TestLinkOfYesterday(t *testing.T) {
+	for age, good := range map[time.Duration]bool{11 * time.Hour: true, 13 * time.Hour: false} {
+		inBubble(t, "C047 a link works for twelve hours: "+age.String(), func(t *testing.T) {
+			l := newLinked(t, func(c *oidcgate.Config) { c.IdleTimeout, c.SessionLifetime = 20*time.Hour, 24*time.Hour })
+			l.signIn()
+			address := l.address()
+			time.Sleep(age)
+			if a := l.get(address); strings.HasPrefix(a.location(), l.staff.Issuer()) != good {
+				t.Errorf("%d to %q", a.StatusCode, a.location())
+			}
+			l.wantAlone(0)
+		})
+	}
+}
+
 // While the store cannot say whose session it is, nothing is linked, and the visitor may try again.
 func TestLinkingWhileTheStoreIsIll(t *testing.T) {
 	for name, row := range map[string]struct {

@@ -465,6 +465,22 @@ func TestLoginWithoutRandomness(t *testing.T) {
 			t.Error("the browser is told when to try again, and nobody knows")
 		}
 	})
+	t.Run("F42 an attempt that cannot be encrypted begins no login", func(t *testing.T) {
+		for n := int64(0); ; n += 4 { // bytes that there are
+			w := newWorld(t)
+			w.get("/public")
+			rand.Reader = io.MultiReader(io.LimitReader(working, n), noRandom{})
+			a := w.get("/auth/login")
+			rand.Reader = working
+			if a.StatusCode == http.StatusSeeOther && n > 16 {
+				break
+			}
+			w.denied(a, http.StatusInternalServerError, "internal")
+			if hint := w.failedLogin().Hint; hint != "" || n > 256 {
+				t.Fatalf("after %d bytes: the hint is %q", n, hint)
+			}
+		}
+	})
 	const text = 26 // bytes that rand.Text reads, which ends the process without them
 	t.Run("F42 options that cannot be encrypted are not asked for", func(t *testing.T) {
 		rand.Reader = io.MultiReader(io.LimitReader(working, text), noRandom{})
