@@ -51,6 +51,15 @@ func TestAnotherAccount(t *testing.T) {
 			t.Errorf("prompt %q, max_age %q", p, age)
 		}
 	})
+	t.Run("C024 where the page is not known, it leads to none", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		w.guardedBy(oidcgate.Claim("groups", "admin"))
+		a := w.send(w.browser, http.MethodPost, "/office", "x=y", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin")
+		if got := w.anotherAccount(a); got != shopURL+"/auth/login?another=1" {
+			t.Errorf("the link is %q", got)
+		}
+	})
 	t.Run("C024 a provider that does not know select_account asks for a login", func(t *testing.T) {
 		w := newWorld(t)
 		announce(w, "none", "login", "consent")

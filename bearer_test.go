@@ -1,6 +1,7 @@
 package oidcgate_test
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -119,9 +120,15 @@ func (a *api) refused(got answer, status int, code string, secrets ...string) {
 	if t := got.Header.Get("Content-Type"); t != "application/problem+json" || got.location() != "" || got.Header.Get("Cache-Control") != "no-store" {
 		a.Errorf("Content-Type %q, Location %q, Cache-Control %q", t, got.location(), got.Header.Get("Cache-Control"))
 	}
-	var problem struct{ Status int }
+	var problem struct {
+		Status int
+		Title  string
+	}
 	if err := json.Unmarshal([]byte(got.body), &problem); err != nil || problem.Status != status {
 		a.Errorf("%v of %s", err, got.body)
+	}
+	if want := cmp.Or(code, map[int]string{401: "Access token required", 403: "No access", 503: "Please try again"}[status]); problem.Title != want {
+		a.Errorf("the title is %q, want %q", problem.Title, want)
 	}
 	log := a.logged()
 	for _, secret := range secrets {
@@ -253,6 +260,7 @@ func TestWhereATokenStands(t *testing.T) {
 		{"C166 a navigation is not redirected", "GET", "/api", "", nil, 401, ""},
 		{"C166 credentials of another scheme", "GET", "/api", "", []string{"Basic eDp5"}, 401, ""},
 		{"C166 in the query", "GET", "/api?access_token=" + token, "", nil, 400, "invalid_request"},
+		{"C166 in the query, encoded", "GET", "/api?access%5Ftoken=" + token, "", []string{"Bearer " + token}, 400, "invalid_request"},
 		{"C166 in the query and in the header", "GET", "/api?access_token=" + token, "", []string{"Bearer " + token}, 400, "invalid_request"},
 		{"C166 in the form", "POST", "/api", "access_token=" + token, nil, 401, ""},
 		{"C166 twice", "GET", "/api", "", []string{"Bearer " + token, "Bearer " + token}, 400, "invalid_request"},
@@ -260,6 +268,7 @@ func TestWhereATokenStands(t *testing.T) {
 		{"C166 two in one header", "GET", "/api", "", []string{"Bearer " + token + ", Bearer " + token}, 400, "invalid_request"},
 		{"C166 the scheme alone", "GET", "/api", "", []string{"Bearer"}, 400, "invalid_request"},
 		{"C166 with parameters", "GET", "/api", "", []string{"Bearer token=" + token + ";"}, 400, "invalid_request"},
+		{"C166 in the query of another parameter", "GET", "/api?about=access_token", "", []string{"Bearer " + token}, 200, ""},
 		{"C166 the scheme in small letters", "GET", "/api", "", []string{"bearer " + token}, 200, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -412,8 +421,44 @@ func TestSessionOrToken(t *testing.T) {
 			"a deletion by another site":          {"DELETE", []string{"Sec-Fetch-Site: cross-site"}, 403},
 		} {
 			headers := append([]string{"Sec-Fetch-Dest: empty"}, row.headers...)
-			if got := a.send(a.browser, row.method, "/either", "", headers...); got.StatusCode != row.status {
-				t.Errorf("%s: status %d, want %d", name, got.StatusCode, row.status)
+			got := a.send(a.browser, row.method, "/either", "", headers...)
+			if got.StatusCode != row.status || strings.Contains(got.body, `"sub":"alice"`) != (row.status == 200) {
+				t.Errorf("%s: status %d, want %d\n%s", name, got.StatusCode, row.status, got.body)
+			}
+		}
+	})
+	t.Run("C169 credentials of another scheme are no token", func(t *testing.T) {
+		a := newAPI(t)
+		a.login()
+		for scheme, status := range map[string]int{"Basic eDp5": 200, "DPoP x": 401} {
+			if got := a.get("/either", "Authorization: "+scheme); got.StatusCode != status {
+				t.Errorf("%s: status %d, want %d", scheme, got.StatusCode, status)
+			}
+		}
+	})
+	t.Run("C169 C168 an identity without a session needs the scope, as a token does", func(t *testing.T) {
+		a := newAPI(t)
+		for scope, status := range map[string]int{"orders:read": 200, "": 403} {
+			id, err := oidcgate.NewIdentity("https://id.test", "alice", map[string]any{"scope": scope})
+			if err != nil {
+				t.Fatal(err)
+			}
+			guarded := a.gate.RequireEither(oidcgate.Scope("orders:read"))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			r, rec := httptest.NewRequest("GET", "/either", nil), httptest.NewRecorder()
+			guarded.ServeHTTP(rec, r.WithContext(a.gate.NewContext(r.Context(), id)))
+			if rec.Code != status {
+				t.Errorf("scope %q: status %d, want %d", scope, rec.Code, status)
+			}
+		}
+	})
+	t.Run("C112 a request that did not pass through Wrap", func(t *testing.T) {
+		a := newAPI(t)
+		for name, headers := range map[string]http.Header{"without a token": {}, "with a token": {"Authorization": {"Bearer x"}}} {
+			r, rec := httptest.NewRequest("GET", "/either", nil), httptest.NewRecorder()
+			r.Header = headers
+			a.gate.RequireEither()(http.HandlerFunc(a.who)).ServeHTTP(rec, r)
+			if rec.Code != http.StatusInternalServerError {
+				t.Errorf("%s: status %d", name, rec.Code)
 			}
 		}
 	})
@@ -787,12 +832,14 @@ func TestTokensBoundToACertificate(t *testing.T) {
 	defer server.Close()
 	for _, row := range []struct {
 		name  string
+		token string
 		shown []tls.Certificate
 		good  bool
 	}{
-		{"C165 with its certificate", []tls.Certificate{mine}, true},
-		{"C165 with another certificate", []tls.Certificate{other}, false},
-		{"C165 without a certificate", nil, false},
+		{"C165 with its certificate", token, []tls.Certificate{mine}, true},
+		{"C165 with another certificate", token, []tls.Certificate{other}, false},
+		{"C165 without a certificate", token, nil, false},
+		{"C165 a token that is not bound, with a certificate", a.op.NewAccessToken(nil).Compact(), []tls.Certificate{mine}, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			transport := server.Client().Transport.(*http.Transport).Clone()
@@ -800,7 +847,7 @@ func TestTokensBoundToACertificate(t *testing.T) {
 			defer transport.CloseIdleConnections()
 			at := &api{&world{T: t, browser: &http.Client{Transport: transport}}}
 			r, _ := http.NewRequest("GET", server.URL+"/api", nil)
-			r.Header.Set("Authorization", "Bearer "+token)
+			r.Header.Set("Authorization", "Bearer "+row.token)
 			r.Header.Set("X-Client-Cert", base64.StdEncoding.EncodeToString(mine.Certificate[0]))
 			if got := at.do(r); row.good {
 				at.admitted(got, "alice")
@@ -830,7 +877,7 @@ func TestFloodOfBadTokens(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		a.call("/api", expired)
 		told = a.eventsOf(oidcgate.EventTokenRefused)
-		if len(told) != 3 || !strings.Contains(told[2].Detail, "and 299 others") {
+		if len(told) != 3 || strings.Contains(told[0].Detail, "others") || !strings.Contains(told[2].Detail, "and 299 others") {
 			t.Errorf("%+v", told)
 		}
 	})
@@ -875,6 +922,9 @@ func TestMetadataOfTheAPI(t *testing.T) {
 		}
 		if got := a.send(a.browser, "POST", at, "x=y"); got.StatusCode != http.StatusMethodNotAllowed {
 			t.Errorf("POST: status %d", got.StatusCode)
+		}
+		if got := a.send(a.browser, "HEAD", at, ""); got.StatusCode != http.StatusOK || got.body != "" {
+			t.Errorf("HEAD: status %d, %q", got.StatusCode, got.body)
 		}
 	})
 	for _, row := range []struct{ audience, base, field string }{

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,9 @@ func TestClientAuthentication(t *testing.T) {
 			func(*world, *oidcgatetest.Client) {}},
 		{"C088 client_secret_jwt", oidcgatetest.Config{}, func(p *oidcgate.Provider) { p.Auth = oidcgate.ClientSecretJWT(long) },
 			func(_ *world, c *oidcgatetest.Client) { c.Secret, c.AuthMethod = long, oidcgatetest.ClientSecretJWT }},
+		{"C088 client_secret_jwt, with a secret that a function gives", oidcgatetest.Config{}, func(p *oidcgate.Provider) {
+			p.Auth = oidcgate.ClientSecretJWT(func(context.Context) (string, error) { return long, nil })
+		}, func(_ *world, c *oidcgatetest.Client) { c.Secret, c.AuthMethod = long, oidcgatetest.ClientSecretJWT }},
 		{"C088 C090 private_key_jwt, with the keys that the shop serves", oidcgatetest.Config{}, keys,
 			func(w *world, c *oidcgatetest.Client) {
 				c.AuthMethod = oidcgatetest.PrivateKeyJWT
@@ -116,6 +120,13 @@ func TestClientAuthentication(t *testing.T) {
 			w.tokenCalls(2)
 		})
 	}
+	t.Run("C090 the keys may be kept for five minutes", func(t *testing.T) {
+		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { keys(p) })
+		_, a := w.publishedKeys("/auth/jwks")
+		if got := a.Header.Values("Cache-Control"); !slices.Equal(got, []string{"public, max-age=300"}) {
+			t.Errorf("Cache-Control %q", got)
+		}
+	})
 	t.Run("C088 an assertion for another audience is refused by a provider that checks", func(t *testing.T) {
 		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) {
 			keys(p)

@@ -29,6 +29,15 @@ func goodConfig(t *testing.T) (oidcgate.Config, oidcgate.Provider) {
 		oidcgate.Provider{Issuer: "https://id.test", ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
 }
 
+func TestMostThatIsAllowed(t *testing.T) {
+	c, p := goodConfig(t)
+	c.Limits.ClockSkew, c.Limits.LoginTimeout, c.API.IntrospectMaxAge = 5*time.Minute, time.Hour, 5*time.Minute
+	c.API.Audience = []string{"https://shop.test/api"}
+	if _, err := oidcgate.New(c, p); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFaultsOfConfiguration(t *testing.T) {
 	type C = *oidcgate.Config
 	type P = *oidcgate.Provider

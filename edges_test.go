@@ -149,6 +149,46 @@ func TestSetReplacesAClaimOfTheProvider(t *testing.T) {
 	})
 }
 
+// deaf is a browser that has left: nothing can be sent to it.
+type deaf struct{ http.ResponseWriter }
+
+func (deaf) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+func TestAnswersThatCannotBeSent(t *testing.T) {
+	a := newAPI(t)
+	for _, path := range []string{"/auth/logout", "/api"} {
+		if a.get(path); strings.Contains(a.logged(), "writing an answer") {
+			t.Errorf("%s is answered, and the log says\n%s", path, a.logged())
+		}
+	}
+	for name, r := range map[string]*http.Request{
+		"a page":                httptest.NewRequest("GET", "/auth/logout", nil),
+		"a refusal of a guard":  httptest.NewRequest("POST", "/app", nil),
+		"a refusal of a token":  httptest.NewRequest("GET", "/api", nil),
+		"a problem for scripts": httptest.NewRequest("PUT", "/auth/logout", nil),
+	} {
+		t.Run("F34 "+name+" is noted in the log", func(t *testing.T) {
+			before := strings.Count(a.logged(), "broken pipe")
+			a.handler.ServeHTTP(deaf{httptest.NewRecorder()}, r)
+			if n := strings.Count(a.logged(), "broken pipe") - before; n != 1 {
+				t.Errorf("the log says so %d times", n)
+			}
+		})
+	}
+}
+
+func TestLogoutPageWhileTheStoreIsDown(t *testing.T) {
+	t.Run("C116 F15 it asks, because the visitor may be signed in", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		w.config.Store = downStore{w.store}
+		w.open(oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+		if a := w.get("/auth/logout"); !strings.Contains(a.body, "Do you want to log out?") || len(a.Cookies()) != 0 {
+			t.Errorf("%d, cookies %v\n%s", a.StatusCode, a.Cookies(), a.body)
+		}
+	})
+}
+
 func TestPagesForVisitors(t *testing.T) {
 	inBubble(t, "C116 the logout page of a visitor asks nothing, and forgets a cookie without a session", func(t *testing.T) {
 		w := newWorld(t)

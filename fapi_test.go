@@ -305,6 +305,29 @@ func TestLoginsThatOthersBegin(t *testing.T) {
 			}
 		})
 	}
+	t.Run("C027 a form that cannot be read: 400, and nobody is asked", func(t *testing.T) {
+		w := open(t)
+		a, _ := follow(w, http.MethodPost, "iss="+strings.Repeat("x", 40<<10), nil)
+		if a.StatusCode != http.StatusBadRequest || w.op.Count(oidcgatetest.Discovery) != 0 {
+			t.Errorf("%d, %d requests to the provider", a.StatusCode, w.op.Count(oidcgatetest.Discovery))
+		}
+	})
+	for _, method := range []string{http.MethodPut, http.MethodHead, http.MethodDelete} {
+		t.Run("C027 "+method+" is refused", func(t *testing.T) {
+			w := open(t)
+			a := w.send(w.browser, method, "/auth/initiate?iss="+w.op.Issuer(), "")
+			if a.StatusCode != http.StatusMethodNotAllowed || a.Header.Get("Allow") != "GET, POST" || a.location() != "" {
+				t.Errorf("%d, Allow %q, to %q", a.StatusCode, a.Header.Get("Allow"), a.location())
+			}
+		})
+	}
+	t.Run("C027 the issuer in another of its forms", func(t *testing.T) {
+		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) {
+			p.Request.ThirdParty, p.Verification.Issuers = true, []string{"id.test"}
+		})
+		_, target := follow(w, http.MethodGet, "", url.Values{"iss": {"id.test"}})
+		toProvider(t, w, target)
+	})
 	t.Run("C027 without the field the address is the application's", func(t *testing.T) {
 		w := newWorld(t)
 		if a := w.get("/auth/initiate?iss=" + w.op.Issuer()); a.body != "home" {

@@ -70,6 +70,19 @@ func TestFrontchannelLogout(t *testing.T) {
 			if !strings.HasSuffix(csp, "frame-ancestors https://id.test https://logout.id.test") || a.Header.Get("X-Frame-Options") != "" {
 				t.Errorf("CSP %q, X-Frame-Options %q", csp, a.Header.Get("X-Frame-Options"))
 			}
+			if got := a.Header.Get("Content-Type"); got != "text/plain; charset=utf-8" {
+				t.Errorf("Content-Type %q", got)
+			}
+		}
+	})
+	inBubble(t, "C120 only the issuer's pages may, where no other's logout is announced", func(t *testing.T) {
+		for _, endpoint := range []any{nil, "https://id.test/bye"} {
+			f := newFleet(t, 1)
+			f.op.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) { m["end_session_endpoint"] = endpoint }))
+			f.login()
+			if csp := f.frontchannel(f.browser, "").Header.Get("Content-Security-Policy"); !strings.HasSuffix(csp, "frame-ancestors https://id.test") {
+				t.Errorf("end_session_endpoint %v: CSP %q", endpoint, csp)
+			}
 		}
 	})
 	inBubble(t, "C120 across sites the cookie does not arrive: 200, without effect", func(t *testing.T) {

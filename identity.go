@@ -151,17 +151,16 @@ func (id *Identity) Email() (address string, verified bool) {
 // FromUserinfo reports whether the claim comes from the userinfo endpoint. Such a claim came from
 // the provider over TLS, but it is not in the signed ID Token.
 func (id *Identity) FromUserinfo(claim string) bool {
-	_, set := id.record().Application.Get(claim)
 	_, signed := id.record().IDToken.Get(claim)
 	_, present := id.record().Userinfo.Get(claim)
-	return present && !signed && !set
+	return present && !signed
 }
 
 // wellFormed refuses addresses whose domain two readers could read differently, such as
 // "a@evil.example@shop.example".
 func wellFormed(address string) bool {
-	local, domain, ok := strings.Cut(address, "@")
-	if !ok || local == "" || domain == "" || strings.Contains(domain, "@") {
+	local, domain, _ := strings.Cut(address, "@")
+	if local == "" || domain == "" || strings.Contains(domain, "@") {
 		return false
 	}
 	return !strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r > '~' })

@@ -321,6 +321,24 @@ func TestHybridLoginOfTwoTenants(t *testing.T) {
 	})
 }
 
+func TestFrontchannelOfATenant(t *testing.T) {
+	for tenant, signedIn := range map[string]string{shopTenant: "", evilTenant: "alice"} {
+		t.Run("C058 C120 a frame of tenant "+tenant, func(t *testing.T) {
+			op := tenantProvider(t, shopTenant)
+			w := newWorldOf(t, op, forTenants(op), func(_ *oidcgate.Config, p *oidcgate.Provider) {
+				p.Verification.Tenants = append(p.Verification.Tenants, evilTenant)
+			})
+			w.op.NextIDToken(func(j *oidcgatetest.JWT) { j.Claims["sid"] = "s-1" })
+			w.get(w.callbackURL("/app"))
+			iss := "https://id.test/" + tenant + "/v2.0"
+			w.get("/auth/frontchannel-logout?iss="+url.QueryEscape(iss)+"&sid=s-1", "Sec-Fetch-Dest: iframe")
+			if got := w.subject(); got != signedIn {
+				t.Errorf("signed in as %q, want %q", got, signedIn)
+			}
+		})
+	}
+}
+
 // A provider that writes its issuer in another way does so in the front channel too.
 func TestFrontchannelOfAnotherIssuer(t *testing.T) {
 	for iss, signedIn := range map[string]string{"id.test": "", "https://id.test": "", "evil.test": "alice", "": "alice"} {

@@ -53,7 +53,7 @@ func randomKeys() Keys {
 	return Keys{&[][]byte{key}}
 }
 
-func (k Keys) empty() bool { return k.ring == nil || len(*k.ring) == 0 }
+func (k Keys) empty() bool { return k.ring == nil }
 
 // String returns a fingerprint of each key. Replicas with the same keys have the same fingerprints.
 func (k Keys) String() string {

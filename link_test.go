@@ -2,6 +2,7 @@ package oidcgate_test
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
+	"github.com/oidcgate/oidcgate/store"
 )
 
 // linked is a world with two providers, in which users may link accounts.
@@ -206,6 +208,58 @@ func TestLinking(t *testing.T) {
 			t.Errorf("%d revocations at the first provider and %d at the second, want none and one", first, second)
 		}
 	})
+	t.Run("C047 the provider of a link was taken away", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		address := l.address()
+		first := oidcgate.Provider{Issuer: l.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+		if err := l.gate.SetProviders(first); err != nil {
+			t.Fatal(err)
+		}
+		l.denied(l.get(address), http.StatusForbidden, "link_session")
+		l.wantAlone(0)
+	})
+	t.Run("options of Config.LoginOptions that cannot be sent", func(t *testing.T) {
+		l := newLinked(t, func(c *oidcgate.Config) {
+			c.LoginOptions = func(r *http.Request) oidcgate.LoginOptions {
+				if r.URL.Query().Has("link") {
+					return oidcgate.LoginOptions{Prompt: "none login"}
+				}
+				return oidcgate.LoginOptions{}
+			}
+		})
+		l.signIn()
+		a := l.get(l.address())
+		l.denied(a, http.StatusInternalServerError, "login_options")
+		if strings.Contains(a.body, "Log in again") {
+			t.Error(a.body)
+		}
+		l.wantAlone(0)
+	})
+	t.Run("F42 without randomness there is no address", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		working := rand.Reader
+		rand.Reader = noRandom{}
+		a := l.get("/link?provider=staff")
+		rand.Reader = working
+		if a.StatusCode != http.StatusConflict || !strings.Contains(a.body, "no entropy") {
+			t.Errorf("%d %s", a.StatusCode, a.body)
+		}
+	})
+	t.Run("a replica without OnLink says so in the log", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		back := l.get(l.get(l.address()).location()).location()
+		l.config.OnLink = nil
+		l.open(
+			oidcgate.Provider{Issuer: l.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)},
+			oidcgate.Provider{Name: "staff", Issuer: l.staff.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+		l.denied(l.get(back), http.StatusInternalServerError, oidcgate.ReasonHookError)
+		if !strings.Contains(l.logged(), "Config.OnLink is nil") {
+			t.Errorf("the log says\n%s", l.logged())
+		}
+	})
 	t.Run("a provider that is not there, and nobody signed in", func(t *testing.T) {
 		l := newLinked(t)
 		if a := l.get("/link?provider=staff"); a.StatusCode != http.StatusConflict {
@@ -258,6 +312,52 @@ func TestLinkingWithClaimsThatAreDue(t *testing.T) {
 			l.wantAlone(1)
 			if groups, _ := l.asked[0].First().ClaimStrings("groups"); !slices.Equal(groups, []string{"staff"}) {
 				t.Errorf("OnLink sees the groups %q", groups)
+			}
+		})
+	}
+}
+
+func TestLinkOfYesterday(t *testing.T) {
+	for age, good := range map[time.Duration]bool{11 * time.Hour: true, 13 * time.Hour: false} {
+		inBubble(t, "C047 a link works for twelve hours: "+age.String(), func(t *testing.T) {
+			l := newLinked(t, func(c *oidcgate.Config) { c.IdleTimeout, c.SessionLifetime = 20*time.Hour, 24*time.Hour })
+			l.signIn()
+			address := l.address()
+			time.Sleep(age)
+			if a := l.get(address); strings.HasPrefix(a.location(), l.staff.Issuer()) != good {
+				t.Errorf("%d to %q", a.StatusCode, a.location())
+			}
+			l.wantAlone(0)
+		})
+	}
+}
+
+// While the store cannot say whose session it is, nothing is linked, and the visitor may try again.
+func TestLinkingWhileTheStoreIsIll(t *testing.T) {
+	for name, row := range map[string]struct {
+		fails string
+		after time.Duration // the login
+	}{
+		"C047 F16 the session cannot be read again":                 {"get s:", 0},
+		"C047 C113 F16 claims that are due cannot be saved":         {"swap s:", 20 * time.Minute},
+		"C047 C113 F16 claims that are due cannot be read: no lock": {"create l:", 20 * time.Minute},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			ill := &drill{Store: &store.Memory{}}
+			l := newLinked(t, func(c *oidcgate.Config) { c.Store, c.Tokens.ClaimsMaxAge = ill, 5*time.Minute })
+			l.signIn()
+			address := l.address()
+			time.Sleep(row.after)
+			back := l.get(l.get(address).location()).location()
+			l.staff.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+					ill.fail(on(row.fails, errIll), nil)
+					next.ServeHTTP(rw, r)
+				})
+			})
+			l.denied(l.get(back), http.StatusServiceUnavailable, oidcgate.ReasonStoreError)
+			if len(l.asked) != 0 {
+				t.Errorf("OnLink was asked %d times", len(l.asked))
 			}
 		})
 	}

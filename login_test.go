@@ -458,6 +458,44 @@ func TestLoginWithoutRandomness(t *testing.T) {
 		if c := a.Cookies(); len(c) != 0 {
 			t.Errorf("cookies %v", c)
 		}
+		if a.Header.Get("Retry-After") != "" {
+			t.Error("the browser is told when to try again, and nobody knows")
+		}
+	})
+	t.Run("F42 an attempt that cannot be encrypted begins no login", func(t *testing.T) {
+		for n := int64(0); ; n += 4 { // bytes that there are
+			w := newWorld(t)
+			w.get("/public")
+			rand.Reader = io.MultiReader(io.LimitReader(working, n), noRandom{})
+			a := w.get("/auth/login")
+			rand.Reader = working
+			if a.StatusCode == http.StatusSeeOther && n > 16 {
+				break
+			}
+			w.denied(a, http.StatusInternalServerError, "internal")
+			if n > 256 {
+				t.Fatalf("%d bytes are not enough", n)
+			}
+		}
+	})
+	const text = 26 // bytes that rand.Text reads, which ends the process without them
+	t.Run("F42 options that cannot be encrypted are not asked for", func(t *testing.T) {
+		rand.Reader = io.MultiReader(io.LimitReader(working, text), noRandom{})
+		got := w.gate.LoginURL("/app", oidcgate.LoginOptions{Prompt: "login"})
+		rand.Reader = working
+		if want := shopURL + "/auth/login?return_to=%2Fapp"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+	t.Run("F42 without randomness a logout ends the session here, and goes to the page", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		rand.Reader = io.MultiReader(io.LimitReader(working, text), noRandom{})
+		a := w.send(w.browser, http.MethodPost, "/auth/logout", "return_to=%2Fbye", sameOrigin)
+		rand.Reader = working
+		if a.location() != shopURL+"/bye" || w.subject() != "" {
+			t.Errorf("%d to %q, signed in as %q", a.StatusCode, a.location(), w.subject())
+		}
 	})
 }
 
@@ -1017,6 +1055,8 @@ func TestChoice(t *testing.T) {
 		w, staff := severalProviders(t, realm)
 		if body := w.get("/auth/login").body; !strings.Contains(body, `<input name="email" type="email"`) {
 			t.Fatalf("the page does not ask for an address:\n%s", body)
+		} else if strings.Contains(body, "No login service is known") {
+			t.Errorf("the page says so before an address is there:\n%s", body)
 		}
 		for email, issuer := range map[string]string{"bob@staff.example": staff.Issuer(), "jane@customer.example": w.op.Issuer()} {
 			a := post(w, email)
@@ -1048,6 +1088,9 @@ func TestChoice(t *testing.T) {
 				t.Errorf("%.30s: %d to %q\n%s", email, a.StatusCode, a.location(), a.body)
 			}
 		}
+		if !strings.Contains(w.logged(), "no table") {
+			t.Error("the log does not have the panic of HomeRealm")
+		}
 	})
 	t.Run("C047 another site posts an address", func(t *testing.T) {
 		w, _ := severalProviders(t, realm)
@@ -1057,10 +1100,54 @@ func TestChoice(t *testing.T) {
 			t.Errorf("%d to %q", a.StatusCode, a.location())
 		}
 	})
+	for name, form := range map[string]string{
+		"cannot be read": "email=bob@staff.example&x=%zz", "is too long": "email=bob@staff.example&x=" + strings.Repeat("x", 40<<10),
+	} {
+		t.Run("C047 a form that "+name+" begins no login", func(t *testing.T) {
+			w, _ := severalProviders(t, realm)
+			a := w.send(w.browser, http.MethodPost, "/auth/login", form, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin")
+			if a.StatusCode != http.StatusForbidden || a.location() != "" {
+				t.Errorf("%d to %q", a.StatusCode, a.location())
+			}
+		})
+	}
+	t.Run("C119 the ID Token of one provider is not shown to another", func(t *testing.T) {
+		w, staff := severalProviders(t, func(c *oidcgate.Config) {
+			c.LoginOptions = func(*http.Request) oidcgate.LoginOptions { return oidcgate.LoginOptions{Prompt: "none"} }
+		})
+		w.get(w.get(w.get("/auth/login?provider=.").location()).location())
+		for provider, issuer := range map[string]string{".": w.op.Issuer(), "staff": staff.Issuer()} {
+			to := w.get("/auth/login?provider=" + provider).location()
+			u, err := url.Parse(to)
+			if err != nil || !strings.HasPrefix(to, issuer) || u.Query().Has("id_token_hint") != (provider == ".") {
+				t.Errorf("%s: to %q", provider, to)
+			}
+		}
+	})
+	t.Run("Ready asks nobody else when one provider is known", func(t *testing.T) {
+		w, staff := severalProviders(t)
+		w.get("/auth/login?provider=.")
+		if err := w.gate.Ready(t.Context()); err != nil || staff.Count(oidcgatetest.Discovery) != 0 {
+			t.Errorf("%v, %d requests to the other provider", err, staff.Count(oidcgatetest.Discovery))
+		}
+	})
+	t.Run("where one provider is left, it was not the choice", func(t *testing.T) {
+		w, _ := severalProviders(t, realm)
+		first := oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+		if err := w.gate.SetProviders(first); err != nil {
+			t.Fatal(err)
+		}
+		if a := post(w, "eve@elsewhere.example", "Cookie: __Host-Http-oidcgate-last=staff"); !strings.Contains(a.body, "No login service is known") || strings.Contains(a.body, "used last time") {
+			t.Errorf("%d\n%s", a.StatusCode, a.body)
+		}
+	})
 	t.Run("without HomeRealm there is nothing to post", func(t *testing.T) {
 		w, _ := severalProviders(t)
 		if a := post(w, "bob@staff.example"); a.StatusCode != http.StatusMethodNotAllowed {
 			t.Errorf("status %d", a.StatusCode)
+		}
+		if a := w.get("/auth/login"); strings.Contains(a.body, "e-mail") || strings.Contains(a.body, "<form") {
+			t.Errorf("the page asks for an address:\n%s", a.body)
 		}
 	})
 	t.Run("the application writes the page", func(t *testing.T) {

@@ -48,6 +48,9 @@ func TestLoginURLWithOptions(t *testing.T) {
 		if got := w.gate.LoginURL("/app"); got != shopURL+"/auth/login?return_to=%2Fapp" {
 			t.Errorf("%s", got)
 		}
+		if got := w.gate.LoginURL("", options); !strings.HasPrefix(got, shopURL+"/auth/login?with=") {
+			t.Errorf("without a page to return to: %s", got)
+		}
 	})
 	t.Run("C024 the first options win, and all over those of Config", func(t *testing.T) {
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {

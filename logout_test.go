@@ -335,6 +335,28 @@ func TestLogoutFormOfStrangers(t *testing.T) {
 	}
 }
 
+func TestLogoutOfAStranger(t *testing.T) {
+	t.Run("F16 asks the store nothing, also while it is down", func(t *testing.T) {
+		w, records := newTapped(t)
+		records.refuse(func(storeCall) error { return errIll })
+		if a := w.logout(sameOrigin); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "Signed out") || len(records.since()) != 0 {
+			t.Errorf("status %d, the store got %+v\n%s", a.StatusCode, records.since(), a.body)
+		}
+	})
+}
+
+func TestRefreshTokenThatCannotBeRevoked(t *testing.T) {
+	inBubble(t, "C087 the log says so, and the session ends", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.revocations(oidcgatetest.Answer(http.StatusInternalServerError, "", ""))
+		f.login()
+		f.logout(sameOrigin)
+		if f.subject() != "" || !strings.Contains(f.logged(), "cannot revoke a refresh token") {
+			t.Errorf("signed in as %q, and the log says\n%s", f.subject(), f.logged())
+		}
+	})
+}
+
 func TestLogoutOfAnIdentityWithoutSession(t *testing.T) {
 	w := newWorld(t)
 	id, err := oidcgate.NewIdentity(w.op.Issuer(), "alice", nil)

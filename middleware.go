@@ -105,10 +105,8 @@ func newProvider(g *Gate, p Provider) *front.Provider {
 		Name: p.Name, Issuer: p.Issuer, ClientID: p.ClientID,
 		HasKeys: p.ClientKeys.compiled() != nil, ThirdParty: p.Request.ThirdParty,
 	}
-	if u, err := url.Parse(p.Issuer); err == nil { // checked by compile
-		up.Origin = weburl.Origin(u)
-		up.Label = cmp.Or(p.Label, p.Name, u.Host)
-	}
+	u, _ := url.Parse(p.Issuer) // checked by compile
+	up.Origin, up.Label = weburl.Origin(u), cmp.Or(p.Label, p.Name, u.Host)
 	up.Client = p.client(&g.config, func(n op.Notice) {
 		g.events.Emit(event.Record{
 			Type: n.Event, Reason: n.Reason, Provider: p.Name, Issuer: p.Issuer,

@@ -923,6 +923,14 @@ func TestMetadataChangesWhileRunning(t *testing.T) {
 }
 
 func TestProviderIsDown(t *testing.T) {
+	t.Run("F01 metadata that cannot be used: Ready says why, and names the provider", func(t *testing.T) {
+		w := newWorld(t)
+		w.op.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "authorization_endpoint") }))
+		err := w.gate.Ready(t.Context())
+		if err == nil || !strings.HasPrefix(err.Error(), "oidcgate: provider id.test: ") || strings.HasSuffix(err.Error(), "; ") {
+			t.Errorf("error %q", err)
+		}
+	})
 	t.Run("F01 it is down at start and found again by itself", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)

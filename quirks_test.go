@@ -3,9 +3,12 @@ package oidcgate_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/oidcgate/oidcgate/store"
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
@@ -175,6 +178,42 @@ func TestProviderWithoutInteraction(t *testing.T) {
 			t.Errorf("alice is sent to %q", a.location())
 		}
 	})
+	t.Run("C119 a login that may ask does not name the user who is signed in", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		if q := w.authorization("/auth/login").Query(); q.Has("id_token_hint") {
+			t.Errorf("asked with %v", q)
+		}
+	})
+	t.Run("C119 the hint of the application wins over that of the session", func(t *testing.T) {
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.LoginOptions = func(*http.Request) oidcgate.LoginOptions {
+				return oidcgate.LoginOptions{Prompt: "none", IDTokenHint: "of.the.application"}
+			}
+		})
+		w.login()
+		if got := w.authorization("/auth/login").Query()["id_token_hint"]; !slices.Equal(got, []string{"of.the.application"}) {
+			t.Errorf("id_token_hint %q", got)
+		}
+	})
+	for name, change := range map[string]func(w *world, ill *drill){
+		"the tokens cannot be read": func(_ *world, ill *drill) { ill.fail(on("get t:", errIll), nil) },
+		"the ID Token is too long": func(w *world, _ *drill) {
+			w.op.EveryIDToken(func(j *oidcgatetest.JWT) { j.Claims["long"] = strings.Repeat("x", 2<<10) })
+			w.browser = w.newBrowser()
+			w.login()
+		},
+	} {
+		t.Run("C119 prompt=none goes without a hint when "+name, func(t *testing.T) {
+			ill := &drill{Store: &store.Memory{}}
+			w := newWorld(t, silent, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = ill })
+			w.login()
+			change(w, ill)
+			if q := w.authorization("/auth/login").Query(); q.Has("id_token_hint") || q.Get("prompt") != "none" {
+				t.Errorf("asked with %v", q)
+			}
+		})
+	}
 	t.Run("C036 consent_required in a login that may ask is a user who refuses, as LemonLDAP::NG has it", func(t *testing.T) {
 		w := newWorld(t)
 		a := w.get(edited(t, w.callbackURL("/app"), failed("error", "consent_required", "error_description", "no consent")))

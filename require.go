@@ -174,7 +174,7 @@ func judge(id *Identity, rules []Rule, leeway time.Duration) verdict {
 		v.allowed = v.allowed && allows
 		v.step = v.step.And(rule.step)
 	}
-	if !v.allowed && v.step.Impossible() { // a new login would loop
+	if v.step.Impossible() { // nobody is allowed, and a new login would loop
 		v.refusal = "no ACR satisfies all rules"
 	}
 	return v

@@ -541,6 +541,7 @@ func TestRules(t *testing.T) {
 		{"a claim that is the value", oidcgate.Claim("role", "boss"), true},
 		{"a list that holds a value", oidcgate.Claim("groups", "x", "admin"), true},
 		{"a list without the value", oidcgate.Claim("groups", "root"), false},
+		{"a text that is another value", oidcgate.Claim("role", "clerk"), false},
 		{"part of a value", oidcgate.Claim("groups", "adm"), false},
 		{"another letter case", oidcgate.Claim("groups", "Admin"), false},
 		{"a claim that is not there", oidcgate.Claim("nothing", "x"), false},
@@ -590,6 +591,7 @@ func TestRules(t *testing.T) {
 
 func TestAccessDeniedSaysWhereAndWhy(t *testing.T) {
 	alice := oidcgatetest.User{Subject: "alice", Claims: map[string]any{"groups": []string{"staff"}}}
+	withEmail := oidcgatetest.User{Subject: "alice", Claims: map[string]any{"email": "alice@shop.example", "email_verified": true}}
 	long := strings.Repeat("x", 1000)
 	for _, tt := range []struct {
 		name, path string
@@ -600,6 +602,8 @@ func TestAccessDeniedSaysWhereAndWhy(t *testing.T) {
 			"/office: claim groups is none of [admin boss]"},
 		{"a domain", "/office", []oidcgate.Rule{oidcgate.EmailDomain("shop.example")},
 			"/office: there is no domain of the verified e-mail address, want one of [shop.example]"},
+		{"a domain of which the address is not", "/office", []oidcgate.Rule{oidcgate.EmailDomain("bank.example")},
+			"/office: domain of the verified e-mail address is none of [bank.example]"},
 		{"a claim that is absent", "/office", []oidcgate.Rule{oidcgate.Claim("roles", "admin")},
 			"/office: there is no claim roles, want one of [admin]"},
 		{"a function", "/office", []oidcgate.Rule{oidcgate.Match(func(*oidcgate.Identity) bool { return false })},
@@ -612,7 +616,10 @@ func TestAccessDeniedSaysWhereAndWhy(t *testing.T) {
 			"/" + long[:199] + ": claim groups is none of [" + long[:175]},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
+			w, alice := newWorld(t), alice
+			if strings.HasPrefix(tt.name, "a domain of which") {
+				alice = withEmail
+			}
 			guard := w.gate.Require(tt.rules...)(http.NotFoundHandler())
 			for _, service := range []http.Handler{guard, w.gate.Wrap(guard)} { // an identity of NewContext has no visit of Wrap
 				r := oidcgatetest.WithIdentity(httptest.NewRequest(http.MethodGet, tt.path, nil), w.gate, alice)
@@ -635,6 +642,37 @@ func TestAccessDeniedSaysWhereAndWhy(t *testing.T) {
 	}
 }
 
+func TestBoundsOfMaxAge(t *testing.T) {
+	inBubble(t, "a login is too old, or from the future, when it is so by more than ClockSkew", func(t *testing.T) {
+		oidcgate.MaxAge(time.Second) // the least that there is
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Limits.ClockSkew = 30 * time.Second })
+		for age, want := range map[time.Duration]bool{
+			-31 * time.Second: false, -30 * time.Second: true, 90 * time.Second: true, 91 * time.Second: false,
+		} {
+			id, err := oidcgate.NewIdentity(w.op.Issuer(), "alice", map[string]any{"auth_time": time.Now().Add(-age).Unix()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := w.gate.Allows(w.gate.NewContext(t.Context(), id), oidcgate.MaxAge(time.Minute)); got != want {
+				t.Errorf("%v ago: allowed %v", age, got)
+			}
+		}
+	})
+}
+
+func TestIdentityWithoutASessionIsNotReadAgain(t *testing.T) {
+	t.Run("C113 Tokens.ClaimsMaxAge is for sessions", func(t *testing.T) {
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = time.Minute })
+		id, err := oidcgate.NewIdentity(w.op.Issuer(), "alice", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := oidcgate.FromContext(w.gate.NewContext(t.Context(), id)); !ok || got != id {
+			t.Errorf("%v, %v", got, ok)
+		}
+	})
+}
+
 func TestRulesThatGuardNothingPanic(t *testing.T) {
 	tests := map[string]func(){
 		"Claim without a name":                  func() { oidcgate.Claim("", "x") },
@@ -646,6 +684,7 @@ func TestRulesThatGuardNothingPanic(t *testing.T) {
 		"Match without a function":              func() { oidcgate.Match(nil) },
 		"ACR without values":                    func() { oidcgate.ACR() },
 		"ACR with a space":                      func() { oidcgate.ACR("a b") },
+		"ACR with an empty value":               func() { oidcgate.ACR("gold", "") },
 		"MaxAge of less than a second":          func() { oidcgate.MaxAge(time.Millisecond) },
 		"Require with a Rule that nothing made": func() { newWorld(t).gate.Require(oidcgate.Rule{}) },
 	}

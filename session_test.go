@@ -266,7 +266,7 @@ func TestSessionEndsInTime(t *testing.T) {
 		if got := w.subject(); got != "" {
 			w.Errorf("still signed in as %q", got)
 		}
-		if e := w.eventsOf(oidcgate.EventSessionExpired); len(e) == 0 || e[0].Reason != reason {
+		if e := w.eventsOf(oidcgate.EventSessionExpired); len(e) == 0 || e[0].Reason != reason || e[0].SubjectHash != "" || e[0].SessionRef == "" {
 			w.Errorf("events %+v, want one with the reason %q", e, reason)
 		}
 	}
@@ -633,7 +633,7 @@ func TestRecordIsUnreadable(t *testing.T) {
 					t.Errorf("signed in as %q", got)
 				}
 				e := w.eventsOf(oidcgate.EventSessionUnreadable)
-				if len(e) == 0 || len(e) > 3 || row.deleted && len(e) != 1 || e[0].Reason != row.reason {
+				if len(e) == 0 || len(e) > 3 || row.deleted && len(e) != 1 || e[0].Reason != row.reason || e[0].SessionRef != "" {
 					t.Errorf("events %+v, want those with the reason %q", e, row.reason)
 				}
 				if records.has(key) == row.deleted {
@@ -893,6 +893,32 @@ func TestStoreFailsDuringLogin(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestSessionBeforeALoginCannotBeRead(t *testing.T) {
+	t.Run("C109 F16 whose session the login would replace is not known: it is refused, and can be tried again", func(t *testing.T) {
+		w, records := newTapped(t)
+		w.login()
+		callback := w.callbackURL("/auth/login?return_to=%2Fapp")
+		codes := w.op.Count(oidcgatetest.Token)
+		records.refuse(func(c storeCall) error {
+			if c.op == "get" && strings.HasPrefix(c.key, "s:") {
+				return errIll
+			}
+			return nil
+		})
+		w.denied(w.get(callback), http.StatusServiceUnavailable, oidcgate.ReasonStoreError)
+		if n := w.op.Count(oidcgatetest.Token) - codes; n != 0 {
+			t.Errorf("%d codes were spent", n)
+		}
+		if e := w.failedLogin(); !errors.Is(e.Err, oidcgate.ErrStoreUnavailable) || !errors.Is(e.Err, errIll) {
+			t.Errorf("the cause is %v", e.Err)
+		}
+		records.refuse(nil)
+		if a := w.get(callback); a.location() != shopURL+"/app" {
+			t.Errorf("tried again: %d to %q", a.StatusCode, a.location())
+		}
+	})
 }
 
 func TestLogoutWins(t *testing.T) {

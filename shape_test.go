@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -291,6 +292,40 @@ func TestLogoutStyles(t *testing.T) {
 			if refreshed := w.op.Count(oidcgatetest.Token) - n; fresh != exp.After(time.Now()) || fresh != (refreshed == 1) {
 				t.Errorf("FreshHint %v: the hint expires at %v, and there were %d token requests", fresh, exp, refreshed)
 			}
+		}
+	})
+}
+
+func TestLogoutWithAFreshHint(t *testing.T) {
+	fresh := func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Logout.FreshHint = true }
+	inBubble(t, "C087 the refresh token that comes with the hint is revoked too", func(t *testing.T) {
+		op := oidcgatetest.NewProvider(t, oidcgatetest.Config{RotateRefreshTokens: true, AccessTokenLifetime: 10 * time.Minute})
+		f := newFleetOf(t, op, 1, fresh)
+		revoked := f.revocations()
+		f.login()
+		time.Sleep(50 * time.Minute)
+		var came []string
+		f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) {
+			token, _ := m["refresh_token"].(string)
+			came = append(came, token)
+		}))
+		f.logout()
+		if len(came) != 1 || came[0] == "" || !slices.Contains(revoked(), came[0]) {
+			t.Errorf("came %q, revoked %q", came, revoked())
+		}
+	})
+	inBubble(t, "C117 F16 tokens that cannot be read give no hint, and the session ends", func(t *testing.T) {
+		op := oidcgatetest.NewProvider(t, oidcgatetest.Config{RotateRefreshTokens: true, AccessTokenLifetime: 10 * time.Minute})
+		f := newFleetOf(t, op, 1, fresh)
+		f.login()
+		time.Sleep(50 * time.Minute)
+		f.drill.fail(on("get t:", errIll), nil)
+		if a := f.logout(sameOrigin); a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "Signed out of this site only") {
+			t.Errorf("status %d: %s", a.StatusCode, a.body)
+		}
+		f.drill.fail(nil, nil)
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
 		}
 	})
 }

@@ -521,6 +521,13 @@ func TestValuesLoadAndSave(t *testing.T) {
 			}
 		}
 	})
+	t.Run("C102 a request that did not pass through Wrap reads no session", func(t *testing.T) {
+		w := newWorld(t, keepsValues)
+		w.login()
+		if _, err := w.gate.Values().Load(t.Context(), w.cookie(sessionCookie)); err == nil {
+			t.Error("no error")
+		}
+	})
 }
 
 func TestValuesStayWithinTheirBound(t *testing.T) {
@@ -614,6 +621,10 @@ func TestGuardsWithoutTheValues(t *testing.T) {
 		if a := f.get("/write"); a.StatusCode != http.StatusForbidden {
 			t.Fatalf("while all is well: %d", a.StatusCode)
 		}
+		f.drill.fail(on("get s:", errReadOnly), nil)
+		if a := f.get("/write"); a.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("the session cannot be read either: %d to %q", a.StatusCode, a.location())
+		}
 		f.drill.fail(on("get v:", errReadOnly), nil)
 		if a := f.get("/write"); a.StatusCode != http.StatusServiceUnavailable {
 			t.Errorf("%d %q", a.StatusCode, a.body)
@@ -621,5 +632,13 @@ func TestGuardsWithoutTheValues(t *testing.T) {
 		if a := f.get("/open"); a.body != "<nil>falsetrue" && a.body != "<nil> false true" {
 			t.Errorf("an open page sees %q", a.body)
 		}
+		f.handler = g.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			ctx, stop := g.Watch(r.Context())
+			defer stop()
+			if cause := context.Cause(ctx); !errors.Is(cause, oidcgate.ErrStoreUnavailable) {
+				t.Errorf("Watch: the cause is %v", cause)
+			}
+		}))
+		f.get("/")
 	})
 }

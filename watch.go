@@ -20,13 +20,12 @@ import "context"
 // ctx. Call stop when the answer ends. All watched sessions of a gate are read together by one
 // goroutine, which runs only while somebody watches.
 func (g *Gate) Watch(ctx context.Context) (_ context.Context, stop context.CancelFunc) {
-	v := visitFrom(ctx, g)
-	if v != nil && v.found.Session != nil && v.found.LoadErr == nil {
+	v, err := g.signedIn(ctx)
+	if err == nil {
 		return g.keeper.Watch(ctx, v.found.Session)
 	}
-	_, err := g.signedIn(ctx)
 	watching, end := context.WithCancelCause(ctx)
-	if v == nil || v.identity == nil {
+	if v = visitFrom(ctx, g); v == nil || !v.withoutSession() {
 		end(err)
 	}
 	return watching, func() { end(nil) }

@@ -49,7 +49,7 @@ func cut(header string) (scheme, token string) {
 func read(r *http.Request) (credentials, *Refusal) {
 	headers := r.Header["Authorization"]
 	switch {
-	case strings.Contains(r.URL.RawQuery, "access_token") && r.URL.Query().Has("access_token"):
+	case r.URL.Query().Has("access_token"):
 		return credentials{}, invalidRequest("the access token stands in the query")
 	case r.PostForm.Has("access_token"):
 		return credentials{}, invalidRequest("the access token stands in the form")

@@ -107,7 +107,7 @@ const lastKept = 180 * 24 * time.Hour
 
 func (f *Front) lastProvider(r *http.Request) *Provider {
 	c, err := r.Cookie(f.lastCookie())
-	if err != nil || len(f.Providers.All()) == 1 || c.Value == "" {
+	if err != nil || len(f.Providers.All()) == 1 {
 		return nil
 	}
 	return f.choose(c.Value)

@@ -61,7 +61,7 @@ func (f *Front) clearSession(w http.ResponseWriter, r *http.Request) {
 
 // clearOlder deletes the session cookie of the older name if the request has it.
 func (f *Front) clearOlder(w http.ResponseWriter, r *http.Request) {
-	if older := f.Site.OlderCookie; older != "" && len(r.CookiesNamed(older)) > 0 {
+	if older := f.Site.OlderCookie; len(r.CookiesNamed(older)) > 0 {
 		f.Cookies.Clear(w, older)
 	}
 }

@@ -2,7 +2,6 @@ package front
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -97,12 +96,7 @@ func providerFailure(err error) *Failure {
 	}
 	e, ok := errors.AsType[*op.Error](err)
 	if !ok {
-		e = &op.Error{
-			Reason: event.ReasonProviderUnreachable, Status: http.StatusServiceUnavailable, Err: err,
-		}
-		if errors.Is(err, context.DeadlineExceeded) {
-			e.Status = http.StatusGatewayTimeout
-		}
+		return internalFailure(err)
 	}
 	refused := &Failure{Status: e.Status, Reason: e.Reason, Hint: e.Hint, Err: e}
 	switch {

@@ -16,8 +16,10 @@ import (
 func (f *Front) initiate(w http.ResponseWriter, r *http.Request) {
 	params := r.URL.Query()
 	switch {
-	case r.Method == http.MethodPost && browser.ReadForm(w, r, maxForm) == nil:
-		// A post from another site has no cookies. The same as a GET has them.
+	case r.Method == http.MethodPost:
+		// A post from another site has no cookies. The same as a GET has them. What cannot be read of
+		// the form counts as left out.
+		_ = browser.ReadForm(w, r, maxForm)
 		again := url.Values{}
 		for _, name := range []string{"iss", "login_hint", "target_link_uri"} {
 			again[name] = r.PostForm[name]
@@ -44,9 +46,8 @@ func (f *Front) initiate(w http.ResponseWriter, r *http.Request) {
 		page.Redirect(w, f.Site.URL(target))
 		return
 	}
-	login := url.Values{"return_to": {target}, "provider": {cmp.Or(up.Name, unnamed)}}
-	if hint := params["login_hint"]; len(hint) == 1 {
-		login["login_hint"] = hint
+	login := url.Values{
+		"return_to": {target}, "provider": {cmp.Or(up.Name, unnamed)}, "login_hint": params["login_hint"],
 	}
 	page.Redirect(w, f.Site.OwnURL("/login", "")+"?"+login.Encode())
 }

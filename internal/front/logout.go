@@ -128,7 +128,7 @@ func (f *Front) endSignedIn(ctx context.Context, v *Visit) (hint string, err err
 // refresh token, and it has a time of its own: a provider that hangs keeps nobody signed in.
 func (f *Front) freshHint(ctx context.Context, v *Visit) string {
 	up := f.providerOf(v)
-	if up == nil || v.Session == nil || !up.Client.WantsFreshHint() {
+	if up == nil || !up.Client.WantsFreshHint() {
 		return ""
 	}
 	ctx, cancel := session.Within(context.WithoutCancel(ctx), metadataTimeout)

@@ -190,6 +190,18 @@ func TestTombstoneOfAnotherSID(t *testing.T) {
 		w.breaks(nil)
 		w.wantLive(false, s)
 	})
+	inTime(t, "C107 the store fails once when it is to end the session for that: it is asked again", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.brings(claims.Object("").With("sid", claims.Text("another")))
+		_, err := w.EndProviderSession(t.Context(), issuer, "another", "")
+		w.wantErr(err, nil)
+		time.Sleep(isDue)
+		w.fails(interleave.Delete, "s:", 1)
+		w.wantNoToken(s, session.ErrGone)
+		w.breaks(nil)
+		w.wantLive(false, s)
+	})
 }
 
 func TestTakenOverTokensThatCannotBeRead(t *testing.T) {
@@ -272,6 +284,20 @@ func TestUserinfoThatIsNotRefused(t *testing.T) {
 		time.Sleep(20 * time.Minute)
 		_, err := w.Reread(t.Context(), s)
 		w.wantErr(err, session.ErrGone)
+	})
+	inTime(t, "C113 one that ends just within the leeway may be over, one that ends later is not", func(t *testing.T) {
+		for past, told := range map[time.Duration]int{0: 0, time.Millisecond: 1} {
+			w := newWorld(t, rereads)
+			l := w.loginUnderWay()
+			l.Tokens.RefreshToken, l.Tokens.Expiry = "", time.Now().Add(20*time.Minute+w.config.Limits.Leeway+past)
+			w.wantErr(w.Begin(t.Context(), l), nil)
+			w.provider.noUserinfo = failure(session.TokenRefused, event.ReasonUserinfoRefused)
+			time.Sleep(20 * time.Minute)
+			_, _ = w.Reread(t.Context(), &l.Session)
+			if got := w.told(event.UserinfoFailed); len(got) != told {
+				t.Errorf("%v past the leeway: told %q, want %d", past, got, told)
+			}
+		}
 	})
 	inTime(t, "C113 a token that may be over excuses a refusal, and no other failure", func(t *testing.T) {
 		for kind, told := range map[session.FailureKind]int{session.TokenRefused: 0, session.NoAnswer: 1} {

@@ -152,9 +152,7 @@ func (k *Keeper) describe(ctx context.Context, list []*leaving) {
 		sum, identity := results[2*i], results[2*i+1]
 		l.err = cmp.Or(sum.Err, identity.Err)
 		l.alive = identity.Found
-		if sum.Found {
-			l.summary = k.openSummary(l.Handle, sum.Value)
-		}
+		l.summary = k.openSummary(l.Handle, sum.Value)
 	}
 }
 
@@ -383,7 +381,7 @@ func (k *Keeper) sessionsOfUser(ctx context.Context, l *Login) []*leaving {
 // again.
 func (k *Keeper) endSurplus(ctx context.Context, l *Login, list []*leaving) {
 	surplus := len(list) - k.limits.UserSessions
-	if k.limits.UserSessions == 0 || surplus <= 0 {
+	if surplus <= 0 {
 		return
 	}
 	k.describe(ctx, list)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -130,6 +132,8 @@ func TestTheRandomSourceFails(t *testing.T) {
 		_, _ = w.Reread(t.Context(), s)
 		rand.Reader = whole
 		w.wantTold(event.UserinfoFailed, event.ReasonProviderUnreachable)
+		w.provider.decide = func() error { t.Error("the application is asked again at once"); return nil }
+		_, _ = w.Reread(t.Context(), s)
 		got, err := w.Load(t.Context(), s.ID)
 		if err != nil || !got.Identity.Checked.Equal(s.Identity.Checked) {
 			t.Errorf("the session is %+v, %v", got, err)
@@ -245,6 +249,22 @@ func TestErrorsOfAReread(t *testing.T) {
 			t.Errorf("the session %+v", got)
 		}
 	})
+	inTime(t, "C113 F32 old claims that the store once refused to replace count again after a refresh that is saved", func(t *testing.T) {
+		w, s := due(t)
+		w.fails(interleave.Swap, "s:", 0)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		w.breaks(nil)
+		s, err = w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		time.Sleep(20 * time.Minute)
+		w.provider.decide = func() error { time.Sleep(5 * time.Second); return nil } // longer than a request waits
+		got, err := w.Reread(t.Context(), s)
+		if w.wantErr(err, nil); got != s {
+			t.Errorf("the session %+v", got)
+		}
+		w.wantErr(w.Wait(t.Context()), nil)
+	})
 	inTime(t, "C113 what takes longer than two seconds is not waited for", func(t *testing.T) {
 		w, s := due(t)
 		w.provider.decide = func() error { time.Sleep(time.Minute); return nil }
@@ -324,6 +344,62 @@ func TestErrorsOfAReread(t *testing.T) {
 		w.wantErr(err, nil)
 		w.wantTold(event.RereadFailed, event.ReasonNoNews)
 	})
+	inTime(t, "C113 F32 while the store cannot end the session of a user who is refused, its tokens stay", func(t *testing.T) {
+		w, s := due(t)
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		w.fails(interleave.Delete, "s:", 0)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		w.wantRevoked()
+	})
+	for kind, hints := range map[session.FailureKind]bool{session.Unreadable: true, session.Unusable: false} {
+		for _, keep := range []bool{false, true} {
+			inTime(t, fmt.Sprintf("C113 a hint says what the loss of userinfo (%v) leads to, where claims are lost: %v", kind, !keep), func(t *testing.T) {
+				w := newWorld(t, func(l *session.Limits) { rereads(l); l.KeepRefused = keep })
+				s := w.login(lifetime)
+				w.provider.noUserinfo = failure(kind, event.ReasonUserinfoError)
+				time.Sleep(20 * time.Minute)
+				_, err := w.Reread(t.Context(), s)
+				w.wantErr(err, nil)
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				for _, e := range w.events {
+					if e.Type == event.UserinfoFailed && (e.Hint != "") != (hints && !keep) {
+						t.Errorf("the hint is %q", e.Hint)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestManySessionsThatTheStoreRefuses(t *testing.T) {
+	inTime(t, "F40 4,096 of them are remembered", func(t *testing.T) {
+		const kept = 4096
+		w := newWorld(t, rereads)
+		all := make([]*session.Session, kept+1)
+		w.fails(interleave.Get, "t:", 0)
+		for n := range all {
+			all[n] = &session.Session{ID: newID()}
+			_, err := w.Reread(t.Context(), all[n])
+			w.wantErr(err, session.ErrStore)
+		}
+		w.breaks(func(interleave.Call) error { time.Sleep(5 * time.Second); return nil }) // longer than a request waits
+		var refused atomic.Int64
+		for _, s := range all {
+			go func() {
+				if _, err := w.Reread(t.Context(), s); errors.Is(err, session.ErrStore) {
+					refused.Add(1)
+				}
+			}()
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if n := refused.Load(); n != kept {
+			t.Errorf("%d are remembered", n)
+		}
+		w.wantErr(w.Wait(t.Context()), nil)
+	})
 }
 
 func TestErrorsOfARefresh(t *testing.T) {
@@ -334,6 +410,12 @@ func TestErrorsOfARefresh(t *testing.T) {
 		w.wantErr(w.memory.Create(t.Context(), key, []byte("another replica"), time.Hour), nil)
 		time.Sleep(isOver)
 		begun := time.Now()
+		w.breaks(func(c interleave.Call) error {
+			if c.Is(interleave.Swap, "l:") {
+				t.Error("it is written to the lock of another")
+			}
+			return nil
+		})
 		w.wantNoToken(s, session.ErrProvider)
 		if took := time.Since(begun); took != 40*time.Second {
 			t.Errorf("after %v", took)
@@ -498,6 +580,18 @@ func TestErrorsOfValues(t *testing.T) {
 			t.Error("the values are deleted")
 		}
 	})
+	inTime(t, "C108 values whose record is lost meanwhile are saved", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		v := w.values(s)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
+		key := w.key("v:")
+		w.once(interleave.Swap, "v:", func() { w.wantErr(w.memory.Delete(t.Context(), key, nil), nil) })
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("b")), nil)
+		if v := w.values(s); v.Current != put("b")("") {
+			t.Errorf("values %q", v.Current)
+		}
+	})
 	inTime(t, "F16 a store that refuses the values is an error", func(t *testing.T) {
 		for _, op := range []interleave.Op{interleave.Create, interleave.Swap} {
 			w := newWorld(t, nil)
@@ -659,6 +753,43 @@ func TestErrorsOfALogout(t *testing.T) {
 			t.Errorf("left behind: %q", keys)
 		}
 	})
+	inTime(t, "C127 while the identity cannot be deleted, a logout revokes nothing", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.fails(interleave.Delete, "s:", 0)
+		err := w.LogOutUnread(t.Context(), s.ID)
+		if !errors.Is(err, session.ErrStore) || errors.Is(err, session.ErrLeftovers) {
+			t.Errorf("error %v", err)
+		}
+		w.breaks(nil)
+		w.wantRevoked()
+		w.wantLive(true, s)
+		w.wantToken(w.Keeper, s, "at-0")
+	})
+	inTime(t, "C127 tokens that are damaged, and cannot be deleted, are said to be left", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.change("t:", func([]byte) []byte { return []byte("damaged") })
+		w.fails(interleave.Delete, "t:", 0)
+		_, err := w.LogOut(t.Context(), s)
+		w.wantErr(err, session.ErrLeftovers)
+	})
+	inTime(t, "C127 a refresh token that a refresh during the logout kept is revoked once", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			return &session.ProviderTokens{AccessToken: fmt.Sprint("at-", n)}, nil
+		}
+		time.Sleep(isOver)
+		w.once(interleave.Delete, "t:", func() {
+			_, err := w.replica(nil).Token(t.Context(), s)
+			w.wantErr(err, session.ErrGone)
+		})
+		_, err := w.LogOut(t.Context(), s)
+		w.wantErr(err, nil)
+		w.wantSpent("rt-0")
+		w.wantRevoked("rt-0")
+	})
 	inTime(t, "C114 a session whose summary cannot be read is not ended one by one", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
@@ -680,14 +811,35 @@ func TestErrorsOfALogout(t *testing.T) {
 		})
 		w.login(lifetime)
 	})
-	inTime(t, "F15 the caller gave up, and the store is down: told", func(t *testing.T) {
+	inTime(t, "C114 any number of sessions is allowed: the user's are not listed", func(t *testing.T) {
 		w := newWorld(t, nil)
-		w.fails(interleave.Create, "a:", 0)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		w.wantErr(w.ClaimAttempt(ctx, "reference"), session.ErrStore)
-		w.wantTold(event.StoreUnavailable, "")
+		w.breaks(func(c interleave.Call) error {
+			if c.Is(interleave.Members, "u:") {
+				t.Errorf("%s %s", c.Op, c.Key)
+			}
+			return nil
+		})
+		w.login(lifetime)
 	})
+	inTime(t, "C114 a login whose replica has a clock behind that of the others ends no session of its own", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.UserSessions = 1 })
+		ahead := w.loginUnderWay()
+		ahead.Identity.Created = time.Now().Add(time.Minute)
+		w.wantErr(w.Begin(t.Context(), ahead), nil)
+		w.wantLive(true, &ahead.Session, w.login(lifetime))
+	})
+	for _, down := range []error{
+		errDown, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")},
+	} {
+		inTime(t, "F15 the caller gave up, and the store is down: told, "+down.Error(), func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.breaks(func(interleave.Call) error { return down })
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			w.wantErr(w.ClaimAttempt(ctx, "reference"), session.ErrStore)
+			w.wantTold(event.StoreUnavailable, "")
+		})
+	}
 }
 
 // TestTheSessionBeforeALogin begins sessions in the place of others.

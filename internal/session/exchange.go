@@ -68,18 +68,16 @@ func (k *Keeper) exchanged(
 		return nil, err
 	}
 	all := claims.Object(r.plaintext)
-	if v, ok := all.Get(of.request); ok && !errors.Is(err, ErrGone) {
-		if kept := decodeExchanged(v); kept.good() {
-			return &kept.ProviderTokens, nil
-		}
+	v, _ := all.Get(of.request)
+	if kept := decodeExchanged(v); kept.good() { // without an end, none is
+		return &kept.ProviderTokens, nil
 	}
 	fresh, err := exchange()
 	if err != nil {
 		return nil, err
 	}
 	if !fresh.Expiry.IsZero() {
-		// Who fails to keep it asks again the next time.
-		_ = k.keepExchanged(ctx, of.id, r, of.request, fresh, t.record.times.Deadline)
+		k.keepExchanged(ctx, of, r, fresh, t.record.times.Deadline)
 	}
 	return fresh, nil
 }
@@ -122,11 +120,12 @@ func decodeExchanged(v claims.Value) exchanged {
 	}
 }
 
-// keepExchanged adds a token to the record old, which may be none. Others that are over, and the
-// first of too many, are left out.
+// keepExchanged adds a token to the record old, which may be none. It becomes the first of them.
+// Left out are those that are over, such as an earlier one for the same request, and the oldest of
+// too many. It is best effort: whoever fails to keep a token asks again the next time.
 func (k *Keeper) keepExchanged(
-	ctx context.Context, id ID, old record, request string, t *ProviderTokens, deadline int64,
-) error {
+	ctx context.Context, of exchangeOf, old record, t *ProviderTokens, deadline int64,
+) {
 	token := claims.Builder{}.
 		Text("access_token", t.AccessToken).
 		Text("token_type", t.TokenType).
@@ -134,11 +133,11 @@ func (k *Keeper) keepExchanged(
 		Text("dpop_key", t.DPoPKey).
 		Add("expiry", millis(t.Expiry)).
 		Add("issued", millis(time.Now()))
-	kept := claims.Object("")
+	kept := claims.Object("").With(of.request, claims.Object(token).Value())
 	n := 1
 	end := t.Expiry
 	for name, v := range claims.Object(old.plaintext).All() {
-		if other := decodeExchanged(v); name != request && other.good() && n < maxExchanged {
+		if other := decodeExchanged(v); other.good() && n < maxExchanged {
 			kept = kept.With(name, v)
 			n++
 			if other.Expiry.After(end) {
@@ -146,14 +145,14 @@ func (k *Keeper) keepExchanged(
 			}
 		}
 	}
-	kept = kept.With(request, claims.Object(token).Value())
 	times := Times{Deadline: min(end.UnixMilli(), deadline)}
-	fresh, err := k.seal(exchangedKind, id, times, []byte(kept))
-	if err != nil {
-		return err
+	fresh, err := k.seal(exchangedKind, of.id, times, []byte(kept))
+	switch {
+	case err != nil:
+		return
+	case old.sealed == nil:
+		_ = k.create(ctx, fresh)
+	default:
+		_ = k.swap(ctx, old, fresh)
 	}
-	if old.sealed == nil {
-		return k.create(ctx, fresh)
-	}
-	return k.swap(ctx, old, fresh)
 }

@@ -2,11 +2,13 @@ package session_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -117,6 +119,42 @@ func TestExchangedTokenIsKept(t *testing.T) {
 			t.Error("nine are kept")
 		}
 	})
+	inTime(t, "F40 those that are over take no room of those that are good", func(t *testing.T) {
+		w, s := exchanges(t)
+		long, short := &exchanger{life: time.Hour}, &exchanger{life: time.Minute}
+		w.wantExchanged(s, long, "ledger", "x-1")
+		for n := range 7 {
+			w.wantExchanged(s, short, fmt.Sprint("service ", n), fmt.Sprint("x-", n+1))
+		}
+		time.Sleep(time.Minute)
+		w.wantExchanged(s, long, "another", "x-2")
+		w.wantExchanged(s, long, "ledger", "x-1")
+	})
+	inTime(t, "F40 the ninth takes the room of the oldest", func(t *testing.T) {
+		w, s := exchanges(t)
+		e := &exchanger{life: time.Hour}
+		for n := range 9 {
+			w.wantExchanged(s, e, fmt.Sprint("service ", n), fmt.Sprint("x-", n+1))
+		}
+		for n := 1; n < 9; n++ {
+			w.wantExchanged(s, e, fmt.Sprint("service ", n), fmt.Sprint("x-", n+1))
+		}
+		w.wantExchanged(s, e, "service 0", "x-10")
+	})
+	inTime(t, "F42 one that cannot be encrypted comes all the same, and the others stay", func(t *testing.T) {
+		w, s := exchanges(t)
+		e := &exchanger{life: time.Hour}
+		w.wantExchanged(s, e, "ledger", "x-1")
+		whole := rand.Reader
+		_, err := w.Exchanged(t.Context(), s, "stock", func(ctx context.Context, of *session.ProviderTokens) (*session.ProviderTokens, error) {
+			rand.Reader = iotest.ErrReader(errors.New("no randomness"))
+			return e.exchange(ctx, of)
+		})
+		rand.Reader = whole
+		w.wantErr(err, nil)
+		w.wantExchanged(s, e, "ledger", "x-1")
+		w.wantExchanged(s, e, "stock", "x-3")
+	})
 	inTime(t, "F40 without the store it comes all the same, and is not kept", func(t *testing.T) {
 		w, s := exchanges(t)
 		e := &exchanger{life: time.Hour}
@@ -156,6 +194,16 @@ func TestExchangeFails(t *testing.T) {
 			t.Errorf("%d exchanges", e.n)
 		}
 		w.wantExchanged(s, e, "ledger", "x-1") // this is no error of the exchange
+	})
+	inTime(t, "F40 the session has no tokens: nobody is asked", func(t *testing.T) {
+		w, s := exchanges(t)
+		w.wantErr(w.memory.Delete(t.Context(), w.key("t:"), nil), nil)
+		e := &exchanger{}
+		_, err := w.Exchanged(t.Context(), s, "ledger", e.exchange)
+		w.wantErr(err, session.ErrGone)
+		if e.n != 0 {
+			t.Errorf("%d exchanges", e.n)
+		}
 	})
 	inTime(t, "F40 it panics", func(t *testing.T) {
 		w, s := exchanges(t)

@@ -146,6 +146,7 @@ func TestEnd(t *testing.T) {
 		slices.Reverse(want)
 		w.wantErr(w.EndOne(t.Context(), sessions[0], want[0], event.ReasonByUser), nil)
 		w.wantErr(w.EndOne(t.Context(), sessions[0], "nobody's", ""), session.ErrGone)
+		w.wantTold(event.SessionRevoked, event.ReasonByUser)
 		w.broken = func(interleave.Call) error { return errors.New("down") }
 		w.wantErr(w.EndOne(t.Context(), sessions[0], want[1], ""), session.ErrStore)
 		_, err := w.List(t.Context(), alice)

@@ -112,7 +112,7 @@ func (k *Keeper) takeTokens(ctx context.Context, id ID, read *Tokens) (taken []*
 func (k *Keeper) revokeAll(ctx context.Context, id *Identity, taken []*Tokens) *Tokens {
 	for i, t := range taken {
 		again := i+1 < len(taken) && taken[i+1].RefreshToken == t.RefreshToken
-		if t.RefreshToken != "" && !again {
+		if !again {
 			k.provider.Revoke(ctx, id, t.RefreshToken)
 		}
 	}

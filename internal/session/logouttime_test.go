@@ -100,6 +100,20 @@ func TestTombstonesOfOlderVersions(t *testing.T) {
 
 func millis(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
 
+func TestLogoutTokenWithoutSub(t *testing.T) {
+	inTime(t, "C125 says nothing about any user", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.login(lifetime)
+		_, err := w.UseLogoutToken(t.Context(), session.LogoutToken{
+			Issuer: issuer, ID: tokenID, SessionID: sid, IssuedAt: time.Now(), Expires: time.Now().Add(2 * time.Minute),
+		})
+		w.wantErr(err, nil)
+		if keys := w.living("I:", "j:"); len(keys) != 0 {
+			t.Errorf("in the store: %q", keys)
+		}
+	})
+}
+
 func TestUsedLogoutTokenHasNoEffect(t *testing.T) {
 	for _, of := range []struct{ name, subject, sid string }{
 		{"a sid", "", sid}, {"a sub", "alice", ""}, {"both", "alice", sid},

@@ -1,8 +1,10 @@
 package session_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -60,6 +62,51 @@ func TestLockThatOthersTakeAndRelease(t *testing.T) {
 		w.fails(interleave.Swap, "l:", 0)
 		w.wantNoToken(s, session.ErrStore)
 		w.wantSpent()
+	})
+}
+
+func TestTokenEndIsNoted(t *testing.T) {
+	begin := func(t *testing.T) (*world, *session.Session) {
+		w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken = true })
+		s := w.login(lifetime)
+		time.Sleep(isOver)
+		return w, s
+	}
+	inTime(t, "C085 unless nobody asked for that", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		time.Sleep(isOver)
+		w.wantToken(w.Keeper, s, "at-1")
+		got, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		if !s.Identity.TokenEnds.IsZero() || !got.Identity.TokenEnds.IsZero() {
+			t.Errorf("the token ends at %v and %v", s.Identity.TokenEnds, got.Identity.TokenEnds)
+		}
+	})
+	inTime(t, "C085 also when the session is used at the same time", func(t *testing.T) {
+		w, s := begin(t)
+		w.once(interleave.Swap, "s:", func() { w.touched(s) })
+		w.wantToken(w.Keeper, s, "at-1")
+		got, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		if want := time.Now().Add(tokenLife); !got.Identity.TokenEnds.Equal(want) {
+			t.Errorf("the token ends at %v, want %v", got.Identity.TokenEnds, want)
+		}
+	})
+	inTime(t, "C085 F42 a note that cannot be encrypted leaves the session as it is", func(t *testing.T) {
+		w, s := begin(t)
+		whole := rand.Reader
+		saved := false
+		w.breaks(func(c interleave.Call) error {
+			if saved = saved || c.Is(interleave.Swap, "t:"); saved && c.Is(interleave.Get, "s:") {
+				rand.Reader = iotest.ErrReader(errDown)
+			}
+			return nil
+		})
+		w.wantToken(w.Keeper, s, "at-1")
+		w.breaks(nil)
+		rand.Reader = whole
+		w.wantLive(true, s)
 	})
 }
 
@@ -201,6 +248,51 @@ func TestTombstoneThatEndsMeanwhile(t *testing.T) {
 			t.Error("the tombstone is not read")
 		}
 		w.wantErr(w.Begin(t.Context(), early), session.ErrLoggedOut)
+	})
+	inTime(t, "C128 one that is gone when it is renewed is written anew", func(t *testing.T) {
+		w := newWorld(t, nil)
+		early := w.loginUnderWay()
+		for range 2 {
+			_, err := w.EndUser(t.Context(), alice, event.ReasonByAdmin)
+			w.wantErr(err, nil)
+			key := w.key("E:")
+			w.once(interleave.Swap, "E:", func() { w.wantErr(w.memory.Delete(t.Context(), key, nil), nil) })
+			time.Sleep(time.Second)
+		}
+		w.wantErr(w.Begin(t.Context(), early), session.ErrLoggedOut)
+	})
+	inTime(t, "C128 F41 one that cannot be read stays, and refuses every login", func(t *testing.T) {
+		w := newWorld(t, nil)
+		for range 2 {
+			_, err := w.EndUser(t.Context(), alice, event.ReasonByAdmin)
+			w.wantErr(err, nil)
+			w.change("E:", func([]byte) []byte { return []byte("of a newer version") })
+		}
+		_, err := w.EndUser(t.Context(), alice, event.ReasonByAdmin)
+		w.wantErr(err, nil)
+		time.Sleep(time.Second)
+		w.wantErr(w.Begin(t.Context(), w.loginUnderWay()), session.ErrLoggedOut)
+	})
+}
+
+func TestLoginThatBeginsAfterTheOthersEnd(t *testing.T) {
+	inTime(t, "C114 it is in the lists all the same, and the next logout ends it", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s, l := w.login(lifetime), w.loginUnderWay()
+		l.Start = time.Now().Add(time.Millisecond)
+		w.once(interleave.Create, "s:", func() { // when it is in the lists already
+			n, err := w.EndOthers(t.Context(), s, event.ReasonByUser)
+			if n != 0 || err != nil {
+				t.Errorf("%d sessions are ended, %v", n, err)
+			}
+		})
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		w.wantLive(true, s, &l.Session)
+		n, err := w.EndUser(t.Context(), alice, event.ReasonByAdmin)
+		if n != 2 || err != nil {
+			t.Errorf("%d sessions are ended, %v", n, err)
+		}
+		w.wantLive(false, s, &l.Session)
 	})
 }
 

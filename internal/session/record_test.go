@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/interleave"
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -223,6 +225,16 @@ func TestBegin(t *testing.T) {
 			t.Errorf("left behind: %q", keys)
 		}
 	})
+	inTime(t, "F38 the error names the largest claim that the application could drop", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.MaxBytes = 10 })
+		l := w.loginUnderWay()
+		l.Identity.Userinfo = claims.Object("").With("small", claims.Text("x")).
+			With("large", claims.Text(strings.Repeat("x", 100))).With("middle", claims.Text("xxxxx")).
+			With("nonce", claims.Text(strings.Repeat("x", 1000)))
+		if err := w.Begin(t.Context(), l); err == nil || !strings.HasSuffix(err.Error(), `the largest claim is "large"`) {
+			t.Errorf("error %v", err)
+		}
+	})
 	for _, prefix := range []string{"I:", "U:", "E:"} {
 		inTime(t, "C128 "+prefix+" cannot be read: no session begins", func(t *testing.T) {
 			w := newWorld(t, nil)
@@ -335,6 +347,17 @@ func TestStoreThatIsCancelled(t *testing.T) {
 		_, err := w.Load(ctx, s.ID)
 		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, session.ErrStore) || len(w.told(event.StoreUnavailable)) != 0 {
 			t.Errorf("error %v, told %d times", err, len(w.told(event.StoreUnavailable)))
+		}
+	})
+	inTime(t, "F16 an error long before that time is told at once", func(t *testing.T) {
+		w := newWorld(t, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		w.broken = func(interleave.Call) error { return errDown }
+		begun := time.Now()
+		_, err := w.Load(ctx, newID())
+		if w.wantErr(err, session.ErrStore); time.Since(begun) != 0 {
+			t.Errorf("after %v", time.Since(begun))
 		}
 	})
 	inTime(t, "F17 the time that a store has here is over: told", func(t *testing.T) {

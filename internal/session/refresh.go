@@ -216,7 +216,7 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 	if err == nil {
 		return r.accept(ctx, answer)
 	}
-	if answer != nil && answer.RefreshToken != "" {
+	if answer != nil {
 		if err := r.keepRefreshToken(ctx, answer.RefreshToken); err != nil {
 			return "", err
 		}
@@ -260,7 +260,7 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 		return nil, false, err
 	}
 	defer leave()
-	if end, ok := ctx.Deadline(); ok && time.Until(end) < 2*r.k.limits.ProviderTimeout {
+	if end, _ := ctx.Deadline(); time.Until(end) < 2*r.k.limits.ProviderTimeout {
 		// An answer that comes after the end would be lost, and the refresh token with it.
 		return nil, false, &Failure{
 			Reason: event.ReasonProviderBusy, Err: errors.New("too many sessions wait for the provider"),
@@ -390,7 +390,7 @@ func (r *refresh) rereadWithout(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if due, err := r.claimsDue(ctx); !due || err != nil {
+	if due, err := r.claimsDue(ctx); !due {
 		return err
 	}
 	return r.reread(ctx, "")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -145,7 +146,13 @@ func TestToken(t *testing.T) {
 		s := w.login(lifetime)
 		w.provider.refresh = func(int) (*session.ProviderTokens, error) { panic("a fault") }
 		time.Sleep(isOver)
-		w.wantNoToken(s, session.ErrProvider)
+		var log strings.Builder
+		k := w.replica(func(c *session.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		_, err := k.Token(t.Context(), s)
+		w.wantErr(err, session.ErrProvider)
+		if !strings.Contains(log.String(), "a fault") || !strings.Contains(log.String(), "refresh_test.go") {
+			t.Errorf("the log says %q", log.String())
+		}
 	})
 }
 
@@ -311,6 +318,22 @@ func TestTheProviderFails(t *testing.T) {
 				t.Errorf("the store holds %q", keys)
 			}
 		})
+	inTime(t, "C080 nor has one that brings another refresh token", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			if n == 1 {
+				return &session.ProviderTokens{RefreshToken: "rt-1"}, failure(session.NoAnswer, "")
+			}
+			return nil, failure(session.InvalidGrant, "")
+		}
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrProvider)
+		time.Sleep(time.Minute)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantSpent("rt-0", "rt-1")
+		w.wantTold(event.RefreshReuseSuspected)
+	})
 	for _, asked := range []time.Duration{isDue, isOver, isOver + 20*time.Second, 2 * tokenLife} {
 		inTime(t, fmt.Sprintf("C084 a pause for all replicas, %v after the login", asked),
 			func(t *testing.T) {
@@ -521,6 +544,23 @@ func TestReread(t *testing.T) {
 			t.Errorf("revoked %q, want the refresh token of the session", w.provider.revoked)
 		}
 	})
+	inTime(t, "C113 C085 so it does where the provider gives no new token", func(t *testing.T) {
+		w := newWorld(t, every)
+		s := w.login(lifetime)
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(session.NoAnswer, "") }
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		time.Sleep(20 * time.Minute)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantLive(false, s)
+	})
+	inTime(t, "C113 userinfo refuses the new access token: nobody gets it", func(t *testing.T) {
+		w := newWorld(t, every)
+		s := w.login(lifetime)
+		w.provider.noUserinfo = failure(session.TokenRefused, event.ReasonUserinfoRefused)
+		time.Sleep(20 * time.Minute)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantLive(false, s)
+	})
 	inTime(t, "C113 the application gives no answer: the old claims stay, and there is a pause",
 		func(t *testing.T) {
 			w := newWorld(t, every)
@@ -574,6 +614,27 @@ func TestReread(t *testing.T) {
 			}
 			w.wantSpent("rt-0", "rt-1")
 		})
+	inTime(t, "C113 it refuses that of another replica too: nobody gets a token", func(t *testing.T) {
+		w := newWorld(t, every)
+		s := w.login(lifetime)
+		other, asked := w.replica(nil), 0
+		w.provider.onUserinfo = func() {
+			asked++
+			n := asked
+			if n == 1 {
+				w.loseLock()
+				_, err := other.Reread(t.Context(), s)
+				w.wantErr(err, nil)
+			}
+			w.provider.noUserinfo = nil
+			if n != 2 { // that of the other replica
+				w.provider.noUserinfo = failure(session.TokenRefused, "")
+			}
+		}
+		time.Sleep(20 * time.Minute)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantLive(false, s)
+	})
 	inTime(t, "C107 a logout while the application decides wins", func(t *testing.T) {
 		w := newWorld(t, every)
 		s := w.login(lifetime)
@@ -656,6 +717,10 @@ func TestOneProvidersTroubleIsNotAnothers(t *testing.T) {
 		if n := asked.Load(); n != 32 {
 			t.Errorf("userinfo was asked for %d sessions", n)
 		}
+		// Those without a place save nothing. Of the others the answers came too late to be saved.
+		if failed, unsaved := len(w.told(event.UserinfoFailed)), len(w.told(event.StoreUnavailable)); failed != 8 || unsaved != 32 {
+			t.Errorf("userinfo failed for %d sessions, and the claims of %d could not be saved", failed, unsaved)
+		}
 	})
 	inTime(t, "F34 a store that panics while the lease is renewed ends no process", func(t *testing.T) {
 		w := newWorld(t, nil)
@@ -727,7 +792,7 @@ func TestWhatARefreshedIDTokenChanges(t *testing.T) {
 	for _, fails := range []struct {
 		op     interleave.Op
 		prefix string
-	}{{interleave.Add, "i:"}, {interleave.Get, "I:"}} {
+	}{{interleave.Add, "i:"}, {interleave.Get, "I:"}, {interleave.Swap, "d:"}} {
 		inTime(t, "F16 a store that cannot "+string(fails.op)+" "+fails.prefix+" is told, and the tokens serve",
 			func(t *testing.T) {
 				w, s := refreshed(t, another)

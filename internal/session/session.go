@@ -123,7 +123,8 @@ type Provider interface {
 	// error means that the application could not decide.
 	Decide(ctx context.Context, s Session) (Identity, error)
 
-	// Revoke tells the provider that a refresh token is not used any more. It is best effort.
+	// Revoke tells the provider that a refresh token is not used any more. It is best effort, and does
+	// nothing with "".
 	Revoke(ctx context.Context, id *Identity, refreshToken string)
 }
 

@@ -2,14 +2,17 @@ package session_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/interleave"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
@@ -107,11 +110,73 @@ func TestManySIDs(t *testing.T) {
 			t.Errorf("it is %q, %v; %d sets lead to the session", got, err, len(w.leads(s)))
 		}
 	})
-	for _, op := range []interleave.Op{interleave.Get, interleave.Swap} {
+	inTime(t, "C125 no set leads to a session without a sid, but for that of its user", func(t *testing.T) {
+		w := newWorld(t, nil)
+		l := w.loginUnderWayOf(1)
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		if got := w.leads(&l.Session); len(got) != 0 {
+			t.Errorf("%d sets lead to it", len(got))
+		}
+	})
+	inTime(t, "C125 a session without a summary is listed all the same", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.wantErr(w.memory.Delete(t.Context(), w.key("d:"), nil), nil)
+		w.refreshWith(s, "sid-1", "at-1")
+		w.wantTold(event.RefreshSucceeded, "")
+		w.wantTold(event.StoreUnavailable)
+		if n, err := w.EndBySID(t.Context(), issuer, "sid-1", ""); n != 1 || err != nil {
+			t.Errorf("%d sessions ended, %v", n, err)
+		}
+	})
+	inTime(t, "C125 a summary that ends meanwhile is not written", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		key := w.key("d:")
+		w.once(interleave.Swap, "d:", func() { w.wantErr(w.memory.Delete(t.Context(), key, nil), nil) })
+		w.refreshWith(s, "sid-1", "at-1")
+		w.wantTold(event.StoreUnavailable)
+		if _, err := w.memory.Get(t.Context(), key); err == nil {
+			t.Error("it is written")
+		}
+	})
+	inTime(t, "C125 a summary that another replica writes meanwhile keeps what that wrote", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.sidsFrom(1)
+		key := w.key("d:")
+		other, err := w.memory.Get(t.Context(), key)
+		w.wantErr(err, nil)
+		w.refreshWith(s, "sid-2", "at-2")
+		w.once(interleave.Swap, "d:", func() { w.change("d:", func([]byte) []byte { return other }) })
+		w.refreshWith(s, "sid-3", "at-3")
+		w.wantTold(event.StoreUnavailable)
+		n, err := w.EndUser(t.Context(), alice, "")
+		if n != 1 || err != nil {
+			t.Errorf("%d sessions ended, %v", n, err)
+		}
+		if got := w.leads(s); len(got) != 1 { // sid-2, of which the other knew nothing
+			t.Errorf("%d sets lead to the session that has ended, want 1", len(got))
+		}
+	})
+	inTime(t, "F42 a summary that cannot be encrypted stays as it is", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.sidsFrom(1)
+		whole := rand.Reader
+		w.once(interleave.Get, "d:", func() { rand.Reader = iotest.ErrReader(errDown) })
+		w.brings(claims.Object("").With("sid", claims.Text("sid-2")))
+		time.Sleep(isOver)
+		_, _ = w.Token(t.Context(), s)
+		rand.Reader = whole
+		w.wantTold(event.RefreshSucceeded, "") // that of sid-1
+		w.wantList(w.Handle(s.ID))
+	})
+	for op, prefix := range map[interleave.Op]string{
+		interleave.Get: "d:", interleave.Swap: "d:", interleave.Remove: "i:",
+	} {
 		inTime(t, "F16 the store fails once at the summary: it is asked again, "+string(op), func(t *testing.T) {
 			w := newWorld(t, nil)
 			s := w.sidsFrom(kept)
-			w.fails(op, "d:", 1)
+			w.fails(op, prefix, 1)
 			w.refreshWith(s, "sid-5", "at-5")
 			if got := w.leads(s); len(got) != kept+1 {
 				t.Errorf("%d sets lead to it, want %d", len(got), kept+1)

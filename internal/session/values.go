@@ -41,7 +41,7 @@ func (k *Keeper) SaveValues(
 ) error {
 	for range maxSaves {
 		err := k.writeValues(ctx, s, v, merge(v.Current))
-		if err == nil || !errors.Is(err, errChanged) && !errors.Is(err, ErrGone) {
+		if !errors.Is(err, errChanged) && !errors.Is(err, ErrGone) {
 			return err
 		}
 		if err := k.stillThere(ctx, s.ID); err != nil {

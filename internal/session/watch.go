@@ -36,16 +36,11 @@ func (k *Keeper) Watch(
 	remove := k.watches.add(k, s.ID, &end)
 	untilDeadline := time.Until(time.UnixMilli(s.Times.Deadline))
 	deadline := time.AfterFunc(untilDeadline, func() { end(ErrGone) })
-	stop := context.AfterFunc(ctx, func() { // also when the request ends
+	context.AfterFunc(ctx, func() { // also when the request ends
 		deadline.Stop()
 		remove()
 	})
-	return ctx, func() {
-		end(nil)
-		stop()
-		deadline.Stop()
-		remove()
-	}
+	return ctx, func() { end(nil) }
 }
 
 // add registers a function that ends what depends on a session, and starts the goroutine if it is
@@ -66,19 +61,16 @@ func (w *watches) add(k *Keeper, id ID, end *context.CancelCauseFunc) (remove fu
 	return func() { w.remove(h, end) }
 }
 
-// remove may be called more than once.
+// remove is called once for every add.
 func (w *watches) remove(h Handle, end *context.CancelCauseFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.sessions[h]
-	if s == nil {
-		return
-	}
 	delete(s.ends, end)
 	if len(s.ends) == 0 {
 		delete(w.sessions, h)
 	}
-	if len(w.sessions) == 0 && w.stop != nil {
+	if len(w.sessions) == 0 {
 		w.stop()
 		w.stop = nil
 	}

@@ -117,6 +117,45 @@ func TestF08OneMachineHangsInABatch(t *testing.T) {
 	}
 }
 
+// A batch must not say of what was not carried out that it was.
+func TestBatchThatIsNotCarriedOut(t *testing.T) {
+	slots := func(context.Context) ([]redis.ClusterSlot, error) { // of two machines that are down
+		return []redis.ClusterSlot{
+			{Start: 0, End: 8191, Nodes: []redis.ClusterNode{{Addr: "127.0.0.1:1"}}},
+			{Start: 8192, End: 16383, Nodes: []redis.ClusterNode{{Addr: "127.0.0.1:2"}}},
+		}, nil
+	}
+	for name, tt := range map[string]struct {
+		slots func(context.Context) ([]redis.ClusterSlot, error)
+		hook  redis.Hook
+		heeds bool // the client heeds contexts; otherwise every call has a goroutine
+	}{
+		"F18 the map of the cluster cannot be loaded":  {nil, nil, true},
+		"F18 all machines are down":                    {slots, nil, true},
+		"F34 a hook panics":                            {slots, faultyHook{}, true},
+		"F34 a hook panics, in a goroutine of its own": {slots, faultyHook{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rdb := redis.NewClusterClient(&redis.ClusterOptions{
+				Addrs: []string{"127.0.0.1:1"}, ClusterSlots: tt.slots, MaxRedirects: -1, DialerRetries: 1,
+				ContextTimeoutEnabled: tt.heeds, DisableRoutingPolicies: true,
+			})
+			defer rdb.Close()
+			if tt.hook != nil {
+				rdb.AddHook(tt.hook)
+			}
+			s := redisstore.NewWith(rdb, redisstore.Config{Timeout: time.Minute})
+			var ops []store.Op
+			for i := range 20 { // at both machines
+				ops = append(ops, store.Op{Action: store.OpDelete, Key: fmt.Sprintf("s:%d", i)})
+			}
+			for i, r := range store.Do(t.Context(), s, ops) {
+				wantIll(t, ops[i].Key, r.Err)
+			}
+		})
+	}
+}
+
 type forgotten struct {
 	net.Conn
 	dead *atomic.Bool

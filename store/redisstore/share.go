@@ -74,17 +74,12 @@ func (l *line) leave() {
 	batch[0].turn <- batch
 }
 
-// quit takes r out of the line and reports whether it was still there. If it was not, another read
-// has sent it in its batch, or its turn has come.
-func (l *line) quit(r *read) bool {
+// quit takes r out of the line. If it is not there any more, another read has sent it in its batch,
+// or its turn has come.
+func (l *line) quit(r *read) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i := slices.Index(l.waiting, r)
-	if i < 0 {
-		return false
-	}
-	l.waiting = slices.Delete(l.waiting, i, i+1)
-	return true
+	l.waiting = slices.DeleteFunc(l.waiting, func(other *read) bool { return other == r })
 }
 
 // wait waits until r was sent in a batch, or until it is r's turn to have the whole batch sent. It
@@ -125,9 +120,7 @@ func (s *Store) send(batch []*read) {
 // quit takes r out of the line. If its turn has come at that moment, the batch is still sent,
 // because other reads wait for it.
 func (s *Store) quit(r *read) {
-	if s.line.quit(r) {
-		return
-	}
+	s.line.quit(r)
 	select {
 	case batch := <-r.turn:
 		go s.readAll(batch)
