@@ -80,7 +80,7 @@ func NewSink(logger *slog.Logger, receive func(Record)) *Sink {
 // its own and is worth a line in the log. It does not block.
 func (s *Sink) Emit(r Record) {
 	r.Time = time.Now()
-	if r.Hint == "" && r.level() >= slog.LevelInfo {
+	if r.Hint == "" && r.Level() >= slog.LevelInfo {
 		r.Hint = Cure(r.Type, r.Reason)
 	}
 	s.queue.Put(r)
@@ -95,7 +95,7 @@ func (s *Sink) hand(r Record, dropped uint64) {
 			s.logger.Error("oidcgate: OnEvent panicked", "panic", v)
 		}
 	}()
-	s.logger.LogAttrs(context.Background(), r.level(), "oidcgate: "+string(r.Type),
+	s.logger.LogAttrs(context.Background(), r.Level(), "oidcgate: "+string(r.Type),
 		r.Attrs()...)
 	if s.receive != nil {
 		s.receive(r)
