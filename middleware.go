@@ -9,6 +9,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/check"
+	"github.com/oidcgate/oidcgate/internal/devpage"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/op"
@@ -29,10 +30,15 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	}
 	warn(&config, c)
 	g := &Gate{config: config}
-	g.events = event.NewSink(config.Logger, receiver(config.OnEvent))
 	if config.OnLogout != nil {
 		g.logouts = event.NewSessionQueue(g.loggedOut)
 	}
+	receive := receiver(config.OnEvent)
+	dev := newDevPage(&g.config)
+	if dev != nil {
+		receive = dev.Recent.Before(receive)
+	}
+	g.events = event.NewSink(config.Logger, receive)
 	ring, err := seal.NewRing(*config.Keys.ring, config.at.Name())
 	if err != nil {
 		return nil, &ConfigError{"Keys", "has the same key twice; give each key once"}
@@ -43,6 +49,9 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	}
 	g.keeper = newKeeper(g, ring)
 	g.front = newFront(g, ring, origins)
+	if dev != nil {
+		dev.Front, g.front.Developers = g.front, dev.Serve
+	}
 	g.metadataPath = metadataPathOf(&g.config)
 	g.bearer, g.origins = newBearer(g), origins
 	if config.EnableValues {
@@ -120,6 +129,16 @@ func newProvider(g *Gate, p Provider) *front.Provider {
 			"a logout ends the session here, and not at the provider", "issuer", p.Issuer)
 	}
 	return up
+}
+
+// newDevPage returns the page for developers without its Front, or nil.
+func newDevPage(c *config) *devpage.Page {
+	if !c.DevPage {
+		return nil
+	}
+	return &devpage.Page{
+		Recent: &devpage.Recent{}, Idle: c.IdleTimeout, ClaimsMaxAge: c.Tokens.ClaimsMaxAge,
+	}
 }
 
 // newFront returns what serves the gate's own routes.

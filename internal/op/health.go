@@ -13,13 +13,23 @@ type Health struct {
 	Settled time.Time // when an answer last became the metadata, or was refused in its favour
 	Issuer  string
 	Endpoints
-	Failed *Error    // why the last attempt failed; nil if it did not
-	Retry  time.Time // no attempt is made before
+	Trouble Trouble   // of the last attempt
+	Retry   time.Time // no attempt is made before
 
-	Keys       []KeyInfo // the last good ones; none before the first load
-	KeysLoaded time.Time
-	KeysEnd    time.Time // they are loaded again with the first token after it
-	KeysFailed *Error    // why the last load failed; nil if it did not
+	Keys        []KeyInfo // the last good ones; none before the first load
+	KeysLoaded  time.Time
+	KeysEnd     time.Time // they are loaded again with the first token after it
+	KeysTrouble Trouble   // of the last load
+}
+
+// Trouble is why something failed, and what an operator can do. It is zero if nothing did.
+type Trouble struct{ Text, Cure string }
+
+func troubleOf(err error) Trouble {
+	if err == nil {
+		return Trouble{}
+	}
+	return Trouble{err.Error(), hintOf(err)}
 }
 
 // KeyInfo says which key it is. Any part may be empty.
@@ -36,21 +46,16 @@ func (c *Client) Health() Health {
 			h.Keys = append(h.Keys, KeyInfo{key.KeyID, key.Algorithm, key.Use})
 		}
 	}
-	if c.keys.failed != nil {
-		h.KeysFailed = keysUnavailable(c.keys.failed)
-	}
+	h.KeysTrouble = troubleOf(c.keys.failed)
 	return h
 }
 
 func (d *discovery) health() Health {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	h := Health{Static: d.static, Settled: d.settled, Retry: d.retry}
+	h := Health{Static: d.static, Settled: d.settled, Trouble: troubleOf(d.failed), Retry: d.retry}
 	if d.known != nil {
 		h.Known, h.Issuer, h.Endpoints = true, d.known.Issuer, d.known.Endpoints
-	}
-	if d.failed != nil {
-		h.Failed = unreachable(d.failed)
 	}
 	return h
 }
