@@ -39,8 +39,13 @@ type bar struct {
 	State                      string // "", "soon" or "over"
 }
 
-// claim is one claim about the user. Also says what other sources say of it.
-type claim struct{ Name, Value, Time, From, Also string }
+// claim is one claim about the user, and the sources that have it: the first counts. Differs names
+// those with another value.
+type claim struct {
+	Name, Value, Time string
+	From, Differs     []string
+	Protocol          bool // it is about the login, not about the user
+}
 
 // idToken is the ID Token without its signature. Why says why there is none.
 type idToken struct{ Header, Claims, Why string }
@@ -139,10 +144,10 @@ func (p *Page) bars(s *session.Session, t *session.Tokens, now time.Time) []bar 
 	list[1].Note = "It begins again with the next use, which is noted now and then. This page is no use."
 	if t.AccessToken != "" {
 		b := newBar("Access token", t.Issued, p.Front.Keeper.Expires(t), now)
-		if b.Note = "It is refreshed shortly before, when a handler asks for it."; t.RefreshToken == "" {
+		switch b.Note = "It is refreshed shortly before, when a handler asks for it."; {
+		case t.RefreshToken == "":
 			b.Note = "There is no refresh token for the time after."
-		}
-		if t.Expiry.IsZero() {
+		case t.Expiry.IsZero():
 			b.Note = "The provider did not say when it ends: Tokens.Lifetime counts."
 		}
 		list = append(list, b)
@@ -170,25 +175,36 @@ func newBar(name string, from, to, now time.Time) bar {
 	return b
 }
 
-// claimsOf lists the claims by name. The first source that has one counts.
+// claimsOf lists the claims by name, those about the user first.
 func claimsOf(id *session.Identity, now time.Time) []claim {
 	names := [...]string{"OnLogin", "ID Token", "userinfo"} // as in Sources
-	var list []claim
+	byName := map[string]*claim{}
 	for i, source := range id.Sources() {
 		for name, v := range source.All() {
-			text := pretty(v.AppendJSON(nil))
-			at := slices.IndexFunc(list, func(c claim) bool { return c.Name == visible(name) })
+			text := shown(name, pretty(v.AppendJSON(nil), 60))
+			known := byName[name]
 			switch {
-			case at < 0:
-				list = append(list, claim{visible(name), shown(name, text), inTime(name, v, now), names[i], ""})
-			case list[at].Value == shown(name, text):
-				list[at].Also = strings.TrimSpace(list[at].Also + " " + names[i] + " says the same.")
+			case known == nil:
+				byName[name] = &claim{
+					visible(name), text, inTime(name, v, now), names[i : i+1], nil, claims.IsProtocol(name),
+				}
+			case known.Value == text:
+				known.From = append(slices.Clip(known.From), names[i])
 			default:
-				list[at].Also = strings.TrimSpace(list[at].Also + " " + names[i] + " says something else.")
+				known.Differs = append(known.Differs, names[i])
 			}
 		}
 	}
-	slices.SortStableFunc(list, func(a, b claim) int { return strings.Compare(a.Name, b.Name) })
+	list := make([]claim, 0, len(byName))
+	for _, c := range byName {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b claim) int {
+		if a.Protocol != b.Protocol {
+			return map[bool]int{true: 1, false: -1}[a.Protocol]
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
 	return list
 }
 
@@ -233,5 +249,5 @@ func decoded(part string) string {
 	if err != nil {
 		return fmt.Sprintf("(%v)", err)
 	}
-	return pretty(text)
+	return pretty(text, 0)
 }

@@ -17,22 +17,32 @@ const maxValue = 4 << 10
 // comes with an access token (OpenID Connect Core, section 5.6.2).
 var secretMembers = []string{"access_token", "refresh_token", "id_token", "client_secret", "password"}
 
-// pretty returns JSON as people read it, or "" if it is none. Numbers stay as they are.
-func pretty(text []byte) string {
+// pretty returns JSON as people read it, or "" if it is none: in one line if it has at most so many
+// characters. Numbers stay as they are.
+func pretty(text []byte, line int) string {
 	var v any
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	if d.Decode(&v) != nil {
 		return ""
 	}
-	var b bytes.Buffer
+	v = withoutSecrets(v)
+	out := written(v, "")
+	if len(out) > line {
+		out = written(v, "  ")
+	}
+	return visible(out)
+}
+
+func written(v any, indent string) string {
+	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // the template escapes
-	e.SetIndent("", "  ")
-	if e.Encode(withoutSecrets(v)) != nil {
+	e.SetIndent("", indent)
+	if e.Encode(v) != nil {
 		return ""
 	}
-	return visible(strings.TrimSuffix(b.String(), "\n"))
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 func withoutSecrets(v any) any {
@@ -82,7 +92,7 @@ func clock(t, now time.Time) string {
 // lasting returns a duration in one or two units.
 func lasting(d time.Duration) string {
 	switch d = d.Round(time.Second); {
-	case d < 2*time.Minute:
+	case d < 100*time.Second:
 		return fmt.Sprintf("%d s", d/time.Second)
 	case d < time.Hour:
 		return fmt.Sprintf("%d min", d/time.Minute)
