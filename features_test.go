@@ -113,6 +113,7 @@ var features = []struct {
 	}},
 	{"Running it", []feature{
 		{"what is wrong with the store and the providers, and the cure", "Gate.Check", "", ""},
+		{"a page for developers", "Config.DevPage", "", "C190"},
 		{"metrics and traces (module oidcgateotel)", "HTTP.Wrap Gate.Route ProviderRequestFromContext", "OpenTelemetry", ""},
 	}},
 }

@@ -177,6 +177,7 @@ func (o *options) all() []*option {
 		{env: "SESSION_INFO", usage: "true: serve /auth/session, which tells scripts of the site's pages who is signed in", set: boolean(&c.Site.SessionInfo)},
 		{env: "SESSION_CLAIMS", usage: "claims that /auth/session shows, separated by spaces or commas", set: list(&c.Site.SessionClaims)},
 		{env: "DEFAULT_PATH", usage: "where the browser goes after a login that has no return path", set: text(&c.Site.DefaultPath)},
+		{env: "DEV_PAGE", usage: "true: serve /auth/dev, which shows what the gate knows; on a loopback host alone", set: boolean(&c.DevPage)},
 		{env: "INSECURE_ALLOW_HTTP", usage: "true: allow http for hosts other than loopback", set: boolean(&c.InsecureAllowHTTP)},
 
 		{env: "ADMIN_GROUP", usage: "group whose members may see /admin; admin if not set", set: text(&o.adminGroup)},

@@ -142,7 +142,7 @@ const (
 // outcomes say what came of a button. The address of the page has the name of one.
 var outcomes = map[string]string{
 	"renewed": "Done. The times are new; the events say what happened.",
-	"refused": "The session has ended: the provider or OnLogin did not stand by it. The events say why.",
+	"refused": "The session has ended: the provider or OnLogin refused it. The events say why.",
 	"failed":  "That did not work. The events say why, and what to do.",
 	"ended":   "The session has ended here. At the provider it goes on.",
 	"kept":    "The session could not be ended. The events say why, and what to do.",

@@ -129,7 +129,8 @@ func (p *Page) describeRenewal(view *sessionView, t *session.Tokens) {
 		view.Notes = append(view.Notes, "Without a refresh token, tokens are not refreshed.")
 	}
 	if !rereads {
-		view.Notes = append(view.Notes, "Tokens.ClaimsMaxAge is zero: claims stay as they were at the login.")
+		view.Notes = append(view.Notes,
+			"Tokens.ClaimsMaxAge is zero: claims stay as they were at the login.")
 	}
 }
 
@@ -141,7 +142,8 @@ func (p *Page) bars(s *session.Session, t *session.Tokens, now time.Time) []bar 
 		newBar("Idle time", time.UnixMilli(s.Times.Seen), time.UnixMilli(s.Times.Ends(p.Idle)), now),
 	}
 	list[0].Note = "It ends at the latest then, even if it is used."
-	list[1].Note = "It begins again with the next use, which is noted now and then. This page is no use."
+	list[1].Note = "It begins again when the session is used, which is noted from time to time. " +
+		"Opening this page is no use."
 	if t.AccessToken != "" {
 		b := newBar("Access token", t.Issued, p.Front.Keeper.Expires(t), now)
 		switch b.Note = "It is refreshed shortly before, when a handler asks for it."; {

@@ -15,7 +15,9 @@ const maxValue = 4 << 10
 
 // secretMembers are members of claims that hold what is not shown: a source of distributed claims
 // comes with an access token (OpenID Connect Core, section 5.6.2).
-var secretMembers = []string{"access_token", "refresh_token", "id_token", "client_secret", "password"}
+var secretMembers = []string{
+	"access_token", "refresh_token", "id_token", "client_secret", "password",
+}
 
 // pretty returns JSON as people read it, or "" if it is none: in one line if it has at most so many
 // characters. Numbers stay as they are.
@@ -71,7 +73,7 @@ func visible(s string) string {
 			b.WriteString("…")
 			break
 		}
-		if c != '\n' && (unicode.Is(unicode.C, c) || unicode.Is(unicode.Zl, c) || unicode.Is(unicode.Zp, c)) {
+		if c != '\n' && unicode.In(c, unicode.C, unicode.Zl, unicode.Zp) {
 			fmt.Fprintf(&b, "\\u{%04X}", c)
 			continue
 		}

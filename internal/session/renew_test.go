@@ -11,7 +11,7 @@ import (
 )
 
 func TestRenew(t *testing.T) {
-	inTime(t, "C080 tokens are refreshed before they are due, once for all who ask meanwhile", func(t *testing.T) {
+	inTime(t, "C080 C082 tokens are refreshed before they are due, once for all who ask meanwhile", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
 		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
@@ -45,7 +45,7 @@ func TestRenew(t *testing.T) {
 			}
 		}
 	})
-	inTime(t, "C081 a refresh that is under way is waited for, and not taken for what was asked", func(t *testing.T) {
+	inTime(t, "C082 a refresh that is under way is waited for, and not taken for what was asked", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
 		s := w.login(lifetime)
 		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
@@ -58,7 +58,7 @@ func TestRenew(t *testing.T) {
 		w.wantErr(w.Renew(t.Context(), s), nil)
 		w.wantSpent("rt-0", "rt-1")
 	})
-	inTime(t, "C084 a provider that has failed is left alone", func(t *testing.T) {
+	inTime(t, "a provider that has failed is left alone", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
 		w.provider.refresh = func(int) (*session.ProviderTokens, error) {
@@ -70,7 +70,7 @@ func TestRenew(t *testing.T) {
 		w.wantSpent("rt-0")
 		w.wantToken(w.Keeper, s, "at-0")
 	})
-	inTime(t, "C087 a session whose refresh token was withdrawn is gone", func(t *testing.T) {
+	inTime(t, "C084 a session whose refresh token was withdrawn is gone", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
 		w.provider.refresh = func(int) (*session.ProviderTokens, error) {
