@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
@@ -23,7 +24,21 @@ type sessionView struct {
 	IDToken idToken
 	Renew   string // the label of the button; "" if there is nothing to renew
 	Notes   []string
-	Ref     string // as in events
+
+	Ref, User string // the session and the user, as in events
+}
+
+// concerns says which of the two an event is about, or "". Without a session it is none.
+func (s *sessionView) concerns(e event.Record) string {
+	switch {
+	case s == nil:
+		return ""
+	case e.SessionRef == s.Ref:
+		return "this session"
+	case e.SubjectHash == s.User && e.SessionRef == "":
+		return "this user"
+	}
+	return ""
 }
 
 // fact is a line with a name. Code is true for what is written as it is.
@@ -62,13 +77,13 @@ func (p *Page) sessionView(ctx context.Context, v *front.Visit, now time.Time) *
 		t = &session.Tokens{}
 	}
 	view := &sessionView{
-		Name: nameOf(id), Ref: k.SessionRef(k.Handle(s.ID)),
+		Name: nameOf(id), Ref: k.SessionRef(k.Handle(s.ID)), User: k.UserRef(id.User()),
 		Claims: claimsOf(id, now), IDToken: idTokenOf(t, err), Bars: p.bars(s, t, now),
 	}
 	view.Facts = []fact{
 		{"Subject", visible(id.Subject()), true},
 		{"Issuer", visible(id.Issuer()), true},
-		{"User in events", k.UserRef(id.User()), true},
+		{"User in events", view.User, true},
 		{"Session in events", view.Ref, true},
 		{"Scopes", scopesOf(t), t.Scope != ""},
 		{"Access token", kindOf(t), false},

@@ -28,7 +28,7 @@ type view struct {
 type eventView struct {
 	Time, Level, Type, Reason, Means, Do, Detail string
 	Facts                                        []fact
-	Here                                         bool // it is about the visitor's session
+	About                                        string // the visitor's session or the visitor, or ""
 }
 
 func (p *Page) view(r *http.Request, v *front.Visit) *view {
@@ -41,14 +41,13 @@ func (p *Page) view(r *http.Request, v *front.Visit) *view {
 		Session:   p.sessionView(r.Context(), v, now),
 		Providers: p.providerViews(r.Context(), now),
 	}
-	ref := ""
-	if out.Session != nil {
-		ref = out.Session.Ref
-	} else {
+	if out.Session == nil {
 		out.Nobody = nobody(v)
 	}
 	for _, e := range p.Recent.all() {
-		out.Events = append(out.Events, eventOf(e, ref, now))
+		one := eventOf(e, now)
+		one.About = out.Session.concerns(e)
+		out.Events = append(out.Events, one)
 	}
 	return out
 }
@@ -65,11 +64,10 @@ func nobody(v *front.Visit) string {
 	return "Nobody is signed in: your browser sent no session cookie."
 }
 
-func eventOf(e event.Record, ref string, now time.Time) eventView {
+func eventOf(e event.Record, now time.Time) eventView {
 	view := eventView{
 		Time: clock(e.Time, now), Level: levelOf(e.Level()), Type: string(e.Type),
 		Reason: visible(string(e.Reason)), Detail: visible(e.Detail),
-		Here: ref != "" && e.SessionRef == ref,
 	}
 	view.Means, view.Do = e.Explain()
 	view.Do = visible(view.Do)
