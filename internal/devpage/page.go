@@ -98,7 +98,7 @@ func (p *Page) stranger(r *http.Request) string {
 // that is none, as of a Unix socket, is not.
 func isRemote(address string) bool {
 	a, err := netip.ParseAddrPort(address)
-	return err == nil && !a.Addr().Unmap().IsLoopback()
+	return err == nil && !a.Addr().IsLoopback()
 }
 
 // isForeign reports whether a page of another origin loads this one as a part of itself: as a
