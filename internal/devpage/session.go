@@ -161,12 +161,7 @@ func (p *Page) bars(s *session.Session, t *session.Tokens, now time.Time) []bar 
 		"Opening this page is no use."
 	if t.AccessToken != "" {
 		b := newBar("Access token", t.Issued, p.Front.Keeper.Expires(t), now)
-		switch b.Note = "It is refreshed shortly before, when a handler asks for it."; {
-		case t.RefreshToken == "":
-			b.Note = "There is no refresh token for the time after."
-		case t.Expiry.IsZero():
-			b.Note = "The provider did not say when it ends: Tokens.Lifetime counts."
-		}
+		b.Note = accessNote(t)
 		list = append(list, b)
 	}
 	if p.ClaimsMaxAge > 0 {
@@ -175,6 +170,16 @@ func (p *Page) bars(s *session.Session, t *session.Tokens, now time.Time) []bar 
 		list = append(list, b)
 	}
 	return list
+}
+
+func accessNote(t *session.Tokens) string {
+	switch {
+	case t.RefreshToken == "":
+		return "There is no refresh token for the time after."
+	case t.Expiry.IsZero():
+		return "The provider did not say when it ends: Tokens.Lifetime counts."
+	}
+	return "It is refreshed shortly before, when a handler asks for it."
 }
 
 func newBar(name string, from, to, now time.Time) bar {
