@@ -88,13 +88,9 @@ func (w *devWorld) tokenAnswers() int {
 	return len(w.bodies)
 }
 
-// send sends a request of the visitor's browser, once all events so far are delivered. It follows
-// redirects.
+// send sends a request of the visitor's browser, which follows redirects.
 func (w *devWorld) send(method, target string, form url.Values, headers ...string) answer {
 	w.Helper()
-	if err := w.gate.Wait(w.Context()); err != nil {
-		w.Fatal(err)
-	}
 	r, err := http.NewRequest(method, devURL+target, strings.NewReader(form.Encode()))
 	if err != nil {
 		w.Fatal(err)
@@ -137,9 +133,6 @@ func (w *devWorld) press(button, outcome string) string {
 	a := w.send(http.MethodPost, "/auth/dev", url.Values{"do": {button}}, "Sec-Fetch-Site: same-origin", "Origin: "+devURL)
 	if got := a.Request.URL.String(); a.StatusCode != http.StatusOK || got != devURL+"/auth/dev?done="+outcome {
 		w.Fatalf("%s: %d at %s, want the outcome %s\n%s", button, a.StatusCode, got, outcome, a.body)
-	}
-	if err := w.gate.Wait(w.Context()); err != nil {
-		w.Fatal(err)
 	}
 	return w.open()
 }
@@ -473,4 +466,13 @@ func TestDevPageRemembersFiftyEvents(t *testing.T) {
 	if n := strings.Count(w.open(), `<code class="type">login.failed</code>`); n != 50 {
 		t.Errorf("the page has %d events, want 50", n)
 	}
+}
+
+func TestDevPageDoesNotWaitForOnEvent(t *testing.T) {
+	goOn := make(chan struct{})
+	defer close(goOn)
+	w := newDevWorld(t, bob, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+		c.OnEvent = func(oidcgate.Event) { <-goOn }
+	})
+	w.wantParts(w.open(), "login.succeeded")
 }

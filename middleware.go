@@ -33,12 +33,7 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	if config.OnLogout != nil {
 		g.logouts = event.NewSessionQueue(g.loggedOut)
 	}
-	receive := receiver(config.OnEvent)
-	dev := newDevPage(&g.config)
-	if dev != nil {
-		receive = dev.Recent.Before(receive)
-	}
-	g.events = event.NewSink(config.Logger, receive)
+	g.events = event.NewSink(config.Logger, receiver(config.OnEvent))
 	ring, err := seal.NewRing(*config.Keys.ring, config.at.Name())
 	if err != nil {
 		return nil, &ConfigError{"Keys", "has the same key twice; give each key once"}
@@ -49,8 +44,8 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	}
 	g.keeper = newKeeper(g, ring)
 	g.front = newFront(g, ring, origins)
-	if dev != nil {
-		dev.Front, g.front.Developers = g.front, dev.Serve
+	if config.DevPage {
+		addDevPage(g)
 	}
 	g.metadataPath = metadataPathOf(&g.config)
 	g.bearer, g.origins = newBearer(g), origins
@@ -131,14 +126,14 @@ func newProvider(g *Gate, p Provider) *front.Provider {
 	return up
 }
 
-// newDevPage returns the page for developers without its Front, or nil.
-func newDevPage(c *config) *devpage.Page {
-	if !c.DevPage {
-		return nil
-	}
-	return &devpage.Page{
-		Recent: &devpage.Recent{}, Idle: c.IdleTimeout, ClaimsMaxAge: c.Tokens.ClaimsMaxAge,
-	}
+// addDevPage has the gate remember its last events and serve them to developers.
+func addDevPage(g *Gate) {
+	recent := &devpage.Recent{}
+	g.events.Note = recent.Add
+	g.front.Developers = (&devpage.Page{
+		Front: g.front, Recent: recent,
+		Idle: g.config.IdleTimeout, ClaimsMaxAge: g.config.Tokens.ClaimsMaxAge,
+	}).Serve
 }
 
 // newFront returns what serves the gate's own routes.

@@ -17,18 +17,8 @@ type Recent struct {
 	next int // where the next event goes: in place of the oldest
 }
 
-// Before returns a receiver of events that remembers each and gives it to receive, which may be
-// nil.
-func (r *Recent) Before(receive func(event.Record)) func(event.Record) {
-	return func(e event.Record) {
-		r.add(e)
-		if receive != nil {
-			receive(e)
-		}
-	}
-}
-
-func (r *Recent) add(e event.Record) {
+// Add remembers an event in place of the oldest.
+func (r *Recent) Add(e event.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ring[r.next] = e

@@ -63,6 +63,10 @@ func (r Record) Attrs() []slog.Attr {
 
 // Sink passes events on to a log and to a receiver, in order and without delaying who emits them.
 type Sink struct {
+	// Note, which may be nil, gets each event at once, from who emits it. It must not block, and is
+	// set before the sink is used.
+	Note func(Record)
+
 	logger  *slog.Logger
 	receive func(Record) // may be nil
 	queue   *Queue[Record]
@@ -82,6 +86,9 @@ func (s *Sink) Emit(r Record) {
 	r.Time = time.Now()
 	if r.Hint == "" && r.Level() >= slog.LevelInfo {
 		r.Hint = Cure(r.Type, r.Reason)
+	}
+	if s.Note != nil {
+		s.Note(r)
 	}
 	s.queue.Put(r)
 }
