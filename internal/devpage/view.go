@@ -4,7 +4,6 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -71,9 +70,6 @@ func eventOf(e event.Record, now time.Time) eventView {
 	}
 	view.Means, view.Do = e.Explain()
 	view.Do = visible(view.Do)
-	if strings.HasPrefix(view.Do, "Nothing.") {
-		view.Do = ""
-	}
 	for _, f := range []fact{
 		{"provider", e.Provider, true}, {"issuer", e.Issuer, true}, {"reference", e.Reference, true},
 		{"user", e.SubjectHash, true}, {"session", e.SessionRef, true},
