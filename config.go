@@ -101,6 +101,12 @@ type Config struct {
 	// costs one more read per request with a session, and one goroutine of scs per gate.
 	EnableValues bool
 
+	// DevPage serves /auth/dev, a page that shows developers what the gate knows: the providers and
+	// what is wrong with them, the visitor's session with its times and claims, and the last fifty
+	// events, which are then kept in memory. It is for browsers on the machine of the service: any
+	// BaseURL that is not on a loopback host is a fault then.
+	DevPage bool
+
 	// The defaults of the following fields fit most services.
 
 	Site   SiteOptions  // paths and the cookie
@@ -273,6 +279,10 @@ func compile(c Config, providers []Provider) (config, []Provider, error) {
 	out.compileAPI(&f)
 	out.compileSessionInfo(&f)
 	out.pages = page.Compile(&f, page.Options(c.Pages), &out.at)
+	if c.DevPage && !out.at.Local {
+		f.Add("DevPage", "is true, and BaseURL is not on a loopback host; the page tells strangers too "+
+			"much: leave it out there")
+	}
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/check"
+	"github.com/oidcgate/oidcgate/internal/devpage"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/op"
@@ -29,10 +30,10 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	}
 	warn(&config, c)
 	g := &Gate{config: config}
-	g.events = event.NewSink(config.Logger, receiver(config.OnEvent))
 	if config.OnLogout != nil {
 		g.logouts = event.NewSessionQueue(g.loggedOut)
 	}
+	g.events = event.NewSink(config.Logger, receiver(config.OnEvent))
 	ring, err := seal.NewRing(*config.Keys.ring, config.at.Name())
 	if err != nil {
 		return nil, &ConfigError{"Keys", "has the same key twice; give each key once"}
@@ -43,6 +44,9 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	}
 	g.keeper = newKeeper(g, ring)
 	g.front = newFront(g, ring, origins)
+	if config.DevPage {
+		addDevPage(g)
+	}
 	g.metadataPath = metadataPathOf(&g.config)
 	g.bearer, g.origins = newBearer(g), origins
 	if config.EnableValues {
@@ -122,6 +126,16 @@ func newProvider(g *Gate, p Provider) *front.Provider {
 			"a logout ends the session here, and not at the provider", "issuer", p.Issuer)
 	}
 	return up
+}
+
+// addDevPage has the gate remember its last events and serve them to developers.
+func addDevPage(g *Gate) {
+	recent := &devpage.Recent{}
+	g.events.Note = recent.Add
+	g.front.Developers = (&devpage.Page{
+		Front: g.front, Recent: recent,
+		Idle: g.config.IdleTimeout, ClaimsMaxAge: g.config.Tokens.ClaimsMaxAge,
+	}).Serve
 }
 
 // newFront returns what serves the gate's own routes.

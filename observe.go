@@ -25,9 +25,10 @@ func ProviderRequestFromContext(ctx context.Context) (r ProviderRequest, ok bool
 }
 
 // Route returns which of the gate's own routes a request is for: "login", "callback", "logout",
-// "logout/done", "backchannel-logout", "frontchannel-logout", "initiate" or "jwks", or "" if the
-// request is the application's. provider is the Name of the provider whose route it is, and "" for
-// routes that all share. It is for middleware outside Wrap that measures or limits requests.
+// "logout/done", "backchannel-logout", "frontchannel-logout", "initiate", "jwks", "session" or
+// "dev", or "" if the request is the application's. provider is the Name of the provider whose
+// route it is, and "" for routes that all share. It is for middleware outside Wrap that measures or
+// limits requests.
 func (g *Gate) Route(r *http.Request) (route, provider string) {
 	route, up := g.front.Route(r.URL.Path)
 	if up == nil {

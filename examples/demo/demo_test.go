@@ -147,6 +147,39 @@ func TestACustomerDoesNotEnterTheBackOffice(t *testing.T) {
 	v.wants(v.open("/office"), 403, "/office", "not for your account")
 }
 
+func TestARefusedCustomerLogsOutWithOneClick(t *testing.T) {
+	v := visit(t, nil)
+	v.choose("/account", "ben")
+	refused := v.open("/office")
+	_, card, _ := strings.Cut(refused.body, `<section class="card message">`)
+	m := regexp.MustCompile(`<form method="post" action="([^"]+)"><button class="button">Log out<`).FindStringSubmatch(card)
+	if m == nil {
+		t.Fatalf("no button logs out: %s", card)
+	}
+	v.wants(v.read(v.browser.PostForm(html.UnescapeString(m[1]), nil)), 200, "/", "You are logged out.")
+	if p := v.open("/"); strings.Contains(p.body, "You are logged out.") {
+		t.Error("the next page says so again")
+	}
+}
+
+func TestDevelopersSeeWhatTheGateKnows(t *testing.T) {
+	v := visit(t, nil)
+	v.choose("/account", "ben")
+	if p := v.open("/"); !strings.Contains(p.body, `href="/auth/dev"`) {
+		t.Errorf("no link to the page: %s", p.body)
+	}
+	p := v.open("/auth/dev")
+	for _, part := range []string{"What the gate knows", "Ben Okafor", "Teahouse ID", "Harbour Pass", "login.succeeded", "Refresh tokens and re-read claims"} {
+		if p.status != 200 || !strings.Contains(p.body, part) {
+			t.Errorf("%d, and the page lacks %q: %s", p.status, part, p.body)
+		}
+	}
+	p = v.read(v.browser.PostForm(v.shop+"/auth/dev", url.Values{"do": {"renew"}}))
+	if !strings.Contains(p.body, "Done.") || !strings.Contains(p.body, "Ben Okafor") {
+		t.Errorf("the tokens are not refreshed: %d %s", p.status, p.body)
+	}
+}
+
 func TestWhoeverIsNobodyIsRefused(t *testing.T) {
 	v := visit(t, nil)
 	v.wants(v.choose("/account", ""), 403, "/auth/callback", "access_denied")
@@ -161,8 +194,11 @@ func TestABasketLastsAsLongAsTheSession(t *testing.T) {
 	v.choose("/account", "ben")
 	v.wants(add(), 200, "/", "1 in basket")
 	v.wants(add(), 200, "/", "2 in basket")
+	v.wants(v.open("/basket"), 200, "/basket", "2 × € 11.00")
+	v.wants(v.open("/basket"), 200, "/basket", "€ 22.00")
 	v.logOut()
 	v.wants(v.choose("/account", "ben"), 200, "/account", "Ben Okafor")
+	v.wants(v.open("/basket"), 200, "/basket", "It is empty.")
 	if p := v.open("/"); strings.Contains(p.body, "in basket") {
 		t.Errorf("the basket of the last session is still there: %s", p.body)
 	}

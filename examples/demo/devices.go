@@ -43,7 +43,7 @@ func (s *shop) endDevice(w http.ResponseWriter, r *http.Request) {
 		s.devicesUnavailable(w, r)
 		return
 	}
-	http.Redirect(w, r, "/account#devices", http.StatusSeeOther)
+	http.Redirect(w, r, "/account?done=device#devices", http.StatusSeeOther)
 }
 
 func (s *shop) endOtherDevices(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +51,7 @@ func (s *shop) endOtherDevices(w http.ResponseWriter, r *http.Request) {
 		s.devicesUnavailable(w, r)
 		return
 	}
-	http.Redirect(w, r, "/account#devices", http.StatusSeeOther)
+	http.Redirect(w, r, "/account?done=devices#devices", http.StatusSeeOther)
 }
 
 // devicesUnavailable answers 503, because the store cannot answer at the moment.

@@ -70,12 +70,12 @@ func TestC114AVisitorLogsOutHisOtherDevices(t *testing.T) {
 		t.Fatalf("got other devices %v, want an iPhone and a Windows", ids)
 	}
 	stranger.wants(stranger.post("/devices/end", url.Values{"device": {ids["Edge on Windows"]}}), 200, "/account", "Ada Lindqvist")
-	desk.wants(desk.post("/devices/end", url.Values{"device": {ids["Safari on iPhone"]}}), 200, "/account", "Edge on Windows")
+	desk.wants(desk.post("/devices/end", url.Values{"device": {ids["Safari on iPhone"]}}), 200, "/account", "The device is logged out.")
 	phone.wants(phone.open("/"), 200, "/", "Tea worth the voyage.")
 	office.wants(office.open("/"), 200, "/", "Good to see you, Ben Okafor.")
 
 	desk.wants(desk.post("/devices/end", url.Values{"device": {ids["Safari on iPhone"]}}), 200, "/account", "Edge on Windows")
-	desk.wants(desk.post("/devices/end-others", nil), 200, "/account", "This device")
+	desk.wants(desk.post("/devices/end-others", nil), 200, "/account", "Your other devices are logged out.")
 	office.wants(office.open("/"), 200, "/", "Tea worth the voyage.")
 	stranger.wants(stranger.open("/"), 200, "/", "Good to see you, Ada Lindqvist.")
 }

@@ -128,6 +128,7 @@ func welcome(shopURL string, upstream *upstream) string {
        log it out from the first.
     4. As Ben, link Harbour Pass there. Log out, log in with it, and you are Ben again (with the groups of that login).
     5. Log out, and log in as another user; or choose "None of these" and the login is refused.
+    6. At the foot of each page, "what the gate knows" shows developers your session, claims and the last events.
 
   Ctrl-C closes the shop.
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -39,6 +40,8 @@ func newShop(o options, shopURL string, upstream *upstream) (*shop, error) {
 		// name.
 		Site:         oidcgate.SiteOptions{CookieName: "teashop"},
 		EnableValues: true, // for the basket
+		DevPage:      true, // "What the gate knows"
+		Tokens:       oidcgate.TokenOptions{ClaimsMaxAge: 15 * time.Minute},
 		Page:         s.gatePage,
 		OnLogin:      nameDevice,
 		OnLink:       s.customers.link,
@@ -84,6 +87,7 @@ func (s *shop) handler() http.Handler {
 	pages.HandleFunc("GET /{$}", s.home)
 	pages.Handle("GET /account", member(http.HandlerFunc(s.account)))
 	pages.Handle("GET /office", manager(http.HandlerFunc(s.office)))
+	pages.Handle("GET /basket", member(http.HandlerFunc(s.basket)))
 	pages.Handle("POST /basket", member(http.HandlerFunc(s.addToBasket)))
 	pages.Handle("POST /devices/end", member(http.HandlerFunc(s.endDevice)))
 	pages.Handle("POST /devices/end-others", member(http.HandlerFunc(s.endOtherDevices)))
@@ -96,15 +100,23 @@ func (s *shop) handler() http.Handler {
 }
 
 // tea is what the shop sells.
-type tea struct{ ID, Name, Origin, Note, Price string }
+type tea struct {
+	ID, Name, Origin, Note string
+	Price                  cents
+}
+
+// cents is a price.
+type cents int
+
+func (c cents) String() string { return fmt.Sprintf("%d.%02d", c/100, c%100) }
 
 var teas = []tea{
-	{"sencha", "Morning Sencha", "Shizuoka", "Cut grass, sea air and a clear head.", "9.50"},
-	{"assam", "Second Flush Assam", "Dibrugarh", "Malt and dark honey; stands up to milk.", "8.20"},
-	{"lapsang", "Smoky Lapsang", "Wuyi", "A pine fire, three valleys away.", "11.00"},
-	{"oolong", "High Mountain Oolong", "Alishan", "Orchid and warm butter, cup after cup.", "14.80"},
-	{"darjeeling", "First Flush Darjeeling", "Kurseong", "Muscat grapes and early spring.", "12.40"},
-	{"rooibos", "Evening Rooibos", "Cederberg", "Vanilla, red earth, no caffeine.", "6.90"},
+	{"sencha", "Morning Sencha", "Shizuoka", "Cut grass, sea air and a clear head.", 950},
+	{"assam", "Second Flush Assam", "Dibrugarh", "Malt and dark honey; stands up to milk.", 820},
+	{"lapsang", "Smoky Lapsang", "Wuyi", "A pine fire, three valleys away.", 1100},
+	{"oolong", "High Mountain Oolong", "Alishan", "Orchid and warm butter, cup after cup.", 1480},
+	{"darjeeling", "First Flush Darjeeling", "Kurseong", "Muscat grapes and early spring.", 1240},
+	{"rooibos", "Evening Rooibos", "Cederberg", "Vanilla, red earth, no caffeine.", 690},
 }
 
 // shelf is a tea and its quantity in the visitor's basket.
@@ -113,12 +125,34 @@ type shelf struct {
 	InBasket int
 }
 
+// Sum is the price of what is in the basket.
+func (s shelf) Sum() cents { return s.Price * cents(s.InBasket) }
+
 func (s *shop) home(w http.ResponseWriter, r *http.Request) {
+	s.show(w, r, http.StatusOK, "home.html", view{Title: "Loose leaf, sent by sea", Page: "shop", Body: s.shelves(r.Context())})
+}
+
+func (s *shop) shelves(ctx context.Context) []shelf {
 	shelves := make([]shelf, 0, len(teas))
 	for _, t := range teas {
-		shelves = append(shelves, shelf{t, s.inBasket(r.Context(), t)})
+		shelves = append(shelves, shelf{t, s.inBasket(ctx, t)})
 	}
-	s.show(w, r, http.StatusOK, "home.html", view{Title: "Loose leaf, sent by sea", Page: "shop", Body: shelves})
+	return shelves
+}
+
+// basket shows what the visitor would buy.
+func (s *shop) basket(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Rows []shelf
+		Sum  cents
+	}
+	for _, row := range s.shelves(r.Context()) {
+		if row.InBasket > 0 {
+			body.Rows = append(body.Rows, row)
+			body.Sum += row.Sum()
+		}
+	}
+	s.show(w, r, http.StatusOK, "basket.html", view{Title: "Your basket", Page: "basket", Body: body})
 }
 
 func (s *shop) inBasket(ctx context.Context, t tea) int {

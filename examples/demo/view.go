@@ -30,12 +30,23 @@ type view struct {
 	Name      string // of the signed-in customer, or ""
 	SignedIn  bool
 	Basket    int
+	Notice    string // what the visitor has just done
 	LoginURL  string // empty on the gate's own routes, which know no user
 	LogoutURL string
+
+	LogoutPage string // where the gate's pages link to for a logout; it would ask first
+}
+
+// notices are what the visitor has just done, by the parameter done of the address.
+var notices = map[string]string{
+	"logout":  "You are logged out.",
+	"device":  "The device is logged out.",
+	"devices": "Your other devices are logged out.",
 }
 
 func (s *shop) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
-	v.LogoutURL = s.gate.LogoutURL("/")
+	v.LogoutURL, v.LogoutPage = s.gate.LogoutURL("/?done=logout"), s.gate.LogoutURL("")
+	v.Notice = notices[r.URL.Query().Get("done")]
 	if !strings.HasPrefix(r.URL.Path, "/auth/") {
 		v.LoginURL = s.gate.LoginURL(loginReturn(r))
 	}

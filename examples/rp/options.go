@@ -185,6 +185,7 @@ func (o *options) all() []*option {
 		{env: "PAGES_LOGO", usage: "image above those pages, such as data:image/png;base64,...", set: text(&c.Pages.Logo)},
 		{env: "PAGES_ACCENT", usage: "colour of their buttons, such as #1d4ed8", set: text(&c.Pages.Accent)},
 		{env: "PAGES_ACCENT_DARK", usage: "the same on devices with dark colours; PAGES_ACCENT if not set", set: text(&c.Pages.AccentDark)},
+		{env: "DEV_PAGE", usage: "true: serve /auth/dev, which shows what the gate knows; on a loopback host alone", set: boolean(&c.DevPage)},
 		{env: "INSECURE_ALLOW_HTTP", usage: "true: allow http for hosts other than loopback", set: boolean(&c.InsecureAllowHTTP)},
 
 		{env: "ADMIN_GROUP", usage: "group whose members may see /admin; admin if not set", set: text(&o.adminGroup)},

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"log/slog"
 	"strings"
 )
@@ -875,10 +876,10 @@ var Reasons = []Group{
 	}},
 }
 
-// level returns the level at which the record is logged: that of its type; INFO where the visitor
+// Level returns the level at which the record is logged: that of its type; INFO where the visitor
 // or the application has decided and nothing is wrong; and DEBUG for tokens of callers that are
 // over, as every token is some day.
-func (r Record) level() slog.Level {
+func (r Record) Level() slog.Level {
 	switch {
 	case r.Reason == ReasonProviderError+"access_denied",
 		r.Reason == ReasonProviderError+"consent_required", r.Reason == ReasonPolicyDenied,
@@ -903,24 +904,40 @@ func Cure(t Type, reason Reason) string {
 }
 
 func cureOf(groups []Group, name string) string {
-	for _, g := range groups {
-		for _, a := range g.List {
-			if a.Name == name && !strings.HasPrefix(a.Do, "Nothing.") && a.Do != "See the reason." {
-				return a.Do
-			}
-		}
+	a, _ := find(groups, name)
+	if strings.HasPrefix(a.Do, "Nothing.") || a.Do == "See the reason." {
+		return ""
 	}
-	return ""
+	return a.Do
 }
 
 // LevelOf returns the level at which an event is logged.
 func LevelOf(t Type) slog.Level {
-	for _, g := range Types {
+	if a, ok := find(Types, string(t)); ok {
+		return a.Level
+	}
+	return slog.LevelDebug
+}
+
+func find(groups []Group, name string) (About, bool) {
+	for _, g := range groups {
 		for _, a := range g.List {
-			if a.Name == string(t) {
-				return a.Level
+			if a.Name == name {
+				return a, true
 			}
 		}
 	}
-	return slog.LevelDebug
+	return About{}, false
+}
+
+// Explain returns what the record means, and what an operator does, or "" if that is nothing.
+func (r Record) Explain() (means, do string) {
+	name := string(r.Reason)
+	if strings.HasPrefix(name, string(ReasonProviderError)) {
+		name = string(ReasonProviderError) // without the provider's code
+	}
+	of, _ := find(Types, string(r.Type))
+	why, _ := find(Reasons, name)
+	means = strings.TrimSpace(of.Means + " " + why.Means)
+	return means, cmp.Or(r.Hint, Cure(r.Type, r.Reason))
 }

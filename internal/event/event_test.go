@@ -246,3 +246,30 @@ func TestLevelOfARefusedAccessToken(t *testing.T) {
 		}
 	}
 }
+
+// TestExplain holds that every event says what it means and what to do.
+func TestExplain(t *testing.T) {
+	for _, of := range event.Types {
+		for _, a := range of.List {
+			if means, do := (event.Record{Type: event.Type(a.Name)}).Explain(); means != a.Means || do != event.Cure(event.Type(a.Name), "") {
+				t.Errorf("%s: got %q and %q", a.Name, means, do)
+			}
+		}
+	}
+	for _, why := range event.Reasons {
+		for _, a := range why.List {
+			r := event.Record{Type: event.LoginFailed, Reason: event.Reason(a.Name)}
+			if means, do := r.Explain(); !strings.HasSuffix(means, " "+a.Means) || do != event.Cure(r.Type, r.Reason) {
+				t.Errorf("%s: got %q and %q", a.Name, means, do)
+			}
+			r.Hint = "turn it off and on"
+			if _, do := r.Explain(); do != r.Hint {
+				t.Errorf("%s with a hint: got %q", a.Name, do)
+			}
+		}
+	}
+	r := event.Record{Type: event.LoginFailed, Reason: event.ReasonProviderError + "invalid_scope"}
+	if means, do := r.Explain(); !strings.Contains(means, "answered with an error") || !strings.Contains(do, "redirect URI") {
+		t.Errorf("an error of the provider: got %q and %q", means, do)
+	}
+}

@@ -63,6 +63,10 @@ func (r Record) Attrs() []slog.Attr {
 
 // Sink passes events on to a log and to a receiver, in order and without delaying who emits them.
 type Sink struct {
+	// Note, which may be nil, gets each event at once, from who emits it. It must not block, and is
+	// set before the sink is used.
+	Note func(Record)
+
 	logger  *slog.Logger
 	receive func(Record) // may be nil
 	queue   *Queue[Record]
@@ -80,8 +84,11 @@ func NewSink(logger *slog.Logger, receive func(Record)) *Sink {
 // its own and is worth a line in the log. It does not block.
 func (s *Sink) Emit(r Record) {
 	r.Time = time.Now()
-	if r.Hint == "" && r.level() >= slog.LevelInfo {
+	if r.Hint == "" && r.Level() >= slog.LevelInfo {
 		r.Hint = Cure(r.Type, r.Reason)
+	}
+	if s.Note != nil {
+		s.Note(r)
 	}
 	s.queue.Put(r)
 }
@@ -95,7 +102,7 @@ func (s *Sink) hand(r Record, dropped uint64) {
 			s.logger.Error("oidcgate: OnEvent panicked", "panic", v)
 		}
 	}()
-	s.logger.LogAttrs(context.Background(), r.level(), "oidcgate: "+string(r.Type),
+	s.logger.LogAttrs(context.Background(), r.Level(), "oidcgate: "+string(r.Type),
 		r.Attrs()...)
 	if s.receive != nil {
 		s.receive(r)

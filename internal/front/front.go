@@ -82,6 +82,9 @@ type Front struct {
 	// accounts.
 	HomeRealm func(email string) (provider string, ok bool)
 
+	// Developers, which may be nil, serves the page for developers.
+	Developers http.HandlerFunc
+
 	reached atomic.Bool   // a request for one of the own routes has come
 	sent    atomic.Uint32 // how often a visitor was sent to the login before that
 }
@@ -102,6 +105,8 @@ func (f *Front) Serve(w http.ResponseWriter, r *http.Request) bool {
 		f.logoutDone(w, r)
 	case "initiate":
 		f.initiate(w, r)
+	case "dev":
+		f.Developers(w, r)
 	case "callback":
 		f.callback(w, r, up)
 	case "session":
@@ -134,6 +139,10 @@ func (f *Front) Route(path string) (route string, up *Provider) {
 		}
 	case "/session":
 		if f.About != nil {
+			return rest[1:], nil
+		}
+	case "/dev":
+		if f.Developers != nil {
 			return rest[1:], nil
 		}
 	}

@@ -19,7 +19,11 @@ var arrows = []struct {
 		"internal/returnto", "internal/saver", "internal/page", "internal/values", "internal/attempt",
 		"internal/browser", "internal/viascs", "internal/weburl", "internal/outside",
 		"internal/site", "internal/check", "internal/present", "internal/front", "internal/bearer",
-		"internal/doctor", "store",
+		"internal/doctor", "internal/devpage", "store",
+	}},
+	{"internal/devpage", []string{
+		"internal/front", "internal/op", "internal/session", "internal/claims", "internal/event",
+		"internal/page", "internal/browser", "internal/weburl",
 	}},
 	{"internal/front", []string{
 		"internal/op", "internal/session", "internal/attempt", "internal/browser", "internal/page",

@@ -39,6 +39,7 @@
 //	inherit.go      what a client learns from the one that it replaces
 //
 //	inspect.go      Inspect: a look at the provider, for a report to an operator
+//	health.go       Health: what is known of the provider at the moment
 //
 //	accesstoken.go  the rules for access tokens that others send to this service
 //	introspect.go   asks the provider about them

@@ -20,6 +20,7 @@ type keySet struct {
 	keys       []verifyingKey
 	encrypting []jose.JSONWebKey // what is encrypted with them, only the provider reads
 	load       int               // the number of the load that brought them
+	loaded     time.Time         // when it was
 	expires    time.Time         // they are loaded again then
 	unusable   time.Time         // if they could not be loaded again until then, they do not count
 }

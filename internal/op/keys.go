@@ -319,6 +319,7 @@ func (c *Client) readKeys(a answer) (*keySet, error) {
 		return nil, err
 	}
 	now := time.Now()
+	set.loaded = now
 	set.expires = now.Add(keyAge(a.header, c.cfg.JWKSRefresh))
 	set.unusable = now.Add(max(maxKeyAge, c.cfg.JWKSRefresh))
 	return set, nil

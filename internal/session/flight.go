@@ -28,7 +28,8 @@ const maxRefused = 4096
 // flight is one refresh. Its result may be read when done is closed.
 type flight struct {
 	begun   time.Time
-	waiting int // how many requests wait for it; guarded by flights.mu
+	waiting int  // how many requests wait for it; guarded by flights.mu
+	atOnce  bool // it refreshes and reads again what is not due yet
 
 	done chan struct{}
 	landing
@@ -51,12 +52,12 @@ func newFlights() flights {
 
 // start makes room for a flight of a session, or returns the one under way. The caller waits for it
 // until it calls leave.
-func (f *flights) start(id ID) (_ *flight, begun bool) {
+func (f *flights) start(id ID, atOnce bool) (_ *flight, begun bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	running := f.running[id]
 	if running == nil {
-		running = &flight{begun: time.Now(), done: make(chan struct{})}
+		running = &flight{begun: time.Now(), atOnce: atOnce, done: make(chan struct{})}
 		running.storeRefuses.Store(f.refused[id])
 		f.running[id], begun = running, true
 	}
@@ -144,8 +145,11 @@ func (f *flights) wait(ctx context.Context) error {
 // A refresh ends when its time is over, also while a function of the application, a store or a
 // transport does not return. Otherwise one call that hangs would keep the session's claims as they
 // are for as long as it hangs: no later request could begin another refresh.
-func (k *Keeper) join(ctx context.Context, s *Session) *flight {
-	f, begun := k.flights.start(s.ID)
+func (k *Keeper) join(ctx context.Context, s *Session) *flight { return k.fly(ctx, s, false) }
+
+// fly is join. A flight that it begins does at once what is not due yet, if atOnce is true.
+func (k *Keeper) fly(ctx context.Context, s *Session, atOnce bool) *flight {
+	f, begun := k.flights.start(s.ID, atOnce)
 	if begun {
 		r := newRefresh(k, *s)
 		r.flight = f

@@ -76,6 +76,26 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 	}
 }
 
+// Renew does what Token and Reread do, before it is due: it refreshes the tokens if there is a
+// refresh token, and reads the claims again if Limits.Reread says that they ever are. It waits for
+// the end. The error says why something of it was not done: ErrGone when the session is over, or
+// one that wraps ErrProvider or ErrStore; or it is that of ctx.
+func (k *Keeper) Renew(ctx context.Context, s *Session) error {
+	for {
+		f := k.fly(ctx, s, true)
+		select {
+		case <-f.done:
+			k.flights.leave(f)
+		case <-ctx.Done():
+			k.flights.leave(f)
+			return ctx.Err()
+		}
+		if f.atOnce {
+			return f.cause
+		}
+	}
+}
+
 // refresh is one refresh of a session by this process.
 type refresh struct {
 	k      *Keeper
@@ -146,14 +166,14 @@ func pollAfter(waited time.Duration) time.Duration {
 }
 
 // nothingToDo reads the tokens into r.tokens, and reports whether neither they nor the claims are
-// due.
+// due. With [flight.atOnce] there is always something to do.
 func (r *refresh) nothingToDo(ctx context.Context) (bool, error) {
 	t, err := r.k.tokensOf(ctx, &r.s)
 	if err != nil {
 		return false, err
 	}
 	r.tokens = t
-	if r.k.due(t, r.s.ID) {
+	if r.flight.atOnce || r.k.due(t, r.s.ID) {
 		return false, nil
 	}
 	r.noteTokenEnd(ctx)
