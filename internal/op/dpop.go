@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -205,9 +206,21 @@ func (c *Client) WantsNonce(u *url.URL, status int, h http.Header) bool {
 	if !c.nonces.keep(u, h) || status != http.StatusUnauthorized {
 		return false
 	}
-	return slices.ContainsFunc(h.Values("WWW-Authenticate"), func(challenge string) bool {
-		return strings.Contains(challenge, `error="use_dpop_nonce"`)
-	})
+	return slices.Contains(challengeErrors(h), "use_dpop_nonce")
+}
+
+// challengeError finds the parameter error of a challenge: a name in any case, with spaces around
+// the equals sign, and a value with or without quotation marks (RFC 9110, 11.2).
+var challengeError = regexp.MustCompile(`(?i)(?:^|[\s,])error\s*=\s*"?([a-z_]+)`)
+
+// challengeErrors returns the errors of the challenges of an answer.
+func challengeErrors(h http.Header) (codes []string) {
+	for _, challenge := range h.Values("WWW-Authenticate") {
+		for _, found := range challengeError.FindAllStringSubmatch(challenge, -1) {
+			codes = append(codes, strings.ToLower(found[1]))
+		}
+	}
+	return codes
 }
 
 // wantsNonce is WantsNonce for an endpoint at which the client authenticates itself (RFC 9449, 8).

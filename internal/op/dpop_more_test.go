@@ -248,3 +248,27 @@ func TestDPoPAlgThatIsNotAnnounced(t *testing.T) {
 		}
 	})
 }
+
+func TestFormsOfAChallenge(t *testing.T) {
+	u := &url.URL{Scheme: "https", Host: "api.example", Path: "/"}
+	for challenge, want := range map[string]bool{
+		`DPoP error="use_dpop_nonce"`:                                   true,
+		`DPoP error=use_dpop_nonce`:                                     true,
+		`DPoP algs="ES256", error = "use_dpop_nonce"`:                   true,
+		`DPoP ERROR="use_dpop_nonce", error_description="the nonce"`:    true,
+		`Bearer realm="x", DPoP error="use_dpop_nonce"`:                 true,
+		`DPoP error="invalid_token"`:                                    false,
+		`DPoP error="use_dpop_nonces"`:                                  false,
+		`DPoP error_description="use_dpop_nonce"`:                       false,
+		`DPoP not_error="use_dpop_nonce"`:                               false,
+		`DPoP error_description="x error_uri=y", error="invalid_token"`: false,
+		``: false,
+	} {
+		t.Run("C093 "+challenge, func(t *testing.T) {
+			h := http.Header{"Dpop-Nonce": {"n1"}, "Www-Authenticate": {challenge}}
+			if got := newOP().client().WantsNonce(u, http.StatusUnauthorized, h); got != want {
+				t.Errorf("the request is made once more: %v, want %v", got, want)
+			}
+		})
+	}
+}

@@ -54,17 +54,30 @@ func (cfg *Config) accepts(iss string) bool {
 }
 
 // IsElsewhere reports whether other names its users by the same issuer as cfg, while somebody
-// else vouches for it: at other addresses, or with a client secret. Two clients of one provider
-// may well be at one gate.
+// else vouches for it, at other addresses or with a client secret, or while it names them by
+// another claim. Two clients of one provider may well be at one gate.
 func (cfg *Config) IsElsewhere(other *Config) bool {
-	same := cfg.Issuer == other.Issuer || cfg.accepts(other.Issuer) || other.accepts(cfg.Issuer)
+	same := cfg.Issuer == other.Issuer || slices.ContainsFunc(cfg.issuers(), other.accepts) ||
+		slices.ContainsFunc(other.issuers(), cfg.accepts)
 	if !same {
 		return false
 	}
 	a, b := cfg.Endpoints, other.Endpoints
 	return a.Discovery != b.Discovery || a.Token != b.Token || a.JWKS != b.JWKS ||
-		a.Userinfo != b.Userinfo || cfg.hasIDTokens() != other.hasIDTokens() ||
+		a.Userinfo != b.Userinfo || cfg.SubjectClaim != other.SubjectClaim ||
 		cfg.secretSigner() != other.secretSigner()
+}
+
+// issuers returns every issuer of users of this provider, as the claims of a login have it.
+func (cfg *Config) issuers() []string {
+	if !cfg.isTemplate() {
+		return []string{cfg.Issuer}
+	}
+	var all []string
+	for _, tenant := range cfg.Tenants {
+		all = append(all, inTenant(cfg.Issuer, tenant))
+	}
+	return all
 }
 
 // secretSigner returns the client whose secret signs ID Tokens, or "" where the provider's keys do.

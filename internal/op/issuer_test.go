@@ -631,29 +631,62 @@ func TestIssuerFaults(t *testing.T) {
 }
 
 func TestIsElsewhere(t *testing.T) {
-	base := newOP().config()
+	base := newOP().config(func(cfg *op.Config) { cfg.Issuers = []string{"alias"} })
 	for name, tt := range map[string]struct {
 		change func(*op.Config)
 		want   bool
 	}{
-		"the same":                         {func(*op.Config) {}, false},
-		"another client":                   {func(cfg *op.Config) { cfg.ClientID = "shop2" }, false},
-		"another issuer":                   {func(cfg *op.Config) { cfg.Issuer, cfg.Endpoints.Token = issuer+"2", "https://x/t" }, false},
-		"another token endpoint":           {func(cfg *op.Config) { cfg.Endpoints.Token = "https://x/t" }, true},
-		"other keys":                       {func(cfg *op.Config) { cfg.Endpoints.JWKS = "https://x/j" }, true},
-		"other userinfo":                   {func(cfg *op.Config) { cfg.Endpoints.Userinfo = "https://x/u" }, true},
-		"another discovery document":       {func(cfg *op.Config) { cfg.Endpoints.Discovery = "https://x/d" }, true},
-		"no ID Tokens":                     {func(cfg *op.Config) { cfg.SubjectClaim = "id" }, true},
+		"the same":                   {func(*op.Config) {}, false},
+		"another client":             {func(cfg *op.Config) { cfg.ClientID = "shop2" }, false},
+		"another issuer":             {func(cfg *op.Config) { cfg.Issuer, cfg.Endpoints.Token = issuer+"2", "https://x/t" }, false},
+		"another token endpoint":     {func(cfg *op.Config) { cfg.Endpoints.Token = "https://x/t" }, true},
+		"other keys":                 {func(cfg *op.Config) { cfg.Endpoints.JWKS = "https://x/j" }, true},
+		"other userinfo":             {func(cfg *op.Config) { cfg.Endpoints.Userinfo = "https://x/u" }, true},
+		"another discovery document": {func(cfg *op.Config) { cfg.Endpoints.Discovery = "https://x/d" }, true},
+		"no ID Tokens":               {func(cfg *op.Config) { cfg.SubjectClaim = "id" }, true},
+		"other issuers in common, and elsewhere": {func(cfg *op.Config) {
+			cfg.Issuer, cfg.Issuers, cfg.Endpoints.Token = "https://other.example", []string{"alias"}, "https://x/t"
+		}, false}, // both are written down by their own name
 		"ID Tokens by the client's secret": {func(cfg *op.Config) { cfg.SigningAlgs = []string{"HS256"} }, true},
 		"the issuer in another way, and elsewhere": {func(cfg *op.Config) {
 			cfg.Issuer, cfg.Issuers, cfg.Endpoints.Token = "https://other.example", []string{issuer}, "https://x/t"
 		}, true},
 	} {
 		t.Run("C032 "+name, func(t *testing.T) {
-			other := newOP().config(tt.change)
+			other := newOP().config(func(cfg *op.Config) { cfg.Issuers = base.Issuers }, tt.change)
 			if there, back := base.IsElsewhere(&other), other.IsElsewhere(&base); there != tt.want || back != tt.want {
 				t.Errorf("%v and %v, want %v", there, back, tt.want)
 			}
 		})
 	}
+}
+
+func TestIsElsewhereOfTemplates(t *testing.T) {
+	of := func(issuer string, tenants ...string) op.Config {
+		return op.Config{Issuer: issuer, Tenants: tenants, Endpoints: op.Endpoints{Discovery: issuer + "/d"}}
+	}
+	a := of("https://x.test/{tenantid}/v2.0", "acme", "shop")
+	for name, tt := range map[string]struct {
+		other op.Config
+		want  bool
+	}{
+		"two templates that make one issuer":   {of("https://x.test/acme/{tenantid}", "v2.0"), true},
+		"two templates that make none alike":   {of("https://x.test/acme/{tenantid}", "v3.0"), false},
+		"the same template at another address": {op.Config{Issuer: a.Issuer, Tenants: []string{"other"}, Endpoints: op.Endpoints{Discovery: "https://y/d"}}, true},
+		"an issuer that the template makes":    {of("https://x.test/shop/v2.0"), true},
+		"one that it does not make":            {of("https://x.test/bank/v2.0"), false},
+	} {
+		t.Run("C032 C058 "+name, func(t *testing.T) {
+			if there, back := a.IsElsewhere(&tt.other), tt.other.IsElsewhere(&a); there != tt.want || back != tt.want {
+				t.Errorf("%v and %v, want %v", there, back, tt.want)
+			}
+		})
+	}
+	t.Run("C066 two subject claims at one server without ID Tokens", func(t *testing.T) {
+		byID := newOP().config(withoutIDTokens)
+		byLogin := newOP().config(withoutIDTokens, func(cfg *op.Config) { cfg.SubjectClaim = "login" })
+		if !byID.IsElsewhere(&byLogin) {
+			t.Error("one user of the gate may be two at the server")
+		}
+	})
 }

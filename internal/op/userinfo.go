@@ -83,11 +83,12 @@ func refusesToken(a answer) bool {
 	// Without a challenge only the codes of RFC 6750, 3.1, count. Proxies have errors of their own.
 	code := text(doc, "error")
 	refuses := err == nil && (code == "invalid_token" || code == "insufficient_scope")
-	for _, challenge := range a.header.Values("WWW-Authenticate") {
-		if strings.Contains(challenge, `error="use_dpop_nonce"`) ||
-			strings.Contains(challenge, `error="invalid_dpop_proof"`) {
+	for _, code := range challengeErrors(a.header) {
+		if code == "use_dpop_nonce" || code == "invalid_dpop_proof" {
 			return false
 		}
+	}
+	for _, challenge := range a.header.Values("WWW-Authenticate") {
 		scheme, _, _ := strings.Cut(challenge, " ")
 		refuses = refuses || strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")
 	}
