@@ -45,10 +45,12 @@ func (g *Gate) guardAPI(
 //
 // A token is a JWT (RFC 9068), signed by one of Verification.SigningAlgs, or opaque; then the
 // provider is asked (RFC 7662), with Endpoints.Introspection and the client's authentication. A
-// gate with several providers takes JWTs alone, because an opaque token names no provider. A token
-// that is bound to a key needs the scheme DPoP and a proof, which is good once, for the address
-// that BaseURL and the path make (RFC 9449, section 7). One that is bound to a certificate needs a
-// connection that shows it (RFC 8705, section 3): TLS must end in this process.
+// gate with several providers takes JWTs alone, because an opaque token names no provider; of
+// several with one issuer, the settings of the first count. A token that is bound to a key needs
+// the scheme DPoP and a proof, which is good once, for the address that BaseURL and the path make
+// (RFC 9449, section 7). One that is bound to a certificate needs a connection that shows it (RFC
+// 8705, section 3): TLS must end in this process. From a provider with a [Profile] each token must
+// be bound.
 //
 // The request must have passed through [Gate.Wrap]; otherwise the answer is 500, and the log has
 // the cure. An identity from [Gate.NewContext] counts as that of a token. AdmitToken panics without

@@ -1063,3 +1063,23 @@ func BenchmarkRequireTokenIntrospected(b *testing.B) {
 		return op.NewOpaqueToken(map[string]any{"exp": time.Now().Add(time.Hour).Unix()})
 	})
 }
+
+func TestTokensOfAProviderWithAProfile(t *testing.T) {
+	t.Run("C130 C165 a token that is bound to nothing is refused, and a bound one with its proof is not", func(t *testing.T) {
+		key := newClientKey(t)
+		a := newAPIAt(t, oidcgatetest.Config{Algorithm: "ES256", PushedRequests: true}, func(_ *oidcgate.Config, p *oidcgate.Provider) {
+			p.Profile, p.Auth, p.TokenRequest.Binding = oidcgate.FAPI2Security, oidcgate.PrivateKeyJWT(), oidcgate.DPoP()
+			p.ClientKeys = oidcgate.NewClientKeys([]oidcgate.ClientKey{{Key: key}})
+		})
+		a.refused(a.call("/api", a.op.NewAccessToken(nil).Compact()), 401, "invalid_token")
+		if told := a.eventsOf(oidcgate.EventTokenRefused); len(told) != 1 || told[0].Reason != "token_binding" {
+			t.Errorf("%+v", told)
+		}
+		mine := newOwner(t)
+		token := a.op.NewAccessToken(mine.cnf()).Compact()
+		r, _ := http.NewRequest("GET", apiURL, nil)
+		r.Header.Set("Authorization", "DPoP "+token)
+		r.Header.Set("DPoP", mine.proof(t, token, nil))
+		a.admitted(a.do(r), "alice")
+	})
+}

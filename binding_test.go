@@ -441,6 +441,21 @@ func TestTokenExchange(t *testing.T) {
 			}
 		})
 	})
+	t.Run("RFC 8693: a token that is kept is that of the same request alone", func(t *testing.T) {
+		w, ask := open(t, oidcgatetest.Config{})
+		if _, err := ask(oidcgate.TokenExchange{Audience: "ledger", Scopes: []string{"a"}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range []oidcgate.TokenExchange{
+			{Audience: "ledger\x00", Resource: "a"}, {Audience: "ledger\x00\x00a"}, {Audience: "ledger", Resource: "\x00a"}, {Audience: "ledger", Scopes: []string{"a", ""}},
+		} {
+			before := w.op.Count(oidcgatetest.Token)
+			_, _ = ask(other) // the provider may refuse it
+			if n := w.op.Count(oidcgatetest.Token) - before; n != 1 {
+				t.Errorf("%+q: %d requests to the provider", other, n)
+			}
+		}
+	})
 	t.Run("RFC 8693: refused", func(t *testing.T) {
 		_, ask := open(t, oidcgatetest.Config{})
 		_, err := ask(oidcgate.TokenExchange{Audience: "payroll"})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"golang.org/x/oauth2"
 
@@ -49,7 +48,7 @@ func (g *Gate) exchange(
 	if up == nil {
 		return nil, nil, ErrNoSession
 	}
-	request := strings.Join(append([]string{x.Audience, x.Resource}, x.Scopes...), "\x00")
+	request := fmt.Sprintf("%q", append([]string{x.Audience, x.Resource}, x.Scopes...))
 	exchange := func(ctx context.Context, t *session.ProviderTokens) (*session.ProviderTokens, error) {
 		answer, err := up.Client.ExchangeToken(ctx, (*op.Tokens)(t), op.TokenExchange(x))
 		return (*session.ProviderTokens)(answer), err

@@ -294,9 +294,9 @@ func compileProviders(f *check.List, in []Provider, c *Config) []Provider {
 		cfg := p.opConfig()
 		isElsewhere := func(other Provider) bool { o := other.opConfig(); return cfg.IsElsewhere(&o) }
 		if slices.ContainsFunc(in[:i], isElsewhere) {
-			pf.Add("Issuer", "%q is the issuer of another provider too, with other endpoints or another "+
-				"claim for the subject: whoever is there could log in as any of its users; give it "+
-				"another Issuer", p.Issuer)
+			pf.Add("Issuer", "%q is the issuer of another provider too, with other endpoints, another "+
+				"claim for the subject, or ID Tokens signed with a secret: whoever is there could log in "+
+				"as any of its users; give it another Issuer", p.Issuer)
 		}
 		p.compile(&pf, c)
 		f.Within(providerLabel(*p, i, len(in)), pf)

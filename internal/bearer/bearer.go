@@ -80,6 +80,10 @@ func (g *Guard) Verify(r *http.Request, address string) (*Token, *Refusal) {
 		if t, refusal = g.verify(r.Context(), p, shown.token); refusal == nil {
 			refusal = g.checkPossession(r, address, shown, t)
 		}
+		if refusal == nil && p.Client.BindsTokens() && !t.IsBound() {
+			refusal = invalidToken(event.ReasonTokenBinding,
+				"the token is bound to nothing, and the provider's profile demands that it is")
+		}
 		if refusal == nil {
 			return &Token{Provider: p.Name, AccessToken: t}, nil
 		}

@@ -28,6 +28,11 @@ type AccessToken struct {
 	CertificateThumbprint string // of the certificate that it must show (RFC 8705, 3.1)
 }
 
+// IsBound reports whether the token is bound to a key or to a certificate of its client.
+func (t *AccessToken) IsBound() bool {
+	return t.KeyThumbprint != "" || t.CertificateThumbprint != ""
+}
+
 // IsJWT reports whether an access token is to be read as a JWT. It says nothing about whether it is
 // a good one. Every token of three parts counts: the provider may read more generously than we do,
 // and an ID Token that we took for opaque could pass by way of introspection.

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -181,7 +182,8 @@ func (c *Client) prove(r *http.Request, key *DPoPKey, accessToken string) error 
 	if key == nil {
 		return nil
 	}
-	proof, err := key.proof(r.Method, r.URL, c.nonces.of(r.URL), accessToken)
+	method := cmp.Or(r.Method, http.MethodGet) // as net/http reads it
+	proof, err := key.proof(method, r.URL, c.nonces.of(r.URL), accessToken)
 	if err != nil {
 		return err
 	}

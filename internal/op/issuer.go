@@ -65,7 +65,7 @@ func (cfg *Config) IsElsewhere(other *Config) bool {
 	a, b := cfg.Endpoints, other.Endpoints
 	return a.Discovery != b.Discovery || a.Token != b.Token || a.JWKS != b.JWKS ||
 		a.Userinfo != b.Userinfo || cfg.SubjectClaim != other.SubjectClaim ||
-		cfg.secretSigner() != other.secretSigner()
+		cfg.signedWithSecret() || other.signedWithSecret() // nobody can compare the secrets
 }
 
 // issuers returns every issuer of users of this provider, as the claims of a login have it.
@@ -78,14 +78,6 @@ func (cfg *Config) issuers() []string {
 		all = append(all, inTenant(cfg.Issuer, tenant))
 	}
 	return all
-}
-
-// secretSigner returns the client whose secret signs ID Tokens, or "" where the provider's keys do.
-func (cfg *Config) secretSigner() string {
-	if cfg.signedWithSecret() {
-		return cfg.ClientID
-	}
-	return ""
 }
 
 // checkIssuer checks who issued a token: the configured issuer, one that is accepted beside it, or

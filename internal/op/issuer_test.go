@@ -682,6 +682,12 @@ func TestIsElsewhereOfTemplates(t *testing.T) {
 			}
 		})
 	}
+	t.Run("C014 ID Tokens signed with a secret, which may be another one", func(t *testing.T) {
+		signed := newOP().config(func(cfg *op.Config) { cfg.SigningAlgs = []string{"HS256"} })
+		if again := signed; !signed.IsElsewhere(&again) {
+			t.Error("whoever knows the second secret could log in as any user of the first")
+		}
+	})
 	t.Run("C066 two subject claims at one server without ID Tokens", func(t *testing.T) {
 		byID := newOP().config(withoutIDTokens)
 		byLogin := newOP().config(withoutIDTokens, func(cfg *op.Config) { cfg.SubjectClaim = "login" })

@@ -22,6 +22,10 @@ func (cfg *Config) hasIDTokens() bool { return cfg.SubjectClaim == "" }
 // HasIDTokens reports whether the provider issues ID Tokens.
 func (c *Client) HasIDTokens() bool { return c.cfg.hasIDTokens() }
 
+// BindsTokens reports whether the profile demands that access tokens are bound to their client
+// (FAPI 2.0 Security Profile, 5.3.4).
+func (c *Client) BindsTokens() bool { return c.cfg.Profile != NoProfile }
+
 // subjectOf returns what identifies the user in userinfo, or "". A number keeps its digits.
 func (cfg *Config) subjectOf(info claims.Object) string {
 	var v claims.Value

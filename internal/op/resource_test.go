@@ -5,8 +5,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/op"
 )
@@ -80,6 +82,26 @@ func TestResourceThatWantsANonce(t *testing.T) {
 			_ = resp.Body.Close()
 		})
 	}
+}
+
+func TestResourceWithoutAMethod(t *testing.T) {
+	t.Run("C092 a request without a method is a GET, and its proof says so", func(t *testing.T) {
+		var proof string
+		resourceServer(t, func(r *http.Request) *http.Response {
+			proof = r.Header.Get("DPoP")
+			return answerOf(r, http.StatusOK, "")
+		})
+		r := (&http.Request{URL: &url.URL{Scheme: "https", Host: "api.example", Path: "/orders"}, Header: http.Header{}}).WithContext(t.Context())
+		resp, err := newOP().client().RoundTrip(r, "at-1", "EdDSA:"+b64(strings.Repeat("s", 32)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		want := op.Proven{Method: http.MethodGet, URL: "https://api.example/orders", AccessToken: "at-1", Leeway: time.Minute}
+		if _, err := op.VerifyProof(proof, want); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestResourceThatWantsANonceWithoutABody(t *testing.T) {
