@@ -328,6 +328,9 @@ func TestCertificateBoundTokens(t *testing.T) {
 				return
 			}
 			_ = a.Body.Close()
+			if tok, err := w.gate.TokenSource(r.Context()).Token(); err == nil || tok != nil {
+				t.Error("C091 a library gets the token, and would send it without the certificate")
+			}
 		}))
 		w.get("/")
 		if shown != "shop" {

@@ -32,9 +32,7 @@ func (g *Gate) ExchangeToken(ctx context.Context, x TokenExchange) (*oauth2.Toke
 	if err != nil {
 		return nil, err
 	}
-	return &oauth2.Token{
-		AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry,
-	}, nil
+	return publicToken(t), nil
 }
 
 func (g *Gate) exchange(

@@ -76,7 +76,7 @@ type LoginOptions struct {
 	IDTokenHint          string            // an ID Token of who should log in
 	UILocales            []string          // languages such as "de-CH", the preferred first
 	Display              string            // "page", "popup", "touch" or "wap"
-	Claims               string            // the claims parameter, a JSON object
+	Claims               string            // a JSON object; only an essential acr is checked
 	AuthorizationDetails string            // a JSON array (RFC 9396); [Login] has what is granted
 	Params               map[string]string // others, as in RequestOptions
 }

@@ -433,3 +433,24 @@ func TestSigningAlgorithmIsAnnounced(t *testing.T) {
 		}
 	})
 }
+
+func TestACRThatClaimsDemand(t *testing.T) {
+	demand := oidcgate.LoginOptions{Claims: `{"id_token":{"acr":{"essential":true,"values":["gold","silver"]}}}`}
+	for name, tt := range map[string]struct {
+		acr any
+		ok  bool
+	}{"none": {nil, false}, "another": {"bronze", false}, "one of them": {"silver", true}} {
+		t.Run("C067 the ID Token has "+name, func(t *testing.T) {
+			w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Request.Login = demand })
+			w.op.NextIDToken(func(token *oidcgatetest.JWT) {
+				if delete(token.Claims, "acr"); tt.acr != nil {
+					token.Claims["acr"] = tt.acr
+				}
+			})
+			a := w.get(w.callbackURL("/app"))
+			if ok := a.StatusCode == http.StatusSeeOther; ok != tt.ok {
+				t.Errorf("%d, signed in: %v, want %v\n%s", a.StatusCode, ok, tt.ok, w.logged())
+			}
+		})
+	}
+}

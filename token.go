@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"golang.org/x/oauth2"
 
@@ -28,14 +27,17 @@ func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &oauth2.Token{
-		AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry,
-	}, nil
+	return publicToken(t), nil
+}
+
+// publicToken returns an access token as applications get it.
+func publicToken(t *session.ProviderTokens) *oauth2.Token {
+	return &oauth2.Token{AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry}
 }
 
 // TokenSource returns [Gate.Token] as libraries want it. ctx is the request's context; do not keep
-// the source after it. A token that is bound to a key is an error: such libraries would send it
-// without a proof.
+// the source after it. A token that is bound to a key or to a certificate is an error: such
+// libraries would send it without them.
 func (g *Gate) TokenSource(ctx context.Context) oauth2.TokenSource {
 	return tokenSource{ctx, g}
 }
@@ -47,11 +49,15 @@ type tokenSource struct {
 
 // Token implements [oauth2.TokenSource].
 func (s tokenSource) Token() (*oauth2.Token, error) {
-	t, err := s.gate.Token(s.ctx)
-	if err == nil && strings.EqualFold(t.TokenType, "DPoP") {
-		return nil, errors.New("oidcgate: the access token is bound to a key; use Gate.Client")
+	t, up, err := s.gate.tokens(s.ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case t.DPoPKey != "" || up.Client.BindsToCertificate():
+		return nil, errors.New("oidcgate: the access token is bound to a key or to a certificate; use " +
+			"Gate.Client")
 	}
-	return t, err
+	return publicToken(t), nil
 }
 
 // Format keeps the visitor's context out of logs.

@@ -62,9 +62,15 @@ func (q *Queue[E]) Put(e E) {
 }
 
 func (q *Queue[E]) drain() {
+	over := false
+	defer func() {
+		if !over { // the receiver has ended its goroutine (runtime.Goexit)
+			go q.drain()
+		}
+	}()
 	for {
 		e, dropped, ok := q.next()
-		if !ok {
+		if over = !ok; over {
 			return
 		}
 		q.receive(e, dropped)

@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"context"
+	"runtime"
 	"testing"
 
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -40,6 +41,26 @@ func TestQueueHasASharePerType(t *testing.T) {
 		}
 		if got[event.CookieMalformed] != 258 {
 			t.Errorf("received %v after the flood", got)
+		}
+	})
+}
+
+func TestReceiverThatEndsItsGoroutine(t *testing.T) {
+	t.Run("F40 the events after it are received all the same", func(t *testing.T) {
+		var got []event.Type
+		q := event.NewQueue(func(e event.Type) event.Type { return e }, func(e event.Type, _ uint64) {
+			got = append(got, e)
+			runtime.Goexit()
+		})
+		for _, e := range []event.Type{"a", "b", "c"} {
+			q.Put(e)
+		}
+		if err := q.Wait(t.Context()); err != nil || len(got) != 3 {
+			t.Errorf("%v, %v", got, err)
+		}
+		q.Put("d")
+		if err := q.Wait(t.Context()); err != nil || len(got) != 4 {
+			t.Errorf("%v, %v", got, err)
 		}
 	})
 }

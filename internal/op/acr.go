@@ -2,14 +2,15 @@ package op
 
 import "encoding/json"
 
-// acrOf returns the classes that a claims parameter names for the ID Token, whether it demands one
-// of them or only prefers them (OpenID Connect Core, 5.5.1).
-func acrOf(chosen string) []string {
+// acrOf returns the classes that a claims parameter names for the ID Token, and whether it demands
+// one of them or only prefers them (OpenID Connect Core, 5.5.1).
+func acrOf(chosen string) (classes []string, essential bool) {
 	var request struct {
 		IDToken struct {
 			ACR struct {
-				Value  string   `json:"value"`
-				Values []string `json:"values"`
+				Essential bool     `json:"essential"`
+				Value     string   `json:"value"`
+				Values    []string `json:"values"`
 			} `json:"acr"`
 		} `json:"id_token"`
 	}
@@ -18,7 +19,7 @@ func acrOf(chosen string) []string {
 	if acr.Value != "" {
 		acr.Values = append(acr.Values, acr.Value)
 	}
-	return acr.Values
+	return acr.Values, acr.Essential
 }
 
 // essentialACR adds to a claims parameter that the acr of the ID Token must be one of those values

@@ -22,6 +22,9 @@ func (cfg *Config) hasIDTokens() bool { return cfg.SubjectClaim == "" }
 // HasIDTokens reports whether the provider issues ID Tokens.
 func (c *Client) HasIDTokens() bool { return c.cfg.hasIDTokens() }
 
+// BindsToCertificate reports whether access tokens are bound to the client's certificate.
+func (c *Client) BindsToCertificate() bool { return c.cfg.Certificate != nil }
+
 // BindsTokens reports whether the profile demands that access tokens are bound to their client
 // (FAPI 2.0 Security Profile, 5.3.4).
 func (c *Client) BindsTokens() bool { return c.cfg.Profile != NoProfile }

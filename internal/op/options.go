@@ -90,6 +90,15 @@ func (c *Client) Options(query url.Values, own LoginOptions) (LoginOptions, erro
 	if own.Prompt == "" && asksForLogin(c.cfg.Login.Prompt) {
 		o.MaxAge = atOnce // also with a prompt of the link
 	}
+	// What the claims parameter demands must come, too: whoever sits at the browser can change the
+	// request.
+	if classes, essential := acrOf(o.Claims); essential && len(classes) > 0 {
+		other := func(acr string) bool { return !slices.Contains(classes, acr) }
+		o.ACRValues = slices.DeleteFunc(slices.Clone(o.ACRValues), other)
+		if len(o.ACRValues) == 0 {
+			o.ACRValues = classes
+		}
+	}
 	return o, nil
 }
 
@@ -102,7 +111,7 @@ func (c *Client) demanded(own LoginOptions) LoginOptions {
 			o.Prompt = cmp.Or(o.Prompt, p[1])
 		}
 	}
-	both := acrOf(cmp.Or(own.Claims, o.Claims))
+	both, _ := acrOf(cmp.Or(own.Claims, o.Claims))
 	if len(o.ACRValues) > 0 {
 		both = slices.DeleteFunc(both, func(acr string) bool {
 			return !slices.Contains(o.ACRValues, acr)
