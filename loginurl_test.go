@@ -169,3 +169,20 @@ func TestLoginWith(t *testing.T) {
 		}
 	})
 }
+
+func TestLoginWithKeepsItsOptions(t *testing.T) {
+	t.Run("C024 what the application changes later changes no guard", func(t *testing.T) {
+		o := oidcgate.LoginOptions{UILocales: []string{"de"}, ACRValues: []string{"gold"}, Params: map[string]string{"x": "1"}}
+		rule := oidcgate.LoginWith(o)
+		o.UILocales[0], o.ACRValues[0], o.Params["x"] = "fr", "bronze", "2"
+		w := newWorld(t)
+		w.handler = w.gate.Wrap(w.gate.Require(rule)(http.HandlerFunc(w.whoami)))
+		u, err := url.Parse(w.get(w.get("/page").location()).location())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q := u.Query(); q.Get("ui_locales") != "de" || q.Get("acr_values") != "gold" || q.Get("x") != "1" {
+			t.Errorf("%v", q)
+		}
+	})
+}

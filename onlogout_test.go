@@ -1,6 +1,7 @@
 package oidcgate_test
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/store"
 )
 
 // logouts collects what OnLogout gets.
@@ -115,5 +117,81 @@ func TestOnLogout(t *testing.T) {
 		if got := l.all(w); len(got) != 2 || !strings.Contains(w.logged(), "OnLogout panicked") {
 			t.Errorf("%+v\n%s", got, w.logged())
 		}
+	})
+}
+
+func TestOnLogoutWithoutSummary(t *testing.T) {
+	t.Run("C113 F18 a session whose summary cannot be read ends, and is told", func(t *testing.T) {
+		l, d := &logouts{}, &drill{Store: &store.Memory{}}
+		w := newWorld(t, l.set, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = d })
+		w.login()
+		d.fail(func(op, key string) error {
+			if op == "get" && strings.Contains(key, "d:") {
+				return errors.New("stumbles")
+			}
+			return nil
+		}, nil)
+		_, err := w.gate.Sessions().EndUser(t.Context(), w.op.Issuer(), "alice")
+		d.fail(nil, nil)
+		if _, again := w.gate.Sessions().EndUser(t.Context(), w.op.Issuer(), "alice"); err == nil || again != nil {
+			t.Errorf("%v, then %v", err, again)
+		}
+		if got := l.all(w); len(got) != 1 || got[0].Subject != "alice" {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("C113 F18 a logout whose answer was lost is told when it is repeated", func(t *testing.T) {
+		l, d := &logouts{}, &drill{Store: &store.Memory{}}
+		w := newWorld(t, l.set, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = d })
+		w.login()
+		d.fail(nil, func(op, key string) error {
+			if op == "delete" && strings.Contains(key, "s:") {
+				return errors.New("the answer is lost")
+			}
+			return nil
+		})
+		w.send(w.browser, http.MethodPost, "/auth/logout", "", "Origin: "+shopURL)
+		d.fail(nil, nil)
+		w.send(w.browser, http.MethodPost, "/auth/logout", "", "Origin: "+shopURL)
+		if got := l.all(w); len(got) != 1 || got[0].Subject != "alice" || got[0].Reason != oidcgate.ReasonByUser {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("C113 a logout at a replica that does not know the session's provider is told", func(t *testing.T) {
+		l := &logouts{}
+		w := newWorld(t, l.set)
+		w.login()
+		other := oidcgate.Provider{Name: "other", Issuer: "https://other.test", ClientID: "shop", Auth: oidcgate.ClientSecretPost(secret)}
+		if err := w.gate.SetProviders(other); err != nil {
+			t.Fatal(err)
+		}
+		w.send(w.browser, http.MethodPost, "/auth/logout", "", "Origin: "+shopURL)
+		if got := l.all(w); len(got) != 1 || got[0].Subject != "alice" || len(w.eventsOf(oidcgate.EventSessionRevoked)) != 1 {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("C113 a session that has expired is no logout, also when it is taken out of the list", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := &logouts{}
+			w := newWorld(t, l.set)
+			w.login()
+			first, err := w.gate.Sessions().ListUser(t.Context(), w.op.Issuer(), "alice")
+			if err != nil || len(first) != 1 {
+				t.Fatalf("%v, %v", first, err)
+			}
+			time.Sleep(50 * time.Minute)
+			w.browser = w.newBrowser()
+			w.login()
+			time.Sleep(20 * time.Minute) // the first is idle
+			w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if err := w.gate.Sessions().End(r.Context(), first[0].ID); err != nil {
+					t.Error(err)
+				}
+			}))
+			w.get("/end")
+			if got := l.all(w); len(got) != 0 {
+				t.Errorf("%+v", got)
+			}
+		})
 	})
 }

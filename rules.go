@@ -2,6 +2,7 @@ package oidcgate
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -142,6 +143,8 @@ func MaxAge(d time.Duration) Rule {
 // two rules the first wins, field by field. What a login must bring is for [ACR] and [MaxAge],
 // which check it also for those who are signed in already.
 func LoginWith(o LoginOptions) Rule {
+	o.ACRValues, o.UILocales = slices.Clone(o.ACRValues), slices.Clone(o.UILocales)
+	o.Params = maps.Clone(o.Params)
 	return Rule{ask: &o, allows: func(*Identity, time.Duration) bool { return true }}
 }
 

@@ -24,6 +24,7 @@ const (
 type ending struct {
 	tombstones []tombstone // against logins under way
 	sets       []string    // that list the sessions
+	user       User        // whose sessions they are; zero if only the summaries say so
 	reason     event.Reason
 
 	// keep returns true for a session that is not meant. If nil, all are. Without a tombstone,
@@ -175,10 +176,7 @@ func (k *Keeper) endAll(ctx context.Context, list []*leaving, e ending) (ended i
 			}
 			if l.over && l.alive {
 				ended++
-				k.tell(Event{
-					Type: event.SessionRevoked, Reason: e.reason, Handle: l.Handle,
-					Provider: l.Provider, Issuer: l.Issuer, Subject: l.Subject,
-				})
+				k.tell(l.revoked(cmp.Or(l.User, e.user), e.reason))
 			}
 		}
 		if over == 0 {
@@ -190,6 +188,14 @@ func (k *Keeper) endAll(ctx context.Context, list []*leaving, e ending) (ended i
 		cause = fmt.Errorf("%d of %d sessions were not ended: %w", failed, len(list), cause)
 	}
 	return ended, k.storeError(ctx, cause)
+}
+
+// revoked is the event of the end of a session.
+func (l *leaving) revoked(of User, reason event.Reason) Event {
+	return Event{
+		Type: event.SessionRevoked, Reason: reason, Handle: l.Handle,
+		Provider: l.Provider, Issuer: of.Issuer, Subject: of.Subject,
+	}
 }
 
 // erase ends sessions in steps, each for all sessions at once. First goes what lets the visitor in,
@@ -307,7 +313,7 @@ func (k *Keeper) endingOfUser(u User, reason event.Reason) ending {
 	now := time.Now()
 	return ending{
 		tombstones: []tombstone{k.endedTombstone(u, now)},
-		sets:       []string{k.userSet(u)}, reason: reason,
+		sets:       []string{k.userSet(u)}, user: u, reason: reason,
 		keep: func(l *leaving) bool { return !l.alive && l.Start.After(now) }, // about to begin
 	}
 }
@@ -350,11 +356,15 @@ func (k *Keeper) EndOne(ctx context.Context, s *Session, h Handle, reason event.
 	if !slices.Contains(handles, string(h)) {
 		return ErrGone
 	}
-	if err := k.endUnread(ctx, h); err != nil {
-		return err
+	l := &leaving{Handle: h, alone: true}
+	if k.describe(ctx, []*leaving{l}); l.err != nil {
+		return k.storeError(ctx, l.err)
 	}
-	k.tell(Event{Type: event.SessionRevoked, Reason: reason, Identity: &s.Identity, Handle: h})
-	return nil
+	k.erase(ctx, []*leaving{l}, false)
+	if l.over && l.alive {
+		k.tell(l.revoked(s.Identity.User(), reason))
+	}
+	return k.notEnded(ctx, l)
 }
 
 // endUnread ends a session of which only the handle is known.

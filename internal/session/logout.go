@@ -48,6 +48,9 @@ func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
 	if notRead != nil || l.err != nil {
 		return cmp.Or(k.notEnded(ctx, l), leftovers(l, notRead))
 	}
+	if l.User != (User{}) { // the summary goes last: a logout that was carried out left none
+		k.tell(l.revoked(l.User, event.ReasonByUser))
+	}
 	taken := k.clear(ctx, l, id, read)
 	if l.User != (User{}) {
 		k.revokeAll(ctx, l.identity(), taken)
