@@ -1083,3 +1083,43 @@ func TestTokensOfAProviderWithAProfile(t *testing.T) {
 		a.admitted(a.do(r), "alice")
 	})
 }
+
+func TestWatchOfAnAccessToken(t *testing.T) {
+	for name, tt := range map[string]struct {
+		claims map[string]any
+		opaque bool
+		ends   bool
+	}{
+		"a stream ends with its access token":               {map[string]any{}, false, true},
+		"one of a token that does not say goes on with ctx": {map[string]any{"exp": nil}, true, false},
+	} {
+		inBubble(t, "C107 "+name, func(t *testing.T) {
+			a := newAPI(t)
+			if !tt.opaque {
+				tt.claims["exp"] = time.Now().Add(time.Minute).Unix()
+			}
+			token := a.op.NewAccessToken(tt.claims).Compact()
+			if tt.opaque {
+				token = a.op.NewOpaqueToken(tt.claims)
+			}
+			var ctx context.Context
+			stop := func() {}
+			h := a.gate.Wrap(a.gate.RequireToken()(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { ctx, stop = a.gate.Watch(r.Context()) })))
+			defer func() { stop() }()
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, apiURL+"/stream", nil)
+			r.Header.Set("Authorization", "Bearer "+token)
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			if ctx == nil {
+				t.Fatal("refused")
+			}
+			time.Sleep(50 * time.Second)
+			if ctx.Err() != nil {
+				t.Errorf("over after 50 seconds: %v", context.Cause(ctx))
+			}
+			time.Sleep(time.Hour)
+			if ended := errors.Is(context.Cause(ctx), oidcgate.ErrTokenExpired); ended != tt.ends {
+				t.Errorf("the cause is %v", context.Cause(ctx))
+			}
+		})
+	}
+}

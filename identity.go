@@ -110,6 +110,13 @@ func (id *Identity) AMR() []string {
 // has none.
 func (id *Identity) FromAccessToken() bool { return id.token }
 
+// tokenLeft returns how long the access token counts yet, and false for an identity of no token and
+// for a token that does not say.
+func (id *Identity) tokenLeft() (time.Duration, bool) {
+	_, says := id.record().IDToken.Get("exp")
+	return time.Until(id.expires), id.token && says
+}
+
 // Created returns when the session began.
 func (id *Identity) Created() time.Time { return id.record().Created }
 

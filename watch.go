@@ -1,6 +1,9 @@
 package oidcgate
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Watch returns a copy of a request's context that ends when the visitor's session ends: by a
 // logout of any kind, on any replica, or because its time is over. Use it for answers that go on
@@ -17,8 +20,9 @@ import "context"
 //
 // When nobody is signed in, the context has ended already; when the session could not be loaded,
 // its cause is that error. In a context of [Gate.NewContext], which has no session, it ends with
-// ctx. Call stop when the answer ends. All watched sessions of a gate are read together by one
-// goroutine, which runs only while somebody watches.
+// ctx. Behind a guard that admitted an access token it ends when that expires, as far as the token
+// says, with [ErrTokenExpired]. Call stop when the answer ends. All watched sessions of a gate are
+// read together by one goroutine, which runs only while somebody watches.
 func (g *Gate) Watch(ctx context.Context) (_ context.Context, stop context.CancelFunc) {
 	v, err := g.signedIn(ctx)
 	if err == nil {
@@ -27,6 +31,9 @@ func (g *Gate) Watch(ctx context.Context) (_ context.Context, stop context.Cance
 	watching, end := context.WithCancelCause(ctx)
 	if v = visitFrom(ctx, g); v == nil || !v.withoutSession() {
 		end(err)
+	} else if left, ok := v.identity.tokenLeft(); ok {
+		over := time.AfterFunc(left, func() { end(ErrTokenExpired) })
+		return watching, func() { over.Stop(); end(nil) }
 	}
 	return watching, func() { end(nil) }
 }

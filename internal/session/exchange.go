@@ -33,20 +33,26 @@ func (k *Keeper) Exchanged(
 	of := exchangeOf{s.ID, request}
 	x, begun := k.exchanges.start(of)
 	if begun {
-		provider := s.Identity.Provider
+		who := asker{s.Identity.User(), s.Identity.Provider}
 		ctx, cancel := Within(context.WithoutCancel(ctx), k.exchangeTimeout())
+		// Like a refresh it ends when its time is over, also while something does not return.
+		hung := time.AfterFunc(2*k.exchangeTimeout(), func() {
+			k.exchanges.end(of, x, exchangeResult{err: errExchangeHung})
+		})
 		go func() {
 			defer cancel()
-			defer k.exchanges.end(of, x)
-			defer k.recovered("a token exchange", func() { x.err = errExchangePanicked })
-			x.token, x.err = k.exchanged(ctx, t, of, func() (*ProviderTokens, error) {
-				leave, err := k.takeExchangePlace(ctx, provider)
+			defer hung.Stop()
+			got := exchangeResult{err: errExchangePanicked} // if the goroutine ends in between
+			defer func() { k.exchanges.end(of, x, got) }()
+			defer k.recovered("a token exchange", func() { got.err = errExchangePanicked })
+			got.token, got.err = k.exchanged(ctx, t, of, func() (*ProviderTokens, error) {
+				leave, err := k.takeExchangePlace(ctx, who)
 				if err != nil {
 					return nil, err
 				}
 				defer leave()
 				token, err := exchange(ctx, &t.ProviderTokens)
-				x.refused = err != nil
+				got.refused = err != nil
 				return token, err
 			})
 		}()
@@ -87,8 +93,8 @@ func (k *Keeper) exchangeTimeout() time.Duration { return 3 * k.limits.ProviderT
 
 // takeExchangePlace waits for a place among those who exchange tokens at a provider. The places are
 // others than those of refreshes: a provider that is slow at exchanges holds up nothing else.
-func (k *Keeper) takeExchangePlace(ctx context.Context, provider string) (leave func(), _ error) {
-	leave, err := k.exchanges.places.enter(ctx, asker{provider: provider}, maxExchanges)
+func (k *Keeper) takeExchangePlace(ctx context.Context, who asker) (leave func(), _ error) {
+	leave, err := k.exchanges.places.take(ctx, who)
 	if err != nil {
 		return nil, errExchangesWait
 	}

@@ -257,8 +257,11 @@ func TestExchangesWait(t *testing.T) {
 		w, s := exchanges(t)
 		slow, e := &exchanger{life: time.Hour, hang: time.Minute}, &exchanger{life: time.Hour}
 		var wg sync.WaitGroup
-		for n := range 32 {
-			wg.Go(func() { _, _ = w.Exchanged(t.Context(), s, fmt.Sprint("slow ", n), slow.exchange) })
+		for user := range 8 {
+			mine := w.loginAt(s.Identity.Provider, user)
+			for n := range 4 {
+				wg.Go(func() { _, _ = w.Exchanged(t.Context(), mine, fmt.Sprint("slow ", n), slow.exchange) })
+			}
 		}
 		synctest.Wait()
 		began := time.Now()
@@ -271,6 +274,40 @@ func TestExchangesWait(t *testing.T) {
 		}
 		wg.Wait()
 		w.wantExchanged(s, e, "ledger", "x-1") // to have waited is no error of the exchange
+	})
+	inTime(t, "F40 four of one user, however many sessions and tokens: another user waits for none", func(t *testing.T) {
+		w, s := exchanges(t)
+		slow, e := &exchanger{life: time.Hour, hang: time.Minute}, &exchanger{life: time.Hour}
+		var wg sync.WaitGroup
+		for n := range 40 {
+			wg.Go(func() { _, _ = w.Exchanged(t.Context(), s, fmt.Sprint("slow ", n), slow.exchange) })
+		}
+		synctest.Wait()
+		if slow.n != 4 {
+			t.Errorf("%d exchanges of one user", slow.n)
+		}
+		began := time.Now()
+		w.wantExchanged(w.loginAt(s.Identity.Provider, 1), e, "ledger", "x-1")
+		if d := time.Since(began); d != 0 {
+			t.Errorf("after %v", d)
+		}
+		wg.Wait()
+	})
+	inTime(t, "F34 an exchange that does not return ends, and the next one begins", func(t *testing.T) {
+		w, s := exchanges(t)
+		over := make(chan struct{})
+		_, err := w.Exchanged(t.Context(), s, "ledger", func(context.Context, *session.ProviderTokens) (*session.ProviderTokens, error) {
+			<-over
+			return nil, errors.New("at last")
+		})
+		if !errors.Is(err, session.ErrProvider) || !strings.Contains(err.Error(), "did not end") {
+			t.Errorf("error %v", err)
+		}
+		e := &exchanger{life: time.Hour}
+		w.wantExchanged(s, e, "ledger", "x-1")
+		close(over)
+		synctest.Wait()
+		w.wantExchanged(s, e, "ledger", "x-1") // what the first one came to counts no more
 	})
 	inTime(t, "F40 the places of another provider are free", func(t *testing.T) {
 		w, s := exchanges(t)

@@ -7,9 +7,6 @@ import (
 )
 
 const (
-	// maxExchanges is how many exchanges one process has under way at one provider.
-	maxExchanges = 32
-
 	// exchangePause is for how long the error of an exchange is the answer to further calls.
 	exchangePause = 5 * time.Second
 
@@ -33,15 +30,21 @@ type exchanges struct {
 
 // exchangeFlight is one exchange. Its result may be read when done is closed.
 type exchangeFlight struct {
-	done    chan struct{}
+	done chan struct{}
+	exchangeResult
+	ended time.Time
+}
+
+// exchangeResult is what came of an exchange.
+type exchangeResult struct {
 	token   *ProviderTokens
 	err     error
 	refused bool // err is that of the exchange itself
-	ended   time.Time
 }
 
 var (
 	errExchangePanicked = fmt.Errorf("%w: the token exchange panicked", ErrProvider)
+	errExchangeHung     = fmt.Errorf("%w: the token exchange did not end", ErrProvider)
 	errExchangesWait    = fmt.Errorf("%w: too many token exchanges wait for it", ErrProvider)
 )
 
@@ -65,17 +68,20 @@ func (e *exchanges) start(of exchangeOf) (_ *exchangeFlight, begun bool) {
 		}
 		delete(e.failed, of)
 	}
-	// The flight's result is an error until it has another, if its goroutine ends by itself.
-	x := &exchangeFlight{done: make(chan struct{}), err: errExchangePanicked}
+	x := &exchangeFlight{done: make(chan struct{})}
 	e.running[of] = x
 	return x, true
 }
 
-// end lets those go on who wait for an exchange.
-func (e *exchanges) end(of exchangeOf, x *exchangeFlight) {
+// end lets those go on who wait for an exchange, with what came of it. Only the first call counts.
+func (e *exchanges) end(of exchangeOf, x *exchangeFlight, got exchangeResult) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.running[of] != x {
+		return
+	}
 	delete(e.running, of)
+	x.exchangeResult = got
 	if x.refused {
 		for other := range e.failed {
 			if len(e.failed) < maxFailedExchanges {
