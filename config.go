@@ -129,8 +129,9 @@ type SiteOptions struct {
 	DefaultPath string
 
 	// SessionInfo serves GET /auth/session for scripts of the site's pages: JSON with who is signed in
-	// and for how long, or null for nobody. It has no tokens and is no use of the session. It answers
-	// what [Gate.AdmitAPI] would answer to requests of others. If false, there is no such route.
+	// and for how long, or null for nobody. It has no tokens and is no use of the session. Requests
+	// that [Gate.AdmitAPI] does not take for those of the site's own pages get 403. If false, there is
+	// no such route.
 	SessionInfo bool
 
 	// SessionClaims are the claims that SessionInfo shows beside the name, such as "email" or
@@ -273,6 +274,12 @@ func compile(c Config, providers []Provider) (config, []Provider, error) {
 		Prefix: c.Site.Prefix, DefaultPath: c.Site.DefaultPath, CookieName: c.Site.CookieName,
 	}}
 	out.at.Complete(&f)
+	if f.IsNil("HTTP.Transport", c.HTTP.Transport) {
+		c.HTTP.Transport = nil // nobody uses it
+	}
+	if f.IsNil("HTTP.ResourceTransport", c.HTTP.ResourceTransport) {
+		c.HTTP.ResourceTransport = nil
+	}
 	out.compileDurations(&f)
 	out.compileLimits(&f)
 	out.compileStorage(&f)

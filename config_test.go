@@ -399,3 +399,20 @@ func (n nobody) RoundTrip(r *http.Request) (*http.Response, error) {
 	n.t.Errorf("%s %s", r.Method, r.URL)
 	return nil, errors.New("nobody is there")
 }
+
+func TestTransportThatIsNil(t *testing.T) {
+	t.Run("a nil pointer is a fault, beside all others", func(t *testing.T) {
+		var none *http.Transport
+		_, err := oidcgate.New(oidcgate.Config{
+			BaseURL: "http://localhost:8080", IdleTimeout: -1, HTTP: oidcgate.HTTPOptions{Transport: none, ResourceTransport: none},
+		}, oidcgate.Provider{
+			Issuer: "https://id.test", ClientID: "shop", Auth: oidcgate.ClientSecretPost(secret),
+			TokenRequest: oidcgate.TokenRequest{Binding: oidcgate.MutualTLS(newClientCertificate(t))},
+		})
+		for _, want := range []string{"HTTP.Transport: is a nil *http.Transport", "HTTP.ResourceTransport: is a nil *http.Transport", "IdleTimeout"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
+		}
+	})
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/page"
 	"github.com/oidcgate/oidcgate/internal/returnto"
 	"github.com/oidcgate/oidcgate/internal/seal"
+	"github.com/oidcgate/oidcgate/internal/session"
 	"github.com/oidcgate/oidcgate/internal/viascs"
 	"github.com/oidcgate/oidcgate/internal/weburl"
 )
@@ -74,6 +75,7 @@ func (g *Gate) SetProviders(providers ...Provider) error {
 		return err
 	}
 	g.replaceProviders(compiled)
+	g.keeper.EndWatches(func(id *session.Identity) bool { return g.front.ProviderOf(id) != nil })
 	return nil
 }
 

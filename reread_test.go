@@ -1115,3 +1115,59 @@ func TestRefreshRefusedWithoutACode(t *testing.T) {
 		}
 	})
 }
+
+func TestCookieWhileKeysAreReplaced(t *testing.T) {
+	inBubble(t, "C113 F22 claims that a replica with newer keys has read again: the cookie stays", func(t *testing.T) {
+		keys := func(text string) func(*oidcgate.Config) {
+			return func(c *oidcgate.Config) {
+				parsed, err := oidcgate.ParseKeys(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Keys = parsed
+			}
+		}
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			keys(oldKey)(c)
+			c.Tokens.ClaimsMaxAge = 5 * time.Minute
+		})
+		older := f.gate
+		f.login()
+		newer := f.reopen(keys(newKey + "," + oldKey))
+		guarded := func(g *oidcgate.Gate) http.Handler { return g.Wrap(g.Require()(http.HandlerFunc(f.whoami))) }
+		cookies := f.sentCookies()
+		get := func(g *oidcgate.Gate) *httptest.ResponseRecorder {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, shopURL+"/app", nil)
+			r.Header.Set("Cookie", cookies)
+			r.Header.Set("Sec-Fetch-Mode", "navigate")
+			r.Header.Set("Sec-Fetch-Dest", "document")
+			rec := httptest.NewRecorder()
+			guarded(g).ServeHTTP(rec, r)
+			return rec
+		}
+		time.Sleep(290 * time.Second)
+		get(older) // notes the use
+		time.Sleep(20 * time.Second)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(time.Second))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if rec := get(newer); rec.Code != 200 {
+				t.Errorf("newer: %d", rec.Code)
+			}
+		})
+		time.Sleep(100 * time.Millisecond)
+		rec := get(older)
+		wg.Wait()
+		for _, c := range rec.Result().Cookies() {
+			if c.Name == sessionCookie && c.MaxAge < 0 {
+				t.Errorf("the cookie of a session that lives is deleted: %v", c)
+			}
+		}
+		if rec := get(newer); rec.Code != 200 {
+			t.Errorf("the session is over: %d", rec.Code)
+		}
+		if rec := get(older); true {
+			t.Log("later, at the older:", rec.Code, rec.Header())
+		}
+	})
+}

@@ -319,3 +319,33 @@ func TestSessionsStoreFails(t *testing.T) {
 		})
 	}
 }
+
+func TestEndThatLeavesSomethingBehind(t *testing.T) {
+	t.Run("C126 F18 the error says so, the session is over, and its end is told once", func(t *testing.T) {
+		l := &logouts{}
+		f := newFleet(t, 1, l.set)
+		other := f.signInAs("alice")
+		f.login()
+		id := f.current(other)
+		f.drill.fail(func(op, key string) error {
+			if op == "delete" && strings.HasPrefix(key, "d:") {
+				return errors.New("stumbles")
+			}
+			return nil
+		}, nil)
+		if err := f.gate.Sessions().End(f.longRequest(), id); err == nil {
+			t.Error("what was left behind is not said")
+		}
+		f.drill.fail(nil, nil)
+		if got := f.who(other); got != "" {
+			t.Fatalf("the other session lives: %q", got)
+		}
+		// Only a summary is left, which nobody reads and which expires.
+		if err := f.gate.Sessions().End(f.longRequest(), id); !errors.Is(err, oidcgate.ErrNoSession) {
+			t.Errorf("again: %v", err)
+		}
+		if got := l.all(f.world); len(got) != 1 {
+			t.Errorf("OnLogout got %+v, want one; %d events", got, len(f.eventsOf(oidcgate.EventSessionRevoked)))
+		}
+	})
+}

@@ -168,6 +168,8 @@ func (v *visit) current() (*Identity, error) {
 		switch {
 		case err == nil:
 			v.renewed = identityOf(s, v.gate.config.IdleTimeout)
+		case errors.Is(err, session.ErrForeign): // another replica may know it
+			v.found.Gone = attempt.GoneKey
 		case errors.Is(err, session.ErrGone):
 			v.found.Gone = attempt.GoneSession
 		default:

@@ -114,3 +114,23 @@ func TestWatch(t *testing.T) {
 		}
 	})
 }
+
+func TestWatchOfARemovedProvider(t *testing.T) {
+	t.Run("C107 C032 a stream ends at once with the provider of its session, and others go on", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		ctx, stop := f.gate.Watch(f.longRequest())
+		defer stop()
+		mine := oidcgate.Provider{Issuer: f.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+		other := oidcgate.Provider{Name: "other", Issuer: "https://other.test", ClientID: "shop", Auth: oidcgate.ClientSecretPost(secret)}
+		if err := f.gate.SetProviders(mine, other); err != nil || ctx.Err() != nil {
+			t.Fatal(err, context.Cause(ctx))
+		}
+		if err := f.gate.SetProviders(other); err != nil {
+			t.Fatal(err)
+		}
+		if !errors.Is(context.Cause(ctx), oidcgate.ErrNoSession) {
+			t.Errorf("the cause is %v", context.Cause(ctx))
+		}
+	})
+}

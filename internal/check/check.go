@@ -3,6 +3,7 @@ package check
 
 import (
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/weburl"
@@ -34,6 +35,17 @@ func (l *List) URL(field, value string, allowHTTP bool) {
 	if _, err := weburl.Check(value, allowHTTP); err != nil {
 		l.Add(field, "%q %v", weburl.Redact(value), err)
 	}
+}
+
+// IsNil refuses a value that is a nil pointer within an interface, and reports whether it is one:
+// it would panic when it is used.
+func (l *List) IsNil(field string, v any) bool {
+	r := reflect.ValueOf(v)
+	is := r.Kind() == reflect.Pointer && r.IsNil()
+	if is {
+		l.Add(field, "is a nil %T; leave it out for the default", v)
+	}
+	return is
 }
 
 // Duration fills in the default of a field left at zero. It refuses a negative duration, and one

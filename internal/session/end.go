@@ -349,14 +349,16 @@ func (k *Keeper) EndOthers(ctx context.Context, s *Session, reason event.Reason)
 
 // EndOne ends one session of the user of s. The error is ErrGone when h is not one of them.
 func (k *Keeper) EndOne(ctx context.Context, s *Session, h Handle, reason event.Reason) error {
-	handles, err := k.store.Members(ctx, k.userSet(s.Identity.summary().User))
+	set := k.userSet(s.Identity.summary().User)
+	handles, err := k.store.Members(ctx, set)
 	if err != nil {
 		return k.storeError(ctx, err)
 	}
 	if !slices.Contains(handles, string(h)) {
 		return ErrGone
 	}
-	l := &leaving{Handle: h, alone: true}
+	// The user's set comes last: if something is left behind, the next call finds the session there.
+	l := &leaving{Handle: h, alone: true, foundIn: []string{set}}
 	if k.describe(ctx, []*leaving{l}); l.err != nil {
 		return k.storeError(ctx, l.err)
 	}

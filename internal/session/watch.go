@@ -22,6 +22,7 @@ type watches struct {
 // watched is a session and the functions that end what depends on it.
 type watched struct {
 	id   ID
+	of   *Identity
 	ends map[*context.CancelCauseFunc]bool
 }
 
@@ -33,7 +34,7 @@ func (k *Keeper) Watch(
 	ctx context.Context, s *Session,
 ) (_ context.Context, cancel context.CancelFunc) {
 	ctx, end := context.WithCancelCause(ctx)
-	remove := k.watches.add(k, s.ID, &end)
+	remove := k.watches.add(k, s, &end)
 	untilDeadline := time.Until(time.UnixMilli(s.Times.Deadline))
 	deadline := time.AfterFunc(untilDeadline, func() { end(ErrGone) })
 	context.AfterFunc(ctx, func() { // also when the request ends
@@ -45,12 +46,12 @@ func (k *Keeper) Watch(
 
 // add registers a function that ends what depends on a session, and starts the goroutine if it is
 // the first.
-func (w *watches) add(k *Keeper, id ID, end *context.CancelCauseFunc) (remove func()) {
-	h := k.Handle(id)
+func (w *watches) add(k *Keeper, s *Session, end *context.CancelCauseFunc) (remove func()) {
+	h := k.Handle(s.ID)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.sessions[h] == nil {
-		w.sessions[h] = &watched{id, map[*context.CancelCauseFunc]bool{}}
+		w.sessions[h] = &watched{s.ID, &s.Identity, map[*context.CancelCauseFunc]bool{}}
 	}
 	w.sessions[h].ends[end] = true
 	if w.stop == nil {
@@ -88,6 +89,21 @@ func (w *watches) ended(h Handle) {
 	w.mu.Unlock()
 	for _, end := range ends {
 		(*end)(ErrGone) // removes it
+	}
+}
+
+// EndWatches ends what depends on sessions that are not accepted any more, though they live.
+func (k *Keeper) EndWatches(accepted func(*Identity) bool) {
+	k.watches.mu.Lock()
+	var over []Handle
+	for h, s := range k.watches.sessions {
+		if !accepted(s.of) {
+			over = append(over, h)
+		}
+	}
+	k.watches.mu.Unlock()
+	for _, h := range over {
+		k.watches.ended(h)
 	}
 }
 
