@@ -503,3 +503,15 @@ func TestLogoutThatFailsHalfway(t *testing.T) {
 		}
 	})
 }
+
+func TestRevocationAtAFreshReplica(t *testing.T) {
+	t.Run("C087 C127 a replica that was just started revokes too", func(t *testing.T) {
+		f := newFleet(t, 1)
+		revoked := f.revocations()
+		f.login()
+		f.reopen(func(*oidcgate.Config) {}) // restarted
+		if a := f.send(f.browser, http.MethodPost, "/auth/logout", "", "Origin: "+shopURL); a.StatusCode != http.StatusSeeOther || len(revoked()) != 1 {
+			t.Errorf("%d to %q, %d refresh tokens revoked, want one", a.StatusCode, a.location(), len(revoked()))
+		}
+	})
+}

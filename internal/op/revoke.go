@@ -8,12 +8,18 @@ import (
 )
 
 // Revoke asks the provider to forget a refresh token, and with it the access tokens it led to
-// (RFC 7009, 2.1). It asks nobody, and returns nil, when refreshToken is empty, when the
-// provider has no revocation endpoint, or while its metadata is not known. The caller has
-// dropped the token already and needs nothing of the answer.
+// (RFC 7009, 2.1). It asks nobody, and returns nil, when refreshToken is empty or the provider
+// has no revocation endpoint. The caller has dropped the token already and needs nothing of the
+// answer.
 func (c *Client) Revoke(ctx context.Context, refreshToken string) error {
-	meta, known := c.Known()
-	if !known || meta.Revocation == "" || refreshToken == "" {
+	if refreshToken == "" {
+		return nil
+	}
+	meta, err := c.Metadata(ctx) // a replica that was just started does not know it
+	if err != nil {
+		return err
+	}
+	if meta.Revocation == "" {
 		return nil
 	}
 	// Of the answer only the status counts (RFC 7009, 2.2).

@@ -108,11 +108,18 @@ func TestRevokeAsksNobody(t *testing.T) {
 			t.Errorf("%v after %d requests", err, o.total()-before)
 		}
 	})
-	t.Run("C087 before the metadata is known: a logout does not wait for it", func(t *testing.T) {
+	t.Run("C087 before the metadata is known it is fetched", func(t *testing.T) {
 		o := newOP()
-		if err := o.client().Revoke(t.Context(), "rt-1"); err != nil || o.total() != 0 {
-			t.Errorf("%v after %d requests", err, o.total())
+		o.set("discovery", answerJSON(metadata(map[string]any{"revocation_endpoint": "https://id.example/revoke"})))
+		o.set("revoke", func(http.ResponseWriter, *http.Request) {})
+		if err := o.client().Revoke(t.Context(), "rt-1"); err != nil || o.count("revoke") != 1 {
+			t.Errorf("%v after %d revocations", err, o.count("revoke"))
 		}
+	})
+	t.Run("F01 while it cannot be fetched that is an error, soon", func(t *testing.T) {
+		o := newOP()
+		o.set("discovery", abort)
+		wantReason(t, o.client().Revoke(t.Context(), "rt-1"), "provider_unreachable")
 	})
 }
 
