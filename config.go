@@ -253,8 +253,8 @@ type Limits struct {
 	SessionBytes int
 
 	// UserSessions bounds the sessions of one user, so that no account fills the store. A login beyond
-	// it ends the user's oldest session; simultaneous logins may exceed it until the user's next
-	// login. If zero, it is 1,000.
+	// it ends the user's oldest session; simultaneous logins, and clocks that differ, may exceed it
+	// until a later login. If zero, it is 1,000.
 	UserSessions int
 }
 

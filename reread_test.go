@@ -1171,3 +1171,22 @@ func TestCookieWhileKeysAreReplaced(t *testing.T) {
 		}
 	})
 }
+
+func TestRevocationWhenUserinfoRefuses(t *testing.T) {
+	inBubble(t, "C087 C127 userinfo refuses the token that a refresh has just brought: the refresh token, which is good, is revoked", func(t *testing.T) {
+		f := newFleet(t, 1, func(c *oidcgate.Config, p *oidcgate.Provider) {
+			c.Tokens.ClaimsMaxAge = 5 * time.Minute
+			p.Userinfo = oidcgate.UserinfoRequired
+		})
+		revoked := f.revocations()
+		f.login()
+		f.op.Always(oidcgatetest.Userinfo, invalidToken)
+		time.Sleep(11 * time.Minute)
+		if got := f.subject(); got != "" {
+			t.Fatalf("signed in: %q", got)
+		}
+		if err := f.gate.Wait(t.Context()); err != nil || len(revoked()) != 1 {
+			t.Errorf("%v, %d refresh tokens revoked, want 1", err, len(revoked()))
+		}
+	})
+}

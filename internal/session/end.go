@@ -397,14 +397,14 @@ func (k *Keeper) endSurplus(ctx context.Context, l *Login, list []*leaving) {
 		return
 	}
 	k.describe(ctx, list)
+	slices.SortFunc(list, oldestFirst)
 	own := k.Handle(l.ID)
-	// Clocks differ, so the login's own session need not be the newest.
-	list = slices.DeleteFunc(list, func(l *leaving) bool {
+	// The cut comes first: two logins at the same moment must not end each other's session. So where
+	// clocks differ, the bound may be exceeded.
+	list = slices.DeleteFunc(list[:surplus], func(l *leaving) bool {
 		aboutToBegin := !l.alive && time.Since(l.Created) < time.Minute
 		return l.Handle == own || aboutToBegin
 	})
-	slices.SortFunc(list, oldestFirst)
-	list = list[:min(surplus, len(list))]
 	_, _ = k.endAll(ctx, list, ending{reason: event.ReasonSessionLimit})
 }
 

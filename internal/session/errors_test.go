@@ -827,8 +827,7 @@ func TestErrorsOfALogout(t *testing.T) {
 		ahead := w.loginUnderWay()
 		ahead.Identity.Created = time.Now().Add(time.Minute)
 		w.wantErr(w.Begin(t.Context(), ahead), nil)
-		w.wantLive(true, w.login(lifetime))
-		w.wantLive(false, &ahead.Session)
+		w.wantLive(true, &ahead.Session, w.login(lifetime))
 	})
 	for _, down := range []error{
 		errDown, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")},

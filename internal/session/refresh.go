@@ -396,7 +396,7 @@ func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
 	if refuses && r.k.limits.EndWithAccessToken &&
 		time.Since(r.k.Expires(r.tokens)) >= refusedFor {
 		r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
-		return r.endSession(ctx)
+		return r.endAndRevoke(ctx)
 	}
 	r.unsure = !refuses
 	if err := r.rereadWithout(ctx); err != nil {
@@ -495,6 +495,16 @@ func (r *refresh) endSession(ctx context.Context) error {
 	}
 	r.unmarkAsked(ctx)
 	return ErrGone
+}
+
+// endAndRevoke is endSession for a session whose refresh token is still good: nobody has it any
+// more.
+func (r *refresh) endAndRevoke(ctx context.Context) error {
+	err := r.endSession(ctx)
+	if errors.Is(err, ErrGone) {
+		r.k.provider.Revoke(ctx, &r.s.Identity, r.tokens.RefreshToken)
+	}
+	return err
 }
 
 func (r *refresh) askedKey() string { return askedPrefix + string(r.k.Handle(r.s.ID)) }

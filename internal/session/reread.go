@@ -273,7 +273,7 @@ func (r *refresh) tokenRefused(ctx context.Context, f *Failure) error {
 		return r.reread(ctx, "")
 	}
 	r.tellUserinfo(f)
-	return r.endSession(ctx)
+	return r.endAndRevoke(ctx)
 }
 
 // notDecided ends the session when the application refuses it. Any other error of the application
@@ -291,11 +291,7 @@ func (r *refresh) notDecided(ctx context.Context, err error) error {
 // good, and nobody has it any more.
 func (r *refresh) reject(ctx context.Context, err error) error {
 	r.tell(Event{Type: event.RefreshFailed, Reason: event.ReasonClaims, Err: err})
-	err = r.endSession(ctx)
-	if errors.Is(err, ErrGone) {
-		r.k.provider.Revoke(ctx, &r.s.Identity, r.tokens.RefreshToken)
-	}
-	return err
+	return r.endAndRevoke(ctx)
 }
 
 // pauseReread keeps all replicas from reading the claims again at once.
