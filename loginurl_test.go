@@ -186,3 +186,14 @@ func TestLoginWithKeepsItsOptions(t *testing.T) {
 		}
 	})
 }
+
+func TestLoginWithPanics(t *testing.T) {
+	t.Run("C024 what cannot be sent is noticed when the guard is built", func(t *testing.T) {
+		defer func() {
+			if text, _ := recover().(string); !strings.Contains(text, "LoginWith: Prompt") {
+				t.Errorf("%q", text)
+			}
+		}()
+		oidcgate.LoginWith(oidcgate.LoginOptions{Prompt: "none login"})
+	})
+}

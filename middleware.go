@@ -32,7 +32,8 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 	warn(&config, c)
 	g := &Gate{config: config}
 	if config.OnLogout != nil {
-		g.logouts = event.NewSessionQueue(g.loggedOut)
+		ends := func(Logout) event.Type { return event.SessionRevoked }
+		g.logouts = event.NewQueue(ends, g.loggedOut)
 	}
 	g.events = event.NewSink(config.Logger, receiver(config.OnEvent))
 	ring, err := seal.NewRing(*config.Keys.ring, config.at.Name())

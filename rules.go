@@ -141,8 +141,13 @@ func MaxAge(d time.Duration) Rule {
 // LoginWith allows everybody who is signed in, and has the guard's login ask for o: the language,
 // an account, one more parameter. It is [Gate.LoginURL]'s way for those whom the guard sends. Of
 // two rules the first wins, field by field. What a login must bring is for [ACR] and [MaxAge],
-// which check it also for those who are signed in already.
+// which check it also for those who are signed in already. LoginWith panics when o has what cannot
+// be sent.
 func LoginWith(o LoginOptions) Rule {
+	asked := op.LoginOptions(o)
+	if field, text := asked.Fault(); field != "" {
+		panic("oidcgate: LoginWith: " + field + " " + text)
+	}
 	o.ACRValues, o.UILocales = slices.Clone(o.ACRValues), slices.Clone(o.UILocales)
 	o.Params = maps.Clone(o.Params)
 	return Rule{ask: &o, allows: func(*Identity, time.Duration) bool { return true }}

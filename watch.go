@@ -14,8 +14,9 @@ import (
 //
 // The cause ([context.Cause]) is then [ErrNoSession]. What this process ends is noticed at once,
 // and so is the end of SessionLifetime; every other end after [Limits.WatchInterval] at the latest.
-// A store that does not answer ends nothing before that. Watching does not count as use: a session
-// that only has a long answer ends after IdleTimeout. A new login in the same browser, also a
+// A store that does not answer ends nothing before that. Claims that are due are read again, as for
+// a request ([TokenOptions.ClaimsMaxAge]). Watching does not count as use: a session that only has
+// a long answer ends after IdleTimeout. A new login in the same browser, also a
 // stronger one, replaces the session and so ends it.
 //
 // When nobody is signed in, the context has ended already; when the session could not be loaded,

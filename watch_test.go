@@ -134,3 +134,30 @@ func TestWatchOfARemovedProvider(t *testing.T) {
 		}
 	})
 }
+
+func TestWatchWithClaimsMaxAge(t *testing.T) {
+	inBubble(t, "C113 C107 a stream ends when claims that are due are read again, and the user is refused", func(t *testing.T) {
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Tokens.ClaimsMaxAge = 5 * time.Minute
+			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+				if l.IsReread() {
+					return oidcgate.Deny("no")
+				}
+				return nil
+			}
+		})
+		f.login()
+		ctx, stop := f.gate.Watch(f.longRequest())
+		defer stop()
+		f.handler = f.gate.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})) // a page without a guard
+		time.Sleep(4 * time.Minute)
+		f.get("/")
+		if ctx.Err() != nil {
+			t.Errorf("before the claims are due: %v", context.Cause(ctx))
+		}
+		time.Sleep(2 * time.Minute)
+		if !errors.Is(context.Cause(ctx), oidcgate.ErrNoSession) {
+			t.Errorf("the cause is %v", context.Cause(ctx))
+		}
+	})
+}

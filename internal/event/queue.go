@@ -9,14 +9,20 @@ import (
 // share of its own: events that strangers cause at will displace no others.
 const queueShare = 256
 
-// sessionShare is how many ends of sessions may wait for OnLogout: one call may end thousands.
+// sessionShare is how many ends of sessions may wait: one call may end thousands.
 const sessionShare = 10_000
+
+func shareOf(t Type) int {
+	if t == SessionRevoked {
+		return sessionShare
+	}
+	return queueShare
+}
 
 // Queue passes events to a receiver, one at a time and in order. It has a goroutine only while
 // events are waiting. A receiver that blocks does not block Put: events that do not fit into the
 // share of their type are dropped and counted.
 type Queue[E any] struct {
-	share   int
 	typeOf  func(E) Type
 	receive func(e E, dropped uint64)
 
@@ -31,16 +37,7 @@ type Queue[E any] struct {
 // NewQueue returns a queue that calls receive for each event. dropped is the number of events that
 // were dropped since the event before e.
 func NewQueue[E any](typeOf func(E) Type, receive func(e E, dropped uint64)) *Queue[E] {
-	return &Queue[E]{
-		share: queueShare, typeOf: typeOf, receive: receive, shares: map[Type]int{},
-	}
-}
-
-// NewSessionQueue returns a queue for what happened to sessions, all of one type.
-func NewSessionQueue[E any](receive func(e E, dropped uint64)) *Queue[E] {
-	q := NewQueue(func(E) Type { return SessionRevoked }, receive)
-	q.share = sessionShare
-	return q
+	return &Queue[E]{typeOf: typeOf, receive: receive, shares: map[Type]int{}}
 }
 
 // Put adds an event, or drops it when too many of its type wait. It does not block.
@@ -48,7 +45,7 @@ func (q *Queue[E]) Put(e E) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	t := q.typeOf(e)
-	if q.shares[t] >= q.share {
+	if q.shares[t] >= shareOf(t) {
 		q.dropped++
 		return
 	}

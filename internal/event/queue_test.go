@@ -64,3 +64,22 @@ func TestReceiverThatEndsItsGoroutine(t *testing.T) {
 		}
 	})
 }
+
+func TestManyEndsOfSessions(t *testing.T) {
+	t.Run("F40 the ends of thousands of sessions, in one call, are all told", func(t *testing.T) {
+		hold, n := make(chan struct{}), 0
+		q := event.NewQueue(func(e event.Type) event.Type { return e }, func(e event.Type, lost uint64) {
+			<-hold
+			if n++; lost != 0 {
+				t.Errorf("%d lost", lost)
+			}
+		})
+		for range 5000 {
+			q.Put(event.SessionRevoked)
+		}
+		close(hold)
+		if err := q.Wait(t.Context()); err != nil || n != 5000 {
+			t.Errorf("%d told, %v", n, err)
+		}
+	})
+}

@@ -46,7 +46,7 @@ const (
 )
 
 // atOnce as MaxAge asks for a login now, whatever the Prompt is. Nobody configures it, because
-// fault refuses ages below a second.
+// Fault refuses ages below a second.
 const atOnce = time.Nanosecond
 
 // Or returns o with the fields of less where its own are empty.
@@ -76,14 +76,15 @@ func (o LoginOptions) Or(less LoginOptions) LoginOptions {
 // link, then the configured ones. A link asks for no weaker login than the configuration does. It
 // fails with an *Error if one of the application's cannot be sent.
 func (c *Client) Options(query url.Values, own LoginOptions) (LoginOptions, error) {
-	if field, text := own.fault(); field != "" {
+	if field, text := own.Fault(); field != "" {
 		return LoginOptions{}, &Error{
 			Reason: event.ReasonLoginOptions, Status: http.StatusInternalServerError,
-			Hint: "mend the function Config.LoginOptions", Err: fmt.Errorf("%s %s", field, text),
+			Hint: "mend what Config.LoginOptions or LoginURL asks for",
+			Err:  fmt.Errorf("%s %s", field, text),
 		}
 	}
 	link := fromLink(c.linkValues(query))
-	if field, _ := link.fault(); field != "" {
+	if field, _ := link.Fault(); field != "" {
 		link = LoginOptions{} // somebody tries something
 	}
 	o := own.Or(link.within(c.demanded(own))).Or(c.cfg.Login)
@@ -320,8 +321,8 @@ func (m *Metadata) checkPrompt(prompt string) error {
 	return nil
 }
 
-// fault returns the first field that cannot be sent and what is wrong with it, or "".
-func (o *LoginOptions) fault() (field, text string) {
+// Fault returns the first field that cannot be sent and what is wrong with it, or "".
+func (o *LoginOptions) Fault() (field, text string) {
 	isBad := func(word string) bool { return word == "" || strings.ContainsFunc(word, notInWord) }
 	switch prompts := strings.Fields(o.Prompt); {
 	case slices.Contains(prompts, "none") && len(prompts) > 1:
@@ -402,7 +403,7 @@ var linkNames = []string{"provider", "return_to", "step", "gone", "link", "with"
 
 // checkOptions checks the options of every login, what links may choose, and the resources.
 func (cfg *Config) checkOptions(f *check.List) {
-	if field, text := cfg.Login.fault(); field != "" {
+	if field, text := cfg.Login.Fault(); field != "" {
 		f.Add("Request.Login."+field, "%s", text)
 	}
 	if n := len(strings.Join(cfg.Login.ACRValues, " ")); n > maxACR {

@@ -29,7 +29,8 @@ type watched struct {
 // Watch returns a copy of ctx that ends when the session does, with the cause ErrGone. A session
 // that this process ends and the session's deadline are noticed at once, every other end after
 // Limits.Watch at the latest. A store that does not answer ends nothing before the deadline. The
-// session is not touched, so that it can reach its idle time. The caller must call cancel.
+// session is not touched, so that it can reach its idle time; claims that are due are read again.
+// The caller must call cancel.
 func (k *Keeper) Watch(
 	ctx context.Context, s *Session,
 ) (_ context.Context, cancel context.CancelFunc) {
@@ -135,7 +136,11 @@ func (k *Keeper) watchOnce(ctx context.Context) {
 		readers.Go(func() {
 			defer func() { <-places }()
 			defer k.recovered("the store", func() {})
-			if _, err := k.read(ctx, identityKind, id); errors.Is(err, ErrGone) && err != errForeign {
+			s, err := k.Peek(ctx, id)
+			if err == nil && k.Stale(&s.Identity) { // as for a request: it may end the session
+				_, err = k.Reread(ctx, s)
+			}
+			if errors.Is(err, ErrGone) && !errors.Is(err, ErrForeign) {
 				k.watches.ended(k.Handle(id))
 			}
 		})

@@ -50,8 +50,9 @@ type noConnection struct{ dial, over error }
 
 func (e *noConnection) Error() string { return e.dial.Error() }
 
-// Unwrap finds both: that a caller's own time is over must still be seen.
-func (e *noConnection) Unwrap() []error { return []error{e.dial, e.over} }
+// Unwrap finds both: that a caller's own time is over must still be seen. It comes first, so that
+// whoever looks for a timeout finds that one.
+func (e *noConnection) Unwrap() []error { return []error{e.over, e.dial} }
 
 // DialHook implements [redis.Hook].
 func (d *dials) DialHook(next redis.DialHook) redis.DialHook {
