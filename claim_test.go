@@ -308,7 +308,7 @@ func TestIdentityInLogs(t *testing.T) {
 			t.Errorf("%s: %q", format, got)
 		}
 	}
-	encoded, err := json.Marshal(id)
+	encoded, err := json.Marshal([]any{id})
 	if err != nil {
 		t.Fatal(err)
 	}
