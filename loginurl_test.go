@@ -197,3 +197,19 @@ func TestLoginWithPanics(t *testing.T) {
 		oidcgate.LoginWith(oidcgate.LoginOptions{Prompt: "none login"})
 	})
 }
+
+func TestLoginWithOnAPageThatRefuses(t *testing.T) {
+	t.Run("C024 the login for another account has what the guard asks for, but for who it is", func(t *testing.T) {
+		w := newWorld(t)
+		w.login()
+		w.guardedBy(oidcgate.LoginWith(oidcgate.LoginOptions{LoginHint: "bob", UILocales: []string{"de"}, Params: map[string]string{"kc_idp_hint": "customers"}}), oidcgate.Claim("groups", "nobody has it"))
+		a := w.get("/app", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+		if a.StatusCode != http.StatusForbidden {
+			t.Fatal(a.StatusCode)
+		}
+		q := w.authorization(w.anotherAccount(a)).Query()
+		if q.Get("kc_idp_hint") != "customers" || q.Get("ui_locales") != "de" || q.Has("login_hint") || q.Get("prompt") != "select_account" {
+			t.Errorf("the login asks %v", q)
+		}
+	})
+}

@@ -146,7 +146,7 @@ func (g *Gate) notWrapped(w http.ResponseWriter, r *http.Request) {
 // turnAway answers a signed-in visitor whom the rules do not allow to enter as they are.
 func (g *Gate) turnAway(w http.ResponseWriter, r *http.Request, v *visit, verdict verdict) {
 	if verdict.refusal != "" {
-		g.forbid(w, r, v, verdict.refusal)
+		g.forbid(w, r, v, verdict)
 		return
 	}
 	subject := g.keeper.UserRef(v.identity.record().User())
@@ -194,14 +194,15 @@ func (g *Gate) denied(r *http.Request, v *visit, why string) (reference string) 
 }
 
 // forbid answers a signed-in visitor who may not enter.
-func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, why string) {
-	reference := g.denied(r, v, why)
+func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, refused verdict) {
+	reference := g.denied(r, v, refused.refusal)
 	home := g.config.at.Home()
+	another := g.front.AnotherAccountURL(g.front.ReturnTo(r, &v.found), refused.options)
 	g.front.Show(w, r, page.Page{
 		Kind: page.KindForbidden, Status: http.StatusForbidden, Say: page.NoAccess, Reference: reference,
 		Links: []page.Link{
 			{URL: home, Say: page.Back},
-			{URL: g.front.AnotherAccountURL(g.front.ReturnTo(r, &v.found)), Say: page.AnotherAccount},
+			{URL: another, Say: page.AnotherAccount},
 			{URL: g.LogoutURL(""), Say: page.LogOut},
 		},
 	})

@@ -61,10 +61,16 @@ func (f *Front) NotFromHere(w http.ResponseWriter, r *http.Request) {
 }
 
 // AnotherAccountURL returns the address of a login at which the visitor may choose another account.
-func (f *Front) AnotherAccountURL(returnTo string) string {
+// options, which may be nil, are what the guard asks for, without what names the account.
+func (f *Front) AnotherAccountURL(returnTo string, options *op.LoginOptions) string {
 	query := url.Values{op.AnotherAccount: {"1"}}
 	if returnTo != "" {
 		query.Set("return_to", returnTo)
+	}
+	if options != nil {
+		some := *options
+		some.LoginHint, some.IDTokenHint, some.Prompt = "", "", "" // another parameter asks to choose
+		f.addOptions(query, some)
 	}
 	return f.Site.OwnURL("/login", "") + "?" + query.Encode()
 }

@@ -81,7 +81,7 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 		slices.Reverse(links) // a new login hardly helps
 	case e.Status == http.StatusForbidden, e.Reason == event.ReasonClaimRequired:
 		// Whoever is logged in at the provider would come back as the same user at once.
-		links[0] = page.Link{URL: f.AnotherAccountURL(e.retry), Say: page.AnotherAccount}
+		links[0] = page.Link{URL: f.AnotherAccountURL(e.retry, nil), Say: page.AnotherAccount}
 	}
 	f.Show(w, browser.WithoutQuery(r), page.Page{
 		Kind: page.KindFailed, Status: e.Status, Reason: string(e.Reason), Reference: e.Reference,
