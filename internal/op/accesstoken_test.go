@@ -364,6 +364,7 @@ func TestIntrospection(t *testing.T) {
 		{"C163 the client is refused", answerText(401, "application/json", `{"error":"invalid_client"}`), "introspection", 503},
 		{"C163 the client may not ask", answerText(403, "application/json", `{}`), "introspection", 503},
 		{"C163 the provider is ill", answerText(500, "text/html", "down"), "introspection", 503},
+		{"C163 the provider is ill, and its answer is good", answerText(500, "application/json", encode(introspection(nil))), "introspection", 503},
 		{"C163 a page in place of an answer", answerText(200, "text/html", `{"active":true}`), "introspection", 503},
 		{"C163 a redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://evil.example/", http.StatusTemporaryRedirect)
