@@ -148,6 +148,7 @@ func TestPlainAccessTokens(t *testing.T) {
 		reason, client, scope string
 	}{
 		{"C171 like Keycloak's", jwt, keycloak, "", "shop", "orders:read email"},
+		{"C171 like Keycloak's, without a scope", jwt, changed(keycloak, map[string]any{"scope": nil}), "", "shop", ""},
 		{"C171 like Entra's", jwt, entra, "", "shop", "orders:read orders:write"},
 		{"C171 like those of Entra for an application", jwt, changed(entra, map[string]any{"scp": nil, "roles": []string{"Orders"}}), "", "shop", ""},
 		{"C171 like Entra's of version 1", jwt, changed(entra, map[string]any{"azp": nil, "azpacr": nil, "appid": "shop", "appidacr": "1"}), "", "shop", "orders:read orders:write"},

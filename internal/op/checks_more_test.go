@@ -248,6 +248,16 @@ func TestHintsOfRefusals(t *testing.T) {
 			}
 		})
 	}
+	for status, want := range map[int]string{401: client, 403: client, 500: ""} {
+		t.Run("C163 an introspection: "+http.StatusText(status), func(t *testing.T) {
+			o := introspecting(answerText(status, "application/json", `{}`))
+			_, err := o.client(forAPI(apiURL)).Introspect(t.Context(), "opaque-1", nil, false)
+			e := wantReason(t, err, "introspection")
+			if !strings.Contains(e.Hint, want) || want == "" && e.Hint != "" {
+				t.Errorf("hint %q, want %q", e.Hint, want)
+			}
+		})
+	}
 	for status, want := range map[int]string{401: client, 400: ""} {
 		t.Run("a token request: "+http.StatusText(status), func(t *testing.T) {
 			o := newOP()
