@@ -148,6 +148,7 @@ func TestPlainAccessTokens(t *testing.T) {
 		reason, client, scope string
 	}{
 		{"C171 like Keycloak's", jwt, keycloak, "", "shop", "orders:read email"},
+		{"C171 like Keycloak's, without a scope", jwt, changed(keycloak, map[string]any{"scope": nil}), "", "shop", ""},
 		{"C171 like Entra's", jwt, entra, "", "shop", "orders:read orders:write"},
 		{"C171 like those of Entra for an application", jwt, changed(entra, map[string]any{"scp": nil, "roles": []string{"Orders"}}), "", "shop", ""},
 		{"C171 like Entra's of version 1", jwt, changed(entra, map[string]any{"azp": nil, "azpacr": nil, "appid": "shop", "appidacr": "1"}), "", "shop", "orders:read orders:write"},
@@ -364,6 +365,7 @@ func TestIntrospection(t *testing.T) {
 		{"C163 the client is refused", answerText(401, "application/json", `{"error":"invalid_client"}`), "introspection", 503},
 		{"C163 the client may not ask", answerText(403, "application/json", `{}`), "introspection", 503},
 		{"C163 the provider is ill", answerText(500, "text/html", "down"), "introspection", 503},
+		{"C163 the provider is ill, and its answer is good", answerText(500, "application/json", encode(introspection(nil))), "introspection", 503},
 		{"C163 a page in place of an answer", answerText(200, "text/html", `{"active":true}`), "introspection", 503},
 		{"C163 a redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://evil.example/", http.StatusTemporaryRedirect)

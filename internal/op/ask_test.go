@@ -27,6 +27,16 @@ func TestAsk(t *testing.T) {
 			t.Errorf("%+v, %v", a, err)
 		}
 	})
+	t.Run("C015 F08 an answer of 256 KB, and no byte more", func(t *testing.T) {
+		for size, want := range map[int]bool{256 << 10: true, 256<<10 + 1: false} {
+			a, err := ask(t, transportFunc(func(r *http.Request) (*http.Response, error) {
+				return answerOf(r, http.StatusOK, strings.Repeat("x", size)), nil
+			}), "https://id.example/register?hush")
+			if (err == nil) != want || want && len(a.Body) != size {
+				t.Errorf("%d bytes: read %d, %v", size, len(a.Body), err)
+			}
+		}
+	})
 	t.Run("C015 a redirect is not followed", func(t *testing.T) {
 		n := 0
 		a, err := ask(t, transportFunc(func(r *http.Request) (*http.Response, error) {

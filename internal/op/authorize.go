@@ -100,7 +100,7 @@ func (c *Client) chosen(r *AuthorizationRequest, meta Metadata) (map[string]stri
 		return nil, err
 	}
 	params := o.params()
-	if u, err := url.Parse(meta.Authorization); err == nil && u.RawQuery != "" {
+	if u, err := url.Parse(meta.Authorization); err == nil {
 		for name := range u.Query() {
 			if _, twice := params[name]; twice { // RFC 6749, 3.1
 				return nil, reject(event.ReasonEndpointInvalid,

@@ -45,6 +45,9 @@ func TestAuthorizationURL(t *testing.T) {
 			map[string]string{"kc_idp_hint": "a b&c"}},
 		{"another prompt stays", func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"prompt", "consent"}} },
 			op.AuthorizationRequest{Interactive: true}, map[string]string{"prompt": "consent"}},
+		{"C036 another prompt of the login stays", nil,
+			op.AuthorizationRequest{Interactive: true, Options: op.LoginOptions{Prompt: "select_account"}.Encode()},
+			map[string]string{"prompt": "select_account"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -78,6 +81,15 @@ func TestAuthorizationURL(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestOptionsThatCannotBeRead(t *testing.T) {
+	t.Run("C024 no request without the options of the login", func(t *testing.T) {
+		r := op.AuthorizationRequest{State: "st", Options: []byte(`{"Prompt":`)}
+		if raw, err := newOP().client().AuthorizationURL(t.Context(), r); err == nil || raw != "" {
+			t.Errorf("%q, %v", raw, err)
+		}
+	})
 }
 
 func TestOrigins(t *testing.T) {

@@ -207,3 +207,15 @@ func TestProfileKeysThatAreFixed(t *testing.T) {
 		})
 	}
 }
+
+func TestProfileKeepsWhatIsChosen(t *testing.T) {
+	t.Run("C130 encrypted requests and query.jwt stay", func(t *testing.T) {
+		cfg := newOP().config(signing(op.ObjectEncrypted, clientKey), func(cfg *op.Config) {
+			cfg.Profile, cfg.ResponseMode = op.FAPI2MessageSigning, "query.jwt"
+		})
+		cfg.Complete()
+		if cfg.Object != op.ObjectEncrypted || cfg.ResponseMode != "query.jwt" {
+			t.Errorf("object %d and response mode %q", cfg.Object, cfg.ResponseMode)
+		}
+	})
+}

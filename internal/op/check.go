@@ -99,7 +99,7 @@ func (cfg *Config) checkAuth(f *check.List) {
 // checkAPI checks that the provider can be asked about access tokens, if all of them are
 // introspected.
 func (cfg *Config) checkAPI(f *check.List) {
-	if len(cfg.APIAudience) == 0 || !cfg.Introspect {
+	if !cfg.Introspect {
 		return
 	}
 	if cfg.Auth.Method == AuthNone {

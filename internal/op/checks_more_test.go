@@ -3,6 +3,7 @@ package op_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log"
 	"maps"
@@ -38,19 +39,21 @@ func TestScopes(t *testing.T) {
 	})
 }
 
-func TestNegativeMode(t *testing.T) {
-	for field, change := range map[string]func(*op.Config){
-		"Request.Pushed": func(cfg *op.Config) { cfg.Pushed = -1 },
-		"Request.Object": func(cfg *op.Config) { signing(-1, clientKey)(cfg) },
-		"Userinfo":       func(cfg *op.Config) { cfg.Userinfo = -1 },
-		"Logout.Style":   func(cfg *op.Config) { cfg.Logout = -1 },
+func TestUnknownMode(t *testing.T) {
+	for field, set := range map[string]func(cfg *op.Config, mode int){
+		"Request.Pushed": func(cfg *op.Config, mode int) { cfg.Pushed = op.PushedMode(mode) },
+		"Request.Object": func(cfg *op.Config, mode int) { signing(op.ObjectMode(mode), clientKey)(cfg) },
+		"Userinfo":       func(cfg *op.Config, mode int) { cfg.Userinfo = op.UserinfoMode(mode) },
+		"Logout.Style":   func(cfg *op.Config, mode int) { cfg.Logout = op.LogoutStyle(mode) },
 	} {
-		t.Run("C096 "+field+" -1", func(t *testing.T) {
-			cfg := newOP().config(change)
-			if faults := cfg.Faults(); len(faults) != 1 || faults[0].Field != field {
-				t.Errorf("faults %v, want one of %s", faults, field)
-			}
-		})
+		for _, mode := range []int{-1, 9} {
+			t.Run(fmt.Sprintf("C096 %s %d", field, mode), func(t *testing.T) {
+				cfg := newOP().config(func(cfg *op.Config) { set(cfg, mode) })
+				if faults := cfg.Faults(); len(faults) != 1 || faults[0].Field != field {
+					t.Errorf("faults %v, want one of %s", faults, field)
+				}
+			})
+		}
 	}
 }
 
@@ -242,6 +245,16 @@ func TestHintsOfRefusals(t *testing.T) {
 			e := wantReason(t, err, "par_error")
 			if !strings.Contains(e.Hint, tt.want) || tt.want == "" && e.Hint != "" {
 				t.Errorf("hint %q, want %q", e.Hint, tt.want)
+			}
+		})
+	}
+	for status, want := range map[int]string{401: client, 403: client, 500: ""} {
+		t.Run("C163 an introspection: "+http.StatusText(status), func(t *testing.T) {
+			o := introspecting(answerText(status, "application/json", `{}`))
+			_, err := o.client(forAPI(apiURL)).Introspect(t.Context(), "opaque-1", nil, false)
+			e := wantReason(t, err, "introspection")
+			if !strings.Contains(e.Hint, want) || want == "" && e.Hint != "" {
+				t.Errorf("hint %q, want %q", e.Hint, want)
 			}
 		})
 	}

@@ -550,6 +550,8 @@ func TestHintOfWhatDoesNotFit(t *testing.T) {
 		{"C099 signed requests are demanded, and sent", map[string]any{"require_signed_request_object": true}, signing(op.ObjectSigned, clientKey), ""},
 		{"C099 signed requests are demanded, and not sent", map[string]any{"require_signed_request_object": true}, func(*op.Config) {}, "takes only signed requests"},
 		{"C099 algorithms of requests, and none is signed", map[string]any{"request_object_signing_alg_values_supported": []string{"ES512"}}, func(*op.Config) {}, ""},
+		{"C019 PKCE with S256 is announced, and used", map[string]any{"code_challenge_methods_supported": []string{"S256"}}, func(*op.Config) {}, ""},
+		{"C019 PKCE with S256 is announced, and not used", map[string]any{"code_challenge_methods_supported": []string{"S256"}}, func(cfg *op.Config) { cfg.WithoutPKCE = true }, "leave out Request.WithoutPKCE"},
 		{"C019 no PKCE where only plain is announced", map[string]any{"code_challenge_methods_supported": []string{"plain"}}, func(cfg *op.Config) { cfg.WithoutPKCE = true }, ""},
 		{"C067 hd that names no organization", nil, func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"hd", "*"}} }, ""},
 		{"C067 hd that names one", nil, func(cfg *op.Config) { cfg.AuthParams = [][2]string{{"hd", "shop.example"}} }, "Verification.RequireClaims"},

@@ -115,10 +115,7 @@ func (k *DPoPKey) proof(method string, u *url.URL, nonce, accessToken string) (s
 		sum := sha256.Sum256([]byte(accessToken))
 		payload["ath"] = base64.RawURLEncoding.EncodeToString(sum[:])
 	}
-	text, err := json.Marshal(payload)
-	if err != nil {
-		return "", err
-	}
+	text, _ := json.Marshal(payload) // strings and numbers only: cannot fail
 	options := (&jose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt")
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: k.alg, Key: k.private}, options)
 	if err != nil {

@@ -97,12 +97,18 @@ func nonceOf(t *testing.T, r *http.Request) string {
 		t.Fatal(err)
 	}
 	var claims struct {
-		Nonce string `json:"nonce"`
+		Nonce *string `json:"nonce"`
 	}
 	if err := json.Unmarshal(payload, &claims); err != nil {
 		t.Fatal(err)
 	}
-	return claims.Nonce
+	if claims.Nonce == nil {
+		return ""
+	}
+	if *claims.Nonce == "" {
+		t.Error("the proof has an empty nonce")
+	}
+	return *claims.Nonce
 }
 
 // nonceCharacters are all that a nonce may have (RFC 9449, section 8.1).

@@ -57,8 +57,8 @@ func TestKeyServiceThatFails(t *testing.T) {
 		})
 		_, err := c.Exchange(t.Context(), "c", "v")
 		wantReason(t, err, "client_secret")
-		if n := o.count("token"); n != 0 {
-			t.Errorf("%d requests", n)
+		if n := o.count("token"); n != 0 || !strings.Contains(err.Error(), "no such file") {
+			t.Errorf("%d requests, %v", n, err)
 		}
 	})
 	t.Run("C090 a client without keys has an empty set", func(t *testing.T) {

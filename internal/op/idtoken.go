@@ -159,8 +159,8 @@ func (c *Client) isAudience(id claims.Object) bool {
 	if one, ok := aud.Str(); ok {
 		return one == c.cfg.ClientID
 	}
-	list, ok := textList(aud)
-	if !ok || !slices.Contains(list, c.cfg.ClientID) {
+	list, _ := textList(aud)
+	if !slices.Contains(list, c.cfg.ClientID) {
 		return false
 	}
 	for _, other := range list {

@@ -415,6 +415,8 @@ func TestVerifyIDTokenTrustedAudience(t *testing.T) {
 		{"C060 a trusted audience beside us, and azp is it",
 			map[string]any{"aud": []string{clientID, "api"}, "azp": "api"}, "aud"},
 		{"C059 a trusted audience alone", map[string]any{"aud": "api"}, "aud"},
+		{"C059 a trusted audience alone in a list, and azp is us",
+			map[string]any{"aud": []string{"api"}, "azp": clientID}, "aud"},
 		{"C059 a third audience nobody trusts",
 			map[string]any{"aud": []string{clientID, "api", "evil"}, "azp": clientID}, "aud"},
 	} {

@@ -61,6 +61,16 @@ func TestInspect(t *testing.T) {
 		_, err := i.TryLogin(t.Context(), true)
 		wantReason(t, err, "issuer_mismatch")
 	})
+	t.Run("the configured keys, and not those of metadata that are refused", func(t *testing.T) {
+		o := newOP()
+		o.set("discovery", answerJSON(metadata(map[string]any{
+			"issuer": "https://other.example", "jwks_uri": "https://other.example/keys",
+		})))
+		i := o.client(func(cfg *op.Config) { cfg.Endpoints.JWKS = "https://id.example/jwks" }).Inspect(t.Context())
+		if i.Refused == nil || i.Keys.Address != "https://id.example/jwks" || i.Keys.Status != http.StatusOK {
+			t.Errorf("%v, %+v", i.Refused, i.Keys)
+		}
+	})
 	t.Run("an address of keys that may not be used", func(t *testing.T) {
 		o := newOP()
 		o.set("discovery", answerJSON(metadata(map[string]any{"jwks_uri": "http://id.example/jwks"})))

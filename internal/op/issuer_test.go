@@ -134,6 +134,7 @@ func TestTenantsOfLogoutTokens(t *testing.T) {
 		{"C122 of a tenant that is not allowed", map[string]any{"iss": issuerOf("other")}, "iss_claim"},
 		{"C122 with a tid that is not allowed", map[string]any{"iss": issuerOf("other"), "tid": "other"}, "claim_required"},
 		{"C122 of the template", map[string]any{"iss": template}, "iss_claim"},
+		{"C122 of a tenant without a name", map[string]any{"iss": issuerOf("")}, "iss_claim"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := tenantsOP(map[string]any{"issuer": template}).client(tenants)
@@ -415,6 +416,7 @@ func TestRequireClaims(t *testing.T) {
 		{"C067 one is another", map[string]any{"hd": "evil.example", "org_id": "org_1"}, "claim_required"},
 		{"C067 one is missing", map[string]any{"hd": "shop.test"}, "claim_required"},
 		{"C067 in capitals", map[string]any{"hd": "SHOP.test", "org_id": "org_1"}, "claim_required"},
+		{"C067 a list of others", map[string]any{"hd": []string{"x", "evil.example"}, "org_id": "org_1"}, "claim_required"},
 		{"C067 an empty list", map[string]any{"hd": []string{}, "org_id": "org_1"}, "claim_required"},
 		{"C067 an object with it", map[string]any{"hd": map[string]any{"shop.test": "shop.test"}, "org_id": "org_1"}, "claim_required"},
 		{"C067 one that has it in the middle", map[string]any{"hd": "a.shop.test", "org_id": "org_1"}, "claim_required"},
@@ -425,6 +427,10 @@ func TestRequireClaims(t *testing.T) {
 			e := wantReason(t, err, tt.reason)
 			if e != nil && (e.Status != http.StatusForbidden || !strings.Contains(e.Hint, "RequireClaims")) {
 				t.Errorf("status %d, hint %q", e.Status, e.Hint)
+			}
+			_, hasOrganization := tt.claims["org_id"]
+			if e != nil && strings.Contains(e.Error(), "is missing") == hasOrganization {
+				t.Errorf("error %q", e)
 			}
 			raw := signed(goodHeader, encode(identity(tt.claims)))
 			_, _, err = o.client(require).VerifyRefreshed(t.Context(), raw, "", op.Original{Subject: subject, Nonce: nonce})

@@ -60,6 +60,12 @@ func TestBrowsersThatLeave(t *testing.T) {
 			if most.Load() != 64 || cancelled.Load() != 0 {
 				t.Errorf("%d requests at once, and %d were cancelled; want 64 and none", most.Load(), cancelled.Load())
 			}
+			before := o.count(endpoint)
+			late, leave := context.WithTimeout(t.Context(), time.Minute)
+			defer leave()
+			if _ = request(late, c); o.count(endpoint) != before+1 {
+				t.Error("a later login makes no request: nobody gave room back")
+			}
 		})
 	}
 }
