@@ -151,7 +151,7 @@ func TestARefusedCustomerLogsOutWithOneClick(t *testing.T) {
 	v := visit(t, nil)
 	v.choose("/account", "ben")
 	refused := v.open("/office")
-	_, card, _ := strings.Cut(refused.body, `<section class="card message">`)
+	_, card, _ := strings.Cut(refused.body, `<section class="card message"`)
 	m := regexp.MustCompile(`<form method="post" action="([^"]+)"><button class="button">Log out<`).FindStringSubmatch(card)
 	if m == nil {
 		t.Fatalf("no button logs out: %s", card)
