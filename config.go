@@ -380,13 +380,15 @@ func (c *config) compileStorage(f *check.List) {
 	local := c.at.Local
 	if c.Store == nil {
 		if !local {
-			f.Add("Store", "is nil; use redisstore.New, or store.Memory for a single process")
+			f.Add("Store", "is nil, and BaseURL is not on a loopback host; use redisstore.New, or "+
+				"store.Memory for a single process")
 		}
 		c.Store = &store.Memory{}
 	}
 	if c.Keys.empty() {
 		if !local {
-			f.Add("Keys", "is empty; make one with \"openssl rand -base64 32\" and read it with ParseKeys")
+			f.Add("Keys", "is empty, and BaseURL is not on a loopback host; make one with "+
+				"\"openssl rand -base64 32\" and read it with ParseKeys")
 		}
 		c.Keys = randomKeys()
 	}

@@ -302,6 +302,16 @@ func TestWrapThatServesNoLogin(t *testing.T) {
 			t.Errorf("the log is\n%s", log)
 		}
 	})
+	t.Run("on a developer's machine it says so sooner", func(t *testing.T) {
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.BaseURL = "http://localhost:8080" })
+		inGroup(w)
+		for i := range 5 {
+			w.get("http://shop.test/app/")
+			if said := strings.Contains(w.logged(), cure); said != (i >= 2) {
+				t.Fatalf("after %d visitors: said is %v\n%s", i+1, said, w.logged())
+			}
+		}
+	})
 	t.Run("it says nothing when one has arrived, nor of scripts", func(t *testing.T) {
 		w := newWorld(t)
 		inGroup(w)

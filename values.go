@@ -13,7 +13,8 @@ import (
 
 // Values returns the scs manager for the application's own values in the session of a signed-in
 // visitor: Put, Get, PopString and the like, with the request's context. It panics unless
-// Config.EnableValues is true.
+// Config.EnableValues is true. Its methods panic, in scs's words ("no session data in context"), if
+// the request did not pass through [Gate.Wrap] or Config.WithoutSession names it.
 //
 // Values are saved before the first byte of the answer is sent. If the handler changes values after
 // that, they are saved when it returns. Commit saves at once and returns an error if it fails. A

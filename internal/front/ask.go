@@ -76,18 +76,26 @@ func (f *Front) AnotherAccountURL(returnTo string, options *op.LoginOptions) str
 }
 
 // sentInVain is how many visitors are sent to the login, without one who arrives, before the log
-// says so. With several replicas the first ones may arrive elsewhere.
-const sentInVain = 8
+// says so. With several replicas the first ones may arrive elsewhere. On a developer's machine
+// there is one replica.
+const (
+	sentInVain     = 8
+	sentInVainHere = 3
+)
 
 // noteSent notices a gate to which requests for its own routes never come: Wrap may be inside a
 // group or a prefix of the router, which answers them with 404.
 func (f *Front) noteSent() {
-	if f.reached.Load() || f.sent.Add(1) != sentInVain {
+	many := uint32(sentInVain)
+	if f.Site.Local {
+		many = sentInVainHere
+	}
+	if f.reached.Load() || f.sent.Add(1) != many {
 		return
 	}
 	f.Logger.Warn("oidcgate: visitors are sent to the login, and no request for it has come to this "+
 		"gate. If logins end in 404, wrap the outermost router: gate.Wrap(router), not a group or a "+
-		"prefix of it", "visitors", sentInVain, "login", f.Site.OwnURL("/login", ""))
+		"prefix of it", "visitors", many, "login", f.Site.OwnURL("/login", ""))
 }
 
 // ReturnTo returns where a login leads back to: the requested page, or, for what no person opened,
