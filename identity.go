@@ -59,12 +59,6 @@ func (id *Identity) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("iss", id.Issuer()), slog.String("sub", id.Subject()))
 }
 
-func (id *Identity) text(name string) string {
-	v, _ := id.record().Claim(name)
-	s, _ := v.Str()
-	return s
-}
-
 // protocol returns a claim that only the ID Token may state.
 func (id *Identity) protocol(name string) string {
 	v, _ := id.record().IDToken.Get(name)
@@ -128,14 +122,7 @@ func (id *Identity) IdleExpires() time.Time { return id.idleExpires }
 
 // Name returns a name to show for the user: the first of "name", "preferred_username", "nickname"
 // and "given_name" that is present, or else the subject. Several users may have the same.
-func (id *Identity) Name() string {
-	for _, claim := range [...]string{"name", "preferred_username", "nickname", "given_name"} {
-		if s := id.text(claim); s != "" {
-			return s
-		}
-	}
-	return id.Subject()
-}
+func (id *Identity) Name() string { return id.record().Name() }
 
 // Email returns the claim "email" and whether the provider says that it is verified:
 // "email_verified" is the boolean true, not a string, from the same source as the address, and the

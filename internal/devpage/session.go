@@ -77,7 +77,7 @@ func (p *Page) sessionView(ctx context.Context, v *front.Visit, now time.Time) *
 		t = &session.Tokens{}
 	}
 	view := &sessionView{
-		Name: nameOf(id), Ref: k.SessionRef(k.Handle(s.ID)), User: k.UserRef(id.User()),
+		Name: visible(id.Name()), Ref: k.SessionRef(k.Handle(s.ID)), User: k.UserRef(id.User()),
 		Claims: claimsOf(id, now), IDToken: idTokenOf(t, err), Bars: p.bars(s, t, now),
 	}
 	view.Facts = []fact{
@@ -91,16 +91,6 @@ func (p *Page) sessionView(ctx context.Context, v *front.Visit, now time.Time) *
 	}
 	p.describeRenewal(view, t)
 	return view
-}
-
-func nameOf(id *session.Identity) string {
-	for _, name := range []string{"name", "preferred_username", "email"} {
-		v, _ := id.Claim(name)
-		if s, ok := v.Str(); ok && s != "" {
-			return visible(s)
-		}
-	}
-	return visible(id.Subject())
 }
 
 func scopesOf(t *session.Tokens) string {

@@ -174,6 +174,17 @@ func (id *Identity) Claim(claim string) (claims.Value, bool) {
 	return "", false
 }
 
+// Name returns a name to show for the user: the first of some claims, or else the subject.
+func (id *Identity) Name() string {
+	for _, claim := range [...]string{"name", "preferred_username", "nickname", "given_name"} {
+		v, _ := id.Claim(claim)
+		if s, _ := v.Str(); s != "" {
+			return s
+		}
+	}
+	return id.Subject()
+}
+
 func (id *Identity) pointer(p string) (claims.Value, bool) {
 	top := p
 	if i := strings.IndexByte(p[1:], '/'); i >= 0 {
