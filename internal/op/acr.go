@@ -14,6 +14,9 @@ func acrOf(chosen string) (classes []string, essential bool) {
 			} `json:"acr"`
 		} `json:"id_token"`
 	}
+	if chosen == "" { // as at an ordinary login, which spends no time on it
+		return nil, false
+	}
 	_ = json.Unmarshal([]byte(chosen), &request) // what is no text names no class
 	acr := request.IDToken.ACR
 	if acr.Value != "" {
