@@ -369,15 +369,6 @@ func (k *Keeper) EndOne(ctx context.Context, s *Session, h Handle, reason event.
 	return k.notEnded(ctx, l)
 }
 
-// endUnread ends a session of which only the handle is known.
-func (k *Keeper) endUnread(ctx context.Context, h Handle) error {
-	sum, err := k.readSummary(ctx, h)
-	if err != nil {
-		return err
-	}
-	return k.endHandle(ctx, h, sum)
-}
-
 // sessionsOfUser lists the sessions of a user who logs in, where their number is bounded. It lists
 // none when the store does not answer: the next login sees them.
 func (k *Keeper) sessionsOfUser(ctx context.Context, l *Login) []*leaving {

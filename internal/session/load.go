@@ -217,7 +217,14 @@ func (k *Keeper) begin(ctx context.Context, l *Login) (all []*leaving, _ error) 
 }
 
 // End ends the session of an id, whether or not this replica can read it.
-func (k *Keeper) End(ctx context.Context, id ID) error { return k.endUnread(ctx, k.Handle(id)) }
+func (k *Keeper) End(ctx context.Context, id ID) error {
+	h := k.Handle(id)
+	sum, err := k.readSummary(ctx, h)
+	if err != nil {
+		return err
+	}
+	return k.endHandle(ctx, h, sum)
+}
 
 // EndSession ends a session that was loaded.
 func (k *Keeper) EndSession(ctx context.Context, s *Session, reason event.Reason) error {
