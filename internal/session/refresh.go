@@ -1,11 +1,9 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	mathrand "math/rand/v2"
 	"slices"
 	"time"
@@ -371,142 +369,6 @@ func (r *refresh) takeOver(ctx context.Context) error {
 	return err
 }
 
-// refusedFor is how long after the end of the access token a provider may refuse to refresh it,
-// before that counts as the end that Limits.EndWithAccessToken asks for. A provider that is set up
-// wrong for a moment ends no session.
-const refusedFor = time.Minute
-
-// refused ends the session when the provider says that the refresh token is no good (RFC 6749,
-// section 5.2) or refuses the user. After any other failure the session goes on.
-func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
-	switch f.Kind {
-	case InvalidGrant, UserRefused:
-		return r.withdrawn(ctx, f, lost)
-	case ClientRefused, NotRotated:
-		r.unmarkAsked(ctx)
-	}
-	return r.goOnWithout(ctx, f)
-}
-
-// goOnWithout does what can be done without a new token: claims that are due are read again with
-// the access token at hand, and the application decides. Then it pauses all replicas. The error is
-// ErrGone when the session ends, or wraps ErrStore or ErrProvider.
-func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
-	refuses := f.Kind == ClientRefused || f.Kind == Refused
-	if refuses && r.k.limits.EndWithAccessToken &&
-		time.Since(r.k.Expires(r.tokens)) >= refusedFor {
-		r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
-		return r.endAndRevoke(ctx)
-	}
-	r.unsure = !refuses
-	if err := r.rereadWithout(ctx); err != nil {
-		return err
-	}
-	return r.tryAgainLater(ctx, f)
-}
-
-// rereadWithout reads claims that are due without a new token, unless there is no time left.
-func (r *refresh) rereadWithout(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	if due, err := r.claimsDue(ctx); !due {
-		return err
-	}
-	return r.reread(ctx, "")
-}
-
-// overtaken reports whether the lock was lost and another replica has refreshed. Its tokens count
-// then. The error is ErrGone when a logout came first, which had the tokens revoked; or it is not
-// known whether another replica has refreshed.
-func (r *refresh) overtaken(ctx context.Context) (bool, error) {
-	now, err := r.k.Tokens(ctx, r.s.ID)
-	if err != nil || bytes.Equal(now.record.sealed, r.tokens.record.sealed) {
-		return false, err
-	}
-	r.tokens = now
-	return true, nil
-}
-
-// withdrawn ends the session, unless another replica has refreshed meanwhile.
-func (r *refresh) withdrawn(ctx context.Context, f *Failure, lost bool) error {
-	if overtaken, err := r.overtaken(ctx); overtaken || err != nil {
-		return err
-	}
-	e := Event{Type: event.RefreshFailed, Reason: event.ReasonInvalidGrant}
-	switch {
-	case f.Kind == UserRefused:
-		e.Reason, e.Err = f.Reason, f
-	case lost:
-		e.Type = event.RefreshReuseSuspected
-	}
-	r.tell(e)
-	return r.endSession(ctx)
-}
-
-// tryAgainLater keeps all replicas from trying again at once.
-func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
-	e := Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f}
-	if f.Kind == Refused {
-		e.Hint = "the provider gives no reason; if the refresh token was withdrawn, this goes on: " +
-			"Tokens.EndWithAccessToken ends such a session a minute after its access token"
-	}
-	r.tell(e)
-	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))
-	r.lock.pause(ctx, pause(time.Since(due)))
-	return fmt.Errorf("%w: %w", ErrProvider, f)
-}
-
-// keepRefreshToken saves of an answer that cannot be accepted the refresh token, without which the
-// login would be lost, and nothing else: the access token stays the old one and so stays due, and a
-// later refresh brings a whole answer.
-func (r *refresh) keepRefreshToken(ctx context.Context, token string) error {
-	kept := *r.tokens
-	kept.RefreshToken = token
-	if err := r.save(ctx, &kept); err != nil {
-		return err
-	}
-	r.unmarkAsked(ctx)
-	return nil
-}
-
-// notVerified deals with an answer whose user is not known. For want of keys, or while userinfo
-// does not answer, the session goes on with the refresh token of the answer. In every other case
-// the tokens are somebody else's or nobody's. Then the provider's word about this session cannot be
-// believed any more: the tokens are discarded and the session ends.
-func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) error {
-	if f.Kind == KeysUnavailable {
-		if err := r.keepRefreshToken(ctx, fresh.RefreshToken); err != nil {
-			return err
-		}
-		return r.goOnWithout(ctx, f)
-	}
-	r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
-	r.k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)
-	return r.endSession(ctx)
-}
-
-// endSession ends the session because the provider or the application no longer stands by it. It
-// returns ErrGone when that is done.
-func (r *refresh) endSession(ctx context.Context) error {
-	if err := r.k.EndSession(ctx, &r.s, event.ReasonByToken); err != nil {
-		r.mustEnd = true
-		return err
-	}
-	r.unmarkAsked(ctx)
-	return ErrGone
-}
-
-// endAndRevoke is endSession for a session whose refresh token is still good: nobody has it any
-// more.
-func (r *refresh) endAndRevoke(ctx context.Context) error {
-	err := r.endSession(ctx)
-	if errors.Is(err, ErrGone) {
-		r.k.provider.Revoke(ctx, &r.s.Identity, r.tokens.RefreshToken)
-	}
-	return err
-}
-
 func (r *refresh) askedKey() string { return askedPrefix + string(r.k.Handle(r.s.ID)) }
 
 // markAsked notes that the provider is about to be asked. It reports whether such a note of an
@@ -527,12 +389,4 @@ func (r *refresh) unmarkAsked(ctx context.Context) {
 func (r *refresh) tell(e Event) {
 	e.Identity, e.Handle = &r.s.Identity, r.k.Handle(r.s.ID)
 	r.k.tell(e)
-}
-
-// pause is how long to leave a provider alone that has not done what is overdue for so long: longer
-// the longer it is overdue, which spaces the tries out as if they were counted, and not the same
-// for every session.
-func pause(overdue time.Duration) time.Duration {
-	d := min(max(overdue/2, time.Second), 30*time.Second)
-	return d + mathrand.N(d/4)
 }
