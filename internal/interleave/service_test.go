@@ -103,6 +103,7 @@ func (w *service) replica(name string) *replica {
 	r.Keeper = session.New(session.Config{
 		Store: withoutExchanged(records), Ring: ring, Limits: w.limits, Provider: r,
 		Logger: slog.New(slog.DiscardHandler), Tell: w.told,
+		Jitter: func(time.Duration) time.Duration { return 0 }, // the same pauses in every execution
 	})
 	return r
 }

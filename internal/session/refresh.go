@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	mathrand "math/rand/v2"
 	"slices"
 	"time"
 
@@ -147,7 +146,7 @@ func (r *refresh) run(ctx context.Context) error {
 		case r.k.usable(r.tokens) && !r.k.claimsStale(&r.s.Identity):
 			return nil // another refreshes them in time
 		}
-		if err := sleep(ctx, pollAfter(time.Since(r.flight.begun))); err != nil {
+		if err := sleep(ctx, r.k.pollAfter(time.Since(r.flight.begun))); err != nil {
 			return errNotWaited
 		}
 		if r.k.flights.abandoned(r.s.ID, r.flight) {
@@ -158,9 +157,9 @@ func (r *refresh) run(ctx context.Context) error {
 
 // pollAfter is how long to leave the store alone for which another replica's refresh was waited so
 // long: a third of it, between 20 milliseconds and about a second, and not the same for everybody.
-func pollAfter(waited time.Duration) time.Duration {
+func (k *Keeper) pollAfter(waited time.Duration) time.Duration {
 	d := min(max(waited/3, 20*time.Millisecond), 700*time.Millisecond)
-	return d + mathrand.N(d/2)
+	return d + k.jitter(d/2)
 }
 
 // nothingToDo reads the tokens into r.tokens, and reports whether neither they nor the claims are

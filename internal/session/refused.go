@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -93,7 +92,7 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 	}
 	r.tell(e)
 	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))
-	r.lock.pause(ctx, pause(time.Since(due)))
+	r.lock.pause(ctx, r.k.pause(time.Since(due)))
 	return fmt.Errorf("%w: %w", ErrProvider, f)
 }
 
@@ -150,7 +149,7 @@ func (r *refresh) endAndRevoke(ctx context.Context) error {
 // pause is how long to leave a provider alone that has not done what is overdue for so long: longer
 // the longer it is overdue, which spaces the tries out as if they were counted, and not the same
 // for every session.
-func pause(overdue time.Duration) time.Duration {
+func (k *Keeper) pause(overdue time.Duration) time.Duration {
 	d := min(max(overdue/2, time.Second), 30*time.Second)
-	return d + mathrand.N(d/4)
+	return d + k.jitter(d/4)
 }

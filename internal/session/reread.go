@@ -296,5 +296,5 @@ func (r *refresh) reject(ctx context.Context, err error) error {
 
 // pauseReread keeps all replicas from reading the claims again at once.
 func (r *refresh) pauseReread(ctx context.Context) {
-	r.lock.pause(ctx, pause(time.Since(r.s.Identity.Checked)-r.k.limits.Reread))
+	r.lock.pause(ctx, r.k.pause(time.Since(r.s.Identity.Checked)-r.k.limits.Reread))
 }

@@ -32,6 +32,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"sync"
 	"time"
 
@@ -179,7 +180,7 @@ type Event struct {
 	Hint     string // what an operator can do; may be empty
 }
 
-// Config is what a [Keeper] is made of. Every field is needed.
+// Config is what a [Keeper] is made of. Every field but Jitter is needed.
 type Config struct {
 	Store    store.Store
 	Ring     *seal.Ring
@@ -191,6 +192,10 @@ type Config struct {
 
 	// Tell is called with every event, from any goroutine, and must not block.
 	Tell func(Event)
+
+	// Jitter returns by how much to lengthen a pause, less than the argument, so that not all
+	// replicas and sessions come at once; nil: at random.
+	Jitter func(time.Duration) time.Duration
 }
 
 // Keeper keeps the sessions of one gate. It may be used concurrently. Everything that must outlive
@@ -203,6 +208,7 @@ type Keeper struct {
 	provider  Provider
 	logger    *slog.Logger
 	tell      func(Event)
+	jitter    func(time.Duration) time.Duration
 	flights   flights
 	places    places
 	exchanges exchanges
@@ -212,9 +218,12 @@ type Keeper struct {
 
 // New returns a Keeper. It asks nobody and starts no goroutine.
 func New(c Config) *Keeper {
+	if c.Jitter == nil {
+		c.Jitter = mathrand.N[time.Duration]
+	}
 	return &Keeper{
 		store: c.Store, ring: c.Ring, gate: c.Gate, limits: c.Limits,
-		provider: c.Provider, logger: c.Logger, tell: c.Tell,
+		provider: c.Provider, logger: c.Logger, tell: c.Tell, jitter: c.Jitter,
 		flights: newFlights(), places: newPlaces(), exchanges: newExchanges(),
 		watches: watches{sessions: map[Handle]*watched{}},
 	}
