@@ -216,17 +216,18 @@ func (a *album) shoot(v *tab, name string) {
 	}
 }
 
-// pageFaults lists what is wrong with the layout of a page: anything wider than its card, targets
-// that are too small (WCAG 2.2, 2.5.5), and texts whose contrast is too low (1.4.3).
+// pageFaults lists what is wrong with the layout of a page: anything wider than its card or header,
+// targets that are too small (WCAG 2.2, 2.5.5), and texts whose contrast is too low (1.4.3).
 const pageFaults = `(width => {
-	const faults = [], page = document.documentElement, card = document.querySelector("main").getBoundingClientRect()
+	const faults = [], page = document.documentElement
 	if (page.scrollWidth > width) faults.push("it scrolls sideways: " + page.scrollWidth)
 	const light = c => { const [r, g, b] = c.match(/[\d.]+/g).map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
 		return .2126 * r + .7152 * g + .0722 * b }
 	const ground = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor
 		if (!c.endsWith(", 0)")) return c } return "rgb(255, 255, 255)" }
-	for (const e of document.querySelectorAll("main, main *")) {
+	for (const e of document.querySelectorAll("main, main *, header, header *")) {
 		const r = e.getBoundingClientRect(), what = e.tagName + " " + e.textContent.trim().slice(0, 30)
+		const card = e.closest("main, header").getBoundingClientRect()
 		if (!r.width || ["SCRIPT", "NOSCRIPT", "FORM"].includes(e.tagName)) continue
 		if (r.left < card.left || r.right > card.right + .5 || e.scrollWidth > Math.ceil(r.width) + 1) faults.push("wider than its place: " + what)
 		if (["A", "BUTTON", "INPUT"].includes(e.tagName) && r.height < 44) faults.push("only " + r.height + " high: " + what)

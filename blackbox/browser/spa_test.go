@@ -20,11 +20,15 @@ import (
 func tourSPA(t *testing.T, chromium context.Context) {
 	base := startSPA(t)
 	v := newVisitor(t, chromium)
+	a := &album{scene: &scene{T: t, chromium: chromium}, name: "spa", language: "en"}
 	v.open(base + "/")
+	v.wantStranger()
+	a.shoot(v, "stranger")
 	v.logInToNotes(base)
 
 	v.addNote("buy <b>tea</b>")
 	v.await(`document.querySelector("#list").textContent === "buy <b>tea</b>"`)
+	a.shoot(v, "notes")
 	v.wantNoToken(base)
 
 	v.click("#logout button")
