@@ -227,8 +227,8 @@ func (c *Client) wantsNonce(u *url.URL, a answer) bool {
 	if !c.nonces.keep(u, a.header) || a.status != http.StatusBadRequest {
 		return false
 	}
-	doc, err := claims.Parse(a.body)
-	return err == nil && text(doc, "error") == "use_dpop_nonce"
+	doc, _ := claims.Parse(a.body)
+	return text(doc, "error") == "use_dpop_nonce"
 }
 
 // DPoPAlg returns the algorithm of the key to which the tokens of a new login are bound, or "" if

@@ -178,6 +178,23 @@ func TestDPoPNonceThatIsNone(t *testing.T) {
 	}
 }
 
+func TestDPoPNonceForNoProof(t *testing.T) {
+	t.Run("C093 the server asks for a nonce at a request without a proof: no second request", func(t *testing.T) {
+		o := newOP()
+		asked := 0
+		o.set("token", func(w http.ResponseWriter, _ *http.Request) {
+			asked++
+			w.Header().Set("DPoP-Nonce", "n1")
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"error":"use_dpop_nonce"}`)
+		})
+		if _, err := o.client().Refresh(t.Context(), "rt", ""); err == nil || asked != 1 {
+			t.Errorf("the token endpoint was asked %d times, error %v", asked, err)
+		}
+	})
+}
+
 func TestDPoPNonceOfTheSecondAnswer(t *testing.T) {
 	t.Run("C093 the next request has the nonce of the last answer, also of one that was asked for again", func(t *testing.T) {
 		o := newOP()

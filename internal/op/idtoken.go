@@ -294,10 +294,8 @@ func (c companions) check(id claims.Object, alg string) error {
 		_, there := id.Get(companion.claim)
 		switch {
 		case companion.value == "" || !there && !companion.required:
-		case !there:
-			return invalid(companion.reason, "the ID Token has no "+companion.claim)
 		case !equal(text(id, companion.claim), leftHalfHash(alg, companion.value)):
-			return invalid(companion.reason, companion.claim+" is that of another value")
+			return invalid(companion.reason, companion.claim+" is missing or that of another value")
 		}
 	}
 	return nil
