@@ -72,7 +72,7 @@ func (f *Front) AnotherAccountURL(returnTo string, options *op.LoginOptions) str
 		some.LoginHint, some.IDTokenHint, some.Prompt = "", "", "" // another parameter asks to choose
 		f.addOptions(query, some)
 	}
-	return f.Site.OwnURL("/login", "") + "?" + query.Encode()
+	return f.loginAddress(query)
 }
 
 // sentInVain is how many visitors are sent to the login, without one who arrives, before the log
@@ -127,6 +127,11 @@ func (f *Front) loginURL(v *Visit, r *http.Request, ask Ask) string {
 	if ask.Options != nil {
 		f.addOptions(query, *ask.Options)
 	}
+	return f.loginAddress(query)
+}
+
+// loginAddress returns the address of the login with these parameters.
+func (f *Front) loginAddress(query url.Values) string {
 	location := f.Site.OwnURL("/login", "")
 	if len(query) == 0 {
 		return location

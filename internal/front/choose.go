@@ -79,7 +79,7 @@ func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
 			q.Set(name, value)
 		}
 		q.Set("provider", cmp.Or(up.Name, unnamed))
-		link := page.Link{URL: f.Site.OwnURL("/login", "") + "?" + q.Encode(), Text: up.Label}
+		link := page.Link{URL: f.loginAddress(q), Text: up.Label}
 		if up == last {
 			link.SayNote = page.UsedLast
 			p.Links = slices.Insert(p.Links, 0, link)

@@ -49,5 +49,5 @@ func (f *Front) initiate(w http.ResponseWriter, r *http.Request) {
 	login := url.Values{
 		"return_to": {target}, "provider": {cmp.Or(up.Name, unnamed)}, "login_hint": params["login_hint"],
 	}
-	page.Redirect(w, f.Site.OwnURL("/login", "")+"?"+login.Encode())
+	page.Redirect(w, f.loginAddress(login))
 }

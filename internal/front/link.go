@@ -27,7 +27,7 @@ func (f *Front) LinkURL(id session.ID, provider, returnTo string) (string, error
 		return "", err
 	}
 	query := url.Values{"link": {text}, "return_to": {f.returnTo(returnTo)}}
-	return f.Site.OwnURL("/login", "") + "?" + query.Encode(), nil
+	return f.loginAddress(query), nil
 }
 
 // beginLink begins the login of an identity that is attached to the visitor's session.

@@ -28,7 +28,7 @@ func (f *Front) LoginURL(returnTo string, o op.LoginOptions) string {
 		query.Set("return_to", returnTo)
 	}
 	f.addOptions(query, o)
-	return f.Site.OwnURL("/login", "") + "?" + query.Encode()
+	return f.loginAddress(query)
 }
 
 // addOptions seals options into the query of a login's address. Without randomness, which always is
