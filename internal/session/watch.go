@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -119,31 +120,65 @@ func (w *watches) ids() []ID {
 	return ids
 }
 
-// watch reads the watched sessions until ctx ends.
+// watch reads the watched sessions until ctx ends. Claims that are due are read again beside that: a
+// provider that hangs must not keep a logout from being noticed.
 func (k *Keeper) watch(ctx context.Context) {
+	var rereads atomic.Bool
 	for sleep(ctx, k.limits.Watch) == nil {
-		k.watchOnce(ctx)
+		stale := k.readWatched(ctx)
+		if len(stale) > 0 && rereads.CompareAndSwap(false, true) {
+			go func() {
+				defer rereads.Store(false)
+				k.rereadWatched(ctx, stale)
+			}()
+		}
 	}
 }
 
-func (k *Keeper) watchOnce(ctx context.Context) {
+// readWatched reads the watched sessions once, and returns those that are stale.
+func (k *Keeper) readWatched(ctx context.Context) (stale []*Session) {
 	ctx, cancel := Within(ctx, max(k.limits.Watch, time.Second))
 	defer cancel()
-	var readers sync.WaitGroup
+	var mu sync.Mutex
+	eachOf(k.watches.ids(), func(id ID) {
+		defer k.recovered("the store", func() {})
+		s, err := k.Peek(ctx, id)
+		k.endWatchOf(id, err)
+		if err == nil && k.Stale(&s.Identity) {
+			mu.Lock()
+			defer mu.Unlock()
+			stale = append(stale, s)
+		}
+	})
+	return stale
+}
+
+// rereadWatched does for stale sessions what a request would do, which may end them.
+func (k *Keeper) rereadWatched(ctx context.Context, stale []*Session) {
+	eachOf(stale, func(s *Session) {
+		defer k.recovered("the store", func() {})
+		_, err := k.Reread(ctx, s)
+		k.endWatchOf(s.ID, err)
+	})
+}
+
+// endWatchOf ends what depends on a session if err says that it is gone.
+func (k *Keeper) endWatchOf(id ID, err error) {
+	if errors.Is(err, ErrGone) && !errors.Is(err, ErrForeign) {
+		k.watches.ended(k.Handle(id))
+	}
+}
+
+// eachOf calls do for each of all, for some of them at the same time.
+func eachOf[T any](all []T, do func(T)) {
+	var running sync.WaitGroup
 	places := make(chan struct{}, readAtOnce)
-	for _, id := range k.watches.ids() {
+	for _, one := range all {
 		places <- struct{}{}
-		readers.Go(func() {
+		running.Go(func() {
 			defer func() { <-places }()
-			defer k.recovered("the store", func() {})
-			s, err := k.Peek(ctx, id)
-			if err == nil && k.Stale(&s.Identity) { // as for a request: it may end the session
-				_, err = k.Reread(ctx, s)
-			}
-			if errors.Is(err, ErrGone) && !errors.Is(err, ErrForeign) {
-				k.watches.ended(k.Handle(id))
-			}
+			do(one)
 		})
 	}
-	readers.Wait()
+	running.Wait()
 }

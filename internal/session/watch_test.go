@@ -92,6 +92,25 @@ func TestWatch(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		wantEnded(t, ctx, true)
 	})
+	inTime(t, "C107 a logout by another replica ends it also while the provider hangs and the claims of many are due", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { watches(l); l.Reread = 5 * time.Minute })
+		defer time.Sleep(10 * time.Minute) // for the refreshes that are under way
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) {
+			time.Sleep(10 * time.Second)
+			return nil, failure(session.NoAnswer, "")
+		}
+		s := w.login(lifetime)
+		ctx, stop := w.Watch(t.Context(), s)
+		defer stop()
+		for range 1000 {
+			_, stop := w.Watch(t.Context(), w.login(lifetime))
+			defer stop()
+		}
+		time.Sleep(5*time.Minute + time.Second)
+		w.wantErr(w.replica(nil).End(t.Context(), s.ID), nil)
+		time.Sleep(15 * time.Second)
+		wantEnded(t, ctx, true)
+	})
 	inTime(t, "F34 each session is read once, and no goroutine is left when nobody watches", func(t *testing.T) {
 		w := newWorld(t, watches)
 		var stops []func()
