@@ -76,9 +76,11 @@ func (g *Gate) SetProviders(providers ...Provider) error {
 		return err
 	}
 	g.replaceProviders(compiled)
-	g.keeper.EndWatches(func(id *session.Identity) bool { return g.front.ProviderOf(id) != nil })
+	g.keeper.EndWatches(g.knowsProviderOf)
 	return nil
 }
+
+func (g *Gate) knowsProviderOf(id *session.Identity) bool { return g.front.ProviderOf(id) != nil }
 
 // replaceProviders puts compiled providers in place of all.
 func (g *Gate) replaceProviders(compiled []Provider) {

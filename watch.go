@@ -27,7 +27,12 @@ import (
 func (g *Gate) Watch(ctx context.Context) (_ context.Context, stop context.CancelFunc) {
 	v, err := g.signedIn(ctx)
 	if err == nil {
-		return g.keeper.Watch(ctx, v.found.Session)
+		s := v.found.Session
+		ctx, stop := g.keeper.Watch(ctx, s)
+		if !g.knowsProviderOf(&s.Identity) { // SetProviders may have come since it was loaded
+			g.keeper.EndWatches(g.knowsProviderOf)
+		}
+		return ctx, stop
 	}
 	watching, end := context.WithCancelCause(ctx)
 	if v = visitFrom(ctx, g); v == nil || !v.withoutSession() {

@@ -133,6 +133,20 @@ func TestWatchOfARemovedProvider(t *testing.T) {
 			t.Errorf("the cause is %v", context.Cause(ctx))
 		}
 	})
+	t.Run("C107 C032 a stream that begins after the provider was taken away ends at once", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		loaded := f.longRequest()
+		other := oidcgate.Provider{Name: "other", Issuer: "https://other.test", ClientID: "shop", Auth: oidcgate.ClientSecretPost(secret)}
+		if err := f.gate.SetProviders(other); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := f.gate.Watch(loaded)
+		defer stop()
+		if !errors.Is(context.Cause(ctx), oidcgate.ErrNoSession) {
+			t.Errorf("the cause is %v", context.Cause(ctx))
+		}
+	})
 }
 
 func TestWatchWithClaimsMaxAge(t *testing.T) {

@@ -16,8 +16,9 @@ const maxLaterSets = 4
 
 // followSID lists the session under the "sid" of a refreshed ID Token too, when it is another than
 // at the login, so that a logout by either ends the session. Core, section 12.2, does not bind the
-// sid. As in a login, the tombstone is read after the session is listed.
-func (r *refresh) followSID(ctx context.Context, idToken claims.Object) error {
+// sid. As in a login, the tombstone is read after the session is listed. fresh are the tokens that
+// came with the ID Token; they may not be saved yet.
+func (r *refresh) followSID(ctx context.Context, fresh *Tokens, idToken claims.Object) error {
 	sid, iss := textMember(idToken, "sid"), r.s.Identity.Issuer()
 	if sid == "" || sid == r.s.Identity.ProviderSessionID() {
 		return nil
@@ -27,7 +28,7 @@ func (r *refresh) followSID(ctx context.Context, idToken claims.Object) error {
 	err := sideBySide(
 		func() error { return r.noteSet(ctx, set) },
 		func() (err error) {
-			lifetime := k.ttl(r.tokens.record.times.Deadline)
+			lifetime := k.ttl(fresh.record.times.Deadline)
 			if err := k.store.Add(ctx, set, string(k.Handle(r.s.ID)), lifetime); err != nil {
 				return k.storeError(ctx, err)
 			}
@@ -38,7 +39,7 @@ func (r *refresh) followSID(ctx context.Context, idToken claims.Object) error {
 	if !loggedOut {
 		return err
 	}
-	k.provider.Revoke(ctx, &r.s.Identity, r.tokens.RefreshToken)
+	k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)
 	return r.endSession(ctx)
 }
 

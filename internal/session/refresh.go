@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -252,14 +253,21 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 		deadline := &fresh.record.times.Deadline
 		*deadline = min(*deadline, end.UnixMilli())
 	}
+	// Before the tokens are saved: when this process dies in between, nobody else would do it.
+	notFollowed := r.insist(ctx, func(ctx context.Context) error {
+		return r.followSID(ctx, fresh, idToken)
+	})
+	if errors.Is(notFollowed, ErrGone) || r.mustEnd {
+		return "", notFollowed
+	}
 	if err := r.save(ctx, fresh); err != nil {
 		return "", err
 	}
 	r.unmarkAsked(ctx)
 	err = r.insist(ctx, func(ctx context.Context) error {
-		return errors.Join(r.followSID(ctx, idToken), r.k.followExpiry(ctx, r.s.ID, r.tokens))
+		return r.k.followExpiry(ctx, r.s.ID, r.tokens)
 	})
-	if err != nil {
+	if err := cmp.Or(err, notFollowed); err != nil {
 		return "", err
 	}
 	r.noteTokenEnd(ctx)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +100,28 @@ func TestManySIDs(t *testing.T) {
 			return nil
 		})
 		w.refreshWith(s, "sid-1", "at-2")
+	})
+	inTime(t, "C125 F21 the replica dies when it has saved the tokens: the session is listed under the new sid", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.brings(claims.Object("").With("sid", claims.Text("sid-1")))
+		time.Sleep(isOver)
+		w.touched(s)
+		saved := false
+		w.breaks(func(c interleave.Call) error {
+			if saved {
+				runtime.Goexit()
+			}
+			saved = c.Is(interleave.Swap, "t:")
+			return nil
+		})
+		go func() { _, _ = w.Token(t.Context(), s) }()
+		time.Sleep(time.Minute)
+		w.breaks(nil)
+		n, err := w.replica(nil).EndBySID(t.Context(), issuer, "sid-1", "")
+		if n != 1 || err != nil || !saved {
+			t.Errorf("%d sessions ended, %v", n, err)
+		}
 	})
 	inTime(t, "F41 a summary that this replica cannot read stays as it is", func(t *testing.T) {
 		w := newWorld(t, nil)

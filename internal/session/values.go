@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
@@ -30,8 +31,8 @@ func (k *Keeper) ReadValues(ctx context.Context, id ID) (Values, error) {
 	return Values{Current: claims.Object(r.plaintext), record: r}, nil
 }
 
-// maxSaves is how often a save is tried against others of the same session.
-const maxSaves = 20
+// saveAgain is how long to wait at most before values that another request has changed are saved.
+const saveAgain = 10 * time.Millisecond
 
 // SaveValues writes what merge makes of the current values, and updates v. When another request has
 // changed the record meanwhile, it is read again and merge is called again. The error is ErrGone
@@ -39,7 +40,9 @@ const maxSaves = 20
 func (k *Keeper) SaveValues(
 	ctx context.Context, s *Session, v *Values, merge func(current claims.Object) claims.Object,
 ) error {
-	for range maxSaves {
+	ctx, cancel := Within(ctx, writeTimeout)
+	defer cancel()
+	for {
 		err := k.writeValues(ctx, s, v, merge(v.Current))
 		if !errors.Is(err, errChanged) && !errors.Is(err, ErrGone) {
 			return err
@@ -47,11 +50,14 @@ func (k *Keeper) SaveValues(
 		if err := k.stillThere(ctx, s.ID); err != nil {
 			return err
 		}
+		// Not all of those who met come again at the same time.
+		if err := sleep(ctx, k.jitter(saveAgain)); err != nil {
+			return fmt.Errorf("oidcgate: the values changed all the time while they were saved: %w", err)
+		}
 		if *v, err = k.ReadValues(ctx, s.ID); err != nil {
 			return err
 		}
 	}
-	return fmt.Errorf("oidcgate: the values changed %d times while they were saved", maxSaves)
 }
 
 // errForeignValues is errForeign as an error of its own: the session is not gone.
