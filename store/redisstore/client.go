@@ -16,6 +16,10 @@ type client struct {
 
 	// replicas is true if replicas may answer reads.
 	replicas bool
+
+	// patience is how long the client waits for an answer before it sends a command again; zero if
+	// that is not known.
+	patience time.Duration
 }
 
 // inspect reads the settings of rdb. It assumes that a client of an unknown type ignores deadlines.
@@ -23,10 +27,16 @@ func inspect(rdb redis.UniversalClient) client {
 	switch rdb := rdb.(type) {
 	case *redis.Client:
 		o := rdb.Options()
-		return client{cure: cure(o.ContextTimeoutEnabled, o.ReadTimeout, o.WriteTimeout)}
+		return client{
+			cure:     cure(o.ContextTimeoutEnabled, o.ReadTimeout, o.WriteTimeout),
+			patience: o.ReadTimeout,
+		}
 	case *redis.Ring:
 		o := rdb.Options()
-		return client{cure: cure(o.ContextTimeoutEnabled, o.ReadTimeout, o.WriteTimeout)}
+		return client{
+			cure:     cure(o.ContextTimeoutEnabled, o.ReadTimeout, o.WriteTimeout),
+			patience: o.ReadTimeout,
+		}
 	case *redis.ClusterClient:
 		return inspectCluster(rdb.Options())
 	}
@@ -53,6 +63,7 @@ func inspectCluster(o *redis.ClusterOptions) client {
 	c := client{
 		cure:     cure(o.ContextTimeoutEnabled, o.ReadTimeout, o.WriteTimeout),
 		replicas: o.ReadOnly,
+		patience: o.ReadTimeout,
 	}
 	// With routing policies or with replicas, go-redis looks up every command in the server's list
 	// of commands. It fetches that list under a lock, with a timeout of its own of five seconds,

@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -306,6 +308,41 @@ func TestLostReplies(t *testing.T) {
 			}
 			if got := proxy.Cuts(); got != 1 {
 				t.Errorf("replies lost: got %d, want 1", got)
+			}
+		})
+	}
+}
+
+// stalling is a connection on which a command that contains "new" does not arrive.
+type stalling struct {
+	net.Conn
+	stalls *atomic.Int32
+}
+
+func (c stalling) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("new")) {
+		c.stalls.Add(1)
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+func TestStalledCreate(t *testing.T) {
+	server := redistest.Start(t)
+	for name, heeds := range map[string]bool{"a client that heeds contexts": true, "a client that ignores contexts": false} {
+		t.Run("C107 a Create that does not arrive is an error and is not sent again: it may arrive late: "+name, func(t *testing.T) {
+			var stalls atomic.Int32
+			rdb := server.Client(func(o *redis.Options) {
+				o.ContextTimeoutEnabled, o.ReadTimeout = heeds, 50*time.Millisecond
+				o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					c, err := new(net.Dialer).DialContext(ctx, network, addr)
+					return stalling{c, &stalls}, err
+				}
+			})
+			s := newStore(rdb, redisstore.Config{Timeout: 2 * time.Second})
+			err := s.Create(t.Context(), "new", []byte("1"), time.Minute)
+			if err == nil || stalls.Load() != 1 {
+				t.Errorf("sent %d times, error %v", stalls.Load(), err)
 			}
 		})
 	}

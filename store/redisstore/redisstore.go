@@ -45,6 +45,7 @@ type Store struct {
 	rdb      redis.UniversalClient
 	prefix   string
 	deadline deadline
+	creation deadline // of Create, which is not sent again when no answer comes
 	patience deadline // how long a read waits in line
 	detach   bool     // the client ignores the deadline of a context, so calls need a goroutine
 	line     line
@@ -78,6 +79,10 @@ func NewWith(rdb redis.UniversalClient, config Config) *Store {
 	}
 	client := inspect(rdb)
 	client.warn(config.Logger)
+	creation := config.Timeout
+	if client.patience > 0 {
+		creation = min(creation, client.patience)
+	}
 	dials := &dials{}
 	dials.watch(rdb)
 	return &Store{
@@ -85,6 +90,7 @@ func NewWith(rdb redis.UniversalClient, config Config) *Store {
 		rdb:      rdb,
 		prefix:   config.Prefix,
 		deadline: deadline{timeout: config.Timeout},
+		creation: deadline{timeout: creation},
 		patience: deadline{timeout: config.Timeout / windowsPerTimeout},
 		detach:   client.cure != "",
 	}
@@ -120,13 +126,19 @@ func found(cmd *redis.StringCmd) ([]byte, error) {
 	return value, wrap("get", err)
 }
 
-// Create implements [store.Store].
+// Create implements [store.Store]. Its time ends with the client's ReadTimeout, so that go-redis
+// does not send it again: a first command that arrives late, on a connection that stalled, would
+// create the key anew after it was deleted.
 func (s *Store) Create(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	ttl, err := store.RoundTTL(ttl)
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return wrap("create", err)
 	}
-	return s.change(ctx, "create", createScript, key, value, ttl.Milliseconds())
+	bounded := s.creation.bound(ctx)
+	return s.change(bounded, "create", createScript, key, value, ttl.Milliseconds())
 }
 
 // Swap implements [store.Store].
