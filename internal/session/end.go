@@ -199,17 +199,24 @@ func (l *leaving) revoked(of User, reason event.Reason) Event {
 }
 
 // erase ends sessions in steps, each for all sessions at once. First goes what lets the visitor in,
-// with all tokens, then the place in the index. The summary and the sets that led here come last:
+// with all tokens, then the place in the index. Of a session that no logout looked up the tokens go
+// after that: while it lives, they are what leads its next refresh to the same end. The summary and the sets that led here come last:
 // when a step fails, the next logout finds the session again, and everything of it. The values are
 // deleted twice: whoever creates them looks for the identity afterwards, so they must be deleted
 // after the identity.
 func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	k.step(ctx, list, func(l *leaving) []store.Op {
-		ops := k.deletions(l.Handle, identityPrefix, tokensPrefix, exchangedPrefix, valuesPrefix)
+		ops := k.deletions(l.Handle, identityPrefix)
 		if l.alone {
-			ops = append(ops, store.Op{Action: store.OpGet, Key: summaryKey(l.Handle)})
+			return append(ops, store.Op{Action: store.OpGet, Key: summaryKey(l.Handle)})
 		}
-		return ops
+		return append(ops, k.deletions(l.Handle, tokensPrefix, exchangedPrefix, valuesPrefix)...)
+	})
+	k.step(ctx, list, func(l *leaving) []store.Op {
+		if !l.alone {
+			return nil
+		}
+		return k.deletions(l.Handle, tokensPrefix, exchangedPrefix, valuesPrefix)
 	})
 	for _, l := range list {
 		l.unread = false
@@ -258,6 +265,9 @@ func (k *Keeper) step(ctx context.Context, list []*leaving, of func(*leaving) []
 		for _, op := range of(l) {
 			ops, owners = append(ops, op), append(owners, l)
 		}
+	}
+	if len(ops) == 0 {
+		return
 	}
 	for i, r := range store.Do(ctx, k.store, ops) {
 		l := owners[i]

@@ -279,6 +279,31 @@ func TestTheProviderFails(t *testing.T) {
 			t.Errorf("left behind: %q", keys)
 		}
 	})
+	inTime(t, "C084 F16 the store fails once when invalid_grant is to end the session: the next refresh ends it", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) {
+			return nil, failure(session.InvalidGrant, "")
+		}
+		time.Sleep(isDue)
+		w.fails(interleave.Delete, "s:", 0)
+		w.wantNoToken(s, session.ErrStore)
+		w.breaks(nil)
+		w.wantLive(true, s)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantLive(false, s)
+		w.wantTold(event.SessionRevoked, event.ReasonByToken)
+	})
+	inTime(t, "C127 F16 the refresh token of a session that is refused is revoked, whatever of it could not be deleted", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = 5 * time.Minute })
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		s := w.login(lifetime)
+		time.Sleep(isDue)
+		w.fails(interleave.Delete, "x:", 0)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrLeftovers)
+		w.wantRevoked("rt-1")
+	})
 	inTime(t, "F31 invalid_grant after a lost answer is told as that", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)

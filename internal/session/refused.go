@@ -140,7 +140,7 @@ func (r *refresh) endSession(ctx context.Context) error {
 // more.
 func (r *refresh) endAndRevoke(ctx context.Context) error {
 	err := r.endSession(ctx)
-	if errors.Is(err, ErrGone) {
+	if errors.Is(err, ErrGone) || errors.Is(err, ErrLeftovers) {
 		r.k.provider.Revoke(ctx, &r.s.Identity, r.tokens.RefreshToken)
 	}
 	return err
