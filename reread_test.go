@@ -1190,3 +1190,64 @@ func TestRevocationWhenUserinfoRefuses(t *testing.T) {
 		}
 	})
 }
+
+func TestRereadOfReplacedClaims(t *testing.T) {
+	for name, fault := range map[string]oidcgatetest.Fault{
+		"answers 500":              oidcgatetest.Answer(500, "", ""),
+		"breaks the connection":    oidcgatetest.Reset(),
+		"refuses the access token": oidcgatetest.Answer(401, "application/json", `{"error":"invalid_token"}`),
+	} {
+		inBubble(t, "C113 F16 userinfo "+name+": OnLogin decides on what userinfo said, not on what OnLogin made of it", func(t *testing.T) {
+			var seen []string
+			f := newFleet(t, 2, func(c *oidcgate.Config, p *oidcgate.Provider) {
+				p.Userinfo = oidcgate.UserinfoRequired
+				c.Tokens.ClaimsMaxAge, c.Tokens.KeepRefused = 5*time.Minute, true
+				c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+					groups, _ := l.Identity().ClaimStrings("groups")
+					_, restricted := l.Identity().ClaimJSON("restricted")
+					seen = append(seen, fmt.Sprint(groups, restricted))
+					l.Drop("restricted")
+					return l.Set("groups", groups[:min(1, len(groups))])
+				}
+			})
+			f.op.SetUser(oidcgatetest.User{UserinfoClaims: map[string]any{"groups": []string{"admin", "a", "b"}, "restricted": true}})
+			f.login()
+			f.op.Always(oidcgatetest.Userinfo, fault)
+			for range 3 {
+				time.Sleep(6 * time.Minute)
+				if a := f.get("/admin"); a.StatusCode != http.StatusOK {
+					t.Errorf("/admin is %d", a.StatusCode)
+				}
+			}
+			if want := slices.Repeat([]string{"[admin a b] true"}, len(seen)); len(seen) < 4 || !slices.Equal(seen, want) {
+				t.Errorf("OnLogin saw %q", seen)
+			}
+		})
+	}
+	inBubble(t, "C113 what userinfo said at the last re-read counts", func(t *testing.T) {
+		var seen []string
+		f := newFleet(t, 2, func(c *oidcgate.Config, p *oidcgate.Provider) {
+			p.Userinfo = oidcgate.UserinfoRequired
+			c.Tokens.ClaimsMaxAge = 5 * time.Minute
+			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+				groups, _ := l.Identity().ClaimStrings("groups")
+				seen = append(seen, fmt.Sprint(groups))
+				return l.Set("groups", []string{})
+			}
+		})
+		for _, groups := range [][]string{{"a"}, {"b"}} {
+			f.op.SetUser(oidcgatetest.User{UserinfoClaims: map[string]any{"groups": groups}})
+			if len(seen) == 0 {
+				f.login()
+			}
+			time.Sleep(6 * time.Minute)
+			f.get("/admin") // a guard has the claims read again
+		}
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(500, "", ""))
+		time.Sleep(6 * time.Minute)
+		f.get("/admin") // a guard has the claims read again
+		if want := []string{"[a]", "[a]", "[b]", "[b]"}; !slices.Equal(seen, want) {
+			t.Errorf("OnLogin saw %q, want %q", seen, want)
+		}
+	})
+}

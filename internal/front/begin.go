@@ -48,7 +48,7 @@ func (c *callbackRequest) begin(result *op.Result) (returnTo string, refused *Fa
 	login := c.login(result)
 	l := &session.Login{
 		Session: session.Session{Identity: login.Identity},
-		Tokens:  session.NewTokens((*session.ProviderTokens)(result.Tokens), a.Nonce()),
+		Tokens:  c.tokens(result),
 		Start:   a.Start,
 		Before:  session.Session{ID: c.visit.CookieID},
 	}
@@ -64,6 +64,12 @@ func (c *callbackRequest) begin(result *op.Result) (returnTo string, refused *Fa
 		f.Keeper.Discard(c.r.Context(), l)
 	}
 	return login.ReturnTo, refused
+}
+
+// tokens returns what the session keeps of the provider's answers.
+func (c *callbackRequest) tokens(result *op.Result) *session.Tokens {
+	tokens := (*session.ProviderTokens)(result.Tokens)
+	return session.NewTokens(tokens, c.attempt.Nonce(), result.Userinfo)
 }
 
 // signIn begins a session under a new id and ends the previous one, whose ever it is: a session id

@@ -65,7 +65,7 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	f, login := c.front, c.login(result)
 	l := &session.Login{
 		Session: session.Session{Identity: login.Identity},
-		Tokens:  session.NewTokens((*session.ProviderTokens)(result.Tokens), c.attempt.Nonce()),
+		Tokens:  c.tokens(result),
 		Start:   c.attempt.Start,
 	}
 	if c.visit.Session != nil {

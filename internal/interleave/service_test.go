@@ -405,7 +405,7 @@ func (r *replica) exchange(a attempt) (*session.Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &session.Login{Start: a.start, Tokens: session.NewTokens(t, "nonce")}
+	l := &session.Login{Start: a.start, Tokens: session.NewTokens(t, "nonce", "")}
 	l.ID = session.ID((rand.Text() + rand.Text())[:session.IDSize])
 	created := now.Add(time.Duration(a.grant) * time.Millisecond) // no two at the same time
 	l.Identity = session.Identity{Created: created, Checked: now}

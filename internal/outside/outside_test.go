@@ -245,7 +245,7 @@ func TestVerify(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, _ := asking(tt.provider, op.UserinfoOff)
-			tokens := session.NewTokens(&session.ProviderTokens{AccessToken: "at-1", IDToken: tt.token}, "nonce")
+			tokens := session.NewTokens(&session.ProviderTokens{AccessToken: "at-1", IDToken: tt.token}, "nonce", "")
 			got, err := p.Verify(t.Context(), alice(t), tokens)
 			wantFailure(t, err, tt.kind, tt.reason)
 			if _, ok := got.Get("group"); ok != (err == nil) {
@@ -280,7 +280,7 @@ func TestVerifyWithoutIDTokens(t *testing.T) {
 					Authorization: issuer + "/authorize", Token: issuer + "/token", Userinfo: issuer + "/userinfo",
 				},
 			})
-			tokens := session.NewTokens(&session.ProviderTokens{AccessToken: "at-1", IDToken: idToken(key, "k1", "alice")}, "nonce")
+			tokens := session.NewTokens(&session.ProviderTokens{AccessToken: "at-1", IDToken: idToken(key, "k1", "alice")}, "nonce", "")
 			got, err := p.Verify(t.Context(), alice(t), tokens)
 			wantFailure(t, err, tt.kind, tt.reason)
 			if got != "" {
@@ -353,7 +353,7 @@ func TestAProviderThatIsNotConfiguredAnyMore(t *testing.T) {
 	p, errs := asking(well(), op.UserinfoOptional)
 	id := alice(t)
 	id.Provider = "gone"
-	tokens := session.NewTokens(&session.ProviderTokens{AccessToken: "at-0", RefreshToken: "rt-0"}, "")
+	tokens := session.NewTokens(&session.ProviderTokens{AccessToken: "at-0", RefreshToken: "rt-0"}, "", "")
 	_, refreshed := p.Refresh(t.Context(), id, &tokens.ProviderTokens)
 	_, verified := p.Verify(t.Context(), id, tokens)
 	_, info := p.Userinfo(t.Context(), id, &tokens.ProviderTokens)

@@ -904,7 +904,7 @@ func TestTheSessionBeforeALogin(t *testing.T) {
 
 			discarded := w.loginUnderWay()
 			discarded.Identity, discarded.Before = identity(t, tt.after), before.Session
-			discarded.Tokens = session.NewTokens(tokens(9), "nonce")
+			discarded.Tokens = session.NewTokens(tokens(9), "nonce", "")
 			w.Discard(t.Context(), discarded)
 			if tt.revoked {
 				want = append(want, "rt-9")
@@ -1009,7 +1009,7 @@ func TestTheStoreFailsForOneCall(t *testing.T) {
 			w := newWorld(t, func(l *session.Limits) { rereads(l); l.TokenLifetime = 2 * time.Hour })
 			w.provider.userinfo = claims.Object("").With("group", claims.Text("readers"))
 			l := w.loginUnderWay()
-			l.Tokens = session.NewTokens(&session.ProviderTokens{AccessToken: "at-0"}, "nonce")
+			l.Tokens = session.NewTokens(&session.ProviderTokens{AccessToken: "at-0"}, "nonce", "")
 			w.wantErr(w.Begin(t.Context(), l), nil)
 			time.Sleep(20 * time.Minute)
 			w.failsNth(interleave.Get, "s:", n)

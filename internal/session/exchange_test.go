@@ -57,7 +57,7 @@ func exchanges(t *testing.T) (*world, *session.Session) {
 	l := w.loginUnderWay()
 	forever := tokens(0)
 	forever.Expiry = time.Now().Add(lifetime)
-	l.Tokens = session.NewTokens(forever, "nonce")
+	l.Tokens = session.NewTokens(forever, "nonce", "")
 	w.wantErr(w.Begin(t.Context(), l), nil)
 	return w, &l.Session
 }

@@ -182,8 +182,16 @@ type news struct {
 	unreadable bool           // userinfo was answered with something else
 }
 
-// saveClaims asks the application about the claims and saves what it makes of them.
+// saveClaims asks the application about the claims and saves what it makes of them. Without news of
+// userinfo the application decides on what userinfo said last.
 func (r *refresh) saveClaims(ctx context.Context, n news) error {
+	if n.userinfo != nil && *n.userinfo != r.tokens.Userinfo {
+		kept := *r.tokens
+		kept.Userinfo = *n.userinfo
+		if err := r.save(ctx, &kept); err != nil {
+			return err
+		}
+	}
 	for {
 		old, err := r.k.read(ctx, identityKind, r.s.ID)
 		if err != nil {
@@ -191,6 +199,9 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		}
 		identity := decodeIdentity(old.plaintext)
 		renewed := Session{r.s.ID, identity.renewed(n.idToken, n.userinfo), old.times}
+		if n.userinfo == nil && r.tokens.Userinfo != "" && !r.k.doubted(&identity) {
+			renewed.Identity.Userinfo = r.tokens.Userinfo
+		}
 		if n.incomplete {
 			renewed.Identity.Checked = identity.Checked
 		}
@@ -214,9 +225,15 @@ func (k *Keeper) doubtUserinfo(id *Identity) {
 	switch {
 	case id.Unreadable.IsZero():
 		id.Unreadable = time.Now()
-	case time.Since(id.Unreadable) >= k.limits.Reread && !k.limits.KeepRefused:
+	case k.doubted(id):
 		id.Userinfo = ""
 	}
+}
+
+// doubted reports whether claims of userinfo have been unreadable for Limits.Reread.
+func (k *Keeper) doubted(id *Identity) bool {
+	since := time.Since(id.Unreadable)
+	return !id.Unreadable.IsZero() && since >= k.limits.Reread && !k.limits.KeepRefused
 }
 
 // undecided is the error with which the application answers. It is not unwrapped: it may wrap

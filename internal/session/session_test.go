@@ -129,7 +129,7 @@ func (w *world) login(lifetime time.Duration) *session.Session {
 func (w *world) loginUnderWay() *session.Login {
 	w.Helper()
 	now := time.Now()
-	l := &session.Login{Start: now, Tokens: session.NewTokens(tokens(0), "nonce")}
+	l := &session.Login{Start: now, Tokens: session.NewTokens(tokens(0), "nonce", "")}
 	l.ID, l.Identity = newID(), w.identity()
 	l.Times.Deadline = now.Add(lifetime).UnixMilli()
 	return l
@@ -340,7 +340,7 @@ func failure(k session.FailureKind, r event.Reason) error {
 }
 
 func TestTokensShowNothing(t *testing.T) {
-	tokens := session.NewTokens(&session.ProviderTokens{AccessToken: "s3cret-a", RefreshToken: "s3cret-r", IDToken: "s3cret-i"}, "s3cret-n")
+	tokens := session.NewTokens(&session.ProviderTokens{AccessToken: "s3cret-a", RefreshToken: "s3cret-r", IDToken: "s3cret-i"}, "s3cret-n", "")
 	for _, value := range []any{tokens, *tokens, tokens.ProviderTokens, &tokens.ProviderTokens, []any{tokens}} {
 		t.Run(fmt.Sprintf("C016 C055 a %T", value), func(t *testing.T) {
 			var text, jsonLog bytes.Buffer

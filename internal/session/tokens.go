@@ -37,19 +37,23 @@ type Tokens struct {
 	Issued time.Time // when they were received
 	Nonce  string    // of the login: a refreshed ID Token may repeat it
 
+	// Userinfo has the claims of userinfo as the provider gave them last. What the application made of
+	// them is not what it decides on again. It is kept with Limits.Reread only.
+	Userinfo claims.Object
+
 	Refreshed bool // they are not those of the login
 
 	record record // in which they lie
 }
 
-// NewTokens returns the tokens of a login.
-func NewTokens(t *ProviderTokens, nonce string) *Tokens {
-	return &Tokens{ProviderTokens: *t, Issued: time.Now(), Nonce: nonce}
+// NewTokens returns the tokens of a login, with the claims of userinfo.
+func NewTokens(t *ProviderTokens, nonce string, userinfo claims.Object) *Tokens {
+	return &Tokens{ProviderTokens: *t, Issued: time.Now(), Nonce: nonce, Userinfo: userinfo}
 }
 
 // followedBy returns the tokens after a refresh. What the answer leaves out stays as it was.
 func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
-	fresh := NewTokens(answer, t.Nonce)
+	fresh := NewTokens(answer, t.Nonce, t.Userinfo)
 	fresh.Refreshed, fresh.record = true, t.record
 	if fresh.RefreshToken == "" {
 		fresh.RefreshToken = t.RefreshToken
@@ -79,6 +83,9 @@ func (t *Tokens) encode() []byte {
 	if t.Refreshed {
 		record = record.Text("refreshed", "1")
 	}
+	if t.Userinfo != "" {
+		record = record.Object("userinfo", t.Userinfo)
+	}
 	return record
 }
 
@@ -96,6 +103,8 @@ func decodeTokens(r record) *Tokens {
 		},
 		Issued: timeMember(o, "issued"),
 		Nonce:  textMember(o, "nonce"),
+
+		Userinfo: objectMember(o, "userinfo"),
 
 		Refreshed: textMember(o, "refreshed") != "",
 		record:    r,
@@ -118,6 +127,9 @@ func (k *Keeper) sealTokens(id ID, t *Tokens, deadline int64) (record, error) {
 	kept := *t
 	if len(kept.IDToken) > k.limits.MaxIDToken && k.limits.Reread == 0 {
 		kept.IDToken = ""
+	}
+	if k.limits.Reread == 0 {
+		kept.Userinfo = ""
 	}
 	return k.seal(tokensKind, id, Times{Deadline: deadline}, kept.encode())
 }
