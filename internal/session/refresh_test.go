@@ -742,9 +742,38 @@ func TestOneProvidersTroubleIsNotAnothers(t *testing.T) {
 		if n := asked.Load(); n != 32 {
 			t.Errorf("userinfo was asked for %d sessions", n)
 		}
-		// Those without a place save nothing. Of the others the answers came too late to be saved.
-		if failed, unsaved := len(w.told(event.UserinfoFailed)), len(w.told(event.StoreUnavailable)); failed != 8 || unsaved != 32 {
+		// What came late is saved all the same.
+		if failed, unsaved := len(w.told(event.UserinfoFailed)), len(w.told(event.StoreUnavailable)); failed != 8 || unsaved != 0 {
 			t.Errorf("userinfo failed for %d sessions, and the claims of %d could not be saved", failed, unsaved)
+		}
+	})
+	inTime(t, "C113 F08 userinfo hangs: what new ID Tokens say counts, also for sessions that find no place there", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = 5 * time.Minute })
+		w.provider.noUserinfo = errors.New("no answer")
+		w.provider.onUserinfo = func() { time.Sleep(10 * time.Second) }
+		w.brings(claims.Object("").With("group", claims.Text("none")))
+		var all []*session.Session
+		for i := range 300 {
+			l := w.loginUnderWayOf(i)
+			w.wantErr(w.Begin(t.Context(), l), nil)
+			all = append(all, &l.Session)
+		}
+		time.Sleep(6 * time.Minute)
+		for _, s := range all {
+			go func() { _, _ = w.Reread(t.Context(), s) }()
+		}
+		synctest.Wait()
+		w.wantErr(w.Wait(t.Context()), nil)
+		old := 0
+		for _, s := range all {
+			now, err := w.Load(t.Context(), s.ID)
+			w.wantErr(err, nil)
+			if v, _ := now.Identity.Claim("group"); v == "" {
+				old++
+			}
+		}
+		if old != 0 {
+			t.Errorf("%d sessions have the old claims", old)
 		}
 	})
 	inTime(t, "F34 a store that panics while the lease is renewed ends no process", func(t *testing.T) {

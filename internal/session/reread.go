@@ -88,11 +88,14 @@ func alarm(d time.Duration) (_ <-chan time.Time, stop func()) {
 // idToken has the claims of a new ID Token, if there is one.
 func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	userinfo, err := r.askUserinfo(ctx)
+	// What a new ID Token says counts also when userinfo has taken all the time.
+	ctx, cancel := Within(context.WithoutCancel(ctx), r.k.limits.ProviderTimeout+saveTimeout)
+	defer cancel()
 	news := news{idToken: idToken, userinfo: userinfo, incomplete: r.unsure}
 	if idToken == "" {
 		news.idToken = r.k.provider.Shape(&r.s.Identity, r.tokens.idTokenClaims())
 	}
-	if err != nil && ctx.Err() == nil && r.decidesWithout(failureOf(err)) {
+	if err != nil && r.decidesWithout(failureOf(err)) {
 		r.tellUserinfo(failureOf(err))
 		news.unreadable = failureOf(err).Kind == Unreadable
 		news.incomplete, err = true, nil
@@ -138,7 +141,9 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 	if !tries && !r.k.usable(r.tokens) {
 		return nil, nil
 	}
-	leave, err := r.takePlace(ctx)
+	waiting, cancel := Within(ctx, r.k.limits.ProviderTimeout)
+	defer cancel()
+	leave, err := r.takePlace(waiting)
 	if err != nil {
 		return nil, err
 	}
