@@ -163,9 +163,9 @@ type TokenOptions struct {
 	// FromContext. The gate then refreshes the tokens if it can, asks userinfo if the provider's
 	// Userinfo says so, and always calls OnLogin again. So a group that the provider takes away is
 	// gone here after that time. While the provider does not answer, and after two seconds of waiting
-	// for it, the old claims stay. When a part of its answers is missing, OnLogin decides on the
-	// claims that can be had. If the store cannot save the new ones, guards answer 503. If zero,
-	// claims stay as they were at login.
+	// for it, the old claims stay. Of one user, the claims of four sessions are read at a time. When a
+	// part of the provider's answers is missing, OnLogin decides on the claims that can be had. If the
+	// store cannot save the new ones, guards answer 503. If zero, claims stay as they were at login.
 	ClaimsMaxAge time.Duration
 
 	// KeepRefused lets a session go on with its claims when userinfo refuses its access token with
@@ -254,7 +254,7 @@ type Limits struct {
 
 	// UserSessions bounds the sessions of one user, so that no account fills the store. A login beyond
 	// it ends the user's oldest session; simultaneous logins, and clocks that differ, may exceed it
-	// until a later login. If zero, it is 1,000.
+	// until a later login. If zero, it is 100.
 	UserSessions int
 }
 
@@ -370,10 +370,10 @@ func (c *config) compileLimits(f *check.List) {
 		f.Add("Limits.SessionBytes", "%d is negative; use 0 for 16 KiB", c.Limits.SessionBytes)
 	}
 	if c.Limits.UserSessions < 0 {
-		f.Add("Limits.UserSessions", "%d is negative; use 0 for 1,000", c.Limits.UserSessions)
+		f.Add("Limits.UserSessions", "%d is negative; use 0 for 100", c.Limits.UserSessions)
 	}
 	c.Limits.SessionBytes = cmp.Or(c.Limits.SessionBytes, 16<<10)
-	c.Limits.UserSessions = cmp.Or(c.Limits.UserSessions, 1000)
+	c.Limits.UserSessions = cmp.Or(c.Limits.UserSessions, 100)
 }
 
 func (c *config) compileStorage(f *check.List) {

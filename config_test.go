@@ -68,7 +68,7 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		{"a negative attempt time", func(c C, _ P) { c.Limits.LoginTimeout = -1 }, "Limits.LoginTimeout", []string{"10m"}},
 		{"a long attempt time", func(c C, _ P) { c.Limits.LoginTimeout = 2 * time.Hour }, "Limits.LoginTimeout", []string{"2h"}},
 		{"a negative size", func(c C, _ P) { c.Limits.SessionBytes = -1 }, "Limits.SessionBytes", []string{"-1", "16 KiB"}},
-		{"a negative number of sessions", func(c C, _ P) { c.Limits.UserSessions = -1 }, "Limits.UserSessions", []string{"-1", "1,000"}},
+		{"a negative number of sessions", func(c C, _ P) { c.Limits.UserSessions = -1 }, "Limits.UserSessions", []string{"-1", "use 0 for 100"}},
 		{"a leeway of an hour", func(c C, _ P) { c.Limits.ClockSkew = time.Hour }, "Limits.ClockSkew", []string{"1h", "clocks"}},
 		{"a negative timeout", func(c C, _ P) { c.HTTP.Timeout = -1 }, "HTTP.Timeout", []string{"10s"}},
 		{"an idle time without a unit", func(c C, _ P) { c.IdleTimeout = 30 }, "IdleTimeout", []string{"30ns", "too short", "unit"}},

@@ -87,6 +87,7 @@ func TestOnLogout(t *testing.T) {
 		l, hold := &logouts{}, make(chan struct{})
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
 			c.OnLogout = func(o oidcgate.Logout) { <-hold; l.add(o) }
+			c.Limits.UserSessions = 300
 		})
 		const n = 300 // more than wait of an event
 		for range n {

@@ -200,10 +200,10 @@ func (l *leaving) revoked(of User, reason event.Reason) Event {
 
 // erase ends sessions in steps, each for all sessions at once. First goes what lets the visitor in,
 // with all tokens, then the place in the index. Of a session that no logout looked up the tokens go
-// after that: while it lives, they are what leads its next refresh to the same end. The summary and the sets that led here come last:
-// when a step fails, the next logout finds the session again, and everything of it. The values are
-// deleted twice: whoever creates them looks for the identity afterwards, so they must be deleted
-// after the identity.
+// after that: while it lives, they are what leads its next refresh to the same end. The summary and
+// the sets that led here come last: when a step fails, the next logout finds the session again, and
+// everything of it. The values are deleted twice: whoever creates them looks for the identity
+// afterwards, so they must be deleted after the identity.
 func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	k.step(ctx, list, func(l *leaving) []store.Op {
 		ops := k.deletions(l.Handle, identityPrefix)

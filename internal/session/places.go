@@ -5,16 +5,21 @@ import (
 	"sync"
 )
 
-// How many requests for tokens and userinfo one process has under way for sessions that are
-// refreshed: at one provider, and for one user. Each provider has places of its own, so that one
-// that hangs holds up no tokens of another. A user has a few of them, so that an account with many
-// sessions holds up nobody else.
+// How many requests one process has under way at one endpoint for sessions that are refreshed: of
+// one provider, and for one user. Each provider has places of its own, so that one that hangs holds
+// up no tokens of another, and each endpoint, so that one that hangs does not hold up the other. A
+// user has a few of them, so that an account with many sessions holds up nobody else.
 const (
 	providerPlaces = 32
 	userPlaces     = 4
 )
 
-// places are for those who ask the providers.
+// endpointPlaces are those at the endpoints that a refresh asks.
+type endpointPlaces struct{ token, userinfo places }
+
+func newEndpointPlaces() endpointPlaces { return endpointPlaces{newPlaces(), newPlaces()} }
+
+// places are for those who ask the providers at one endpoint.
 type places struct {
 	mu     sync.Mutex
 	asking map[asker]*queue

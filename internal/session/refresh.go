@@ -280,7 +280,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 // whose tokens end together come to the provider one after another. lost says that the answer to
 // an earlier request was lost.
 func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, err error) {
-	leave, err := r.takePlace(ctx)
+	leave, err := r.takePlace(ctx, &r.k.places.token)
 	if err != nil {
 		return nil, false, err
 	}
@@ -301,10 +301,10 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 	return answer, lost, err
 }
 
-// takePlace waits for a place among those who ask the provider.
-func (r *refresh) takePlace(ctx context.Context) (leave func(), _ error) {
+// takePlace waits for a place among those who ask the provider at an endpoint.
+func (r *refresh) takePlace(ctx context.Context, at *places) (leave func(), _ error) {
 	id := &r.s.Identity
-	return r.k.places.take(ctx, asker{id.User(), id.Provider})
+	return at.take(ctx, asker{id.User(), id.Provider})
 }
 
 // verify checks a refreshed ID Token like the first: it may never change who the user is (OpenID

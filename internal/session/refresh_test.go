@@ -776,6 +776,34 @@ func TestOneProvidersTroubleIsNotAnothers(t *testing.T) {
 			t.Errorf("%d sessions have the old claims", old)
 		}
 	})
+	inTime(t, "C113 the claims of all sessions of a user with many are soon read again, at a provider that is slow", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = 5 * time.Minute })
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) { time.Sleep(time.Second); return tokens(n), nil }
+		w.provider.onUserinfo = func() { time.Sleep(time.Second) }
+		w.provider.userinfo = claims.Object("").With("group", claims.Text("none"))
+		var all []*session.Session
+		for range 100 {
+			all = append(all, w.login(lifetime))
+		}
+		time.Sleep(5 * time.Minute)
+		for range 20 {
+			for _, s := range all {
+				now, err := w.Load(t.Context(), s.ID)
+				if err == nil && w.Stale(&now.Identity) {
+					go func() { _, _ = w.Reread(t.Context(), now) }()
+				}
+			}
+			time.Sleep(3 * time.Second)
+		}
+		w.wantErr(w.Wait(t.Context()), nil)
+		for _, s := range all {
+			now, err := w.Load(t.Context(), s.ID)
+			w.wantErr(err, nil)
+			if v, _ := now.Identity.Claim("group"); v == "" {
+				t.Fatal("a session has the old claims a minute after they were due")
+			}
+		}
+	})
 	inTime(t, "F34 a store that panics while the lease is renewed ends no process", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)

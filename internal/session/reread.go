@@ -143,7 +143,7 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 	}
 	waiting, cancel := Within(ctx, r.k.limits.ProviderTimeout)
 	defer cancel()
-	leave, err := r.takePlace(waiting)
+	leave, err := r.takePlace(waiting, &r.k.places.userinfo)
 	if err != nil {
 		return nil, err
 	}

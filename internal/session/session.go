@@ -210,7 +210,7 @@ type Keeper struct {
 	tell      func(Event)
 	jitter    func(time.Duration) time.Duration
 	flights   flights
-	places    places
+	places    endpointPlaces
 	exchanges exchanges
 	watches   watches
 	pings     pings
@@ -224,7 +224,7 @@ func New(c Config) *Keeper {
 	return &Keeper{
 		store: c.Store, ring: c.Ring, gate: c.Gate, limits: c.Limits,
 		provider: c.Provider, logger: c.Logger, tell: c.Tell, jitter: c.Jitter,
-		flights: newFlights(), places: newPlaces(), exchanges: newExchanges(),
+		flights: newFlights(), places: newEndpointPlaces(), exchanges: newExchanges(),
 		watches: watches{sessions: map[Handle]*watched{}},
 	}
 }

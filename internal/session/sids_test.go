@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -107,19 +108,19 @@ func TestManySIDs(t *testing.T) {
 		w.brings(claims.Object("").With("sid", claims.Text("sid-1")))
 		time.Sleep(isOver)
 		w.touched(s)
-		saved := false
+		var saved atomic.Bool
 		w.breaks(func(c interleave.Call) error {
-			if saved {
+			if saved.Load() {
 				runtime.Goexit()
 			}
-			saved = c.Is(interleave.Swap, "t:")
+			saved.Store(c.Is(interleave.Swap, "t:"))
 			return nil
 		})
 		go func() { _, _ = w.Token(t.Context(), s) }()
 		time.Sleep(time.Minute)
 		w.breaks(nil)
 		n, err := w.replica(nil).EndBySID(t.Context(), issuer, "sid-1", "")
-		if n != 1 || err != nil || !saved {
+		if n != 1 || err != nil || !saved.Load() {
 			t.Errorf("%d sessions ended, %v", n, err)
 		}
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -120,23 +119,27 @@ func (w *watches) ids() []ID {
 	return ids
 }
 
-// watch reads the watched sessions until ctx ends. Claims that are due are read again beside that: a
-// provider that hangs must not keep a logout from being noticed.
+// watch reads the watched sessions until ctx ends. Claims that are due are read again beside that,
+// and at each provider by itself: one that hangs must keep neither a logout from being noticed nor
+// the claims of another from being read.
 func (k *Keeper) watch(ctx context.Context) {
-	var rereads atomic.Bool
+	var rereads sync.Map // the providers at which claims are read now
 	for sleep(ctx, k.limits.Watch) == nil {
-		stale := k.readWatched(ctx)
-		if len(stale) > 0 && rereads.CompareAndSwap(false, true) {
+		for provider, stale := range k.readWatched(ctx) {
+			if _, running := rereads.LoadOrStore(provider, true); running {
+				continue
+			}
 			go func() {
-				defer rereads.Store(false)
+				defer rereads.Delete(provider)
 				k.rereadWatched(ctx, stale)
 			}()
 		}
 	}
 }
 
-// readWatched reads the watched sessions once, and returns those that are stale.
-func (k *Keeper) readWatched(ctx context.Context) (stale []*Session) {
+// readWatched reads the watched sessions once, and returns those that are stale, by provider.
+func (k *Keeper) readWatched(ctx context.Context) map[string][]*Session {
+	stale := map[string][]*Session{}
 	ctx, cancel := Within(ctx, max(k.limits.Watch, time.Second))
 	defer cancel()
 	var mu sync.Mutex
@@ -147,7 +150,7 @@ func (k *Keeper) readWatched(ctx context.Context) (stale []*Session) {
 		if err == nil && k.Stale(&s.Identity) {
 			mu.Lock()
 			defer mu.Unlock()
-			stale = append(stale, s)
+			stale[s.Identity.Provider] = append(stale[s.Identity.Provider], s)
 		}
 	})
 	return stale

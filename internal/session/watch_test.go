@@ -33,6 +33,24 @@ func (w *world) breaks(f func(interleave.Call) error) {
 	w.broken = f
 }
 
+// oneHangs are two providers: one hangs, and the user of the other is refused when claims are read
+// again.
+type oneHangs struct{ *provider }
+
+func (p oneHangs) Refresh(
+	ctx context.Context, id *session.Identity, t *session.ProviderTokens,
+) (*session.ProviderTokens, error) {
+	if id.Provider == "hangs" {
+		time.Sleep(10 * time.Second)
+		return nil, failure(session.NoAnswer, "")
+	}
+	return p.provider.Refresh(ctx, id, t)
+}
+
+func (oneHangs) Decide(context.Context, session.Session) (session.Identity, error) {
+	return session.Identity{}, failure(session.Rejected, "")
+}
+
 func TestWatch(t *testing.T) {
 	inTime(t, "C107 a logout in this process ends it at once", func(t *testing.T) {
 		w := newWorld(t, watches)
@@ -109,6 +127,27 @@ func TestWatch(t *testing.T) {
 		time.Sleep(5*time.Minute + time.Second)
 		w.wantErr(w.replica(nil).End(t.Context(), s.ID), nil)
 		time.Sleep(15 * time.Second)
+		wantEnded(t, ctx, true)
+	})
+	inTime(t, "C113 a provider that hangs does not keep the claims of another's users from being read", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { watches(l); l.Reread = 5 * time.Minute })
+		defer time.Sleep(10 * time.Minute) // for the refreshes that are under way
+		w.config.Provider = oneHangs{w.provider}
+		w.Keeper = session.New(w.config)
+		watch := func(provider string) context.Context {
+			l := w.loginUnderWayOf(1)
+			l.Identity.Provider = provider
+			w.wantErr(w.Begin(t.Context(), l), nil)
+			ctx, stop := w.Watch(t.Context(), &l.Session)
+			t.Cleanup(stop)
+			return ctx
+		}
+		for range 3000 {
+			watch("hangs")
+		}
+		time.Sleep(20 * time.Second)
+		ctx := watch("well")
+		time.Sleep(5*time.Minute + 15*time.Second)
 		wantEnded(t, ctx, true)
 	})
 	inTime(t, "F34 each session is read once, and no goroutine is left when nobody watches", func(t *testing.T) {
