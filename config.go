@@ -249,7 +249,9 @@ type Limits struct {
 	WatchInterval time.Duration
 
 	// SessionBytes bounds the size of a session in the store, without its tokens. A larger login is
-	// refused as [ReasonSessionTooLarge], unless OnLogin drops claims first. If zero, it is 16 KiB.
+	// refused as [ReasonSessionTooLarge], unless OnLogin drops claims first. With ClaimsMaxAge the
+	// claims of userinfo are kept as they came, beside the tokens, and may have four times this size.
+	// If zero, it is 16 KiB.
 	SessionBytes int
 
 	// UserSessions bounds the sessions of one user, so that no account fills the store. A login beyond

@@ -148,7 +148,7 @@ func TestRereadUserinfo(t *testing.T) {
 			o := newOP()
 			o.set("userinfo", test.h)
 			client := o.client(func(c *op.Config) { c.Userinfo = test.mode })
-			_, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, claims.Object("").With("sub", claims.Text(subject)))
+			_, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, claims.Object("").With("sub", claims.Text(subject)), "")
 			wantReason(t, err, test.reason)
 		})
 	}
@@ -159,8 +159,11 @@ func TestRereadUserinfo(t *testing.T) {
 		if _, err := client.Metadata(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, claims.Object("").With("sub", claims.Text(subject))); err != nil {
+		alice := claims.Object("").With("sub", claims.Text(subject))
+		if _, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, alice, ""); err != nil {
 			t.Error(err)
 		}
+		_, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, alice, claims.Object("").With("group", claims.Text("a")))
+		wantReason(t, err, "userinfo_error") // it had something to say before
 	})
 }

@@ -96,7 +96,7 @@ func (p Providers) Userinfo(
 	if !c.AsksUserinfo() {
 		return "", session.ErrNoUserinfo
 	}
-	info, err := c.RereadUserinfo(ctx, (*op.Tokens)(t), id.IDToken)
+	info, err := c.RereadUserinfo(ctx, (*op.Tokens)(t), id.IDToken, id.Userinfo)
 	return info, sessionFailure(err)
 }
 

@@ -951,6 +951,26 @@ func TestTheSessionBeforeALogin(t *testing.T) {
 	})
 }
 
+func TestLongUserinfo(t *testing.T) {
+	long := claims.Object("").With("about_me", claims.Text(strings.Repeat("x", 100_000)))
+	inTime(t, "F38 C113 a login whose userinfo is too long to be kept is refused, whatever OnLogin drops", func(t *testing.T) {
+		for reread, want := range map[time.Duration]error{0: nil, time.Minute: session.ErrTooLarge} {
+			w := newWorld(t, func(l *session.Limits) { l.Reread = reread })
+			l := w.loginUnderWay()
+			l.Tokens.Userinfo = long
+			w.wantErr(w.Begin(t.Context(), l), want)
+		}
+	})
+	inTime(t, "F38 C113 the session ends when its userinfo becomes too long", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Minute })
+		s := w.login(lifetime)
+		w.provider.userinfo = long
+		time.Sleep(2 * time.Minute)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrGone)
+	})
+}
+
 func TestWatchTakesItselfOut(t *testing.T) {
 	inTime(t, "F34 one of two watchers leaves: the other is told", func(t *testing.T) {
 		w := newWorld(t, watches)

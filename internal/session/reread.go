@@ -190,12 +190,8 @@ type news struct {
 // saveClaims asks the application about the claims and saves what it makes of them. Without news of
 // userinfo the application decides on what userinfo said last.
 func (r *refresh) saveClaims(ctx context.Context, n news) error {
-	if n.userinfo != nil && *n.userinfo != r.tokens.Userinfo {
-		kept := *r.tokens
-		kept.Userinfo = *n.userinfo
-		if err := r.save(ctx, &kept); err != nil {
-			return err
-		}
+	if err := r.keepUserinfo(ctx, n.userinfo); err != nil {
+		return err
 	}
 	for {
 		old, err := r.k.read(ctx, identityKind, r.s.ID)
@@ -221,6 +217,19 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 			return err
 		}
 	}
+}
+
+// keepUserinfo saves with the tokens what userinfo says, if it is new.
+func (r *refresh) keepUserinfo(ctx context.Context, userinfo *claims.Object) error {
+	if userinfo == nil || *userinfo == r.tokens.Userinfo {
+		return nil
+	}
+	if err := r.k.checkUserinfo(*userinfo); err != nil {
+		return err
+	}
+	kept := *r.tokens
+	kept.Userinfo = *userinfo
+	return r.save(ctx, &kept)
 }
 
 // doubtUserinfo drops the claims of userinfo that could not be read the second time, and for

@@ -38,7 +38,8 @@ type Tokens struct {
 	Nonce  string    // of the login: a refreshed ID Token may repeat it
 
 	// Userinfo has the claims of userinfo as the provider gave them last. What the application made of
-	// them is not what it decides on again. It is kept with Limits.Reread only.
+	// them is not what it decides on again. It is kept with Limits.Reread only, and has a bound: the
+	// user may write some of it.
 	Userinfo claims.Object
 
 	Refreshed bool // they are not those of the login
@@ -132,6 +133,16 @@ func (k *Keeper) sealTokens(id ID, t *Tokens, deadline int64) (record, error) {
 		kept.Userinfo = ""
 	}
 	return k.seal(tokensKind, id, Times{Deadline: deadline}, kept.encode())
+}
+
+// checkUserinfo returns an error for claims of userinfo that are too long to be kept.
+func (k *Keeper) checkUserinfo(userinfo claims.Object) error {
+	most := 4 * k.limits.MaxBytes
+	if k.limits.Reread == 0 || len(userinfo) <= most {
+		return nil
+	}
+	return fmt.Errorf("%w: userinfo has %d bytes; with Tokens.ClaimsMaxAge four times "+
+		"Limits.SessionBytes are allowed, which are %d", ErrTooLarge, len(userinfo), most)
 }
 
 // minLifetime is how long a refreshed access token is returned at least, and so how often a session
