@@ -951,6 +951,21 @@ func TestTheSessionBeforeALogin(t *testing.T) {
 	})
 }
 
+func TestKeepRefusedWithoutIDTokens(t *testing.T) {
+	for keep, goesOn := range map[bool]bool{false: false, true: true} {
+		inTime(t, fmt.Sprint("C113 userinfo refuses the token that a refresh brought; KeepRefused is ", keep), func(t *testing.T) {
+			w := newWorld(t, func(l *session.Limits) { l.KeepRefused = keep })
+			s := w.login(lifetime)
+			w.brings(claims.Object("").With("sub", claims.Text("alice")))
+			w.provider.verify = func() error { return failure(session.TokenRefused, "") }
+			time.Sleep(isOver)
+			w.touched(s)
+			w.wantNoToken(s, map[bool]error{false: session.ErrGone, true: session.ErrProvider}[keep])
+			w.wantLive(goesOn, s)
+		})
+	}
+}
+
 func TestLongUserinfo(t *testing.T) {
 	long := claims.Object("").With("about_me", claims.Text(strings.Repeat("x", 100_000)))
 	inTime(t, "F38 C113 a login whose userinfo is too long to be kept is refused, whatever OnLogin drops", func(t *testing.T) {
