@@ -123,7 +123,9 @@ func (c *Client) explain(ctx context.Context, err error, meta Metadata, secrets 
 	}
 	if e.Description != "" {
 		secret, _ := c.cfg.Auth.secret(ctx)
-		e.Description = bounded(withoutValues(e.Description, secrets, url.Values{"": {secret}}))
+		basic := strings.TrimRight(strings.TrimPrefix(c.basicCredentials(secret), "Basic "), "=")
+		own := url.Values{"": {basic, secret}}
+		e.Description = bounded(withoutValues(e.Description, secrets, own))
 	}
 	if e.Hint == hintClient {
 		e.Hint = c.clientHint(ctx, meta)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -412,6 +413,25 @@ func TestDescriptionQuotesNoSecret(t *testing.T) {
 		e := wantReason(t, err, "token_endpoint_error")
 		if want := "a cat: ... is wrong"; e.Description != want {
 			t.Errorf("description %q, want %q", e.Description, want)
+		}
+	})
+}
+
+func TestBasicCredentialsInADescription(t *testing.T) {
+	t.Run("C055 a provider quotes the Authorization header: the error does not show it", func(t *testing.T) {
+		o := newOP()
+		var sent string
+		o.set("token", func(w http.ResponseWriter, r *http.Request) {
+			sent = strings.TrimPrefix(r.Header.Get("Authorization"), "Basic ")
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, encode(map[string]any{"error": "invalid_request", "error_description": fmt.Sprint(r.Header)}))
+		})
+		c := o.client(func(cfg *op.Config) { cfg.Auth = basic("a secret: with signs") })
+		_, err := c.Exchange(t.Context(), "code-1", "verifier-1")
+		e := wantReason(t, err, "token_endpoint_error")
+		if sent == "" || e == nil || !strings.Contains(e.Description, "Basic ...") || strings.Contains(e.Description, strings.TrimRight(sent, "=")) {
+			t.Errorf("sent %q, error %+v", sent, e)
 		}
 	})
 }

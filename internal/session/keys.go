@@ -9,7 +9,9 @@ import (
 )
 
 // Everything that lies in the store has a key of this table. A key is a prefix and a hash, so that
-// a copy of the store names no user and opens no session. No prefix is the beginning of another.
+// a copy of the store names no user and opens no session. Who guesses a user's issuer and subject
+// can see whether that user is signed in: the names of sets are hashed without a key, because they
+// must stay the same when the application's keys change. No prefix is the beginning of another.
 //
 //	prefix  what lies there         who writes it        how long
 //	s:      who is signed in        login, touch, reread idle time or deadline
