@@ -21,10 +21,12 @@ type Original struct {
 // VerifyRefreshed returns the claims of an ID Token that came with refreshed tokens, and the token
 // to keep: raw or, if that is encrypted, the signed token inside. It checks all that is checked of
 // the ID Token of a login, that neither the user nor the time of the login changed, and that the
-// token is not older. Every failure is an *Error whose Reason names the rule.
+// token is not older. The clocks of the machines of a provider may differ by the leeway. Every
+// failure is an *Error whose Reason names the rule.
 func (c *Client) VerifyRefreshed(
 	ctx context.Context, raw, accessToken string, original Original,
 ) (id claims.Object, signed string, err error) {
+	original.IssuedAt = original.IssuedAt.Add(-c.cfg.Leeway)
 	came := companions{accessToken: accessToken}
 	token, err := c.verifyIDToken(ctx, refreshedIDToken, raw, came, original.check)
 	if err != nil {

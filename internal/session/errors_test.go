@@ -968,21 +968,57 @@ func TestKeepRefusedWithoutIDTokens(t *testing.T) {
 
 func TestLongUserinfo(t *testing.T) {
 	long := claims.Object("").With("about_me", claims.Text(strings.Repeat("x", 100_000)))
-	inTime(t, "F38 C113 a login whose userinfo is too long to be kept is refused, whatever OnLogin drops", func(t *testing.T) {
-		for reread, want := range map[time.Duration]error{0: nil, time.Minute: session.ErrTooLarge} {
-			w := newWorld(t, func(l *session.Limits) { l.Reread = reread })
-			l := w.loginUnderWay()
-			l.Tokens.Userinfo = long
-			w.wantErr(w.Begin(t.Context(), l), want)
+	login := func(w *world) *session.Session {
+		l := w.loginUnderWay()
+		l.Tokens.Userinfo, l.Identity.Userinfo = long, claims.Object("").With("group", claims.Text("dropped the rest"))
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		return &l.Session
+	}
+	rereads := func(l *session.Limits) { l.Reread = time.Minute }
+	inTime(t, "F38 C113 userinfo that is too long is not kept beside the tokens", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		login(w)
+		if b, err := w.memory.Get(t.Context(), w.key("t:")); len(b) == 0 || len(b) > 5_000 {
+			t.Errorf("the tokens have %d bytes, %v", len(b), err)
 		}
 	})
-	inTime(t, "F38 C113 the session ends when its userinfo becomes too long", func(t *testing.T) {
-		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Minute })
-		s := w.login(lifetime)
-		w.provider.userinfo = long
+	inTime(t, "F38 C113 without userinfo the application does not decide on what it left of a long one", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := login(w)
+		w.provider.noUserinfo = failure(session.NoAnswer, "")
+		w.provider.decide = func() error { t.Error("it decides"); return nil }
 		time.Sleep(2 * time.Minute)
-		_, err := w.Reread(t.Context(), s)
-		w.wantErr(err, session.ErrGone)
+		now, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		if now.Identity.Userinfo != s.Identity.Userinfo || !w.Stale(&now.Identity) {
+			t.Error("the session has changed")
+		}
+	})
+	inTime(t, "F38 C113 it decides on a new answer, however long", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := login(w)
+		w.provider.userinfo = claims.Object("").With("group", claims.Text("new"))
+		time.Sleep(2 * time.Minute)
+		now, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		if now.Identity.Userinfo != w.provider.userinfo || w.Stale(&now.Identity) {
+			t.Errorf("userinfo %q", now.Identity.Userinfo)
+		}
+	})
+	inTime(t, "F38 C113 userinfo that stays unreadable is dropped, and the application decides on the rest", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := login(w)
+		w.provider.noUserinfo = failure(session.Unreadable, "")
+		for range 4 {
+			time.Sleep(2 * time.Minute)
+			_, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+		}
+		now, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		if now.Identity.Userinfo != "" {
+			t.Errorf("userinfo %q", now.Identity.Userinfo)
+		}
 	})
 }
 

@@ -190,9 +190,7 @@ func (k *Keeper) begin(ctx context.Context, l *Login) (all []*leaving, _ error) 
 	if len(identity) > k.limits.MaxBytes {
 		return nil, l.Identity.tooLarge(len(identity), k.limits.MaxBytes)
 	}
-	if err := k.checkUserinfo(l.Tokens.Userinfo); err != nil {
-		return nil, err
-	}
+	k.keepsUserinfo(l.Tokens, l.Tokens.Userinfo)
 	l.Times.Seen = time.Now().UnixMilli()
 	r, err := k.seal(identityKind, l.ID, l.Times, identity)
 	if err != nil {

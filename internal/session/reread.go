@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -100,6 +101,9 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		news.unreadable = failureOf(err).Kind == Unreadable
 		news.incomplete, err = true, nil
 	}
+	if userinfo == nil && r.tokens.userinfoLeftOut {
+		news.incomplete = true // what it said last is not known
+	}
 	if err == nil {
 		err = r.saveClaims(ctx, news)
 	}
@@ -148,9 +152,12 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 		return nil, err
 	}
 	defer leave()
-	userinfo, err := r.k.provider.Userinfo(ctx, &r.s.Identity, &r.tokens.ProviderTokens)
+	identity := r.s.Identity
+	identity.Userinfo = cmp.Or(r.tokens.Userinfo, identity.Userinfo)
+	userinfo, err := r.k.provider.Userinfo(ctx, &identity, &r.tokens.ProviderTokens)
 	switch {
 	case errors.Is(err, ErrNoUserinfo):
+		r.tokens.userinfoLeftOut = false
 		return nil, nil
 	case err != nil && failureOf(err).Kind == TokenRefused && r.mayBeOver():
 		return nil, nil
@@ -199,17 +206,11 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 			return err
 		}
 		identity := decodeIdentity(old.plaintext)
-		renewed := Session{r.s.ID, identity.renewed(n.idToken, n.userinfo), old.times}
-		if n.userinfo == nil && r.tokens.Userinfo != "" && !r.k.doubted(&identity) {
-			renewed.Identity.Userinfo = r.tokens.Userinfo
+		identity, decidable := r.renew(identity, n)
+		if decidable {
+			identity, err = r.k.provider.Decide(ctx, Session{r.s.ID, identity, old.times})
 		}
-		if n.incomplete {
-			renewed.Identity.Checked = identity.Checked
-		}
-		if n.unreadable {
-			r.k.doubtUserinfo(&renewed.Identity)
-		}
-		if identity, err = r.k.provider.Decide(ctx, renewed); err != nil {
+		if err != nil {
 			return &undecided{err}
 		}
 		err = r.saveIdentity(ctx, old, &identity)
@@ -219,16 +220,38 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 	}
 }
 
+// renew returns the identity with what is new. It is not decidable, and nothing else of it changes,
+// when what userinfo said last was too long to be kept: the application may have dropped of it what
+// it would decide on.
+func (r *refresh) renew(id Identity, n news) (_ Identity, decidable bool) {
+	renewed := id.renewed(n.idToken, n.userinfo)
+	if n.incomplete {
+		renewed.Checked = id.Checked
+	}
+	asEarlier := n.userinfo == nil && !r.k.doubted(&id)
+	if asEarlier {
+		renewed.Userinfo = cmp.Or(r.tokens.Userinfo, id.Userinfo)
+	}
+	if n.unreadable {
+		r.k.doubtUserinfo(&renewed)
+	}
+	if asEarlier && r.tokens.userinfoLeftOut {
+		id.Unreadable = renewed.Unreadable
+		return id, false
+	}
+	return renewed, true
+}
+
 // keepUserinfo saves with the tokens what userinfo says, if it is new.
 func (r *refresh) keepUserinfo(ctx context.Context, userinfo *claims.Object) error {
-	if userinfo == nil || *userinfo == r.tokens.Userinfo {
+	if userinfo == nil {
 		return nil
 	}
-	if err := r.k.checkUserinfo(*userinfo); err != nil {
-		return err
-	}
 	kept := *r.tokens
-	kept.Userinfo = *userinfo
+	r.k.keepsUserinfo(&kept, *userinfo)
+	if kept.Userinfo == r.tokens.Userinfo && kept.userinfoLeftOut == r.tokens.userinfoLeftOut {
+		return nil
+	}
 	return r.save(ctx, &kept)
 }
 

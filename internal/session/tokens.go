@@ -38,9 +38,10 @@ type Tokens struct {
 	Nonce  string    // of the login: a refreshed ID Token may repeat it
 
 	// Userinfo has the claims of userinfo as the provider gave them last. What the application made of
-	// them is not what it decides on again. It is kept with Limits.Reread only, and has a bound: the
-	// user may write some of it.
-	Userinfo claims.Object
+	// them is not what it decides on again. It is kept with Limits.Reread only. Claims that are too
+	// long, some of which the user may write, are left out.
+	Userinfo        claims.Object
+	userinfoLeftOut bool
 
 	Refreshed bool // they are not those of the login
 
@@ -55,6 +56,7 @@ func NewTokens(t *ProviderTokens, nonce string, userinfo claims.Object) *Tokens 
 // followedBy returns the tokens after a refresh. What the answer leaves out stays as it was.
 func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
 	fresh := NewTokens(answer, t.Nonce, t.Userinfo)
+	fresh.userinfoLeftOut = t.userinfoLeftOut
 	fresh.Refreshed, fresh.record = true, t.record
 	if fresh.RefreshToken == "" {
 		fresh.RefreshToken = t.RefreshToken
@@ -87,6 +89,9 @@ func (t *Tokens) encode() []byte {
 	if t.Userinfo != "" {
 		record = record.Object("userinfo", t.Userinfo)
 	}
+	if t.userinfoLeftOut {
+		record = record.Text("userinfo_left_out", "1")
+	}
 	return record
 }
 
@@ -105,7 +110,8 @@ func decodeTokens(r record) *Tokens {
 		Issued: timeMember(o, "issued"),
 		Nonce:  textMember(o, "nonce"),
 
-		Userinfo: objectMember(o, "userinfo"),
+		Userinfo:        objectMember(o, "userinfo"),
+		userinfoLeftOut: textMember(o, "userinfo_left_out") != "",
 
 		Refreshed: textMember(o, "refreshed") != "",
 		record:    r,
@@ -129,20 +135,15 @@ func (k *Keeper) sealTokens(id ID, t *Tokens, deadline int64) (record, error) {
 	if len(kept.IDToken) > k.limits.MaxIDToken && k.limits.Reread == 0 {
 		kept.IDToken = ""
 	}
-	if k.limits.Reread == 0 {
-		kept.Userinfo = ""
-	}
 	return k.seal(tokensKind, id, Times{Deadline: deadline}, kept.encode())
 }
 
-// checkUserinfo returns an error for claims of userinfo that are too long to be kept.
-func (k *Keeper) checkUserinfo(userinfo claims.Object) error {
-	most := 4 * k.limits.MaxBytes
-	if k.limits.Reread == 0 || len(userinfo) <= most {
-		return nil
+// keepsUserinfo sets the claims of userinfo that are kept with the tokens.
+func (k *Keeper) keepsUserinfo(t *Tokens, userinfo claims.Object) {
+	t.Userinfo, t.userinfoLeftOut = userinfo, len(userinfo) > 4*k.limits.MaxBytes
+	if t.userinfoLeftOut || k.limits.Reread == 0 {
+		t.Userinfo = ""
 	}
-	return fmt.Errorf("%w: userinfo has %d bytes; with Tokens.ClaimsMaxAge four times "+
-		"Limits.SessionBytes are allowed, which are %d", ErrTooLarge, len(userinfo), most)
 }
 
 // minLifetime is how long a refreshed access token is returned at least, and so how often a session
