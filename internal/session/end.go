@@ -221,6 +221,7 @@ func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	for _, l := range list {
 		l.unread = false
 	}
+	k.lookAgain(ctx, list)
 	if keepIndex {
 		k.step(ctx, list, func(l *leaving) []store.Op { return k.deletions(l.Handle, valuesPrefix) })
 		return
@@ -231,6 +232,28 @@ func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	k.step(ctx, list, func(l *leaving) []store.Op {
 		return append(k.deletions(l.Handle, summaryPrefix), l.removals(l.foundIn)...)
 	})
+}
+
+// lookAgain notes which sessions are over though the store failed: it may have deleted their
+// identity, and its answer was lost. Nobody else would tell of their end.
+func (k *Keeper) lookAgain(ctx context.Context, list []*leaving) {
+	var unsure []*leaving
+	var ops []store.Op
+	for _, l := range list {
+		if l.err != nil && !l.over && (l.alive || l.alone) {
+			unsure = append(unsure, l)
+			key := identityPrefix + string(l.Handle)
+			ops = append(ops, store.Op{Action: store.OpExists, Key: key})
+		}
+	}
+	if len(ops) == 0 {
+		return
+	}
+	for i, r := range store.Do(ctx, k.store, ops) {
+		if r.Err == nil && !r.Found {
+			k.markOver(unsure[i])
+		}
+	}
 }
 
 // markOver notes that a session is over, because its identity was deleted.

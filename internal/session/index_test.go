@@ -205,6 +205,43 @@ func (w *world) wantList(want ...session.Handle) {
 
 // TestTheStoreFailsDuringALogout breaks each call of a logout in turn. What was not done is said
 // not to be done, and the next logout does it.
+// losesReplies has the store carry out deletions of a prefix and answer with an error.
+func (w *world) losesReplies(prefix string) {
+	w.breaks(func(c interleave.Call) error {
+		if !c.Is(interleave.Delete, prefix) {
+			return nil
+		}
+		return errors.Join(errDown, w.memory.Delete(w.Context(), c.Key, nil))
+	})
+}
+
+func TestTheReplyOfALogoutIsLost(t *testing.T) {
+	inTime(t, "C114 F16 the sessions are told once: the first call fails, and the next has nothing to tell", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.losesReplies("s:")
+		n, err := w.EndUser(t.Context(), s.Identity.User(), event.ReasonByAdmin)
+		w.wantErr(err, session.ErrStore)
+		w.breaks(nil)
+		again, err := w.EndUser(t.Context(), s.Identity.User(), event.ReasonByAdmin)
+		w.wantErr(err, nil)
+		w.wantTold(event.SessionRevoked, event.ReasonByAdmin)
+		if n != 1 || again != 0 || len(w.living("E:")) != 0 {
+			t.Errorf("%d ended, then %d; left are %q", n, again, w.living())
+		}
+	})
+	inTime(t, "C127 F16 the refresh token of a session that the application refuses is revoked all the same", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = 5 * time.Minute })
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		s := w.login(lifetime)
+		time.Sleep(isDue)
+		w.losesReplies("s:")
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		w.wantRevoked("rt-1")
+	})
+}
+
 func TestTheStoreFailsDuringALogout(t *testing.T) {
 	logouts := map[string]func(w *world, s *session.Session) error{
 		"C124 by sid": func(w *world, _ *session.Session) error {
