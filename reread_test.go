@@ -1231,6 +1231,31 @@ func TestRereadOfReplacedClaims(t *testing.T) {
 			}
 		})
 	}
+	inBubble(t, "C113 F16 userinfo is unreadable once, and then it is down: its claims stay", func(t *testing.T) {
+		f := newFleet(t, 2, func(c *oidcgate.Config, p *oidcgate.Provider) {
+			p.Userinfo = oidcgate.UserinfoRequired
+			c.Tokens.ClaimsMaxAge = 5 * time.Minute
+			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+				groups, _ := l.Identity().ClaimStrings("groups")
+				if len(groups) == 0 {
+					return oidcgate.Deny("you are in no group")
+				}
+				return l.Set("groups", groups)
+			}
+		})
+		f.op.SetUser(oidcgatetest.User{UserinfoClaims: map[string]any{"groups": []string{"admin"}}})
+		f.login()
+		time.Sleep(6 * time.Minute)
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(200, "text/html", "<p>A proxy"))
+		f.get("/admin")
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(500, "", ""))
+		for range 4 {
+			time.Sleep(6 * time.Minute)
+			if a := f.get("/admin"); a.StatusCode != http.StatusOK {
+				t.Fatalf("/admin is %d", a.StatusCode)
+			}
+		}
+	})
 	inBubble(t, "C113 what userinfo said at the last re-read counts", func(t *testing.T) {
 		var seen []string
 		f := newFleet(t, 2, func(c *oidcgate.Config, p *oidcgate.Provider) {

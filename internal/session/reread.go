@@ -197,15 +197,18 @@ type news struct {
 // saveClaims asks the application about the claims and saves what it makes of them. Without news of
 // userinfo the application decides on what userinfo said last.
 func (r *refresh) saveClaims(ctx context.Context, n news) error {
-	if err := r.keepUserinfo(ctx, n.userinfo); err != nil {
-		return err
-	}
 	for {
 		old, err := r.k.read(ctx, identityKind, r.s.ID)
 		if err != nil {
 			return err
 		}
 		identity := decodeIdentity(old.plaintext)
+		if n.unreadable && r.k.doubted(&identity) {
+			n.userinfo = new(claims.Object)
+		}
+		if err := r.keepUserinfo(ctx, n.userinfo); err != nil {
+			return err
+		}
 		identity, decidable := r.renew(identity, n)
 		if decidable {
 			identity, err = r.k.provider.Decide(ctx, Session{r.s.ID, identity, old.times})
@@ -228,17 +231,17 @@ func (r *refresh) renew(id Identity, n news) (_ Identity, decidable bool) {
 	if n.incomplete {
 		renewed.Checked = id.Checked
 	}
-	asEarlier := n.userinfo == nil && !r.k.doubted(&id)
-	if asEarlier {
-		renewed.Userinfo = cmp.Or(r.tokens.Userinfo, id.Userinfo)
+	if n.unreadable && renewed.Unreadable.IsZero() {
+		renewed.Unreadable = time.Now()
 	}
-	if n.unreadable {
-		r.k.doubtUserinfo(&renewed)
+	if n.userinfo != nil {
+		return renewed, true
 	}
-	if asEarlier && r.tokens.userinfoLeftOut {
+	if r.tokens.userinfoLeftOut {
 		id.Unreadable = renewed.Unreadable
 		return id, false
 	}
+	renewed.Userinfo = cmp.Or(r.tokens.Userinfo, id.Userinfo)
 	return renewed, true
 }
 
@@ -255,19 +258,9 @@ func (r *refresh) keepUserinfo(ctx context.Context, userinfo *claims.Object) err
 	return r.save(ctx, &kept)
 }
 
-// doubtUserinfo drops the claims of userinfo that could not be read the second time, and for
-// Limits.Reread since the first. Users can make their userinfo unreadable, by a name or a picture
-// for example, and would otherwise keep the claims that they are about to lose.
-func (k *Keeper) doubtUserinfo(id *Identity) {
-	switch {
-	case id.Unreadable.IsZero():
-		id.Unreadable = time.Now()
-	case k.doubted(id):
-		id.Userinfo = ""
-	}
-}
-
-// doubted reports whether claims of userinfo have been unreadable for Limits.Reread.
+// doubted reports whether userinfo that cannot be read now could not be read Limits.Reread ago
+// either. Its claims are dropped then. Users can make their userinfo unreadable, by a name or a
+// picture for example, and would otherwise keep the claims that they are about to lose.
 func (k *Keeper) doubted(id *Identity) bool {
 	since := time.Since(id.Unreadable)
 	return !id.Unreadable.IsZero() && since >= k.limits.Reread && !k.limits.KeepRefused
