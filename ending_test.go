@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -189,6 +190,28 @@ func TestStrangersDoNotFillTheStore(t *testing.T) {
 		}
 		if n := len(w.eventsOf(oidcgate.EventSessionRevoked)); n != 80 {
 			t.Errorf("%d sessions ended, want 80", n)
+		}
+	})
+	t.Run("C114 a user has as many sessions by default as docs/sessions.md says", func(t *testing.T) {
+		page, err := os.ReadFile("docs/sessions.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		most := 0
+		_, row, _ := strings.Cut(string(page), "| `Limits.UserSessions` | ")
+		if _, err := fmt.Sscanf(row, "%d |", &most); err != nil {
+			t.Fatalf("%v: %.40q", err, row)
+		}
+		w := newWorld(t)
+		for range most + 1 {
+			if n := len(w.eventsOf(oidcgate.EventSessionRevoked)); n != 0 {
+				t.Fatalf("%d sessions ended", n)
+			}
+			w.browser = w.newBrowser()
+			w.get(w.callbackURL("/app"))
+		}
+		if n := len(w.eventsOf(oidcgate.EventSessionRevoked)); n != 1 {
+			t.Errorf("%d of %d sessions ended, want one", n, most+1)
 		}
 	})
 }

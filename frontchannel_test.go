@@ -93,6 +93,25 @@ func TestFrontchannelLogout(t *testing.T) {
 			t.Errorf("status %d, cookies %v, signed in as %q", a.StatusCode, a.Cookies(), f.subject())
 		}
 	})
+	inBubble(t, "C120 C125 the sid of a refreshed ID Token ends the session, that of another does not", func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.login()
+		f.op.EveryIDToken(func(t *oidcgatetest.JWT) { t.Claims["sid"] = "S2" })
+		time.Sleep(11 * time.Minute)
+		f.mustToken()
+		query := "iss=" + f.op.Issuer() + "&sid="
+		if a := f.frontchannel(f.browser, query+"S3", "Sec-Fetch-Dest: iframe"); a.StatusCode != http.StatusOK || f.subject() != "alice" {
+			t.Errorf("the sid of another: status %d, signed in as %q", a.StatusCode, f.subject())
+		}
+		f.drill.fail(on("get d:", errIll), nil)
+		if a := f.frontchannel(f.browser, query+"S2", "Sec-Fetch-Dest: iframe"); a.StatusCode != http.StatusServiceUnavailable || len(a.Cookies()) != 0 {
+			t.Errorf("the store is ill: status %d, cookies %v", a.StatusCode, a.Cookies())
+		}
+		f.drill.fail(nil, nil)
+		if a := f.frontchannel(f.browser, query+"S2", "Sec-Fetch-Dest: iframe"); a.StatusCode != http.StatusOK || f.subject() != "" {
+			t.Errorf("status %d, signed in as %q", a.StatusCode, f.subject())
+		}
+	})
 	inBubble(t, "C120 a session without a sid is not ended by a frame", func(t *testing.T) {
 		f := newFleet(t, 1)
 		f.op.NextIDToken(func(t *oidcgatetest.JWT) { delete(t.Claims, "sid") })

@@ -515,3 +515,67 @@ func TestRevocationAtAFreshReplica(t *testing.T) {
 		}
 	})
 }
+
+func TestLogoutWithTwoCookies(t *testing.T) {
+	const other = "__Host-Http-oidcgate=BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB."
+	post := func(f *fleet, cookies string) answer {
+		return f.send(f.newBrowser(), http.MethodPost, "/auth/logout", "", sameOrigin, "Cookie: "+cookies)
+	}
+	for _, tt := range []struct{ name, before, after string }{
+		{"another session before it", other + "; ", ""},
+		{"another session after it", "", "; " + other},
+		{"one that is malformed before it", "__Host-Http-oidcgate=x; ", ""},
+		{"one that is malformed after it", "", "; __Host-Http-oidcgate=x"},
+	} {
+		inBubble(t, "C117 F24 the session ends and the cookie is deleted: "+tt.name, func(t *testing.T) {
+			f := newFleet(t, 1)
+			revoked := f.revocations()
+			f.login()
+			cookies := tt.before + f.sentCookies() + tt.after
+			ask := f.send(f.newBrowser(), http.MethodGet, "/auth/logout", "", "Sec-Fetch-Mode: navigate", "Cookie: "+cookies)
+			if len(ask.Cookies()) != 0 || !strings.Contains(ask.body, "<form") || f.subject() != "alice" {
+				t.Errorf("a GET: cookies %v, signed in as %q\n%s", ask.Cookies(), f.subject(), ask.body)
+			}
+			for _, command := range []string{"delete s:", "get d:"} {
+				f.drill.fail(on(command, errIll), nil)
+				if a := post(f, cookies); a.StatusCode != http.StatusServiceUnavailable || len(a.Cookies()) != 0 {
+					t.Errorf("%s fails: status %d, cookies %v", command, a.StatusCode, a.Cookies())
+				}
+			}
+			f.drill.fail(nil, nil)
+			a := post(f, cookies)
+			if a.StatusCode != http.StatusOK || !strings.Contains(a.Header.Get("Set-Cookie"), "__Host-Http-oidcgate=; Path=/; Max-Age=0") {
+				t.Errorf("status %d, cookies %v", a.StatusCode, a.Cookies())
+			}
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q", got)
+			}
+			if got := revoked(); len(got) != 1 {
+				t.Errorf("refresh tokens revoked: %q", got)
+			}
+		})
+	}
+	inBubble(t, "C117 F24 of both names", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		older := "; __Host-oidcgate=" + f.cookie("__Host-Http-oidcgate")
+		post(f, f.sentCookies()+older+"; "+other)
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
+	inBubble(t, "C117 F24 too many are not looked up, and the page says that the visitor is signed in", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		cookies := f.sentCookies()
+		for c := 'C'; c < 'C'+8; c++ {
+			cookies += "; __Host-Http-oidcgate=" + strings.Repeat(string(c), 43) + "."
+		}
+		f.drill.fail(func(op, key string) error { t.Errorf("%s %s", op, key); return nil }, nil)
+		a := post(f, cookies)
+		f.drill.fail(nil, nil)
+		if a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "Still signed in") || f.subject() != "alice" {
+			t.Errorf("status %d, signed in as %q\n%s", a.StatusCode, f.subject(), a.body)
+		}
+	})
+}

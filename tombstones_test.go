@@ -2,12 +2,14 @@ package oidcgate_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
 	"github.com/oidcgate/oidcgate/store"
 )
 
@@ -49,6 +51,42 @@ func TestLogoutsThatCannotBeRead(t *testing.T) {
 				}
 				time.Sleep(5 * time.Second)
 				f.denied(f.get(back), http.StatusForbidden, oidcgate.ReasonLogoutWon)
+			})
+		}
+	}
+}
+
+// The provider answers slowly to a login that comes back in the last second.
+func TestLogoutsThatAreForgotten(t *testing.T) {
+	for _, by := range []string{"EndUser", "sub", "sid"} {
+		for _, skew := range []time.Duration{0, time.Second} {
+			inBubble(t, fmt.Sprintf("C128 a login that ends after the tombstone is refused: %s, clocks that differ by %v", by, skew), func(t *testing.T) {
+				f := newFleet(t, 2, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Limits.ClockSkew = skew })
+				begun := time.Now().Add(-time.Minute).Unix()
+				f.op.EveryIDToken(func(t *oidcgatetest.JWT) { t.Claims["sid"], t.Claims["auth_time"] = "S", begun })
+				authorize := f.get("/auth/login?return_to=/app").location()
+				time.Sleep(time.Second)
+				switch by {
+				case "EndUser":
+					if _, err := f.gate.Sessions().EndUser(t.Context(), f.op.Issuer(), "alice"); err != nil {
+						t.Fatal(err)
+					}
+				case "sub":
+					f.logoutToken(f.logoutClaims("sub", "alice"))
+				case "sid":
+					f.logoutToken(f.logoutClaims("sid", "S"))
+				}
+				time.Sleep(10*time.Minute - 2*time.Second)
+				f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(5*time.Second))
+				a := f.get(f.get(authorize).location())
+				if skew == 0 { // a minute: the tombstone is there
+					f.denied(a, http.StatusForbidden, oidcgate.ReasonLogoutWon)
+				} else {
+					f.denied(a, http.StatusBadRequest, oidcgate.ReasonStateExpired)
+				}
+				if got := f.subject(); got != "" {
+					t.Errorf("signed in as %q", got)
+				}
 			})
 		}
 	}

@@ -268,8 +268,9 @@ var Reasons = []Group{
 				"are over.",
 		},
 		{
-			Name:  string(ReasonStateExpired),
-			Means: "The visitor took longer than a login may take.",
+			Name: string(ReasonStateExpired),
+			Means: "The visitor took longer than a login may take, or the answers of the provider and of " +
+				"the application came after that.",
 			Do: "Nothing, or raise the limit for logins. If it happens without delay, check the " +
 				"clocks of the replicas.",
 		},

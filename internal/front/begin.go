@@ -120,6 +120,8 @@ func notBegun(err error) *Failure {
 		}
 	case errors.Is(err, session.ErrLoggedOut):
 		return &Failure{Status: http.StatusForbidden, Reason: event.ReasonLogoutWon, Err: err}
+	case errors.Is(err, session.ErrTooLate):
+		return badRequest(event.ReasonStateExpired, err)
 	}
 	return storeFailure(err)
 }

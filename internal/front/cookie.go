@@ -3,6 +3,7 @@ package front
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
@@ -51,6 +52,22 @@ func (f *Front) sessionCookie(r *http.Request) (id session.ID, gone attempt.Gone
 		f.Tell(event.Record{Type: event.CookieMalformed})
 	}
 	return "", attempt.GoneCookie
+}
+
+// unclearIDs returns the ids that a request brings of which none is used, because others or
+// malformed ones are beside them.
+func (f *Front) unclearIDs(r *http.Request, v *Visit) (ids []session.ID) {
+	if v.Gone != attempt.GoneCookie {
+		return nil
+	}
+	newer, older := r.CookiesNamed(f.Site.CookieName), r.CookiesNamed(f.Site.OlderCookie)
+	for _, c := range slices.Concat(newer, older) {
+		if session.IsID(strings.TrimSuffix(c.Value, httpMark)) {
+			ids = append(ids, session.ID(c.Value))
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // clearSession deletes the session cookie.

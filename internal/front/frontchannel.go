@@ -32,20 +32,29 @@ func (f *Front) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *P
 		tryLater(w)
 		return
 	}
-	meant := f.providerOf(v) == up && browser.IsFrame(r) &&
-		f.namesSession(r.URL.Query(), up, &v.Session.Identity)
-	if !meant {
-		w.WriteHeader(http.StatusOK) // any page may ask, and must not learn who is signed in
-		return
-	}
-	iss, sid := v.Session.Identity.Issuer(), v.Session.Identity.ProviderSessionID()
-	ctx := context.WithoutCancel(r.Context())
-	if _, err := f.Keeper.EndBySID(ctx, iss, sid, event.ReasonFrontchannel); err != nil {
+	ended, err := f.endNamed(r, up, v.Session)
+	if err != nil {
 		tryLater(w)
 		return
 	}
-	f.clearSession(w, r)
-	w.WriteHeader(http.StatusOK)
+	if ended {
+		f.clearSession(w, r)
+	}
+	w.WriteHeader(http.StatusOK) // always: any page may ask, and must not learn who is signed in
+}
+
+// endNamed ends the session s, which may be nil, if a request for a frame of the provider's page
+// names it. It returns false if the request does not.
+func (f *Front) endNamed(r *http.Request, up *Provider, s *session.Session) (bool, error) {
+	if s == nil || f.ProviderOf(&s.Identity) != up || !browser.IsFrame(r) {
+		return false, nil
+	}
+	ctx, q := context.WithoutCancel(r.Context()), r.URL.Query()
+	named, err := f.namesSession(ctx, q, up, s)
+	if named {
+		_, err = f.Keeper.EndBySID(ctx, s.Identity.Issuer(), q.Get("sid"), event.ReasonFrontchannel)
+	}
+	return named, err
 }
 
 // frameHeaders lets the provider's logout page load this answer in a frame.
@@ -58,25 +67,28 @@ func frameHeaders(w http.ResponseWriter, up *Provider) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 }
 
-// namesSession reports whether iss and sid, each given once, name the session of id. Where only the
-// sid is another, an event says so: some providers send one that is not in their ID Tokens.
-func (f *Front) namesSession(q url.Values, up *Provider, id *session.Identity) bool {
+// namesSession reports whether iss and sid, each given once, name a session. Where only the sid is
+// another, an event says so: some providers send one that is not in their ID Tokens.
+func (f *Front) namesSession(
+	ctx context.Context, q url.Values, up *Provider, s *session.Session,
+) (bool, error) {
+	id := &s.Identity
 	if len(q["iss"]) != 1 || len(q["sid"]) != 1 || q.Get("sid") == "" {
-		return false
+		return false, nil
 	}
 	// A provider may write its issuer in another way too, as in its ID Tokens.
 	iss := q.Get("iss")
 	if iss != id.Issuer() && (up.Issuer != id.Issuer() || !up.Client.Accepts(iss)) {
-		return false
+		return false, nil
 	}
-	named := q.Get("sid") == id.ProviderSessionID()
-	if !named {
+	named, err := f.Keeper.HasSID(ctx, s, q.Get("sid"))
+	if err == nil && !named {
 		f.Tell(event.Record{
 			Type: event.FrontchannelIgnored, Reason: event.ReasonSIDMismatch,
 			Provider: id.Provider, Issuer: id.Issuer(), SubjectHash: f.Keeper.UserRef(id.User()),
 		})
 	}
-	return named
+	return named, err
 }
 
 // frameOrigins returns the origins at which the provider's logout page may be.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -48,7 +49,7 @@ func (f *Front) logout(w http.ResponseWriter, r *http.Request) {
 
 func (f *Front) confirmLogout(w http.ResponseWriter, r *http.Request) {
 	v := f.Peek(w, r)
-	if v.Session == nil && v.LoadErr == nil && !v.Gone.Elsewhere() {
+	if v.Session == nil && v.LoadErr == nil && !v.Gone.Elsewhere() && len(f.unclearIDs(r, v)) == 0 {
 		f.Forget(w, r, v)
 		f.showSignedOut(w, r)
 		return
@@ -90,8 +91,11 @@ func (f *Front) SignOut(w http.ResponseWriter, r *http.Request, v *Visit, return
 func (f *Front) endVisit(
 	w http.ResponseWriter, r *http.Request, v *Visit,
 ) (hint string, err error) {
-	if v.LoadErr != nil || v.CookieID == "" {
+	if v.LoadErr != nil {
 		return "", v.LoadErr
+	}
+	if v.CookieID == "" {
+		return "", f.endUnclear(w, r, v)
 	}
 	fresh := f.freshHint(r.Context(), v)
 	ctx, cancel := session.Detached(r.Context())
@@ -108,6 +112,34 @@ func (f *Front) endVisit(
 	f.Attempts.ForgetRounds(w, r)
 	return cmp.Or(fresh, hint), nil
 }
+
+// endUnclear ends the sessions of all ids that a request brings without a choice among them: one is
+// the visitor's own.
+func (f *Front) endUnclear(w http.ResponseWriter, r *http.Request, v *Visit) error {
+	if v.Gone != attempt.GoneCookie {
+		return nil // it brings none
+	}
+	ids := f.unclearIDs(r, v)
+	if len(ids) > maxUnclear {
+		return fmt.Errorf("the request has %d ids of sessions", len(ids))
+	}
+	ctx, cancel := session.Detached(r.Context())
+	defer cancel()
+	var errs []error
+	for _, id := range ids {
+		errs = append(errs, f.Keeper.LogOutUnread(ctx, id))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	f.clearSession(w, r)
+	f.Attempts.ForgetRounds(w, r)
+	return nil
+}
+
+// maxUnclear is how many sessions one logout ends at the most: each takes several round trips, and
+// anybody can send cookies.
+const maxUnclear = 8
 
 // endSignedIn ends the visitor's session, revokes its refresh token and returns its ID Token.
 func (f *Front) endSignedIn(ctx context.Context, v *Visit) (hint string, err error) {

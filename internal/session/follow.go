@@ -90,6 +90,16 @@ func (s summary) withSet(set string) (_ summary, dropped []string) {
 	return s, sets[:surplus]
 }
 
+// HasSID reports whether sid is that of the login of a session, or one of the last that refreshed
+// ID Tokens had. Only for another sid than that of the login the store is read.
+func (k *Keeper) HasSID(ctx context.Context, s *Session, sid string) (bool, error) {
+	if sid == s.Identity.ProviderSessionID() {
+		return true, nil
+	}
+	sets, err := k.laterSets(ctx, k.Handle(s.ID))
+	return slices.Contains(sets, k.sidSet(s.Identity.Issuer(), sid)), err
+}
+
 // followExpiry ends the session as early as its tokens end, which may be earlier after a refresh
 // whose ID Token has a "session_expiry". It never ends later than before: the browser's cookie and
 // the index end with the first deadline.

@@ -104,8 +104,8 @@ func (l *Login) summary() summary {
 // Begin writes a new session under an id that nobody has yet, and ends the one from before the
 // login. It returns when everything is in the store. The order of its steps is what logouts rely on
 // (see index.go): index, identity and tokens, tombstones. Of a session that cannot be saved whole
-// nothing stays, nor of one in whose place the old one would live on. The error is ErrLoggedOut, or
-// wraps ErrTooLarge or ErrStore.
+// nothing stays, nor of one in whose place the old one would live on. The error is ErrLoggedOut or
+// ErrTooLate, or wraps ErrTooLarge or ErrStore.
 func (k *Keeper) Begin(ctx context.Context, l *Login) error {
 	var before replaced
 	var all []*leaving

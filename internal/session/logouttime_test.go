@@ -51,6 +51,18 @@ func TestLogoutAndClocks(t *testing.T) {
 			w.wantErr(w.logoutBySub(time.Now().Add(-30*time.Second)), nil)
 			w.wantLive(false, s)
 		})
+	inTime(t, "C128 F14 a login takes a leeway more than it may at the most: its tombstones may be gone then, "+
+		"where the clock at which it began was ahead", func(t *testing.T) {
+		w := newWorld(t, nil)
+		const most = 11 * time.Minute
+		l := w.loginUnderWay()
+		l.Start = time.Now().Add(-most)
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		l = w.loginUnderWay()
+		l.Start = time.Now().Add(-most - time.Second)
+		w.wantErr(w.Begin(t.Context(), l), session.ErrTooLate)
+		w.wantLive(false, &l.Session)
+	})
 	inTime(t, "C128 of a logout in two tokens the later times count", func(t *testing.T) {
 		w := newWorld(t, nil)
 		begun := time.Now()
@@ -147,7 +159,7 @@ func TestUsedLogoutTokenHasNoEffect(t *testing.T) {
 			replay()
 			w.broken = nil
 			l.Identity = w.identity()
-			w.wantErr(w.Begin(t.Context(), l), nil)
+			w.wantErr(w.Begin(t.Context(), l), session.ErrTooLate) // no tombstone is found: ErrLoggedOut comes first
 		})
 	}
 }

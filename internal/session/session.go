@@ -59,6 +59,10 @@ var (
 	// ErrLoggedOut means that the user was logged out while the login was under way.
 	ErrLoggedOut = errors.New("the user was logged out while the login was under way")
 
+	// ErrTooLate means that a login took so long that nobody knows any more whether the user was
+	// logged out meanwhile.
+	ErrTooLate = errors.New("the login took too long")
+
 	// ErrNoUserinfo means that no userinfo was asked for.
 	ErrNoUserinfo = errors.New("no userinfo is asked for")
 

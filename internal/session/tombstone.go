@@ -92,7 +92,9 @@ func (k *Keeper) sidTombstone(issuer, sid string) tombstone {
 	return tombstone{k.nameKey(sidLoggedOutPrefix, issuer, sid), logoutTime{at: time.Now()}}
 }
 
-// CheckLogouts returns ErrLoggedOut if the user of a login was logged out since it began.
+// CheckLogouts returns ErrLoggedOut if the user of a login was logged out since it began. The error
+// is ErrTooLate when the tombstones of that time may be gone: the provider, or the application,
+// took long to answer after the visitor had come back.
 func (k *Keeper) CheckLogouts(ctx context.Context, l *Login) error {
 	sum := l.summary()
 	var anytime logoutTime
@@ -123,6 +125,9 @@ func (k *Keeper) CheckLogouts(ctx context.Context, l *Login) error {
 	if loggedOut {
 		return ErrLoggedOut
 	}
+	if time.Since(l.Start) > k.limits.Attempt+k.limits.Leeway {
+		return ErrTooLate
+	}
 	return nil
 }
 
@@ -135,7 +140,8 @@ func (k *Keeper) sidLoggedOut(ctx context.Context, issuer, sid string) (bool, er
 	return err == nil, k.storeError(ctx, err)
 }
 
-// attemptTTL outlives every login that is under way now.
+// attemptTTL outlives every login that is under way now: CheckLogouts refuses those that take
+// longer, also where the replica at which one began has a clock that is ahead.
 func (k *Keeper) attemptTTL() time.Duration { return k.limits.Attempt + 2*k.limits.Leeway }
 
 // writeTombstones writes all of them, or as many as the store takes.

@@ -1,0 +1,34 @@
+package session_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/session"
+)
+
+// A replica whose clock is behind that of the others finds times that lie ahead. If they counted as
+// due, it would refresh every session that the others have just refreshed. To it, the new ID Tokens
+// are issued in the future, which ends their sessions.
+func TestReplicaWhoseClockIsBehind(t *testing.T) {
+	inTime(t, "C113 F14 what the others have just read and refreshed is not due at it", func(t *testing.T) {
+		const age, behind = 5 * time.Minute, 2 * time.Minute
+		w := newWorld(t, func(l *session.Limits) { l.Reread = age })
+		l := w.loginUnderWay()
+		l.Identity.Checked = time.Now().Add(behind)
+		l.Tokens.Issued = l.Identity.Checked
+		l.Tokens.Expiry = l.Tokens.Issued.Add(tokenLife)
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		for at := time.Duration(0); at < age+behind; at += time.Minute {
+			if w.Stale(&l.Identity) {
+				t.Errorf("after %v the claims are due", at)
+			}
+			w.wantToken(w.Keeper, &l.Session, "at-0")
+			time.Sleep(time.Minute)
+		}
+		w.wantSpent()
+		if !w.Stale(&l.Identity) {
+			t.Errorf("the claims are not due %v after they were read", age)
+		}
+	})
+}
