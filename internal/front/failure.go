@@ -11,6 +11,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/page"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // Failure says why a login is refused. It is the Err of the event.
@@ -22,8 +23,9 @@ type Failure struct {
 	Err       error  // the cause; may be nil
 	Text      string // shown on the page instead of the sentence for Reason; may be empty
 
-	retry   string // path that the page's link leads to after a new login; empty: the default path
-	linking bool   // the visitor stays signed in, so a new login is no help
+	user    session.User // who logs in; zero while the provider has not said so
+	retry   string       // path that the page's link leads to after a new login; empty: the default path
+	linking bool         // the visitor stays signed in, so a new login is no help
 }
 
 func (f *Failure) Error() string {
@@ -55,11 +57,15 @@ func (e *ProviderError) Error() string {
 func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Failure) {
 	e.Reference = page.NewReference()
 	e.Hint = cmp.Or(e.Hint, event.Cure(event.LoginFailed, e.Reason))
-	f.Tell(event.Record{
+	record := event.Record{
 		Type: event.LoginFailed, Reason: e.Reason, Reference: e.Reference,
 		Provider: up.Name, Issuer: up.Issuer, Status: e.Status, Err: e,
 		Detail: event.Text(e.Err), Hint: e.Hint,
-	})
+	}
+	if e.user.Subject != "" {
+		record.SubjectHash = f.Keeper.UserRef(e.user)
+	}
+	f.Tell(record)
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}
@@ -98,7 +104,10 @@ func providerFailure(err error) *Failure {
 	if !ok {
 		return internalFailure(err)
 	}
-	refused := &Failure{Status: e.Status, Reason: e.Reason, Hint: e.Hint, Err: e}
+	refused := &Failure{
+		Status: e.Status, Reason: e.Reason, Hint: e.Hint, Err: e,
+		user: session.User{Issuer: e.Issuer, Subject: e.Subject},
+	}
 	switch {
 	case e.Code != "" && (e.Stage == op.StageResponse || e.Reason == event.ReasonPARError):
 		refused.Err = &ProviderError{Code: e.Code, Description: e.Description}
