@@ -80,14 +80,18 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 		{URL: f.Site.OwnURL("/login", e.retry), Say: page.LogInAgain},
 		{URL: f.Site.Home(), Say: page.Back},
 	}
+	another := page.Link{URL: f.AnotherAccountURL(e.retry, nil), Say: page.AnotherAccount}
 	switch {
 	case e.linking:
 		links = links[1:]
 	case say == page.FailedSite:
 		slices.Reverse(links) // a new login hardly helps
+	case say == page.FailedCancelled: // by mistake, or the account may not
+		links = slices.Insert(links, 1, another)
+	case e.Reason == event.ReasonLogoutWon: // the same account is right
 	case e.Status == http.StatusForbidden, e.Reason == event.ReasonClaimRequired:
 		// Whoever is logged in at the provider would come back as the same user at once.
-		links[0] = page.Link{URL: f.AnotherAccountURL(e.retry, nil), Say: page.AnotherAccount}
+		links[0] = another
 	}
 	f.Show(w, browser.WithoutQuery(r), page.Page{
 		Kind: page.KindFailed, Status: e.Status, Reason: string(e.Reason), Reference: e.Reference,

@@ -58,7 +58,7 @@ const (
 	failedSessionLost Message = "failed_session_lost"
 	failedAuthTime    Message = "failed_auth_time"
 	failedACR         Message = "failed_acr"
-	failedCancelled   Message = "failed_cancelled"
+	FailedCancelled   Message = "failed_cancelled"
 	failedAccount     Message = "failed_account"
 	failedLoggedOut   Message = "failed_logged_out"
 	failedStore       Message = "failed_store"
