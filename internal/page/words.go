@@ -76,6 +76,7 @@ const (
 	LogInAgain     Label = "log_in_again"
 	AnotherAccount Label = "another_account"
 	LogOut         Label = "log_out"
+	TryAgain       Label = "try_again"
 	Stay           Label = "stay"
 	Continue       Label = "continue"
 	Back           Label = "back"
