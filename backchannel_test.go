@@ -518,6 +518,15 @@ func TestLogoutDuringLogin(t *testing.T) {
 			t.Errorf("signed in as %q", got)
 		}
 	})
+	inBubble(t, "C128 a login in the second of the logout is refused, and the log says why", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		f.logoutToken(f.logoutClaims("sub", "alice"))
+		f.denied(f.get(f.callbackURL("/app")), http.StatusForbidden, oidcgate.ReasonLogoutWon)
+		if hint := f.failedLogin().Hint; !strings.Contains(hint, "whole seconds") {
+			t.Errorf("the hint is %q", hint)
+		}
+	})
 	inBubble(t, "C128 a logout that arrives late ends no login that came after it", func(t *testing.T) {
 		f := newFleet(t, 3)
 		f.login()

@@ -351,8 +351,9 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonLogoutWon),
-			Means: "The user was logged out while the login was under way.",
-			Do:    "Nothing.",
+			Means: "The user was logged out while the login was under way, or in the same second.",
+			Do: "Nothing: a new login is let in. Times count in whole seconds, so one that begins in the " +
+				"second of the logout is refused too.",
 		},
 		{
 			Name:  string(ReasonInternal),
