@@ -644,6 +644,30 @@ func logoutBefore(t *testing.T, claim string, n int) (found bool) {
 	return command != ""
 }
 
+func TestLogoutAtTheAddressOfNoProvider(t *testing.T) {
+	const said = "a logout was sent to an address of no provider"
+	w, _ := severalProviders(t)
+	for _, other := range []struct{ method, path string }{
+		{"GET", "/auth/backchannel-logout/shop"}, {"POST", "/auth/backchannel-logouts"}, {"POST", "/backchannel-logout/shop"},
+	} {
+		w.send(w.newBrowser(), other.method, other.path, "")
+		if strings.Contains(w.logged(), said) {
+			t.Errorf("%v is no logout, and the log says %s", other, w.logged())
+		}
+	}
+	for range 2 {
+		w.send(w.newBrowser(), "POST", "/auth/backchannel-logout/shop", "logout_token=x")
+	}
+	if n := strings.Count(w.logged(), said); n != 1 {
+		t.Errorf("it is told %d times, want once: %s", n, w.logged())
+	}
+	for _, part := range []string{`"sent_to":"/auth/backchannel-logout/shop"`, shopURL + "/auth/backchannel-logout/staff"} {
+		if !strings.Contains(w.logged(), part) {
+			t.Errorf("the log does not have %s: %s", part, w.logged())
+		}
+	}
+}
+
 // TestBackchannelOfTwoProviders has sessions with one sid and one sub at two providers.
 func TestBackchannelOfTwoProviders(t *testing.T) {
 	for claim, value := range map[string]string{"sid": "S", "sub": "alice"} {
