@@ -722,6 +722,12 @@ var Reasons = []Group{
 			Do:    "Keep the values of anonymous visitors in a session manager of your own.",
 		},
 		{
+			Name:  string(ReasonValueType),
+			Means: "A value that a handler put has a type that encoding/gob does not know.",
+			Do: "Register the type when the program starts: gob.Register(T{}). The detail names the value " +
+				"and the type.",
+		},
+		{
 			Name:  string(ReasonSessionEnded),
 			Means: "The session was ended before its values were saved.",
 			Do:    "Nothing.",

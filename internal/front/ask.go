@@ -20,6 +20,13 @@ func (f *Front) Unavailable(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// NotSetUp answers a request that fails until the application is changed. The log says how.
+func (f *Front) NotSetUp(w http.ResponseWriter, r *http.Request) {
+	f.Show(w, r, page.Page{
+		Kind: page.KindRefused, Status: http.StatusInternalServerError, Say: page.NotSetUp,
+	})
+}
+
 // Ask is what a guard wants of the login that it asks for.
 type Ask struct {
 	Step    attempt.Step     // zero: a login of any kind will do

@@ -52,8 +52,8 @@ func (f *Front) backchannelLogout(w http.ResponseWriter, r *http.Request, up *Pr
 	w.WriteHeader(http.StatusOK)
 }
 
-// noteStray tells once of a logout token that was sent to the address of no provider: the logouts of
-// that provider would fail unseen. The application answers the request.
+// noteStray tells once of a logout token that was sent to the address of no provider: the logouts
+// of that provider would fail unseen. The application answers the request.
 func (f *Front) noteStray(r *http.Request) {
 	path, ours := strings.CutPrefix(r.URL.Path, f.Site.Prefix)
 	name, isLogout := strings.CutPrefix(path, "/backchannel-logout")

@@ -24,7 +24,7 @@ type Failure struct {
 	Text      string // shown on the page instead of the sentence for Reason; may be empty
 
 	user    session.User // who logs in; zero while the provider has not said so
-	retry   string       // path that the page's link leads to after a new login; empty: the default path
+	retry   string       // path to which the page's new login leads; empty: the default path
 	linking bool         // the visitor stays signed in, so a new login is no help
 }
 

@@ -113,8 +113,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// about returns err as an Error about the user of an ID Token that the provider signed. It changes a
-// copy, because logins that wait for the same request share its error.
+// about returns err as an Error about the user of an ID Token that the provider signed. It changes
+// a copy, because logins that wait for the same request share its error.
 func about(id claims.Object, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
