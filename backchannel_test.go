@@ -518,6 +518,15 @@ func TestLogoutDuringLogin(t *testing.T) {
 			t.Errorf("signed in as %q", got)
 		}
 	})
+	inBubble(t, "C128 a login in the second of the logout is refused, and the log says why", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		f.logoutToken(f.logoutClaims("sub", "alice"))
+		f.denied(f.get(f.callbackURL("/app")), http.StatusForbidden, oidcgate.ReasonLogoutWon)
+		if hint := f.failedLogin().Hint; !strings.Contains(hint, "whole seconds") {
+			t.Errorf("the hint is %q", hint)
+		}
+	})
 	inBubble(t, "C128 a logout that arrives late ends no login that came after it", func(t *testing.T) {
 		f := newFleet(t, 3)
 		f.login()
@@ -633,6 +642,30 @@ func logoutBefore(t *testing.T, claim string, n int) (found bool) {
 		t.Errorf("a logout before %s (command %d): signed in as %q", command, n, got)
 	}
 	return command != ""
+}
+
+func TestLogoutAtTheAddressOfNoProvider(t *testing.T) {
+	const said = "a logout was sent to an address of no provider"
+	w, _ := severalProviders(t)
+	for _, other := range []struct{ method, path string }{
+		{"GET", "/auth/backchannel-logout/shop"}, {"POST", "/auth/backchannel-logouts"}, {"POST", "/backchannel-logout/shop"},
+	} {
+		w.send(w.newBrowser(), other.method, other.path, "")
+		if strings.Contains(w.logged(), said) {
+			t.Errorf("%v is no logout, and the log says %s", other, w.logged())
+		}
+	}
+	for range 2 {
+		w.send(w.newBrowser(), "POST", "/auth/backchannel-logout/shop", "logout_token=x")
+	}
+	if n := strings.Count(w.logged(), said); n != 1 {
+		t.Errorf("it is told %d times, want once: %s", n, w.logged())
+	}
+	for _, part := range []string{`"sent_to":"/auth/backchannel-logout/shop"`, shopURL + "/auth/backchannel-logout/staff"} {
+		if !strings.Contains(w.logged(), part) {
+			t.Errorf("the log does not have %s: %s", part, w.logged())
+		}
+	}
 }
 
 // TestBackchannelOfTwoProviders has sessions with one sid and one sub at two providers.

@@ -716,6 +716,70 @@ func TestOnLoginRefuses(t *testing.T) {
 	}
 }
 
+// TestRefusedLoginNamesTheUser holds that an operator who is told a reference finds the account.
+func TestRefusedLoginNamesTheUser(t *testing.T) {
+	refused := func(hook func(*oidcgate.Login) error) change {
+		return func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error { return hook(l) }
+		}
+	}
+	for _, row := range []struct {
+		name   string
+		with   change
+		breaks func(w *world)
+		status int
+		reason oidcgate.Reason
+		named  bool
+	}{
+		{"OnLogin refuses", refused(func(*oidcgate.Login) error { return oidcgate.Deny("no") }), nil, 403, oidcgate.ReasonPolicyDenied, true},
+		{"the session is too large", refused(func(l *oidcgate.Login) error { return l.Set("x", strings.Repeat("x", 64<<10)) }),
+			nil, 502, oidcgate.ReasonSessionTooLarge, true},
+		{"a claim is missing", func(_ *oidcgate.Config, p *oidcgate.Provider) {
+			p.Verification.RequireClaims = map[string][]string{"hd": {"shop.test"}}
+		}, nil, 403, "claim_required", true},
+		{"userinfo is of another user", func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoRequired }, func(w *world) {
+			w.op.Inject(oidcgatetest.Userinfo, oidcgatetest.EditJSON(func(m map[string]any) { m["sub"] = "mallory" }))
+		}, 502, "userinfo_sub", true},
+		{"an administrator ends the user's sessions meanwhile", nil, func(w *world) {
+			w.op.Inject(oidcgatetest.Token, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+					next.ServeHTTP(rw, r)
+					if _, err := w.gate.Sessions().EndUser(context.Background(), w.op.Issuer(), "alice"); err != nil {
+						w.Error(err)
+					}
+				})
+			})
+		}, 403, oidcgate.ReasonLogoutWon, true},
+		{"the ID Token is not the provider's", nil, func(w *world) {
+			w.op.NextIDToken((*oidcgatetest.JWT).CorruptSignature)
+		}, 502, oidcgate.ReasonSignature, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t, func(c *oidcgate.Config, p *oidcgate.Provider) {
+				if row.with != nil {
+					row.with(c, p)
+				}
+			})
+			callback := w.callbackURL("/app")
+			if row.breaks != nil {
+				row.breaks(w)
+			}
+			w.denied(w.get(callback), row.status, row.reason)
+			id, err := oidcgate.NewIdentity(w.op.Issuer(), "alice", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := ""
+			if row.named {
+				want = w.gate.SubjectHash(id)
+			}
+			if got := w.eventsOf(oidcgate.EventLoginFailed)[0].SubjectHash; got != want {
+				t.Errorf("the event's user is %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 func TestOwnPage(t *testing.T) {
 	ownPage := func(c *oidcgate.Config, _ *oidcgate.Provider) {
 		c.Page = func(rw http.ResponseWriter, _ *http.Request, p oidcgate.Page) bool {

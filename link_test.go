@@ -135,6 +135,10 @@ func TestLinking(t *testing.T) {
 			t.Error(a.body)
 		}
 		l.wantAlone(1)
+		second, err := oidcgate.NewIdentity(l.staff.Issuer(), "bob", nil)
+		if got := l.eventsOf(oidcgate.EventLoginFailed)[0].SubjectHash; err != nil || got != l.gate.SubjectHash(second) {
+			t.Errorf("the event's user is %q, want that of the second identity (%v)", got, err)
+		}
 	})
 	t.Run("C047 OnLink panics", func(t *testing.T) {
 		l := newLinked(t)

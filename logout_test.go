@@ -495,11 +495,18 @@ func TestLogoutThatFailsHalfway(t *testing.T) {
 		f := newFleet(t, 1)
 		f.login()
 		f.drill.fail(on("delete s:", errReadOnly), nil)
-		if a := f.logout(sameOrigin); a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "Still signed in") {
+		a := f.send(f.browser, http.MethodPost, "/auth/logout?return_to=/bye", "", sameOrigin)
+		if a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "Still signed in") {
 			t.Errorf("status %d: %s", a.StatusCode, a.body)
 		}
 		if got := f.subject(); got != "alice" {
 			t.Errorf("signed in as %q", got)
+		}
+		f.drill.fail(nil, nil)
+		for _, part := range []string{`action="` + shopURL + `/auth/logout"`, `name="return_to" value="/bye"`, "<button>Try again</button>"} {
+			if !strings.Contains(a.body, part) {
+				t.Errorf("the page has no %s: %s", part, a.body)
+			}
 		}
 	})
 }

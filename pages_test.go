@@ -1,9 +1,11 @@
 package oidcgate_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -273,6 +275,40 @@ func TestPageOfTheApplicationKnowsTheLanguage(t *testing.T) {
 	}
 	if vary := a.Header.Values("Vary"); !slices.Contains(vary, "Accept-Language") || a.Header.Get("Content-Language") != "" {
 		t.Errorf("Vary %q; Content-Language %q is for the application to say", vary, a.Header.Get("Content-Language"))
+	}
+}
+
+// TestWhatARefusedLoginOffers holds that the first button of a page does what its text says.
+func TestWhatARefusedLoginOffers(t *testing.T) {
+	const again, another, back = "Log in again", "Use another account", "Back to the site"
+	for name, row := range map[string]struct {
+		breaks func(w *world)
+		want   []string
+	}{
+		"a visitor who cancels may have meant it, or not": {func(w *world) { w.op.SetNobody() }, []string{again, another, back}},
+		"C128 a logout meanwhile says nothing against the account": {func(w *world) {
+			w.op.Inject(oidcgatetest.Token, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+					next.ServeHTTP(rw, r)
+					if _, err := w.gate.Sessions().EndUser(context.Background(), w.op.Issuer(), "alice"); err != nil {
+						w.Error(err)
+					}
+				})
+			})
+		}, []string{again, back}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			row.breaks(w)
+			a := w.get(w.callbackURL("/app"))
+			var got []string
+			for _, link := range regexp.MustCompile(`<a [^>]*>([^<]*)</a>`).FindAllStringSubmatch(a.body, -1) {
+				got = append(got, link[1])
+			}
+			if a.StatusCode != http.StatusForbidden || !slices.Equal(got, row.want) {
+				t.Errorf("%d offers %q, want %q", a.StatusCode, got, row.want)
+			}
+		})
 	}
 }
 

@@ -1,10 +1,17 @@
 package oidcgate_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
+	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/store"
 )
 
 // requestsPage is docs/requests.md: each of its rows is one of visits, and so a test of its own.
@@ -30,6 +37,11 @@ func requestsPage() string {
 ` + "`problem+json` (RFC 9457) has the login's address in `login_url`. It leads back to the page from which the request was made\n" +
 		"(`Referer`), if that is on this site, and `WWW-Authenticate` is `Session`. Browsers say in `Sec-Fetch-Mode` and `Sec-Fetch-Dest`\n" +
 		"what they load; for those that do not, `Accept` tells.\n\n" +
+		"Every problem+json has `status`, `title`, `detail` and `type` (`about:blank`), and some have more:\n\n" +
+		"| answer | more members |\n| --- | --- |\n" +
+		problemRows() + "\n" +
+		"`title` and `detail` are in the visitor's language; of a 401 for a fresh or a stronger login, `title` is\n" +
+		"`insufficient_user_authentication`. The log has the `reference` too.\n\n" +
 		"| what else | `Require` | `RequireAPI` |\n| --- | --- | --- |\n" +
 		"| signed in, and every rule allows | the handler | the handler |\n" +
 		"| signed in, and a rule refuses | 403, a page or problem+json | 403, problem+json |\n" +
@@ -40,6 +52,60 @@ func requestsPage() string {
 		"| the request did not pass `Wrap` | 500, and the log has the cure | 500, the same |\n\n" +
 		"With access tokens in place of a session: `RequireToken`; with either: `RequireEither`. See `go doc oidcgate.Gate.AdmitToken`.\n")
 	return b.String()
+}
+
+// problems are answers to scripts, with the members that not every problem+json has.
+var problems = []struct {
+	name    string
+	answer  func(*world, *tallyStore) answer
+	members []string
+}{
+	{"401, not signed in, or not as a rule wants it", func(w *world, _ *tallyStore) answer { return w.get("/app", asScript) }, []string{"login_url"}},
+	{"403, a rule refuses", func(w *world, _ *tallyStore) answer { w.login(); return w.get("/admin", asScript) }, []string{"reference"}},
+	{"403, the request is not from a page of this origin", func(w *world, _ *tallyStore) answer {
+		w.login()
+		w.handler = w.gate.Wrap(w.gate.RequireAPI()(http.NotFoundHandler()))
+		return w.get("/app", asScript)
+	}, nil},
+	{"503, the store does not answer", func(w *world, tally *tallyStore) answer {
+		w.login()
+		tally.ill.Store(true)
+		return w.get("/app", asScript)
+	}, nil},
+	{"a login that is refused", func(w *world, _ *tallyStore) answer { return w.get("/auth/callback?state=x", asScript) }, []string{"reason", "reference"}},
+}
+
+const asScript = "Accept: application/json"
+
+func problemRows() string {
+	var b strings.Builder
+	for _, p := range problems {
+		members := "none"
+		if len(p.members) > 0 {
+			members = "`" + strings.Join(p.members, "`, `") + "`"
+		}
+		fmt.Fprintf(&b, "| %s | %s |\n", p.name, members)
+	}
+	return b.String()
+}
+
+func TestMembersOfProblems(t *testing.T) {
+	for _, p := range problems {
+		t.Run(p.name, func(t *testing.T) {
+			tally := &tallyStore{Store: &store.Memory{}}
+			w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = tally })
+			a := p.answer(w, tally)
+			var problem map[string]any
+			if err := json.Unmarshal([]byte(a.body), &problem); err != nil || !strings.HasPrefix(p.name, fmt.Sprint(problem["status"])) && p.name[0] != 'a' {
+				t.Fatalf("%v: %s", err, a.body)
+			}
+			want := append([]string{"detail", "status", "title", "type"}, p.members...)
+			slices.Sort(want)
+			if got := slices.Sorted(maps.Keys(problem)); !slices.Equal(got, want) {
+				t.Errorf("it has %q, want %q", got, want)
+			}
+		})
+	}
 }
 
 func TestRequestsPage(t *testing.T) {

@@ -138,9 +138,7 @@ func (g *Gate) notWrapped(w http.ResponseWriter, r *http.Request) {
 	g.config.Logger.Error("oidcgate: Admit, Require or a guard like them got a request that did not "+
 		"pass through Wrap; wrap the outermost router: gate.Wrap(router), and let "+
 		"Config.WithoutSession leave out no route that has a guard", "path", r.URL.Path)
-	g.front.Show(w, r, page.Page{
-		Kind: page.KindRefused, Status: http.StatusInternalServerError, Say: page.NotSetUp,
-	})
+	g.front.NotSetUp(w, r)
 }
 
 // turnAway answers a signed-in visitor whom the rules do not allow to enter as they are.

@@ -54,9 +54,18 @@ func (g *Gate) serveWithValues(
 	if err != nil {
 		v.found.LoadErr = err
 	}
-	s := saver.New(w,
-		func() error { return g.values.Save(ctx, v.identity == nil && v.found.LoadErr == nil) },
-		func(http.ResponseWriter) { g.front.Unavailable(w, r) })
+	var failed error
+	save := func() error {
+		failed = g.values.Save(ctx, v.identity == nil && v.found.LoadErr == nil)
+		return failed
+	}
+	s := saver.New(w, save, func(http.ResponseWriter) {
+		if values.Lasts(failed) {
+			g.front.NotSetUp(w, r)
+			return
+		}
+		g.front.Unavailable(w, r)
+	})
 	next.ServeHTTP(s.Wrap(), r.WithContext(ctx))
 	s.Finish()
 }

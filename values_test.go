@@ -295,20 +295,28 @@ func TestValuesAreSavedBeforeTheFirstByte(t *testing.T) {
 		}
 	})
 
-	t.Run("a value that gob does not know is a 503 and an event that names the cure", func(t *testing.T) {
-		type secretType struct{ A int }
-		w, _ := newValuesWorld(t, func(w *world) http.HandlerFunc {
-			return func(_ http.ResponseWriter, r *http.Request) {
-				w.gate.Values().Put(r.Context(), "a", secretType{1})
+	type unknownType struct{ A int }
+	for name, row := range map[string]struct {
+		value        any
+		reason, hint string
+	}{
+		"of a type that gob does not know": {unknownType{1}, "value_type", "gob.Register"},
+		"F38 that is too large":            {strings.Repeat("x", 64<<10), "session_too_large", "Limits.SessionBytes"},
+	} {
+		t.Run("a value "+name+" is a fault of the service, and an event names the cure", func(t *testing.T) {
+			w, _ := newValuesWorld(t, func(w *world) http.HandlerFunc {
+				return func(_ http.ResponseWriter, r *http.Request) { w.gate.Values().Put(r.Context(), "a", row.value) }
+			})
+			a := w.get("/page")
+			if a.StatusCode != http.StatusInternalServerError || a.Header.Get("Retry-After") != "" || !strings.Contains(a.body, "Not set up") {
+				t.Errorf("status %d, Retry-After %q\n%s", a.StatusCode, a.Header.Get("Retry-After"), a.body)
+			}
+			e := w.eventsOf(oidcgate.EventValuesNotSaved)
+			if len(e) == 0 || string(e[0].Reason) != row.reason || !strings.Contains(e[0].Hint, row.hint) || strings.Contains(e[0].Hint, "store is up") {
+				t.Errorf("events %+v", e)
 			}
 		})
-		if a := w.get("/page"); a.StatusCode != http.StatusServiceUnavailable {
-			t.Errorf("status %d, want 503", a.StatusCode)
-		}
-		if e := w.eventsOf(oidcgate.EventValuesNotSaved); len(e) == 0 || !strings.Contains(e[0].Detail, "gob.Register") {
-			t.Errorf("events %+v", e)
-		}
-	})
+	}
 
 	t.Run("F34 a handler that panics saves nothing", func(t *testing.T) {
 		w, _ := newValuesWorld(t, func(w *world) http.HandlerFunc {

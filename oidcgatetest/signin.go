@@ -2,11 +2,13 @@ package oidcgatetest
 
 import (
 	"context"
+	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/oidcgate/oidcgate"
@@ -66,12 +68,39 @@ func (p *Provider) SignIn(t TB, gate *oidcgate.Gate, handler http.Handler, u Use
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if !landed {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-		t.Fatalf("oidcgatetest: logging in ended at %s with %s\n%s",
-			resp.Request.URL.Path, resp.Status, text)
+		t.Fatalf("oidcgatetest: logging in ended at %s with %s%s\n%s",
+			resp.Request.URL.Path, resp.Status, p.cure(resp, own.Path), textOf(resp.Body))
 	}
 	browser.CheckRedirect = nil
 	return browser
+}
+
+// cure returns what to do about a login that ended with an answer, or "". login is its path.
+func (p *Provider) cure(resp *http.Response, login string) string {
+	asked := p.Count(Discovery) + p.Count(PushedRequest) + p.Count(Token)
+	switch {
+	case resp.Request.URL.Path == login && resp.StatusCode == http.StatusNotFound:
+		return ": the gate does not serve that path; is the handler gate.Wrap(...)?"
+	case asked == 0 && resp.StatusCode == http.StatusServiceUnavailable:
+		return ": the gate does not reach this provider; set Config.HTTP.Transport to p.Transport()"
+	}
+	return ""
+}
+
+// texts are the parts of a page that say what has happened.
+var texts = regexp.MustCompile(`(?s)<(?:h1|p|small)\b[^>]*>(.*?)</(?:h1|p|small)>`)
+
+// textOf returns the text of a page, a paragraph on each line, or what else was answered.
+func textOf(body io.Reader) string {
+	all, _ := io.ReadAll(io.LimitReader(body, 64<<10))
+	var lines []string
+	for _, m := range texts.FindAllSubmatch(all, -1) {
+		lines = append(lines, html.UnescapeString(string(m[1])))
+	}
+	if len(lines) == 0 {
+		return string(all)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // NewRequest returns a request of a browser of [Provider.SignIn] for httptest: the same cookies,

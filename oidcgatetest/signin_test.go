@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -130,15 +131,36 @@ func (f *failing) Fatalf(format string, args ...any) {
 }
 
 func TestSignInFails(t *testing.T) {
-	p := oidcgatetest.NewProvider(t)
-	gate := newShop(t, p, func(c *oidcgate.Config) {
-		c.OnLogin = func(context.Context, *oidcgate.Login) error { return oidcgate.Deny("not you") }
-	})
-	f := &failing{T: t}
-	defer func() {
-		if recover() != f || !strings.Contains(f.said, "403") || !strings.Contains(f.said, "not you") {
-			t.Errorf("it said %q", f.said)
-		}
-	}()
-	p.SignIn(f, gate, gate.Wrap(http.NotFoundHandler()), oidcgatetest.User{})
+	for _, row := range []struct {
+		name string
+		with func(*oidcgate.Config)
+		wrap func(*oidcgate.Gate, http.Handler) http.Handler
+		want string // where R is the reference
+	}{
+		{"OnLogin refuses", func(c *oidcgate.Config) {
+			c.OnLogin = func(context.Context, *oidcgate.Login) error { return oidcgate.Deny("not <you>") }
+		}, (*oidcgate.Gate).Wrap, "oidcgatetest: logging in ended at /auth/callback with 403 Forbidden\n" +
+			"No access\nnot <you>\nReference: R · policy_denied"},
+		{"the gate does not reach the provider", func(c *oidcgate.Config) {
+			c.HTTP.Transport = oidcgatetest.NewTransport(nil)
+		}, (*oidcgate.Gate).Wrap, "oidcgatetest: logging in ended at /auth/login with 503 Service Unavailable: " +
+			"the gate does not reach this provider; set Config.HTTP.Transport to p.Transport()\n" +
+			"Please try again\nThe login service does not answer. Try again shortly.\nReference: R · provider_unreachable"},
+		{"the handler is not wrapped", nil, func(_ *oidcgate.Gate, h http.Handler) http.Handler { return h },
+			"oidcgatetest: logging in ended at /auth/login with 404 Not Found: " +
+				"the gate does not serve that path; is the handler gate.Wrap(...)?\n404 page not found\n"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			p := oidcgatetest.NewProvider(t)
+			gate := newShop(t, p, row.with)
+			f := &failing{T: t}
+			defer func() {
+				said := regexp.MustCompile(`[0-9A-F]{10}`).ReplaceAllString(f.said, "R")
+				if recover() != f || said != row.want {
+					t.Errorf("it said\n%s\nwant\n%s", said, row.want)
+				}
+			}()
+			p.SignIn(f, gate, row.wrap(gate, http.NotFoundHandler()), oidcgatetest.User{})
+		})
+	}
 }

@@ -187,7 +187,10 @@ func (a *album) reader() *tab {
 	return v
 }
 
-var pageScreens = append([]screen{{"desktop-dark", 1280, 800, "dark", nil}}, screens...)
+var pageScreens = append([]screen{
+	{"desktop-dark", 1280, 800, "dark", nil},
+	{"phone-narrow", 320, 568, "light", []chromedp.EmulateViewportOption{chromedp.EmulateMobile, chromedp.EmulateTouch}},
+}, screens...)
 
 // shoot checks a page on every screen, and takes pictures of it.
 func (a *album) shoot(v *tab, name string) {
@@ -217,7 +220,8 @@ func (a *album) shoot(v *tab, name string) {
 }
 
 // pageFaults lists what is wrong with the layout of a page: anything wider than its card or header,
-// targets that are too small (WCAG 2.2, 2.5.5), and texts whose contrast is too low (1.4.3).
+// targets that are too small (WCAG 2.2, 2.5.5), buttons that do not use the width of a narrow phone,
+// and texts whose contrast is too low (1.4.3).
 const pageFaults = `(width => {
 	const faults = [], page = document.documentElement
 	if (page.scrollWidth > width) faults.push("it scrolls sideways: " + page.scrollWidth)
@@ -231,6 +235,8 @@ const pageFaults = `(width => {
 		if (!r.width || ["SCRIPT", "NOSCRIPT", "FORM"].includes(e.tagName)) continue
 		if (r.left < card.left || r.right > card.right + .5 || e.scrollWidth > Math.ceil(r.width) + 1) faults.push("wider than its place: " + what)
 		if (["A", "BUTTON", "INPUT"].includes(e.tagName) && r.height < 44) faults.push("only " + r.height + " high: " + what)
+		if (width < 340 && ["A", "BUTTON"].includes(e.tagName) && r.width < e.closest("main").querySelector("p").offsetWidth - 1)
+			faults.push("narrower than its place: " + what)
 		const a = light(getComputedStyle(e).color), b = light(ground(e)), contrast = (Math.max(a, b) + .05) / (Math.min(a, b) + .05)
 		if (contrast < 4.5) faults.push("contrast " + contrast.toFixed(2) + ": " + what)
 	}

@@ -31,7 +31,7 @@ var (
 )
 
 // stable returns an attribute with the same word for every reference and hash, and with whole
-// minutes: a test takes a moment.
+// minutes: a test takes a moment. Times are written as the program writes them.
 func stable(attribute string) string {
 	attribute = anyName.ReplaceAllString(attribute, "$1=...")
 	return minutes.ReplaceAllStringFunc(attribute, func(s string) string {
@@ -39,7 +39,7 @@ func stable(attribute string) string {
 		if err != nil {
 			return s
 		}
-		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+		return d.Round(time.Minute).String()
 	})
 }
 

@@ -121,7 +121,11 @@ func (p process) init(args []string) int {
 	if err != nil {
 		return p.failed("init", err)
 	}
-	_, _ = fmt.Fprintf(p.out, "==> what to do <==\n%s", files.todo)
+	where := ""
+	if *dir != "" {
+		where = " in " + *dir + ", where main.go and .env are"
+	}
+	_, _ = fmt.Fprintf(p.out, "==> what to do%s <==\n%s", where, files.todo)
 	return exitOK
 }
 

@@ -298,7 +298,8 @@ func TestInit(t *testing.T) {
 	})
 	t.Run("writes files, and overwrites none", func(t *testing.T) {
 		dir := t.TempDir()
-		if got := run(t, answers, "init", "-dir", dir); got.status != exitOK || strings.Contains(got.out, "SESSION_KEYS") {
+		if got := run(t, answers, "init", "-dir", dir); got.status != exitOK || strings.Contains(got.out, "SESSION_KEYS") ||
+			!strings.HasPrefix(got.out, "==> what to do in "+dir+", where main.go and .env are <==\n") {
 			t.Errorf("status %d:\n%s%s", got.status, got.out, got.err)
 		}
 		before, err := os.ReadFile(filepath.Join(dir, ".env"))

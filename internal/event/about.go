@@ -352,8 +352,9 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonLogoutWon),
-			Means: "The user was logged out while the login was under way.",
-			Do:    "Nothing.",
+			Means: "The user was logged out while the login was under way, or in the same second.",
+			Do: "Nothing: a new login is let in. Times count in whole seconds, so one that begins in the " +
+				"second of the logout is refused too.",
 		},
 		{
 			Name:  string(ReasonInternal),
@@ -720,6 +721,12 @@ var Reasons = []Group{
 			Name:  string(ReasonAnonymous),
 			Means: "Values were put while nobody was signed in.",
 			Do:    "Keep the values of anonymous visitors in a session manager of your own.",
+		},
+		{
+			Name:  string(ReasonValueType),
+			Means: "A value that a handler put has a type that encoding/gob does not know.",
+			Do: "Register the type when the program starts: gob.Register(T{}). The detail names the value " +
+				"and the type.",
 		},
 		{
 			Name:  string(ReasonSessionEnded),

@@ -164,6 +164,7 @@ const (
 	ReasonDamaged      Reason = "damaged"
 	ReasonVersionNewer Reason = "version_newer"
 	ReasonAnonymous    Reason = "anonymous"
+	ReasonValueType    Reason = "value_type"
 	ReasonSessionEnded Reason = "session_ended"
 
 	// Logout tokens that were refused.

@@ -20,6 +20,13 @@ func (f *Front) Unavailable(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// NotSetUp answers a request that fails until the application is changed. The log says how.
+func (f *Front) NotSetUp(w http.ResponseWriter, r *http.Request) {
+	f.Show(w, r, page.Page{
+		Kind: page.KindRefused, Status: http.StatusInternalServerError, Say: page.NotSetUp,
+	})
+}
+
 // Ask is what a guard wants of the login that it asks for.
 type Ask struct {
 	Step    attempt.Step     // zero: a login of any kind will do
@@ -95,7 +102,8 @@ func (f *Front) noteSent() {
 	}
 	f.Logger.Warn("oidcgate: visitors are sent to the login, and no request for it has come to this "+
 		"gate. If logins end in 404, wrap the outermost router: gate.Wrap(router), not a group or a "+
-		"prefix of it", "visitors", many, "login", f.Site.OwnURL("/login", ""))
+		"prefix of it. If browsers find nothing or another program there, BaseURL is not the address "+
+		"of this service", "visitors", many, "login", f.Site.OwnURL("/login", ""))
 }
 
 // ReturnTo returns where a login leads back to: the requested page, or, for what no person opened,

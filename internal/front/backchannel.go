@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -49,6 +50,26 @@ func (f *Front) backchannelLogout(w http.ResponseWriter, r *http.Request, up *Pr
 		f.Tell(event.Record{Type: event.BackchannelAccepted, Provider: up.Name, Issuer: up.Issuer})
 	}
 	w.WriteHeader(http.StatusOK)
+}
+
+// noteStray tells once of a logout token that was sent to the address of no provider: the logouts
+// of that provider would fail unseen. The application answers the request.
+func (f *Front) noteStray(r *http.Request) {
+	path, ours := strings.CutPrefix(r.URL.Path, f.Site.Prefix)
+	name, isLogout := strings.CutPrefix(path, "/backchannel-logout")
+	if !ours || !isLogout || name != "" && name[0] != '/' || r.Method != http.MethodPost {
+		return
+	}
+	var good []string
+	for _, up := range f.Providers.All() {
+		if up.Client.HasIDTokens() {
+			good = append(good, f.Site.URL(f.Site.ProviderPath("/backchannel-logout", up.Name)))
+		}
+	}
+	if len(good) > 0 && f.stray.CompareAndSwap(false, true) {
+		f.Logger.Warn("oidcgate: a logout was sent to an address of no provider, and logs nobody out: "+
+			"register the right one at the provider", "sent_to", r.URL.Path, "register", good)
+	}
 }
 
 // readLogoutToken returns the form's only logout_token. The provider may add other parameters.

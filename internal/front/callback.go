@@ -81,6 +81,7 @@ func (c *callbackRequest) answer() *Failure {
 	}
 	returnTo, refused := c.begin(result)
 	if refused != nil {
+		refused.user = (&session.Identity{IDToken: result.IDToken}).User()
 		return refused
 	}
 	// The path is checked again: an attempt is input from the browser.

@@ -11,6 +11,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/page"
+	"github.com/oidcgate/oidcgate/internal/session"
 )
 
 // Failure says why a login is refused. It is the Err of the event.
@@ -22,8 +23,9 @@ type Failure struct {
 	Err       error  // the cause; may be nil
 	Text      string // shown on the page instead of the sentence for Reason; may be empty
 
-	retry   string // path that the page's link leads to after a new login; empty: the default path
-	linking bool   // the visitor stays signed in, so a new login is no help
+	user    session.User // who logs in; zero while the provider has not said so
+	retry   string       // path to which the page's new login leads; empty: the default path
+	linking bool         // the visitor stays signed in, so a new login is no help
 }
 
 func (f *Failure) Error() string {
@@ -55,11 +57,15 @@ func (e *ProviderError) Error() string {
 func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Failure) {
 	e.Reference = page.NewReference()
 	e.Hint = cmp.Or(e.Hint, event.Cure(event.LoginFailed, e.Reason))
-	f.Tell(event.Record{
+	record := event.Record{
 		Type: event.LoginFailed, Reason: e.Reason, Reference: e.Reference,
 		Provider: up.Name, Issuer: up.Issuer, Status: e.Status, Err: e,
 		Detail: event.Text(e.Err), Hint: e.Hint,
-	})
+	}
+	if e.user.Subject != "" {
+		record.SubjectHash = f.Keeper.UserRef(e.user)
+	}
+	f.Tell(record)
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}
@@ -74,14 +80,18 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 		{URL: f.Site.OwnURL("/login", e.retry), Say: page.LogInAgain},
 		{URL: f.Site.Home(), Say: page.Back},
 	}
+	another := page.Link{URL: f.AnotherAccountURL(e.retry, nil), Say: page.AnotherAccount}
 	switch {
 	case e.linking:
 		links = links[1:]
 	case say == page.FailedSite:
 		slices.Reverse(links) // a new login hardly helps
+	case say == page.FailedCancelled: // by mistake, or the account may not
+		links = slices.Insert(links, 1, another)
+	case e.Reason == event.ReasonLogoutWon: // the same account is right
 	case e.Status == http.StatusForbidden, e.Reason == event.ReasonClaimRequired:
 		// Whoever is logged in at the provider would come back as the same user at once.
-		links[0] = page.Link{URL: f.AnotherAccountURL(e.retry, nil), Say: page.AnotherAccount}
+		links[0] = another
 	}
 	f.Show(w, browser.WithoutQuery(r), page.Page{
 		Kind: page.KindFailed, Status: e.Status, Reason: string(e.Reason), Reference: e.Reference,
@@ -98,7 +108,10 @@ func providerFailure(err error) *Failure {
 	if !ok {
 		return internalFailure(err)
 	}
-	refused := &Failure{Status: e.Status, Reason: e.Reason, Hint: e.Hint, Err: e}
+	refused := &Failure{
+		Status: e.Status, Reason: e.Reason, Hint: e.Hint, Err: e,
+		user: session.User{Issuer: e.Issuer, Subject: e.Subject},
+	}
 	switch {
 	case e.Code != "" && (e.Stage == op.StageResponse || e.Reason == event.ReasonPARError):
 		refused.Err = &ProviderError{Code: e.Code, Description: e.Description}

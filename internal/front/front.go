@@ -85,6 +85,7 @@ type Front struct {
 	// Developers, which may be nil, serves the page for developers.
 	Developers http.HandlerFunc
 
+	stray   atomic.Bool   // a logout token that no provider's address got was told of
 	reached atomic.Bool   // a request for one of the own routes has come
 	sent    atomic.Uint32 // how often a visitor was sent to the login before that
 }
@@ -118,6 +119,7 @@ func (f *Front) Serve(w http.ResponseWriter, r *http.Request) bool {
 	case "frontchannel-logout":
 		f.frontchannelLogout(w, r, up)
 	default:
+		f.noteStray(r)
 		return false
 	}
 	return true

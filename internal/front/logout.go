@@ -70,7 +70,7 @@ func (f *Front) SignOut(w http.ResponseWriter, r *http.Request, v *Visit, return
 	returnTo = f.checkReturnTo(returnTo)
 	hint, err := f.endVisit(w, r, v)
 	if err != nil {
-		f.notSignedOut(w, r, err)
+		f.notSignedOut(w, r, returnTo, err)
 		return
 	}
 	up, state := f.providerOf(v), attempt.NewLogoutState()
@@ -183,10 +183,13 @@ func (f *Front) freshHint(ctx context.Context, v *Visit) string {
 
 // notSignedOut answers a logout that failed. The cookie stays: the next try finds with it what is
 // left.
-func (f *Front) notSignedOut(w http.ResponseWriter, r *http.Request, err error) {
+func (f *Front) notSignedOut(w http.ResponseWriter, r *http.Request, returnTo string, err error) {
 	w.Header().Set("Retry-After", retryAfter)
 	p := page.Page{
 		Kind: page.KindStillIn, Status: http.StatusServiceUnavailable, Say: page.LogoutFailed,
+		Form: &page.Form{
+			Action: f.Site.OwnURL("/logout", ""), Say: page.TryAgain, Hidden: returnToOf(returnTo),
+		},
 	}
 	if errors.Is(err, session.ErrLeftovers) {
 		p.Say = page.LogoutUnfinished

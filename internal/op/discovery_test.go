@@ -134,12 +134,16 @@ func TestDiscoveryDocument(t *testing.T) {
 }
 
 func TestIssuerMismatchSaysWhatCame(t *testing.T) {
-	for name, tt := range map[string]struct{ announced, shown string }{
-		"C001 another realm":               {"https://id.example/realms/other", "https://id.example/realms/other"},
-		"C001 none":                        {"", ""},
-		"C001 one that would forge a line": {"https://x\nlogin ok", "https://x\nlogin ok"},
-		"C001 one with a query":            {"https://x/y?secret=z", "https://x/y"},
-		"C001 a long one":                  {"https://x/" + strings.Repeat("y", 1000), "https://x/" + strings.Repeat("y", 190)},
+	const compare = "the provider's metadata is not what the configuration expects; compare its discovery document"
+	long := "https://x/" + strings.Repeat("y", 190)
+	for name, tt := range map[string]struct{ announced, shown, hint string }{
+		"C001 another realm": {"https://id.example/realms/other", "https://id.example/realms/other",
+			`if that is your provider, set Issuer to "https://id.example/realms/other", as it writes it`},
+		"C001 a slash too few":             {issuer + "/", issuer + "/", "set Issuer with a slash at its end, as the provider writes it"},
+		"C001 none":                        {"", "", compare},
+		"C001 one that would forge a line": {"https://x\nlogin ok", "https://x\nlogin ok", `if that is your provider, set Issuer to "https://x\nlogin ok", as it writes it`},
+		"C001 one with a query":            {"https://x/y?secret=z", "https://x/y", compare},
+		"C001 a long one":                  {long + strings.Repeat("y", 1000), long, compare},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOP()
@@ -148,6 +152,9 @@ func TestIssuerMismatchSaysWhatCame(t *testing.T) {
 			e := wantReason(t, err, "issuer_mismatch")
 			if want := fmt.Sprintf("the metadata says issuer %q, Issuer is %q", tt.shown, issuer); e.Err.Error() != want {
 				t.Errorf("got %q, want %q", e.Err, want)
+			}
+			if e.Hint != tt.hint {
+				t.Errorf("the hint is %q, want %q", e.Hint, tt.hint)
 			}
 		})
 	}

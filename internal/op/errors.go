@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
@@ -49,6 +50,10 @@ type Error struct {
 	// Code is the OAuth error code, if the provider answered with one: a registered code or
 	// "other".
 	Code string
+
+	// Issuer and Subject say whose login it was. They are empty unless an ID Token that the provider
+	// signed for this client says so.
+	Issuer, Subject string
 
 	Hint string // what an operator can do about it, if we know
 	Err  error  // the cause; may be nil
@@ -107,6 +112,18 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// about returns err as an Error about the user of an ID Token that the provider signed. It changes
+// a copy, because logins that wait for the same request share its error.
+func about(id claims.Object, err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	named := *e
+	named.Issuer, named.Subject = text(id, "iss"), text(id, "sub")
+	return &named
+}
 
 // invalid is the Error for an answer that breaks a rule.
 func invalid(reason event.Reason, text string) *Error {

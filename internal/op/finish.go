@@ -120,6 +120,18 @@ func (c *Client) redeem(
 	if err != nil {
 		return nil, err
 	}
+	result, err := c.complete(ctx, tokens, first, id)
+	if err != nil {
+		return nil, about(id.claims, err)
+	}
+	return result, nil
+}
+
+// complete adds what userinfo says of the user whom the ID Token names. first is that of the
+// response, or nil.
+func (c *Client) complete(
+	ctx context.Context, tokens *Tokens, first, id *openedToken,
+) (*Result, error) {
 	subject := text(id.claims, "sub")
 	switch {
 	case first == nil:

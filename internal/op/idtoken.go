@@ -46,7 +46,7 @@ func (c *Client) verifyIDToken(
 		func(claims.Object) error { return c.verifyAgain(ctx, token) },
 	} {
 		if err := check(token.claims); err != nil {
-			return nil, err
+			return nil, about(token.claims, err)
 		}
 	}
 	return token, nil

@@ -50,8 +50,9 @@ func reject(reason event.Reason, text string) *Error {
 // compared byte for byte (RFC 8414, 3.3). A slash at the end is the commonest difference.
 func otherIssuer(announced, configured string) *Error {
 	shown, _, _ := strings.Cut(announced, "?") // an issuer has no query, and no log may have one
+	shown = shown[:min(len(shown), 200)]
 	e := reject(event.ReasonIssuerMismatch,
-		fmt.Sprintf("the metadata says issuer %+.200q, Issuer is %q", shown, configured))
+		fmt.Sprintf("the metadata says issuer %+q, Issuer is %q", shown, configured))
 	switch {
 	case announced == configured+"/":
 		e.Hint = "set Issuer with a slash at its end, as the provider writes it"
@@ -60,6 +61,8 @@ func otherIssuer(announced, configured string) *Error {
 	case strings.Contains(announced, tenantMark):
 		e.Hint = "the provider has many tenants here: set Issuer to the address of one tenant, or to " +
 			"the issuer with " + tenantMark + ", and Verification.Tenants"
+	case announced != "" && announced == shown:
+		e.Hint = fmt.Sprintf("if that is your provider, set Issuer to %+q, as it writes it", shown)
 	}
 	return e
 }

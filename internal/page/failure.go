@@ -40,8 +40,8 @@ var byReason = map[event.Reason]Message{
 	event.ReasonLogoutWon:            failedLoggedOut,
 	event.ReasonStoreError:           failedStore,
 
-	event.ReasonProviderError + "access_denied":    failedCancelled,
-	event.ReasonProviderError + "consent_required": failedCancelled,
+	event.ReasonProviderError + "access_denied":    FailedCancelled,
+	event.ReasonProviderError + "consent_required": FailedCancelled,
 
 	// What follows stays until somebody mends it, here or at the provider.
 	event.ReasonClientSecret:      FailedSite,

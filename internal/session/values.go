@@ -63,8 +63,8 @@ func (k *Keeper) SaveValues(
 // errForeignValues is errForeign as an error of its own: the session is not gone.
 var errForeignValues = errors.New(errForeign.Error())
 
-// errValuesTooLarge is the error for values that would grow beyond the bound, whoever put them.
-var errValuesTooLarge = errors.New("oidcgate: the values are larger than Limits.SessionBytes")
+// ErrValuesTooLarge is wrapped where values would grow beyond the bound, whoever put them.
+var ErrValuesTooLarge = errors.New("oidcgate: the values are larger than Limits.SessionBytes")
 
 func (k *Keeper) writeValues(
 	ctx context.Context, s *Session, v *Values, values claims.Object,
@@ -73,7 +73,7 @@ func (k *Keeper) writeValues(
 	case values == v.Current:
 		return nil
 	case len(values) > k.limits.MaxBytes && len(values) >= len(v.Current):
-		return errValuesTooLarge // what makes a record smaller is always saved
+		return ErrValuesTooLarge // what makes a record smaller is always saved
 	}
 	fresh, err := k.seal(valuesKind, s.ID, Times{Deadline: s.Times.Deadline}, []byte(values))
 	if err != nil {

@@ -3,6 +3,7 @@ package values
 import (
 	"bytes"
 	"encoding/gob"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
+
+// errType is wrapped where gob cannot encode a value.
+var errType = errors.New("oidcgate: a value cannot be encoded")
 
 // codec is what scs encodes values with. It encodes each value on its own, with gob, so that the
 // changes of two requests can be merged by key.
@@ -31,7 +35,7 @@ func (codec) Encode(_ time.Time, values map[string]any) ([]byte, error) {
 		value := values[name]
 		var b bytes.Buffer
 		if err := gob.NewEncoder(&b).Encode(&value); err != nil {
-			return nil, fmt.Errorf("oidcgate: value %q: %w; see gob.Register", name, err)
+			return nil, fmt.Errorf("%w: value %q: %w", errType, name, err)
 		}
 		o = o.With(name, claims.Text(b.String()))
 	}

@@ -108,13 +108,24 @@ func (v *Values) Save(ctx context.Context, isAnonymous bool) error {
 	if s != nil {
 		failed.SessionRef = v.config.Keeper.SessionRef(v.config.Keeper.Handle(s.ID))
 	}
-	if errors.Is(err, session.ErrGone) {
+	switch {
+	case errors.Is(err, errType):
+		failed.Reason = event.ReasonValueType
+	case errors.Is(err, session.ErrValuesTooLarge):
+		failed.Reason = event.ReasonSessionTooLarge
+		failed.Hint = "put less into Values, or raise Limits.SessionBytes"
+	case errors.Is(err, session.ErrGone):
 		state.dropped = true
 		failed.Reason, failed.Detail = event.ReasonSessionEnded, ""
 		err = nil // the answer is sent without its values
 	}
 	v.config.Tell(failed)
 	return err
+}
+
+// Lasts reports whether the error of a save stays until the application is changed.
+func Lasts(err error) bool {
+	return errors.Is(err, errType) || errors.Is(err, session.ErrValuesTooLarge)
 }
 
 // store is what scs stores the values in.
