@@ -262,7 +262,7 @@ func (s *Store) bound(ctx context.Context, call func(context.Context) error) err
 	case <-bounded.Done():
 		return s.dials.explain(bounded.Err())
 	case <-ctx.Done():
-		return ctx.Err()
+		return s.dials.explain(ctx.Err())
 	}
 }
 
