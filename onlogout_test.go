@@ -158,6 +158,35 @@ func TestOnLogoutWithoutSummary(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+	t.Run("C113 a logout during another one finds nothing to end, and is not told", func(t *testing.T) {
+		l, d := &logouts{}, &drill{Store: &store.Memory{}}
+		w := newWorld(t, l.set, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = d })
+		w.login()
+		cookies, first := w.sentCookies(), true
+		d.fail(nil, func(op, key string) error {
+			if op == "delete" && strings.Contains(key, "s:") && first {
+				first = false
+				w.send(w.newBrowser(), http.MethodPost, "/auth/logout", "", "Origin: "+shopURL, "Cookie: "+cookies)
+			}
+			return nil
+		})
+		w.send(w.browser, http.MethodPost, "/auth/logout", "", "Origin: "+shopURL)
+		if got := l.all(w); len(got) != 1 || first {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("C113 a visitor who logs out of a session that was idle for too long is not told", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := &logouts{}
+			w := newWorld(t, l.set)
+			w.login()
+			time.Sleep(2 * time.Hour)
+			w.send(w.browser, http.MethodPost, "/auth/logout", "", "Origin: "+shopURL)
+			if got := l.all(w); len(got) != 0 || len(w.eventsOf(oidcgate.EventSessionRevoked)) != 0 {
+				t.Errorf("%+v", got)
+			}
+		})
+	})
 	t.Run("C113 a logout at a replica that does not know the session's provider is told", func(t *testing.T) {
 		l := &logouts{}
 		w := newWorld(t, l.set)

@@ -36,23 +36,31 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 
 // LogOutUnread is LogOut for a session that could not be loaded. Another replica may be able to
 // read it, or a logout that failed has left something of it. What lets the visitor in goes first,
-// whether or not the rest can be read.
+// whether or not the rest can be read. A session that was over already is told of no more.
 func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
 	l := &leaving{Handle: k.Handle(id)}
 	var read *Tokens
 	notRead := sideBySide(
 		func() (err error) { l.summary, err = k.readSummary(ctx, l.Handle); return err },
 		func() (err error) { read, err = k.Tokens(ctx, id); return unlessGone(err) },
-		func() error { k.deleteIdentity(ctx, l); return nil },
+		func() error {
+			if l.alive = !k.hasNoIdentity(ctx, l.Handle); l.alive {
+				k.deleteIdentity(ctx, l)
+			} else {
+				k.markOver(l)
+			}
+			return nil
+		},
 	)
+	known := l.User != (User{})
+	if l.over && l.alive && known {
+		k.tell(l.revoked(l.User, event.ReasonByUser))
+	}
 	if notRead != nil || l.err != nil {
 		return cmp.Or(k.notEnded(ctx, l), leftovers(l, notRead))
 	}
-	if l.User != (User{}) { // the summary goes last: a logout that was carried out left none
-		k.tell(l.revoked(l.User, event.ReasonByUser))
-	}
 	taken := k.clear(ctx, l, id, read)
-	if l.User != (User{}) {
+	if known {
 		k.revokeAll(ctx, l.identity(), taken)
 	}
 	return k.notEnded(ctx, l)
@@ -66,12 +74,22 @@ func unlessGone(err error) error {
 	return err
 }
 
-// deleteIdentity deletes what lets the visitor in.
+// deleteIdentity deletes what lets the visitor in. Where the store fails it looks whether that is
+// gone all the same: the answer may be lost, and nobody else would tell of the end.
 func (k *Keeper) deleteIdentity(ctx context.Context, l *leaving) {
 	l.err = k.store.Delete(ctx, identityPrefix+string(l.Handle), nil)
+	if l.err != nil && k.hasNoIdentity(ctx, l.Handle) {
+		l.err = nil
+	}
 	if l.err == nil {
 		k.markOver(l)
 	}
+}
+
+// hasNoIdentity returns false also where the store does not say.
+func (k *Keeper) hasNoIdentity(ctx context.Context, h Handle) bool {
+	_, err := k.store.Get(ctx, identityPrefix+string(h))
+	return errors.Is(err, store.ErrNotFound)
 }
 
 // clear deletes what is left of a session when its identity is deleted, and returns the tokens that
