@@ -252,7 +252,7 @@ type Limits struct {
 	// refused as [ReasonSessionTooLarge], unless OnLogin drops claims first. With ClaimsMaxAge the
 	// claims of userinfo are kept as they came, too, beside the tokens, if they have no more than four
 	// times this size: OnLogin decides on them while userinfo does not answer. Where they are larger,
-	// it does not decide then, and the session stays as it is. If zero, it is 16 KiB.
+	// it decides then on what it made of them itself. If zero, it is 16 KiB.
 	SessionBytes int
 
 	// UserSessions bounds the sessions of one user, so that no account fills the store. A login beyond

@@ -510,7 +510,7 @@ func (r *replica) Shape(_ *session.Identity, idToken claims.Object) claims.Objec
 
 // Userinfo implements [session.Provider].
 func (r *replica) Userinfo(
-	context.Context, *session.Identity, *session.ProviderTokens,
+	context.Context, *session.Identity, *session.Tokens,
 ) (claims.Object, error) {
 	err := r.service.run.Step(r.name, "asks for userinfo", func() {})
 	return claims.Object("").With("group", claims.Text("readers")), err

@@ -254,7 +254,7 @@ func TestDPoPNonceOfUserinfo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = c.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1", DPoPKey: "EdDSA:" + b64(strings.Repeat("s", 32))}, id, "")
+			_, err = c.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1", DPoPKey: "EdDSA:" + b64(strings.Repeat("s", 32))}, id, false)
 			wantReason(t, err, tt.reason)
 			if len(nonces) != tt.asked || nonces[0] != "" || nonces[1] != "n1" {
 				t.Errorf("nonces %q in %d requests", nonces, len(nonces))

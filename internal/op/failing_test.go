@@ -87,7 +87,7 @@ func TestUserinfoWithAKeyThatIsNone(t *testing.T) {
 		o.set("userinfo", answerJSON(userinfo(nil)))
 		c := o.client(func(cfg *op.Config) { cfg.Userinfo, cfg.DPoP = op.UserinfoRequired, true })
 		_, err := c.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1", DPoPKey: "EdDSA:!!"},
-			claims.Object("").With("sub", claims.Text(subject)), "")
+			claims.Object("").With("sub", claims.Text(subject)), false)
 		if n := o.count("userinfo"); err == nil || n != 0 {
 			t.Errorf("%d requests, error %v", n, err)
 		}
@@ -101,7 +101,7 @@ func TestUserinfoWithAKeyThatIsNone(t *testing.T) {
 			}
 		})
 		_, err := c.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1", DPoPKey: "EdDSA:!!"},
-			claims.Object("").With("sub", claims.Text(subject)), "")
+			claims.Object("").With("sub", claims.Text(subject)), false)
 		if err == nil || called {
 			t.Errorf("error %v, the function is called: %v", err, called)
 		}

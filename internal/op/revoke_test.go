@@ -148,7 +148,7 @@ func TestRereadUserinfo(t *testing.T) {
 			o := newOP()
 			o.set("userinfo", test.h)
 			client := o.client(func(c *op.Config) { c.Userinfo = test.mode })
-			_, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, claims.Object("").With("sub", claims.Text(subject)), "")
+			_, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, claims.Object("").With("sub", claims.Text(subject)), false)
 			wantReason(t, err, test.reason)
 		})
 	}
@@ -160,10 +160,10 @@ func TestRereadUserinfo(t *testing.T) {
 			t.Fatal(err)
 		}
 		alice := claims.Object("").With("sub", claims.Text(subject))
-		if _, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, alice, ""); err != nil {
+		if _, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, alice, false); err != nil {
 			t.Error(err)
 		}
-		_, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, alice, claims.Object("").With("group", claims.Text("a")))
+		_, err := client.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, alice, true)
 		wantReason(t, err, "userinfo_error") // it had something to say before
 	})
 }

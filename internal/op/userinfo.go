@@ -25,15 +25,15 @@ func (c *Client) AsksUserinfo() bool {
 	return c.cfg.Userinfo != UserinfoOff || c.cfg.Further != nil
 }
 
-// RereadUserinfo asks again for the userinfo of a user. earlier are the claims of the earlier
-// answer. The rules are those of a login, except that no answer is an error in mode On too. It must
-// not be taken for an answer without claims, which would remove the earlier ones: also while the
+// RereadUserinfo asks again for the userinfo of a user. had says that an earlier answer had claims.
+// The rules are those of a login, except that no answer is an error in mode On too. It must not be
+// taken for an answer without claims, which would remove the earlier ones: also while the
 // provider's metadata names no endpoint.
 func (c *Client) RereadUserinfo(
-	ctx context.Context, t *Tokens, id, earlier claims.Object,
+	ctx context.Context, t *Tokens, id claims.Object, had bool,
 ) (claims.Object, error) {
 	meta, known := c.Known()
-	required := !known || meta.Userinfo != "" || earlier != "" || c.cfg.Userinfo == UserinfoRequired
+	required := !known || meta.Userinfo != "" || had || c.cfg.Userinfo == UserinfoRequired
 	info, err := c.askUserinfo(ctx, t, text(id, "sub"), required)
 	if err != nil {
 		return "", err

@@ -87,7 +87,7 @@ func (p Providers) Shape(id *session.Identity, idToken claims.Object) claims.Obj
 
 // Userinfo implements session.Provider.
 func (p Providers) Userinfo(
-	ctx context.Context, id *session.Identity, t *session.ProviderTokens,
+	ctx context.Context, id *session.Identity, t *session.Tokens,
 ) (claims.Object, error) {
 	c, err := p.client(id)
 	if err != nil {
@@ -96,7 +96,8 @@ func (p Providers) Userinfo(
 	if !c.AsksUserinfo() {
 		return "", session.ErrNoUserinfo
 	}
-	info, err := c.RereadUserinfo(ctx, (*op.Tokens)(t), id.IDToken, id.Userinfo)
+	had := id.Userinfo != "" || t.HadUserinfo()
+	info, err := c.RereadUserinfo(ctx, (*op.Tokens)(&t.ProviderTokens), id.IDToken, had)
 	return info, sessionFailure(err)
 }
 

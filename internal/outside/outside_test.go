@@ -310,7 +310,7 @@ func TestUserinfo(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, _ := asking(tt.provider, op.UserinfoOptional)
-			got, err := p.Userinfo(t.Context(), alice(t), &session.ProviderTokens{AccessToken: "at-1"})
+			got, err := p.Userinfo(t.Context(), alice(t), session.NewTokens(&session.ProviderTokens{AccessToken: "at-1"}, "", ""))
 			wantFailure(t, err, tt.kind, tt.reason)
 			if _, ok := got.Get("group"); ok != (err == nil) {
 				t.Errorf("the claims are %s", got.AppendJSON(nil))
@@ -319,7 +319,7 @@ func TestUserinfo(t *testing.T) {
 	}
 	t.Run("nobody is asked", func(t *testing.T) {
 		p, _ := asking(provider{}, op.UserinfoOff)
-		_, err := p.Userinfo(t.Context(), alice(t), &session.ProviderTokens{AccessToken: "at-1"})
+		_, err := p.Userinfo(t.Context(), alice(t), session.NewTokens(&session.ProviderTokens{AccessToken: "at-1"}, "", ""))
 		if !errors.Is(err, session.ErrNoUserinfo) {
 			t.Errorf("the error %v", err)
 		}
@@ -356,7 +356,7 @@ func TestAProviderThatIsNotConfiguredAnyMore(t *testing.T) {
 	tokens := session.NewTokens(&session.ProviderTokens{AccessToken: "at-0", RefreshToken: "rt-0"}, "", "")
 	_, refreshed := p.Refresh(t.Context(), id, &tokens.ProviderTokens)
 	_, verified := p.Verify(t.Context(), id, tokens)
-	_, info := p.Userinfo(t.Context(), id, &tokens.ProviderTokens)
+	_, info := p.Userinfo(t.Context(), id, tokens)
 	if got := p.Shape(id, id.IDToken); got != "" {
 		t.Errorf("the claims are %s", got.AppendJSON(nil))
 	}

@@ -970,6 +970,7 @@ func TestLongUserinfo(t *testing.T) {
 	login := func(w *world) *session.Session {
 		l := w.loginUnderWay()
 		l.Tokens.Userinfo, l.Identity.Userinfo = long, claims.Object("").With("group", claims.Text("dropped the rest"))
+		l.Identity.Application = claims.Object("").With("role", claims.Text("old")).With("level", claims.Text("of the application"))
 		w.wantErr(w.Begin(t.Context(), l), nil)
 		return &l.Session
 	}
@@ -981,16 +982,18 @@ func TestLongUserinfo(t *testing.T) {
 			t.Errorf("the tokens have %d bytes, %v", len(b), err)
 		}
 	})
-	inTime(t, "F38 C113 without userinfo the application does not decide on what it left of a long one", func(t *testing.T) {
+	inTime(t, "F38 C113 without userinfo the application decides on what it made of a long one, and on the ID Token", func(t *testing.T) {
 		w := newWorld(t, rereads)
 		s := login(w)
 		w.provider.noUserinfo = failure(session.NoAnswer, "")
-		w.provider.decide = func() error { t.Error("it decides"); return nil }
+		w.brings(claims.Object("").With("role", claims.Text("new")))
 		time.Sleep(2 * time.Minute)
 		now, err := w.Reread(t.Context(), s)
 		w.wantErr(err, nil)
-		if now.Identity.Userinfo != s.Identity.Userinfo || !w.Stale(&now.Identity) {
-			t.Error("the session has changed")
+		role, _ := now.Identity.Claim("role")
+		level, _ := now.Identity.Claim("level")
+		if now.Identity.Userinfo != s.Identity.Userinfo || role != claims.Text("new") || level != claims.Text("of the application") {
+			t.Errorf("userinfo %q, role %q, level %q", now.Identity.Userinfo, role, level)
 		}
 	})
 	inTime(t, "F38 C113 it decides on a new answer, however long", func(t *testing.T) {

@@ -94,7 +94,7 @@ func (k *Keeper) exchangeTimeout() time.Duration { return 3 * k.limits.ProviderT
 // takeExchangePlace waits for a place among those who exchange tokens at a provider. The places are
 // others than those of refreshes: a provider that is slow at exchanges holds up nothing else.
 func (k *Keeper) takeExchangePlace(ctx context.Context, who asker) (leave func(), _ error) {
-	leave, err := k.exchanges.places.take(ctx, who)
+	leave, err := k.exchanges.places.take(ctx, who, 2*k.exchangeTimeout())
 	if err != nil {
 		return nil, errExchangesWait
 	}

@@ -186,6 +186,27 @@ func TestRefreshesWaitForAPlace(t *testing.T) {
 	}
 }
 
+func TestPlacesOfCallsThatNeverReturn(t *testing.T) {
+	inTime(t, "F40 F08 their places are given back", func(t *testing.T) {
+		w := newWorld(t, nil)
+		never := make(chan struct{})
+		defer close(never)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			if n <= 32 {
+				<-never
+			}
+			return tokens(n), nil
+		}
+		for n := range 32 {
+			s := w.loginAt("slow", n)
+			defer time.AfterFunc(isOver, func() { _, _ = w.Token(t.Context(), s) }).Stop()
+		}
+		last := w.loginAt("slow", 99)
+		time.Sleep(isOver + 5*time.Minute)
+		w.wantToken(w.Keeper, last, "at-33")
+	})
+}
+
 func TestAccessTokenThatUserinfoRefuses(t *testing.T) {
 	inTime(t, "F32 C113 nobody knows whether another replica has a newer one: the session stays", func(t *testing.T) {
 		w := newWorld(t, rereads)

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // How many requests one process has under way at one endpoint for sessions that are refreshed: of
@@ -39,8 +40,12 @@ type queue struct {
 	users int // how many have or want a place; guarded by places.mu
 }
 
-// take waits for a place of the user, and then for one at the provider.
-func (p *places) take(ctx context.Context, a asker) (leave func(), _ error) {
+// take waits for a place of the user, and then for one at the provider. A place is given back after
+// most, also when the caller does not leave it: a function of the application, or a transport, may
+// never return.
+func (p *places) take(
+	ctx context.Context, a asker, most time.Duration,
+) (leave func(), _ error) {
 	leaveUser, err := p.enter(ctx, a, userPlaces)
 	if err != nil {
 		return nil, err
@@ -50,7 +55,9 @@ func (p *places) take(ctx context.Context, a asker) (leave func(), _ error) {
 		leaveUser()
 		return nil, err
 	}
-	return func() { leaveProvider(); leaveUser() }, nil
+	both := sync.OnceFunc(func() { leaveProvider(); leaveUser() })
+	hung := time.AfterFunc(most, both)
+	return func() { hung.Stop(); both() }, nil
 }
 
 // enter waits for one of n places.

@@ -304,7 +304,7 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 // takePlace waits for a place among those who ask the provider at an endpoint.
 func (r *refresh) takePlace(ctx context.Context, at *places) (leave func(), _ error) {
 	id := &r.s.Identity
-	return at.take(ctx, asker{id.User(), id.Provider})
+	return at.take(ctx, asker{id.User(), id.Provider}, r.timeout())
 }
 
 // verify checks a refreshed ID Token like the first: it may never change who the user is (OpenID

@@ -101,9 +101,6 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		news.unreadable = failureOf(err).Kind == Unreadable
 		news.incomplete, err = true, nil
 	}
-	if userinfo == nil && r.tokens.userinfoLeftOut {
-		news.incomplete = true // what it said last is not known
-	}
 	if err == nil {
 		err = r.saveClaims(ctx, news)
 	}
@@ -152,12 +149,9 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 		return nil, err
 	}
 	defer leave()
-	identity := r.s.Identity
-	identity.Userinfo = cmp.Or(r.tokens.Userinfo, identity.Userinfo)
-	userinfo, err := r.k.provider.Userinfo(ctx, &identity, &r.tokens.ProviderTokens)
+	userinfo, err := r.k.provider.Userinfo(ctx, &r.s.Identity, r.tokens)
 	switch {
 	case errors.Is(err, ErrNoUserinfo):
-		r.tokens.userinfoLeftOut = false
 		return nil, nil
 	case err != nil && failureOf(err).Kind == TokenRefused && r.mayBeOver():
 		return nil, nil
@@ -209,11 +203,8 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		if err := r.keepUserinfo(ctx, n.userinfo); err != nil {
 			return err
 		}
-		identity, decidable := r.renew(identity, n)
-		if decidable {
-			identity, err = r.k.provider.Decide(ctx, Session{r.s.ID, identity, old.times})
-		}
-		if err != nil {
+		renewed := Session{r.s.ID, r.renew(identity, n), old.times}
+		if identity, err = r.k.provider.Decide(ctx, renewed); err != nil {
 			return &undecided{err}
 		}
 		err = r.saveIdentity(ctx, old, &identity)
@@ -223,10 +214,10 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 	}
 }
 
-// renew returns the identity with what is new. It is not decidable, and nothing else of it changes,
-// when what userinfo said last was too long to be kept: the application may have dropped of it what
-// it would decide on.
-func (r *refresh) renew(id Identity, n news) (_ Identity, decidable bool) {
+// renew returns the identity with what is new, on which the application decides. What userinfo said
+// last may have been too long to be kept. Then the application decides on what it made of that, but
+// for what a new ID Token says.
+func (r *refresh) renew(id Identity, n news) Identity {
 	renewed := id.renewed(n.idToken, n.userinfo)
 	if n.incomplete {
 		renewed.Checked = id.Checked
@@ -234,15 +225,17 @@ func (r *refresh) renew(id Identity, n news) (_ Identity, decidable bool) {
 	if n.unreadable && renewed.Unreadable.IsZero() {
 		renewed.Unreadable = time.Now()
 	}
-	if n.userinfo != nil {
-		return renewed, true
+	switch {
+	case n.userinfo != nil:
+	case r.tokens.userinfoLeftOut:
+		renewed.Application = id.Application.Filter(func(name string) bool {
+			_, there := renewed.IDToken.Get(name)
+			return !there
+		})
+	default:
+		renewed.Userinfo = cmp.Or(r.tokens.Userinfo, id.Userinfo)
 	}
-	if r.tokens.userinfoLeftOut {
-		id.Unreadable = renewed.Unreadable
-		return id, false
-	}
-	renewed.Userinfo = cmp.Or(r.tokens.Userinfo, id.Userinfo)
-	return renewed, true
+	return renewed
 }
 
 // keepUserinfo saves with the tokens what userinfo says, if it is new.

@@ -122,7 +122,7 @@ type Provider interface {
 
 	// Userinfo returns the user's claims as they are now. The error is ErrNoUserinfo when the
 	// configuration does not ask for them.
-	Userinfo(ctx context.Context, id *Identity, t *ProviderTokens) (claims.Object, error)
+	Userinfo(ctx context.Context, id *Identity, t *Tokens) (claims.Object, error)
 
 	// Decide asks the application about a session whose claims were read again. It returns the
 	// identity as the application wants it. A Failure of kind Rejected ends the session; any other

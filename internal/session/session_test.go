@@ -308,7 +308,7 @@ func (p *provider) Shape(_ *session.Identity, idToken claims.Object) claims.Obje
 
 // Userinfo implements [session.Provider].
 func (p *provider) Userinfo(
-	context.Context, *session.Identity, *session.ProviderTokens,
+	context.Context, *session.Identity, *session.Tokens,
 ) (claims.Object, error) {
 	if p.onUserinfo != nil {
 		p.onUserinfo()

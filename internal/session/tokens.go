@@ -48,6 +48,9 @@ type Tokens struct {
 	record record // in which they lie
 }
 
+// HadUserinfo reports whether userinfo has given claims, also such as are left out.
+func (t *Tokens) HadUserinfo() bool { return t.Userinfo != "" || t.userinfoLeftOut }
+
 // NewTokens returns the tokens of a login, with the claims of userinfo.
 func NewTokens(t *ProviderTokens, nonce string, userinfo claims.Object) *Tokens {
 	return &Tokens{ProviderTokens: *t, Issued: time.Now(), Nonce: nonce, Userinfo: userinfo}

@@ -57,8 +57,8 @@
 // go-redis sends a command again when its connection breaks. A proxy in front of Redis that is
 // ended may deliver the first one seconds later all the same. If that created a session which was
 // ended in between, the session is there again until its idle time, and a logout by user does not
-// find it. A client with MaxRetries: -1 rules it out; then a login is answered 503 when a connection
-// breaks.
+// find it. A client with MaxRetries: -1 rules it out; then a login is answered 503 when a
+// connection breaks.
 //
 // Tracing hooks of go-redis see the arguments of commands. The gate's keys are hashes and its
 // values are encrypted.
