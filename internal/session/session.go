@@ -57,7 +57,8 @@ var (
 	ErrProvider = errors.New("oidcgate: the provider gives no new access token at the moment")
 
 	// ErrLoggedOut means that the user was logged out while the login was under way.
-	ErrLoggedOut = errors.New("the user was logged out while the login was under way")
+	ErrLoggedOut = errors.New(
+		"the user was logged out while the login was under way, or in the same second")
 
 	// ErrTooLate means that a login took so long that nobody knows any more whether the user was
 	// logged out meanwhile.
