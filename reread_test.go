@@ -683,23 +683,45 @@ func TestRereadWithARevokedToken(t *testing.T) {
 			}
 		})
 	}
-	for _, refreshes := range []bool{false, true} {
-		inBubble(t, fmt.Sprintf("C113 C131 userinfo refuses an access token that came without expires_in, just now: %v", refreshes), func(t *testing.T) {
-			f := newFleet(t, 2, rereads, asksUserinfo)
+	for _, tt := range []struct {
+		name     string
+		lifetime time.Duration
+		refresh  bool
+		want     string
+	}{
+		{"just refreshed", 0, true, ""},
+		{"not older than Tokens.Lifetime", 0, false, ""},
+		{"older than Tokens.Lifetime", 5 * time.Minute, false, "alice"},
+	} {
+		inBubble(t, "C113 C131 userinfo refuses an access token that came without expires_in, "+tt.name, func(t *testing.T) {
+			f := newFleet(t, 2, rereads, asksUserinfo, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.Lifetime = tt.lifetime })
 			f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) {
 				delete(m, "expires_in")
-				if !refreshes {
+				if !tt.refresh {
 					delete(m, "refresh_token")
 				}
 			}))
 			f.login()
 			f.op.Always(oidcgatetest.Userinfo, invalidToken)
 			time.Sleep(6 * time.Minute)
-			if got := f.subject(); (got == "alice") == refreshes {
-				t.Errorf("signed in as %q", got)
+			if got := f.subject(); got != tt.want {
+				t.Errorf("signed in as %q, want %q", got, tt.want)
 			}
 		})
 	}
+	inBubble(t, "C113 F16 the provider refuses the client for a moment when claims are due: they are read again soon after", func(t *testing.T) {
+		f := newFleet(t, 2, asksUserinfo, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = 30 * time.Minute })
+		f.login()
+		time.Sleep(31 * time.Minute)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Answer(401, "application/json", `{"error":"invalid_client"}`))
+		f.subject()
+		f.op.Clear(oidcgatetest.Token)
+		f.op.Always(oidcgatetest.Userinfo, invalidToken)
+		time.Sleep(2 * time.Minute)
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
 	inBubble(t, "C113 F14 userinfo refuses an access token that has just come, and is over soon", func(t *testing.T) {
 		f := newFleet(t, 2, rereads, asksUserinfo)
 		f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { m["expires_in"] = 30 }))

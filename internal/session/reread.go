@@ -101,6 +101,9 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		news.unreadable = failureOf(err).Kind == Unreadable
 		news.incomplete, err = true, nil
 	}
+	if err == nil && userinfo == nil && r.lacksToken() {
+		news.incomplete = true
+	}
 	if err == nil {
 		err = r.saveClaims(ctx, news)
 	}
@@ -115,6 +118,12 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		r.tell(Event{Type: event.RereadFailed, Reason: event.ReasonNoNews})
 	}
 	return nil
+}
+
+// lacksToken reports whether nothing could be asked for want of a token that a later refresh may
+// bring.
+func (r *refresh) lacksToken() bool {
+	return r.tokens.RefreshToken != "" && !r.exchanged && !r.k.usable(r.tokens)
 }
 
 // decidesWithout reports whether the application decides without userinfo that failed: what a new
@@ -162,13 +171,13 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 }
 
 // mayBeOver reports whether the access token may be over by the provider's clock, or replaced by a
-// refresh whose answer was lost. To refuse it is then no refusal of the user. When a token ends
-// whose provider does not say is not known here.
+// refresh whose answer was lost. To refuse it is then no refusal of the user. A token whose
+// provider does not say when it ends is taken to live for Limits.TokenLifetime.
 func (r *refresh) mayBeOver() bool {
 	if r.exchanged || r.unsure {
 		return r.unsure
 	}
-	return r.tokens.Expiry.IsZero() || time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
+	return time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
 }
 
 // idTokenClaims returns the claims of the ID Token, which was verified when it came, or "".
