@@ -966,61 +966,25 @@ func TestKeepRefusedWithoutIDTokens(t *testing.T) {
 }
 
 func TestLongUserinfo(t *testing.T) {
-	long := claims.Object("").With("about_me", claims.Text(strings.Repeat("x", 100_000)))
-	login := func(w *world) *session.Session {
-		l := w.loginUnderWay()
-		l.Tokens.Userinfo, l.Identity.Userinfo = long, claims.Object("").With("group", claims.Text("dropped the rest"))
-		l.Identity.Application = claims.Object("").With("role", claims.Text("old")).With("level", claims.Text("of the application"))
-		w.wantErr(w.Begin(t.Context(), l), nil)
-		return &l.Session
-	}
-	rereads := func(l *session.Limits) { l.Reread = time.Minute }
-	inTime(t, "F38 C113 userinfo that is too long is not kept beside the tokens", func(t *testing.T) {
-		w := newWorld(t, rereads)
-		login(w)
-		if b, err := w.memory.Get(t.Context(), w.key("t:")); len(b) == 0 || len(b) > 5_000 {
-			t.Errorf("the tokens have %d bytes, %v", len(b), err)
+	long := claims.Object("").With("about_me", claims.Text(strings.Repeat("x", 8*16<<10)))
+	inTime(t, "F38 C113 a login whose userinfo is too long to be kept is refused, whatever OnLogin drops", func(t *testing.T) {
+		for reread, want := range map[time.Duration]error{0: nil, time.Minute: session.ErrTooLarge} {
+			w := newWorld(t, func(l *session.Limits) { l.Reread = reread })
+			l := w.loginUnderWay()
+			l.Tokens.Userinfo = long
+			w.wantErr(w.Begin(t.Context(), l), want)
+			if b, _ := w.memory.Get(t.Context(), w.key("t:")); want == nil && len(b) > 5_000 {
+				t.Errorf("without re-reads the tokens have %d bytes", len(b))
+			}
 		}
 	})
-	inTime(t, "F38 C113 without userinfo the application decides on what it made of a long one, and on the ID Token", func(t *testing.T) {
-		w := newWorld(t, rereads)
-		s := login(w)
-		w.provider.noUserinfo = failure(session.NoAnswer, "")
-		w.brings(claims.Object("").With("role", claims.Text("new")))
+	inTime(t, "F38 C113 the session ends when its userinfo becomes too long", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Minute })
+		s := w.login(lifetime)
+		w.provider.userinfo = long
 		time.Sleep(2 * time.Minute)
-		now, err := w.Reread(t.Context(), s)
-		w.wantErr(err, nil)
-		role, _ := now.Identity.Claim("role")
-		level, _ := now.Identity.Claim("level")
-		if now.Identity.Userinfo != s.Identity.Userinfo || role != claims.Text("new") || level != claims.Text("of the application") {
-			t.Errorf("userinfo %q, role %q, level %q", now.Identity.Userinfo, role, level)
-		}
-	})
-	inTime(t, "F38 C113 it decides on a new answer, however long", func(t *testing.T) {
-		w := newWorld(t, rereads)
-		s := login(w)
-		w.provider.userinfo = claims.Object("").With("group", claims.Text("new"))
-		time.Sleep(2 * time.Minute)
-		now, err := w.Reread(t.Context(), s)
-		w.wantErr(err, nil)
-		if now.Identity.Userinfo != w.provider.userinfo || w.Stale(&now.Identity) {
-			t.Errorf("userinfo %q", now.Identity.Userinfo)
-		}
-	})
-	inTime(t, "F38 C113 userinfo that stays unreadable is dropped, and the application decides on the rest", func(t *testing.T) {
-		w := newWorld(t, rereads)
-		s := login(w)
-		w.provider.noUserinfo = failure(session.Unreadable, "")
-		for range 4 {
-			time.Sleep(2 * time.Minute)
-			_, err := w.Reread(t.Context(), s)
-			w.wantErr(err, nil)
-		}
-		now, err := w.Load(t.Context(), s.ID)
-		w.wantErr(err, nil)
-		if now.Identity.Userinfo != "" {
-			t.Errorf("userinfo %q", now.Identity.Userinfo)
-		}
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrGone)
 	})
 }
 

@@ -190,7 +190,9 @@ func (k *Keeper) begin(ctx context.Context, l *Login) (all []*leaving, _ error) 
 	if len(identity) > k.limits.MaxBytes {
 		return nil, l.Identity.tooLarge(len(identity), k.limits.MaxBytes)
 	}
-	k.keepsUserinfo(l.Tokens, l.Tokens.Userinfo)
+	if err := k.keepUserinfo(l.Tokens, l.Tokens.Userinfo); err != nil {
+		return nil, err
+	}
 	l.Times.Seen = time.Now().UnixMilli()
 	r, err := k.seal(identityKind, l.ID, l.Times, identity)
 	if err != nil {

@@ -223,9 +223,7 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 	}
 }
 
-// renew returns the identity with what is new, on which the application decides. What userinfo said
-// last may have been too long to be kept. Then the application decides on what it made of that, but
-// for what a new ID Token says.
+// renew returns the identity with what is new, on which the application decides.
 func (r *refresh) renew(id Identity, n news) Identity {
 	renewed := id.renewed(n.idToken, n.userinfo)
 	if n.incomplete {
@@ -234,14 +232,7 @@ func (r *refresh) renew(id Identity, n news) Identity {
 	if n.unreadable && renewed.Unreadable.IsZero() {
 		renewed.Unreadable = time.Now()
 	}
-	switch {
-	case n.userinfo != nil:
-	case r.tokens.userinfoLeftOut:
-		renewed.Application = id.Application.Filter(func(name string) bool {
-			_, there := renewed.IDToken.Get(name)
-			return !there
-		})
-	default:
+	if n.userinfo == nil {
 		renewed.Userinfo = cmp.Or(r.tokens.Userinfo, id.Userinfo)
 	}
 	return renewed
@@ -249,13 +240,12 @@ func (r *refresh) renew(id Identity, n news) Identity {
 
 // keepUserinfo saves with the tokens what userinfo says, if it is new.
 func (r *refresh) keepUserinfo(ctx context.Context, userinfo *claims.Object) error {
-	if userinfo == nil {
+	if userinfo == nil || *userinfo == r.tokens.Userinfo {
 		return nil
 	}
 	kept := *r.tokens
-	r.k.keepsUserinfo(&kept, *userinfo)
-	if kept.Userinfo == r.tokens.Userinfo && kept.userinfoLeftOut == r.tokens.userinfoLeftOut {
-		return nil
+	if err := r.k.keepUserinfo(&kept, *userinfo); err != nil {
+		return err
 	}
 	return r.save(ctx, &kept)
 }

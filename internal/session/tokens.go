@@ -38,18 +38,13 @@ type Tokens struct {
 	Nonce  string    // of the login: a refreshed ID Token may repeat it
 
 	// Userinfo has the claims of userinfo as the provider gave them last. What the application made of
-	// them is not what it decides on again. It is kept with Limits.Reread only. Claims that are too
-	// long, some of which the user may write, are left out.
-	Userinfo        claims.Object
-	userinfoLeftOut bool
+	// them is not what it decides on again. It is kept with Limits.Reread only.
+	Userinfo claims.Object
 
 	Refreshed bool // they are not those of the login
 
 	record record // in which they lie
 }
-
-// HadUserinfo reports whether userinfo has given claims, also such as are left out.
-func (t *Tokens) HadUserinfo() bool { return t.Userinfo != "" || t.userinfoLeftOut }
 
 // NewTokens returns the tokens of a login, with the claims of userinfo.
 func NewTokens(t *ProviderTokens, nonce string, userinfo claims.Object) *Tokens {
@@ -59,7 +54,6 @@ func NewTokens(t *ProviderTokens, nonce string, userinfo claims.Object) *Tokens 
 // followedBy returns the tokens after a refresh. What the answer leaves out stays as it was.
 func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
 	fresh := NewTokens(answer, t.Nonce, t.Userinfo)
-	fresh.userinfoLeftOut = t.userinfoLeftOut
 	fresh.Refreshed, fresh.record = true, t.record
 	if fresh.RefreshToken == "" {
 		fresh.RefreshToken = t.RefreshToken
@@ -92,9 +86,6 @@ func (t *Tokens) encode() []byte {
 	if t.Userinfo != "" {
 		record = record.Object("userinfo", t.Userinfo)
 	}
-	if t.userinfoLeftOut {
-		record = record.Text("userinfo_left_out", "1")
-	}
 	return record
 }
 
@@ -113,8 +104,7 @@ func decodeTokens(r record) *Tokens {
 		Issued: timeMember(o, "issued"),
 		Nonce:  textMember(o, "nonce"),
 
-		Userinfo:        objectMember(o, "userinfo"),
-		userinfoLeftOut: textMember(o, "userinfo_left_out") != "",
+		Userinfo: objectMember(o, "userinfo"),
 
 		Refreshed: textMember(o, "refreshed") != "",
 		record:    r,
@@ -141,12 +131,22 @@ func (k *Keeper) sealTokens(id ID, t *Tokens, deadline int64) (record, error) {
 	return k.seal(tokensKind, id, Times{Deadline: deadline}, kept.encode())
 }
 
-// keepsUserinfo sets the claims of userinfo that are kept with the tokens.
-func (k *Keeper) keepsUserinfo(t *Tokens, userinfo claims.Object) {
-	t.Userinfo, t.userinfoLeftOut = userinfo, len(userinfo) > 4*k.limits.MaxBytes
-	if t.userinfoLeftOut || k.limits.Reread == 0 {
-		t.Userinfo = ""
+// maxUserinfo is how often Limits.MaxBytes the claims of userinfo may have that are kept as they
+// came. The user may write some of them.
+const maxUserinfo = 8
+
+// keepUserinfo sets the claims of userinfo that are kept with the tokens, if any are. Claims that
+// are too long are an error: of what the application dropped of them it could not decide again.
+func (k *Keeper) keepUserinfo(t *Tokens, userinfo claims.Object) error {
+	if k.limits.Reread == 0 {
+		userinfo = ""
 	}
+	if most := maxUserinfo * k.limits.MaxBytes; len(userinfo) > most {
+		return fmt.Errorf("%w: with Tokens.ClaimsMaxAge userinfo is kept as it came, has %d bytes, and "+
+			"%d are allowed, eight times Limits.SessionBytes; raise that", ErrTooLarge, len(userinfo), most)
+	}
+	t.Userinfo = userinfo
+	return nil
 }
 
 // minLifetime is how long a refreshed access token is returned at least, and so how often a session
