@@ -173,7 +173,8 @@ type TokenOptions struct {
 	// answers with status 200 and something that cannot be read; OnLogin decides on the old claims.
 	// If false, the session ends when the token is refused, and it loses the claims of userinfo when
 	// they could not be read twice, ClaimsMaxAge apart: otherwise a user could keep a group for as
-	// long as the session lives, by revoking the token or by a name that breaks the answer.
+	// long as the session lives, by revoking the token or by a name that breaks the answer. So let
+	// claims of userinfo give rights and never take them away.
 	KeepRefused bool
 
 	// EndWithAccessToken ends a session together with its access token if the provider gave no

@@ -77,7 +77,7 @@ func (g *Gate) AdmitAPI(w http.ResponseWriter, r *http.Request, rules ...Rule) b
 	// A program without a session gets 401: nobody's browser sent it.
 	v := visitFrom(r.Context(), g)
 	stranger := v != nil && v.identity == nil && v.found.LoadErr == nil
-	if !browser.IsOwn(r) && !(stranger && browser.SaysNothing(r)) {
+	if v != nil && !browser.IsOwn(r) && !(stranger && browser.SaysNothing(r)) {
 		g.front.NotFromHere(w, browser.AsScript(r))
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -178,4 +179,17 @@ func TestLoginURLOfAFetch(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRequireAPIWithoutWrap(t *testing.T) {
+	t.Run("C112 a request that did not pass through Wrap is 500, whoever sends it", func(t *testing.T) {
+		w := newWorld(t)
+		for _, header := range []string{"", "same-origin", "cross-site"} {
+			r, rec := httptest.NewRequest("GET", "/api", nil), httptest.NewRecorder()
+			r.Header.Set("Sec-Fetch-Site", header)
+			if w.gate.AdmitAPI(rec, r) || rec.Code != http.StatusInternalServerError {
+				t.Errorf("Sec-Fetch-Site %q: status %d", header, rec.Code)
+			}
+		}
+	})
 }

@@ -3,6 +3,7 @@ package oidcgatetest
 import (
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -57,7 +58,8 @@ func (p *Provider) serveAuthorization(w http.ResponseWriter, r *http.Request) {
 	}
 	redirectURLs := params["redirect_uri"]
 	if len(redirectURLs) != 1 || !slices.Contains(client.RedirectURLs, redirectURLs[0]) {
-		http.Error(w, "redirect_uri is not registered for this client", http.StatusBadRequest)
+		http.Error(w, fmt.Sprintf("redirect_uri is not registered for this client: it is %q, registered "+
+			"are %q", redirectURLs, client.RedirectURLs), http.StatusBadRequest)
 		return
 	}
 	login := &Login{ClientID: client.ID, Params: params, provider: p, w: w}

@@ -17,6 +17,9 @@ import (
 //	browser := p.SignIn(t, gate, handler, oidcgatetest.User{Subject: "bob"})
 //	p.LogOut(t, handler, "bob")
 //
+// The browser follows redirects, and so a Get of a guarded page logs the user in again. To see that
+// the session has ended, ask a route of RequireAPI, which answers 401.
+//
 // For a logout token of another kind, post a [Provider.NewJWT] that has events.
 func (p *Provider) LogOut(t TB, handler http.Handler, subject string) {
 	t.Helper()
@@ -31,6 +34,10 @@ func (p *Provider) LogOut(t TB, handler http.Handler, subject string) {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		rec := httptest.NewRecorder()
 		handler.ServeHTTP(rec, r)
+		if rec.Code == http.StatusNotFound {
+			t.Fatalf("oidcgatetest: logging out: %s answers 404: the gate does not serve that path; is "+
+				"the handler gate.Wrap(...)?", path)
+		}
 		if rec.Code != http.StatusOK {
 			t.Fatalf("oidcgatetest: logging out: %s answers %d; the gate's log says why", path, rec.Code)
 		}

@@ -51,7 +51,7 @@ func TestLogOutFails(t *testing.T) {
 	p.SignIn(t, gate, gate.Wrap(http.NotFoundHandler()), oidcgatetest.User{})
 	for _, row := range []struct{ name, subject, want string }{
 		{"nobody of that name", "bob", `oidcgatetest: logging out: "bob" has not logged in`},
-		{"a handler that is not wrapped", "alice", "oidcgatetest: logging out: http://localhost/auth/backchannel-logout answers 404; the gate's log says why"},
+		{"a handler that is not wrapped", "alice", "oidcgatetest: logging out: http://localhost/auth/backchannel-logout answers 404: the gate does not serve that path; is the handler gate.Wrap(...)?"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f := &failing{T: t}

@@ -102,8 +102,9 @@ func (f *Front) noteSent() {
 	}
 	f.Logger.Warn("oidcgate: visitors are sent to the login, and no request for it has come to this "+
 		"gate. If logins end in 404, wrap the outermost router: gate.Wrap(router), not a group or a "+
-		"prefix of it. If browsers find nothing or another program there, BaseURL is not the address "+
-		"of this service", "visitors", many, "login", f.Site.OwnURL("/login", ""))
+		"prefix of it; and where BaseURL has a path, a proxy or http.StripPrefix must take it off. If "+
+		"browsers find nothing or another program there, BaseURL is not the address of this service",
+		"visitors", many, "login", f.Site.OwnURL("/login", ""))
 }
 
 // ReturnTo returns where a login leads back to: the requested page, or, for what no person opened,

@@ -264,6 +264,9 @@ func isHeaderSafe(token string) bool {
 	return token != ""
 }
 
+const hintOverloaded = "the provider, or a proxy in front of it, is in trouble or overloaded; " +
+	"the configuration of this service is not the cause"
+
 // tokenEndpointError is the Error for a refusal (RFC 6749, 5.2). Of what the provider says only
 // a registered code gets through: the rest may quote the request.
 func tokenEndpointError(status int, code string) *Error {
@@ -285,8 +288,11 @@ func tokenEndpointError(status int, code string) *Error {
 		"interaction_required", "login_required":
 		e.Hint = hintUser
 	case "":
-		if status == http.StatusUnauthorized {
+		switch {
+		case status == http.StatusUnauthorized:
 			e.Hint = hintClient
+		case !fault.answered || status >= http.StatusInternalServerError:
+			e.Hint = hintOverloaded
 		}
 	default:
 		e.Code = "other"

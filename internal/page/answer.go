@@ -22,6 +22,7 @@ func Redirect(w http.ResponseWriter, location string) {
 	Headers(w)
 	w.Header().Set("Location", location)
 	w.WriteHeader(http.StatusSeeOther)
+	_, _ = w.Write(nil) // gin sends the status with the first write, and whoever writes may change it
 }
 
 // Problem answers with p as problem+json (RFC 9457), for scripts. With status 401 the first link is
