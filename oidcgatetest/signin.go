@@ -16,7 +16,8 @@ import (
 
 // ProviderFor registers a client of the provider for a service at baseURL (its Config.BaseURL), and
 // returns what [oidcgate.New] takes: a Provider without a Name, whose scopes are profile and email.
-// Its fields may be changed before it is used. HTTP.Transport must be [Provider.Transport].
+// Its fields may be changed before it is used. HTTP.Transport must be [Provider.Transport],
+// unless [Provider.Server] or [Provider.TLSServer] runs.
 func (p *Provider) ProviderFor(baseURL string) oidcgate.Provider {
 	const id, secret = "test", "a secret of the test"
 	base := strings.TrimSuffix(baseURL, "/")
@@ -104,13 +105,17 @@ func textOf(body io.Reader) string {
 }
 
 // NewRequest returns a request of a browser of [Provider.SignIn] for httptest: the same cookies,
-// and the same Sec-Fetch-Site. Pass it to gate.Wrap(handler), also around a single handler.
+// and the same Sec-Fetch-Site. Pass it to gate.Wrap(handler), also around a single handler. address
+// begins with Config.BaseURL; NewRequest panics when it has no host, which has no cookies.
 //
 //	rec := httptest.NewRecorder()
 //	r := oidcgatetest.NewRequest(browser, "GET", "http://localhost/cart", nil)
 //	gate.Wrap(http.HandlerFunc(cart)).ServeHTTP(rec, r)
 func NewRequest(browser *http.Client, method, address string, body io.Reader) *http.Request {
 	r := httptest.NewRequest(method, address, body)
+	if r.URL.Host == "" {
+		panic("oidcgatetest: NewRequest needs an address that begins with Config.BaseURL, not " + address)
+	}
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	for _, c := range browser.Jar.Cookies(r.URL) {
 		r.AddCookie(c)

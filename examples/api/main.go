@@ -22,7 +22,8 @@ import (
 )
 
 func main() {
-	base := cmp.Or(os.Getenv("BASE_URL"), "http://localhost:8080")
+	addr := cmp.Or(os.Getenv("ADDR"), "localhost:8080")
+	base := cmp.Or(os.Getenv("BASE_URL"), "http://"+addr)
 	apiURL := cmp.Or(os.Getenv("API_URL"), "http://localhost:8081")
 	audience := cmp.Or(os.Getenv("API_AUDIENCE"), "orders")
 	tryout.Provider(tryout.Options{BaseURL: base, Audience: audience})
@@ -37,7 +38,7 @@ func main() {
 	}
 	go func() { log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("API_ADDR"), "localhost:8081"), api)) }()
 	log.Print("open ", base)
-	log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("ADDR"), "localhost:8080"), shop))
+	log.Fatal(http.ListenAndServe(addr, shop))
 }
 
 // provider is the same for both. An API may be a client of its own at the provider.

@@ -20,7 +20,8 @@ import (
 )
 
 func main() {
-	base := cmp.Or(os.Getenv("BASE_URL"), "http://localhost:8080")
+	addr := cmp.Or(os.Getenv("ADDR"), "localhost:8080")
+	base := cmp.Or(os.Getenv("BASE_URL"), "http://"+addr)
 	tryout.Provider(tryout.Options{BaseURL: base})
 	gate, err := oidcgate.New(oidcgate.Config{
 		BaseURL: base, // on a loopback host: sessions are in memory, and the key is random
@@ -41,7 +42,7 @@ func main() {
 	admin := e.Group("/admin", require(oidcgate.Claim("groups", "admin")))
 	admin.GET("", func(c echo.Context) error { return c.String(http.StatusOK, "You are an admin.\n") })
 	log.Print("open ", base)
-	log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("ADDR"), "localhost:8080"), gate.Wrap(e)))
+	log.Fatal(http.ListenAndServe(addr, gate.Wrap(e)))
 }
 
 func home(c echo.Context) error {

@@ -20,7 +20,8 @@ import (
 )
 
 func main() {
-	base := cmp.Or(os.Getenv("BASE_URL"), "http://localhost:8080")
+	addr := cmp.Or(os.Getenv("ADDR"), "localhost:8080")
+	base := cmp.Or(os.Getenv("BASE_URL"), "http://"+addr)
 	tryout.Provider(tryout.Options{BaseURL: base})
 	gate, err := oidcgate.New(oidcgate.Config{
 		BaseURL: base, // on a loopback host: sessions are in memory, and the key is random
@@ -33,7 +34,7 @@ func main() {
 		log.Fatal(err)
 	}
 	log.Print("open ", base)
-	log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("ADDR"), "localhost:8080"), gate.Wrap(routes(gate))))
+	log.Fatal(http.ListenAndServe(addr, gate.Wrap(routes(gate))))
 }
 
 // routes are those of the whole service. A group is a mux of its own, and the guard stands where it

@@ -25,7 +25,8 @@ import (
 )
 
 func main() {
-	base := cmp.Or(os.Getenv("BASE_URL"), "http://localhost:8080")
+	addr := cmp.Or(os.Getenv("ADDR"), "localhost:8080")
+	base := cmp.Or(os.Getenv("BASE_URL"), "http://"+addr)
 	tryout.Provider(tryout.Options{Env: "OKTA", BaseURL: base, Name: "staff"})
 	tryout.Provider(tryout.Options{Env: "GITLAB", BaseURL: base, Name: "gitlab"})
 
@@ -49,7 +50,7 @@ func main() {
 	mux.HandleFunc("GET /{$}", s.home) // its link to the login leads to the page with the choice
 	mux.Handle("GET /account", s.gate.Require()(http.HandlerFunc(s.account)))
 	log.Print("open ", base)
-	log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("ADDR"), "localhost:8080"), s.gate.Wrap(mux)))
+	log.Fatal(http.ListenAndServe(addr, s.gate.Wrap(mux)))
 }
 
 type shop struct {

@@ -26,7 +26,8 @@ import (
 var web embed.FS
 
 func main() {
-	base := cmp.Or(os.Getenv("BASE_URL"), "http://localhost:8080")
+	addr := cmp.Or(os.Getenv("ADDR"), "localhost:8080")
+	base := cmp.Or(os.Getenv("BASE_URL"), "http://"+addr)
 	tryout.Provider(tryout.Options{BaseURL: base})
 	gate, err := oidcgate.New(oidcgate.Config{
 		BaseURL: base,                                    // on a loopback host: sessions are in memory, and the key is random
@@ -50,7 +51,7 @@ func main() {
 	mux.Handle("/auth/", api)                       // the gate's own routes
 	mux.Handle("/", page(http.FileServerFS(files))) // the page is for everybody, and needs no session
 	log.Print("open ", base)
-	log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("ADDR"), "localhost:8080"), mux))
+	log.Fatal(http.ListenAndServe(addr, mux))
 }
 
 // page lets the browser load only what is of this site, and no script that stands in the page. There

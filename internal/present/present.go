@@ -2,6 +2,7 @@
 package present
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -28,13 +29,16 @@ type Transport struct {
 	Send func(ctx context.Context, r *http.Request) (*http.Response, error)
 }
 
-// Origins returns the origins of addresses. Those that have none get no token.
+// Origins returns the origins of addresses. One that has none, such as an address without a scheme,
+// stays as it is: it is told in errors, and no request has it as its origin.
 func Origins(addresses []string) []string {
 	var origins []string
 	for _, address := range addresses {
+		origin := ""
 		if u, err := url.Parse(address); err == nil {
-			origins = append(origins, weburl.Origin(u))
+			origin = weburl.Origin(u)
 		}
+		origins = append(origins, cmp.Or(origin, address))
 	}
 	return origins
 }
