@@ -586,3 +586,23 @@ func TestLogoutWithTwoCookies(t *testing.T) {
 		}
 	})
 }
+
+func TestLogoutWithoutValues(t *testing.T) {
+	for _, path := range []string{"/auth/logout", "/bye"} {
+		t.Run("C117 F16 the values cannot be read: the session ends all the same, by "+path, func(t *testing.T) {
+			f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true })
+			f.login()
+			mux := http.NewServeMux()
+			mux.HandleFunc("/bye", func(rw http.ResponseWriter, r *http.Request) { f.gate.Logout(rw, r, "/") })
+			f.handler = f.gate.Wrap(mux)
+			f.drill.fail(on("get v:", errIll), nil)
+			if a := f.send(f.browser, "POST", path, "", "Origin: "+shopURL); a.StatusCode != http.StatusSeeOther {
+				t.Errorf("status %d", a.StatusCode)
+			}
+			f.drill.fail(nil, nil)
+			if list, err := f.gate.Sessions().ListUser(t.Context(), f.op.Issuer(), "alice"); len(list) != 0 || err != nil {
+				t.Errorf("%d sessions live, %v", len(list), err)
+			}
+		})
+	}
+}

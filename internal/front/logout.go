@@ -91,7 +91,7 @@ func (f *Front) SignOut(w http.ResponseWriter, r *http.Request, v *Visit, return
 func (f *Front) endVisit(
 	w http.ResponseWriter, r *http.Request, v *Visit,
 ) (hint string, err error) {
-	if v.LoadErr != nil {
+	if v.LoadErr != nil && v.Session == nil { // else it is that of the application's values
 		return "", v.LoadErr
 	}
 	if v.CookieID == "" {

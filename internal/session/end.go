@@ -426,8 +426,8 @@ func (k *Keeper) endSurplus(ctx context.Context, l *Login, list []*leaving) {
 	// The cut comes first: two logins at the same moment must not end each other's session. So where
 	// clocks differ, the bound may be exceeded.
 	list = slices.DeleteFunc(list[:surplus], func(l *leaving) bool {
-		aboutToBegin := !l.alive && time.Since(l.Created) < time.Minute
-		return l.Handle == own || aboutToBegin
+		mayBegin := !l.alive && time.Since(l.Start) < k.attemptTTL() // see CheckLogouts
+		return l.Handle == own || mayBegin
 	})
 	_, _ = k.endAll(ctx, list, ending{reason: event.ReasonSessionLimit})
 }

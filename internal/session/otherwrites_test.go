@@ -317,6 +317,23 @@ func TestLoginThatBeginsAfterTheOthersEnd(t *testing.T) {
 	})
 }
 
+func TestSurplusAndALoginThatIsSlow(t *testing.T) {
+	inTime(t, "C114 another login at the limit leaves it in the index, and the next logout ends it", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.UserSessions = 1 })
+		w.login(lifetime)
+		slow := w.loginUnderWay()
+		slow.Start = time.Now()
+		slow.Identity.Created = time.Now() // OnLogin is asked after that
+		time.Sleep(5 * time.Minute)
+		other := w.loginUnderWay()
+		w.once(interleave.Create, "s:", func() { w.wantErr(w.replica(nil).Begin(t.Context(), other), nil) })
+		w.wantErr(w.Begin(t.Context(), slow), nil)
+		_, err := w.EndUser(t.Context(), alice, event.ReasonByAdmin)
+		w.wantErr(err, nil)
+		w.wantLive(false, &slow.Session, &other.Session)
+	})
+}
+
 func TestLogoutThatLetsLoginsIn(t *testing.T) {
 	inTime(t, "C125 a session that is about to begin stays in the index, and the next logout finds it", func(t *testing.T) {
 		w := newWorld(t, nil)
