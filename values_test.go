@@ -650,3 +650,19 @@ func TestGuardsWithoutTheValues(t *testing.T) {
 		f.get("/")
 	})
 }
+
+func TestValuesOfASessionThatIsNotLoaded(t *testing.T) {
+	t.Run("F16 F18 the store cannot say who is signed in: what a handler puts is not answered as if it were saved", func(t *testing.T) {
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true })
+		f.login()
+		f.handler = f.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			f.drill.fail(nil, nil) // it is well again
+			f.gate.Values().Put(r.Context(), "cart", "tea")
+		}))
+		f.drill.fail(on("get s:", errIll), nil)
+		if a := f.get("/basket"); a.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("status %d", a.StatusCode)
+		}
+		f.reportedOnce(oidcgate.EventValuesNotSaved, "store_error")
+	})
+}

@@ -543,8 +543,8 @@ var Reasons = []Group{
 		},
 		{
 			Name: string(ReasonKeyUnknown),
-			Means: "The provider publishes no key for the token. In session.unreadable: the record was " +
-				"sealed with a key that this replica does not have.",
+			Means: "Of a token: the provider publishes no key for it. In session.unreadable: the record " +
+				"was sealed with a key that this replica does not have.",
 			Do: "Nothing for single ones after a key rotation. For sessions: give all replicas the " +
 				"same keys.",
 		},

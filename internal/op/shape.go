@@ -37,8 +37,12 @@ func (cfg *Config) checkShape(f *check.List) {
 func (cfg *Config) shapeUserinfo(info claims.Object) claims.Object {
 	inner, _ := info.Get(cfg.Unwrap)
 	if members, isObject := inner.Object(); isObject && cfg.Unwrap != "" {
-		info = info.Filter(func(name string) bool { return name != cfg.Unwrap })
-		info += members.Filter(func(name string) bool { _, there := info.Get(name); return !there })
+		outer := map[string]bool{}
+		info = info.Filter(func(name string) bool {
+			outer[name] = name != cfg.Unwrap
+			return outer[name]
+		})
+		info += members.Filter(func(name string) bool { return !outer[name] })
 	}
 	info = info.Filter(func(name string) bool { return !claims.IsProtocol(name) })
 	return cfg.shapeEmail(info)

@@ -988,6 +988,25 @@ func TestLongUserinfo(t *testing.T) {
 	})
 }
 
+func TestTheReplyOfALockIsLost(t *testing.T) {
+	inTime(t, "F16 C113 nobody waits for a lock of which nobody knows", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Minute })
+		s := w.login(lifetime)
+		time.Sleep(2 * time.Minute)
+		w.breaks(func(c interleave.Call) error {
+			if !c.Is(interleave.Create, "l:") {
+				return nil
+			}
+			return errors.Join(errDown, w.memory.Create(w.Context(), c.Key, c.Value, time.Hour))
+		})
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		w.breaks(nil)
+		_, err = w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+	})
+}
+
 func TestWatchTakesItselfOut(t *testing.T) {
 	inTime(t, "F34 one of two watchers leaves: the other is told", func(t *testing.T) {
 		w := newWorld(t, watches)

@@ -48,6 +48,7 @@ func (l *lock) take(ctx context.Context) (holder, error) {
 		return lockMine, nil
 	}
 	if !errors.Is(err, store.ErrExists) {
+		l.leave(ctx) // the answer may be lost, and nobody would know whose it is
 		return lockTaken, err
 	}
 	value, err := l.keeper.store.Get(ctx, l.key)
@@ -103,6 +104,13 @@ func (l *lock) release(ctx context.Context, err error) {
 		_ = l.keeper.store.Swap(ctx, l.key, l.owner, []byte(refusedLock), refusedTTL)
 		return
 	}
+	l.leave(ctx)
+}
+
+// leave gives the lock back, if the owner has it.
+func (l *lock) leave(ctx context.Context) {
+	ctx, cancel := Detached(ctx)
+	defer cancel()
 	_ = l.keeper.store.Delete(ctx, l.key, l.owner)
 }
 

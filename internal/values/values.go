@@ -96,6 +96,11 @@ func (v *Values) Save(ctx context.Context, isAnonymous bool) error {
 			Detail: "values were put while nobody is signed in"})
 		return nil
 	}
+	if s == nil { // the store could not say who is signed in
+		v.config.Tell(event.Record{Type: event.ValuesNotSaved, Reason: event.ReasonStoreError,
+			Detail: errNotLoaded.Error()})
+		return errNotLoaded
+	}
 	detached, cancel := session.Detached(ctx)
 	defer cancel()
 	_, _, err := v.Manager.Commit(detached)
@@ -104,9 +109,7 @@ func (v *Values) Save(ctx context.Context, isAnonymous bool) error {
 	}
 	failed := event.Record{
 		Type: event.ValuesNotSaved, Reason: event.ReasonStoreError, Detail: err.Error(),
-	}
-	if s != nil {
-		failed.SessionRef = v.config.Keeper.SessionRef(v.config.Keeper.Handle(s.ID))
+		SessionRef: v.config.Keeper.SessionRef(v.config.Keeper.Handle(s.ID)),
 	}
 	switch {
 	case errors.Is(err, errType):
@@ -133,6 +136,8 @@ type store struct {
 	viascs.WithoutContext
 	config Config
 }
+
+var errNotLoaded = errors.New("oidcgate: the session of the values could not be loaded")
 
 var errNotThroughValues = errors.New(
 	"oidcgate: sessions are ended and renewed by the gate, not through Values")
