@@ -18,7 +18,8 @@ func TestStrangersLeaveNothingInRedis(t *testing.T) {
 	server := redistest.Start(t)
 	options, client := newShop(t)
 	op := idp.Start(t, idp.Config{Clients: []idp.Client{client}})
-	shop := rp.Start(t, options.With("OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+server.Addr, "LOG_LEVEL", "warn"))
+	shop := rp.Start(t, options.With("OIDC_ISSUER", op.Issuer, "REDIS_URL", "redis://"+server.Addr, "LOG_LEVEL", "warn",
+		"REDIS_TIMEOUT", "10s")) // on a busy machine Redis may be late
 	stranger := &http.Client{
 		Transport:     &http.Transport{MaxIdleConnsPerHost: atOnce},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -205,7 +205,7 @@ func (a *album) shoot(v *tab, name string) {
 			a.Fatal(err)
 		}
 		faults := evaluate[[]string](v, fmt.Sprintf(pageFaults, s.width))
-		if s.width < 350 {
+		if s.width < 350 && a.ill != nil { // it is the gate's own page
 			faults = append(faults, evaluate[[]string](v, narrowFaults)...)
 		}
 		for _, fault := range faults {
