@@ -177,11 +177,17 @@ func (k *Keeper) openSummary(h Handle, sealed []byte) summary {
 
 // alive reports whether a session's identity is still there.
 func (k *Keeper) alive(ctx context.Context, h Handle) (bool, error) {
+	there, err := k.hasIdentity(ctx, h)
+	return there, k.storeError(ctx, err)
+}
+
+// hasIdentity is alive with the store's own error, of which it does not tell.
+func (k *Keeper) hasIdentity(ctx context.Context, h Handle) (bool, error) {
 	_, err := k.store.Get(ctx, identityPrefix+string(h))
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
-	return err == nil, k.storeError(ctx, err)
+	return err == nil, err
 }
 
 // Listed is a session in a list of a user's sessions.

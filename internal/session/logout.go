@@ -88,8 +88,8 @@ func (k *Keeper) deleteIdentity(ctx context.Context, l *leaving) {
 
 // hasNoIdentity returns false also where the store does not say.
 func (k *Keeper) hasNoIdentity(ctx context.Context, h Handle) bool {
-	_, err := k.store.Get(ctx, identityPrefix+string(h))
-	return errors.Is(err, store.ErrNotFound)
+	there, err := k.hasIdentity(ctx, h)
+	return err == nil && !there
 }
 
 // clear deletes what is left of a session when its identity is deleted, and returns the tokens that

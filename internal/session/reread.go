@@ -209,7 +209,7 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		if n.unreadable && r.k.doubted(&identity) {
 			n.userinfo = new(claims.Object)
 		}
-		if err := r.keepUserinfo(ctx, n.userinfo); err != nil {
+		if err := r.saveUserinfo(ctx, n.userinfo); err != nil {
 			return err
 		}
 		renewed := Session{r.s.ID, r.renew(identity, n), old.times}
@@ -238,8 +238,8 @@ func (r *refresh) renew(id Identity, n news) Identity {
 	return renewed
 }
 
-// keepUserinfo saves with the tokens what userinfo says, if it is new.
-func (r *refresh) keepUserinfo(ctx context.Context, userinfo *claims.Object) error {
+// saveUserinfo saves with the tokens what userinfo says, if it is new.
+func (r *refresh) saveUserinfo(ctx context.Context, userinfo *claims.Object) error {
 	if userinfo == nil || *userinfo == r.tokens.Userinfo {
 		return nil
 	}
