@@ -96,7 +96,7 @@ func (p Providers) Userinfo(
 	if !c.AsksUserinfo() {
 		return "", session.ErrNoUserinfo
 	}
-	had := id.Userinfo != "" || t.Userinfo != ""
+	had := id.Userinfo != "" || t.Userinfo != nil && *t.Userinfo != ""
 	info, err := c.RereadUserinfo(ctx, (*op.Tokens)(&t.ProviderTokens), id.IDToken, had)
 	return info, sessionFailure(err)
 }

@@ -454,26 +454,47 @@ func TestErrorsOfARefresh(t *testing.T) {
 			}
 		}
 	})
-	inTime(t, "C085 a refusal without a reason ends the session a minute after the access token, if asked to", func(t *testing.T) {
+	inTime(t, "C085 refusals without a reason end the session a minute after the first, if asked to", func(t *testing.T) {
 		for _, tt := range []struct {
-			ends bool
-			kind session.FailureKind
-			wait time.Duration
-			want error
+			ends  bool
+			kind  session.FailureKind
+			first time.Duration // how long after the login the provider refuses first
+			again time.Duration // how long after that
+			want  error
 		}{
-			{true, session.Refused, tokenLife + time.Minute, session.ErrGone},
-			{true, session.Refused, tokenLife + time.Minute - time.Millisecond, session.ErrProvider},
-			{true, session.NoAnswer, tokenLife + time.Minute, session.ErrProvider},
-			{false, session.Refused, tokenLife + time.Minute, session.ErrProvider},
+			{true, session.Refused, isOver, time.Minute, session.ErrGone},
+			{true, session.Refused, isOver, time.Minute - time.Millisecond, session.ErrProvider},
+			{true, session.Refused, lifetime / 2, time.Minute - time.Millisecond, session.ErrProvider},
+			{true, session.Refused, lifetime / 2, time.Minute, session.ErrGone},
+			{true, session.NoAnswer, isOver, time.Minute, session.ErrProvider},
+			{false, session.Refused, isOver, time.Minute, session.ErrProvider},
 		} {
-			w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken = tt.ends })
+			w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken, l.Idle = tt.ends, lifetime })
 			s := w.login(lifetime)
 			w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(tt.kind, "") }
-			time.Sleep(tt.wait)
+			time.Sleep(tt.first)
+			w.wantNoToken(s, session.ErrProvider)
+			w.wantLive(true, s)
+			time.Sleep(tt.again)
 			w.wantNoToken(s, tt.want)
-			w.wantTold(event.RefreshFailed, "reason")
+			w.wantTold(event.RefreshFailed, "reason", "reason")
 			w.wantLive(tt.want != session.ErrGone, s)
 		}
+	})
+	inTime(t, "C085 a refresh between two refusals begins the minute anew", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken, l.Idle = true, lifetime })
+		s := w.login(lifetime)
+		refuses := func(int) (*session.ProviderTokens, error) { return nil, failure(session.Refused, "") }
+		w.provider.refresh = refuses
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrProvider)
+		time.Sleep(time.Minute)
+		w.provider.refresh = nil
+		w.wantToken(w.Keeper, s, "at-2")
+		w.provider.refresh = refuses
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrProvider)
+		w.wantLive(true, s)
 	})
 	inTime(t, "F32 a session that cannot be ended is an error of the store, and is ended later", func(t *testing.T) {
 		w := newWorld(t, nil)
@@ -971,7 +992,7 @@ func TestLongUserinfo(t *testing.T) {
 		for reread, want := range map[time.Duration]error{0: nil, time.Minute: session.ErrTooLarge} {
 			w := newWorld(t, func(l *session.Limits) { l.Reread = reread })
 			l := w.loginUnderWay()
-			l.Tokens.Userinfo = long
+			l.Tokens.Userinfo = &long
 			w.wantErr(w.Begin(t.Context(), l), want)
 			if b, _ := w.memory.Get(t.Context(), w.key("t:")); want == nil && len(b) > 5_000 {
 				t.Errorf("without re-reads the tokens have %d bytes", len(b))

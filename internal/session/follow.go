@@ -14,10 +14,21 @@ import (
 // may give every ID Token another sid.
 const maxLaterSets = 4
 
+// follow does what a refreshed ID Token says of the session. The error is ErrGone when the session
+// has ended with it. fresh are the tokens that came with the ID Token; they may not be saved yet.
+func (r *refresh) follow(ctx context.Context, fresh *Tokens, idToken claims.Object) error {
+	if err := r.followSID(ctx, fresh, idToken); err != nil {
+		return err
+	}
+	if fresh.record.times.Deadline == r.tokens.record.times.Deadline {
+		return nil
+	}
+	return unlessGone(r.k.followExpiry(ctx, r.s.ID, fresh)) // save finds out what is gone
+}
+
 // followSID lists the session under the "sid" of a refreshed ID Token too, when it is another than
 // at the login, so that a logout by either ends the session. Core, section 12.2, does not bind the
-// sid. As in a login, the tombstone is read after the session is listed. fresh are the tokens that
-// came with the ID Token; they may not be saved yet.
+// sid. As in a login, the tombstone is read after the session is listed.
 func (r *refresh) followSID(ctx context.Context, fresh *Tokens, idToken claims.Object) error {
 	sid, iss := textMember(idToken, "sid"), r.s.Identity.Issuer()
 	if sid == "" || sid == r.s.Identity.ProviderSessionID() {

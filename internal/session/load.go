@@ -190,7 +190,7 @@ func (k *Keeper) begin(ctx context.Context, l *Login) (all []*leaving, _ error) 
 	if len(identity) > k.limits.MaxBytes {
 		return nil, l.Identity.tooLarge(len(identity), k.limits.MaxBytes)
 	}
-	if err := k.keepUserinfo(l.Tokens, l.Tokens.Userinfo); err != nil {
+	if err := k.keepUserinfo(l.Tokens, *l.Tokens.Userinfo); err != nil {
 		return nil, err
 	}
 	l.Times.Seen = time.Now().UnixMilli()

@@ -255,7 +255,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	}
 	// Before the tokens are saved: when this process dies in between, nobody else would do it.
 	notFollowed := r.insist(ctx, func(ctx context.Context) error {
-		return r.followSID(ctx, fresh, idToken)
+		return r.follow(ctx, fresh, idToken)
 	})
 	if errors.Is(notFollowed, ErrGone) || r.mustEnd {
 		return "", notFollowed
@@ -264,7 +264,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 		return "", err
 	}
 	r.unmarkAsked(ctx)
-	err = r.insist(ctx, func(ctx context.Context) error {
+	err = r.insist(ctx, func(ctx context.Context) error { // ErrGone, if a logout came meanwhile
 		return r.k.followExpiry(ctx, r.s.ID, r.tokens)
 	})
 	if err := cmp.Or(err, notFollowed); err != nil {

@@ -544,6 +544,37 @@ func TestReread(t *testing.T) {
 				t.Errorf("the ID Token %s", id.IDToken.AppendJSON(nil))
 			}
 		})
+	for name, away := range map[string]func(*provider){
+		"userinfo": func(p *provider) { p.noUserinfo = failure(session.NoAnswer, "") },
+		"the token endpoint": func(p *provider) {
+			p.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(session.NoAnswer, "") }
+			p.noUserinfo = failure(session.NoAnswer, "")
+		},
+	} {
+		inTime(t, "C113 of a session from before ClaimsMaxAge, nothing is decided while "+name+" is away", func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			rereads := w.replica(func(c *session.Config) { every(&c.Limits) })
+			asked := 0
+			w.provider.decide = func() error { asked++; return nil }
+			away(w.provider)
+			time.Sleep(isOver)
+			w.touched(s)
+			time.Sleep(isOver)
+			_, err := rereads.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			if asked != 0 {
+				t.Error("the application decided on what it had left")
+			}
+			w.provider.noUserinfo, w.provider.refresh, w.provider.userinfo = nil, nil, group
+			time.Sleep(time.Minute)
+			got, err := rereads.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			if asked != 1 || got.Identity.Userinfo != group {
+				t.Errorf("asked %d times, session %+v", asked, got)
+			}
+		})
+	}
 	inTime(t, "F38 claims that have become too large end the session", func(t *testing.T) {
 		w := newWorld(t, every)
 		s := w.login(lifetime)
@@ -905,6 +936,25 @@ func TestWhatARefreshedIDTokenChanges(t *testing.T) {
 				t.Error("the refresh is told to have succeeded")
 			}
 		})
+	inTime(t, "C105 an earlier end holds, also where the process dies after the tokens are saved", func(t *testing.T) {
+		end := time.Now().Add(20 * time.Minute)
+		w, s := refreshed(t, claims.Object("").With("session_expiry", claims.Int(end.Unix())))
+		died := false
+		w.breaks(func(c interleave.Call) error {
+			if died {
+				return errDown
+			}
+			died = c.Is(interleave.Delete, "m:") // the note that the provider is asked
+			return nil
+		})
+		_, _ = w.Token(t.Context(), s)
+		w.breaks(nil)
+		got, err := w.Peek(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		if got.Times.Deadline != end.Truncate(time.Second).UnixMilli() {
+			t.Errorf("the session ends at %v, want %v", time.UnixMilli(got.Times.Deadline), end)
+		}
+	})
 }
 
 func TestStaleAtTheEndOfTheAccessToken(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// refusedFor is how long after the end of the access token a provider may refuse to refresh it,
-// before that counts as the end that Limits.EndWithAccessToken asks for. A provider that is set up
-// wrong for a moment ends no session.
+// refusedFor is how long a provider may refuse to refresh an access token, before that counts as
+// the end that Limits.EndWithAccessToken asks for. A provider that is set up wrong for a moment
+// ends no session, whenever its visitor comes back.
 const refusedFor = time.Minute
 
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
@@ -32,16 +32,30 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 // ErrGone when the session ends, or wraps ErrStore or ErrProvider.
 func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
 	refuses := f.Kind == ClientRefused || f.Kind == Refused
-	if refuses && r.k.limits.EndWithAccessToken &&
-		time.Since(r.k.Expires(r.tokens)) >= refusedFor {
-		r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
-		return r.endAndRevoke(ctx)
+	if refuses && r.k.limits.EndWithAccessToken {
+		if err := r.noteRefused(ctx); err != nil {
+			return err
+		}
+		if !r.k.usable(r.tokens) && time.Since(r.tokens.Refused) >= refusedFor {
+			r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
+			return r.endAndRevoke(ctx)
+		}
 	}
 	r.unsure = !refuses
 	if err := r.rereadWithout(ctx); err != nil {
 		return err
 	}
 	return r.tryAgainLater(ctx, f)
+}
+
+// noteRefused notes with the tokens when the provider refused them first.
+func (r *refresh) noteRefused(ctx context.Context) error {
+	if !r.tokens.Refused.IsZero() {
+		return nil
+	}
+	noted := *r.tokens
+	noted.Refused = time.Now()
+	return r.save(ctx, &noted)
 }
 
 // rereadWithout reads claims that are due without a new token, unless there is no time left.
@@ -88,7 +102,7 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 	e := Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f}
 	if f.Kind == Refused {
 		e.Hint = "the provider gives no reason; if the refresh token was withdrawn, this goes on: " +
-			"Tokens.EndWithAccessToken ends such a session a minute after its access token"
+			"Tokens.EndWithAccessToken ends such a session a minute after the first refusal"
 	}
 	r.tell(e)
 	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))

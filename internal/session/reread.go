@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -96,6 +95,9 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	if idToken == "" {
 		news.idToken = r.k.provider.Shape(&r.s.Identity, r.tokens.idTokenClaims())
 	}
+	if userinfo == nil && r.tokens.Userinfo == nil && r.providerIsAway(err) {
+		return r.rereadLater(ctx, err)
+	}
 	if err != nil && r.decidesWithout(failureOf(err)) {
 		r.tellUserinfo(failureOf(err))
 		news.unreadable = failureOf(err).Kind == Unreadable
@@ -117,6 +119,22 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	if idToken == "" && userinfo == nil {
 		r.tell(Event{Type: event.RereadFailed, Reason: event.ReasonNoNews})
 	}
+	return nil
+}
+
+// providerIsAway reports whether the provider may have news of userinfo and gives no answer. err is
+// that of userinfo.
+func (r *refresh) providerIsAway(err error) bool {
+	return err == nil && r.unsure || err != nil && failureOf(err).Kind == NoAnswer
+}
+
+// rereadLater leaves a session as it is. Its userinfo was not kept as it came, so while the
+// provider is away nobody knows what the application dropped of it, and on what to decide again.
+func (r *refresh) rereadLater(ctx context.Context, err error) error {
+	if err != nil {
+		r.tellUserinfo(failureOf(err))
+	}
+	r.pauseReread(ctx)
 	return nil
 }
 
@@ -232,15 +250,16 @@ func (r *refresh) renew(id Identity, n news) Identity {
 	if n.unreadable && renewed.Unreadable.IsZero() {
 		renewed.Unreadable = time.Now()
 	}
-	if n.userinfo == nil {
-		renewed.Userinfo = cmp.Or(r.tokens.Userinfo, id.Userinfo)
+	if n.userinfo == nil && r.tokens.Userinfo != nil {
+		renewed.Userinfo = *r.tokens.Userinfo
 	}
 	return renewed
 }
 
 // saveUserinfo saves with the tokens what userinfo says, if it is new.
 func (r *refresh) saveUserinfo(ctx context.Context, userinfo *claims.Object) error {
-	if userinfo == nil || *userinfo == r.tokens.Userinfo {
+	old := r.tokens.Userinfo
+	if userinfo == nil || old != nil && *userinfo == *old {
 		return nil
 	}
 	kept := *r.tokens

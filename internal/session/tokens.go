@@ -38,23 +38,27 @@ type Tokens struct {
 	Nonce  string    // of the login: a refreshed ID Token may repeat it
 
 	// Userinfo has the claims of userinfo as the provider gave them last. What the application made of
-	// them is not what it decides on again. It is kept with Limits.Reread only.
-	Userinfo claims.Object
+	// them is not what it decides on again. It is kept with Limits.Reread only; nil: it was not kept.
+	Userinfo *claims.Object
 
 	Refreshed bool // they are not those of the login
+
+	// Refused is when the provider refused for the first time to refresh them. It is noted with
+	// Limits.EndWithAccessToken only.
+	Refused time.Time
 
 	record record // in which they lie
 }
 
 // NewTokens returns the tokens of a login, with the claims of userinfo.
 func NewTokens(t *ProviderTokens, nonce string, userinfo claims.Object) *Tokens {
-	return &Tokens{ProviderTokens: *t, Issued: time.Now(), Nonce: nonce, Userinfo: userinfo}
+	return &Tokens{ProviderTokens: *t, Issued: time.Now(), Nonce: nonce, Userinfo: &userinfo}
 }
 
 // followedBy returns the tokens after a refresh. What the answer leaves out stays as it was.
 func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
-	fresh := NewTokens(answer, t.Nonce, t.Userinfo)
-	fresh.Refreshed, fresh.record = true, t.record
+	fresh := NewTokens(answer, t.Nonce, "")
+	fresh.Userinfo, fresh.Refreshed, fresh.record = t.Userinfo, true, t.record
 	if fresh.RefreshToken == "" {
 		fresh.RefreshToken = t.RefreshToken
 	}
@@ -83,8 +87,11 @@ func (t *Tokens) encode() []byte {
 	if t.Refreshed {
 		record = record.Text("refreshed", "1")
 	}
-	if t.Userinfo != "" {
-		record = record.Object("userinfo", t.Userinfo)
+	if !t.Refused.IsZero() {
+		record = record.Add("refused", millis(t.Refused))
+	}
+	if t.Userinfo != nil {
+		record = record.Object("userinfo", *t.Userinfo)
 	}
 	return record
 }
@@ -104,11 +111,22 @@ func decodeTokens(r record) *Tokens {
 		Issued: timeMember(o, "issued"),
 		Nonce:  textMember(o, "nonce"),
 
-		Userinfo: objectMember(o, "userinfo"),
+		Userinfo: keptUserinfo(o),
 
 		Refreshed: textMember(o, "refreshed") != "",
+		Refused:   timeMember(o, "refused"),
 		record:    r,
 	}
+}
+
+// keptUserinfo returns nil where none was kept: without Limits.Reread, or by older versions.
+func keptUserinfo(tokens claims.Object) *claims.Object {
+	v, _ := tokens.Get("userinfo")
+	userinfo, ok := v.Object()
+	if !ok {
+		return nil
+	}
+	return &userinfo
 }
 
 // Tokens returns the tokens of a session as they are. The error is ErrGone when there are none that
@@ -138,14 +156,15 @@ const maxUserinfo = 8
 // keepUserinfo sets the claims of userinfo that are kept with the tokens, if any are. Claims that
 // are too long are an error: of what the application dropped of them it could not decide again.
 func (k *Keeper) keepUserinfo(t *Tokens, userinfo claims.Object) error {
+	t.Userinfo = nil
 	if k.limits.Reread == 0 {
-		userinfo = ""
+		return nil
 	}
 	if most := maxUserinfo * k.limits.MaxBytes; len(userinfo) > most {
 		return fmt.Errorf("%w: with Tokens.ClaimsMaxAge userinfo is kept as it came, has %d bytes, and "+
 			"%d are allowed, eight times Limits.SessionBytes; raise that", ErrTooLarge, len(userinfo), most)
 	}
-	t.Userinfo = userinfo
+	t.Userinfo = &userinfo
 	return nil
 }
 
