@@ -508,6 +508,9 @@ func (r *replica) Verify(
 // Shape implements [session.Provider].
 func (r *replica) Shape(_ *session.Identity, idToken claims.Object) claims.Object { return idToken }
 
+// AsksUserinfo implements [session.Provider].
+func (r *replica) AsksUserinfo(*session.Identity) bool { return true }
+
 // Userinfo implements [session.Provider].
 func (r *replica) Userinfo(
 	context.Context, *session.Identity, *session.Tokens,

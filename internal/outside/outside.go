@@ -85,6 +85,12 @@ func (p Providers) Shape(id *session.Identity, idToken claims.Object) claims.Obj
 	return c.Shape(idToken)
 }
 
+// AsksUserinfo implements session.Provider.
+func (p Providers) AsksUserinfo(id *session.Identity) bool {
+	c, err := p.client(id)
+	return err != nil || c.AsksUserinfo()
+}
+
 // Userinfo implements session.Provider.
 func (p Providers) Userinfo(
 	ctx context.Context, id *session.Identity, t *session.Tokens,
@@ -92,9 +98,6 @@ func (p Providers) Userinfo(
 	c, err := p.client(id)
 	if err != nil {
 		return "", sessionFailure(err)
-	}
-	if !c.AsksUserinfo() {
-		return "", session.ErrNoUserinfo
 	}
 	had := id.Userinfo != "" || t.Userinfo != nil && *t.Userinfo != ""
 	info, err := c.RereadUserinfo(ctx, (*op.Tokens)(&t.ProviderTokens), id.IDToken, had)

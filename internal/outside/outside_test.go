@@ -319,9 +319,8 @@ func TestUserinfo(t *testing.T) {
 	}
 	t.Run("nobody is asked", func(t *testing.T) {
 		p, _ := asking(provider{}, op.UserinfoOff)
-		_, err := p.Userinfo(t.Context(), alice(t), session.NewTokens(&session.ProviderTokens{AccessToken: "at-1"}, "", ""))
-		if !errors.Is(err, session.ErrNoUserinfo) {
-			t.Errorf("the error %v", err)
+		if p.AsksUserinfo(alice(t)) {
+			t.Error("userinfo would be asked")
 		}
 	})
 }

@@ -340,7 +340,7 @@ func TestErrorsOfAReread(t *testing.T) {
 	})
 	inTime(t, "C113 where nobody says anything new, an event says so", func(t *testing.T) {
 		w, s := due(t)
-		w.provider.noUserinfo = session.ErrNoUserinfo
+		w.provider.userinfoOff = true
 		_, err := w.Reread(t.Context(), s)
 		w.wantErr(err, nil)
 		w.wantTold(event.RereadFailed, event.ReasonNoNews)

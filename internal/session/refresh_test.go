@@ -575,6 +575,19 @@ func TestReread(t *testing.T) {
 			}
 		})
 	}
+	inTime(t, "C113 of one whose userinfo is not asked for, the application decides all the same", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		rereads := w.replica(func(c *session.Config) { every(&c.Limits) })
+		w.provider.userinfoOff = true
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(session.NoAnswer, "") }
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		time.Sleep(isOver)
+		w.touched(s)
+		time.Sleep(isOver)
+		_, err := rereads.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrGone)
+	})
 	inTime(t, "F38 claims that have become too large end the session", func(t *testing.T) {
 		w := newWorld(t, every)
 		s := w.login(lifetime)

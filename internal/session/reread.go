@@ -95,7 +95,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	if idToken == "" {
 		news.idToken = r.k.provider.Shape(&r.s.Identity, r.tokens.idTokenClaims())
 	}
-	if userinfo == nil && r.tokens.Userinfo == nil && r.providerIsAway(err) {
+	if userinfo == nil && r.tokens.Userinfo == nil && r.userinfoIsAway(err) {
 		return r.rereadLater(ctx, err)
 	}
 	if err != nil && r.decidesWithout(failureOf(err)) {
@@ -122,10 +122,13 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	return nil
 }
 
-// providerIsAway reports whether the provider may have news of userinfo and gives no answer. err is
+// userinfoIsAway reports whether the provider may have news of userinfo and gives no answer. err is
 // that of userinfo.
-func (r *refresh) providerIsAway(err error) bool {
-	return err == nil && r.unsure || err != nil && failureOf(err).Kind == NoAnswer
+func (r *refresh) userinfoIsAway(err error) bool {
+	if err != nil {
+		return failureOf(err).Kind == NoAnswer
+	}
+	return r.unsure && r.k.provider.AsksUserinfo(&r.s.Identity)
 }
 
 // rereadLater leaves a session as it is. Its userinfo was not kept as it came, so while the
@@ -166,7 +169,8 @@ func (r *refresh) tellUserinfo(f *Failure) {
 func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 	// When a token ends whose provider does not say is not known: its answer tells.
 	tries := r.tokens.Expiry.IsZero() && r.tokens.AccessToken != ""
-	if !tries && !r.k.usable(r.tokens) {
+	asks := r.k.provider.AsksUserinfo(&r.s.Identity)
+	if !asks || !tries && !r.k.usable(r.tokens) {
 		return nil, nil
 	}
 	waiting, cancel := Within(ctx, r.k.limits.ProviderTimeout)
@@ -178,8 +182,6 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 	defer leave()
 	userinfo, err := r.k.provider.Userinfo(ctx, &r.s.Identity, r.tokens)
 	switch {
-	case errors.Is(err, ErrNoUserinfo):
-		return nil, nil
 	case err != nil && failureOf(err).Kind == TokenRefused && r.mayBeOver():
 		return nil, nil
 	case err != nil:

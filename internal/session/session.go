@@ -64,9 +64,6 @@ var (
 	// logged out meanwhile.
 	ErrTooLate = errors.New("the login took too long")
 
-	// ErrNoUserinfo means that no userinfo was asked for.
-	ErrNoUserinfo = errors.New("no userinfo is asked for")
-
 	// ErrLeftovers is wrapped where a session has ended, and not everything of it could be deleted.
 	ErrLeftovers = errors.New("the session has ended, and not everything of it could be deleted")
 
@@ -121,8 +118,10 @@ type Provider interface {
 	// returns them, or "" when the provider is not known.
 	Shape(id *Identity, idToken claims.Object) claims.Object
 
-	// Userinfo returns the user's claims as they are now. The error is ErrNoUserinfo when the
-	// configuration does not ask for them.
+	// AsksUserinfo reports whether claims of userinfo are asked for, as far as that is known.
+	AsksUserinfo(id *Identity) bool
+
+	// Userinfo returns the user's claims as they are now.
 	Userinfo(ctx context.Context, id *Identity, t *Tokens) (claims.Object, error)
 
 	// Decide asks the application about a session whose claims were read again. It returns the

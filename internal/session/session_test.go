@@ -259,8 +259,9 @@ type provider struct {
 	userinfo claims.Object
 	decide   func() error
 
-	noUserinfo error  // in place of userinfo
-	onUserinfo func() // called before it is answered; nil: nothing
+	userinfoOff bool   // userinfo is not asked for
+	noUserinfo  error  // in place of userinfo
+	onUserinfo  func() // called before it is answered; nil: nothing
 
 	onRevoke func(*session.Identity) // nil: nothing
 
@@ -305,6 +306,9 @@ func (p *provider) Verify(
 
 // Shape implements [session.Provider].
 func (p *provider) Shape(_ *session.Identity, idToken claims.Object) claims.Object { return idToken }
+
+// AsksUserinfo implements [session.Provider].
+func (p *provider) AsksUserinfo(*session.Identity) bool { return !p.userinfoOff }
 
 // Userinfo implements [session.Provider].
 func (p *provider) Userinfo(
