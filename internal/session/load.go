@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
@@ -51,9 +52,17 @@ func (k *Keeper) find(ctx context.Context, id ID) (record, error) {
 
 // touch notes that the session is used, and seals its record under the first key. It may lose
 // against another request that does the same. A store that refuses the write is an event and no
-// error: reading goes on while writing cannot. A session that was ended meanwhile is gone.
+// error: reading goes on while writing cannot. A session that was ended meanwhile is gone, and so is
+// one that is older than Limits.Lifetime, which may be less than when it began.
 func (k *Keeper) touch(ctx context.Context, id ID, r record) (Times, error) {
-	touched := Times{r.times.Deadline, time.Now().UnixMilli()}
+	now := time.Now().UnixMilli()
+	created := timeMember(claims.Object(r.plaintext), "created")
+	r.times.Deadline = min(r.times.Deadline, created.Add(k.limits.Lifetime).UnixMilli())
+	if now >= r.times.Deadline {
+		k.expired(ctx, id, r)
+		return r.times, errExpired
+	}
+	touched := Times{r.times.Deadline, now}
 	fresh, err := k.seal(identityKind, id, touched, r.plaintext)
 	if err == nil {
 		err = k.swap(ctx, r, fresh)

@@ -83,6 +83,23 @@ func TestTokenEndIsNoted(t *testing.T) {
 			t.Errorf("the token ends at %v and %v", s.Identity.TokenEnds, got.Identity.TokenEnds)
 		}
 	})
+	inTime(t, "C085 also where it is earlier than that of the token before", func(t *testing.T) {
+		w, s := begin(t)
+		w.wantToken(w.Keeper, s, "at-1")
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			answer := tokens(n)
+			answer.Expiry = time.Now().Add(tokenLife / 2)
+			return answer, nil
+		}
+		s, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		w.wantErr(w.Renew(t.Context(), s), nil)
+		s, err = w.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		if want := time.Now().Add(tokenLife / 2); !s.Identity.TokenEnds.Equal(want) {
+			t.Errorf("the token ends at %v, want %v", s.Identity.TokenEnds, want)
+		}
+	})
 	inTime(t, "C085 also when the session is used at the same time", func(t *testing.T) {
 		w, s := begin(t)
 		w.once(interleave.Swap, "s:", func() { w.touched(s) })

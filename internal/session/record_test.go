@@ -186,6 +186,36 @@ func TestLoad(t *testing.T) {
 		}
 		w.wantTold(event.SessionTouchFailed, "")
 	})
+	inTime(t, "C105 C106 a shorter SessionLifetime counts for sessions that live, and takes nothing from them before", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		shorter := w.replica(func(c *session.Config) { c.Limits.Lifetime = time.Hour })
+		for range 2 {
+			time.Sleep(29 * time.Minute)
+			_, err := shorter.Load(t.Context(), s.ID)
+			w.wantErr(err, nil)
+			_, err = shorter.Token(t.Context(), s)
+			w.wantErr(err, nil)
+		}
+		time.Sleep(2 * time.Minute)
+		_, err := shorter.Load(t.Context(), s.ID)
+		w.wantErr(err, session.ErrGone)
+	})
+	inTime(t, "C105 a session that is older than a shorter SessionLifetime ends at its next use", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		for range 3 {
+			time.Sleep(29 * time.Minute)
+			w.touched(s)
+		}
+		time.Sleep(29 * time.Minute)
+		_, err := w.replica(func(c *session.Config) { c.Limits.Lifetime = time.Hour }).Load(t.Context(), s.ID)
+		w.wantErr(err, session.ErrGone)
+		w.wantTold(event.SessionExpired, event.ReasonAbsolute)
+		if keys := w.living(); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
 	inTime(t, "C107 a session that ends before its use is noted is gone", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)

@@ -270,8 +270,8 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	if err := cmp.Or(err, notFollowed); err != nil {
 		return "", err
 	}
-	r.noteTokenEnd(ctx)
 	r.exchanged = true
+	r.noteTokenEnd(ctx)
 	r.tell(Event{Type: event.RefreshSucceeded})
 	return idToken, nil
 }

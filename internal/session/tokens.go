@@ -216,11 +216,12 @@ func (k *Keeper) due(t *Tokens, id ID) bool {
 
 // noteTokenEnd notes in the session's record when the access token ends, with
 // Limits.EndWithAccessToken. So no request reads the tokens to know it. It is best effort: where
-// the note is old, the next guard has it made again.
+// the note is old, the next guard has it made again. Only the refresh itself notes an earlier end
+// than is noted: whoever has only read the tokens may have read older ones.
 func (r *refresh) noteTokenEnd(ctx context.Context) {
-	ends := r.k.Expires(r.tokens)
-	noted := r.tokens.RefreshToken == "" || !r.s.Identity.TokenEnds.Before(ends)
-	if noted || !r.k.limits.EndWithAccessToken {
+	ends, noted := r.k.Expires(r.tokens), r.s.Identity.TokenEnds
+	known := !r.exchanged && !noted.Before(ends)
+	if known || r.tokens.RefreshToken == "" || !r.k.limits.EndWithAccessToken {
 		return
 	}
 	r.s.Identity.TokenEnds = ends
@@ -230,6 +231,9 @@ func (r *refresh) noteTokenEnd(ctx context.Context) {
 			return
 		}
 		identity := decodeIdentity(old.plaintext)
+		if !r.exchanged && !identity.TokenEnds.Equal(noted) {
+			return // another has noted it
+		}
 		identity.TokenEnds = ends
 		fresh, err := r.k.seal(identityKind, r.s.ID, old.times, identity.encode())
 		if err != nil || !errors.Is(r.k.swap(ctx, old, fresh), errChanged) {
