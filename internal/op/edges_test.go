@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,6 +53,48 @@ func TestErrorsOfTheTransport(t *testing.T) {
 			e := wantReason(t, err, "token_endpoint_unreachable")
 			if e.Status != tt.status || !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("status %d, %v, want %d and %q", e.Status, err, tt.status, tt.text)
+			}
+		})
+	}
+}
+
+func TestUnsent(t *testing.T) {
+	slow := make(chan struct{})
+	t.Cleanup(func() { close(slow) })
+	for _, tt := range []struct {
+		name   string
+		dial   func(context.Context) (net.Conn, error)
+		unsent bool
+	}{
+		{"C084 F01 refused", func(context.Context) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}, true},
+		{"C084 F03 no connection in time", func(context.Context) (net.Conn, error) {
+			<-slow
+			return nil, errors.New("too late")
+		}, true},
+		{"C084 F11 a connection that breaks", func(context.Context) (net.Conn, error) {
+			here, there := net.Pipe()
+			return here, there.Close()
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newOP()
+			broken := &http.Transport{
+				DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return tt.dial(ctx) },
+			}
+			c := o.client(func(cfg *op.Config) {
+				cfg.Timeout = 50 * time.Millisecond
+				cfg.Transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+					if r.URL.Path == paths["token"] {
+						return broken.RoundTrip(r)
+					}
+					return o.RoundTrip(r)
+				})
+			})
+			_, err := c.Refresh(t.Context(), "rt-0", "")
+			if e := wantReason(t, err, "token_endpoint_unreachable"); e.Unsent != tt.unsent {
+				t.Errorf("unsent is %t, want %t (%v)", e.Unsent, tt.unsent, err)
 			}
 		})
 	}
