@@ -329,6 +329,38 @@ func TestWrapThatServesNoLogin(t *testing.T) {
 	})
 }
 
+// Nobody takes BaseURL's path off, and the gate's own routes do not have it.
+func TestPathOfBaseURLIsNotTakenOff(t *testing.T) {
+	const cure = "a proxy or http.StripPrefix must take BaseURL's path off"
+	under := func(t *testing.T) *world {
+		return newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.BaseURL += "/shop" })
+	}
+	t.Run("the log says so, once, at the first request for a route of the gate", func(t *testing.T) {
+		w := under(t)
+		w.get("/shop/login")
+		if strings.Contains(w.logged(), cure) {
+			t.Fatalf("before that the log is\n%s", w.logged())
+		}
+		for range 20 {
+			w.get("/app")
+			w.get("/shop/auth/login?return_to=%2Fapp")
+		}
+		log := w.logged()
+		if strings.Count(log, cure) != 1 || strings.Count(log, "no request for it") != 0 || !strings.Contains(log, `"path":"/shop/auth/login"`) {
+			t.Errorf("the log is\n%s", log)
+		}
+	})
+	t.Run("it says nothing where one has arrived without the path, or BaseURL has none", func(t *testing.T) {
+		for _, w := range []*world{under(t), newWorld(t)} {
+			w.get("/auth/login")
+			w.get("/shop/auth/login")
+			if strings.Contains(w.logged(), cure) {
+				t.Errorf("the log is\n%s", w.logged())
+			}
+		}
+	})
+}
+
 func TestAllows(t *testing.T) {
 	for name, row := range map[string]struct {
 		signedIn bool
