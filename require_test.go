@@ -176,6 +176,35 @@ func (w *world) answered(a answer, method string, want outcome, page string) {
 	}
 }
 
+func TestTryAgainWhileTheStoreIsIll(t *testing.T) {
+	tally := &tallyStore{Store: &store.Memory{}}
+	w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = tally })
+	w.login()
+	w.handler = w.gate.Wrap(http.StripPrefix("/app", w.gate.Require()(http.NotFoundHandler())))
+	tally.ill.Store(true)
+	const again = `<a href="` + shopURL + `/app/orders?from=1&amp;to=2">Try again</a>`
+	for _, tt := range []struct {
+		name, method string
+		headers      []string
+		want         bool
+	}{
+		{"F20 a person who navigates may try again", http.MethodGet, nil, true},
+		{"F20 what was posted is not tried again", http.MethodPost, nil, false},
+		{"F20 a script gets no link", http.MethodGet, []string{"Sec-Fetch-Mode: cors"}, false},
+		{"F20 a frame gets no link", http.MethodGet, []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := w.send(w.browser, tt.method, "/app/orders?from=1&to=2", "", tt.headers...)
+			if a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Refresh") != "" {
+				t.Errorf("status %d, Refresh %q", a.StatusCode, a.Header.Get("Refresh"))
+			}
+			if strings.Contains(a.body, again) != tt.want || strings.Contains(a.body, "Try again<") != tt.want {
+				t.Errorf("the link is wanted: %t\n%s", tt.want, a.body)
+			}
+		})
+	}
+}
+
 func TestAdmitWhileTheStoreIsIll(t *testing.T) {
 	for _, tt := range visits {
 		t.Run("F20 C110 "+tt.name+" gets 503 and keeps its cookie", func(t *testing.T) {

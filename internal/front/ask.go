@@ -12,12 +12,19 @@ import (
 	"github.com/oidcgate/oidcgate/internal/page"
 )
 
-// Unavailable answers a request whose session cannot be looked up now.
-func (f *Front) Unavailable(w http.ResponseWriter, r *http.Request) {
+// Unavailable answers a request whose session cannot be looked up now. A person who navigates may
+// open the page again; what a form has posted is not sent twice.
+func (f *Front) Unavailable(w http.ResponseWriter, r *http.Request, v *Visit) {
 	w.Header().Set("Retry-After", retryAfter)
-	f.Show(w, r, page.Page{
+	p := page.Page{
 		Kind: page.KindUnavailable, Status: http.StatusServiceUnavailable, Say: page.Unavailable,
-	})
+	}
+	if browser.IsNavigation(r) {
+		if path := f.ReturnTo(r, v); path != "" {
+			p.Links = []page.Link{{URL: f.Site.URL(path), Say: page.TryAgain}}
+		}
+	}
+	f.Show(w, r, p)
 }
 
 // NotSetUp answers a request that fails until the application is changed. The log says how.
