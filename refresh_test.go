@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -724,6 +727,36 @@ func TestRefreshIsCut(t *testing.T) {
 		f.refreshed(2)
 		if n := len(f.reported(oidcgate.EventRefreshReuseSuspected)); n != 0 {
 			t.Errorf("%d events of suspected reuse", n)
+		}
+	})
+	inBubble(t, "F31 C084 the provider cannot be reached, and then withdraws the refresh token: no suspected reuse", func(t *testing.T) {
+		var unreachable atomic.Bool
+		f := newFleet(t, 3, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			transport := c.HTTP.Transport.(*http.Transport)
+			dial := transport.DialTLSContext
+			transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if unreachable.Load() {
+					return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+				}
+				return dial(ctx, network, address)
+			}
+		})
+		f.login()
+		f.mustToken()
+		unreachable.Store(true)
+		time.Sleep(11 * time.Minute)
+		if _, status := f.token(); status != http.StatusBadGateway {
+			t.Errorf("status %d while the provider cannot be reached", status)
+		}
+		unreachable.Store(false)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Answer(400, "application/json", `{"error":"invalid_grant"}`))
+		time.Sleep(time.Minute)
+		f.token()
+		if n := len(f.reported(oidcgate.EventRefreshReuseSuspected)); n != 0 {
+			t.Errorf("%d events of suspected reuse", n)
+		}
+		if n := len(f.reported(oidcgate.EventRefreshFailed)); n != 2 {
+			t.Errorf("%d events of a failed refresh, want that of the outage and that of the refusal", n)
 		}
 	})
 	inBubble(t, "a refresh token withdrawn while nothing was lost is no suspected reuse", func(t *testing.T) {

@@ -110,7 +110,7 @@ func (g *Gate) admit(
 	case v == nil:
 		g.notWrapped(w, r)
 	case err != nil:
-		g.front.Unavailable(w, r)
+		g.front.Unavailable(w, r, &v.found)
 	case id == nil:
 		g.front.AskLogin(w, r, &v.found, front.Ask{Options: loginOptions(rules)})
 	default:

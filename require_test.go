@@ -176,6 +176,35 @@ func (w *world) answered(a answer, method string, want outcome, page string) {
 	}
 }
 
+func TestTryAgainWhileTheStoreIsIll(t *testing.T) {
+	tally := &tallyStore{Store: &store.Memory{}}
+	w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = tally })
+	w.login()
+	w.handler = w.gate.Wrap(http.StripPrefix("/app", w.gate.Require()(http.NotFoundHandler())))
+	tally.ill.Store(true)
+	const again = `<a href="` + shopURL + `/app/orders?from=1&amp;to=2">Try again</a>`
+	for _, tt := range []struct {
+		name, method string
+		headers      []string
+		want         bool
+	}{
+		{"F20 a person who navigates may try again", http.MethodGet, nil, true},
+		{"F20 what was posted is not tried again", http.MethodPost, nil, false},
+		{"F20 a script gets no link", http.MethodGet, []string{"Sec-Fetch-Mode: cors"}, false},
+		{"F20 a frame gets no link", http.MethodGet, []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := w.send(w.browser, tt.method, "/app/orders?from=1&to=2", "", tt.headers...)
+			if a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Refresh") != "" {
+				t.Errorf("status %d, Refresh %q", a.StatusCode, a.Header.Get("Refresh"))
+			}
+			if strings.Contains(a.body, again) != tt.want || strings.Contains(a.body, "Try again<") != tt.want {
+				t.Errorf("the link is wanted: %t\n%s", tt.want, a.body)
+			}
+		})
+	}
+}
+
 func TestAdmitWhileTheStoreIsIll(t *testing.T) {
 	for _, tt := range visits {
 		t.Run("F20 C110 "+tt.name+" gets 503 and keeps its cookie", func(t *testing.T) {
@@ -325,6 +354,38 @@ func TestWrapThatServesNoLogin(t *testing.T) {
 		}
 		if strings.Contains(w.logged(), cure) {
 			t.Errorf("the log is\n%s", w.logged())
+		}
+	})
+}
+
+// Nobody takes BaseURL's path off, and the gate's own routes do not have it.
+func TestPathOfBaseURLIsNotTakenOff(t *testing.T) {
+	const cure = "a proxy or http.StripPrefix must take BaseURL's path off"
+	under := func(t *testing.T) *world {
+		return newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.BaseURL += "/shop" })
+	}
+	t.Run("the log says so, once, at the first request for a route of the gate", func(t *testing.T) {
+		w := under(t)
+		w.get("/shop/login")
+		if strings.Contains(w.logged(), cure) {
+			t.Fatalf("before that the log is\n%s", w.logged())
+		}
+		for range 20 {
+			w.get("/app")
+			w.get("/shop/auth/login?return_to=%2Fapp")
+		}
+		log := w.logged()
+		if strings.Count(log, cure) != 1 || strings.Count(log, "no request for it") != 0 || !strings.Contains(log, `"path":"/shop/auth/login"`) {
+			t.Errorf("the log is\n%s", log)
+		}
+	})
+	t.Run("it says nothing where one has arrived without the path, or BaseURL has none", func(t *testing.T) {
+		for _, w := range []*world{under(t), newWorld(t)} {
+			w.get("/auth/login")
+			w.get("/shop/auth/login")
+			if strings.Contains(w.logged(), cure) {
+				t.Errorf("the log is\n%s", w.logged())
+			}
 		}
 	})
 }

@@ -64,7 +64,7 @@ func (g *Gate) serveWithValues(
 			g.front.NotSetUp(w, r)
 			return
 		}
-		g.front.Unavailable(w, r)
+		g.front.Unavailable(w, r, &v.found)
 	})
 	next.ServeHTTP(s.Wrap(), r.WithContext(ctx))
 	s.Finish()

@@ -37,6 +37,6 @@
 // sent, and the last of them.
 //
 // The package registers no flags and does not import package testing, so a program such as a
-// demonstration can create a provider with [New]. It must not protect anything real: it checks no
-// passwords.
+// demonstration can create a provider with [New] and log users out with [Provider.SendLogout]. It
+// must not protect anything real: it checks no passwords.
 package oidcgatetest

@@ -1,7 +1,11 @@
 package oidcgatetest
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -23,25 +27,71 @@ import (
 // For a logout token of another kind, post a [Provider.NewJWT] that has events.
 func (p *Provider) LogOut(t TB, handler http.Handler, subject string) {
 	t.Helper()
-	ended := p.endLogins(subject)
-	if len(ended) == 0 {
-		t.Fatalf("oidcgatetest: logging out: %q has not logged in", subject)
-	}
-	for _, g := range ended {
-		form := url.Values{"logout_token": {p.logoutToken(g)}}
-		path := strings.Replace(g.redirectURL, "/callback", "/backchannel-logout", 1)
-		r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(form.Encode()))
+	err := p.logOut(subject, func(address string, form io.Reader) (int, error) {
+		r := httptest.NewRequest(http.MethodPost, address, form)
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		rec := httptest.NewRecorder()
 		handler.ServeHTTP(rec, r)
-		if rec.Code == http.StatusNotFound {
-			t.Fatalf("oidcgatetest: logging out: %s answers 404: the gate does not serve that path; is "+
-				"the handler gate.Wrap(...)?", path)
-		}
-		if rec.Code != http.StatusOK {
-			t.Fatalf("oidcgatetest: logging out: %s answers %d; the gate's log says why", path, rec.Code)
-		}
+		return rec.Code, nil
+	})
+	if err != nil {
+		t.Fatalf("%v", err)
 	}
+}
+
+// SendLogout is [Provider.LogOut] for a service that runs, in this process or in another: each
+// logout token is posted to the service's route for it, which is beside the redirect URL of the
+// login. The logins are over at the provider also when that fails.
+//
+//	err := p.SendLogout(ctx, http.DefaultClient, "bob")
+func (p *Provider) SendLogout(ctx context.Context, client *http.Client, subject string) error {
+	once := *client
+	once.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return p.logOut(subject, func(address string, form io.Reader) (int, error) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, address, form)
+		if err != nil {
+			return 0, err
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := once.Do(r)
+		if err != nil {
+			return 0, err
+		}
+		return resp.StatusCode, resp.Body.Close()
+	})
+}
+
+// logOut ends the logins of a user and has a logout token posted for each.
+func (p *Provider) logOut(
+	subject string, post func(address string, form io.Reader) (status int, _ error),
+) error {
+	ended := p.endLogins(subject)
+	if len(ended) == 0 {
+		return fmt.Errorf("oidcgatetest: logging out: %q has not logged in", subject)
+	}
+	var errs []error
+	for _, g := range ended {
+		form := url.Values{"logout_token": {p.logoutToken(g)}}
+		address := strings.Replace(g.redirectURL, "/callback", "/backchannel-logout", 1)
+		status, err := post(address, strings.NewReader(form.Encode()))
+		errs = append(errs, logoutFailure(address, status, err))
+	}
+	return errors.Join(errs...)
+}
+
+// logoutFailure returns why a logout token was not taken, or nil.
+func logoutFailure(address string, status int, err error) error {
+	switch {
+	case err != nil:
+		return fmt.Errorf("oidcgatetest: logging out: %w", err)
+	case status == http.StatusNotFound:
+		return fmt.Errorf("oidcgatetest: logging out: %s answers 404: the gate does not serve that "+
+			"path; is the handler gate.Wrap(...)?", address)
+	case status != http.StatusOK:
+		return fmt.Errorf("oidcgatetest: logging out: %s answers %d; the gate's log says why",
+			address, status)
+	}
+	return nil
 }
 
 // endLogins ends the grants of a user and returns them.

@@ -3,6 +3,8 @@ package oidcgatetest_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/oidcgate/oidcgate"
@@ -43,6 +45,55 @@ func TestLogOut(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestSendLogout(t *testing.T) {
+	p := oidcgatetest.NewProvider(t)
+	p.Server()
+	var handler http.Handler
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	t.Cleanup(service.Close)
+	gate, err := oidcgate.New(oidcgate.Config{BaseURL: service.URL}, p.ProviderFor(service.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop := gate.Wrap(gate.RequireAPI()(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	elsewhere := http.RedirectHandler("/", http.StatusSeeOther)
+	for _, row := range []struct {
+		name    string
+		handler http.Handler
+		subject string
+		want    string // of the error
+		status  int    // of bob's page afterwards
+	}{
+		{"C125 a service that runs logs the user out", shop, "bob", "", http.StatusUnauthorized},
+		{"the service redirects", elsewhere, "bob", "oidcgatetest: logging out: " + service.URL + "/auth/backchannel-logout answers 303; the gate's log says why", http.StatusOK},
+		{"nobody of that name", shop, "eve", `oidcgatetest: logging out: "eve" has not logged in`, http.StatusOK},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			handler = shop
+			browser := p.SignIn(t, gate, shop, oidcgatetest.User{Subject: "bob"})
+			handler = row.handler
+			got := ""
+			if err := p.SendLogout(t.Context(), service.Client(), row.subject); err != nil {
+				got = err.Error()
+			}
+			if got != row.want {
+				t.Errorf("the error %q, want %q", got, row.want)
+			}
+			if status, _ := get(t, browser, service.URL+"/"); status != row.status {
+				t.Errorf("afterwards status %d, want %d", status, row.status)
+			}
+		})
+	}
+	t.Run("nobody answers", func(t *testing.T) {
+		p.SignIn(t, gate, shop, oidcgatetest.User{Subject: "bob"})
+		service.Close()
+		err := p.SendLogout(t.Context(), http.DefaultClient, "bob")
+		if err == nil || !strings.HasPrefix(err.Error(), "oidcgatetest: logging out: Post ") {
+			t.Errorf("the error %v", err)
+		}
+	})
 }
 
 func TestLogOutFails(t *testing.T) {

@@ -164,8 +164,8 @@ var Types = []Group{
 			Level: slog.LevelWarn,
 			Means: "The provider refused a refresh token after the answer to an earlier request was " +
 				"lost.",
-			Do: "Nothing, unless it is frequent: then look for replicas that are killed, and for a " +
-				"store that loses writes.",
+			Do: "Nothing for single ones. For many, look for replicas that are killed, for connections " +
+				"to the provider that break, and for a store that loses writes.",
 		},
 		{
 			Name:  string(UserinfoFailed),
@@ -900,9 +900,10 @@ func (r Record) Level() slog.Level {
 }
 
 // Cure returns what an operator does about an event: what the table says about the reason, or about
-// the type where the reason is "". It returns "" where there is nothing to do.
+// the type where the reason is "", or the type says why it came to that. It returns "" where there
+// is nothing to do.
 func Cure(t Type, reason Reason) string {
-	if reason == "" {
+	if reason == "" || t == RefreshReuseSuspected {
 		return cureOf(Types, string(t))
 	}
 	if strings.HasPrefix(string(reason), string(ReasonProviderError)) {

@@ -209,6 +209,7 @@ func TestHintOfARecord(t *testing.T) {
 		{event.Record{Type: event.LoginFailed, Reason: event.ReasonExpiry, Hint: "its own"}, "its own"},
 		{event.Record{Type: event.LoginFailed, Reason: "op_error:invalid_scope"}, event.Cure(event.LoginFailed, event.ReasonProviderError)},
 		{event.Record{Type: event.CookieDuplicate}, "Look for another application or host that sets a cookie of this name."},
+		{event.Record{Type: event.RefreshReuseSuspected, Reason: event.ReasonInvalidGrant}, event.Cure(event.RefreshReuseSuspected, "")},
 		{event.Record{Type: event.LoginSucceeded}, ""},
 		{event.Record{Type: event.SessionRevoked, Reason: event.ReasonByUser}, ""},
 		{event.Record{Type: event.LoginFailed, Reason: event.ReasonLinkSession}, ""},

@@ -12,12 +12,19 @@ import (
 	"github.com/oidcgate/oidcgate/internal/page"
 )
 
-// Unavailable answers a request whose session cannot be looked up now.
-func (f *Front) Unavailable(w http.ResponseWriter, r *http.Request) {
+// Unavailable answers a request whose session cannot be looked up now. A person who navigates may
+// open the page again; what a form has posted is not sent twice.
+func (f *Front) Unavailable(w http.ResponseWriter, r *http.Request, v *Visit) {
 	w.Header().Set("Retry-After", retryAfter)
-	f.Show(w, r, page.Page{
+	p := page.Page{
 		Kind: page.KindUnavailable, Status: http.StatusServiceUnavailable, Say: page.Unavailable,
-	})
+	}
+	if browser.IsNavigation(r) {
+		if path := f.ReturnTo(r, v); path != "" {
+			p.Links = []page.Link{{URL: f.Site.URL(path), Say: page.TryAgain}}
+		}
+	}
+	f.Show(w, r, p)
 }
 
 // NotSetUp answers a request that fails until the application is changed. The log says how.
@@ -97,14 +104,27 @@ func (f *Front) noteSent() {
 	if f.Site.Local {
 		many = sentInVainHere
 	}
-	if f.reached.Load() || f.sent.Add(1) != many {
+	if f.reached.Load() || f.sent.Add(1) != many || !f.lacking.CompareAndSwap(false, true) {
 		return
 	}
 	f.Logger.Warn("oidcgate: visitors are sent to the login, and no request for it has come to this "+
 		"gate. If logins end in 404, wrap the outermost router: gate.Wrap(router), not a group or a "+
-		"prefix of it; and where BaseURL has a path, a proxy or http.StripPrefix must take it off. If "+
-		"browsers find nothing or another program there, BaseURL is not the address of this service",
+		"prefix of it. If browsers find nothing or another program there, BaseURL is not the address "+
+		"of this service",
 		"visitors", many, "login", f.Site.OwnURL("/login", ""))
+}
+
+// noteWithBasePath tells once of a request for one of the own routes that still has the path of
+// BaseURL, unless another has come without it. The application answers it.
+func (f *Front) noteWithBasePath(path string) {
+	rest, ok := strings.CutPrefix(path, f.Site.BasePath)
+	if f.Site.BasePath == "" || !ok || f.reached.Load() {
+		return
+	}
+	if route, _ := f.Route(rest); route != "" && f.lacking.CompareAndSwap(false, true) {
+		f.Logger.Warn("oidcgate: a request for the gate came with the path of BaseURL, and so is not "+
+			"served: a proxy or http.StripPrefix must take BaseURL's path off", "path", path, "want", rest)
+	}
 }
 
 // ReturnTo returns where a login leads back to: the requested page, or, for what no person opened,

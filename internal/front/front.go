@@ -87,6 +87,7 @@ type Front struct {
 
 	stray   atomic.Bool   // a logout token that no provider's address got was told of
 	reached atomic.Bool   // a request for one of the own routes has come
+	lacking atomic.Bool   // that none comes was told of
 	sent    atomic.Uint32 // how often a visitor was sent to the login before that
 }
 
@@ -120,6 +121,7 @@ func (f *Front) Serve(w http.ResponseWriter, r *http.Request) bool {
 		f.frontchannelLogout(w, r, up)
 	default:
 		f.noteStray(r)
+		f.noteWithBasePath(r.URL.Path)
 		return false
 	}
 	return true

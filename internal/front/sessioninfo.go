@@ -28,7 +28,7 @@ func (f *Front) sessionInfo(w http.ResponseWriter, r *http.Request) {
 		s, err = f.current(r.Context(), s)
 	}
 	if err != nil && !errors.Is(err, session.ErrGone) {
-		f.Unavailable(w, script)
+		f.Unavailable(w, script, v)
 		return
 	}
 	var about map[string]any // null

@@ -2,11 +2,14 @@ package op
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
+	"sync/atomic"
 )
 
 // How much of an answer is read.
@@ -35,7 +38,8 @@ type guard struct {
 
 // RoundTrip fails with a *fault, or with what check failed with.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	req = req.Clone(req.Context())
+	ctx, unsent := traced(req.Context())
+	req = req.Clone(ctx)
 	if req.Header.Get("Accept") == "" {
 		req.Header.Set("Accept", "application/json")
 	}
@@ -43,7 +47,9 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Header.Set("Accept-Encoding", "identity")
 	resp, err := g.base.RoundTrip(req)
 	if err != nil {
-		return nil, networkFault(err)
+		f := *networkFault(err)
+		f.unsent = unsent()
+		return nil, &f
 	}
 	a, err := g.read(resp)
 	if err != nil {
@@ -54,6 +60,18 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return jsonResponse(req, body), nil
+}
+
+// traced returns a context for a request. When the request has failed, unsent reports whether its
+// transport wanted a connection and got none. Of a transport that says nothing of connections it
+// returns false.
+func traced(ctx context.Context) (_ context.Context, unsent func() bool) {
+	var wanted, got atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { wanted.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { got.Store(true) },
+	})
+	return ctx, func() bool { return wanted.Load() && !got.Load() }
 }
 
 // read reads the body to its end. It fails with a *fault.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,6 +54,46 @@ func TestErrorsOfTheTransport(t *testing.T) {
 			if e.Status != tt.status || !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("status %d, %v, want %d and %q", e.Status, err, tt.status, tt.text)
 			}
+		})
+	}
+}
+
+func TestUnsent(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		dial   func(context.Context) (net.Conn, error)
+		unsent bool
+	}{
+		{"C084 F01 refused", func(context.Context) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}, true},
+		{"C084 F03 no connection in time", func(context.Context) (net.Conn, error) {
+			time.Sleep(time.Hour)
+			return nil, errors.New("too late")
+		}, true},
+		{"C084 F11 a connection that breaks", func(context.Context) (net.Conn, error) {
+			here, there := net.Pipe()
+			return here, there.Close()
+		}, false},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
+			o := newOP()
+			broken := &http.Transport{
+				DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return tt.dial(ctx) },
+			}
+			c := o.client(func(cfg *op.Config) {
+				cfg.Transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+					if r.URL.Path == paths["token"] {
+						return broken.RoundTrip(r)
+					}
+					return o.RoundTrip(r)
+				})
+			})
+			_, err := c.Refresh(t.Context(), "rt-0", "")
+			if e := wantReason(t, err, "token_endpoint_unreachable"); e.Unsent != tt.unsent {
+				t.Errorf("unsent is %t, want %t (%v)", e.Unsent, tt.unsent, err)
+			}
+			time.Sleep(2 * time.Hour) // the transport still dials
 		})
 	}
 }

@@ -28,6 +28,9 @@ type Error struct {
 	// code and a status below 500. It has then issued nothing.
 	Refused bool
 
+	// Unsent is true when no connection was made, and so nothing was sent.
+	Unsent bool
+
 	// Answered is true when an answer came that cannot be used, and it does not say that the provider
 	// is overloaded or broken.
 	Answered bool
@@ -155,6 +158,7 @@ func failure(err error, unreachable, unusable event.Reason) *Error {
 		reason = unusable
 	}
 	return &Error{
-		Reason: reason, Status: f.status, Answered: f.answered, Unreadable: f.unreadable, Err: f,
+		Reason: reason, Status: f.status, Err: f,
+		Unsent: f.unsent, Answered: f.answered, Unreadable: f.unreadable,
 	}
 }

@@ -14,6 +14,7 @@ import (
 // of net/http quotes the answer that it could not read, and a *url.Error quotes the URL.
 type fault struct {
 	status     int  // for the browser
+	unsent     bool // no connection was made
 	answered   bool // an answer came and was refused
 	unreadable bool // it had status 200
 	text       string

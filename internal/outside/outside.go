@@ -49,7 +49,17 @@ func (p Providers) Refresh(
 		return nil, sessionFailure(err)
 	}
 	answer, err := c.Refresh(ctx, t.RefreshToken, t.DPoPKey)
-	return (*session.ProviderTokens)(answer), sessionFailure(err)
+	return (*session.ProviderTokens)(answer), notRefreshed(err)
+}
+
+// notRefreshed returns the failure of a refresh. One that could not be sent, or for which there is
+// no client secret, has not spent the refresh token.
+func notRefreshed(err error) error {
+	e, ok := errors.AsType[*op.Error](err)
+	if !ok || !e.Unsent && e.Reason != event.ReasonClientSecret {
+		return sessionFailure(err)
+	}
+	return &session.Failure{Kind: session.NotRotated, Reason: e.Reason, Err: err}
 }
 
 // Verify implements session.Provider.

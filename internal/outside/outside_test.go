@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +33,9 @@ var (
 // connection.
 type provider map[string]answer
 
+// unreached is the status of a path to which no connection is made.
+const unreached = -1
+
 type answer struct {
 	status int
 	body   any // text, or written as JSON
@@ -42,6 +46,10 @@ func (p provider) RoundTrip(r *http.Request) (*http.Response, error) {
 	a, ok := p[r.URL.Path]
 	if !ok {
 		return nil, errors.New("the connection broke")
+	}
+	if a.status == unreached {
+		httptrace.ContextClientTrace(r.Context()).GetConn(r.URL.Host)
+		return nil, errors.New("cannot connect")
 	}
 	w := httptest.NewRecorder()
 	w.Header().Set("Content-Type", "application/json")
@@ -98,12 +106,15 @@ func asking(p provider, mode op.UserinfoMode) (outside.Providers, *[]error) {
 	return askingAs(p, op.Config{Userinfo: mode})
 }
 
-// askingAs is asking with the mode and the endpoints of a configuration.
+// askingAs is asking with the mode, the endpoints and the secret of a configuration.
 func askingAs(p provider, cfg op.Config) (outside.Providers, *[]error) {
+	auth := cfg.Auth
+	if auth.Method == "" {
+		auth.Method = op.AuthPost
+		auth.Secret = func(context.Context) (string, error) { return "hush", nil }
+	}
 	c := op.New(op.Config{
-		Issuer: issuer, ClientID: "shop", Auth: op.Auth{
-			Method: op.AuthPost, Secret: func(context.Context) (string, error) { return "hush", nil },
-		},
+		Issuer: issuer, ClientID: "shop", Auth: auth,
 		ResponseType: op.TypeCode, SigningAlgs: []string{"EdDSA"}, Userinfo: cfg.Userinfo,
 		SubjectClaim: cfg.SubjectClaim, Endpoints: cfg.Endpoints,
 		Leeway: time.Minute, DiscoveryRefresh: time.Hour, JWKSRefresh: time.Hour, Timeout: time.Minute,
@@ -199,6 +210,7 @@ func TestRefresh(t *testing.T) {
 		{"C084 it is broken", with("/token", 500, "no"), session.NoAnswer, event.ReasonTokenEndpointError},
 		{"C084 no tokens", with("/token", 200, "{}"), session.NoAnswer, event.ReasonTokenResponseInvalid},
 		{"C084 no answer", with("/token", 0, nil), session.NoAnswer, event.ReasonTokenEndpointUnreachable},
+		{"C084 no connection", with("/token", unreached, nil), session.NotRotated, event.ReasonTokenEndpointUnreachable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, _ := asking(tt.provider, op.UserinfoOff)
@@ -209,6 +221,16 @@ func TestRefresh(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRefreshWithoutASecret(t *testing.T) {
+	t.Run("C084 a refresh for which there is no client secret is not sent", func(t *testing.T) {
+		p, _ := askingAs(well(), op.Config{Auth: op.Auth{
+			Method: op.AuthPost, Secret: func(context.Context) (string, error) { return "", errors.New("no vault") },
+		}})
+		_, err := p.Refresh(t.Context(), alice(t), &session.ProviderTokens{RefreshToken: "rt-0"})
+		wantFailure(t, err, session.NotRotated, event.ReasonClientSecret)
+	})
 }
 
 func TestRefreshKeepsTheRefreshToken(t *testing.T) {
@@ -305,6 +327,7 @@ func TestUserinfo(t *testing.T) {
 		},
 		{"C113 401 of a proxy", with("/userinfo", 401, "{}"), session.Unusable, event.ReasonUserinfoError},
 		{"C113 no answer", with("/userinfo", 0, nil), session.NoAnswer, event.ReasonUserinfoError},
+		{"C113 no connection", with("/userinfo", unreached, nil), session.NoAnswer, event.ReasonUserinfoError},
 		{"C113 no object", with("/userinfo", 200, "null"), session.Unreadable, event.ReasonUserinfoError},
 		{"C113 another status", with("/userinfo", 404, "null"), session.Unusable, event.ReasonUserinfoError},
 	} {

@@ -22,7 +22,8 @@ import (
 //     lease. The lease is renewed while the provider is asked. It runs out when the replica dies.
 //  3. With the lock in hand it reads the tokens again: another replica may have been first.
 //  4. It marks that the provider is asked, asks, and swaps the tokens it read for those it got.
-//     Then the mark and the lock are deleted.
+//     Then the mark and the lock are deleted. The mark is also deleted when the refresh token was
+//     not sent, or the provider issued nothing for it.
 //
 // A swap fails when the session is gone: a logout came first, and it wins. A mark that the next
 // holder of the lock finds says that an answer of the provider was lost before it was saved. When
@@ -298,6 +299,9 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 		return nil, false, err
 	}
 	answer, err = r.k.provider.Refresh(ctx, &r.s.Identity, &r.tokens.ProviderTokens)
+	if err != nil && !lost && failureOf(err).spentNothing() {
+		r.unmarkAsked(ctx)
+	}
 	return answer, lost, err
 }
 

@@ -359,6 +359,21 @@ func TestTheProviderFails(t *testing.T) {
 		w.wantSpent("rt-0", "rt-1")
 		w.wantTold(event.RefreshReuseSuspected)
 	})
+	inTime(t, "F31 an answer that was lost is remembered over a try that spent nothing", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			return nil, failure([]session.FailureKind{
+				session.NoAnswer, session.NotRotated, session.InvalidGrant,
+			}[n-1], "")
+		}
+		time.Sleep(isOver)
+		for _, want := range []error{session.ErrProvider, session.ErrProvider, session.ErrGone} {
+			w.wantNoToken(s, want)
+			time.Sleep(time.Minute)
+		}
+		w.wantTold(event.RefreshReuseSuspected, event.ReasonInvalidGrant)
+	})
 	for _, asked := range []time.Duration{isDue, isOver, isOver + 20*time.Second, 2 * tokenLife} {
 		inTime(t, fmt.Sprintf("C084 a pause for all replicas, %v after the login", asked),
 			func(t *testing.T) {

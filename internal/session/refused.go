@@ -18,11 +18,8 @@ const refusedFor = time.Minute
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
 // section 5.2) or refuses the user. After any other failure the session goes on.
 func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
-	switch f.Kind {
-	case InvalidGrant, UserRefused:
+	if f.Kind == InvalidGrant || f.Kind == UserRefused {
 		return r.withdrawn(ctx, f, lost)
-	case ClientRefused, NotRotated:
-		r.unmarkAsked(ctx)
 	}
 	return r.goOnWithout(ctx, f)
 }

@@ -147,7 +147,7 @@ type FailureKind int
 // The kinds of failures.
 const (
 	NoAnswer        FailureKind = iota // nothing is known: the session stays as it is
-	NotRotated                         // the provider failed, and the refresh token is still good
+	NotRotated                         // nothing was sent or issued: the refresh token is still good
 	ClientRefused                      // the provider refused the refresh, and not for the user's sake
 	Refused                            // the provider refused the refresh without saying why
 	UserRefused                        // the provider refuses the user
@@ -162,6 +162,9 @@ const (
 // Error returns the cause's text. The cause is not unwrapped: it may come from the application and
 // wrap [ErrGone] or [ErrStore] of another gate, which say nothing about this session.
 func (f *Failure) Error() string { return f.Err.Error() }
+
+// spentNothing reports whether the refresh token is as good as before it was to be sent.
+func (f *Failure) spentNothing() bool { return f.Kind == NotRotated || f.Kind == ClientRefused }
 
 // failureOf returns the failure that err is.
 func failureOf(err error) *Failure {
