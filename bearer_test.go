@@ -771,6 +771,25 @@ func TestTokensBoundToAKey(t *testing.T) {
 			t.Errorf("%v", statuses)
 		}
 	})
+	inBubble(t, "C165 a proof is good once, also at a replica whose clock is behind that of the first", func(t *testing.T) {
+		a := newAPI(t)
+		claims := mine.cnf()
+		claims["exp"] = time.Now().Add(time.Hour).Unix()
+		token := a.op.NewAccessToken(claims).Compact()
+		// The proof is as old as the clock of the replica that is asked says.
+		ask := func(age time.Duration, want int) {
+			t.Helper()
+			proof := mine.proof(t, token, map[string]any{"jti": "once", "iat": time.Now().Add(-age).Unix()})
+			got := a.send(a.browser, "GET", "/api", "", "Authorization: DPoP "+token, "DPoP: "+proof)
+			if got.StatusCode != want {
+				t.Errorf("status %d, want %d", got.StatusCode, want)
+			}
+		}
+		ask(30*time.Second, http.StatusOK)
+		ask(-30*time.Second, http.StatusUnauthorized)
+		time.Sleep(95 * time.Second)
+		ask(65*time.Second, http.StatusUnauthorized)
+	})
 	t.Run("C165 several guards of a route use a proof once", func(t *testing.T) {
 		a := newAPI(t)
 		claims := mine.cnf()

@@ -193,7 +193,8 @@ func (g *Guard) checkProof(
 	if proof.Thumbprint != thumbprint {
 		return invalidToken(event.ReasonTokenBinding, "the proof is by another key")
 	}
-	ttl := max(time.Until(proof.Expires), 0) + time.Second
+	// As long as a replica takes it whose clock is behind, by as much as clocks may differ.
+	ttl := max(time.Until(proof.Expires), 0) + 2*g.cfg.Leeway + time.Second
 	first, err := g.cfg.Once(r.Context(), thumbprint, proof.ID, ttl)
 	switch {
 	case err != nil:
