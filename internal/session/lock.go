@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -10,7 +11,8 @@ import (
 	"github.com/oidcgate/oidcgate/store"
 )
 
-// lock is a key in the store that one owner holds for a lease.
+// lock is a key in the store that one owner holds for a lease. A value that keeps others out says
+// when it is over at the latest: a key that lost its TTL in the store stops no refresh for ever.
 type lock struct {
 	keeper *Keeper
 	key    string
@@ -22,8 +24,8 @@ type lock struct {
 }
 
 const (
-	// pausedLock is the owner of a lock that nobody may take until it runs out.
-	pausedLock = "paused"
+	// pausedLock begins the owner of a lock that nobody may take until it runs out. Its end follows.
+	pausedLock = "paused "
 
 	// refusedLock is the owner of a lock that everybody may take. It says that the store refused
 	// what the last refresh brought. The owner who takes it begins with it, for those who wait.
@@ -57,20 +59,31 @@ func (l *lock) take(ctx context.Context) (holder, error) {
 		return lockTaken, nil // released just now: the caller tries again
 	case err != nil:
 		return lockTaken, err
-	case string(value) == pausedLock:
-		return lockPaused, nil
 	}
 	l.refused = strings.HasPrefix(string(value), refusedLock)
-	if string(value) != refusedLock {
-		return lockTaken, nil
+	switch {
+	case string(value) == refusedLock, l.over(string(value)):
+		return l.takeFrom(ctx, value)
+	case strings.HasPrefix(string(value), pausedLock):
+		return lockPaused, nil
 	}
-	return l.takeRefused(ctx)
+	return lockTaken, nil
 }
 
-// takeRefused takes a lock that says that the store refused the last refresh.
-func (l *lock) takeRefused(ctx context.Context) (holder, error) {
-	owner := append([]byte(refusedLock), l.owner...)
-	err := l.keeper.store.Swap(ctx, l.key, []byte(refusedLock), owner, l.lease)
+// over reports whether a value says that it is over, by the clock of whoever wrote it.
+func (l *lock) over(value string) bool {
+	end := parseMillis(value[strings.LastIndexByte(value, ' ')+1:])
+	return !end.IsZero() && time.Since(end) > l.keeper.limits.Leeway
+}
+
+// takeFrom takes a lock that has a value and may be taken. What the value says of the last refresh
+// stays.
+func (l *lock) takeFrom(ctx context.Context, value []byte) (holder, error) {
+	owner := l.owner
+	if l.refused {
+		owner = append([]byte(refusedLock), owner...)
+	}
+	err := l.keeper.store.Swap(ctx, l.key, value, owner, l.lease)
 	switch {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrConflict):
 		return lockTaken, nil // another was first: the caller tries again
@@ -119,5 +132,10 @@ func (l *lock) leave(ctx context.Context) {
 func (l *lock) pause(ctx context.Context, d time.Duration) {
 	ctx, cancel := Detached(ctx)
 	defer cancel()
-	_ = l.keeper.store.Swap(ctx, l.key, l.owner, []byte(pausedLock), d)
+	_ = l.keeper.store.Swap(ctx, l.key, l.owner, withEnd(pausedLock, d), d)
+}
+
+// withEnd returns a value of a lock that says that it is over after a time.
+func withEnd(value string, d time.Duration) []byte {
+	return strconv.AppendInt([]byte(value), time.Now().Add(d).UnixMilli(), 10)
 }

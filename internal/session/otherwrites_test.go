@@ -1,8 +1,11 @@
 package session_test
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -62,6 +65,90 @@ func TestLockThatOthersTakeAndRelease(t *testing.T) {
 		w.fails(interleave.Swap, "l:", 0)
 		w.wantNoToken(s, session.ErrStore)
 		w.wantSpent()
+	})
+}
+
+func TestLockThatLostItsTTL(t *testing.T) {
+	// begin leads a session to a lock that the store does not end by itself.
+	begin := func(t *testing.T) (w *world, s *session.Session) {
+		w = newWorld(t, nil)
+		s = w.login(lifetime)
+		time.Sleep(isOver)
+		w.forever = true
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			if n == 1 {
+				return nil, failure(session.NoAnswer, "")
+			}
+			return tokens(n), nil
+		}
+		return w, s
+	}
+	// dies leaves the lock of a refresh behind, as a replica that dies does.
+	dies := func(w *world, s *session.Session) {
+		w.breaks(func(c interleave.Call) error {
+			if c.Is(interleave.Swap, "l:") || c.Is(interleave.Delete, "l:") {
+				return errors.New("the replica has died")
+			}
+			return nil
+		})
+		w.wantNoToken(s, session.ErrProvider)
+		w.breaks(nil)
+	}
+	const longest = 95 * time.Second // a wait, a refresh and a lease
+	inTime(t, "C082 a pause ends when its time and the skew of clocks have passed", func(t *testing.T) {
+		w, s := begin(t)
+		w.wantNoToken(s, session.ErrProvider)
+		time.Sleep(w.config.Limits.Leeway)
+		w.wantNoToken(s, session.ErrProvider)
+		w.wantSpent("rt-0")
+		time.Sleep(time.Minute)
+		w.wantToken(w.replica(nil), s, "at-2")
+	})
+	inTime(t, "C082 a lock ends when its owner is surely gone", func(t *testing.T) {
+		w, s := begin(t)
+		dies(w, s)
+		time.Sleep(longest + w.config.Limits.Leeway)
+		w.wantToken(w.replica(nil), s, "at-2")
+	})
+	inTime(t, "C082 and not while its owner may still refresh", func(t *testing.T) {
+		w, s := begin(t)
+		dies(w, s)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		other := w.replica(nil)
+		_, err := other.Token(ctx, s)
+		w.wantErr(err, context.DeadlineExceeded)
+		w.wantErr(other.Wait(t.Context()), nil)
+		w.wantSpent("rt-0")
+	})
+	inTime(t, "C082 one of two takes it", func(t *testing.T) {
+		w, s := begin(t)
+		dies(w, s)
+		time.Sleep(longest + w.config.Limits.Leeway)
+		for _, k := range []*session.Keeper{w.Keeper, w.replica(nil)} {
+			go w.wantToken(k, s, "at-2")
+		}
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		w.wantSpent("rt-0", "rt-0")
+	})
+	inTime(t, "F32 it still says that the store refused the last refresh", func(t *testing.T) {
+		w, s := begin(t)
+		key := "l:" + string(w.Handle(s.ID))
+		owner := fmt.Sprint("refused another replica ", time.Now().UnixMilli())
+		w.wantErr(w.memory.Create(t.Context(), key, []byte(owner), 1000*time.Hour), nil)
+		time.Sleep(2 * w.config.Limits.Leeway)
+		var taken string
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			value, err := w.memory.Get(t.Context(), key)
+			w.wantErr(err, nil)
+			taken = string(value)
+			return tokens(n), nil
+		}
+		w.wantToken(w.Keeper, s, "at-1")
+		if !strings.HasPrefix(taken, "refused ") || taken == owner {
+			t.Errorf("the lock was %q", taken)
+		}
 	})
 }
 

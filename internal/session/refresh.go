@@ -112,12 +112,16 @@ type refresh struct {
 }
 
 func newRefresh(k *Keeper, s Session) *refresh {
-	return &refresh{k: k, s: s, lock: lock{
+	r := &refresh{k: k, s: s}
+	lease := k.limits.LockLease
+	longest := 2*r.timeout() + lease // it waits, and then it refreshes
+	r.lock = lock{
 		keeper: k,
 		key:    lockPrefix + string(k.Handle(s.ID)),
-		owner:  []byte(rand.Text()),
-		lease:  k.limits.LockLease,
-	}}
+		owner:  withEnd(rand.Text()+" ", longest),
+		lease:  lease,
+	}
+	return r
 }
 
 // timeout bounds the wait for another's refresh, and then this one: asking the provider for
