@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -23,14 +25,16 @@ type watches struct {
 type watched struct {
 	id   ID
 	of   *Identity
+	read time.Time // when its last read began
 	ends map[*context.CancelCauseFunc]bool
 }
 
 // Watch returns a copy of ctx that ends when the session does, with the cause ErrGone. A session
 // that this process ends and the session's deadline are noticed at once, every other end after
-// Limits.Watch at the latest. A store that does not answer ends nothing before the deadline. The
-// session is not touched, so that it can reach its idle time; claims that are due are read again.
-// The caller must call cancel.
+// Limits.Watch at the latest. A store that does not answer ends nothing before the deadline. Where
+// it is too slow to read all sessions in that time, they are read in turn. The session is not
+// touched, so that it can reach its idle time; claims that are due are read again. The caller must
+// call cancel.
 func (k *Keeper) Watch(
 	ctx context.Context, s *Session,
 ) (_ context.Context, cancel context.CancelFunc) {
@@ -52,7 +56,7 @@ func (w *watches) add(k *Keeper, s *Session, end *context.CancelCauseFunc) (remo
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.sessions[h] == nil {
-		w.sessions[h] = &watched{s.ID, &s.Identity, map[*context.CancelCauseFunc]bool{}}
+		w.sessions[h] = &watched{s.ID, &s.Identity, time.Now(), map[*context.CancelCauseFunc]bool{}}
 	}
 	w.sessions[h].ends[end] = true
 	if w.stop == nil {
@@ -108,15 +112,21 @@ func (k *Keeper) EndWatches(accepted func(*Identity) bool) {
 	}
 }
 
-// ids returns the sessions that are watched now.
-func (w *watches) ids() []ID {
+// all returns the sessions that are watched now. Those whose last read is the longest ago come
+// first.
+func (w *watches) all() []*watched {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ids := make([]ID, 0, len(w.sessions))
-	for _, s := range w.sessions {
-		ids = append(ids, s.id)
-	}
-	return ids
+	return slices.SortedFunc(maps.Values(w.sessions), func(a, b *watched) int {
+		return a.read.Compare(b.read)
+	})
+}
+
+// reads notes that a session is about to be read.
+func (w *watches) reads(s *watched) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.read = time.Now()
 }
 
 // watch reads the watched sessions until ctx ends. Claims that are due are read again beside that,
@@ -137,16 +147,25 @@ func (k *Keeper) watch(ctx context.Context) {
 	}
 }
 
-// readWatched reads the watched sessions once, and returns those that are stale, by provider.
+// readWatched reads the watched sessions once, and returns those that are stale, by provider. When
+// its time is over, it begins no other read. The next round begins with those that are left. Each
+// read has as much time of its own: none is cut off by the end of every round, and one that hangs
+// comes last in the next.
 func (k *Keeper) readWatched(ctx context.Context) map[string][]*Session {
 	stale := map[string][]*Session{}
-	ctx, cancel := Within(ctx, max(k.limits.Watch, time.Second))
-	defer cancel()
+	most := max(k.limits.Watch, time.Second)
+	over := time.Now().Add(most)
 	var mu sync.Mutex
-	eachOf(k.watches.ids(), func(id ID) {
+	eachOf(k.watches.all(), func(one *watched) {
+		if ctx.Err() != nil || !time.Now().Before(over) {
+			return
+		}
 		defer k.recovered("the store", func() {})
-		s, err := k.Peek(ctx, id)
-		k.endWatchOf(id, err)
+		k.watches.reads(one)
+		ctx, cancel := Within(ctx, most)
+		defer cancel()
+		s, err := k.Peek(ctx, one.id)
+		k.endWatchOf(one.id, err)
 		if err == nil && k.Stale(&s.Identity) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -3,11 +3,13 @@ package session_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/interleave"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
@@ -148,6 +150,68 @@ func TestWatch(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		ctx := watch("well")
 		time.Sleep(5*time.Minute + 15*time.Second)
+		wantEnded(t, ctx, true)
+	})
+	inTime(t, "C107 F16 on a slow store all streams are read in turn, and no round is told as a failure", func(t *testing.T) {
+		w := newWorld(t, watches)
+		const streams, slow = 2560, 5 * time.Second // a round reads 256 of them, or 192
+		read := map[string]int{}
+		var mu sync.Mutex
+		atATime, most := 0, 0
+		k := w.replica(func(c *session.Config) {
+			c.Store = interleave.Func(func(ctx context.Context, c interleave.Call) interleave.Reply {
+				mu.Lock()
+				atATime++
+				most = max(most, atATime)
+				mu.Unlock()
+				defer func() { mu.Lock(); defer mu.Unlock(); atATime-- }()
+				select {
+				case <-time.After(slow):
+				case <-ctx.Done():
+					return interleave.Reply{Err: ctx.Err()}
+				}
+				mu.Lock()
+				read[c.Key]++
+				mu.Unlock()
+				return w.call(ctx, c)
+			})
+		})
+		for range streams {
+			_, stop := k.Watch(t.Context(), w.login(lifetime))
+			defer stop()
+		}
+		time.Sleep(14 * 35 * time.Second) // 14 rounds with the pauses between them
+		mu.Lock()
+		defer mu.Unlock()
+		if len(read) != streams || most != 64 {
+			t.Errorf("%d of %d streams were read, %d at a time", len(read), streams, most)
+		}
+		w.wantTold(event.StoreUnavailable)
+	})
+	inTime(t, "C107 F16 reads that hang do not keep the others from being read", func(t *testing.T) {
+		w := newWorld(t, watches)
+		hangs := map[string]bool{}
+		k := w.replica(func(c *session.Config) {
+			c.Store = interleave.Func(func(ctx context.Context, c interleave.Call) interleave.Reply {
+				if hangs[c.Key] {
+					<-ctx.Done()
+					return interleave.Reply{Err: ctx.Err()}
+				}
+				return w.call(ctx, c)
+			})
+		})
+		for range 200 {
+			s := w.login(lifetime)
+			hangs["s:"+string(w.Handle(s.ID))] = true
+			_, stop := k.Watch(t.Context(), s)
+			defer stop()
+		}
+		time.Sleep(time.Minute)
+		s := w.login(lifetime)
+		ctx, stop := k.Watch(t.Context(), s)
+		defer stop()
+		w.wantErr(w.End(t.Context(), s.ID), nil)
+		time.Sleep(5 * time.Minute)
 		wantEnded(t, ctx, true)
 	})
 	inTime(t, "F34 each session is read once, and no goroutine is left when nobody watches", func(t *testing.T) {
