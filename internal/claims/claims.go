@@ -18,6 +18,7 @@ package claims
 
 import (
 	"iter"
+	"maps"
 	"strings"
 )
 
@@ -121,7 +122,7 @@ func (o Object) Filter(keep func(name string) bool) Object {
 
 // With returns the object with the member called name set to v. An existing member of that name is
 // replaced where it stands; a new one is added at the end. It copies the object: use a [Builder] to
-// make one of many members.
+// make one of many members, and [Object.WithAll] to set many.
 func (o Object) With(name string, v Value) Object {
 	var out []byte
 	replaced := false
@@ -133,6 +134,25 @@ func (o Object) With(name string, v Value) Object {
 	}
 	if !replaced {
 		out = appendMember(out, name, v)
+	}
+	return Object(out)
+}
+
+// WithAll is With for every member of more.
+func (o Object) WithAll(more Object) Object {
+	set := maps.Collect(more.All())
+	out := make([]byte, 0, len(o)+len(more))
+	for name, v := range o.All() {
+		if fresh, ok := set[name]; ok {
+			v = fresh
+			delete(set, name)
+		}
+		out = appendMember(out, name, v)
+	}
+	for name, v := range more.All() {
+		if _, ok := set[name]; ok {
+			out = appendMember(out, name, v)
+		}
 	}
 	return Object(out)
 }

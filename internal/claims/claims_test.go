@@ -265,6 +265,10 @@ func TestFilterAndWith(t *testing.T) {
 		{"nothing kept is the empty object", o.Filter(func(string) bool { return false }), `{}`},
 		{"a member is replaced where it stands", o.With("b", x), `{"a":1,"b":"x","c":3}`},
 		{"a new member goes to the end", o.With("d", x), `{"a":1,"b":2,"c":3,"d":"x"}`},
+		{"several are replaced where they stand, and added in their order",
+			o.WithAll(mustParse(t, `{"e":1,"c":"x","d":2,"a":"y"}`)), `{"a":"y","b":2,"c":"x","e":1,"d":2}`},
+		{"none is added", o.WithAll(""), `{"a":1,"b":2,"c":3}`},
+		{"all are added", claims.Object("").WithAll(o), `{"a":1,"b":2,"c":3}`},
 		{"the zero value is null", claims.Object("").With("d", ""), `{"d":null}`},
 	}
 	for _, tt := range tests {

@@ -100,10 +100,6 @@ func (c *Client) further(
 	if _, ok := more.Get("email"); ok { // the flag of another address says nothing of this one
 		info = info.Filter(func(name string) bool { return name != "email_verified" })
 	}
-	for name, v := range more.All() {
-		if !claims.IsProtocol(name) {
-			info = info.With(name, v)
-		}
-	}
-	return info, nil
+	more = more.Filter(func(name string) bool { return !claims.IsProtocol(name) })
+	return info.WithAll(more), nil
 }

@@ -1,8 +1,11 @@
 package op_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 
+	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
@@ -40,4 +43,43 @@ func TestShapeOfUserinfo(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestFurtherClaims(t *testing.T) {
+	// ask reads userinfo and these further claims.
+	ask := func(t *testing.T, info map[string]any, more claims.Object) func() string {
+		o := newOP()
+		o.set("userinfo", answerJSON(userinfo(info)))
+		c := o.client(asking(op.UserinfoRequired), func(cfg *op.Config) {
+			cfg.Further = func(context.Context, claims.Object, claims.Object, op.Send) (claims.Object, error) {
+				return more, nil
+			}
+		})
+		id := claims.Object("").With("sub", claims.Text(subject))
+		return func() string {
+			got, err := c.RereadUserinfo(t.Context(), &op.Tokens{AccessToken: "at-1"}, id, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(got.AppendJSON(nil))
+		}
+	}
+	t.Run("C075 they replace others where they stand, and none of the protocol's", func(t *testing.T) {
+		more := claims.Object(claims.Builder{}.Text("team", "south").Text("sub", "mallory").Text("name", "Joe").Text("iss", "x"))
+		want := `{"name":"Joe","role":"cook","team":"south"}`
+		if got := ask(t, map[string]any{"team": "north", "role": "cook"}, more)(); got != want {
+			t.Errorf("claims %s, want %s", got, want)
+		}
+	})
+	t.Run("F34 thousands of them are added in one pass", func(t *testing.T) {
+		const many = 4000
+		var b claims.Builder
+		for i := range many {
+			b = b.Text(fmt.Sprint("claim ", i), "x")
+		}
+		read := ask(t, nil, claims.Object(b))
+		if n := testing.AllocsPerRun(1, func() { read() }); n > many {
+			t.Errorf("%.0f allocations", n)
+		}
+	})
 }
