@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// endBatch is how many sessions are ended at a time.
+	// endBatch is how many sessions are ended at a time, and endFew in a store that knows no batches.
 	endBatch = 500
+	endFew   = 8
 
 	// endTime is the time that each session of a logout adds to its deadline.
 	endTime = 10 * time.Millisecond
@@ -75,7 +76,7 @@ type leaving struct {
 
 // end carries out a logout and returns how many sessions it ended. The newest end first. What
 // cannot be done does not keep the rest from being done; the error says so, and the same call again
-// finds less to do.
+// finds less to do. A store that is too slow to end all ends some at each call.
 func (k *Keeper) end(ctx context.Context, e ending) (int, error) {
 	notRemembered := k.rememberLogout(ctx, e)
 	e.keepIndex = notRemembered != nil
@@ -90,22 +91,24 @@ func (k *Keeper) rememberLogout(ctx context.Context, e ending) error {
 	return k.writeTombstones(ctx, e.tombstones)
 }
 
-// endListed ends the sessions that are listed. It has a deadline that fits their number.
+// endListed ends the sessions that are listed. It has a time that fits their number, and uses at
+// most half of it to read what it can of them.
 func (k *Keeper) endListed(ctx context.Context, e ending) (int, error) {
 	list, err := k.listed(ctx, e.sets)
 	if err != nil {
 		return 0, err
 	}
-	deadline := writeTimeout + time.Duration(len(list))*endTime
-	ctx, cancel := Within(ctx, deadline)
-	defer cancel()
-	k.describe(ctx, list)
+	most := writeTimeout + time.Duration(len(list))*endTime
+	reading, read := Within(ctx, most/2)
+	begun := time.Now()
+	k.describe(reading, list)
+	read()
 	list = slices.DeleteFunc(list, func(l *leaving) bool { return l.err == nil && !e.means(l) })
 	for _, l := range list {
 		l.unread = l.err != nil && l.alive && e.meansUnread(l)
 	}
 	slices.SortFunc(list, newestFirst)
-	return k.endAll(ctx, list, e)
+	return k.endAll(ctx, list, e, most-time.Since(begun))
 }
 
 func newestFirst(a, b *leaving) int { return b.Created.Compare(a.Created) }
@@ -159,14 +162,26 @@ func (k *Keeper) describe(ctx context.Context, list []*leaving) {
 
 // endAll ends the sessions of a list, in its order, and tells of those that lived. It gives up when
 // it can end none of a batch. A session whose identity is deleted has ended, whatever else of it
-// could not be deleted.
-func (k *Keeper) endAll(ctx context.Context, list []*leaving, e ending) (ended int, _ error) {
+// could not be deleted. When most is over, it begins no batch but the first. One that has begun
+// has a time of its own: what is left of it would stand in the way of the next try.
+func (k *Keeper) endAll(
+	ctx context.Context, list []*leaving, e ending, most time.Duration,
+) (ended int, _ error) {
 	failed, cause := 0, error(nil)
+	size := endFew
+	if _, ok := k.store.(store.Batcher); ok {
+		size = endBatch
+	}
+	begun := time.Now()
 	for rest := list; len(rest) > 0; {
-		batch := rest[:min(endBatch, len(rest))]
+		if len(rest) < len(list) && time.Since(begun) >= most {
+			failed, cause = failed+len(rest), cmp.Or(cause, errTooSlow)
+			break
+		}
+		batch := rest[:min(size, len(rest))]
 		rest = rest[len(batch):]
 		over := 0
-		k.erase(ctx, batch, e.keepIndex)
+		k.eraseWithin(ctx, max(most, writeTimeout), batch, e.keepIndex)
 		for _, l := range batch {
 			if l.err != nil {
 				failed, cause = failed+1, l.err
@@ -196,6 +211,15 @@ func (l *leaving) revoked(of User, reason event.Reason) Event {
 		Type: event.SessionRevoked, Reason: reason, Handle: l.Handle,
 		Provider: l.Provider, Issuer: of.Issuer, Subject: of.Subject,
 	}
+}
+
+// eraseWithin is erase with a time of its own.
+func (k *Keeper) eraseWithin(
+	ctx context.Context, most time.Duration, list []*leaving, keepIndex bool,
+) {
+	ctx, cancel := Within(ctx, most)
+	defer cancel()
+	k.erase(ctx, list, keepIndex)
 }
 
 // erase ends sessions in steps, each for all sessions at once. First goes what lets the visitor in,
@@ -429,7 +453,7 @@ func (k *Keeper) endSurplus(ctx context.Context, l *Login, list []*leaving) {
 		mayBegin := !l.alive && time.Since(l.Start) < k.attemptTTL() // see CheckLogouts
 		return l.Handle == own || mayBegin
 	})
-	_, _ = k.endAll(ctx, list, ending{reason: event.ReasonSessionLimit})
+	_, _ = k.endAll(ctx, list, ending{reason: event.ReasonSessionLimit}, writeTimeout)
 }
 
 // oldestFirst puts sessions that are over before those that live. All replicas have the same order.
