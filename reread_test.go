@@ -464,7 +464,7 @@ func TestRereadWhileUserinfoFails(t *testing.T) {
 				}
 				f.op.Clear(oidcgatetest.Userinfo)
 				f.op.SetUser(inGroups("admin"))
-				time.Sleep(time.Minute)
+				time.Sleep(3 * time.Minute)
 				if status := f.admin(); status != http.StatusOK {
 					t.Errorf("status %d: the claims were not read again soon", status)
 				}

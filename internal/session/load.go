@@ -52,8 +52,8 @@ func (k *Keeper) find(ctx context.Context, id ID) (record, error) {
 
 // touch notes that the session is used, and seals its record under the first key. It may lose
 // against another request that does the same. A store that refuses the write is an event and no
-// error: reading goes on while writing cannot. A session that was ended meanwhile is gone, and so is
-// one that is older than Limits.Lifetime, which may be less than when it began.
+// error: reading goes on while writing cannot. A session that was ended meanwhile is gone, and so
+// is one that is older than Limits.Lifetime, which may be less than when it began.
 func (k *Keeper) touch(ctx context.Context, id ID, r record) (Times, error) {
 	now := time.Now().UnixMilli()
 	created := timeMember(claims.Object(r.plaintext), "created")

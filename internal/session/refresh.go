@@ -104,6 +104,7 @@ type refresh struct {
 	tokens *Tokens // as they were read or received last
 
 	exchanged bool // the tokens have just come from the provider
+	recent    bool // they came from it for a re-read that is tried again, and are not due
 	mustEnd   bool // the session has to end, and the store could not end it
 
 	// unsure is true when the refresh failed and was not refused. An ID Token with new claims is
@@ -218,7 +219,8 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 		return err
 	}
 	var idToken claims.Object
-	if r.tokens.RefreshToken != "" {
+	r.recent = r.isRecent()
+	if r.tokens.RefreshToken != "" && !r.recent {
 		if idToken, err = r.exchange(ctx); err != nil {
 			return err
 		}
@@ -229,9 +231,18 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 	return r.reread(ctx, idToken)
 }
 
+// isRecent reports whether claims are due alone, and an earlier try has refreshed the tokens for
+// that. Otherwise whoever else is down, be it userinfo or the application's database, would have
+// every session ask the token endpoint at every try.
+func (r *refresh) isRecent() bool {
+	recent := time.Since(r.tokens.Issued) < r.k.limits.Reread/2
+	return recent && r.tokens.Refreshed && !r.flight.atOnce && !r.k.due(r.tokens, r.s.ID)
+}
+
 // exchange spends the refresh token and saves what comes for it. It returns the claims of the new
 // ID Token, if there is one.
 func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
+	r.recent = false
 	answer, lost, err := r.ask(ctx)
 	if errors.Is(err, ErrStore) {
 		return "", err

@@ -603,6 +603,70 @@ func TestReread(t *testing.T) {
 		_, err := rereads.Reread(t.Context(), s)
 		w.wantErr(err, session.ErrGone)
 	})
+	inTime(t, "C113 F40 while userinfo or the application is down, only that is asked again, and the ID Token grows no older", func(t *testing.T) {
+		for name, down := range map[string]func(*provider) func(){
+			"userinfo": func(p *provider) func() {
+				p.noUserinfo = failure(session.NoAnswer, "")
+				return func() { p.noUserinfo = nil }
+			},
+			"the application": func(p *provider) func() {
+				p.decide = func() error { return errDown }
+				return func() { p.decide = nil }
+			},
+		} {
+			w := newWorld(t, every)
+			s := w.login(lifetime)
+			w.brings(group)
+			back := down(w.provider)
+			time.Sleep(20 * time.Minute)
+			for range 9 {
+				_, err := w.Reread(t.Context(), s)
+				w.wantErr(err, nil)
+				time.Sleep(time.Minute)
+			}
+			w.wantSpent("rt-0")
+			back()
+			got, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			if age := time.Since(got.Identity.Checked); age != 9*time.Minute {
+				t.Errorf("%s was down: the claims are %v old", name, age)
+			}
+			if slices.Contains(w.told(event.RereadFailed), event.ReasonNoNews) {
+				t.Errorf("%s was down: there is said to be no news", name)
+			}
+			w.wantSpent("rt-0")
+			time.Sleep(11 * time.Minute)
+			_, err = w.Reread(t.Context(), &session.Session{ID: s.ID, Identity: got.Identity, Times: got.Times})
+			w.wantErr(err, nil)
+			w.wantSpent("rt-0", "rt-1")
+		}
+	})
+	inTime(t, "C113 a recent token that userinfo refuses is refreshed once, and userinfo asked again", func(t *testing.T) {
+		for _, refused := range []int{1, 2} {
+			w := newWorld(t, every)
+			s := w.login(lifetime)
+			w.brings(group)
+			w.provider.noUserinfo = failure(session.NoAnswer, "")
+			time.Sleep(20 * time.Minute)
+			_, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			time.Sleep(time.Minute)
+			asked := 0
+			w.provider.onUserinfo = func() {
+				if asked++; asked <= refused {
+					w.provider.noUserinfo = failure(session.TokenRefused, "")
+				} else {
+					w.provider.noUserinfo = nil
+				}
+			}
+			_, err = w.Reread(t.Context(), s)
+			w.wantErr(err, map[int]error{1: nil, 2: session.ErrGone}[refused])
+			w.wantSpent("rt-0", "rt-1")
+			if asked != 2 {
+				t.Errorf("userinfo was asked %d times", asked)
+			}
+		}
+	})
 	inTime(t, "F38 claims that have become too large end the session", func(t *testing.T) {
 		w := newWorld(t, every)
 		s := w.login(lifetime)
@@ -684,8 +748,7 @@ func TestReread(t *testing.T) {
 					return
 				}
 				w.loseLock()
-				_, err := other.Reread(t.Context(), s)
-				w.wantErr(err, nil)
+				w.wantErr(other.Renew(t.Context(), s), nil)
 				w.provider.noUserinfo = failure(session.TokenRefused, "")
 			}
 			time.Sleep(20 * time.Minute)

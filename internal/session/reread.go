@@ -88,6 +88,14 @@ func alarm(d time.Duration) (_ <-chan time.Time, stop func()) {
 // idToken has the claims of a new ID Token, if there is one.
 func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	userinfo, err := r.askUserinfo(ctx)
+	if err != nil && failureOf(err).Kind == TokenRefused {
+		switch {
+		case r.recent:
+			return r.exchangeAndReread(ctx)
+		case r.mayBeOver():
+			err = nil
+		}
+	}
 	// What a new ID Token says counts also when userinfo has taken all the time.
 	ctx, cancel := Within(context.WithoutCancel(ctx), r.k.limits.ProviderTimeout+saveTimeout)
 	defer cancel()
@@ -116,7 +124,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		r.pauseReread(ctx)
 		return nil
 	}
-	if idToken == "" && userinfo == nil {
+	if idToken == "" && userinfo == nil && !r.recent {
 		r.tell(Event{Type: event.RereadFailed, Reason: event.ReasonNoNews})
 	}
 	return nil
@@ -181,13 +189,19 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 	}
 	defer leave()
 	userinfo, err := r.k.provider.Userinfo(ctx, &r.s.Identity, r.tokens)
-	switch {
-	case err != nil && failureOf(err).Kind == TokenRefused && r.mayBeOver():
-		return nil, nil
-	case err != nil:
+	if err != nil {
 		return nil, err
 	}
 	return &userinfo, nil
+}
+
+// exchangeAndReread refreshes a token that userinfo refuses before its time, and asks again.
+func (r *refresh) exchangeAndReread(ctx context.Context) error {
+	idToken, err := r.exchange(ctx)
+	if err != nil {
+		return err
+	}
+	return r.reread(ctx, idToken)
 }
 
 // mayBeOver reports whether the access token may be over by the provider's clock, or replaced by a
@@ -246,8 +260,11 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 // renew returns the identity with what is new, on which the application decides.
 func (r *refresh) renew(id Identity, n news) Identity {
 	renewed := id.renewed(n.idToken, n.userinfo)
-	if n.incomplete {
+	switch {
+	case n.incomplete:
 		renewed.Checked = id.Checked
+	case r.recent:
+		renewed.Checked = r.tokens.Issued // so old is what the ID Token says
 	}
 	if n.unreadable && renewed.Unreadable.IsZero() {
 		renewed.Unreadable = time.Now()
