@@ -95,7 +95,7 @@ func (l *Login) change(edit func(*session.Identity)) {
 // had too many. There is none for a session that expires, or in whose place a login of the same
 // browser begins another. There may be two for a session that two requests end at the same moment;
 // one for a session that had just expired, or whose login a logout overtook; and none for one whose
-// user the store does not know any more, or about whose end the store did not answer at all.
+// user the store cannot tell when it ends, or about whose end the store did not answer at all.
 type Logout struct {
 	Issuer, Subject string // the user
 	SessionID       string // as in [SessionInfo]

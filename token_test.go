@@ -141,8 +141,14 @@ func (f *fleet) openReplicas(n int, provider oidcgate.Provider) {
 	var shops []http.Handler
 	for range n {
 		f.open(provider)
-		f.gates = append(f.gates, f.gate)
+		gate := f.gate
+		f.gates = append(f.gates, gate)
 		shops = append(shops, f.gate.Wrap(f.tokenShop(f.gate)))
+		f.Cleanup(func() { // refreshes that the store refuses go on for a while
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			_ = gate.Wait(ctx)
+		})
 	}
 	f.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		shops[int(f.next.Add(1))%n].ServeHTTP(rw, r)

@@ -160,7 +160,7 @@ func (v *visit) current() (*Identity, error) {
 		return v.identity, nil
 	}
 	v.once.Do(func() { // so the guard and the handler have one answer, however long they take
-		if !v.gate.keeper.Stale(v.identity.record()) {
+		if !v.gate.keeper.Stale(v.found.Session) {
 			v.renewed = v.identity
 			return
 		}

@@ -107,7 +107,7 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 
 // current returns a session with claims that are read again if they are due, as guards do.
 func (f *Front) current(ctx context.Context, s *session.Session) (*session.Session, error) {
-	if !f.Keeper.Stale(&s.Identity) {
+	if !f.Keeper.Stale(s) {
 		return s, nil
 	}
 	return f.Keeper.Reread(ctx, s)

@@ -198,7 +198,7 @@ func (w *service) gave(name string, id session.ID) {
 // load is how a request to the application begins.
 func (r *replica) load(ctx context.Context, id session.ID) (*session.Session, error) {
 	s, err := r.Load(ctx, id)
-	if err != nil || !r.Stale(&s.Identity) {
+	if err != nil || !r.Stale(s) {
 		return s, err
 	}
 	return r.Reread(ctx, s)

@@ -20,14 +20,14 @@ func TestReplicaWhoseClockIsBehind(t *testing.T) {
 		l.Tokens.Expiry = l.Tokens.Issued.Add(tokenLife)
 		w.wantErr(w.Begin(t.Context(), l), nil)
 		for at := time.Duration(0); at < age+behind; at += time.Minute {
-			if w.Stale(&l.Identity) {
+			if w.Stale(&l.Session) {
 				t.Errorf("after %v the claims are due", at)
 			}
 			w.wantToken(w.Keeper, &l.Session, "at-0")
 			time.Sleep(time.Minute)
 		}
 		w.wantSpent()
-		if !w.Stale(&l.Identity) {
+		if !w.Stale(&l.Session) {
 			t.Errorf("the claims are not due %v after they were read", age)
 		}
 	})

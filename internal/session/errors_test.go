@@ -230,7 +230,7 @@ func TestErrorsOfAReread(t *testing.T) {
 		w.replica(nil).Reread(t.Context(), s)
 		w.provider.decide = func() error { t.Error("the application is asked"); return nil }
 		got, err := w.Reread(t.Context(), s)
-		if w.wantErr(err, nil); w.Stale(&got.Identity) {
+		if w.wantErr(err, nil); w.Stale(got) {
 			t.Error("the claims are stale")
 		}
 	})
@@ -372,6 +372,113 @@ func TestErrorsOfAReread(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A refresh reads claims again that are not due. Its refusal holds all the same.
+func TestRefusalThatTheStoreRefuses(t *testing.T) {
+	for name, refuse := range map[string]func(*world){
+		"C113 the application denies the user": func(w *world) {
+			w.provider.decide = func() error { return failure(session.Rejected, "") }
+		},
+		"C113 userinfo refuses the fresh token": func(w *world) {
+			w.provider.noUserinfo = failure(session.TokenRefused, "")
+		},
+		"C084 the refresh token is withdrawn": func(w *world) {
+			w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(session.InvalidGrant, "") }
+		},
+		"C081 the new tokens are another user's": func(w *world) {
+			w.brings(claims.Object("").With("sub", claims.Text("bob")))
+			w.provider.verify = func() error { return failure(session.Rejected, "") }
+		},
+	} {
+		begin := func(t *testing.T) (*world, *session.Session) {
+			w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
+			s := w.login(lifetime)
+			time.Sleep(isOver)
+			refuse(w)
+			return w, s
+		}
+		inTime(t, name+", and the store fails once", func(t *testing.T) {
+			w, s := begin(t)
+			w.fails(interleave.Delete, "s:", 1)
+			w.wantNoToken(s, session.ErrGone)
+			w.wantLive(false, s)
+		})
+		inTime(t, name+", and the store fails for long: nobody gets anything meanwhile", func(t *testing.T) {
+			w, s := begin(t)
+			w.fails(interleave.Delete, "s:", 0)
+			for range 3 {
+				w.wantNoToken(s, session.ErrStore)
+				if !w.Stale(s) {
+					t.Error("a guard would let the visitor in")
+				}
+				_, err := w.Reread(t.Context(), s)
+				w.wantErr(err, session.ErrStore)
+				time.Sleep(20 * time.Second)
+			}
+			w.breaks(nil)
+			_, err := w.Reread(t.Context(), s)
+			w.wantErr(err, session.ErrGone)
+			w.wantLive(false, s)
+		})
+	}
+	inTime(t, "C113 claims that the store could not save are read again by the next guard", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
+		s := w.login(lifetime)
+		time.Sleep(isOver)
+		w.provider.userinfo = claims.Object("").With("group", claims.Text("readers"))
+		w.fails(interleave.Swap, "s:", 0)
+		w.wantToken(w.Keeper, s, "at-1")
+		w.breaks(nil)
+		if !w.Stale(s) {
+			t.Error("the old claims count")
+		}
+		got, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		if got.Identity.Userinfo == "" || w.Stale(got) {
+			t.Errorf("session %v", got)
+		}
+		w.wantSpent("rt-0")
+	})
+	inTime(t, "C113 F16 a store that is away for a second keeps no other replica at the old claims", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		w.provider.userinfo = claims.Object("").With("group", claims.Text("readers"))
+		time.Sleep(20 * time.Minute)
+		var away time.Time
+		w.breaks(func(c interleave.Call) error {
+			if away.IsZero() && c.Is(interleave.Swap, "s:") {
+				away = time.Now()
+			}
+			if !away.IsZero() && time.Since(away) < time.Second {
+				return errDown
+			}
+			return nil
+		})
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		got, err := w.replica(nil).Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		if err == nil && got.Identity.Userinfo == "" {
+			t.Error("the old claims count")
+		}
+	})
+	inTime(t, "C113 a refusal that is taken back ends nothing", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
+		s := w.login(lifetime)
+		time.Sleep(isOver)
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		w.fails(interleave.Delete, "s:", 0)
+		w.wantNoToken(s, session.ErrStore)
+		w.wantErr(w.Wait(t.Context()), nil)
+		w.breaks(nil)
+		w.provider.decide = nil
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		if w.Stale(s) {
+			t.Error("the refusal still counts")
+		}
+	})
 }
 
 func TestManySessionsThatTheStoreRefuses(t *testing.T) {

@@ -17,9 +17,12 @@ type flights struct {
 	mu      sync.Mutex
 	running map[ID]*flight
 
-	// refused are sessions whose last refresh the store refused to save, or to end. Where a provider
-	// is slow, requests do not wait for the end of the next one, and must not go on with old claims.
+	// refused are sessions whose last refresh the store refused to save, or to end: then it is true.
+	// Requests must not go on with old claims, and where a provider is slow they do not wait for the
+	// end of the next refresh.
 	refused map[ID]bool
+
+	trouble atomic.Bool // false: the store refuses nothing; it may be read without mu
 }
 
 // maxRefused is how many sessions are remembered that the store refused.
@@ -30,6 +33,7 @@ type flight struct {
 	begun   time.Time
 	waiting int  // how many requests wait for it; guarded by flights.mu
 	atOnce  bool // it refreshes and reads again what is not due yet
+	again   bool // the store refused what the last one brought
 
 	done chan struct{}
 	landing
@@ -37,6 +41,9 @@ type flight struct {
 	// storeRefuses is true when tokens could not be saved yet, or when the store refused the last
 	// refresh. It may be read at any time.
 	storeRefuses atomic.Bool
+
+	// mustEnd is true when the session has to end, and the store could not end it yet.
+	mustEnd atomic.Bool
 }
 
 // landing is the result of a flight.
@@ -58,7 +65,10 @@ func (f *flights) start(id ID, atOnce bool) (_ *flight, begun bool) {
 	running := f.running[id]
 	if running == nil {
 		running = &flight{begun: time.Now(), atOnce: atOnce, done: make(chan struct{})}
-		running.storeRefuses.Store(f.refused[id])
+		mustEnd, refused := f.refused[id]
+		running.again = refused
+		running.storeRefuses.Store(refused)
+		running.mustEnd.Store(mustEnd)
 		f.running[id], begun = running, true
 	}
 	running.waiting++
@@ -101,21 +111,42 @@ func (f *flights) end(id ID, one *flight, l landing) bool {
 	default:
 	}
 	one.landing = l
-	if one.cause != errNotWaited {
-		delete(f.refused, id)
-	}
-	if errors.Is(one.cause, ErrStore) {
+	f.remember(id, one)
+	close(one.done)
+	f.forget(id, one)
+	return true
+}
+
+// remember notes whether the store refused what came of a flight. f.mu is locked.
+func (f *flights) remember(id ID, one *flight) {
+	mustEnd := one.mustEnd.Load() && one.cause != nil && !errors.Is(one.cause, ErrGone)
+	switch {
+	case one.cause == errNotWaited:
+	case mustEnd, errors.Is(one.cause, ErrStore):
 		for other := range f.refused {
 			if len(f.refused) < maxRefused {
 				break
 			}
 			delete(f.refused, other)
 		}
-		f.refused[id] = true
+		f.refused[id] = mustEnd
+	default:
+		delete(f.refused, id)
 	}
-	close(one.done)
-	f.forget(id, one)
-	return true
+	f.trouble.Store(len(f.refused) > 0)
+}
+
+// refuses reports whether the store refuses what the session's refresh under way brings, or what
+// the last one brought.
+func (f *flights) refuses(id ID) bool {
+	if !f.trouble.Load() {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, refused := f.refused[id]
+	one := f.running[id]
+	return refused || one != nil && one.storeRefuses.Load()
 }
 
 // wait returns when no flight is under way, or with the context's error.
@@ -184,6 +215,9 @@ var (
 	errPanicked = fmt.Errorf("%w: the refresh panicked", ErrProvider)
 	errHung     = fmt.Errorf("%w: the refresh did not end: OnLogin, a function of the "+
 		"configuration, the store or the transport does not return", ErrProvider)
+
+	// errNotEnded says that nobody may have anything of the session any more.
+	errNotEnded = fmt.Errorf("%w: it cannot end a session that has to end", ErrStore)
 
 	// errNotWaited says nothing about the provider, the claims or the store.
 	errNotWaited = fmt.Errorf("%w: the end of another replica's refresh was not waited for",

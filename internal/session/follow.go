@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/store"
@@ -153,7 +152,8 @@ func (r *refresh) insist(ctx context.Context, do func(ctx context.Context) error
 			return err
 		}
 		r.flight.storeRefuses.Store(true)
-		if sleep(ctx, 200*time.Millisecond) != nil {
+		r.k.flights.trouble.Store(true)
+		if sleep(ctx, retryAfter) != nil {
 			return err
 		}
 	}

@@ -109,15 +109,22 @@ func (l *lock) keep(ctx context.Context) (stop func()) {
 }
 
 // release gives the lock back after a refresh that ended with err. Where the store refused what it
-// brought, the lock says so to all replicas. It is best effort: the lease runs out.
+// brought, the lock says so to all replicas, as soon as the store takes it again. It is best
+// effort: the lease runs out.
 func (l *lock) release(ctx context.Context, err error) {
 	ctx, cancel := Detached(ctx)
 	defer cancel()
-	if errors.Is(err, ErrStore) {
-		_ = l.keeper.store.Swap(ctx, l.key, l.owner, []byte(refusedLock), refusedTTL)
+	if !errors.Is(err, ErrStore) {
+		l.leave(ctx)
 		return
 	}
-	l.leave(ctx)
+	for {
+		err := l.keeper.store.Swap(ctx, l.key, l.owner, []byte(refusedLock), refusedTTL)
+		lost := errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
+		if err == nil || lost || sleep(ctx, retryAfter) != nil {
+			return
+		}
+	}
 }
 
 // leave gives the lock back, if the owner has it.

@@ -34,6 +34,7 @@ import (
 const (
 	askedTTL    = time.Hour
 	saveTimeout = 10 * time.Second
+	retryAfter  = 200 * time.Millisecond // the store refused a write that must not be lost
 )
 
 // Token returns tokens whose access token is live. Tokens that are due are refreshed first. Tokens
@@ -53,11 +54,12 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !k.due(t, s.ID) {
-		return t, nil
-	}
-	if t.RefreshToken == "" {
+	due := k.due(t, s.ID)
+	switch {
+	case due && t.RefreshToken == "":
 		return nil, ErrTokenExpired
+	case !due && !k.flights.refuses(s.ID):
+		return t, nil
 	}
 	f := k.join(ctx, s)
 	defer k.flights.leave(f)
@@ -69,6 +71,9 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 	case <-f.done:
 		return f.tokens, f.err
 	case <-enough:
+		if f.mustEnd.Load() {
+			return nil, errNotEnded
+		}
 		return t, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -105,7 +110,6 @@ type refresh struct {
 
 	exchanged bool // the tokens have just come from the provider
 	recent    bool // they came from it for a re-read that is tried again, and are not due
-	mustEnd   bool // the session has to end, and the store could not end it
 
 	// unsure is true when the refresh failed and was not refused. An ID Token with new claims is
 	// missing then, and the provider may have replaced the access token all the same.
@@ -170,14 +174,14 @@ func (k *Keeper) pollAfter(waited time.Duration) time.Duration {
 }
 
 // nothingToDo reads the tokens into r.tokens, and reports whether neither they nor the claims are
-// due. With [flight.atOnce] there is always something to do.
+// due. With [flight.atOnce] there is always something to do, and where it decides again.
 func (r *refresh) nothingToDo(ctx context.Context) (bool, error) {
 	t, err := r.k.tokensOf(ctx, &r.s)
 	if err != nil {
 		return false, err
 	}
 	r.tokens = t
-	if r.flight.atOnce || r.k.due(t, r.s.ID) {
+	if r.flight.atOnce || r.decidesAgain() || r.k.due(t, r.s.ID) {
 		return false, nil
 	}
 	r.noteTokenEnd(ctx)
@@ -201,7 +205,7 @@ func (r *refresh) claimsDue(ctx context.Context) (bool, error) {
 // fallBack returns the tokens of the refresh. After an error it returns those that were there
 // before, if they still serve, unless the session is gone or has to end.
 func (r *refresh) fallBack(err error) (*Tokens, error) {
-	over := errors.Is(err, ErrGone) || r.mustEnd
+	over := errors.Is(err, ErrGone) || r.flight.mustEnd.Load()
 	if err != nil && (over || r.tokens == nil || !r.k.usable(r.tokens)) {
 		return nil, err
 	}
@@ -231,12 +235,20 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 	return r.reread(ctx, idToken)
 }
 
+// decidesAgain reports whether the store refused what the last refresh said of the user.
+func (r *refresh) decidesAgain() bool {
+	return r.flight.again && (r.flight.mustEnd.Load() || r.k.limits.Reread > 0)
+}
+
 // isRecent reports whether claims are due alone, and an earlier try has refreshed the tokens for
-// that. Otherwise whoever else is down, be it userinfo or the application's database, would have
-// every session ask the token endpoint at every try.
+// that. Otherwise whoever else is down, be it userinfo, the application's database or the store,
+// would have every session ask the token endpoint at every try.
 func (r *refresh) isRecent() bool {
-	recent := time.Since(r.tokens.Issued) < r.k.limits.Reread/2
-	return recent && r.tokens.Refreshed && !r.flight.atOnce && !r.k.due(r.tokens, r.s.ID)
+	if r.flight.atOnce || r.flight.mustEnd.Load() || r.k.due(r.tokens, r.s.ID) {
+		return false
+	}
+	recent := r.tokens.Refreshed && time.Since(r.tokens.Issued) < r.k.limits.Reread/2
+	return recent || r.flight.again && !r.k.claimsStale(&r.s.Identity)
 }
 
 // exchange spends the refresh token and saves what comes for it. It returns the claims of the new
@@ -273,7 +285,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	notFollowed := r.insist(ctx, func(ctx context.Context) error {
 		return r.follow(ctx, fresh, idToken)
 	})
-	if errors.Is(notFollowed, ErrGone) || r.mustEnd {
+	if errors.Is(notFollowed, ErrGone) || r.flight.mustEnd.Load() {
 		return "", notFollowed
 	}
 	if err := r.save(ctx, fresh); err != nil {

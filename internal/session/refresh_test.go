@@ -528,13 +528,13 @@ func TestReread(t *testing.T) {
 		s := w.login(lifetime)
 		w.provider.userinfo = group
 		time.Sleep(20 * time.Minute)
-		if !w.Stale(&s.Identity) {
+		if !w.Stale(s) {
 			t.Fatal("the claims are not stale")
 		}
 		got, err := w.Reread(t.Context(), s)
 		w.wantErr(err, nil)
 		if got.Identity.Userinfo != group || got.Identity.IDToken != s.Identity.IDToken ||
-			w.Stale(&got.Identity) || got.Times != s.Times {
+			w.Stale(got) || got.Times != s.Times {
 			t.Errorf("session %+v", got)
 		}
 	})
@@ -911,7 +911,7 @@ func TestOneProvidersTroubleIsNotAnothers(t *testing.T) {
 		for range 20 {
 			for _, s := range all {
 				now, err := w.Load(t.Context(), s.ID)
-				if err == nil && w.Stale(&now.Identity) {
+				if err == nil && w.Stale(now) {
 					go func() { _, _ = w.Reread(t.Context(), now) }()
 				}
 			}
@@ -1068,7 +1068,7 @@ func TestStaleAtTheEndOfTheAccessToken(t *testing.T) {
 			if tt.ends == notNoted {
 				id.TokenEnds = time.Time{}
 			}
-			if got := w.Stale(&id); got != tt.want {
+			if got := w.Stale(&session.Session{Identity: id}); got != tt.want {
 				t.Errorf("stale: %v, want %v", got, tt.want)
 			}
 		})

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,10 +139,20 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 }
 
 // endSession ends the session because the provider or the application no longer stands by it. It
-// returns ErrGone when that is done.
+// returns ErrGone when that is done. While the store cannot do it, nobody gets anything of the
+// session here, and the next request tries again.
 func (r *refresh) endSession(ctx context.Context) error {
-	if err := r.k.EndSession(ctx, &r.s, event.ReasonByToken); err != nil {
-		r.mustEnd = true
+	var leftovers error
+	err := r.insist(ctx, func(ctx context.Context) error {
+		err := r.k.EndSession(ctx, &r.s, event.ReasonByToken)
+		if errors.Is(err, ErrLeftovers) {
+			leftovers, err = err, nil
+		}
+		r.flight.mustEnd.Store(err != nil)
+		return err
+	})
+	if err := cmp.Or(err, leftovers); err != nil {
+		r.flight.mustEnd.Store(true)
 		return err
 	}
 	r.unmarkAsked(ctx)

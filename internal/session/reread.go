@@ -21,11 +21,12 @@ import (
 // serves.
 const rereadWait = 2 * time.Second
 
-// Stale reports whether an identity's claims are due to be read again, or its access token is over
-// and the session may have to end with it.
-func (k *Keeper) Stale(id *Identity) bool {
+// Stale reports whether a session's claims are due to be read again, or its access token is over
+// and the session may have to end with it, or the store refuses what its last refresh brought.
+func (k *Keeper) Stale(s *Session) bool {
+	id := &s.Identity
 	over := !id.TokenEnds.IsZero() && !time.Now().Before(id.TokenEnds)
-	return k.claimsStale(id) || over && k.limits.EndWithAccessToken
+	return k.claimsStale(id) || over && k.limits.EndWithAccessToken || k.flights.refuses(s.ID)
 }
 
 func (k *Keeper) claimsStale(id *Identity) bool {
@@ -53,7 +54,8 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if noEnd(f.cause) || f.cause != nil && !errors.Is(f.cause, ErrProvider) {
+	unknown := noEnd(f.cause) || f.mustEnd.Load() || !errors.Is(f.cause, ErrProvider)
+	if f.cause != nil && unknown {
 		return nil, f.cause
 	}
 	r, err := k.read(ctx, identityKind, s.ID)

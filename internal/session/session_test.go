@@ -67,6 +67,7 @@ func newWorld(t *testing.T, change func(*session.Limits)) *world {
 		Provider: w.provider, Logger: slog.New(slog.DiscardHandler), Tell: w.tell,
 	}
 	w.Keeper = session.New(w.config)
+	t.Cleanup(func() { w.wantErr(w.Wait(context.Background()), nil) })
 	return w
 }
 

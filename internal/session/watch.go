@@ -166,7 +166,7 @@ func (k *Keeper) readWatched(ctx context.Context) map[string][]*Session {
 		defer cancel()
 		s, err := k.Peek(ctx, one.id)
 		k.endWatchOf(one.id, err)
-		if err == nil && k.Stale(&s.Identity) {
+		if err == nil && k.Stale(s) {
 			mu.Lock()
 			defer mu.Unlock()
 			stale[s.Identity.Provider] = append(stale[s.Identity.Provider], s)
