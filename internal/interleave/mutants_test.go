@@ -398,7 +398,7 @@ var requestMutants = []mutant{
 	},
 	{
 		"the use of a session is noted over claims that were read again",
-		smoothly(rereadTwice), "B", overwriting(kind{swap, "s:"}),
+		smoothly(rereadAndTouch), "B", overwriting(kind{swap, "s:"}),
 	},
 	{
 		"the claims are saved by a blind write", smoothly(rereadAndLogout), "A",

@@ -248,6 +248,14 @@ var (
 		begin: func(w *service) { w.signIn(isExpired); w.reads("A"); w.saves("B") },
 		check: func(w *service) error { return errors.Join(w.claimsRead(), w.refreshed()) },
 	}
+	rereadAndTouch = protocol{
+		name: "C113 one replica reads the claims again, and another notes the use of the session",
+		change: func(w *service) {
+			w.limits.Reread, w.limits.Touch = time.Minute, time.Minute
+		},
+		begin: func(w *service) { w.signIn(isExpired); w.reads("A"); w.visits("B") },
+		check: func(w *service) error { return errors.Join(w.claimsRead(), w.refreshed()) },
+	}
 )
 
 // What follows are scenarios of more actors.
@@ -390,7 +398,8 @@ func TestProtocol(t *testing.T) {
 	for _, p := range []protocol{
 		loginAndSid, loginAndSub, heldBack, laterLogin, secondLogin, callbackTwice,
 		refreshAndLogout, refreshExpired, refreshThrice, valuesAndLogout, valuesTwice,
-		touchAndLogout, rereadAndLogout, logoutsMeet, rereadTwice, twoSubs, logoutTokenTwice,
+		touchAndLogout, rereadAndLogout, logoutsMeet, rereadTwice, rereadAndTouch, twoSubs,
+		logoutTokenTwice,
 		subAndSid, laterThanEndUser, frameAndLogin, limitOfOne,
 	} {
 		t.Run(p.name, func(t *testing.T) { trial{protocol: p}.holds(t) })

@@ -324,6 +324,15 @@ func (w *service) reads(name string) {
 	w.does(name, func(r *replica) string { return r.read(w.Context(), id) })
 }
 
+// visits is a request of which nobody asks who is signed in.
+func (w *service) visits(name string) {
+	id := w.visitor()
+	w.does(name, func(r *replica) string {
+		_, err := r.Load(w.Context(), id)
+		return outcome(err)
+	})
+}
+
 func (w *service) saves(name string) {
 	id := w.visitor()
 	w.does(name, func(r *replica) string { return r.save(w.Context(), id) })

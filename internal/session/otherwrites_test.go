@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -288,6 +289,38 @@ func TestRefreshesWaitForAPlace(t *testing.T) {
 			w.wantToken(w.Keeper, last, fmt.Sprint("at-", tt.places+1))
 		})
 	}
+}
+
+func TestChecksOfRefreshedTokensWaitForAPlace(t *testing.T) {
+	inTime(t, "F40 where userinfo says whose a token is, a user has four places there, and who gets none keeps the refresh token", func(t *testing.T) {
+		w := newWorld(t, nil)
+		var all []*session.Session
+		for range 20 {
+			all = append(all, w.loginAt("slow", 0))
+		}
+		time.Sleep(isOver)
+		var asking, most atomic.Int64
+		w.provider.verify = func() error {
+			most.Store(max(most.Load(), asking.Add(1)))
+			defer asking.Add(-1)
+			time.Sleep(time.Minute)
+			return failure(session.KeysUnavailable, "")
+		}
+		for _, s := range all {
+			go func() { _, _ = w.Token(t.Context(), s) }()
+		}
+		time.Sleep(time.Second)
+		w.wantErr(w.Wait(t.Context()), nil)
+		if n := most.Load(); n > 4 {
+			t.Errorf("%d at a time", n)
+		}
+		w.provider.verify = nil
+		time.Sleep(time.Minute)
+		for _, s := range all {
+			_, err := w.Token(t.Context(), s)
+			w.wantErr(err, nil)
+		}
+	})
 }
 
 func TestPlacesOfCallsThatNeverReturn(t *testing.T) {

@@ -332,6 +332,13 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 	return answer, lost, err
 }
 
+// placeAtUserinfo waits for a place among those who ask for userinfo, as long as for an answer.
+func (r *refresh) placeAtUserinfo(ctx context.Context) (leave func(), _ error) {
+	ctx, cancel := Within(ctx, r.k.limits.ProviderTimeout)
+	defer cancel()
+	return r.takePlace(ctx, &r.k.places.userinfo)
+}
+
 // takePlace waits for a place among those who ask the provider at an endpoint.
 func (r *refresh) takePlace(ctx context.Context, at *places) (leave func(), _ error) {
 	id := &r.s.Identity
@@ -344,8 +351,15 @@ func (r *refresh) takePlace(ctx context.Context, at *places) (leave func(), _ er
 func (r *refresh) verify(
 	ctx context.Context, answer *ProviderTokens, fresh *Tokens,
 ) (claims.Object, error) {
-	if answer.IDToken == "" && r.s.Identity.HasIDToken() {
-		return "", nil
+	if answer.IDToken == "" {
+		if r.s.Identity.HasIDToken() {
+			return "", nil
+		}
+		leave, err := r.placeAtUserinfo(ctx)
+		if err != nil {
+			return "", &Failure{KeysUnavailable, event.ReasonProviderBusy, err}
+		}
+		defer leave()
 	}
 	return r.k.provider.Verify(ctx, &r.s.Identity, fresh)
 }

@@ -641,6 +641,19 @@ func TestReread(t *testing.T) {
 			w.wantSpent("rt-0", "rt-1")
 		}
 	})
+	inTime(t, "C113 with KeepRefused userinfo that refuses costs no refresh at every try", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { every(l); l.KeepRefused = true })
+		s := w.login(lifetime)
+		w.brings(group)
+		w.provider.noUserinfo = failure(session.TokenRefused, "")
+		time.Sleep(20 * time.Minute)
+		for range 9 {
+			_, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			time.Sleep(time.Minute)
+		}
+		w.wantSpent("rt-0")
+	})
 	inTime(t, "C113 a recent token that userinfo refuses is refreshed once, and userinfo asked again", func(t *testing.T) {
 		for _, refused := range []int{1, 2} {
 			w := newWorld(t, every)

@@ -92,7 +92,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	userinfo, err := r.askUserinfo(ctx)
 	if err != nil && failureOf(err).Kind == TokenRefused {
 		switch {
-		case r.recent:
+		case r.recent && !r.k.limits.KeepRefused:
 			return r.exchangeAndReread(ctx)
 		case r.mayBeOver():
 			err = nil
@@ -183,9 +183,7 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 	if !asks || !tries && !r.k.usable(r.tokens) {
 		return nil, nil
 	}
-	waiting, cancel := Within(ctx, r.k.limits.ProviderTimeout)
-	defer cancel()
-	leave, err := r.takePlace(waiting, &r.k.places.userinfo)
+	leave, err := r.placeAtUserinfo(ctx)
 	if err != nil {
 		return nil, err
 	}
