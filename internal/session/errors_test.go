@@ -463,6 +463,57 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 			t.Error("the old claims count")
 		}
 	})
+	for name, reread := range map[string]time.Duration{"": 0, ", with ClaimsMaxAge": time.Hour} {
+		for _, op := range []interleave.Op{interleave.Create, interleave.Swap} {
+			inTime(t, fmt.Sprintf("F18 a store that only reads (no %s)%s takes nothing from pages while a token is due", op, name), func(t *testing.T) {
+				w := newWorld(t, func(l *session.Limits) { l.Reread = reread })
+				s := w.login(lifetime)
+				time.Sleep(isOver)
+				w.fails(op, "", 0)
+				w.wantNoToken(s, session.ErrStore)
+				spent := len(w.provider.spent)
+				if w.Stale(s) {
+					t.Error("guards answer 503")
+				}
+				w.wantErr(w.Wait(t.Context()), nil)
+				if w.Stale(s) || len(w.provider.spent) != spent {
+					t.Error("guards answer 503, or spend the refresh token")
+				}
+			})
+		}
+	}
+	inTime(t, "C127 tokens that come when the end is tried again are saved, or revoked", func(t *testing.T) {
+		for denies, revoked := range map[bool][]string{false: nil, true: {"rt-2"}} {
+			w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
+			s := w.login(lifetime)
+			time.Sleep(isOver)
+			w.provider.decide = func() error { return failure(session.Rejected, "") }
+			w.fails(interleave.Delete, "s:", 0)
+			w.wantNoToken(s, session.ErrStore)
+			w.wantErr(w.Wait(t.Context()), nil)
+			w.breaks(nil)
+			if !denies {
+				w.provider.decide = nil
+			}
+			_, err := w.Reread(t.Context(), s)
+			w.wantErr(err, map[bool]error{false: nil, true: session.ErrGone}[denies])
+			w.wantRevoked(revoked...)
+			if !denies {
+				w.wantToken(w.Keeper, s, "at-2")
+			}
+		}
+	})
+	inTime(t, "C113 F16 a Deny holds for who waits while the lock cannot be given back", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		time.Sleep(20 * time.Minute)
+		w.provider.decide = func() error {
+			w.breaks(func(interleave.Call) error { return errDown })
+			return failure(session.Rejected, "")
+		}
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+	})
 	inTime(t, "C113 a refusal that is taken back ends nothing", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
 		s := w.login(lifetime)

@@ -17,13 +17,22 @@ type flights struct {
 	mu      sync.Mutex
 	running map[ID]*flight
 
-	// refused are sessions whose last refresh the store refused to save, or to end: then it is true.
-	// Requests must not go on with old claims, and where a provider is slow they do not wait for the
-	// end of the next refresh.
-	refused map[ID]bool
+	// refused are sessions of which the store refused something in the last refresh. Where a provider
+	// is slow, requests do not wait for the end of the next one, and must not go on with old claims.
+	refused map[ID]refusal
 
 	trouble atomic.Bool // false: the store refuses nothing; it may be read without mu
 }
+
+// refusal is what a refresh found out about the user and the store refused.
+type refusal struct {
+	claims bool // they could not be saved
+	end    bool // the session has to end, and could not be ended
+}
+
+// counts reports whether the session must not go on as it is. While the store only refuses tokens,
+// or the lock, it does.
+func (r refusal) counts() bool { return r.claims || r.end }
 
 // maxRefused is how many sessions are remembered that the store refused.
 const maxRefused = 4096
@@ -33,7 +42,7 @@ type flight struct {
 	begun   time.Time
 	waiting int  // how many requests wait for it; guarded by flights.mu
 	atOnce  bool // it refreshes and reads again what is not due yet
-	again   bool // the store refused what the last one brought
+	again   bool // it repeats what the store refused
 
 	done chan struct{}
 	landing
@@ -42,9 +51,10 @@ type flight struct {
 	// refresh. It may be read at any time.
 	storeRefuses atomic.Bool
 
-	// mustEnd is true when the session has to end, and the store could not end it yet.
-	mustEnd atomic.Bool
+	unsaved, mustEnd atomic.Bool // see refusal; they may be read at any time, too
 }
+
+func (f *flight) refusal() refusal { return refusal{f.unsaved.Load(), f.mustEnd.Load()} }
 
 // landing is the result of a flight.
 type landing struct {
@@ -54,7 +64,7 @@ type landing struct {
 }
 
 func newFlights() flights {
-	return flights{running: map[ID]*flight{}, refused: map[ID]bool{}}
+	return flights{running: map[ID]*flight{}, refused: map[ID]refusal{}}
 }
 
 // start makes room for a flight of a session, or returns the one under way. The caller waits for it
@@ -65,10 +75,11 @@ func (f *flights) start(id ID, atOnce bool) (_ *flight, begun bool) {
 	running := f.running[id]
 	if running == nil {
 		running = &flight{begun: time.Now(), atOnce: atOnce, done: make(chan struct{})}
-		mustEnd, refused := f.refused[id]
-		running.again = refused
+		last, refused := f.refused[id]
+		running.again = last.counts()
 		running.storeRefuses.Store(refused)
-		running.mustEnd.Store(mustEnd)
+		running.unsaved.Store(last.claims)
+		running.mustEnd.Store(last.end)
 		f.running[id], begun = running, true
 	}
 	running.waiting++
@@ -119,34 +130,33 @@ func (f *flights) end(id ID, one *flight, l landing) bool {
 
 // remember notes whether the store refused what came of a flight. f.mu is locked.
 func (f *flights) remember(id ID, one *flight) {
-	mustEnd := one.mustEnd.Load() && one.cause != nil && !errors.Is(one.cause, ErrGone)
+	settled := one.cause == nil || errors.Is(one.cause, ErrGone)
 	switch {
 	case one.cause == errNotWaited:
-	case mustEnd, errors.Is(one.cause, ErrStore):
+	case !settled && one.refusal().counts(), errors.Is(one.cause, ErrStore):
 		for other := range f.refused {
 			if len(f.refused) < maxRefused {
 				break
 			}
 			delete(f.refused, other)
 		}
-		f.refused[id] = mustEnd
+		f.refused[id] = one.refusal()
 	default:
 		delete(f.refused, id)
 	}
 	f.trouble.Store(len(f.refused) > 0)
 }
 
-// refuses reports whether the store refuses what the session's refresh under way brings, or what
-// the last one brought.
+// refuses reports whether the store refuses what the session's refresh under way found out about
+// the user, or what the last one did.
 func (f *flights) refuses(id ID) bool {
 	if !f.trouble.Load() {
 		return false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_, refused := f.refused[id]
 	one := f.running[id]
-	return refused || one != nil && one.storeRefuses.Load()
+	return f.refused[id].counts() || one != nil && one.refusal().counts()
 }
 
 // wait returns when no flight is under way, or with the context's error.

@@ -109,6 +109,7 @@ type refresh struct {
 	tokens *Tokens // as they were read or received last
 
 	exchanged bool // the tokens have just come from the provider
+	mustEnd   bool // the session has to end, and the store could not end it
 	recent    bool // they came from it for a re-read that is tried again, and are not due
 
 	// unsure is true when the refresh failed and was not refused. An ID Token with new claims is
@@ -174,14 +175,14 @@ func (k *Keeper) pollAfter(waited time.Duration) time.Duration {
 }
 
 // nothingToDo reads the tokens into r.tokens, and reports whether neither they nor the claims are
-// due. With [flight.atOnce] there is always something to do, and where it decides again.
+// due. With [flight.atOnce] or [flight.again] there is always something to do.
 func (r *refresh) nothingToDo(ctx context.Context) (bool, error) {
 	t, err := r.k.tokensOf(ctx, &r.s)
 	if err != nil {
 		return false, err
 	}
 	r.tokens = t
-	if r.flight.atOnce || r.decidesAgain() || r.k.due(t, r.s.ID) {
+	if r.flight.atOnce || r.flight.again || r.k.due(t, r.s.ID) {
 		return false, nil
 	}
 	r.noteTokenEnd(ctx)
@@ -218,7 +219,10 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 	ctx, cancel := Within(context.WithoutCancel(ctx), r.timeout())
 	defer cancel()
 	defer r.lock.keep(ctx)()
-	defer func() { r.lock.release(ctx, err) }() // unless it is a pause by then
+	defer func() { // unless the lock is a pause by then
+		r.flight.storeRefuses.Store(errors.Is(err, ErrStore))
+		r.lock.release(ctx, err)
+	}()
 	if done, err := r.nothingToDo(ctx); done || err != nil {
 		return err
 	}
@@ -233,11 +237,6 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 		return nil
 	}
 	return r.reread(ctx, idToken)
-}
-
-// decidesAgain reports whether the store refused what the last refresh said of the user.
-func (r *refresh) decidesAgain() bool {
-	return r.flight.again && (r.flight.mustEnd.Load() || r.k.limits.Reread > 0)
 }
 
 // isRecent reports whether claims are due alone, and an earlier try has refreshed the tokens for
@@ -285,7 +284,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	notFollowed := r.insist(ctx, func(ctx context.Context) error {
 		return r.follow(ctx, fresh, idToken)
 	})
-	if errors.Is(notFollowed, ErrGone) || r.flight.mustEnd.Load() {
+	if errors.Is(notFollowed, ErrGone) || r.mustEnd {
 		return "", notFollowed
 	}
 	if err := r.save(ctx, fresh); err != nil {

@@ -279,7 +279,7 @@ func TestTheProviderFails(t *testing.T) {
 			t.Errorf("left behind: %q", keys)
 		}
 	})
-	inTime(t, "C084 F16 the store fails once when invalid_grant is to end the session: the next refresh ends it", func(t *testing.T) {
+	inTime(t, "C084 F16 the store fails when invalid_grant is to end the session: it ends when the store is back", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
 		w.provider.refresh = func(int) (*session.ProviderTokens, error) {
@@ -288,8 +288,9 @@ func TestTheProviderFails(t *testing.T) {
 		time.Sleep(isDue)
 		w.fails(interleave.Delete, "s:", 0)
 		w.wantNoToken(s, session.ErrStore)
-		w.breaks(nil)
 		w.wantLive(true, s)
+		w.breaks(nil)
+		w.wantErr(w.Wait(t.Context()), nil)
 		w.wantNoToken(s, session.ErrGone)
 		w.wantLive(false, s)
 		w.wantTold(event.SessionRevoked, event.ReasonByToken)

@@ -152,6 +152,7 @@ func (r *refresh) endSession(ctx context.Context) error {
 		return err
 	})
 	if err := cmp.Or(err, leftovers); err != nil {
+		r.mustEnd = true
 		r.flight.mustEnd.Store(true)
 		return err
 	}

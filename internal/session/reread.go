@@ -326,7 +326,11 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	}
 	f := failureOf(err)
 	switch {
-	case errors.Is(err, ErrGone), errors.Is(err, ErrStore):
+	case errors.Is(err, ErrStore):
+		r.flight.unsaved.Store(true)
+		r.k.flights.trouble.Store(true)
+		return err
+	case errors.Is(err, ErrGone):
 		return err
 	case f.Kind == Rejected, errors.Is(err, ErrTooLarge):
 		return r.reject(ctx, err)
