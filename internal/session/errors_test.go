@@ -420,6 +420,7 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 			_, err := w.Reread(t.Context(), s)
 			w.wantErr(err, session.ErrGone)
 			w.wantLive(false, s)
+			w.wantTold(event.RefreshReuseSuspected)
 		})
 	}
 	inTime(t, "C113 claims that the store could not save are read again by the next guard", func(t *testing.T) {

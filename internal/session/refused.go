@@ -142,6 +142,7 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 // returns ErrGone when that is done. While the store cannot do it, nobody gets anything of the
 // session here, and the next request tries again.
 func (r *refresh) endSession(ctx context.Context) error {
+	r.unmarkAsked(ctx) // the answer is not lost
 	var leftovers error
 	err := r.insist(ctx, func(ctx context.Context) error {
 		err := r.k.EndSession(ctx, &r.s, event.ReasonByToken)
@@ -156,7 +157,6 @@ func (r *refresh) endSession(ctx context.Context) error {
 		r.flight.mustEnd.Store(true)
 		return err
 	}
-	r.unmarkAsked(ctx)
 	return ErrGone
 }
 
