@@ -28,7 +28,7 @@ vulncheck: ## known vulnerabilities in what the modules use (needs the vulnerabi
 underload: ## the tests of the root module COUNT times (20) beside two busy loops; says which failed
 	@scripts/underload
 
-interop: ## log in at real providers, which it fetches (docs/interop.md)
+interop: setup ## log in at real providers, which it fetches (docs/interop.md)
 	@scripts/interop
 
 bench: setup ## the cost of an authenticated request beside its peers (REV=<commit> shows that commit beside it)

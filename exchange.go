@@ -22,7 +22,7 @@ type TokenExchange struct {
 // ExchangeToken returns an access token for another service, in the visitor's name, in exchange for
 // the visitor's own (RFC 8693). ctx is the request's context. The provider must allow that to this
 // client. A token is kept with the session, encrypted, and returned again until shortly before it
-// expires, on every replica; one without an expiry is not kept.
+// expires, on every replica; the last eight of a session are, and none without an expiry.
 //
 // A token that is bound to a key (TokenRequest.Binding, [DPoP]) is of use to [Gate.ExchangeClient]
 // alone. It fails like [Gate.Token], with a [ProviderError] when the provider refuses, and for an

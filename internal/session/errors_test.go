@@ -404,6 +404,19 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 			w.wantNoToken(s, session.ErrGone)
 			w.wantLive(false, s)
 		})
+		inTime(t, name+", and the store fails for one visitor while others are refreshed", func(t *testing.T) {
+			w, s := begin(t)
+			w.fails(interleave.Delete, "s:", 0)
+			go func() { _, _ = w.Token(t.Context(), s) }()
+			time.Sleep(time.Millisecond)
+			w.provider.decide, w.provider.noUserinfo, w.provider.refresh, w.provider.verify = nil, nil, nil, nil
+			w.wantErr(w.Renew(t.Context(), w.loginAt("another", 7)), nil)
+			time.Sleep(time.Millisecond)
+			if !w.Stale(s) {
+				t.Error("a guard would let the visitor in")
+			}
+			w.breaks(nil)
+		})
 		inTime(t, name+", and the store fails for long: nobody gets anything meanwhile", func(t *testing.T) {
 			w, s := begin(t)
 			w.fails(interleave.Delete, "s:", 0)
@@ -503,6 +516,31 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 				w.wantToken(w.Keeper, s, "at-2")
 			}
 		}
+	})
+	inTime(t, "C113 a session without a refresh token sends none when its re-read is tried again", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		l := w.loginUnderWay()
+		l.Tokens.RefreshToken, l.Tokens.Expiry = "", time.Now().Add(lifetime)
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		s := &l.Session
+		w.provider.userinfo = claims.Object("").With("group", claims.Text("readers"))
+		time.Sleep(20 * time.Minute)
+		w.breaks(func(c interleave.Call) error {
+			if !c.Is(interleave.Swap, "s:") {
+				return nil
+			}
+			w.breaks(nil)
+			return errors.Join(c.On(t.Context(), &w.memory).Err, errDown) // the reply is lost
+		})
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		w.breaks(nil)
+		w.provider.noUserinfo = failure(session.TokenRefused, "")
+		s, err = w.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		_, err = w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrGone)
+		w.wantSpent()
 	})
 	inTime(t, "C113 F16 a Deny holds for who waits while the lock cannot be given back", func(t *testing.T) {
 		w := newWorld(t, rereads)

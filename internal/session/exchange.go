@@ -128,7 +128,8 @@ func decodeExchanged(v claims.Value) exchanged {
 
 // keepExchanged adds a token to the record old, which may be none. It becomes the first of them.
 // Left out are those that are over, such as an earlier one for the same request, and the oldest of
-// too many. It is best effort: whoever fails to keep a token asks again the next time.
+// too many. It is best effort: whoever fails to keep a token asks again the next time. Others may
+// keep theirs at the same moment.
 func (k *Keeper) keepExchanged(
 	ctx context.Context, of exchangeOf, old record, t *ProviderTokens, deadline int64,
 ) {
@@ -139,9 +140,23 @@ func (k *Keeper) keepExchanged(
 		Text("dpop_key", t.DPoPKey).
 		Add("expiry", millis(t.Expiry)).
 		Add("issued", millis(time.Now()))
-	kept := claims.Object("").With(of.request, claims.Object(token).Value())
+	for range maxExchanged {
+		err := k.addExchanged(ctx, of, old, claims.Object(token), t.Expiry, deadline)
+		if !errors.Is(err, errChanged) {
+			return
+		}
+		if old, err = k.read(ctx, exchangedKind, of.id); err != nil {
+			return
+		}
+	}
+}
+
+// addExchanged is one try of keepExchanged, with a token that ends at end.
+func (k *Keeper) addExchanged(
+	ctx context.Context, of exchangeOf, old record, token claims.Object, end time.Time, deadline int64,
+) error {
+	kept := claims.Object("").With(of.request, token.Value())
 	n := 1
-	end := t.Expiry
 	for name, v := range claims.Object(old.plaintext).All() {
 		if other := decodeExchanged(v); other.good() && n < maxExchanged {
 			kept = kept.With(name, v)
@@ -155,10 +170,9 @@ func (k *Keeper) keepExchanged(
 	fresh, err := k.seal(exchangedKind, of.id, times, []byte(kept))
 	switch {
 	case err != nil:
-		return
+		return err
 	case old.sealed == nil:
-		_ = k.create(ctx, fresh)
-	default:
-		_ = k.swap(ctx, old, fresh)
+		return k.create(ctx, fresh)
 	}
+	return k.swap(ctx, old, fresh)
 }

@@ -141,6 +141,27 @@ func TestExchangedTokenIsKept(t *testing.T) {
 		}
 		w.wantExchanged(s, e, "service 0", "x-10")
 	})
+	inTime(t, "F40 those that come at the same moment are all kept", func(t *testing.T) {
+		w, s := exchanges(t)
+		e := &exchanger{life: time.Hour}
+		for range 2 {
+			var all sync.WaitGroup
+			for n := range 4 {
+				all.Go(func() {
+					_, err := w.Exchanged(t.Context(), s, fmt.Sprint("service ", n), func(ctx context.Context, of *session.ProviderTokens) (*session.ProviderTokens, error) {
+						time.Sleep(time.Second)
+						return e.exchange(ctx, of)
+					})
+					w.wantErr(err, nil)
+				})
+			}
+			all.Wait()
+			time.Sleep(time.Second)
+		}
+		if e.n != 4 {
+			t.Errorf("%d exchanges", e.n)
+		}
+	})
 	inTime(t, "F42 one that cannot be encrypted comes all the same, and the others stay", func(t *testing.T) {
 		w, s := exchanges(t)
 		e := &exchanger{life: time.Hour}

@@ -26,7 +26,7 @@ type flights struct {
 
 // refusal is what a refresh found out about the user and the store refused.
 type refusal struct {
-	claims bool // they could not be saved
+	claims bool // they could not be saved, or what the provider said could not be looked into
 	end    bool // the session has to end, and could not be ended
 }
 
@@ -144,7 +144,19 @@ func (f *flights) remember(id ID, one *flight) {
 	default:
 		delete(f.refused, id)
 	}
-	f.trouble.Store(len(f.refused) > 0)
+	if f.trouble.Load() || len(f.refused) > 0 {
+		f.trouble.Store(len(f.refused) > 0 || f.someRefuse())
+	}
+}
+
+// someRefuse reports whether the store refuses what a flight under way found out. f.mu is locked.
+func (f *flights) someRefuse() bool {
+	for _, one := range f.running {
+		if one.refusal().counts() {
+			return true
+		}
+	}
+	return false
 }
 
 // refuses reports whether the store refuses what the session's refresh under way found out about

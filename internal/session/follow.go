@@ -152,7 +152,7 @@ func (r *refresh) insist(ctx context.Context, do func(ctx context.Context) error
 			return err
 		}
 		r.flight.storeRefuses.Store(true)
-		r.k.flights.trouble.Store(true)
+		r.k.flights.trouble.Store(true) // see mustEnd
 		if sleep(ctx, retryAfter) != nil {
 			return err
 		}

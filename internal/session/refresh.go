@@ -243,7 +243,8 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 // that. Otherwise whoever else is down, be it userinfo, the application's database or the store,
 // would have every session ask the token endpoint at every try.
 func (r *refresh) isRecent() bool {
-	if r.flight.atOnce || r.flight.mustEnd.Load() || r.k.due(r.tokens, r.s.ID) {
+	mustAsk := r.flight.atOnce || r.flight.mustEnd.Load() || r.k.due(r.tokens, r.s.ID)
+	if mustAsk || r.tokens.RefreshToken == "" {
 		return false
 	}
 	recent := r.tokens.Refreshed && time.Since(r.tokens.Issued) < r.k.limits.Reread/2

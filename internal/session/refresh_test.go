@@ -204,18 +204,16 @@ func TestTheRefreshIsNotAlone(t *testing.T) {
 				}
 				w.loseLock()
 				w.wantToken(other, s, "at-2")
-				w.broken = func(c interleave.Call) error {
-					if !c.Is(interleave.Get, "t:") {
-						return nil
-					}
-					w.broken = nil
-					return errors.New("down")
-				}
+				w.fails(interleave.Get, "t:", 0)
 				return nil, failure(session.InvalidGrant, "")
 			}
 			time.Sleep(isOver)
 			w.wantNoToken(s, session.ErrStore)
+			if !w.Stale(s) {
+				t.Error("no guard would look again")
+			}
 			w.wantTold(event.SessionRevoked)
+			w.breaks(nil)
 			w.wantToken(w.Keeper, s, "at-2")
 		})
 	inTime(t, "C107 C127 a logout during the refresh wins, and the new token is revoked",

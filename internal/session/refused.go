@@ -71,7 +71,14 @@ func (r *refresh) rereadWithout(ctx context.Context) error {
 // then. The error is ErrGone when a logout came first, which had the tokens revoked; or it is not
 // known whether another replica has refreshed.
 func (r *refresh) overtaken(ctx context.Context) (bool, error) {
-	now, err := r.k.Tokens(ctx, r.s.ID)
+	var now *Tokens
+	err := r.insist(ctx, func(ctx context.Context) (err error) {
+		now, err = r.k.Tokens(ctx, r.s.ID)
+		return err
+	})
+	if errors.Is(err, ErrStore) {
+		r.noteUnsaved()
+	}
 	if err != nil || bytes.Equal(now.record.sealed, r.tokens.record.sealed) {
 		return false, err
 	}

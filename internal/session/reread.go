@@ -327,8 +327,7 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	f := failureOf(err)
 	switch {
 	case errors.Is(err, ErrStore):
-		r.flight.unsaved.Store(true)
-		r.k.flights.trouble.Store(true)
+		r.noteUnsaved()
 		return err
 	case errors.Is(err, ErrGone):
 		return err
@@ -341,6 +340,12 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	r.tellUserinfo(f)
 	r.pauseReread(ctx)
 	return nil
+}
+
+// noteUnsaved has the next guard repeat what the store refused.
+func (r *refresh) noteUnsaved() {
+	r.flight.unsaved.Store(true)
+	r.k.flights.trouble.Store(true)
 }
 
 // tokenRefused ends the session, unless another replica has refreshed meanwhile: a provider may
