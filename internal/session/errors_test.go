@@ -496,27 +496,6 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 			})
 		}
 	}
-	inTime(t, "C127 tokens that come when the end is tried again are saved, or revoked", func(t *testing.T) {
-		for denies, revoked := range map[bool][]string{false: nil, true: {"rt-2"}} {
-			w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
-			s := w.login(lifetime)
-			time.Sleep(isOver)
-			w.provider.decide = func() error { return failure(session.Rejected, "") }
-			w.fails(interleave.Delete, "s:", 0)
-			w.wantNoToken(s, session.ErrStore)
-			w.wantErr(w.Wait(t.Context()), nil)
-			w.breaks(nil)
-			if !denies {
-				w.provider.decide = nil
-			}
-			_, err := w.Reread(t.Context(), s)
-			w.wantErr(err, map[bool]error{false: nil, true: session.ErrGone}[denies])
-			w.wantRevoked(revoked...)
-			if !denies {
-				w.wantToken(w.Keeper, s, "at-2")
-			}
-		}
-	})
 	inTime(t, "C113 a session without a refresh token sends none when its re-read is tried again", func(t *testing.T) {
 		w := newWorld(t, rereads)
 		l := w.loginUnderWay()
@@ -553,7 +532,7 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 		_, err := w.Reread(t.Context(), s)
 		w.wantErr(err, session.ErrStore)
 	})
-	inTime(t, "C113 a refusal that is taken back ends nothing", func(t *testing.T) {
+	inTime(t, "C113 a refusal holds when nobody answers the next time", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
 		s := w.login(lifetime)
 		time.Sleep(isOver)
@@ -562,11 +541,45 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 		w.wantNoToken(s, session.ErrStore)
 		w.wantErr(w.Wait(t.Context()), nil)
 		w.breaks(nil)
-		w.provider.decide = nil
+		w.provider.decide = func() error { return errDown }
+		w.provider.noUserinfo = failure(session.NoAnswer, "")
 		_, err := w.Reread(t.Context(), s)
-		w.wantErr(err, nil)
-		if w.Stale(s) {
-			t.Error("the refusal still counts")
+		w.wantErr(err, session.ErrGone)
+		w.wantRevoked("rt-1")
+	})
+	inTime(t, "C113 F16 a store that is away for longer than the lock is tried to be given back", func(t *testing.T) {
+		for _, away := range []time.Duration{5 * time.Second, 12 * time.Second, 14 * time.Second} {
+			for _, denies := range []bool{false, true} {
+				w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
+				s := w.login(lifetime)
+				time.Sleep(isOver)
+				w.provider.userinfo = claims.Object("").With("group", claims.Text("readers"))
+				w.provider.decide = func() error {
+					w.breaks(func(interleave.Call) error { return errDown })
+					time.AfterFunc(away, func() { w.breaks(nil) })
+					w.provider.decide = nil
+					if denies {
+						return failure(session.Rejected, "")
+					}
+					return nil
+				}
+				_, err := w.Token(t.Context(), s)
+				w.wantErr(w.Wait(t.Context()), nil)
+				time.Sleep(away)
+				for range 3 {
+					var got *session.Session
+					if got, err = w.Load(t.Context(), s.ID); err == nil && w.Stale(got) {
+						got, err = w.Reread(t.Context(), got)
+					}
+					if err == nil && got.Identity.Userinfo == "" {
+						t.Errorf("away for %v, denied: %v: the old claims count", away, denies)
+					}
+					time.Sleep(10 * time.Second)
+				}
+				if gone := errors.Is(err, session.ErrGone); gone != denies {
+					t.Errorf("away for %v, denied: %v: %v", away, denies, err)
+				}
+			}
 		}
 	})
 }

@@ -130,7 +130,7 @@ func (f *flights) end(id ID, one *flight, l landing) bool {
 
 // remember notes whether the store refused what came of a flight. f.mu is locked.
 func (f *flights) remember(id ID, one *flight) {
-	settled := one.cause == nil || errors.Is(one.cause, ErrGone)
+	settled := errors.Is(one.cause, ErrGone)
 	switch {
 	case one.cause == errNotWaited:
 	case !settled && one.refusal().counts(), errors.Is(one.cause, ErrStore):

@@ -109,7 +109,6 @@ type refresh struct {
 	tokens *Tokens // as they were read or received last
 
 	exchanged bool // the tokens have just come from the provider
-	mustEnd   bool // the session has to end, and the store could not end it
 	recent    bool // they came from it for a re-read that is tried again, and are not due
 
 	// unsure is true when the refresh failed and was not refused. An ID Token with new claims is
@@ -140,6 +139,9 @@ func (r *refresh) timeout() time.Duration { return 3*r.k.limits.ProviderTimeout 
 func (r *refresh) run(ctx context.Context) error {
 	ctx, cancel := Within(ctx, r.timeout())
 	defer cancel()
+	if r.flight.mustEnd.Load() {
+		return r.endRefused(ctx)
+	}
 	for {
 		if done, err := r.nothingToDo(ctx); done || err != nil {
 			return err
@@ -155,7 +157,7 @@ func (r *refresh) run(ctx context.Context) error {
 			return r.runLocked(ctx)
 		case holder == lockPaused:
 			return ErrProvider
-		case r.k.usable(r.tokens) && !r.k.claimsStale(&r.s.Identity):
+		case r.k.usable(r.tokens) && !r.k.claimsStale(&r.s.Identity) && !r.flight.again:
 			return nil // another refreshes them in time
 		}
 		if err := sleep(ctx, r.k.pollAfter(time.Since(r.flight.begun))); err != nil {
@@ -220,6 +222,9 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 	defer cancel()
 	defer r.lock.keep(ctx)()
 	defer func() { // unless the lock is a pause by then
+		if err == nil {
+			r.flight.unsaved.Store(false)
+		}
 		r.flight.storeRefuses.Store(errors.Is(err, ErrStore))
 		r.lock.release(ctx, err)
 	}()
@@ -243,8 +248,8 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 // that. Otherwise whoever else is down, be it userinfo, the application's database or the store,
 // would have every session ask the token endpoint at every try.
 func (r *refresh) isRecent() bool {
-	mustAsk := r.flight.atOnce || r.flight.mustEnd.Load() || r.k.due(r.tokens, r.s.ID)
-	if mustAsk || r.tokens.RefreshToken == "" {
+	due := r.flight.atOnce || r.k.due(r.tokens, r.s.ID)
+	if due || r.tokens.RefreshToken == "" {
 		return false
 	}
 	recent := r.tokens.Refreshed && time.Since(r.tokens.Issued) < r.k.limits.Reread/2
@@ -285,7 +290,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	notFollowed := r.insist(ctx, func(ctx context.Context) error {
 		return r.follow(ctx, fresh, idToken)
 	})
-	if errors.Is(notFollowed, ErrGone) || r.mustEnd {
+	if errors.Is(notFollowed, ErrGone) || r.flight.mustEnd.Load() {
 		return "", notFollowed
 	}
 	if err := r.save(ctx, fresh); err != nil {

@@ -215,6 +215,9 @@ func TestTheRefreshIsNotAlone(t *testing.T) {
 			w.wantTold(event.SessionRevoked)
 			w.breaks(nil)
 			w.wantToken(w.Keeper, s, "at-2")
+			if w.Stale(s) {
+				t.Error("guards still look again")
+			}
 		})
 	inTime(t, "C107 C127 a logout during the refresh wins, and the new token is revoked",
 		func(t *testing.T) {

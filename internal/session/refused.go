@@ -160,11 +160,21 @@ func (r *refresh) endSession(ctx context.Context) error {
 		return err
 	})
 	if err := cmp.Or(err, leftovers); err != nil {
-		r.mustEnd = true
 		r.flight.mustEnd.Store(true)
 		return err
 	}
 	return ErrGone
+}
+
+// endRefused ends a session that the last refresh could not end. Nobody is asked again: an answer
+// that does not come now would take nothing back.
+func (r *refresh) endRefused(ctx context.Context) error {
+	t, err := r.k.Tokens(ctx, r.s.ID)
+	if err != nil {
+		t = &Tokens{}
+	}
+	r.tokens = t
+	return r.endAndRevoke(ctx)
 }
 
 // endAndRevoke is endSession for a session whose refresh token is still good: nobody has it any
