@@ -429,6 +429,11 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 				w.wantErr(err, session.ErrStore)
 				time.Sleep(20 * time.Second)
 			}
+			for _, prefix := range []string{"s:", "t:"} {
+				w.fails(interleave.Get, prefix, 0)
+				_, err := w.Reread(t.Context(), s)
+				w.wantErr(err, session.ErrStore)
+			}
 			w.breaks(nil)
 			_, err := w.Reread(t.Context(), s)
 			w.wantErr(err, session.ErrGone)
@@ -546,6 +551,28 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 		_, err := w.Reread(t.Context(), s)
 		w.wantErr(err, session.ErrGone)
 		w.wantRevoked("rt-1")
+	})
+	inTime(t, "C113 what another replica has learnt since then counts", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		time.Sleep(20 * time.Minute)
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		w.fails(interleave.Delete, "s:", 0)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		w.wantErr(w.Wait(t.Context()), nil)
+		w.breaks(nil)
+		w.provider.decide = nil
+		time.Sleep(20 * time.Minute)
+		w.touched(s)
+		_, err = w.replica(nil).Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		time.Sleep(20 * time.Minute)
+		s, err = w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		if err == nil && w.Stale(s) {
+			t.Error("guards still look again")
+		}
 	})
 	inTime(t, "C113 F16 a store that is away for longer than the lock is tried to be given back", func(t *testing.T) {
 		for _, away := range []time.Duration{5 * time.Second, 12 * time.Second, 14 * time.Second} {

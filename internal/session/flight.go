@@ -26,13 +26,13 @@ type flights struct {
 
 // refusal is what a refresh found out about the user and the store refused.
 type refusal struct {
-	claims bool // they could not be saved, or what the provider said could not be looked into
-	end    bool // the session has to end, and could not be ended
+	claims bool       // they could not be saved, or what the provider said could not be looked into
+	end    *time.Time // since when the session has to end, and could not be ended; nil: it has not
 }
 
 // counts reports whether the session must not go on as it is. While the store only refuses tokens,
 // or the lock, it does.
-func (r refusal) counts() bool { return r.claims || r.end }
+func (r refusal) counts() bool { return r.claims || r.end != nil }
 
 // maxRefused is how many sessions are remembered that the store refused.
 const maxRefused = 4096
@@ -51,7 +51,8 @@ type flight struct {
 	// refresh. It may be read at any time.
 	storeRefuses atomic.Bool
 
-	unsaved, mustEnd atomic.Bool // see refusal; they may be read at any time, too
+	unsaved atomic.Bool               // see refusal; it may be read at any time, too
+	mustEnd atomic.Pointer[time.Time] // so may this
 }
 
 func (f *flight) refusal() refusal { return refusal{f.unsaved.Load(), f.mustEnd.Load()} }

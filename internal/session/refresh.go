@@ -71,7 +71,7 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 	case <-f.done:
 		return f.tokens, f.err
 	case <-enough:
-		if f.mustEnd.Load() {
+		if f.mustEnd.Load() != nil {
 			return nil, errNotEnded
 		}
 		return t, nil
@@ -139,8 +139,15 @@ func (r *refresh) timeout() time.Duration { return 3*r.k.limits.ProviderTimeout 
 func (r *refresh) run(ctx context.Context) error {
 	ctx, cancel := Within(ctx, r.timeout())
 	defer cancel()
-	if r.flight.mustEnd.Load() {
-		return r.endRefused(ctx)
+	if since := r.flight.mustEnd.Load(); since != nil {
+		overruled, err := r.overruled(ctx, *since)
+		if err != nil {
+			return err
+		}
+		if !overruled {
+			return r.endAndRevoke(ctx)
+		}
+		r.flight.mustEnd.Store(nil)
 	}
 	for {
 		if done, err := r.nothingToDo(ctx); done || err != nil {
@@ -208,7 +215,7 @@ func (r *refresh) claimsDue(ctx context.Context) (bool, error) {
 // fallBack returns the tokens of the refresh. After an error it returns those that were there
 // before, if they still serve, unless the session is gone or has to end.
 func (r *refresh) fallBack(err error) (*Tokens, error) {
-	over := errors.Is(err, ErrGone) || r.flight.mustEnd.Load()
+	over := errors.Is(err, ErrGone) || r.flight.mustEnd.Load() != nil
 	if err != nil && (over || r.tokens == nil || !r.k.usable(r.tokens)) {
 		return nil, err
 	}
@@ -290,7 +297,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	notFollowed := r.insist(ctx, func(ctx context.Context) error {
 		return r.follow(ctx, fresh, idToken)
 	})
-	if errors.Is(notFollowed, ErrGone) || r.flight.mustEnd.Load() {
+	if errors.Is(notFollowed, ErrGone) || r.flight.mustEnd.Load() != nil {
 		return "", notFollowed
 	}
 	if err := r.save(ctx, fresh); err != nil {

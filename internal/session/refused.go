@@ -150,31 +150,44 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 // session here, and the next request tries again.
 func (r *refresh) endSession(ctx context.Context) error {
 	r.unmarkAsked(ctx) // the answer is not lost
+	now := time.Now()
+	since := cmp.Or(r.flight.mustEnd.Load(), &now)
 	var leftovers error
 	err := r.insist(ctx, func(ctx context.Context) error {
 		err := r.k.EndSession(ctx, &r.s, event.ReasonByToken)
 		if errors.Is(err, ErrLeftovers) {
 			leftovers, err = err, nil
 		}
-		r.flight.mustEnd.Store(err != nil)
+		if err != nil {
+			r.flight.mustEnd.Store(since)
+		}
 		return err
 	})
 	if err := cmp.Or(err, leftovers); err != nil {
-		r.flight.mustEnd.Store(true)
+		r.flight.mustEnd.Store(since)
 		return err
 	}
 	return ErrGone
 }
 
-// endRefused ends a session that the last refresh could not end. Nobody is asked again: an answer
-// that does not come now would take nothing back.
-func (r *refresh) endRefused(ctx context.Context) error {
-	t, err := r.k.Tokens(ctx, r.s.ID)
+// overruled reads the tokens, and reports whether another replica has learnt something since the
+// session has to end. Otherwise it ends, and nobody is asked again: an answer that does not come
+// now would take nothing back.
+func (r *refresh) overruled(ctx context.Context, since time.Time) (bool, error) {
+	now, err := r.k.read(ctx, identityKind, r.s.ID)
 	if err != nil {
-		t = &Tokens{}
+		return false, err
+	}
+	t, err := r.k.Tokens(ctx, r.s.ID)
+	if errors.Is(err, ErrGone) {
+		t, err = &Tokens{}, nil
+	}
+	if err != nil {
+		return false, err
 	}
 	r.tokens = t
-	return r.endAndRevoke(ctx)
+	identity := decodeIdentity(now.plaintext)
+	return identity.Checked.After(since) || t.Issued.After(since), nil
 }
 
 // endAndRevoke is endSession for a session whose refresh token is still good: nobody has it any

@@ -54,7 +54,7 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	unknown := noEnd(f.cause) || f.mustEnd.Load() || !errors.Is(f.cause, ErrProvider)
+	unknown := noEnd(f.cause) || f.mustEnd.Load() != nil || !errors.Is(f.cause, ErrProvider)
 	if f.cause != nil && unknown {
 		return nil, f.cause
 	}
