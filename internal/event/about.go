@@ -57,8 +57,8 @@ var Types = []Group{
 		{
 			Name:  string(AccountLinked),
 			Level: slog.LevelInfo,
-			Means: "A signed-in user attached an identity of another provider, which the event names. " +
-				"OnLink has agreed.",
+			Means: "A signed-in user attached a second identity, whose provider, issuer and sub_hash the " +
+				"event has. linked_to is the sub_hash of who is signed in. OnLink has agreed.",
 			Do: "Nothing.",
 		},
 	}},

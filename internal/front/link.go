@@ -100,7 +100,8 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	}
 	f.Tell(event.Record{
 		Type: event.AccountLinked, Provider: c.up.Name, Issuer: c.up.Issuer,
-		SubjectHash: f.Keeper.UserRef(first.User()), SessionRef: c.attempt.Link,
+		SubjectHash: f.Keeper.UserRef(second.User()), LinkedTo: f.Keeper.UserRef(first.User()),
+		SessionRef: c.attempt.Link,
 	})
 	return nil
 }
