@@ -450,8 +450,8 @@ var Reasons = []Group{
 		},
 		{
 			Name: string(ReasonLoginOptions),
-			Means: "The application's function LoginOptions returned a value that cannot be sent, or a " +
-				"login asks for more than fits into a cookie.",
+			Means: "The application's function LoginOptions returned a value that cannot be sent or a " +
+				"provider that is not there, or a login asks for more than fits into a cookie.",
 			Do: "Mend the function; the log says which field is wrong. Where it is too much, move what is " +
 				"the same for all logins to Provider.Request.Login.",
 		},
