@@ -115,6 +115,9 @@ func TestLinking(t *testing.T) {
 		if n := len(l.eventsOf(oidcgate.EventSessionCreated)); n != 1 {
 			t.Errorf("%d sessions began", n)
 		}
+		if body := l.get("/auth/login").body; strings.Index(body, ">id.test<") > strings.Index(body, ">staff<") || !strings.Contains(body, "used last time") {
+			t.Errorf("the provider of the linking counts as used last:\n%s", body)
+		}
 	})
 	t.Run("C047 the session that began it ends while the provider answers", func(t *testing.T) {
 		l := newLinked(t)

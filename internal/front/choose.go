@@ -142,7 +142,7 @@ func (f *Front) lastProvider(r *http.Request) *Provider {
 	return f.choose(c.Value)
 }
 
-// keepChoice notes the provider of a login, where there is a choice.
+// keepChoice notes the provider of a login that succeeded, where there is a choice.
 func (f *Front) keepChoice(w http.ResponseWriter, r *http.Request, up *Provider) {
 	if len(f.Providers.All()) > 1 && f.lastProvider(r) != up {
 		f.Cookies.Set(w, f.lastCookie(), cmp.Or(up.Name, unnamed), lastKept)

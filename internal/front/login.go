@@ -146,7 +146,6 @@ func (f *Front) startLogin(
 		f.fail(w, r, up, refused)
 		return
 	}
-	f.keepChoice(w, r, up)
 	f.Tell(event.Record{Type: event.LoginStarted, Provider: up.Name, Issuer: up.Issuer})
 	page.Redirect(w, location)
 }
