@@ -73,6 +73,7 @@ type Event struct {
 	Provider    string    `json:"provider,omitempty"`  // Provider.Name
 	Issuer      string    `json:"issuer,omitempty"`
 	SubjectHash string    `json:"sub_hash,omitempty"`
+	LinkedTo    string    `json:"linked_to,omitempty"` // of account.linked: who is signed in
 	SessionRef  string    `json:"session_ref,omitempty"`
 	Status      int       `json:"status,omitempty"`  // the HTTP status answered
 	Err         error     `json:"-"`                 // the cause; a [LoginError] if login.failed
@@ -93,7 +94,8 @@ func receiver(onEvent func(Event)) func(event.Record) {
 func publicEvent(r event.Record) Event {
 	return Event{
 		Time: r.Time, Type: EventType(r.Type), Reason: Reason(r.Reason), Reference: r.Reference,
-		Provider: r.Provider, Issuer: r.Issuer, SubjectHash: r.SubjectHash, SessionRef: r.SessionRef,
-		Status: r.Status, Err: publicError(r.Err), Detail: r.Detail, Hint: r.Hint, Dropped: r.Dropped,
+		Provider: r.Provider, Issuer: r.Issuer, SubjectHash: r.SubjectHash, LinkedTo: r.LinkedTo,
+		SessionRef: r.SessionRef, Status: r.Status, Err: publicError(r.Err),
+		Detail: r.Detail, Hint: r.Hint, Dropped: r.Dropped,
 	}
 }

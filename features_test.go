@@ -52,7 +52,7 @@ var features = []struct {
 		{"a discovery document that is not at the issuer", "Endpoints.Discovery", "OpenID Connect Discovery 4", "C001 C002"},
 		{"issuers with tenants, and several issuers of one provider", "Verification.Tenants Verification.Issuers", "OpenID Connect Core 3.1.3.7", "C058"},
 		{"users of one organization alone", "Verification.RequireClaims", "", "C067"},
-		{"several providers", "Provider.Name", "RFC 9700 4.4", "C032"},
+		{"several providers", "Provider.Name Login.Provider", "RFC 9700 4.4", "C032"},
 		{"providers without ID Tokens", "OAuth2 Identity.HasIDToken", "RFC 6749 4.1, RFC 7636", "C020 C026 C066"},
 		{"FAPI 2.0", "Provider.Profile", "FAPI 2.0 Security Profile, FAPI 2.0 Message Signing", "C130 C131 C132"},
 	}},

@@ -101,11 +101,22 @@ func TestLinking(t *testing.T) {
 			t.Error("the session has another cookie")
 		}
 		events := l.eventsOf(oidcgate.EventAccountLinked)
-		if len(events) != 1 || events[0].Provider != "staff" || events[0].SubjectHash == "" {
-			t.Errorf("events %+v", events)
+		first, second := l.gate.SubjectHash(linking.First()), l.gate.SubjectHash(linking.Second())
+		if len(events) != 1 {
+			t.Fatalf("events %+v", events)
+		}
+		e := events[0]
+		if e.Provider != "staff" || e.Issuer != l.staff.Issuer() || e.SubjectHash != second || e.LinkedTo != first || first == second {
+			t.Errorf("%+v, want bob %s at the provider staff, linked to alice %s", e, second, first)
+		}
+		if log := l.logged(); !strings.Contains(log, `"sub_hash":"`+second+`"`) || !strings.Contains(log, `"linked_to":"`+first+`"`) {
+			t.Errorf("the log says %s", log)
 		}
 		if n := len(l.eventsOf(oidcgate.EventSessionCreated)); n != 1 {
 			t.Errorf("%d sessions began", n)
+		}
+		if body := l.get("/auth/login").body; strings.Index(body, ">id.test<") > strings.Index(body, ">staff<") || !strings.Contains(body, "used last time") {
+			t.Errorf("the provider of the linking counts as used last:\n%s", body)
 		}
 	})
 	t.Run("C047 the session that began it ends while the provider answers", func(t *testing.T) {

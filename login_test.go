@@ -1006,13 +1006,22 @@ func TestReadyBesideAProviderThatHangs(t *testing.T) {
 
 func TestChoice(t *testing.T) {
 	t.Run("the last choice stands first, in this browser", func(t *testing.T) {
-		w, _ := severalProviders(t)
-		w.get(linkTo(t, w.get("/auth/login").body, "staff"))
+		w, staff := severalProviders(t)
+		begun := w.get(linkTo(t, w.get("/auth/login").body, "staff")).location()
+		if body := w.get("/auth/login").body; strings.Contains(body, "used last time") {
+			t.Errorf("the page after a login that was only begun:\n%s", body)
+		}
+		staff.Inject(oidcgatetest.Token, oidcgatetest.Answer(http.StatusBadRequest, "application/json", `{"error":"invalid_grant"}`))
+		w.get(w.get(begun).location())
+		if body := w.get("/auth/login").body; strings.Contains(body, "used last time") {
+			t.Errorf("the page after a login that failed:\n%s", body)
+		}
+		w.get(w.get(w.get(linkTo(t, w.get("/auth/login").body, "staff")).location()).location())
 		body := w.get("/auth/login").body
 		if first, second := strings.Index(body, ">staff<"), strings.Index(body, ">id.test<"); first < 0 || first > second || !strings.Contains(body, "used last time") {
 			t.Errorf("the page after a login at staff:\n%s", body)
 		}
-		for _, c := range w.get(linkTo(t, body, "staff")).Cookies() {
+		for _, c := range w.get(w.get(w.get(linkTo(t, body, "staff")).location()).location()).Cookies() {
 			if strings.HasSuffix(c.Name, "-last") {
 				t.Errorf("the same choice again sets %v", c)
 			}

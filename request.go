@@ -65,6 +65,12 @@ type RequestOptions struct {
 
 // LoginOptions are parameters of authorization requests. Zero fields send nothing.
 type LoginOptions struct {
+	// Provider is the Name of the provider at which the visitor logs in, or "." for the one without a
+	// name. If empty, the visitor chooses where there are several. It decides about no linking, and
+	// not about one more login of a signed-in user, which is at the provider of the session. A name
+	// that the gate does not know refuses the login, with a log line. [RequestOptions] cannot have it.
+	Provider string
+
 	// Prompt is "login", "select_account", "consent", "create" to register (Initiating User
 	// Registration via OpenID Connect), or "none" to show no page; several have a space between.
 	// After "login", which sends max_age=0 too, "auth_time" of the ID Token must be of this login.

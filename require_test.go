@@ -104,6 +104,25 @@ func TestAdmitStrangers(t *testing.T) {
 	}
 }
 
+// A form may be posted by a visitor who never was signed in, whose session is over, or who needs one
+// more login.
+func TestPageOfAFormThatWasNotSent(t *testing.T) {
+	for language, text := range map[string]string{
+		"en": "This needs a login, so what you entered was not sent.",
+		"de": "Dafür ist eine Anmeldung nötig. Deshalb wurden Ihre Eingaben nicht gesendet.",
+		"fr": "Cette action demande une connexion. Ce que vous avez saisi n’a donc pas été envoyé.",
+	} {
+		t.Run("the page does not say that the visitor was signed in: "+language, func(t *testing.T) {
+			w := newWorld(t)
+			w.guardedBy()
+			a := w.send(w.browser, http.MethodPost, "/orders", "a=b", "Accept-Language: "+language)
+			if a.StatusCode != http.StatusUnauthorized || !strings.Contains(a.body, text) {
+				t.Errorf("%d\n%s", a.StatusCode, a.body)
+			}
+		})
+	}
+}
+
 func TestAdmitLeavesOutWhatIsNoReturnPath(t *testing.T) {
 	for name, page := range map[string]string{
 		"an address of 900 KB":             "/app?" + strings.Repeat("%25", 300_000),

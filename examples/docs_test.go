@@ -27,7 +27,7 @@ var packages = map[string]string{
 // around is what stands around the code: names that it uses and does not declare.
 var around = map[string]string{
 	"addr": "var addr string", "config": "var config oidcgate.Config", "ctx": "var ctx context.Context",
-	"gate": "var gate *oidcgate.Gate", "mux": "var mux *http.ServeMux", "provider": "var provider oidcgate.Provider",
+	"p": "var p *oidcgatetest.Provider", "gate": "var gate *oidcgate.Gate", "mux": "var mux *http.ServeMux", "provider": "var provider oidcgate.Provider",
 	"rdb": "var rdb *redis.Client", "router": "var router http.Handler", "t": "var t *testing.T", "w": "var w http.ResponseWriter",
 	"r": "var r *http.Request", "id": "var id *oidcgate.Identity", "key": "var key *ecdsa.PrivateKey",
 	"clientID": "var clientID string", "servicesID": "var servicesID string", "team": "var team string",

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
@@ -64,6 +65,7 @@ func TestInitWritesAProgramThatLogsIn(t *testing.T) {
 			todo := initialize(t, command, dir, []string{row.router, shop, row.preset + " " + issuer, "shop", "memory"})
 			op.AddClient(oidcgatetest.Client{
 				ID: "shop", Secret: "a secret", RedirectURLs: []string{registered(t, todo)},
+				PostLogoutRedirectURLs: []string{shop + "/auth/logout/done"},
 			})
 			doctor := exec.Command(command, "doctor", "-issuer", issuer, "-client-id", "shop",
 				"-base-url", shop, "-auth", "client_secret_basic", "-timeout", "1m")
@@ -76,17 +78,38 @@ func TestInitWritesAProgramThatLogsIn(t *testing.T) {
 
 			jar, _ := cookiejar.New(nil) // without options it cannot fail
 			browser := &http.Client{Jar: jar}
-			for _, row := range []struct{ path, body string }{
-				{"/", "Welcome, stranger.\n"},
-				{"/account", "You are alice at " + issuer + ".\n"},
-				{"/", "Welcome, Alice Example.\n"},
-			} {
-				if status, body := get(t, browser, shop+row.path); status != 200 || body != row.body {
-					t.Errorf("%s: got %d %q, want %q", row.path, status, body, row.body)
+			wants := func(address, want string) (page string) {
+				t.Helper()
+				status, body := get(t, browser, address)
+				if status != 200 || !strings.Contains(body, want) {
+					t.Errorf("%s: got %d %q, want %q", address, status, body, want)
 				}
+				return body
 			}
+			page := wants(shop+"/", "Welcome, stranger.")
+			page = wants(html.UnescapeString(found(t, page, `<a href="([^"]*)">Log in</a>`)), "Welcome, Alice Example.")
+			wants(shop+"/account", "You are alice at "+issuer+".\n")
+			out, err := browser.PostForm(html.UnescapeString(found(t, page, `<form method="post" action="([^"]*)"><button>Log out</button>`)), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = out.Body.Close()
+			if out.Request.URL.String() != shop+"/" {
+				t.Errorf("the logout ends at %s", out.Request.URL)
+			}
+			wants(shop+"/", "Welcome, stranger.")
 		})
 	}
+}
+
+// found returns the part of a page that a pattern has in parentheses.
+func found(t *testing.T, page, pattern string) string {
+	t.Helper()
+	m := regexp.MustCompile(pattern).FindStringSubmatch(page)
+	if m == nil {
+		t.Fatalf("no %s in:\n%s", pattern, page)
+	}
+	return m[1]
 }
 
 // buildCommand builds oidcgate.

@@ -16,7 +16,8 @@ import (
 
 // ProviderFor registers a client of the provider for a service at baseURL (its Config.BaseURL), and
 // returns what [oidcgate.New] takes: a Provider without a Name, whose scopes are profile and email.
-// Its fields may be changed before it is used. HTTP.Transport must be [Provider.Transport],
+// Its fields may be changed before it is used, but for the Name: a provider with a Name has another
+// callback, and needs a client of its own, by AddClient. HTTP.Transport must be [Provider.Transport],
 // unless [Provider.Server] or [Provider.TLSServer] runs.
 func (p *Provider) ProviderFor(baseURL string) oidcgate.Provider {
 	const id, secret = "test", "a secret of the test"
@@ -34,7 +35,8 @@ func (p *Provider) ProviderFor(baseURL string) oidcgate.Provider {
 // SignIn returns the browser of a user who has logged in at handler, which must be gate.Wrap(...).
 // The login is a real one, in memory: no port is opened. So everything works for this visitor that
 // works for others: tokens, values, lists of sessions, refreshes, logouts, also by the provider.
-// The test fails if the login does.
+// The test fails if the login does. At a gate with several providers the login is at the one whose
+// issuer is p's.
 //
 //	p := oidcgatetest.NewProvider(t)
 //	gate, err := oidcgate.New(oidcgate.Config{
@@ -55,35 +57,72 @@ func (p *Provider) SignIn(t TB, gate *oidcgate.Gate, handler http.Handler, u Use
 	}
 	browser := &http.Client{Transport: p.browserOf(hostPort(own), handler, u)}
 	browser.Jar, _ = cookiejar.New(nil) // without options it cannot fail
-	landed := false
+	landed, toCallback := false, 2
 	browser.CheckRedirect = func(r *http.Request, via []*http.Request) error {
-		if landed = r.URL.Host == own.Host && len(via) > 2; landed {
+		if landed = r.URL.Host == own.Host && len(via) > toCallback; landed {
 			return http.ErrUseLastResponse // the page after the login may be anything
 		}
 		return nil
 	}
-	resp, err := browser.Get(login)
+	resp, page, err := visit(browser, login)
+	if here := p.chosen(browser, page); err == nil && here != "" {
+		toCallback = 1
+		resp, page, err = visit(browser, here)
+	}
 	if err != nil {
 		t.Fatalf("oidcgatetest: logging in: %v", err)
 		return nil
 	}
-	defer func() { _ = resp.Body.Close() }()
 	if !landed {
 		t.Fatalf("oidcgatetest: logging in ended at %s with %s%s\n%s",
-			resp.Request.URL.Path, resp.Status, p.cure(resp, own.Path), textOf(resp.Body))
+			resp.Request.URL.Path, resp.Status, p.cure(resp, own.Path, page), textOf(page))
 	}
 	browser.CheckRedirect = nil
 	return browser
 }
 
-// cure returns what to do about a login that ended with an answer, or "". login is its path.
-func (p *Provider) cure(resp *http.Response, login string) string {
+// visit opens a page.
+func visit(browser *http.Client, address string) (resp *http.Response, page string, err error) {
+	resp, err = browser.Get(address)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	return resp, string(text), err
+}
+
+// choice is a link of the page on which a visitor chooses a provider.
+var choice = regexp.MustCompile(`<a href="([^"]*[?&;]provider=[^"]*)"`)
+
+// chosen returns the authorization request to p that a link of a page leads to, or "" if none does,
+// or the page lets nobody choose.
+func (p *Provider) chosen(browser *http.Client, page string) string {
+	once := *browser
+	once.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, m := range choice.FindAllStringSubmatch(page, -1) {
+		resp, _, err := visit(&once, html.UnescapeString(m[1]))
+		if err != nil {
+			continue
+		}
+		request := resp.Header.Get("Location")
+		if endpoint, _, _ := strings.Cut(request, "?"); endpoint == p.URL(Authorization) {
+			return request
+		}
+	}
+	return ""
+}
+
+// cure returns what to do about a login that ended with a page, or "". login is its path.
+func (p *Provider) cure(resp *http.Response, login, page string) string {
 	asked := p.Count(Discovery) + p.Count(PushedRequest) + p.Count(Token)
 	switch {
 	case resp.Request.URL.Path == login && resp.StatusCode == http.StatusNotFound:
 		return ": the gate does not serve that path; is the handler gate.Wrap(...)?"
 	case asked == 0 && resp.StatusCode == http.StatusServiceUnavailable:
 		return ": the gate does not reach this provider; set Config.HTTP.Transport to p.Transport()"
+	case choice.MatchString(page):
+		return ": none of the gate's providers has the issuer " + p.Issuer()
 	}
 	return ""
 }
@@ -92,14 +131,13 @@ func (p *Provider) cure(resp *http.Response, login string) string {
 var texts = regexp.MustCompile(`(?s)<(?:h1|p|small)\b[^>]*>(.*?)</(?:h1|p|small)>`)
 
 // textOf returns the text of a page, a paragraph on each line, or what else was answered.
-func textOf(body io.Reader) string {
-	all, _ := io.ReadAll(io.LimitReader(body, 64<<10))
+func textOf(page string) string {
 	var lines []string
-	for _, m := range texts.FindAllSubmatch(all, -1) {
-		lines = append(lines, html.UnescapeString(string(m[1])))
+	for _, m := range texts.FindAllStringSubmatch(page, -1) {
+		lines = append(lines, html.UnescapeString(m[1]))
 	}
 	if len(lines) == 0 {
-		return string(all)
+		return page
 	}
 	return strings.Join(lines, "\n")
 }

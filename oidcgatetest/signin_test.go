@@ -119,6 +119,47 @@ func TestSignIn(t *testing.T) {
 	})
 }
 
+func TestSignInAtOneOfSeveralProviders(t *testing.T) {
+	main := oidcgatetest.NewProvider(t)
+	partner := oidcgatetest.NewProvider(t, oidcgatetest.Config{Issuer: "https://partner.test"})
+	partner.AddClient(oidcgatetest.Client{
+		ID: "shop", Secret: "a secret", RedirectURLs: []string{"http://localhost/auth/callback/partner"},
+	})
+	gate, err := oidcgate.New(oidcgate.Config{
+		BaseURL: "http://localhost",
+		HTTP: oidcgate.HTTPOptions{Transport: oidcgatetest.NewTransport(map[string]http.Handler{
+			"id.test": main, "partner.test": partner,
+		})},
+	}, main.ProviderFor("http://localhost"), oidcgate.Provider{
+		Name: "partner", Issuer: partner.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic("a secret"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop := gate.Wrap(gate.Require()(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, _ := oidcgate.FromContext(r.Context())
+		_, _ = io.WriteString(w, id.Subject()+" at "+id.Issuer())
+	})))
+	for _, p := range []*oidcgatetest.Provider{main, partner} {
+		bob := p.SignIn(t, gate, shop, oidcgatetest.User{Subject: "bob"})
+		if status, body := get(t, bob, "http://localhost/"); status != 200 || body != "bob at "+p.Issuer() {
+			t.Errorf("at %s: %d %q", p.Issuer(), status, body)
+		}
+	}
+	t.Run("the gate has several, and not this one", func(t *testing.T) {
+		f := &failing{T: t}
+		defer func() {
+			want := "oidcgatetest: logging in ended at /auth/login with 200 OK: " +
+				"none of the gate's providers has the issuer https://stranger.test\nLog in\n"
+			if recover() != f || !strings.HasPrefix(f.said, want) {
+				t.Errorf("it said\n%s\nwant\n%s", f.said, want)
+			}
+		}()
+		stranger := oidcgatetest.NewProvider(t, oidcgatetest.Config{Issuer: "https://stranger.test"})
+		stranger.SignIn(f, gate, shop, oidcgatetest.User{})
+	})
+}
+
 // failing is a test that a helper lets fail.
 type failing struct {
 	*testing.T

@@ -51,7 +51,9 @@ func (w words[T]) find(flag, word string) (is T, err error) {
 		if v.word == word {
 			return v.is, nil
 		}
-		all = append(all, v.word)
+		if v.word != "" {
+			all = append(all, v.word)
+		}
 	}
 	return is, fmt.Errorf("-%s: there is no %q; use one of %s", flag, word, strings.Join(all, ", "))
 }

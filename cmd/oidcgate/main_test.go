@@ -50,7 +50,7 @@ func TestUsage(t *testing.T) {
 		{"doctor", 2, "-issuer is missing"},
 		{"doctor -nonsense", 2, "nonsense"},
 		{"doctor -issuer https://id.example more", 2, `"more" is too much`},
-		{"doctor -issuer https://id.example -auth basic", 2, "use one of"},
+		{"doctor -issuer https://id.example -auth basic", 2, "use one of client_secret_basic, "},
 		{"doctor -issuer https://id.example -profile fapi1", 2, "fapi2-message-signing"},
 		{"doctor -issuer https://id.example -userinfo yes", 2, "off, optional, required"},
 		{"doctor -issuer https://id.example -ca none.pem", 2, "-ca: open none.pem"},

@@ -596,6 +596,7 @@ func TestEveryFieldHasAnOption(t *testing.T) {
 		"Config.Store": true, "Config.OnLogin": true, "Config.OnEvent": true, "Config.OnLogout": true, "Config.Logger": true,
 		"Config.Page": true, "Config.WithoutSession": true, "Provider.Claims.Further": true, "Provider.Claims.FurtherOrigins": true, "Config.HomeRealm": true, "Config.OnLink": true, "Config.LoginOptions": true, "Config.HTTP.Transport": true, "Config.HTTP.ResourceTransport": true, "Config.HTTP.Wrap": true, "Config.HTTP.RootCAs": true, // CA_FILE
 	}
+	code["Provider.Request.Login.Provider"] = true // of Config.LoginOptions, LoginURL and LoginWith alone
 	var unset []string
 	var look func(name string, v reflect.Value)
 	look = func(name string, v reflect.Value) {

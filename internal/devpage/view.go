@@ -72,7 +72,7 @@ func eventOf(e event.Record, now time.Time) eventView {
 	view.Do = visible(view.Do)
 	for _, f := range []fact{
 		{"provider", e.Provider, true}, {"issuer", e.Issuer, true}, {"reference", e.Reference, true},
-		{"user", e.SubjectHash, true}, {"session", e.SessionRef, true},
+		{"user", e.SubjectHash, true}, {"linked to", e.LinkedTo, true}, {"session", e.SessionRef, true},
 	} {
 		if f.Value != "" {
 			f.Value = visible(f.Value)

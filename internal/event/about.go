@@ -57,8 +57,8 @@ var Types = []Group{
 		{
 			Name:  string(AccountLinked),
 			Level: slog.LevelInfo,
-			Means: "A signed-in user attached an identity of another provider, which the event names. " +
-				"OnLink has agreed.",
+			Means: "A signed-in user attached a second identity, whose provider, issuer and sub_hash the " +
+				"event has. linked_to is the sub_hash of who is signed in. OnLink has agreed.",
 			Do: "Nothing.",
 		},
 	}},
@@ -450,8 +450,8 @@ var Reasons = []Group{
 		},
 		{
 			Name: string(ReasonLoginOptions),
-			Means: "The application's function LoginOptions returned a value that cannot be sent, or a " +
-				"login asks for more than fits into a cookie.",
+			Means: "The application's function LoginOptions returned a value that cannot be sent or a " +
+				"provider that is not there, or a login asks for more than fits into a cookie.",
 			Do: "Mend the function; the log says which field is wrong. Where it is too much, move what is " +
 				"the same for all logins to Provider.Request.Login.",
 		},

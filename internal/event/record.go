@@ -17,6 +17,7 @@ type Record struct {
 	Provider    string // its name
 	Issuer      string
 	SubjectHash string
+	LinkedTo    string // the SubjectHash of who is signed in, of AccountLinked
 	SessionRef  string
 	Status      int    // the HTTP status answered
 	Err         error  // the cause
@@ -49,6 +50,7 @@ func (r Record) Attrs() []slog.Attr {
 	text("provider", r.Provider)
 	text("issuer", r.Issuer)
 	text("sub_hash", r.SubjectHash)
+	text("linked_to", r.LinkedTo)
 	text("session_ref", r.SessionRef)
 	if r.Status != 0 {
 		attrs = append(attrs, slog.Int("status", r.Status))

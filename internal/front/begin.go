@@ -95,6 +95,7 @@ func (c *callbackRequest) signIn(l *session.Login) *Failure {
 		SessionRef:  f.Keeper.SessionRef(f.Keeper.Handle(l.ID)),
 	})
 	f.clearOlder(c.w, c.r)
+	f.keepChoice(c.w, c.r, c.up)
 	f.Attempts.LoggedIn(c.w, c.r)
 	return nil
 }

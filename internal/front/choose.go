@@ -2,6 +2,7 @@ package front
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,10 +12,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/oidcgate/oidcgate/internal/browser"
+	"github.com/oidcgate/oidcgate/internal/event"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/page"
 )
 
-// unnamed is the value of the parameter provider for the provider whose name is empty.
+// unnamed stands for the provider whose name is empty, where "" means that none is chosen.
 const unnamed = "."
 
 // emailField is what the visitor types where the application knows the providers of domains.
@@ -23,16 +26,42 @@ const emailField = "email"
 // choose returns the provider of that name, or the only provider. It returns nil when the name is
 // empty or unknown: then the visitor has to choose.
 func (f *Front) choose(name string) *Provider {
-	switch all := f.Providers.All(); {
-	case len(all) == 1:
+	if all := f.Providers.All(); len(all) == 1 {
 		return all[0]
-	case name == "":
+	}
+	return f.named(name)
+}
+
+// named returns the provider that a link or the application names, or nil.
+func (f *Front) named(name string) *Provider {
+	switch name {
+	case "":
 		return nil
-	case name == unnamed:
+	case unnamed:
 		return f.Providers.Find("")
 	}
 	return f.Providers.Find(name)
 }
+
+// providerFor returns the provider of a login, or nil if the visitor has to choose.
+func (f *Front) providerFor(v *Visit, b begun, own op.LoginOptions) (*Provider, *Failure) {
+	switch {
+	case !b.step.Zero():
+		return f.providerOf(v), nil // a step-up goes to the provider of the session
+	case own.Provider == "":
+		return f.choose(b.query.Get("provider")), nil
+	}
+	if up := f.named(own.Provider); up != nil {
+		return up, nil
+	}
+	return &Provider{}, &Failure{
+		Status: http.StatusInternalServerError, Reason: event.ReasonLoginOptions, Hint: hintOptions,
+		Err: fmt.Errorf("Provider: no provider has the name %q", own.Provider),
+	}
+}
+
+const hintOptions = "mend what Config.LoginOptions, LoginURL or LoginWith asks for; the provider " +
+	"without a name is \".\" there"
 
 // chooseByEmail begins a login at the provider that has the accounts of an address: POST
 // /auth/login. The address is posted, so that no log of addresses has it.
@@ -113,7 +142,7 @@ func (f *Front) lastProvider(r *http.Request) *Provider {
 	return f.choose(c.Value)
 }
 
-// keepChoice notes the provider of a login, where there is a choice.
+// keepChoice notes the provider of a login that succeeded, where there is a choice.
 func (f *Front) keepChoice(w http.ResponseWriter, r *http.Request, up *Provider) {
 	if len(f.Providers.All()) > 1 && f.lastProvider(r) != up {
 		f.Cookies.Set(w, f.lastCookie(), cmp.Or(up.Name, unnamed), lastKept)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -41,7 +42,12 @@ func (f *Front) beginLink(w http.ResponseWriter, r *http.Request, v *Visit) {
 		f.fail(w, r, &Provider{}, refused)
 		return
 	}
-	a, refused := f.newAttempt(r, up, begun{query: query})
+	b := begun{query: query}
+	own, refused := f.optionsFor(r, b)
+	var a attempt.Attempt
+	if refused == nil {
+		a, refused = newAttempt(up, b, own)
+	}
 	if refused != nil {
 		refused.linking = true
 		f.fail(w, r, up, refused)
@@ -100,7 +106,8 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	}
 	f.Tell(event.Record{
 		Type: event.AccountLinked, Provider: c.up.Name, Issuer: c.up.Issuer,
-		SubjectHash: f.Keeper.UserRef(first.User()), SessionRef: c.attempt.Link,
+		SubjectHash: f.Keeper.UserRef(second.User()), LinkedTo: f.Keeper.UserRef(first.User()),
+		SessionRef: c.attempt.Link,
 	})
 	return nil
 }

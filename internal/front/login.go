@@ -58,15 +58,19 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 		page.Redirect(w, f.Site.URL(returnTo))
 		return
 	}
-	up := f.choose(b.query.Get("provider"))
-	if !b.step.Zero() {
-		up = f.providerOf(v) // a step-up goes to the provider of the session
+	own, refused := f.optionsFor(r, b)
+	up := &Provider{}
+	if refused == nil {
+		up, refused = f.providerFor(v, b, own)
 	}
-	if up == nil {
+	if up == nil && refused == nil {
 		f.showChoice(w, r, choice{query: b.query})
 		return
 	}
-	a, refused := f.newAttempt(r, up, b)
+	var a attempt.Attempt
+	if refused == nil {
+		a, refused = newAttempt(up, b, own)
+	}
 	if refused == nil {
 		refused = f.checkRounds(w, r, v)
 	}
@@ -85,16 +89,16 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 	f.startLogin(w, r, up, a)
 }
 
-// newAttempt returns a login that asks for what the guard, the application and the link want.
-func (f *Front) newAttempt(
-	r *http.Request, up *Provider, b begun,
-) (attempt.Attempt, *Failure) {
+// optionsFor returns what the application wants of a login.
+func (f *Front) optionsFor(r *http.Request, b begun) (op.LoginOptions, *Failure) {
 	own, refused := f.Options(r)
-	if refused != nil {
-		return attempt.Attempt{}, refused
-	}
 	own = f.optionsOf(b.query).Or(own)
 	own.LoginHint = cmp.Or(own.LoginHint, b.hint)
+	return own, refused
+}
+
+// newAttempt returns a login that asks for what the guard, the application and the link want.
+func newAttempt(up *Provider, b begun, own op.LoginOptions) (attempt.Attempt, *Failure) {
 	o, err := up.Client.Options(b.query, own)
 	if err != nil {
 		return attempt.Attempt{}, providerFailure(err)
@@ -142,7 +146,6 @@ func (f *Front) startLogin(
 		f.fail(w, r, up, refused)
 		return
 	}
-	f.keepChoice(w, r, up)
 	f.Tell(event.Record{Type: event.LoginStarted, Provider: up.Name, Issuer: up.Issuer})
 	page.Redirect(w, location)
 }

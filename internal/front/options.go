@@ -13,9 +13,10 @@ import (
 // optionsParam is the parameter of the login's address that has them.
 const optionsParam = "with"
 
-// sealedOptions are all fields of op.LoginOptions. In the browser it does not keep these three.
+// sealedOptions are all fields of op.LoginOptions. In the browser it does not keep these four.
 type sealedOptions struct {
 	op.LoginOptions
+	Provider    string        `json:"v,omitempty"`
 	MaxAge      time.Duration `json:"x,omitempty"`
 	ACRValues   []string      `json:"r,omitempty"`
 	IDTokenHint string        `json:"i,omitempty"`
@@ -34,7 +35,7 @@ func (f *Front) LoginURL(returnTo string, o op.LoginOptions) string {
 // addOptions seals options into the query of a login's address. Without randomness, which always is
 // there, it adds none.
 func (f *Front) addOptions(query url.Values, o op.LoginOptions) {
-	sealed := sealedOptions{o, o.MaxAge, o.ACRValues, o.IDTokenHint}
+	sealed := sealedOptions{o, o.Provider, o.MaxAge, o.ACRValues, o.IDTokenHint}
 	if text, err := f.Attempts.SealOptions(sealed); err == nil {
 		query.Set(optionsParam, text)
 	}
@@ -49,7 +50,7 @@ func (f *Front) optionsOf(query url.Values) op.LoginOptions {
 		return op.LoginOptions{}
 	}
 	o.LoginOptions.MaxAge, o.LoginOptions.ACRValues = o.MaxAge, o.ACRValues
-	o.LoginOptions.IDTokenHint = o.IDTokenHint
+	o.LoginOptions.Provider, o.LoginOptions.IDTokenHint = o.Provider, o.IDTokenHint
 	return o.LoginOptions
 }
 

@@ -23,6 +23,7 @@ import (
 // LoginOptions are parameters of an authorization request that the application chooses (OpenID
 // Connect Core, 3.1.2.1), for every login or for one. Zero fields send nothing.
 type LoginOptions struct {
+	Provider             string            `json:"-"` // its name; the request is sent there
 	Prompt               string            `json:"p,omitempty"`
 	MaxAge               time.Duration     `json:"-"` // sent as AuthorizationRequest.MaxAge
 	ACRValues            []string          `json:"-"` // sent as AuthorizationRequest.ACRValues
@@ -51,6 +52,7 @@ const atOnce = time.Nanosecond
 
 // Or returns o with the fields of less where its own are empty.
 func (o LoginOptions) Or(less LoginOptions) LoginOptions {
+	o.Provider = cmp.Or(o.Provider, less.Provider)
 	o.Prompt = cmp.Or(o.Prompt, less.Prompt)
 	o.MaxAge = cmp.Or(o.MaxAge, less.MaxAge)
 	o.LoginHint = cmp.Or(o.LoginHint, less.LoginHint)
@@ -405,6 +407,10 @@ var linkNames = []string{"provider", "return_to", "step", "gone", "link", "with"
 func (cfg *Config) checkOptions(f *check.List) {
 	if field, text := cfg.Login.Fault(); field != "" {
 		f.Add("Request.Login."+field, "%s", text)
+	}
+	if cfg.Login.Provider != "" {
+		f.Add("Request.Login.Provider", "has no meaning here, because these logins are at this "+
+			"provider; leave it out")
 	}
 	if n := len(strings.Join(cfg.Login.ACRValues, " ")); n > maxACR {
 		f.Add("Request.Login.ACRValues", "has %d bytes, and what a login must bring is kept in a "+
