@@ -611,6 +611,28 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 	})
 }
 
+func TestRefusalIsNotCrowdedOut(t *testing.T) {
+	inTime(t, "C113 F40 a refusal stays while thousands of tokens cannot be saved", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		time.Sleep(20 * time.Minute)
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		w.fails(interleave.Delete, "s:", 0)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
+		w.wantErr(w.Wait(t.Context()), nil)
+		w.fails(interleave.Get, "t:", 0)
+		for range 2 * 4096 {
+			_, err := w.Reread(t.Context(), &session.Session{ID: newID()})
+			w.wantErr(err, session.ErrStore)
+		}
+		s.Identity.Checked = time.Now()
+		if !w.Stale(s) {
+			t.Error("the refusal is forgotten")
+		}
+	})
+}
+
 func TestManySessionsThatTheStoreRefuses(t *testing.T) {
 	inTime(t, "F40 4,096 of them are remembered", func(t *testing.T) {
 		const kept = 4096

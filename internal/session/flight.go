@@ -135,18 +135,33 @@ func (f *flights) remember(id ID, one *flight) {
 	switch {
 	case one.cause == errNotWaited:
 	case !settled && one.refusal().counts(), errors.Is(one.cause, ErrStore):
-		for other := range f.refused {
-			if len(f.refused) < maxRefused {
-				break
-			}
-			delete(f.refused, other)
+		f.makeRoom(one.refusal().counts())
+		if len(f.refused) < maxRefused {
+			f.refused[id] = one.refusal()
 		}
-		f.refused[id] = one.refusal()
 	default:
 		delete(f.refused, id)
 	}
 	if f.trouble.Load() || len(f.refused) > 0 {
 		f.trouble.Store(len(f.refused) > 0 || f.someRefuse())
+	}
+}
+
+// makeRoom forgets a session if too many are remembered: one that does not count, if there is one,
+// or else any, if the new one counts. f.mu is locked.
+func (f *flights) makeRoom(counts bool) {
+	if len(f.refused) < maxRefused {
+		return
+	}
+	var last ID
+	for id, r := range f.refused {
+		if last = id; !r.counts() {
+			delete(f.refused, id)
+			return
+		}
+	}
+	if counts {
+		delete(f.refused, last)
 	}
 }
 
