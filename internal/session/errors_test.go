@@ -409,6 +409,7 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 			w.fails(interleave.Delete, "s:", 0)
 			go func() { _, _ = w.Token(t.Context(), s) }()
 			time.Sleep(time.Millisecond)
+			synctest.Wait()
 			w.provider.decide, w.provider.noUserinfo, w.provider.refresh, w.provider.verify = nil, nil, nil, nil
 			w.wantErr(w.Renew(t.Context(), w.loginAt("another", 7)), nil)
 			time.Sleep(time.Millisecond)
