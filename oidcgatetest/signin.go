@@ -16,7 +16,7 @@ import (
 
 // ProviderFor registers a client of the provider for a service at baseURL (its Config.BaseURL), and
 // returns what [oidcgate.New] takes: a Provider without a Name, whose scopes are profile and email.
-// Its fields may be changed before it is used, but for the Name: one with a Name has another
+// Its fields may be changed before it is used, but for the Name: a provider with a Name has another
 // callback, and needs a client of its own, by AddClient. HTTP.Transport must be
 // [Provider.Transport], unless [Provider.Server] or [Provider.TLSServer] runs.
 func (p *Provider) ProviderFor(baseURL string) oidcgate.Provider {

@@ -105,6 +105,11 @@ func (p process) init(args []string) int {
 	if status, over := p.parse(f, args); over {
 		return status
 	}
+	if *dir != "" {
+		if err := isFree(*dir); err != nil {
+			return p.failed("init", err)
+		}
+	}
 	a, err := ask(bufio.NewScanner(p.in), func(s string) { _, _ = fmt.Fprint(p.err, s) })
 	if err != nil {
 		return p.failed("init", err)
@@ -242,6 +247,19 @@ func (a *answers) files() (f files, err error) {
 	}
 	f.main, err = format.Source(f.main)
 	return f, err
+}
+
+// isFree returns why the files cannot be written into a directory, before anything is asked.
+func isFree(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return err
+	}
+	for _, name := range []string{"main.go", ".env"} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return fmt.Errorf("%s is there already", filepath.Join(dir, name))
+		}
+	}
+	return nil
 }
 
 // write writes the files, and overwrites none.

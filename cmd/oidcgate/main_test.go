@@ -306,8 +306,10 @@ func TestInit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := run(t, answers, "init", "-dir", dir); got.status != exitFault {
-			t.Errorf("status %d the second time", got.status)
+		for wrong, want := range map[string]string{dir: "main.go is there already", filepath.Join(dir, "none"): "no such"} {
+			if got := run(t, answers, "init", "-dir", wrong); got.status != exitFault || strings.Contains(got.err, "1/5") || !strings.Contains(got.err, want) {
+				t.Errorf("status %d for %s, which cannot be used, want one before the first question:\n%s", got.status, wrong, got.err)
+			}
 		}
 		after, err := os.ReadFile(filepath.Join(dir, ".env"))
 		if err != nil || !bytes.Equal(before, after) {
