@@ -21,7 +21,7 @@ const (
 // Memory is a [Store] in the memory of one process. It is for tests, for development, and for a
 // service that runs as a single process and may lose its sessions when it restarts. The zero value
 // is ready for use. It starts no goroutine. Expired entries are never returned; later writes drop
-// them. An API that takes DPoP proofs keeps an entry for each request, for up to three minutes: one
+// them. An API that takes DPoP proofs keeps an entry for each request, for some minutes: one
 // busy client can fill a Memory.
 //
 // A Memory is safe for concurrent use and must not be copied after first use.

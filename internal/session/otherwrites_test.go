@@ -356,6 +356,7 @@ func TestAccessTokenThatUserinfoRefuses(t *testing.T) {
 		if got != nil {
 			t.Errorf("the session %+v", got)
 		}
+		w.wantErr(w.Wait(t.Context()), nil)
 		w.breaks(nil)
 		w.wantLive(true, s)
 	})

@@ -1042,6 +1042,18 @@ func TestWhatARefreshedIDTokenChanges(t *testing.T) {
 				t.Error("the refresh is told to have succeeded")
 			}
 		})
+	inTime(t, "C125 the end of a session whose new sid was logged out is told once, whatever of it cannot be deleted", func(t *testing.T) {
+		w, s := refreshed(t, another)
+		_, err := w.EndProviderSession(t.Context(), issuer, "another", "")
+		w.wantErr(err, nil)
+		w.fails(interleave.Delete, "t:", 0)
+		w.wantNoToken(s, session.ErrStore)
+		w.wantErr(w.Wait(t.Context()), nil)
+		w.breaks(nil)
+		w.wantLive(false, s)
+		w.wantTold(event.SessionRevoked, event.ReasonByToken)
+		w.wantRevoked("rt-1")
+	})
 	inTime(t, "C105 an earlier end holds, also where the process dies after the tokens are saved", func(t *testing.T) {
 		end := time.Now().Add(20 * time.Minute)
 		w, s := refreshed(t, claims.Object("").With("session_expiry", claims.Int(end.Unix())))
