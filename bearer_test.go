@@ -680,6 +680,24 @@ func (o owner) proof(t *testing.T, token string, changes map[string]any) string 
 	return compact
 }
 
+func TestIntrospectedTokenThatEndsEarlier(t *testing.T) {
+	inBubble(t, "C163 an answer counts until the end that it says, where that is before the token's own", func(t *testing.T) {
+		a := newAPIAt(t, oidcgatetest.Config{AccessTokenLifetime: time.Hour}, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.API.Introspect, c.API.IntrospectMaxAge = true, 5*time.Minute
+		})
+		end := time.Now().Add(10 * time.Second)
+		a.op.Always(oidcgatetest.Introspection, oidcgatetest.EditJSON(func(m map[string]any) { m["exp"] = end.Unix() }))
+		token := a.op.NewAccessToken(nil).Compact()
+		if got := a.call("/api", token).StatusCode; got != http.StatusOK {
+			t.Errorf("status %d before the end", got)
+		}
+		time.Sleep(2 * time.Minute)
+		if got := a.call("/api", token).StatusCode; got != http.StatusUnauthorized {
+			t.Errorf("status %d after the end", got)
+		}
+	})
+}
+
 func TestTokensBoundToAKey(t *testing.T) {
 	mine, other := newOwner(t), newOwner(t)
 	for _, row := range []struct {

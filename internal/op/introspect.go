@@ -150,6 +150,9 @@ func (c *Client) confirm(doc claims.Object, known *AccessToken) (*AccessToken, e
 		return nil, err
 	}
 	both := *known
+	if end, there := date(doc, "exp"); there && end.Before(both.Expires) {
+		both.Expires = end
+	}
 	for _, bound := range []struct {
 		to   *string
 		said string
