@@ -46,6 +46,8 @@ func (w *world) wantNoToken(s *session.Session, want error) {
 // wantSpent checks which refresh tokens were sent to the provider.
 func (w *world) wantSpent(want ...string) {
 	w.Helper()
+	w.provider.mu.Lock()
+	defer w.provider.mu.Unlock()
 	if !slices.Equal(w.provider.spent, want) {
 		w.Errorf("spent %q, want %q", w.provider.spent, want)
 	}
@@ -54,6 +56,8 @@ func (w *world) wantSpent(want ...string) {
 // wantRevoked checks which refresh tokens were revoked.
 func (w *world) wantRevoked(want ...string) {
 	w.Helper()
+	w.provider.mu.Lock()
+	defer w.provider.mu.Unlock()
 	if !slices.Equal(w.provider.revoked, want) {
 		w.Errorf("revoked %q, want %q", w.provider.revoked, want)
 	}
