@@ -123,9 +123,9 @@ func (f *flights) end(id ID, one *flight, l landing) bool {
 	default:
 	}
 	one.landing = l
+	f.forget(id, one) // so that remember counts only those that are still under way
 	f.remember(id, one)
 	close(one.done)
-	f.forget(id, one)
 	return true
 }
 
