@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -16,26 +15,9 @@ import (
 type flights struct {
 	mu      sync.Mutex
 	running map[ID]*flight
-
-	// refused are sessions of which the store refused something in the last refresh. Where a provider
-	// is slow, requests do not wait for the end of the next one, and must not go on with old claims.
-	refused map[ID]refusal
-
-	trouble atomic.Bool // false: the store refuses nothing; it may be read without mu
+	left    map[ID]unsaved // by the last flights
+	matters atomic.Bool    // false: nothing that matters is unsaved; it may be read without mu
 }
-
-// refusal is what a refresh found out about the user and the store refused.
-type refusal struct {
-	claims bool       // they could not be saved, or what the provider said could not be looked into
-	end    *time.Time // since when the session has to end, and could not be ended; nil: it has not
-}
-
-// counts reports whether the session must not go on as it is. While the store only refuses tokens,
-// or the lock, it does.
-func (r refusal) counts() bool { return r.claims || r.end != nil }
-
-// maxRefused is how many sessions are remembered that the store refused.
-const maxRefused = 4096
 
 // flight is one refresh. Its result may be read when done is closed.
 type flight struct {
@@ -44,18 +26,11 @@ type flight struct {
 	atOnce  bool // it refreshes and reads again what is not due yet
 	again   bool // it repeats what the store refused
 
+	unsaved unsaved // guarded by flights.mu
+
 	done chan struct{}
 	landing
-
-	// storeRefuses is true when tokens could not be saved yet, or when the store refused the last
-	// refresh. It may be read at any time.
-	storeRefuses atomic.Bool
-
-	unsaved atomic.Bool               // see refusal; it may be read at any time, too
-	mustEnd atomic.Pointer[time.Time] // so may this
 }
-
-func (f *flight) refusal() refusal { return refusal{f.unsaved.Load(), f.mustEnd.Load()} }
 
 // landing is the result of a flight.
 type landing struct {
@@ -65,7 +40,7 @@ type landing struct {
 }
 
 func newFlights() flights {
-	return flights{running: map[ID]*flight{}, refused: map[ID]refusal{}}
+	return flights{running: map[ID]*flight{}, left: map[ID]unsaved{}}
 }
 
 // start makes room for a flight of a session, or returns the one under way. The caller waits for it
@@ -75,12 +50,10 @@ func (f *flights) start(id ID, atOnce bool) (_ *flight, begun bool) {
 	defer f.mu.Unlock()
 	running := f.running[id]
 	if running == nil {
-		running = &flight{begun: time.Now(), atOnce: atOnce, done: make(chan struct{})}
-		last, refused := f.refused[id]
-		running.again = last.counts()
-		running.storeRefuses.Store(refused)
-		running.unsaved.Store(last.claims)
-		running.mustEnd.Store(last.end)
+		running = &flight{
+			begun: time.Now(), atOnce: atOnce, unsaved: f.left[id], done: make(chan struct{}),
+		}
+		running.again = running.unsaved.matters()
 		f.running[id], begun = running, true
 	}
 	running.waiting++
@@ -112,8 +85,8 @@ func (f *flights) forget(id ID, one *flight) {
 	}
 }
 
-// end lets those go on who wait for the session's flight, and remembers whether the store refused
-// what came of it. A flight ends once: it returns false for one that has ended.
+// end lets those go on who wait for the session's flight. A flight ends once: it returns false for
+// one that has ended.
 func (f *flights) end(id ID, one *flight, l landing) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -123,68 +96,10 @@ func (f *flights) end(id ID, one *flight, l landing) bool {
 	default:
 	}
 	one.landing = l
-	f.forget(id, one) // so that remember counts only those that are still under way
-	f.remember(id, one)
+	f.forget(id, one)
+	f.leaveUnsaved(id, one)
 	close(one.done)
 	return true
-}
-
-// remember notes whether the store refused what came of a flight. f.mu is locked.
-func (f *flights) remember(id ID, one *flight) {
-	settled := errors.Is(one.cause, ErrGone)
-	switch {
-	case one.cause == errNotWaited:
-	case !settled && one.refusal().counts(), errors.Is(one.cause, ErrStore):
-		f.makeRoom(one.refusal().counts())
-		if len(f.refused) < maxRefused {
-			f.refused[id] = one.refusal()
-		}
-	default:
-		delete(f.refused, id)
-	}
-	if f.trouble.Load() || len(f.refused) > 0 {
-		f.trouble.Store(len(f.refused) > 0 || f.someRefuse())
-	}
-}
-
-// makeRoom forgets a session if too many are remembered: one that does not count, if there is one,
-// or else any, if the new one counts. f.mu is locked.
-func (f *flights) makeRoom(counts bool) {
-	if len(f.refused) < maxRefused {
-		return
-	}
-	var last ID
-	for id, r := range f.refused {
-		if last = id; !r.counts() {
-			delete(f.refused, id)
-			return
-		}
-	}
-	if counts {
-		delete(f.refused, last)
-	}
-}
-
-// someRefuse reports whether the store refuses what a flight under way found out. f.mu is locked.
-func (f *flights) someRefuse() bool {
-	for _, one := range f.running {
-		if one.refusal().counts() {
-			return true
-		}
-	}
-	return false
-}
-
-// refuses reports whether the store refuses what the session's refresh under way found out about
-// the user, or what the last one did.
-func (f *flights) refuses(id ID) bool {
-	if !f.trouble.Load() {
-		return false
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	one := f.running[id]
-	return f.refused[id].counts() || one != nil && one.refusal().counts()
 }
 
 // wait returns when no flight is under way, or with the context's error.

@@ -151,8 +151,7 @@ func (r *refresh) insist(ctx context.Context, do func(ctx context.Context) error
 		if !errors.Is(err, ErrStore) || errors.Is(err, ErrLeftovers) {
 			return err
 		}
-		r.flight.storeRefuses.Store(true)
-		r.k.flights.trouble.Store(true) // see mustEnd
+		r.noteUnsaved(unsavedTokens)
 		if sleep(ctx, retryAfter) != nil {
 			return err
 		}

@@ -92,3 +92,16 @@ func (p *places) release(a asker, q *queue) {
 		delete(p.asking, a)
 	}
 }
+
+// placeAtUserinfo waits for a place among those who ask for userinfo, as long as for an answer.
+func (r *refresh) placeAtUserinfo(ctx context.Context) (leave func(), _ error) {
+	ctx, cancel := Within(ctx, r.k.limits.ProviderTimeout)
+	defer cancel()
+	return r.takePlace(ctx, &r.k.places.userinfo)
+}
+
+// takePlace waits for a place among those who ask the provider at an endpoint.
+func (r *refresh) takePlace(ctx context.Context, at *places) (leave func(), _ error) {
+	id := &r.s.Identity
+	return at.take(ctx, asker{id.User(), id.Provider}, r.timeout())
+}

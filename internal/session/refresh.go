@@ -58,7 +58,7 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 	switch {
 	case due && t.RefreshToken == "":
 		return nil, ErrTokenExpired
-	case !due && !k.flights.refuses(s.ID):
+	case !due && !k.flights.unsettled(s.ID):
 		return t, nil
 	}
 	f := k.join(ctx, s)
@@ -71,7 +71,7 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 	case <-f.done:
 		return f.tokens, f.err
 	case <-enough:
-		if f.mustEnd.Load() != nil {
+		if k.mustEnd(f) {
 			return nil, errNotEnded
 		}
 		return t, nil
@@ -139,15 +139,15 @@ func (r *refresh) timeout() time.Duration { return 3*r.k.limits.ProviderTimeout 
 func (r *refresh) run(ctx context.Context) error {
 	ctx, cancel := Within(ctx, r.timeout())
 	defer cancel()
-	if since := r.flight.mustEnd.Load(); since != nil {
-		overruled, err := r.overruled(ctx, *since)
+	if u := r.k.flights.unsavedOf(r.flight); u.what == unsavedEnd {
+		overruled, err := r.overruled(ctx, u.since)
 		if err != nil {
 			return err
 		}
 		if !overruled {
 			return r.endAndRevoke(ctx)
 		}
-		r.flight.mustEnd.Store(nil)
+		r.settled(unsavedClaims)
 	}
 	for {
 		if done, err := r.nothingToDo(ctx); done || err != nil {
@@ -155,7 +155,7 @@ func (r *refresh) run(ctx context.Context) error {
 		}
 		holder, err := r.lock.take(ctx)
 		if r.lock.refused {
-			r.flight.storeRefuses.Store(true)
+			r.noteUnsaved(unsavedTokens)
 		}
 		switch {
 		case err != nil:
@@ -215,7 +215,7 @@ func (r *refresh) claimsDue(ctx context.Context) (bool, error) {
 // fallBack returns the tokens of the refresh. After an error it returns those that were there
 // before, if they still serve, unless the session is gone or has to end.
 func (r *refresh) fallBack(err error) (*Tokens, error) {
-	over := errors.Is(err, ErrGone) || r.flight.mustEnd.Load() != nil
+	over := errors.Is(err, ErrGone) || r.k.mustEnd(r.flight)
 	if err != nil && (over || r.tokens == nil || !r.k.usable(r.tokens)) {
 		return nil, err
 	}
@@ -228,12 +228,14 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 	ctx, cancel := Within(context.WithoutCancel(ctx), r.timeout())
 	defer cancel()
 	defer r.lock.keep(ctx)()
-	defer func() { // unless the lock is a pause by then
-		if err == nil {
-			r.flight.unsaved.Store(false)
+	defer func() {
+		switch {
+		case err == nil:
+			r.settled(0)
+		case errors.Is(err, ErrStore):
+			r.noteUnsaved(unsavedTokens)
 		}
-		r.flight.storeRefuses.Store(errors.Is(err, ErrStore))
-		r.lock.release(ctx, err)
+		r.lock.release(ctx, err) // unless it is a pause by then
 	}()
 	if done, err := r.nothingToDo(ctx); done || err != nil {
 		return err
@@ -249,18 +251,6 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 		return nil
 	}
 	return r.reread(ctx, idToken)
-}
-
-// isRecent reports whether claims are due alone, and an earlier try has refreshed the tokens for
-// that. Otherwise whoever else is down, be it userinfo, the application's database or the store,
-// would have every session ask the token endpoint at every try.
-func (r *refresh) isRecent() bool {
-	due := r.flight.atOnce || r.k.due(r.tokens, r.s.ID)
-	if due || r.tokens.RefreshToken == "" {
-		return false
-	}
-	recent := r.tokens.Refreshed && time.Since(r.tokens.Issued) < r.k.limits.Reread/2
-	return recent || r.flight.again && !r.k.claimsStale(&r.s.Identity)
 }
 
 // exchange spends the refresh token and saves what comes for it. It returns the claims of the new
@@ -297,7 +287,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	notFollowed := r.insist(ctx, func(ctx context.Context) error {
 		return r.follow(ctx, fresh, idToken)
 	})
-	if errors.Is(notFollowed, ErrGone) || r.flight.mustEnd.Load() != nil {
+	if errors.Is(notFollowed, ErrGone) || r.k.mustEnd(r.flight) {
 		return "", notFollowed
 	}
 	if err := r.save(ctx, fresh); err != nil {
@@ -342,19 +332,6 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 		r.unmarkAsked(ctx)
 	}
 	return answer, lost, err
-}
-
-// placeAtUserinfo waits for a place among those who ask for userinfo, as long as for an answer.
-func (r *refresh) placeAtUserinfo(ctx context.Context) (leave func(), _ error) {
-	ctx, cancel := Within(ctx, r.k.limits.ProviderTimeout)
-	defer cancel()
-	return r.takePlace(ctx, &r.k.places.userinfo)
-}
-
-// takePlace waits for a place among those who ask the provider at an endpoint.
-func (r *refresh) takePlace(ctx context.Context, at *places) (leave func(), _ error) {
-	id := &r.s.Identity
-	return at.take(ctx, asker{id.User(), id.Provider}, r.timeout())
 }
 
 // verify checks a refreshed ID Token like the first: it may never change who the user is (OpenID

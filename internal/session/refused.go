@@ -77,7 +77,7 @@ func (r *refresh) overtaken(ctx context.Context) (bool, error) {
 		return err
 	})
 	if errors.Is(err, ErrStore) {
-		r.noteUnsaved()
+		r.noteUnsaved(unsavedClaims)
 	}
 	if err != nil || bytes.Equal(now.record.sealed, r.tokens.record.sealed) {
 		return false, err
@@ -150,8 +150,6 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 // session here, and the next request tries again.
 func (r *refresh) endSession(ctx context.Context) error {
 	r.unmarkAsked(ctx) // the answer is not lost
-	now := time.Now()
-	since := cmp.Or(r.flight.mustEnd.Load(), &now)
 	var leftovers error
 	err := r.insist(ctx, func(ctx context.Context) error {
 		err := r.k.EndSession(ctx, &r.s, event.ReasonByToken)
@@ -159,12 +157,12 @@ func (r *refresh) endSession(ctx context.Context) error {
 			leftovers, err = err, nil
 		}
 		if err != nil {
-			r.flight.mustEnd.Store(since)
+			r.noteUnsaved(unsavedEnd)
 		}
 		return err
 	})
 	if err := cmp.Or(err, leftovers); err != nil {
-		r.flight.mustEnd.Store(since)
+		r.noteUnsaved(unsavedEnd)
 		return err
 	}
 	return ErrGone

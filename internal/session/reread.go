@@ -26,7 +26,7 @@ const rereadWait = 2 * time.Second
 func (k *Keeper) Stale(s *Session) bool {
 	id := &s.Identity
 	over := !id.TokenEnds.IsZero() && !time.Now().Before(id.TokenEnds)
-	return k.claimsStale(id) || over && k.limits.EndWithAccessToken || k.flights.refuses(s.ID)
+	return k.claimsStale(id) || over && k.limits.EndWithAccessToken || k.flights.unsettled(s.ID)
 }
 
 func (k *Keeper) claimsStale(id *Identity) bool {
@@ -47,15 +47,14 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	select {
 	case <-f.done:
 		if f.cause == errNotWaited {
-			return f.without(s)
+			return k.without(f, s)
 		}
 	case <-enough:
-		return f.without(s)
+		return k.without(f, s)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	unknown := noEnd(f.cause) || f.mustEnd.Load() != nil || !errors.Is(f.cause, ErrProvider)
-	if f.cause != nil && unknown {
+	if f.cause != nil && (noEnd(f.cause) || !errors.Is(f.cause, ErrProvider)) {
 		return nil, f.cause
 	}
 	r, err := k.read(ctx, identityKind, s.ID)
@@ -67,8 +66,8 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 
 // without returns the session as it is, for a request that does not learn the end of the flight.
 // While the store refuses what refreshes bring, the old claims do not count.
-func (f *flight) without(s *Session) (*Session, error) {
-	if f.storeRefuses.Load() {
+func (k *Keeper) without(f *flight, s *Session) (*Session, error) {
+	if k.flights.unsavedOf(f).what > 0 {
 		return nil, fmt.Errorf("%w: what a refresh brings cannot be saved", ErrStore)
 	}
 	return s, nil
@@ -130,6 +129,18 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		r.tell(Event{Type: event.RereadFailed, Reason: event.ReasonNoNews})
 	}
 	return nil
+}
+
+// isRecent reports whether claims are due alone, and an earlier try has refreshed the tokens for
+// that. Otherwise whoever else is down, be it userinfo, the application's database or the store,
+// would have every session ask the token endpoint at every try.
+func (r *refresh) isRecent() bool {
+	due := r.flight.atOnce || r.k.due(r.tokens, r.s.ID)
+	if due || r.tokens.RefreshToken == "" {
+		return false
+	}
+	recent := r.tokens.Refreshed && time.Since(r.tokens.Issued) < r.k.limits.Reread/2
+	return recent || r.flight.again && !r.k.claimsStale(&r.s.Identity)
 }
 
 // userinfoIsAway reports whether the provider may have news of userinfo and gives no answer. err is
@@ -327,7 +338,7 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	f := failureOf(err)
 	switch {
 	case errors.Is(err, ErrStore):
-		r.noteUnsaved()
+		r.noteUnsaved(unsavedClaims)
 		return err
 	case errors.Is(err, ErrGone):
 		return err
@@ -340,12 +351,6 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	r.tellUserinfo(f)
 	r.pauseReread(ctx)
 	return nil
-}
-
-// noteUnsaved has the next guard repeat what the store refused.
-func (r *refresh) noteUnsaved() {
-	r.flight.unsaved.Store(true)
-	r.k.flights.trouble.Store(true)
 }
 
 // tokenRefused ends the session, unless another replica has refreshed meanwhile: a provider may
