@@ -23,6 +23,7 @@ type Failure struct {
 	Err       error  // the cause; may be nil
 	Text      string // shown on the page instead of the sentence for Reason; may be empty
 
+	code    string       // the provider's error code; empty if there is none
 	user    session.User // who logs in; zero while the provider has not said so
 	retry   string       // path to which the page's new login leads; empty: the default path
 	linking bool         // the visitor stays signed in, so a new login is no help
@@ -69,7 +70,7 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}
-	say := page.LoginFailed(e.Status, e.Reason)
+	say := page.LoginFailed(e.Status, e.Reason, e.code)
 	switch { // the title goes with a text of the application
 	case e.Text != "" && e.linking:
 		say = page.NotLinked
@@ -109,7 +110,7 @@ func providerFailure(err error) *Failure {
 		return internalFailure(err)
 	}
 	refused := &Failure{
-		Status: e.Status, Reason: e.Reason, Hint: e.Hint, Err: e,
+		Status: e.Status, Reason: e.Reason, Hint: e.Hint, Err: e, code: e.Code,
 		user: session.User{Issuer: e.Issuer, Subject: e.Subject},
 	}
 	switch {
