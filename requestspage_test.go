@@ -38,8 +38,9 @@ func requestsPage() string {
 		"(`Referer`), if that is on this site, and `WWW-Authenticate` is `Session`. Browsers say in `Sec-Fetch-Mode` and `Sec-Fetch-Dest`\n" +
 		"what they load; for those that do not, `Accept` tells.\n\n" +
 		"In the login's address, `return_to` is where the login leads. `gone` says why the session cookie opened no session: `session`\n" +
-		"(it has ended, or the store has lost it), `key` or `provider` (this replica does not know that of the session), or `cookie`\n" +
-		"(malformed, or there twice). Of a browser that is sent to the login again and again, the log line names the cause by it.\n\n" +
+		"(it has ended, or the store has lost it), `key` or `provider` (this replica does not know the key or the provider of the\n" +
+		"session), or `cookie` (malformed, or there twice). A browser that comes to the login again and again is stopped by a page,\n" +
+		"and the log names the cause by `gone`.\n\n" +
 		"Every problem+json has `status`, `title`, `detail` and `type` (`about:blank`), and some have more:\n\n" +
 		"| answer | more members |\n| --- | --- |\n" +
 		problemRows() + "\n" +

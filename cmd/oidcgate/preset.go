@@ -33,7 +33,7 @@ func usageOf(p *presets.Preset) string {
 	return strings.Join(words, " ")
 }
 
-// unknownPreset names the presets that begin like a word that is none.
+// unknownPreset is the error for a word that is no preset. It names those that begin like it.
 func unknownPreset(word string) error {
 	var likely []string
 	for _, p := range presets.List() {
