@@ -99,6 +99,7 @@ func (l *Login) change(edit func(*session.Identity)) {
 type Logout struct {
 	Issuer, Subject string // the user
 	SessionID       string // as in [SessionInfo]
+	SessionRef      string // as in [Event] and in the log
 	Reason          Reason
 }
 

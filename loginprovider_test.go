@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
@@ -33,6 +35,68 @@ func TestLoginAtAProvider(t *testing.T) {
 		leadsTo(w, w.get("/app").location(), staff)
 		w.get(w.get(w.get(w.gate.LoginURL("/app", at("."))).location()).location())
 		leadsTo(w, w.anotherAccount(w.get("/app", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")), staff)
+	})
+	t.Run("C024 a login that failed is begun again at the same provider", func(t *testing.T) {
+		options := oidcgate.LoginOptions{Provider: "staff", LoginHint: "bob"}
+		for name, address := range map[string]func(w *world) string{
+			"with the same options": func(w *world) string { return w.gate.LoginURL("/app", options) },
+			"with those that the link has in sight": func(*world) string {
+				return "/auth/login?provider=staff&return_to=/app&login_hint=bob"
+			},
+		} {
+			t.Run(name+", where the provider did not answer", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w, staff := severalProviders(t)
+					provider := oidcgate.Provider{
+						Name: "staff", Issuer: staff.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret),
+						Request: oidcgate.RequestOptions{LinkParams: []string{"login_hint"}},
+					}
+					w.open(oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: provider.Auth}, provider)
+					staff.Inject(oidcgatetest.Discovery, oidcgatetest.Answer(503, "", ""))
+					refused := w.get(address(w))
+					w.denied(refused, http.StatusServiceUnavailable, oidcgate.ReasonProviderUnreachable)
+					time.Sleep(time.Minute)
+					again := w.get(linkTo(t, refused.body, "Log in again"))
+					if !strings.HasPrefix(again.location(), staff.Issuer()) || !strings.Contains(again.location(), "login_hint=bob") {
+						t.Fatalf("%d to %q\n%s", again.StatusCode, again.location(), again.body)
+					}
+					if end := w.get(w.get(again.location()).location()); end.location() != shopURL+"/app" {
+						t.Errorf("it ends with %d at %q", end.StatusCode, end.location())
+					}
+				})
+			})
+		}
+		t.Run("without other options, where the browser came back", func(t *testing.T) {
+			w, staff := severalProviders(t)
+			staff.Inject(oidcgatetest.Token, oidcgatetest.Answer(503, "", ""))
+			refused := w.get(w.callbackURL(w.gate.LoginURL("/app", options)))
+			address := linkTo(t, refused.body, "Log in again")
+			if address != shopURL+"/auth/login?provider=staff&return_to=%2Fapp" {
+				t.Errorf("the address is %s", address)
+			}
+			leadsTo(w, address, staff)
+			if a := w.get("/auth/callback?code=a&state=b"); linkTo(t, a.body, "Log in again") != shopURL+"/auth/login?provider=." {
+				t.Errorf("the provider without a name:\n%s", a.body)
+			}
+		})
+		t.Run("not where the service is set up wrongly: another may work", func(t *testing.T) {
+			w, staff := severalProviders(t)
+			staff.Inject(oidcgatetest.Token, oidcgatetest.Answer(401, "", ""))
+			refused := w.get(w.callbackURL(w.gate.LoginURL("/app", options)))
+			if got := linkTo(t, refused.body, "Log in again"); got != shopURL+"/auth/login?return_to=%2Fapp" {
+				t.Errorf("the address is %s", got)
+			}
+		})
+		t.Run("and a linking is not begun again as a login", func(t *testing.T) {
+			l := newLinked(t)
+			l.signIn()
+			l.staff.Inject(oidcgatetest.Discovery, oidcgatetest.Answer(503, "", ""))
+			a := l.get(l.address())
+			l.denied(a, http.StatusServiceUnavailable, oidcgate.ReasonProviderUnreachable)
+			if strings.Contains(a.body, "Log in again") {
+				t.Errorf("got\n%s", a.body)
+			}
+		})
 	})
 	t.Run("C025 one more login is at the provider of the session", func(t *testing.T) {
 		w, _ := severalProviders(t)

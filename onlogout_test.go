@@ -62,8 +62,14 @@ func TestOnLogout(t *testing.T) {
 			}
 			tt.end(w)
 			tt.end(w) // finds nothing to end
-			want := oidcgate.Logout{Issuer: w.op.Issuer(), Subject: "alice", SessionID: list[0].ID, Reason: tt.reason}
-			if got := l.all(w); !slices.Equal(got, []oidcgate.Logout{want}) {
+			got, began := l.all(w), w.eventsOf(oidcgate.EventLoginSucceeded)
+			if len(began) != 1 || began[0].SessionRef == "" {
+				t.Fatalf("%+v", began)
+			}
+			want := oidcgate.Logout{
+				Issuer: w.op.Issuer(), Subject: "alice", SessionID: list[0].ID, SessionRef: began[0].SessionRef, Reason: tt.reason,
+			}
+			if !slices.Equal(got, []oidcgate.Logout{want}) {
 				t.Errorf("%+v, want %+v", got, want)
 			}
 		})

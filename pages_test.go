@@ -312,6 +312,65 @@ func TestWhatARefusedLoginOffers(t *testing.T) {
 	}
 }
 
+// TestPageOfAServiceThatIsSetUpWrongly holds that a visitor is told that the fault is the site's, and
+// no more.
+func TestPageOfAServiceThatIsSetUpWrongly(t *testing.T) {
+	secretIs := func(wrong string) func(*oidcgate.Config, *oidcgate.Provider) {
+		return func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Auth = oidcgate.ClientSecretBasic(wrong) }
+	}
+	answers := func(status int, code string) func(w *world) {
+		return func(w *world) {
+			w.op.Inject(oidcgatetest.Token, oidcgatetest.Answer(status, "application/json", `{"error":"`+code+`"}`))
+		}
+	}
+	const site, answer, failed, down = "is not set up correctly on this site", "gave an answer that we cannot accept",
+		"could not be completed. Please log in again", "does not answer. Try again shortly"
+	for _, row := range []struct {
+		name   string
+		op     oidcgatetest.Config
+		config func(*oidcgate.Config, *oidcgate.Provider)
+		breaks func(w *world)
+		reason string
+		want   string
+	}{
+		{"a wrong secret", oidcgatetest.Config{}, secretIs("wrong"), nil, "token_endpoint_error", site},
+		{"a wrong secret, before the login", oidcgatetest.Config{PushedRequests: true}, secretIs("wrong"), nil, "par_error", site},
+		{"a refusal that says nothing", oidcgatetest.Config{}, nil, answers(401, ""), "token_endpoint_error", site},
+		{"a code of the provider's own", oidcgatetest.Config{}, nil, answers(400, "incorrect_client_credentials"), "token_endpoint_error", site},
+		{"a client id that the tokens are not for", oidcgatetest.Config{}, nil, func(w *world) {
+			w.op.NextIDToken(func(j *oidcgatetest.JWT) { j.Claims["aud"] = "another" })
+		}, "aud", site},
+		{"the code is over", oidcgatetest.Config{}, nil, answers(400, "invalid_grant"), "token_endpoint_error", failed},
+		{"the user cancels late", oidcgatetest.Config{}, nil, answers(400, "access_denied"), "token_endpoint_error", "The login was cancelled"},
+		{"the provider is in trouble", oidcgatetest.Config{}, nil, answers(500, "invalid_client"), "token_endpoint_error", down},
+		{"the provider's own fault", oidcgatetest.Config{}, nil, func(w *world) {
+			w.op.Inject(oidcgatetest.Token, oidcgatetest.Answer(200, "application/json", "[]"))
+		}, "token_response_invalid", answer},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorldOf(t, oidcgatetest.NewProvider(t, row.op), func(c *oidcgate.Config, p *oidcgate.Provider) {
+				if row.config != nil {
+					row.config(c, p)
+				}
+			})
+			if row.breaks != nil {
+				row.breaks(w)
+			}
+			a := w.get("/auth/login")
+			if a.StatusCode == http.StatusSeeOther {
+				a = w.get(w.get(a.location()).location())
+			}
+			if !strings.Contains(a.body, row.want) || !strings.Contains(a.body, row.reason) {
+				t.Errorf("%d, want %q and %q in\n%s", a.StatusCode, row.want, row.reason, a.body)
+			}
+			backFirst := strings.Index(a.body, "Back to the site") < strings.Index(a.body, "Log in again")
+			if strings.Contains(a.body, "secret") || backFirst != (row.want == site) {
+				t.Errorf("it tells too much, or offers the wrong thing first:\n%s", a.body)
+			}
+		})
+	}
+}
+
 // TestAccountOfAnotherOrganization shows what a visitor sees who logged in with an account that may
 // not: a plain new login would bring the same account at once.
 func TestAccountOfAnotherOrganization(t *testing.T) {

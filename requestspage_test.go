@@ -37,6 +37,10 @@ func requestsPage() string {
 ` + "`problem+json` (RFC 9457) has the login's address in `login_url`. It leads back to the page from which the request was made\n" +
 		"(`Referer`), if that is on this site, and `WWW-Authenticate` is `Session`. Browsers say in `Sec-Fetch-Mode` and `Sec-Fetch-Dest`\n" +
 		"what they load; for those that do not, `Accept` tells.\n\n" +
+		"In the login's address, `return_to` is where the login leads. `gone` says why the session cookie opened no session: `session`\n" +
+		"(it has ended, or the store has lost it), `key` or `provider` (this replica does not know the key or the provider of the\n" +
+		"session), or `cookie` (malformed, or there twice). A browser that comes to the login again and again is stopped by a page,\n" +
+		"and the log names the cause by `gone`.\n\n" +
 		"Every problem+json has `status`, `title`, `detail` and `type` (`about:blank`), and some have more:\n\n" +
 		"| answer | more members |\n| --- | --- |\n" +
 		problemRows() + "\n" +

@@ -42,7 +42,8 @@ var around = map[string]string{
 // aroundGin is the same in code for gin.
 var aroundGin = map[string]string{"account": "func account(*gin.Context) {}", "notes": "func notes(*gin.Context) {}"}
 
-// TestCodeInTheDocs vets every block of Go in the README and in docs. A block is a file, or
+// TestCodeInTheDocs vets every block of Go in the README and in docs, and runs each that is a test
+// and uses no variable from around it. A block is a file, or
 // declarations, or statements, or statements with functions after them. "..." in a line of its own
 // leaves something out.
 func TestCodeInTheDocs(t *testing.T) {
@@ -72,7 +73,11 @@ func TestCodeInTheDocs(t *testing.T) {
 					t.Errorf("%s:%d: %v", name, line, err)
 					continue
 				}
-				if err := os.WriteFile(filepath.Join(dir, "code.go"), []byte(code), 0o600); err != nil {
+				file := "code.go"
+				if strings.Contains(code, "\nfunc Test") && !strings.Contains(code, "\nvar ") {
+					file = "code_test.go"
+				}
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(code), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -82,6 +87,9 @@ func TestCodeInTheDocs(t *testing.T) {
 		t.Errorf("%d blocks of code were found", blocks)
 	}
 	goIn(t, module, "vet", "./...")
+	if said := goIn(t, module, "test", "-v", "./..."); !strings.Contains(said, "--- PASS: TestLinking") {
+		t.Errorf("the test of a linking did not run:\n%s", said)
+	}
 }
 
 var fence = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")

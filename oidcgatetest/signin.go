@@ -2,6 +2,7 @@ package oidcgatetest
 
 import (
 	"context"
+	"fmt"
 	"html"
 	"io"
 	"net/http"
@@ -15,19 +16,27 @@ import (
 )
 
 // ProviderFor registers a client of the provider for a service at baseURL (its Config.BaseURL), and
-// returns what [oidcgate.New] takes: a Provider without a Name, whose scopes are profile and email.
-// Its fields may be changed before it is used, but for the Name: a provider with a Name has another
-// callback, and needs a client of its own, by AddClient. HTTP.Transport must be
-// [Provider.Transport], unless [Provider.Server] or [Provider.TLSServer] runs.
-func (p *Provider) ProviderFor(baseURL string) oidcgate.Provider {
-	const id, secret = "test", "a secret of the test"
+// returns what [oidcgate.New] takes: a Provider whose scopes are profile and email. name, if given,
+// is its Name, for a gate with several providers. The other fields may be changed before it is
+// used; the callback of another Name is not registered. HTTP.Transport must be
+// [Provider.Transport], or [NewTransport] with all providers, unless [Provider.Server] or
+// [Provider.TLSServer] runs.
+func (p *Provider) ProviderFor(baseURL string, name ...string) oidcgate.Provider {
+	if len(name) > 1 {
+		panic(fmt.Sprintf("oidcgatetest: ProviderFor takes one name, not %d", len(name)))
+	}
+	const secret = "a secret of the test"
 	base := strings.TrimSuffix(baseURL, "/")
+	named, id, callback := append(name, "")[0], "test", base+"/auth/callback"
+	if named != "" {
+		id, callback = "test-"+named, callback+"/"+named
+	}
 	p.AddClient(Client{
-		ID: id, Secret: secret, RedirectURLs: []string{base + "/auth/callback"},
+		ID: id, Secret: secret, RedirectURLs: []string{callback},
 		PostLogoutRedirectURLs: []string{base + "/auth/logout/done"},
 	})
 	return oidcgate.Provider{
-		Issuer: p.Issuer(), ClientID: id, Auth: oidcgate.ClientSecretBasic(secret),
+		Name: named, Issuer: p.Issuer(), ClientID: id, Auth: oidcgate.ClientSecretBasic(secret),
 		Scopes: []string{"profile", "email"},
 	}
 }

@@ -1,6 +1,7 @@
 package oidcgatetest_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -122,17 +123,12 @@ func TestSignIn(t *testing.T) {
 func TestSignInAtOneOfSeveralProviders(t *testing.T) {
 	main := oidcgatetest.NewProvider(t)
 	partner := oidcgatetest.NewProvider(t, oidcgatetest.Config{Issuer: "https://partner.test"})
-	partner.AddClient(oidcgatetest.Client{
-		ID: "shop", Secret: "a secret", RedirectURLs: []string{"http://localhost/auth/callback/partner"},
-	})
 	gate, err := oidcgate.New(oidcgate.Config{
 		BaseURL: "http://localhost",
 		HTTP: oidcgate.HTTPOptions{Transport: oidcgatetest.NewTransport(map[string]http.Handler{
 			"id.test": main, "partner.test": partner,
 		})},
-	}, main.ProviderFor("http://localhost"), oidcgate.Provider{
-		Name: "partner", Issuer: partner.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic("a secret"),
-	})
+	}, main.ProviderFor("http://localhost"), partner.ProviderFor("http://localhost/", "partner"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +154,33 @@ func TestSignInAtOneOfSeveralProviders(t *testing.T) {
 		stranger := oidcgatetest.NewProvider(t, oidcgatetest.Config{Issuer: "https://stranger.test"})
 		stranger.SignIn(f, gate, shop, oidcgatetest.User{})
 	})
+}
+
+func TestProviderForTwoNamesAtOneIssuer(t *testing.T) {
+	p := oidcgatetest.NewProvider(t)
+	gate, err := oidcgate.New(oidcgate.Config{
+		BaseURL: "http://localhost", HTTP: oidcgate.HTTPOptions{Transport: p.Transport()},
+	}, p.ProviderFor("http://localhost"), p.ProviderFor("http://localhost", "staff"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop := gate.Wrap(gate.Require()(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, _ := oidcgate.FromContext(r.Context())
+		_, _ = io.WriteString(w, id.ProviderName())
+	})))
+	bob := p.SignIn(t, gate, shop, oidcgatetest.User{Subject: "bob"})
+	for _, name := range []string{"", "staff"} {
+		login := gate.LoginURL("/", oidcgate.LoginOptions{Provider: cmp.Or(name, ".")})
+		if status, body := get(t, bob, login); status != 200 || body != name {
+			t.Errorf("%q: %d %q", name, status, body)
+		}
+	}
+	defer func() {
+		if v := recover(); v != "oidcgatetest: ProviderFor takes one name, not 2" {
+			t.Errorf("two names: %v", v)
+		}
+	}()
+	p.ProviderFor("http://localhost", "staff", "partner")
 }
 
 // failing is a test that a helper lets fail.

@@ -19,6 +19,7 @@ import (
 	"github.com/oidcgate/oidcgate/internal/check"
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/site"
+	"github.com/oidcgate/oidcgate/internal/weburl"
 	"github.com/oidcgate/oidcgate/presets"
 )
 
@@ -134,47 +135,48 @@ func (p process) init(args []string) int {
 	return exitOK
 }
 
-// question is one of the five. take reads the answer into answers.
+// question is one of the five. list may be empty, and usual too. take reads the answer into answers.
 type question struct {
-	text, usual string
-	take        func(a *answers, answer string) error
+	text, list, usual string
+	take              func(a *answers, answer string) error
 }
 
 var questions = []question{
-	{"Which router: mux (http.ServeMux), chi or gin?", "mux", func(a *answers, s string) error {
+	{"Which router: mux (http.ServeMux), chi or gin?", "", "mux", func(a *answers, s string) error {
 		a.Router = strings.ToLower(s)
 		return oneOf(a.Router, "mux", "chi", "gin")
 	}},
-	{"At which address do browsers find the service?", "http://localhost:8080", takeBaseURL},
-	{"Which provider: its issuer, or one of these with what it needs?" + presetLines(), "",
+	{"At which address do browsers find the service?", "", "http://localhost:8080", takeBaseURL},
+	{"Which provider: its issuer, or one of these with what it needs?", presetLines(), "",
 		takeIssuer},
-	{"Client id, and how the client authenticates: " + strings.Join(initMethods, ", ") + "?", "",
+	{"Client id, and how the client authenticates: " + strings.Join(initMethods, ", ") + "?", "", "",
 		takeClient},
-	{"Where are sessions kept: memory (one process, until it ends) or redis?", "memory",
+	{"Where are sessions kept: memory (one process, until it ends) or redis?", "", "memory",
 		func(a *answers, s string) error {
 			a.Store = strings.ToLower(s)
 			return oneOf(a.Store, "memory", "redis")
 		}},
 }
 
-// ask asks all questions. An answer that cannot be used is asked for again.
+// ask asks all questions. An answer that cannot be used is asked for again, without the list, which
+// stands above.
 func ask(in *bufio.Scanner, say func(string)) (*answers, error) {
 	a := &answers{}
-	for i := 0; i < len(questions); {
-		q := questions[i]
-		say(fmt.Sprintf("%d/%d %s", i+1, len(questions), q.text))
-		if q.usual != "" {
-			say(" [" + q.usual + "]")
+	for i, q := range questions {
+		for done, list := false, q.list; !done; list = "" {
+			say(fmt.Sprintf("%d/%d %s%s", i+1, len(questions), q.text, list))
+			if q.usual != "" {
+				say(" [" + q.usual + "]")
+			}
+			say("\n> ")
+			if !in.Scan() {
+				return nil, cmp.Or(in.Err(), fmt.Errorf("the input ended at question %d", i+1))
+			}
+			err := q.take(a, cmp.Or(strings.TrimSpace(in.Text()), q.usual))
+			if done = err == nil; !done {
+				say(err.Error() + "\n")
+			}
 		}
-		say("\n> ")
-		if !in.Scan() {
-			return nil, cmp.Or(in.Err(), fmt.Errorf("the input ended at question %d", i+1))
-		}
-		if err := q.take(a, cmp.Or(strings.TrimSpace(in.Text()), q.usual)); err != nil {
-			say(err.Error() + "\n")
-			continue
-		}
-		i++
 	}
 	return a, nil
 }
@@ -187,6 +189,9 @@ func oneOf(s string, words ...string) error {
 }
 
 func takeBaseURL(a *answers, s string) error {
+	if err := needsHTTPS(s); err != nil {
+		return err
+	}
 	var f check.List
 	a.BaseURL = s
 	a.at = site.Site{BaseURL: s}
@@ -197,10 +202,16 @@ func takeBaseURL(a *answers, s string) error {
 func takeIssuer(a *answers, s string) error {
 	a.Issuer, a.Preset, a.Details = s, nil, nil
 	words := strings.Fields(s)
+	if len(words) == 0 {
+		return errors.New("write an issuer such as https://id.example, or a name of the list")
+	}
 	for _, p := range presets.List() {
-		if len(words) > 0 && words[0] == p.Name {
+		if strings.EqualFold(words[0], p.Name) {
 			return a.takePreset(&p, words[1:])
 		}
+	}
+	if !strings.ContainsAny(strings.TrimSuffix(words[0], ":"), "./:") {
+		return unknownPreset(words[0])
 	}
 	return usableProvider(oidcgate.Provider{Issuer: a.Issuer})
 }
@@ -218,6 +229,15 @@ func takeClient(a *answers, s string) error {
 		return fmt.Errorf("%s takes %s alone", a.Preset.Name, a.usualMethod())
 	}
 	return oneOf(a.Method, initMethods...)
+}
+
+// needsHTTPS refuses http off this machine. main.go would have to set InsecureAllowHTTP for it.
+func needsHTTPS(address string) error {
+	if _, err := weburl.Check(address, false); errors.Is(err, weburl.ErrHTTP) {
+		return fmt.Errorf("%q is http; use https (http is for this machine alone, such as "+
+			"http://localhost:8080)", address)
+	}
+	return nil
 }
 
 func firstFault(f check.List) error {

@@ -267,6 +267,29 @@ func TestInit(t *testing.T) {
 			t.Errorf("status %d:\n%s", got.status, got.out)
 		}
 	})
+	t.Run("a wrong answer is told in one line, with the presets that may be meant", func(t *testing.T) {
+		for answer, want := range map[string]string{
+			"keykloak https://id.example shop": `"keykloak" is none of the list; is it one of these? keycloak BASE REALM`,
+			"gihtub":                           `"gihtub" is none of the list; is it one of these? github; gitlab BASE`,
+			"keycloak: https://id.example":     `"keycloak:" is none of the list; is it one of these? keycloak BASE REALM`,
+			"localhost:8081":                   `Issuer "localhost:8081" is not an absolute URL`,
+			"Login.gov x":                      `Issuer "Login.gov x" is not an absolute URL`,
+			"microsoft":                        `"microsoft" is none of the list; write a name as it stands there, or an issuer such as https://id.example`,
+			"":                                 "write an issuer such as https://id.example, or a name of the list",
+			"http://id.lan/realms/shop":        `"http://id.lan/realms/shop" is http; use https (http is for this machine alone, such as http://localhost:8080)`,
+			"keycloak http://id.lan shop":      `"http://id.lan/realms/shop" is http; use https`,
+		} {
+			got := run(t, "\n\n"+answer+"\nKeycloak https://id.example shop\nshop\n\n", "init")
+			if got.status != exitOK || !strings.Contains(got.err, "> "+want) || strings.Contains(got.err, "Insecure") ||
+				strings.Count(got.err, "3/5 Which provider") != 2 || strings.Count(got.err, "zitadel ISSUER") != 1 {
+				t.Errorf("%q: status %d, want one list and %q:\n%s", answer, got.status, want, got.err)
+			}
+		}
+		got := run(t, "\nhttp://shop.example\n\nhttps://id.example\nshop\n\n", "init")
+		if got.status != exitOK || !strings.Contains(got.err, `"http://shop.example" is http; use https (`) {
+			t.Errorf("status %d: %s", got.status, got.err)
+		}
+	})
 	t.Run("what a preset needs", func(t *testing.T) {
 		for _, row := range []struct {
 			provider, client string

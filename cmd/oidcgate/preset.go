@@ -33,6 +33,22 @@ func usageOf(p *presets.Preset) string {
 	return strings.Join(words, " ")
 }
 
+// unknownPreset is the error for a word that is no preset. It names those that begin like it.
+func unknownPreset(word string) error {
+	var likely []string
+	for _, p := range presets.List() {
+		if n := min(2, len(word)); strings.EqualFold(word[:n], p.Name[:2]) {
+			likely = append(likely, usageOf(&p))
+		}
+	}
+	if len(likely) == 0 {
+		return fmt.Errorf("%q is none of the list; write a name as it stands there, or an issuer such "+
+			"as https://id.example", word)
+	}
+	return fmt.Errorf("%q is none of the list; is it one of these? %s", word,
+		strings.Join(likely, "; "))
+}
+
 // upper writes a name as variables of the environment are written: hostedDomain as HOSTED_DOMAIN.
 func upper(name string) string {
 	var b strings.Builder
@@ -77,6 +93,9 @@ func (a *answers) provider() oidcgate.Provider {
 
 // usableProvider checks the addresses of a provider.
 func usableProvider(p oidcgate.Provider) error {
+	if err := needsHTTPS(p.Issuer); err != nil {
+		return err
+	}
 	cfg := op.Config{
 		Issuer: p.Issuer, ClientID: "-", Auth: op.Auth{Method: op.AuthNone},
 		Tenants: p.Verification.Tenants, Logout: op.LogoutStyle(p.Logout.Style),

@@ -44,7 +44,7 @@ func newService(o *options, logger *slog.Logger, events io.Writer) (*service, er
 		_ = lines.Encode(eventLine{Event: e, Reason: e.Reason}) // standard output may be closed
 	}
 	config.OnLogout = func(l oidcgate.Logout) {
-		logger.Info("a session has ended", "session", l.SessionID, "user", l.Subject, "reason", string(l.Reason))
+		logger.Info("a session has ended", "session_ref", l.SessionRef, "user", l.Subject, "reason", string(l.Reason))
 	}
 	config.OnLogin = s.onLogin
 	if o.link {

@@ -21,6 +21,7 @@ func (f *Front) callback(w http.ResponseWriter, r *http.Request, up *Provider) {
 		if c.attempt.User == "" { // whoever tries again may be another user
 			refused.retry = c.attempt.ReturnTo
 		}
+		refused.again = f.loginAt(up, nil, refused.retry)
 		refused.linking = c.attempt.Link != ""
 		f.fail(w, r, up, refused)
 	}
@@ -141,8 +142,7 @@ func (c *callbackRequest) notFinished(err error) *Failure {
 		// The login begins once more, and the provider may ask the user. That happens once.
 		again := c.attempt
 		again.Interactive = true
-		c.front.startLogin(c.w, c.r, c.up, again)
-		return nil
+		return c.front.startLogin(c.w, c.r, c.up, again)
 	}
 	return providerFailure(err)
 }

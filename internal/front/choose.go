@@ -103,12 +103,7 @@ func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
 	returnTo := f.returnTo(c.query.Get("return_to"))
 	last := f.lastProvider(r)
 	for _, up := range f.Providers.All() {
-		q := up.Client.LinkValues(c.query)
-		for name, value := range carried(c.query, returnTo) {
-			q.Set(name, value)
-		}
-		q.Set("provider", cmp.Or(up.Name, unnamed))
-		link := page.Link{URL: f.loginAddress(q), Text: up.Label}
+		link := page.Link{URL: f.loginAt(up, c.query, returnTo), Text: up.Label}
 		if up == last {
 			link.SayNote = page.UsedLast
 			p.Links = slices.Insert(p.Links, 0, link)
@@ -127,6 +122,21 @@ func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
 		}
 	}
 	f.Show(w, r, p)
+}
+
+// loginAt returns the address of a login that was begun with query, at one provider. It leads to
+// returnTo, which may be "".
+func (f *Front) loginAt(up *Provider, query url.Values, returnTo string) string {
+	q := up.Client.LinkValues(query)
+	for name, value := range carried(query, returnTo) {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if len(f.Providers.All()) > 1 {
+		q.Set("provider", cmp.Or(up.Name, unnamed))
+	}
+	return f.loginAddress(q)
 }
 
 // The last choice is kept in the browser. It says only which link stands first.

@@ -23,8 +23,10 @@ type Failure struct {
 	Err       error  // the cause; may be nil
 	Text      string // shown on the page instead of the sentence for Reason; may be empty
 
+	code    string       // the provider's error code; empty if there is none
 	user    session.User // who logs in; zero while the provider has not said so
 	retry   string       // path to which the page's new login leads; empty: the default path
+	again   string       // address of the same login; empty: it is not known
 	linking bool         // the visitor stays signed in, so a new login is no help
 }
 
@@ -69,15 +71,24 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}
-	say := page.LoginFailed(e.Status, e.Reason)
+	say := page.LoginFailed(e.Status, e.Reason, e.code)
 	switch { // the title goes with a text of the application
 	case e.Text != "" && e.linking:
 		say = page.NotLinked
 	case e.Text != "":
 		say = page.NoAccess
 	}
+	f.Show(w, browser.WithoutQuery(r), page.Page{
+		Kind: page.KindFailed, Status: e.Status, Reason: string(e.Reason), Reference: e.Reference,
+		Say: say, Text: e.Text, Links: f.linksAfter(e, say),
+	})
+}
+
+// linksAfter returns where a visitor can go whose login was refused. The first is the best.
+func (f *Front) linksAfter(e *Failure, say page.Message) []page.Link {
+	plain := f.Site.OwnURL("/login", e.retry)
 	links := []page.Link{
-		{URL: f.Site.OwnURL("/login", e.retry), Say: page.LogInAgain},
+		{URL: cmp.Or(e.again, plain), Say: page.LogInAgain},
 		{URL: f.Site.Home(), Say: page.Back},
 	}
 	another := page.Link{URL: f.AnotherAccountURL(e.retry, nil), Say: page.AnotherAccount}
@@ -85,7 +96,8 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 	case e.linking:
 		links = links[1:]
 	case say == page.FailedSite:
-		slices.Reverse(links) // a new login hardly helps
+		links[0].URL = plain // the same login hardly helps
+		slices.Reverse(links)
 	case say == page.FailedCancelled: // by mistake, or the account may not
 		links = slices.Insert(links, 1, another)
 	case e.Reason == event.ReasonLogoutWon: // the same account is right
@@ -93,10 +105,7 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 		// Whoever is logged in at the provider would come back as the same user at once.
 		links[0] = another
 	}
-	f.Show(w, browser.WithoutQuery(r), page.Page{
-		Kind: page.KindFailed, Status: e.Status, Reason: string(e.Reason), Reference: e.Reference,
-		Say: say, Text: e.Text, Links: links,
-	})
+	return links
 }
 
 // providerFailure turns an error of internal/op into the failure of a login.
@@ -109,7 +118,7 @@ func providerFailure(err error) *Failure {
 		return internalFailure(err)
 	}
 	refused := &Failure{
-		Status: e.Status, Reason: e.Reason, Hint: e.Hint, Err: e,
+		Status: e.Status, Reason: e.Reason, Hint: e.Hint, Err: e, code: e.Code,
 		user: session.User{Issuer: e.Issuer, Subject: e.Subject},
 	}
 	switch {

@@ -48,13 +48,14 @@ func (f *Front) beginLink(w http.ResponseWriter, r *http.Request, v *Visit) {
 	if refused == nil {
 		a, refused = newAttempt(up, b, own)
 	}
+	if refused == nil {
+		a.ReturnTo, a.Link = f.returnTo(query.Get("return_to")), f.linkOf(v)
+		refused = f.startLogin(w, r, up, a)
+	}
 	if refused != nil {
 		refused.linking = true
 		f.fail(w, r, up, refused)
-		return
 	}
-	a.ReturnTo, a.Link = f.returnTo(query.Get("return_to")), f.linkOf(v)
-	f.startLogin(w, r, up, a)
 }
 
 // linkOf returns what stands for the visitor's session in an attempt, or "".

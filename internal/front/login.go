@@ -74,19 +74,23 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 	if refused == nil {
 		refused = f.checkRounds(w, r, v)
 	}
+	if refused == nil {
+		a.ReturnTo = returnTo
+		if a.Silent && a.IDTokenHint == "" {
+			a.IDTokenHint = f.idTokenHint(r.Context(), v, up)
+		}
+		if !b.step.Zero() {
+			a.User = attempt.UserOf(v.Session.Identity.Issuer(), v.Session.Identity.Subject())
+		}
+		refused = f.startLogin(w, r, up, a)
+	}
 	if refused != nil {
 		refused.retry = returnTo
+		if up.Client != nil { // the provider is known
+			refused.again = f.loginAt(up, b.query, returnTo)
+		}
 		f.fail(w, r, up, refused)
-		return
 	}
-	a.ReturnTo = returnTo
-	if a.Silent && a.IDTokenHint == "" {
-		a.IDTokenHint = f.idTokenHint(r.Context(), v, up)
-	}
-	if !b.step.Zero() {
-		a.User = attempt.UserOf(v.Session.Identity.Issuer(), v.Session.Identity.Subject())
-	}
-	f.startLogin(w, r, up, a)
 }
 
 // optionsFor returns what the application wants of a login.
@@ -136,18 +140,17 @@ func (f *Front) checkRounds(w http.ResponseWriter, r *http.Request, v *Visit) *F
 }
 
 // startLogin sends the browser to the provider (OpenID Connect Core, section 3.1.2.1; RFC 7636,
-// section 4).
+// section 4). If it returns a Failure, it has not answered.
 func (f *Front) startLogin(
 	w http.ResponseWriter, r *http.Request, up *Provider, a attempt.Attempt,
-) {
+) *Failure {
 	location, refused := f.prepareLogin(w, r, up, a)
 	if refused != nil {
-		refused.retry = a.ReturnTo
-		f.fail(w, r, up, refused)
-		return
+		return refused
 	}
 	f.Tell(event.Record{Type: event.LoginStarted, Provider: up.Name, Issuer: up.Issuer})
 	page.Redirect(w, location)
+	return nil
 }
 
 // prepareLogin writes the cookie of the attempt and returns the provider's address for it.

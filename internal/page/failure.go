@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -9,18 +10,30 @@ import (
 )
 
 // LoginFailed returns what tells the visitor in one sentence why a login was refused, and in
-// another what to do.
-func LoginFailed(status int, reason event.Reason) Message {
+// another what to do. code is the provider's error code, if it sent one.
+func LoginFailed(status int, reason event.Reason, code string) Message {
 	if m, ok := byReason[reason]; ok {
 		return m
 	}
-	switch status {
-	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	switch {
+	case status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:
 		return failedDown
-	case http.StatusBadGateway:
-		return failedAnswer
+	case status != http.StatusBadGateway:
+		return failed
+	case reason == event.ReasonPARError, reason == event.ReasonTokenEndpointError:
+		return requestRefused(code)
 	}
-	return failed
+	return failedAnswer
+}
+
+// requestRefused says why the provider refused a request of this service. Most often it does not
+// know the client, or the secret is wrong; some providers have codes of their own for that.
+func requestRefused(code string) Message {
+	switch code {
+	case "invalid_grant", "login_required", "interaction_required", "account_selection_required":
+		return failed // a new login may help
+	}
+	return cmp.Or(byReason[event.ReasonProviderError+event.Reason(code)], FailedSite)
 }
 
 // byReason has the reasons that a visitor is told more about than their status says.
@@ -56,6 +69,13 @@ var byReason = map[event.Reason]Message{
 	event.ReasonDowngrade:         FailedSite,
 	event.ReasonPARMismatch:       FailedSite,
 	event.ReasonWrongResponseMode: FailedSite,
+	event.ReasonIDTokenMissing:    FailedSite,
+	event.ReasonNotEncrypted:      FailedSite,
+	event.ReasonDecryption:        FailedSite,
+	event.ReasonAlg:               FailedSite,
+	event.ReasonIssuer:            FailedSite,
+	event.ReasonAudience:          FailedSite,
+	event.ReasonAuthorizedParty:   FailedSite,
 
 	event.ReasonProviderError + "invalid_request":               FailedSite,
 	event.ReasonProviderError + "invalid_scope":                 FailedSite,

@@ -36,7 +36,7 @@ func TestFaultsThatStay(t *testing.T) {
 		{event.ReasonProviderError + "invalid_scope", false},
 		{event.ReasonProviderError + "unauthorized_client", false},
 	} {
-		if got := LoginFailed(http.StatusServiceUnavailable, row.reason); slices.Contains(waits, got) != row.passes {
+		if got := LoginFailed(http.StatusServiceUnavailable, row.reason, ""); slices.Contains(waits, got) != row.passes {
 			t.Errorf("%s: %s, passes by itself: %v", row.reason, got, row.passes)
 		}
 	}
