@@ -108,7 +108,7 @@ func (c *Client) FreshHint(ctx context.Context, t *Tokens, o Original) (hint, re
 		return t.IDToken, ""
 	}
 	fresh, err := c.Refresh(ctx, t.RefreshToken, t.DPoPKey)
-	if err != nil || fresh.IDToken == "" {
+	if err != nil {
 		return t.IDToken, ""
 	}
 	_, signed, err := c.VerifyRefreshed(ctx, fresh.IDToken, fresh.AccessToken, o)

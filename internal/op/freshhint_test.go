@@ -29,7 +29,7 @@ func TestFreshHint(t *testing.T) {
 		{"C117 one that is good for longer stays", until(now + 300), "rt-1", answer(fresh), until(now + 300), "", 0},
 		{"C117 without a refresh token it stays", over, "", answer(fresh), over, "", 0},
 		{"C117 the refresh fails", over, "rt-1", answerText(400, "application/json", `{"error":"invalid_grant"}`), over, "", 1},
-		{"C117 the refresh brings no ID Token", over, "rt-1", answer(nil), over, "", 1},
+		{"C117 the refresh brings no ID Token", over, "rt-1", answer(nil), over, "rt-2", 1},
 		{"C117 the refresh brings an ID Token of another user", over, "rt-1",
 			answer(signed(goodHeader, encode(identity(map[string]any{"sub": "mallory"})))), over, "rt-2", 1},
 		{"C117 one without exp stays", until(nil), "rt-1", answer(fresh), until(nil), "", 0},

@@ -460,6 +460,21 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 		}
 		w.wantSpent("rt-0")
 	})
+	inTime(t, "C113 F34 they are read again also after a refresh that panics", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
+		s := w.login(lifetime)
+		time.Sleep(isOver)
+		w.provider.userinfo = claims.Object("").With("group", claims.Text("readers"))
+		w.fails(interleave.Swap, "s:", 0)
+		w.wantToken(w.Keeper, s, "at-1")
+		w.breaks(nil)
+		w.provider.decide = func() error { panic("a fault") }
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrProvider)
+		if !w.Stale(s) {
+			t.Error("the old claims count")
+		}
+	})
 	inTime(t, "C113 F16 a store that is away for a second keeps no other replica at the old claims", func(t *testing.T) {
 		w := newWorld(t, rereads)
 		s := w.login(lifetime)
@@ -1283,6 +1298,23 @@ func TestTheReplyOfALockIsLost(t *testing.T) {
 		_, err := w.Reread(t.Context(), s)
 		w.wantErr(err, session.ErrStore)
 		w.breaks(nil)
+		_, err = w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+	})
+	inTime(t, "F16 C113 nor for one that the last refresh had left", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Minute })
+		s := w.login(lifetime)
+		time.Sleep(2 * time.Minute)
+		w.wantErr(w.memory.Create(t.Context(), "l:"+string(w.Handle(s.ID)), []byte("refused "), time.Hour), nil)
+		w.breaks(func(c interleave.Call) error {
+			if !c.Is(interleave.Swap, "l:") {
+				return nil
+			}
+			w.breaks(nil)
+			return errors.Join(c.On(w.Context(), &w.memory).Err, errDown)
+		})
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrStore)
 		_, err = w.Reread(t.Context(), s)
 		w.wantErr(err, nil)
 	})

@@ -87,7 +87,10 @@ func (l *lock) takeFrom(ctx context.Context, value []byte) (holder, error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrConflict):
 		return lockTaken, nil // another was first: the caller tries again
-	case err != nil:
+	case err != nil: // the answer may be lost, as in take
+		ctx, cancel := Detached(ctx)
+		defer cancel()
+		_ = l.keeper.store.Swap(ctx, l.key, owner, value, refusedTTL)
 		return lockTaken, err
 	}
 	l.owner = owner

@@ -228,6 +228,7 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 	ctx, cancel := Within(context.WithoutCancel(ctx), r.timeout())
 	defer cancel()
 	defer r.lock.keep(ctx)()
+	err = errPanicked // if nothing is returned
 	defer func() {
 		switch {
 		case err == nil:
