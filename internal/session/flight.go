@@ -177,9 +177,6 @@ var (
 		ErrProvider)
 )
 
-// noEnd reports whether a refresh came to no end, so that nothing is known of the claims.
-func noEnd(err error) bool { return err == errPanicked || err == errHung }
-
 // recovered is deferred where a panic would end the process. It logs the panic and calls then.
 func (k *Keeper) recovered(what string, then func()) {
 	if v := recover(); v != nil {

@@ -54,7 +54,7 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if f.cause != nil && (noEnd(f.cause) || !errors.Is(f.cause, ErrProvider)) {
+	if f.cause != nil && (f.cause == errPanicked || !errors.Is(f.cause, ErrProvider)) {
 		return nil, f.cause
 	}
 	r, err := k.read(ctx, identityKind, s.ID)
