@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -475,6 +476,48 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 			t.Error("the old claims count")
 		}
 	})
+	for name, then := range map[string]func(*world, *session.Session){
+		"the provider is away by then": func(w *world, _ *session.Session) {
+			time.Sleep(isOver)
+			w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(session.NoAnswer, "") }
+		},
+		"the provider refuses the client by then": func(w *world, _ *session.Session) {
+			time.Sleep(isOver)
+			w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(session.ClientRefused, "") }
+		},
+		"the application gives no answer in between": func(w *world, s *session.Session) {
+			w.provider.decide = func() error { return errDown }
+			_, err := w.Reread(w.Context(), s)
+			w.wantErr(err, nil)
+			time.Sleep(time.Minute)
+			w.provider.decide = nil
+		},
+	} {
+		inTime(t, "C113 claims that the store refused count as soon as it takes them, though "+name, func(t *testing.T) {
+			w := newWorld(t, func(l *session.Limits) { l.Reread = 5 * time.Hour })
+			w.provider.userinfoOff = true
+			s := w.login(lifetime)
+			w.provider.claims = s.Identity.IDToken.With("group", claims.Text("readers"))
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				answer := tokens(n)
+				answer.IDToken = "e30." + base64.RawURLEncoding.EncodeToString(w.provider.claims.AppendJSON(nil)) + ".c2ln"
+				return answer, nil
+			}
+			time.Sleep(isOver)
+			w.fails(interleave.Swap, "s:", 0)
+			w.wantToken(w.Keeper, s, "at-1")
+			w.breaks(nil)
+			then(w, s)
+			if !w.Stale(s) {
+				t.Error("a guard does not look")
+			}
+			got, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			if _, ok := got.Identity.Claim("group"); !ok {
+				t.Error("the old claims count")
+			}
+		})
+	}
 	inTime(t, "C113 F16 a store that is away for a second keeps no other replica at the old claims", func(t *testing.T) {
 		w := newWorld(t, rereads)
 		s := w.login(lifetime)

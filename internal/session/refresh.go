@@ -228,12 +228,8 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 	ctx, cancel := Within(context.WithoutCancel(ctx), r.timeout())
 	defer cancel()
 	defer r.lock.keep(ctx)()
-	err = errPanicked // if nothing is returned
 	defer func() {
-		switch {
-		case err == nil:
-			r.settled(0)
-		case errors.Is(err, ErrStore):
+		if errors.Is(err, ErrStore) {
 			r.noteUnsaved(unsavedTokens)
 		}
 		r.lock.release(ctx, err) // unless it is a pause by then
@@ -249,6 +245,7 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 		}
 	}
 	if r.k.limits.Reread == 0 {
+		r.settled(0)
 		return nil
 	}
 	return r.reread(ctx, idToken)

@@ -56,12 +56,13 @@ func (r *refresh) noteRefused(ctx context.Context) error {
 	return r.save(ctx, &noted)
 }
 
-// rereadWithout reads claims that are due without a new token, unless there is no time left.
+// rereadWithout reads claims again without a new token, if they are due or the store refused them,
+// unless there is no time left.
 func (r *refresh) rereadWithout(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if due, err := r.claimsDue(ctx); !due {
+	if due, err := r.claimsDue(ctx); !due && !r.flight.again {
 		return err
 	}
 	return r.reread(ctx, "")

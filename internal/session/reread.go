@@ -121,6 +121,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	if err != nil {
 		return r.rereadFailed(ctx, err)
 	}
+	r.settled(0)
 	if news.incomplete {
 		r.pauseReread(ctx)
 		return nil

@@ -84,7 +84,7 @@ func (f *flights) leaveUnsaved(id ID, one *flight) {
 	switch {
 	case err == errNotWaited:
 		return
-	case err == nil, errors.Is(err, ErrGone):
+	case errors.Is(err, ErrGone):
 		u = unsaved{}
 	case !u.matters() && errors.Is(err, ErrStore):
 		u.what = unsavedTokens
