@@ -108,14 +108,16 @@ func (c *Client) FreshHint(ctx context.Context, t *Tokens, o Original) (hint, re
 		return t.IDToken, ""
 	}
 	fresh, err := c.Refresh(ctx, t.RefreshToken, t.DPoPKey)
-	if err != nil {
+	if fresh == nil {
 		return t.IDToken, ""
 	}
-	_, signed, err := c.VerifyRefreshed(ctx, fresh.IDToken, fresh.AccessToken, o)
-	if err != nil {
-		return t.IDToken, fresh.RefreshToken
+	hint = t.IDToken
+	if err == nil {
+		if _, signed, err := c.VerifyRefreshed(ctx, fresh.IDToken, fresh.AccessToken, o); err == nil {
+			hint = signed
+		}
 	}
-	return signed, fresh.RefreshToken
+	return hint, fresh.RefreshToken
 }
 
 // expired reports whether an ID Token that was verified once expires within the next seconds.

@@ -32,6 +32,8 @@ func TestFreshHint(t *testing.T) {
 		{"C117 the refresh brings no ID Token", over, "rt-1", answer(nil), over, "rt-2", 1},
 		{"C117 the refresh brings an ID Token of another user", over, "rt-1",
 			answer(signed(goodHeader, encode(identity(map[string]any{"sub": "mallory"})))), over, "rt-2", 1},
+		{"C117 the refresh brings a faulty answer", over, "rt-1",
+			answerJSON(tokenAnswer(map[string]any{"token_type": "mac", "refresh_token": "rt-2"})), over, "rt-2", 1},
 		{"C117 one without exp stays", until(nil), "rt-1", answer(fresh), until(nil), "", 0},
 		{"C117 one whose exp is no time stays", until("x"), "rt-1", answer(fresh), until("x"), "", 0},
 		{"C117 what is no token stays", "junk", "rt-1", answer(fresh), "junk", "", 0},
