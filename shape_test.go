@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -312,6 +313,34 @@ func TestLogoutWithAFreshHint(t *testing.T) {
 		f.logout()
 		if len(came) != 1 || came[0] == "" || !slices.Contains(revoked(), came[0]) {
 			t.Errorf("came %q, revoked %q", came, revoked())
+		}
+	})
+	inBubble(t, "C082 the refresh token is spent once, though a refresh is under way", func(t *testing.T) {
+		op := oidcgatetest.NewProvider(t, oidcgatetest.Config{RotateRefreshTokens: true, AccessTokenLifetime: 10 * time.Minute})
+		f := newFleetOf(t, op, 2, fresh)
+		f.login()
+		time.Sleep(50 * time.Minute)
+		var mu sync.Mutex
+		spent := map[string]int{}
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(time.Second), func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				spent[r.PostFormValue("refresh_token")]++
+				mu.Unlock()
+				next.ServeHTTP(w, r)
+			})
+		})
+		done := make(chan struct{})
+		go func() { defer close(done); f.token() }()
+		time.Sleep(500 * time.Millisecond)
+		if a := f.logout(); a.StatusCode != http.StatusSeeOther || f.subject() != "" {
+			t.Errorf("status %d, signed in is %q", a.StatusCode, f.subject())
+		}
+		<-done
+		for token, times := range spent {
+			if times != 1 {
+				t.Errorf("%q was sent %d times", token, times)
+			}
 		}
 	})
 	inBubble(t, "C117 F16 tokens that cannot be read give no hint, and the session ends", func(t *testing.T) {

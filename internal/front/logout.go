@@ -158,26 +158,26 @@ func (f *Front) endSignedIn(ctx context.Context, v *Visit) (hint string, err err
 // freshHint has the session's tokens refreshed if the provider takes no ID Token that has expired.
 // It returns the new one, or "". It comes before the session ends, because the end uses up the
 // refresh token, and it has a time of its own: a provider that hangs keeps nobody signed in.
-func (f *Front) freshHint(ctx context.Context, v *Visit) string {
+func (f *Front) freshHint(ctx context.Context, v *Visit) (hint string) {
 	up := f.providerOf(v)
 	if up == nil || !up.Client.WantsFreshHint() {
 		return ""
 	}
 	ctx, cancel := session.Within(context.WithoutCancel(ctx), metadataTimeout)
 	defer cancel()
-	t, err := f.Keeper.Tokens(ctx, v.ID())
-	if err != nil {
-		return ""
-	}
 	id := &v.Session.Identity
-	hint, spare := up.Client.FreshHint(ctx, &op.Tokens{
-		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, IDToken: t.IDToken, DPoPKey: t.DPoPKey,
-	}, op.Original{
-		Subject: id.Subject(), IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
+	f.Keeper.Alone(ctx, v.Session, func(t *session.Tokens) {
+		var spare string
+		hint, spare = up.Client.FreshHint(ctx, &op.Tokens{
+			AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, IDToken: t.IDToken,
+			DPoPKey: t.DPoPKey,
+		}, op.Original{
+			Subject: id.Subject(), IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
+		})
+		if spare != "" {
+			_ = up.Client.Revoke(ctx, spare) // best effort: the session ends
+		}
 	})
-	if spare != "" {
-		_ = up.Client.Revoke(ctx, spare) // best effort: the session ends
-	}
 	return hint
 }
 

@@ -46,7 +46,8 @@ func Origins(addresses []string) []string {
 // Format keeps the visitor's context out of logs.
 func (t *Transport) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "oidcgate.Client") }
 
-// RoundTrip implements [http.RoundTripper]. It waits for a token no longer than r may take.
+// RoundTrip implements [http.RoundTripper]. Neither the token nor the answer is waited for longer
+// than the visitor's request and r last.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	known := t.knows(r)
 	if !known && r.Response != nil { // a redirect led here
@@ -56,14 +57,33 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(r)
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(t.Context)
-	defer cancel()
-	defer context.AfterFunc(r.Context(), cancel)()
-	resp, err := t.Send(ctx, r)
+	asking, asked := context.WithCancel(t.Context)
+	defer asked()
+	defer context.AfterFunc(r.Context(), asked)()
+	sending, end := context.WithCancelCause(r.Context())
+	stop := context.AfterFunc(t.Context, func() { end(context.Cause(t.Context)) })
+	done := func() { stop(); end(nil) }
+	resp, err := t.Send(asking, r.WithContext(sending))
 	if err != nil {
+		done()
 		closeBody(r) // closing it twice does no harm
+		return nil, err
 	}
-	return resp, err
+	if resp.StatusCode != http.StatusSwitchingProtocols { // then Body is written to as well
+		resp.Body = answer{resp.Body, done}
+	}
+	return resp, nil
+}
+
+// answer is the body of a response.
+type answer struct {
+	io.ReadCloser
+	done func() // nobody reads on
+}
+
+func (a answer) Close() error {
+	defer a.done()
+	return a.ReadCloser.Close()
 }
 
 // knows reports whether r, and every request whose redirect led to it, is for one of the origins.

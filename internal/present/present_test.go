@@ -67,7 +67,7 @@ func TestRoundTrip(t *testing.T) {
 					Context:   t.Context(), Origins: tt.origins, AllowHTTP: tt.allowHTTP,
 					Send: func(context.Context, *http.Request) (*http.Response, error) {
 						sent++
-						return &http.Response{}, tt.send
+						return &http.Response{Body: http.NoBody}, tt.send
 					},
 				}
 				r, err := http.NewRequest(http.MethodPost, tt.address, nil)
@@ -123,7 +123,7 @@ func TestRedirects(t *testing.T) {
 				Context:   t.Context(), Origins: present.Origins([]string{api}),
 				Send: func(context.Context, *http.Request) (*http.Response, error) {
 					token = true
-					return &http.Response{}, nil
+					return &http.Response{Body: http.NoBody}, nil
 				},
 			}
 			if tt.name == "by elsewhere back to an origin" {
@@ -159,7 +159,7 @@ func TestRedirects(t *testing.T) {
 			Context:   t.Context(), Origins: present.Origins([]string{api}),
 			Send: func(context.Context, *http.Request) (*http.Response, error) {
 				token = true
-				return &http.Response{}, nil
+				return &http.Response{Body: http.NoBody}, nil
 			},
 		}).RoundTrip(r)
 		if !token || err != nil {
@@ -177,6 +177,38 @@ func TestContexts(t *testing.T) {
 		{"the visitor leaves", func(visitor, _ context.CancelFunc) { visitor() }},
 		{"the request is given up", func(_, own context.CancelFunc) { own() }},
 	} {
+		t.Run("F18 "+tt.name+" while a resource hangs", func(t *testing.T) {
+			hangs := make(chan struct{}, 1)
+			resource := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/body" {
+					_ = http.NewResponseController(w).Flush()
+				}
+				hangs <- struct{}{}
+				<-r.Context().Done()
+			}))
+			defer resource.Close()
+			for _, path := range []string{"/", "/body"} {
+				visitor, leave := context.WithCancel(t.Context())
+				own, giveUp := context.WithCancel(t.Context())
+				r, _ := http.NewRequestWithContext(own, http.MethodGet, resource.URL+path, nil)
+				go func() { <-hangs; tt.ends(leave, giveUp) }()
+				resp, err := (&present.Transport{
+					Context: visitor, Origins: []string{resource.URL},
+					Send: func(_ context.Context, r *http.Request) (*http.Response, error) {
+						return http.DefaultTransport.RoundTrip(r)
+					},
+				}).RoundTrip(r)
+				if err == nil {
+					_, err = io.ReadAll(resp.Body)
+					resp.Body.Close()
+				}
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("%s: error %v", path, err)
+				}
+				leave()
+				giveUp()
+			}
+		})
 		t.Run(tt.name, func(t *testing.T) {
 			visitor, leave := context.WithCancel(context.WithValue(t.Context(), body{}, "the visitor's"))
 			defer leave()
@@ -202,17 +234,23 @@ func TestContexts(t *testing.T) {
 	}
 	t.Run("nothing is left of a request that was answered", func(t *testing.T) {
 		r, _ := http.NewRequest(http.MethodGet, "https://api.example/", nil)
-		var asked context.Context
-		_, _ = (&present.Transport{
+		var asked, sent context.Context
+		resp, _ := (&present.Transport{
 			Elsewhere: http.DefaultTransport,
 			Context:   context.Background(), Origins: []string{"https://api.example"},
-			Send: func(ctx context.Context, _ *http.Request) (*http.Response, error) {
-				asked = ctx
-				return &http.Response{}, nil
+			Send: func(ctx context.Context, r *http.Request) (*http.Response, error) {
+				asked, sent = ctx, r.Context()
+				return &http.Response{Body: http.NoBody}, nil
 			},
 		}).RoundTrip(r)
 		if asked.Err() == nil {
 			t.Error("the context of the token has not ended")
+		}
+		if sent.Err() != nil {
+			t.Error("the answer cannot be read")
+		}
+		if resp.Body.Close(); sent.Err() == nil {
+			t.Error("the context of the request has not ended")
 		}
 	})
 }

@@ -518,6 +518,51 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 			}
 		})
 	}
+	for name, fail := range map[string]func(calls int) error{
+		"once": func(calls int) error {
+			if calls > 1 {
+				return nil
+			}
+			return errDown
+		},
+		"for long": func(int) error { return errDown },
+	} {
+		inTime(t, "C113 C127 what the store does not delete "+name+" gives no tokens to a request under way", func(t *testing.T) {
+			w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
+			s := w.login(lifetime)
+			time.Sleep(isOver)
+			w.provider.decide = func() error { return failure(session.Rejected, "") }
+			calls := 0
+			w.breaks(func(c interleave.Call) error {
+				if !c.Is(interleave.Delete, "t:") {
+					return nil
+				}
+				calls++
+				return fail(calls)
+			})
+			_, err := w.Token(t.Context(), s)
+			if err == nil {
+				t.Error("a token of a session that has to end")
+			}
+			w.wantErr(w.Wait(t.Context()), nil)
+			w.breaks(nil)
+			for range 3 {
+				w.wantNoToken(s, session.ErrGone)
+			}
+			w.wantTold(event.SessionRevoked, event.ReasonByToken)
+		})
+	}
+	inTime(t, "C113 F34 a Deny is not forgotten when the store panics", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
+		s := w.login(lifetime)
+		time.Sleep(isOver)
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		w.once(interleave.Delete, "s:", func() { panic("a fault") })
+		w.wantNoToken(s, session.ErrProvider)
+		w.provider.decide = nil
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, session.ErrGone)
+	})
 	inTime(t, "C113 F16 a store that is away for a second keeps no other replica at the old claims", func(t *testing.T) {
 		w := newWorld(t, rereads)
 		s := w.login(lifetime)

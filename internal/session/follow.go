@@ -142,13 +142,13 @@ func (k *Keeper) tokensOf(ctx context.Context, s *Session) (*Tokens, error) {
 }
 
 // insist repeats what the store refuses, for a while: what the provider says once must not be lost
-// to a store that stumbles. The end of a session is not repeated once it has ended.
+// to a store that stumbles.
 func (r *refresh) insist(ctx context.Context, do func(ctx context.Context) error) error {
 	ctx, cancel := Within(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	for {
 		err := do(ctx)
-		if !errors.Is(err, ErrStore) || errors.Is(err, ErrLeftovers) {
+		if !errors.Is(err, ErrStore) {
 			return err
 		}
 		r.noteUnsaved(unsavedTokens)

@@ -238,6 +238,7 @@ func TestTheReplyOfALogoutIsLost(t *testing.T) {
 		w.losesReplies("s:")
 		_, err := w.Reread(t.Context(), s)
 		w.wantErr(err, session.ErrStore)
+		w.wantErr(w.Wait(t.Context()), nil)
 		w.wantRevoked("rt-1")
 	})
 }

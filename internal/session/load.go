@@ -237,16 +237,3 @@ func (k *Keeper) End(ctx context.Context, id ID) error {
 	}
 	return k.endHandle(ctx, h, sum)
 }
-
-// EndSession ends a session that was loaded.
-func (k *Keeper) EndSession(ctx context.Context, s *Session, reason event.Reason) error {
-	handle := k.Handle(s.ID)
-	err := k.endHandle(ctx, handle, s.Identity.summary())
-	if err != nil && !errors.Is(err, ErrLeftovers) {
-		return err
-	}
-	k.tell(Event{
-		Type: event.SessionRevoked, Reason: reason, Identity: &s.Identity, Handle: handle,
-	})
-	return err
-}

@@ -141,6 +141,9 @@ func (r *refresh) run(ctx context.Context) error {
 	defer cancel()
 	if u := r.k.flights.unsavedOf(r.flight); u.what == unsavedEnd {
 		overruled, err := r.overruled(ctx, u.since)
+		if errors.Is(err, ErrGone) { // it has ended, and something of it may be left
+			return cmp.Or(r.k.End(ctx, r.s.ID), err)
+		}
 		if err != nil {
 			return err
 		}

@@ -307,7 +307,8 @@ func TestTheProviderFails(t *testing.T) {
 		time.Sleep(isDue)
 		w.fails(interleave.Delete, "x:", 0)
 		_, err := w.Reread(t.Context(), s)
-		w.wantErr(err, session.ErrLeftovers)
+		w.wantErr(err, session.ErrStore)
+		w.wantErr(w.Wait(t.Context()), nil)
 		w.wantRevoked("rt-1")
 	})
 	inTime(t, "F31 invalid_grant after a lost answer is told as that", func(t *testing.T) {

@@ -2,7 +2,6 @@ package session
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -147,26 +146,27 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 }
 
 // endSession ends the session because the provider or the application no longer stands by it. It
-// returns ErrGone when that is done. While the store cannot do it, nobody gets anything of the
-// session here, and the next request tries again.
+// returns ErrGone when that is done. Until then nobody gets anything of the session here, and the
+// next request tries again.
 func (r *refresh) endSession(ctx context.Context) error {
+	r.noteUnsaved(unsavedEnd)
 	r.unmarkAsked(ctx) // the answer is not lost
-	var leftovers error
+	over := false
 	err := r.insist(ctx, func(ctx context.Context) error {
-		err := r.k.EndSession(ctx, &r.s, event.ReasonByToken)
-		if errors.Is(err, ErrLeftovers) {
-			leftovers, err = err, nil
-		}
-		if err != nil {
-			r.noteUnsaved(unsavedEnd)
+		err := r.k.endHandle(ctx, r.k.Handle(r.s.ID), r.s.Identity.summary())
+		if !over && (err == nil || errors.Is(err, ErrLeftovers)) {
+			over = true
+			r.tell(Event{Type: event.SessionRevoked, Reason: event.ReasonByToken})
 		}
 		return err
 	})
-	if err := cmp.Or(err, leftovers); err != nil {
-		r.noteUnsaved(unsavedEnd)
-		return err
+	switch {
+	case err == nil:
+		return ErrGone
+	case over:
+		return fmt.Errorf("%w: %w", ErrLeftovers, err)
 	}
-	return ErrGone
+	return err
 }
 
 // overruled reads the tokens, and reports whether another replica has learnt something since the

@@ -230,7 +230,6 @@ var ends = map[string]func(w *world, s *session.Session) error{
 	"EndOne": func(w *world, s *session.Session) error {
 		return w.EndOne(w.Context(), s, w.Handle(s.ID), "")
 	},
-	"EndSession": func(w *world, s *session.Session) error { return w.EndSession(w.Context(), s, "") },
 	"the idle time": func(w *world, s *session.Session) error {
 		time.Sleep(lifetime)
 		if _, err := w.Load(w.Context(), s.ID); !errors.Is(err, session.ErrGone) {
