@@ -70,9 +70,9 @@ func (l *lock) take(ctx context.Context) (holder, error) {
 	return lockTaken, nil
 }
 
-// Alone calls do with the tokens of a session that is about to end. It does not call while a refresh
-// of the session is under way, on whatever replica, nor when the tokens cannot be read. It keeps the
-// lock: do may spend the refresh token.
+// Alone calls do with the tokens of a session that is about to end. It does not call while a
+// refresh of the session is under way, on whatever replica, nor when the tokens cannot be read. It
+// keeps the lock: do may spend the refresh token.
 func (k *Keeper) Alone(ctx context.Context, s *Session, do func(*Tokens)) {
 	l := newRefresh(k, *s).lock
 	if holder, err := l.take(ctx); err != nil || holder != lockMine {
