@@ -12,12 +12,12 @@ import (
 //	ctx, stop := gate.Watch(r.Context())
 //	defer stop()
 //
-// The cause ([context.Cause]) is then [ErrNoSession]. What this process ends from then on is noticed
-// at once, and so is the end of SessionLifetime; every other end after [Limits.WatchInterval] at the
-// latest. A store that does not answer ends nothing before that. Claims that are due are read again,
-// as for a request ([TokenOptions.ClaimsMaxAge]). Watching does not count as use: a session that
-// only has a long answer ends after IdleTimeout. A new login in the same browser, also a stronger
-// one, replaces the session and so ends it.
+// The cause ([context.Cause]) is then [ErrNoSession]. What this process ends from then on is
+// noticed at once, and so is the end of SessionLifetime; every other end after
+// [Limits.WatchInterval] at the latest. A store that does not answer ends nothing before that.
+// Claims that are due are read again, as for a request ([TokenOptions.ClaimsMaxAge]). Watching does
+// not count as use: a session that only has a long answer ends after IdleTimeout. A new login in
+// the same browser, also a stronger one, replaces the session and so ends it.
 //
 // When nobody is signed in, the context has ended already; when the session could not be loaded,
 // its cause is that error. In a context of [Gate.NewContext], which has no session, it ends with

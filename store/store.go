@@ -30,9 +30,9 @@
 // are any bytes, and may be empty. A store keeps no reference to a slice that it was given. The
 // caller may keep and change a slice that it was returned.
 //
-// An operation takes milliseconds, and in trouble less than half a second: the steps of a login, and
-// those of a logout, have three seconds together. In a slower store logins fail, and logouts end the
-// session and answer with an error all the same.
+// An operation takes milliseconds, and in trouble less than half a second: the steps of a login,
+// and those of a logout, have three seconds together. In a slower store logins fail, and logouts
+// end the session and answer with an error all the same.
 //
 // A store that can carry out many operations in one round trip may also be a [Batcher]. Logouts of
 // users with many sessions are faster then.
