@@ -859,6 +859,24 @@ func TestErrorsOfARefresh(t *testing.T) {
 		w.wantNoToken(s, session.ErrProvider)
 		w.wantLive(true, s)
 	})
+	inTime(t, "C085 refusals while the access token is good end nothing", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken = true })
+		s := w.login(lifetime)
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(session.Refused, "") }
+		for range 2 {
+			w.wantErr(w.Renew(t.Context(), s), session.ErrProvider)
+			time.Sleep(2 * time.Minute)
+		}
+		w.wantLive(true, s)
+	})
+	inTime(t, "C085 F32 a refusal that cannot be noted is an error of the store", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken = true })
+		s := w.login(lifetime)
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(session.Refused, "") }
+		time.Sleep(isOver)
+		w.fails(interleave.Swap, "t:", 0)
+		w.wantNoToken(s, session.ErrStore)
+	})
 	inTime(t, "F32 a session that cannot be ended is an error of the store, and is ended later", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
