@@ -1089,6 +1089,31 @@ func TestErrorsOfValues(t *testing.T) {
 }
 
 func TestErrorsOfALogout(t *testing.T) {
+	inTime(t, "C124 F16 the provider's second try counts where the answer to the last write was lost", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		lost := false
+		w.breaks(func(c interleave.Call) error {
+			if lost || !c.Is(interleave.Create, "j:") {
+				return nil
+			}
+			lost = true
+			return errors.Join(c.On(w.Context(), &w.memory).Err, errDown)
+		})
+		token := session.LogoutToken{
+			Issuer: issuer, ID: "jti", SessionID: sid, IssuedAt: time.Now(), Expires: time.Now().Add(time.Minute),
+		}
+		_, err := w.UseLogoutToken(t.Context(), token)
+		w.wantErr(err, session.ErrStore)
+		w.wantLive(false, s)
+		first, err := w.UseLogoutToken(t.Context(), token)
+		w.wantErr(err, nil)
+		if !first {
+			t.Error("it is told by nobody")
+		}
+		_, err = w.UseLogoutToken(t.Context(), token)
+		w.wantErr(err, session.ErrUsed)
+	})
 	inTime(t, "C107 a session that could not be ended is still watched", func(t *testing.T) {
 		w := newWorld(t, watches)
 		s := w.login(lifetime)
@@ -1388,6 +1413,48 @@ func TestLongUserinfo(t *testing.T) {
 		_, err := w.Reread(t.Context(), s)
 		w.wantErr(err, session.ErrGone)
 	})
+}
+
+func TestTheEndOfASessionThatHasEndedMeanwhile(t *testing.T) {
+	for name, ends := range map[string]func(*world, *session.Session) event.Reason{
+		"C087 a login has replaced it": func(w *world, s *session.Session) event.Reason {
+			l := w.loginUnderWay()
+			l.Before = *s
+			w.wantErr(w.Begin(w.Context(), l), nil)
+			return ""
+		},
+		"C113 its visitor has logged out": func(w *world, s *session.Session) event.Reason {
+			_, err := w.LogOut(w.Context(), s)
+			w.wantErr(err, nil)
+			return event.ReasonByUser
+		},
+	} {
+		for what, refuse := range map[string]func(*world, func()){
+			"the new tokens are another user's": func(w *world, meanwhile func()) {
+				w.provider.verify = func() error { meanwhile(); return failure(session.Rejected, "") }
+			},
+			"the application denies the user": func(w *world, meanwhile func()) {
+				w.provider.decide = func() error { meanwhile(); return failure(session.Rejected, "") }
+			},
+		} {
+			inTime(t, name+" when "+what, func(t *testing.T) {
+				w := newWorld(t, rereads)
+				s := w.login(lifetime)
+				time.Sleep(isOver)
+				var told []event.Reason
+				refuse(w, func() {
+					if reason := ends(w, s); reason != "" {
+						told = append(told, reason)
+					}
+				})
+				w.wantNoToken(s, session.ErrGone)
+				w.wantTold(event.SessionRevoked, told...)
+				if told == nil {
+					w.wantRevoked()
+				}
+			})
+		}
+	}
 }
 
 func TestTheReplyOfALockIsLost(t *testing.T) {

@@ -90,9 +90,16 @@ func (k *Keeper) rememberLogoutToken(ctx context.Context, t LogoutToken) (first 
 	ctx, cancel := Within(ctx, writeTimeout)
 	defer cancel()
 	lifetime := max(time.Until(t.Expires)+2*k.limits.Leeway, time.Minute)
-	err := k.store.Create(ctx, k.logoutTokenKey(t), []byte(rand.Text()), lifetime)
-	if errors.Is(err, store.ErrExists) {
+	key, own := k.logoutTokenKey(t), []byte(rand.Text())
+	err := k.store.Create(ctx, key, own, lifetime)
+	switch {
+	case errors.Is(err, store.ErrExists):
 		return false, nil
+	case err != nil: // the answer may be lost, and the provider tries again
+		ctx, cancel := Detached(ctx)
+		defer cancel()
+		_ = k.store.Delete(ctx, key, own)
+		return false, k.storeError(ctx, err)
 	}
-	return err == nil, k.storeError(ctx, err)
+	return true, nil
 }

@@ -110,6 +110,7 @@ type refresh struct {
 
 	exchanged bool // the tokens have just come from the provider
 	recent    bool // they came from it for a re-read that is tried again, and are not due
+	wasOver   bool // others have ended the session meanwhile
 
 	// unsure is true when the refresh failed and was not refused. An ID Token with new claims is
 	// missing then, and the provider may have replaced the access token all the same.
@@ -374,9 +375,8 @@ func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
 		r.tokens = fresh
 		return nil
 	case errors.Is(err, ErrGone):
-		if !r.replaced(ctx) {
-			r.k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)
-		}
+		r.wasOver = true
+		r.revoke(ctx, fresh.RefreshToken)
 		r.unmarkAsked(ctx)
 		return err
 	case errors.Is(err, errChanged):

@@ -141,8 +141,9 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 		return r.goOnWithout(ctx, f)
 	}
 	r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
-	r.k.provider.Revoke(ctx, &r.s.Identity, fresh.RefreshToken)
-	return r.endSession(ctx)
+	err := r.endSession(ctx)
+	r.revoke(ctx, fresh.RefreshToken)
+	return err
 }
 
 // endSession ends the session because the provider or the application no longer stands by it. It
@@ -151,9 +152,11 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 func (r *refresh) endSession(ctx context.Context) error {
 	r.noteUnsaved(unsavedEnd)
 	r.unmarkAsked(ctx) // the answer is not lost
-	over := false
+	handle := r.k.Handle(r.s.ID)
+	r.wasOver = r.k.hasNoIdentity(ctx, handle) // then whoever has ended it has told so
+	over := r.wasOver
 	err := r.insist(ctx, func(ctx context.Context) error {
-		err := r.k.endHandle(ctx, r.k.Handle(r.s.ID), r.s.Identity.summary())
+		err := r.k.endHandle(ctx, handle, r.s.Identity.summary())
 		if !over && (err == nil || errors.Is(err, ErrLeftovers)) {
 			over = true
 			r.tell(Event{Type: event.SessionRevoked, Reason: event.ReasonByToken})
@@ -194,9 +197,17 @@ func (r *refresh) overruled(ctx context.Context, since time.Time) (bool, error) 
 func (r *refresh) endAndRevoke(ctx context.Context) error {
 	err := r.endSession(ctx)
 	if errors.Is(err, ErrGone) || errors.Is(err, ErrLeftovers) {
-		r.k.provider.Revoke(ctx, &r.s.Identity, r.tokens.RefreshToken)
+		r.revoke(ctx, r.tokens.RefreshToken)
 	}
 	return err
+}
+
+// revoke revokes a refresh token that nobody has any more, of a session that is over. If a login has
+// replaced the session, the token may be of the same grant.
+func (r *refresh) revoke(ctx context.Context, token string) {
+	if !r.wasOver || !r.replaced(ctx) {
+		r.k.provider.Revoke(ctx, &r.s.Identity, token)
+	}
 }
 
 // pause is how long to leave a provider alone that has not done what is overdue for so long: longer
