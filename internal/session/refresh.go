@@ -241,6 +241,11 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 	if done, err := r.nothingToDo(ctx); done || err != nil {
 		return err
 	}
+	if r.flight.again {
+		if err := r.k.followExpiry(ctx, r.s.ID, r.tokens); err != nil {
+			return err
+		}
+	}
 	var idToken claims.Object
 	r.recent = r.isRecent()
 	if r.tokens.RefreshToken != "" && !r.recent {
@@ -299,6 +304,9 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	err = r.insist(ctx, func(ctx context.Context) error { // ErrGone, if a logout came meanwhile
 		return r.k.followExpiry(ctx, r.s.ID, r.tokens)
 	})
+	if errors.Is(err, ErrStore) {
+		r.noteUnsaved(unsavedClaims)
+	}
 	if err := cmp.Or(err, notFollowed); err != nil {
 		return "", err
 	}

@@ -1047,6 +1047,27 @@ func TestWhatARefreshedIDTokenChanges(t *testing.T) {
 				t.Error("the refresh is told to have succeeded")
 			}
 		})
+	inTime(t, "C105 an earlier end that the store refused for long is moved by the next guard", func(t *testing.T) {
+		w, s := refreshed(t, claims.Object("").With("session_expiry", claims.Int(time.Now().Add(20*time.Minute).Unix())))
+		w.fails(interleave.Swap, "s:", 0)
+		w.wantToken(w.Keeper, s, "at-1")
+		w.wantErr(w.Wait(t.Context()), nil)
+		for range 2 {
+			if !w.Stale(s) {
+				t.Error("a guard does not look")
+			}
+			_, err := w.Reread(t.Context(), s)
+			w.wantErr(err, session.ErrStore)
+		}
+		w.breaks(nil)
+		got, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		if w.Stale(got) {
+			t.Error("guards look again")
+		}
+		time.Sleep(20 * time.Minute)
+		w.wantLive(false, s)
+	})
 	inTime(t, "C125 the end of a session whose new sid was logged out is told once, whatever of it cannot be deleted", func(t *testing.T) {
 		w, s := refreshed(t, another)
 		_, err := w.EndProviderSession(t.Context(), issuer, "another", "")

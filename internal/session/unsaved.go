@@ -19,8 +19,8 @@ const (
 	// gets nothing; one that needs no refresh goes on.
 	unsavedTokens unsavedKind = iota + 1
 
-	// unsavedClaims are claims, or what the provider said could not be looked into. The next request
-	// has the refresh repeat it.
+	// unsavedClaims are claims, or an earlier end of the session, or what the provider said could not
+	// be looked into. The next request has the refresh repeat it.
 	unsavedClaims
 
 	// unsavedEnd is the end of the session. Nobody gets anything of it, and the next refresh ends it.
