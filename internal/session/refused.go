@@ -202,8 +202,8 @@ func (r *refresh) endAndRevoke(ctx context.Context) error {
 	return err
 }
 
-// revoke revokes a refresh token that nobody has any more, of a session that is over. If a login has
-// replaced the session, the token may be of the same grant.
+// revoke revokes a refresh token that nobody has any more, of a session that is over. If a login
+// has replaced the session, the token may be of the same grant, and stays.
 func (r *refresh) revoke(ctx context.Context, token string) {
 	if !r.wasOver || !r.replaced(ctx) {
 		r.k.provider.Revoke(ctx, &r.s.Identity, token)
