@@ -3,8 +3,10 @@ package oidcgate_test
 import (
 	"context"
 	"crypto/rand"
+	"html"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -377,6 +379,100 @@ func TestLinkingWhileTheStoreIsIll(t *testing.T) {
 		})
 	}
 }
+
+// A login in place of a linking would replace the visitor's session by one of the other identity.
+func TestNoLoginInPlaceOfALinking(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		spoil  func(l *linked, ill *drill, back string) (response string)
+		status int
+		reason oidcgate.Reason
+		back   string
+	}{
+		{"the store is ill", func(_ *linked, ill *drill, back string) string {
+			ill.fail(func(string, string) error { return errIll }, nil)
+			return back
+		}, http.StatusServiceUnavailable, oidcgate.ReasonStoreError, "/settings"},
+		{"the store is ill, and the attempt is gone", func(_ *linked, ill *drill, back string) string {
+			ill.fail(func(string, string) error { return errIll }, nil)
+			return strings.Replace(back, "state=", "state=x", 1)
+		}, http.StatusServiceUnavailable, oidcgate.ReasonStoreError, "/"},
+		{"the visitor took too long", func(_ *linked, _ *drill, back string) string {
+			time.Sleep(11 * time.Minute)
+			return back
+		}, http.StatusBadRequest, oidcgate.ReasonUnknownState, "/"},
+		{"the browser dropped the attempt", func(l *linked, _ *drill, back string) string {
+			u, _ := url.Parse(shopURL)
+			var gone []*http.Cookie
+			for _, name := range l.cookieNames("__Host-Http-oidcgate-a-") {
+				gone = append(gone, &http.Cookie{Name: name, Path: "/", Secure: true, MaxAge: -1})
+			}
+			l.browser.Jar.SetCookies(u, gone)
+			return back
+		}, http.StatusBadRequest, oidcgate.ReasonUnknownState, "/"},
+		{"the response cannot be read", func(_ *linked, _ *drill, back string) string {
+			return back + "&state=x"
+		}, http.StatusBadRequest, "duplicate_parameter", "/"},
+		{"the provider is down", func(l *linked, _ *drill, back string) string {
+			l.staff.Always(oidcgatetest.Token, oidcgatetest.Hang())
+			return back
+		}, http.StatusGatewayTimeout, oidcgate.ReasonTokenEndpointUnreachable, "/settings"},
+	} {
+		inBubble(t, "C047 "+row.name, func(t *testing.T) {
+			ill := &drill{Store: &store.Memory{}}
+			l := newLinked(t, func(c *oidcgate.Config) { c.Store = ill })
+			l.signIn()
+			response := row.spoil(l, ill, l.get(l.get(l.address()).location()).location())
+			a := l.get(response)
+			l.denied(a, row.status, row.reason)
+			wantLinks(t, a, "Back to the site "+shopURL+row.back)
+			ill.fail(nil, nil)
+			l.wantAlone(0)
+		})
+	}
+	inBubble(t, "C047 F16 the address is opened while the store is ill", func(t *testing.T) {
+		ill := &drill{Store: &store.Memory{}}
+		l := newLinked(t, func(c *oidcgate.Config) { c.Store = ill })
+		l.signIn()
+		address := l.address()
+		ill.fail(func(string, string) error { return errIll }, nil)
+		a := l.get(address)
+		l.denied(a, http.StatusServiceUnavailable, oidcgate.ReasonStoreError)
+		wantLinks(t, a, "Back to the site "+shopURL+"/settings")
+		if a.Header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+		ill.fail(nil, nil)
+		l.wantAlone(0)
+		if a := l.get(address); !strings.HasPrefix(a.location(), l.staff.Issuer()) {
+			t.Errorf("later it leads to %q", a.location())
+		}
+	})
+	t.Run("a login whose response comes while the store is ill can begin again", func(t *testing.T) {
+		ill := &drill{Store: &store.Memory{}}
+		l := newLinked(t, func(c *oidcgate.Config) { c.Store = ill })
+		l.signIn()
+		response := l.get(l.get("/auth/login?provider=staff&return_to=/app").location()).location()
+		ill.fail(func(string, string) error { return errIll }, nil)
+		a := l.get(response)
+		l.denied(a, http.StatusServiceUnavailable, oidcgate.ReasonStoreError)
+		wantLinks(t, a, "Log in again "+shopURL+"/auth/login?provider=staff&return_to=%2Fapp", "Back to the site "+shopURL+"/")
+	})
+}
+
+// wantLinks checks which links a page has, each as its text and its address.
+func wantLinks(t *testing.T, a answer, want ...string) {
+	t.Helper()
+	var got []string
+	for _, m := range linkOnPage.FindAllStringSubmatch(a.body, -1) {
+		got = append(got, m[2]+" "+html.UnescapeString(m[1]))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the page has the links %q, want %q", got, want)
+	}
+}
+
+var linkOnPage = regexp.MustCompile(`<a[^>]* href="([^"]*)"[^>]*>([^<]*)`)
 
 // A linking is a login of the second user.
 func TestLinkingAfterALogout(t *testing.T) {

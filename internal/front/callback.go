@@ -18,12 +18,7 @@ import (
 func (f *Front) callback(w http.ResponseWriter, r *http.Request, up *Provider) {
 	c := &callbackRequest{front: f, w: w, r: r, up: up}
 	if refused := c.answer(); refused != nil {
-		if c.attempt.User == "" { // whoever tries again may be another user
-			refused.retry = c.attempt.ReturnTo
-		}
-		refused.again = f.loginAt(up, nil, refused.retry)
-		refused.linking = c.attempt.Link != ""
-		f.fail(w, r, up, refused)
+		c.refuse(refused)
 	}
 }
 
@@ -56,22 +51,21 @@ func (c *callbackRequest) answer() *Failure {
 	}
 	c.visit = f.Peek(c.w, c.r)
 	page.Headers(c.w)
-	if c.visit.LoadErr != nil {
-		return storeFailure(c.visit.LoadErr) // whose session this login would replace is not known
-	}
 	response, err := c.up.Client.ReadResponse(c.r.Context(), form)
 	if err != nil {
 		return providerFailure(err)
 	}
-	if c.finishedBefore(response.State) {
+	a, err := f.Attempts.Find(c.r, c.up.at(), response.State)
+	c.attempt = a // of one that is over, too: where the page leads depends on it
+	switch {
+	case c.visit.LoadErr != nil: // whose session this login would replace is not known
+		return storeFailure(c.visit.LoadErr)
+	case c.finishedBefore(response.State):
 		page.Redirect(c.w, f.Site.Home()) // the back button, or a reload
 		return nil
-	}
-	a, err := f.Attempts.Find(c.r, c.up.at(), response.State)
-	if err != nil {
+	case err != nil:
 		return notFound(err)
 	}
-	c.attempt = a
 	want, err := c.expectation()
 	if err != nil {
 		return internalFailure(err)
@@ -95,6 +89,24 @@ func (c *callbackRequest) answer() *Failure {
 func (c *callbackRequest) finishedBefore(state string) bool {
 	s := c.visit.Session
 	return s != nil && s.Identity.Attempt == attempt.Reference(state)
+}
+
+// refuse shows why the login, or the linking, did not succeed.
+func (c *callbackRequest) refuse(refused *Failure) {
+	f, a := c.front, &c.attempt
+	if c.visit == nil {
+		c.visit = f.Peek(c.w, c.r)
+	}
+	switch {
+	case a.Link != "":
+		f.noteLinking(refused, c.visit, a)
+	case a.Seed == nil: // a linking perhaps, in whose place a login would replace the session
+		refused.signedIn = c.visit.MayBeSignedIn()
+	case a.User == "": // whoever tries again may be another user
+		refused.retry = a.ReturnTo
+	}
+	refused.again = f.loginAt(c.up, nil, refused.retry)
+	f.fail(c.w, c.r, c.up, refused)
 }
 
 // expectation is what the provider's answer must agree with.

@@ -23,11 +23,13 @@ type Failure struct {
 	Err       error  // the cause; may be nil
 	Text      string // shown on the page instead of the sentence for Reason; may be empty
 
-	code    string       // the provider's error code; empty if there is none
-	user    session.User // who logs in; zero while the provider has not said so
-	retry   string       // path to which the page's new login leads; empty: the default path
-	again   string       // address of the same login; empty: it is not known
-	linking bool         // the visitor stays signed in, so a new login is no help
+	code  string       // the provider's error code; empty if there is none
+	user  session.User // who logs in; zero while the provider has not said so
+	retry string       // path to which the page leads; empty: the default path
+	again string       // address of the same login; empty: it is not known
+
+	linking  bool // it is the failure of a linking
+	signedIn bool // a login would replace the session of the visitor, or may do so
 }
 
 func (f *Failure) Error() string {
@@ -87,14 +89,15 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 // linksAfter returns where a visitor can go whose login was refused. The first is the best.
 func (f *Front) linksAfter(e *Failure, say page.Message) []page.Link {
 	plain := f.Site.OwnURL("/login", e.retry)
-	links := []page.Link{
-		{URL: cmp.Or(e.again, plain), Say: page.LogInAgain},
-		{URL: f.Site.Home(), Say: page.Back},
-	}
+	back := page.Link{URL: f.Site.Home(), Say: page.Back}
+	links := []page.Link{{URL: cmp.Or(e.again, plain), Say: page.LogInAgain}, back}
 	another := page.Link{URL: f.AnotherAccountURL(e.retry, nil), Say: page.AnotherAccount}
 	switch {
 	case e.linking:
-		links = links[1:]
+		back.URL = f.Site.URL(e.retry)
+		return []page.Link{back}
+	case e.signedIn:
+		return []page.Link{back}
 	case say == page.FailedSite:
 		links[0].URL = plain // the same login hardly helps
 		slices.Reverse(links)

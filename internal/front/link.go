@@ -33,29 +33,45 @@ func (f *Front) LinkURL(id session.ID, provider, returnTo string) (string, error
 
 // beginLink begins the login of an identity that is attached to the visitor's session.
 func (f *Front) beginLink(w http.ResponseWriter, r *http.Request, v *Visit) {
-	query := r.URL.Query()
-	at, ok := f.Attempts.OpenLink(string(v.ID()), query.Get("link"))
-	up := f.Providers.Find(at.Provider)
-	if !ok || up == nil || up.at() != at { // another may have the name by now
-		refused := linkSession()
-		refused.linking = v.Session != nil
-		f.fail(w, r, &Provider{}, refused)
-		return
+	b := begun{query: r.URL.Query()}
+	returnTo := f.returnTo(b.query.Get("return_to"))
+	up, refused := f.providerOfLink(v, b.query.Get("link"))
+	var own op.LoginOptions
+	if refused == nil {
+		own, refused = f.optionsFor(r, b)
 	}
-	b := begun{query: query}
-	own, refused := f.optionsFor(r, b)
 	var a attempt.Attempt
 	if refused == nil {
 		a, refused = newAttempt(up, b, own)
 	}
+	a.ReturnTo, a.Link = returnTo, f.linkOf(v)
 	if refused == nil {
-		a.ReturnTo, a.Link = f.returnTo(query.Get("return_to")), f.linkOf(v)
 		refused = f.startLogin(w, r, up, a)
 	}
 	if refused != nil {
-		refused.linking = true
+		f.noteLinking(refused, v, &a)
 		f.fail(w, r, up, refused)
 	}
+}
+
+// providerOfLink returns the provider of a link that is for the visitor's session. With a Failure
+// it is one without a name.
+func (f *Front) providerOfLink(v *Visit, link string) (*Provider, *Failure) {
+	if v.LoadErr != nil {
+		return &Provider{}, storeFailure(v.LoadErr)
+	}
+	at, ok := f.Attempts.OpenLink(string(v.ID()), link)
+	up := f.Providers.Find(at.Provider)
+	if !ok || up == nil || up.at() != at { // another may have the name by now
+		return &Provider{}, linkSession()
+	}
+	return up, nil
+}
+
+// noteLinking notes that the visitor v wanted a linking, not a login.
+func (f *Front) noteLinking(refused *Failure, v *Visit, a *attempt.Attempt) {
+	refused.linking, refused.signedIn = true, v.MayBeSignedIn()
+	refused.retry = f.returnTo(a.ReturnTo) // checked again: an attempt is input from the browser
 }
 
 // linkOf returns what stands for the visitor's session in an attempt, or "".
