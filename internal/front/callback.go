@@ -40,8 +40,7 @@ func (c *callbackRequest) answer() *Failure {
 	form, ok, err := arrive.Callback{
 		Channel: c.up.Client.Channel(), MaxBytes: c.up.Client.MaxResponse(),
 		Address: f.Site.URL(f.Site.ProviderPath("/callback", c.up.Name)),
-		Login:   f.Site.OwnURL("/login", ""), UnderWay: f.Attempts.Any,
-		Pages: f.Pages,
+		Back:    f.Site.Home(), UnderWay: f.Attempts.Any, Pages: f.Pages,
 	}.Receive(c.w, c.r)
 	switch {
 	case err != nil:
