@@ -49,7 +49,8 @@ func (g *Gate) link(ctx context.Context, first, second session.Identity) (refuse
 		}
 	}()
 	if g.config.OnLink == nil { // a link of another replica's, or of an older configuration
-		return hookFailure(errors.New("Config.OnLink is nil"))
+		return hookFailure("Config.OnLink", errors.New("Config.OnLink is nil"))
 	}
-	return decision(g.config.OnLink(ctx, &Linking{&Identity{rec: &first}, &Identity{rec: &second}}))
+	return decision("OnLink",
+		g.config.OnLink(ctx, &Linking{&Identity{rec: &first}, &Identity{rec: &second}}))
 }

@@ -3,6 +3,7 @@ package oidcgate_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"html"
 	"net/http"
 	"net/url"
@@ -160,6 +161,26 @@ func TestLinking(t *testing.T) {
 		l.denied(l.get(l.get(l.get(l.address()).location()).location()), http.StatusInternalServerError, oidcgate.ReasonHookError)
 		l.wantAlone(1)
 	})
+	for name, row := range map[string]struct {
+		decide func() error
+		detail string
+		hint   string
+	}{
+		"a refusal": {func() error { return oidcgate.Deny("No.") }, "OnLink: denied: No.", ""},
+		"an error":  {func() error { return errors.New("no database") }, "OnLink: no database", "correct OnLink, or what it asks"},
+		"a panic":   {func() error { panic("no database") }, "OnLink panicked", "correct OnLink, or what it asks"},
+	} {
+		t.Run("the log says that "+name+" is OnLink's", func(t *testing.T) {
+			l := newLinked(t)
+			l.signIn()
+			l.decide = row.decide
+			l.get(l.get(l.get(l.address()).location()).location())
+			failed := l.eventsOf(oidcgate.EventLoginFailed)
+			if len(failed) != 1 || failed[0].Detail != row.detail || failed[0].Hint != row.hint {
+				t.Errorf("%+v, want the detail %q and the hint %q", failed, row.detail, row.hint)
+			}
+		})
+	}
 	t.Run("C047 the same identity again attaches nothing", func(t *testing.T) {
 		l := newLinked(t)
 		l.signIn()

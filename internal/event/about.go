@@ -330,13 +330,13 @@ var Reasons = []Group{
 	{"The application", []About{
 		{
 			Name:  string(ReasonPolicyDenied),
-			Means: "OnLogin refused the visitor with Deny.",
+			Means: "OnLogin refused the visitor with Deny, or OnLink the second identity.",
 			Do:    "Nothing.",
 		},
 		{
 			Name:  string(ReasonHookError),
-			Means: "OnLogin failed or panicked.",
-			Do:    "Correct OnLogin, or what it asks. The detail has its error.",
+			Means: "A function of the application failed or panicked: OnLogin, OnLink or LoginOptions.",
+			Do:    "Correct the function that the detail names, or what it asks.",
 		},
 		{
 			Name:  string(ReasonSessionTooLarge),
