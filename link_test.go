@@ -481,6 +481,47 @@ func TestNoLoginInPlaceOfALinking(t *testing.T) {
 	})
 }
 
+// An operator sees who wanted a linking that failed, and that it was no login.
+func TestEventOfAFailedLinking(t *testing.T) {
+	const nobody = ""
+	for _, row := range []struct {
+		name    string
+		between func(l *linked)
+		user    string // whom linked_to is
+		session int    // which of those that were created has session_ref
+	}{
+		{"the application refuses", func(l *linked) { l.decide = func() error { return oidcgate.Deny("No.") } }, "alice", 0},
+		{"the provider says no", func(l *linked) {
+			l.staff.Always(oidcgatetest.Token, oidcgatetest.Answer(400, "application/json", `{"error":"invalid_grant"}`))
+		}, "alice", 0},
+		{"the session has ended", func(l *linked) { l.send(l.browser, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin") }, nobody, 0},
+		{"somebody else is signed in by now", func(l *linked) {
+			l.op.SetUser(oidcgatetest.User{Subject: "carol"})
+			l.signIn()
+		}, "carol", 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			l := newLinked(t)
+			l.signIn()
+			back := l.get(l.get(l.address()).location()).location()
+			row.between(l)
+			l.get(back)
+			failed, created := l.eventsOf(oidcgate.EventLoginFailed), l.eventsOf(oidcgate.EventSessionCreated)
+			if len(failed) != 1 {
+				t.Fatalf("%+v", failed)
+			}
+			user := nobody
+			if row.user != nobody {
+				id, _ := oidcgate.NewIdentity(l.op.Issuer(), row.user, nil)
+				user = l.gate.SubjectHash(id)
+			}
+			if e := failed[0]; e.LinkedTo != user || e.SessionRef != created[row.session].SessionRef {
+				t.Errorf("%+v, want linked_to %q and the session_ref of %+v", e, user, created[row.session])
+			}
+		})
+	}
+}
+
 // wantLinks checks which links a page has, each as its text and its address.
 func wantLinks(t *testing.T, a answer, want ...string) {
 	t.Helper()

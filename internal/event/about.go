@@ -24,8 +24,9 @@ var Types = []Group{
 		{
 			Name:  string(LoginFailed),
 			Level: slog.LevelWarn,
-			Means: "A login was refused. The reason says why.",
-			Do:    "See the reason. The reference stands on the visitor's page.",
+			Means: "A login or a linking was refused. The reason says why. Of a linking the event has " +
+				"linked_to, the sub_hash of who is signed in, and the session_ref.",
+			Do: "See the reason. The reference stands on the visitor's page.",
 		},
 		{
 			Name:  string(AttemptLimitReached),

@@ -28,8 +28,11 @@ type Failure struct {
 	retry string       // path to which the page leads; empty: the default path
 	again string       // address of the same login; empty: it is not known
 
-	linking  bool // it is the failure of a linking
 	signedIn bool // a login would replace the session of the visitor, or may do so
+
+	linking    bool         // it is the failure of a linking
+	linkedTo   session.User // who is signed in; zero: nobody
+	sessionRef string       // of the session that wants the linking
 }
 
 func (f *Failure) Error() string {
@@ -64,10 +67,13 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 	record := event.Record{
 		Type: event.LoginFailed, Reason: e.Reason, Reference: e.Reference,
 		Provider: up.Name, Issuer: up.Issuer, Status: e.Status, Err: e,
-		Detail: event.Text(e.Err), Hint: e.Hint,
+		Detail: event.Text(e.Err), Hint: e.Hint, SessionRef: e.sessionRef,
 	}
 	if e.user.Subject != "" {
 		record.SubjectHash = f.Keeper.UserRef(e.user)
+	}
+	if e.linkedTo.Subject != "" {
+		record.LinkedTo = f.Keeper.UserRef(e.linkedTo)
 	}
 	f.Tell(record)
 	if e.Status == http.StatusServiceUnavailable {

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -44,7 +45,7 @@ func (f *Front) beginLink(w http.ResponseWriter, r *http.Request, v *Visit) {
 	if refused == nil {
 		a, refused = newAttempt(up, b, own)
 	}
-	a.ReturnTo, a.Link = returnTo, f.linkOf(v)
+	a.ReturnTo, a.Link = returnTo, f.SessionRef(v)
 	if refused == nil {
 		refused = f.startLogin(w, r, up, a)
 	}
@@ -72,10 +73,14 @@ func (f *Front) providerOfLink(v *Visit, link string) (*Provider, *Failure) {
 func (f *Front) noteLinking(refused *Failure, v *Visit, a *attempt.Attempt) {
 	refused.linking, refused.signedIn = true, v.MayBeSignedIn()
 	refused.retry = f.returnTo(a.ReturnTo) // checked again: an attempt is input from the browser
+	refused.sessionRef = cmp.Or(f.SessionRef(v), a.Link)
+	if v.Session != nil {
+		refused.linkedTo = v.Session.Identity.User()
+	}
 }
 
-// linkOf returns what stands for the visitor's session in an attempt, or "".
-func (f *Front) linkOf(v *Visit) string {
+// SessionRef returns what stands for the visitor's session in events and in an attempt, or "".
+func (f *Front) SessionRef(v *Visit) string {
 	if v.Session == nil {
 		return ""
 	}
@@ -104,7 +109,7 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	if now.LoadErr != nil {
 		return storeFailure(now.LoadErr)
 	}
-	if f.linkOf(now) != c.attempt.Link {
+	if f.SessionRef(now) != c.attempt.Link {
 		return linkSession()
 	}
 	current, err := f.current(c.r.Context(), now.Session)
