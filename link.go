@@ -24,9 +24,10 @@ func (l *Linking) First() *Identity { return l.first }
 func (l *Linking) Second() *Identity { return l.second }
 
 // LinkURL returns the address at which the signed-in visitor of ctx attaches an identity of the
-// named provider (Provider.Name, which may be ""): the visitor logs in there, [Config.OnLink]
-// decides, and the browser goes to returnTo. The session stays as it is. The address works for
-// twelve hours and for this session alone. Use it for links that open in the same tab.
+// named provider (Provider.Name; the one without a name is "" or "."): the visitor logs in there,
+// [Config.OnLink] decides, and the browser goes to returnTo. The session stays as it is. The
+// address works for twelve hours and for this session alone. Use it for links that open in the same
+// tab.
 //
 // It panics unless Config.OnLink is set. The error is [ErrNoSession] if nobody is signed in, or it
 // says that no provider has the name.

@@ -304,8 +304,17 @@ func TestLinking(t *testing.T) {
 			t.Errorf("nobody signed in: %d", a.StatusCode)
 		}
 		l.signIn()
-		if a := l.get("/link?provider=nowhere"); a.StatusCode != http.StatusConflict || !strings.Contains(a.body, "nowhere") {
+		if a := l.get("/link?provider=nowhere"); a.StatusCode != http.StatusConflict || !strings.Contains(a.body, `no provider has the name "nowhere"`) {
 			t.Errorf("no such provider: %d %s", a.StatusCode, a.body)
+		}
+	})
+	t.Run("the provider without a name is a dot too, as in LoginOptions", func(t *testing.T) {
+		l := newLinked(t)
+		l.get(l.get(l.get("/auth/login?provider=staff").location()).location())
+		for _, link := range []string{"/link?provider=", "/link?provider=."} {
+			if a := l.get(l.get(link).location()); !strings.HasPrefix(a.location(), l.op.Issuer()) {
+				t.Errorf("%s: %d to %q", link, a.StatusCode, a.location())
+			}
 		}
 	})
 	t.Run("without OnLink there are no addresses", func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -20,9 +21,9 @@ import (
 // LinkURL returns the address at which the session of that id attaches an identity of the named
 // provider, or an error if there is no such provider.
 func (f *Front) LinkURL(id session.ID, provider, returnTo string) (string, error) {
-	up := f.Providers.Find(provider)
+	up := f.named(cmp.Or(provider, unnamed))
 	if up == nil {
-		return "", errors.New("oidcgate: no provider has the name " + provider)
+		return "", fmt.Errorf("oidcgate: no provider has the name %q", provider)
 	}
 	text, err := f.Attempts.SealLink(string(id), up.at())
 	if err != nil {
