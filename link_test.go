@@ -490,6 +490,56 @@ func TestNoLoginInPlaceOfALinking(t *testing.T) {
 	})
 }
 
+// Who is not signed in as when the linking began can log in so.
+func TestPageOfALinkingOfAnotherSession(t *testing.T) {
+	login := "Log in " + shopURL + "/auth/login?return_to=%2Fsettings"
+	another := "Use another account " + shopURL + "/auth/login?another=1&return_to=%2Fsettings"
+	back := "Back to the site " + shopURL + "/settings"
+	t.Run("C047 nobody is signed in where the address is opened", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		address := l.address()
+		l.anotherBrowser()
+		wantLinks(t, l.get(address), login)
+	})
+	t.Run("C047 somebody else is signed in where the address is opened", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		address := l.address()
+		l.anotherBrowser()
+		l.op.SetUser(oidcgatetest.User{Subject: "carol"})
+		l.signIn()
+		wantLinks(t, l.get(address), another, back)
+	})
+	t.Run("C047 the session has ended when the response comes", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		response := l.get(l.get(l.address()).location()).location()
+		l.send(l.browser, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+		wantLinks(t, l.get(response), login)
+	})
+	t.Run("C047 the session ends while the provider answers", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		response := l.get(l.get(l.address()).location()).location()
+		l.staff.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				_, _ = l.gate.Sessions().EndUser(context.Background(), l.op.Issuer(), "alice")
+				next.ServeHTTP(rw, r)
+			})
+		})
+		wantLinks(t, l.get(response), login)
+	})
+	t.Run("C047 somebody else is signed in when the response comes", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		response := l.get(l.get(l.address()).location()).location()
+		l.op.SetUser(oidcgatetest.User{Subject: "carol"})
+		l.signIn()
+		wantLinks(t, l.get(response), another, back)
+	})
+}
+
 // An operator sees who wanted a linking that failed, and that it was no login.
 func TestEventOfAFailedLinking(t *testing.T) {
 	const nobody = ""

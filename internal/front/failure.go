@@ -100,8 +100,7 @@ func (f *Front) linksAfter(e *Failure, say page.Message) []page.Link {
 	another := page.Link{URL: f.AnotherAccountURL(e.retry, nil), Say: page.AnotherAccount}
 	switch {
 	case e.linking:
-		back.URL = f.Site.URL(e.retry)
-		return []page.Link{back}
+		return f.linksAfterLinking(e, another)
 	case e.signedIn:
 		return []page.Link{back}
 	case say == page.FailedSite:
@@ -115,6 +114,18 @@ func (f *Front) linksAfter(e *Failure, say page.Message) []page.Link {
 		links[0] = another
 	}
 	return links
+}
+
+// linksAfterLinking is linksAfter for a linking.
+func (f *Front) linksAfterLinking(e *Failure, another page.Link) []page.Link {
+	back := page.Link{URL: f.Site.URL(e.retry), Say: page.Back}
+	switch {
+	case e.Reason != event.ReasonLinkSession:
+		return []page.Link{back}
+	case e.signedIn:
+		return []page.Link{another, back}
+	}
+	return []page.Link{{URL: f.Site.OwnURL("/login", e.retry), Say: page.LogIn}}
 }
 
 // providerFailure turns an error of internal/op into the failure of a login.

@@ -110,12 +110,14 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	if now.LoadErr != nil {
 		return storeFailure(now.LoadErr)
 	}
+	c.visit = now
 	if f.SessionRef(now) != c.attempt.Link {
 		return linkSession()
 	}
 	current, err := f.current(c.r.Context(), now.Session)
 	switch {
 	case errors.Is(err, session.ErrGone):
+		now.Session = nil
 		return linkSession()
 	case err != nil:
 		return storeFailure(err)
