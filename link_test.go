@@ -122,6 +122,25 @@ func TestLinking(t *testing.T) {
 			t.Errorf("the provider of the linking counts as used last:\n%s", body)
 		}
 	})
+	t.Run("C030 C047 the response is opened twice: the second time leads to the page of the link too", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		back := l.get(l.get(l.address()).location()).location()
+		for range 2 {
+			if end := l.get(back); end.location() != shopURL+"/settings" {
+				t.Errorf("%d to %q\n%s", end.StatusCode, end.location(), end.body)
+			}
+		}
+		l.wantAlone(1)
+		if n := l.staff.Count(oidcgatetest.Token); n != 1 {
+			t.Errorf("the code was sent %d times", n)
+		}
+		if failed, linked := l.eventsOf(oidcgate.EventLoginFailed), l.eventsOf(oidcgate.EventAccountLinked); len(failed) != 0 || len(linked) != 1 {
+			t.Errorf("events %+v and %+v", failed, linked)
+		}
+		l.send(l.browser, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+		l.denied(l.get(back), http.StatusBadRequest, oidcgate.ReasonStateReplayed)
+	})
 	t.Run("C047 the session that began it ends while the provider answers", func(t *testing.T) {
 		l := newLinked(t)
 		l.signIn()

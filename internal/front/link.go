@@ -137,6 +137,13 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	return nil
 }
 
+// repeatsLinking reports whether the response of a linking came again, by the back button or a
+// reload, in the session that began it. The attempt stays in the browser to tell.
+func (c *callbackRequest) repeatsLinking(refused *Failure) bool {
+	return refused.Reason == event.ReasonStateReplayed &&
+		c.attempt.Link != "" && c.attempt.Link == c.front.SessionRef(c.visit)
+}
+
 // current returns a session with claims that are read again if they are due, as guards do.
 func (f *Front) current(ctx context.Context, s *session.Session) (*session.Session, error) {
 	if !f.Keeper.Stale(s) {
