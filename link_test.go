@@ -559,6 +559,81 @@ func TestPageOfALinkingOfAnotherSession(t *testing.T) {
 	})
 }
 
+// The page of a linking that failed speaks of the linking and not of a login.
+func TestWordsOfAFailedLinking(t *testing.T) {
+	general := map[string][2]string{
+		"en": {"Not linked", "You are still signed in as before."},
+		"de": {"Nicht verknüpft", "Sie sind noch angemeldet wie zuvor."},
+		"fr": {"Comptes non associés", "Vous êtes toujours connecté comme avant."},
+	}
+	for language, words := range general {
+		for name, spoil := range map[string]func(l *linked, ill *drill, back string) string{
+			"OnLink fails": func(l *linked, _ *drill, back string) string {
+				l.decide = func() error { return errIll }
+				return back
+			},
+			"the secret is wrong": func(l *linked, _ *drill, back string) string {
+				l.staff.Always(oidcgatetest.Token, oidcgatetest.Answer(401, "application/json", `{"error":"invalid_client"}`))
+				return back
+			},
+			"the store is ill": func(_ *linked, ill *drill, back string) string {
+				ill.fail(func(string, string) error { return errIll }, nil)
+				return back
+			},
+		} {
+			t.Run(name+", in "+language, func(t *testing.T) {
+				ill := &drill{Store: &store.Memory{}}
+				l := newLinked(t, func(c *oidcgate.Config) { c.Store = ill })
+				l.signIn()
+				response := spoil(l, ill, l.get(l.get(l.address()).location()).location())
+				wantWords(t, l.get(response, "Accept-Language: "+language), words[0], words[1])
+			})
+		}
+	}
+	for name, row := range map[string]struct {
+		spoil func(l *linked, response string) string
+		title string
+		text  string
+	}{
+		"the visitor cancels": {func(_ *linked, response string) string {
+			return edited(t, response, failed("error", "access_denied"))
+		}, "Login cancelled", "The login was cancelled"},
+		"the application refuses": {func(l *linked, response string) string {
+			l.decide = func() error { return oidcgate.Deny("That account belongs to somebody else.") }
+			return response
+		}, "Not linked", "That account belongs to somebody else."},
+		"somebody else is signed in by now": {func(l *linked, response string) string {
+			l.signIn()
+			return response
+		}, "Not linked", "You are not signed in as when you began."},
+		"the session has ended, and the provider says no": {func(l *linked, response string) string {
+			l.send(l.browser, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+			return edited(t, response, failed("error", "server_error"))
+		}, "Not linked", "You are not signed in as when you began."},
+		"it is not known that it is a linking": {func(_ *linked, response string) string {
+			return response + "&state=x"
+		}, "Login failed", "You are still signed in as before."},
+		"the attempt is not there": {func(_ *linked, response string) string {
+			return edited(t, response, failed("state", strings.Repeat("x", 43)))
+		}, "Login failed", "You are still signed in as before."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLinked(t)
+			l.signIn()
+			response := row.spoil(l, l.get(l.get(l.address()).location()).location())
+			wantWords(t, l.get(response), row.title, row.text)
+		})
+	}
+}
+
+// wantWords checks the title of a page, and a part of its text.
+func wantWords(t *testing.T, a answer, title, text string) {
+	t.Helper()
+	if !strings.Contains(a.body, "<h1>"+title+"</h1>") || !strings.Contains(a.body, text) {
+		t.Errorf("status %d, want %q and %q\n%s", a.StatusCode, title, text, a.body[strings.Index(a.body, "<h1>"):])
+	}
+}
+
 // An operator sees who wanted a linking that failed, and that it was no login.
 func TestEventOfAFailedLinking(t *testing.T) {
 	const nobody = ""

@@ -79,17 +79,28 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}
-	say := page.LoginFailed(e.Status, e.Reason, e.code)
-	switch { // the title goes with a text of the application
-	case e.Text != "" && e.linking:
-		say = page.NotLinked
-	case e.Text != "":
-		say = page.NoAccess
-	}
+	say := e.says()
 	f.Show(w, browser.WithoutQuery(r), page.Page{
 		Kind: page.KindFailed, Status: e.Status, Reason: string(e.Reason), Reference: e.Reference,
 		Say: say, Text: e.Text, Links: f.linksAfter(e, say),
 	})
+}
+
+// says returns what the page says. Of the message that goes with a text of the application, it
+// shows the title.
+func (e *Failure) says() page.Message {
+	say := page.LoginFailed(e.Status, e.Reason, e.code)
+	switch {
+	case e.linking && !e.signedIn:
+		return page.NotLinkedSession
+	case e.linking && say != page.NotLinkedSession && say != page.FailedCancelled:
+		return page.NotLinked
+	case e.Text != "":
+		return page.NoAccess
+	case e.signedIn && (say == page.Failed || say == page.FailedUnknown):
+		return page.FailedStay
+	}
+	return say
 }
 
 // linksAfter returns where a visitor can go whose login was refused. The first is the best.
@@ -120,12 +131,12 @@ func (f *Front) linksAfter(e *Failure, say page.Message) []page.Link {
 func (f *Front) linksAfterLinking(e *Failure, another page.Link) []page.Link {
 	back := page.Link{URL: f.Site.URL(e.retry), Say: page.Back}
 	switch {
-	case e.Reason != event.ReasonLinkSession:
-		return []page.Link{back}
-	case e.signedIn:
+	case !e.signedIn:
+		return []page.Link{{URL: f.Site.OwnURL("/login", e.retry), Say: page.LogIn}}
+	case e.Reason == event.ReasonLinkSession:
 		return []page.Link{another, back}
 	}
-	return []page.Link{{URL: f.Site.OwnURL("/login", e.retry), Say: page.LogIn}}
+	return []page.Link{back}
 }
 
 // providerFailure turns an error of internal/op into the failure of a login.
