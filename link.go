@@ -3,6 +3,7 @@ package oidcgate
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -10,10 +11,13 @@ import (
 
 // Linking is a second identity that a signed-in user wants to attach to their account, as
 // [Config.OnLink] gets it. Do not keep it after OnLink returns.
-type Linking struct{ first, second *Identity }
+type Linking struct {
+	first, second *Identity
+	request       *http.Request
+}
 
 // NewLinking returns a linking for tests of an OnLink function.
-func NewLinking(first, second *Identity) *Linking { return &Linking{first, second} }
+func NewLinking(first, second *Identity) *Linking { return &Linking{first, second, nil} }
 
 // First returns the identity that is signed in. The session stays this one's.
 func (l *Linking) First() *Identity { return l.first }
@@ -22,6 +26,10 @@ func (l *Linking) First() *Identity { return l.first }
 // login. Save its Issuer and Subject with the account of the first, and look the account up by
 // either in OnLogin. Never compare e-mail addresses: whoever controls a provider chooses them.
 func (l *Linking) Second() *Identity { return l.second }
+
+// Request returns the request that brought the browser back from the provider, for the visitor's
+// language. It is as [Login.Request] is, and nil for [NewLinking].
+func (l *Linking) Request() *http.Request { return l.request }
 
 // LinkURL returns the address at which the signed-in visitor of ctx attaches an identity of the
 // named provider (Provider.Name; the one without a name is "" or "."): the visitor logs in there,
@@ -43,7 +51,9 @@ func (g *Gate) LinkURL(ctx context.Context, provider, returnTo string) (string, 
 }
 
 // link asks the application whether two identities belong to one account.
-func (g *Gate) link(ctx context.Context, first, second session.Identity) (refused *front.Failure) {
+func (g *Gate) link(
+	ctx context.Context, first session.Identity, second front.Login,
+) (refused *front.Failure) {
 	defer func() {
 		if v := recover(); v != nil {
 			refused = g.panicked("OnLink", v)
@@ -52,6 +62,6 @@ func (g *Gate) link(ctx context.Context, first, second session.Identity) (refuse
 	if g.config.OnLink == nil { // a link of another replica's, or of an older configuration
 		return hookFailure("Config.OnLink", errors.New("Config.OnLink is nil"))
 	}
-	return decision("OnLink",
-		g.config.OnLink(ctx, &Linking{&Identity{rec: &first}, &Identity{rec: &second}}))
+	linking := &Linking{&Identity{rec: &first}, &Identity{rec: &second.Identity}, second.Request}
+	return decision("OnLink", g.config.OnLink(ctx, linking))
 }

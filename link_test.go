@@ -173,6 +173,20 @@ func TestLinking(t *testing.T) {
 			t.Errorf("the event's user is %q, want that of the second identity (%v)", got, err)
 		}
 	})
+	t.Run("OnLink sees the request, without its query", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		response := l.get(l.get(l.address()).location()).location()
+		l.get(response, "Accept-Language: de")
+		l.wantAlone(1)
+		r := l.asked[0].Request()
+		if r == nil || r.Header.Get("Accept-Language") != "de" || r.URL.RawQuery != "" || len(r.Form) != 0 {
+			t.Errorf("%+v", r)
+		}
+		if r := oidcgate.NewLinking(l.asked[0].First(), l.asked[0].Second()).Request(); r != nil {
+			t.Errorf("of NewLinking: %+v", r)
+		}
+	})
 	t.Run("C047 OnLink panics", func(t *testing.T) {
 		l := newLinked(t)
 		l.signIn()

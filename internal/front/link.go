@@ -122,16 +122,16 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	case err != nil:
 		return storeFailure(err)
 	}
-	first, second := current.Identity, login.Identity
-	if first.User() == second.User() {
+	first, second := current.Identity.User(), login.Identity.User()
+	if first == second {
 		return nil // there is nothing to attach
 	}
-	if refused := f.Link(c.r.Context(), first, second); refused != nil {
+	if refused := f.Link(c.r.Context(), current.Identity, login); refused != nil {
 		return refused
 	}
 	f.Tell(event.Record{
 		Type: event.AccountLinked, Provider: c.up.Name, Issuer: c.up.Issuer,
-		SubjectHash: f.Keeper.UserRef(second.User()), LinkedTo: f.Keeper.UserRef(first.User()),
+		SubjectHash: f.Keeper.UserRef(second), LinkedTo: f.Keeper.UserRef(first),
 		SessionRef: c.attempt.Link,
 	})
 	return nil
