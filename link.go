@@ -37,9 +37,16 @@ func (l *Linking) Request() *http.Request { return l.request }
 // address works for twelve hours and for this session alone. Use it for links that open in the same
 // tab.
 //
+// The options are for the login there, as those of [Gate.LoginURL] are, but Provider in them counts
+// for nothing. Without Prompt "select_account", a provider at which the visitor is logged in may
+// answer with the same identity again. Where that is the one that is signed in here, there is
+// nothing to attach: the browser goes to returnTo, and OnLink is not called.
+//
 // It panics unless Config.OnLink is set. The error is [ErrNoSession] if nobody is signed in, or it
 // says that no provider has the name.
-func (g *Gate) LinkURL(ctx context.Context, provider, returnTo string) (string, error) {
+func (g *Gate) LinkURL(
+	ctx context.Context, provider, returnTo string, options ...LoginOptions,
+) (string, error) {
 	if g.config.OnLink == nil {
 		panic("oidcgate: LinkURL needs Config.OnLink")
 	}
@@ -47,7 +54,7 @@ func (g *Gate) LinkURL(ctx context.Context, provider, returnTo string) (string, 
 	if err != nil {
 		return "", err
 	}
-	return g.front.LinkURL(v.found.ID(), provider, returnTo)
+	return g.front.LinkURL(v.found.ID(), provider, returnTo, together(options))
 }
 
 // link asks the application whether two identities belong to one account.

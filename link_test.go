@@ -24,6 +24,8 @@ type linked struct {
 	staff  *oidcgatetest.Provider
 	asked  []*oidcgate.Linking
 	decide func() error // nil: OnLink agrees
+
+	options []oidcgate.LoginOptions // of the addresses
 }
 
 func newLinked(t *testing.T, changes ...func(*oidcgate.Config)) *linked {
@@ -44,7 +46,7 @@ func newLinked(t *testing.T, changes ...func(*oidcgate.Config)) *linked {
 			inner.ServeHTTP(rw, r)
 			return
 		}
-		address, err := l.gate.LinkURL(r.Context(), r.FormValue("provider"), "/settings")
+		address, err := l.gate.LinkURL(r.Context(), r.FormValue("provider"), "/settings", l.options...)
 		if err != nil {
 			http.Error(rw, err.Error(), http.StatusConflict)
 			return
@@ -306,6 +308,24 @@ func TestLinking(t *testing.T) {
 			t.Error(a.body)
 		}
 		l.wantAlone(0)
+	})
+	t.Run("the login of a linking asks for what LinkURL was given, at the provider that it was given", func(t *testing.T) {
+		l := newLinked(t, func(c *oidcgate.Config) {
+			c.LoginOptions = func(*http.Request) oidcgate.LoginOptions { return oidcgate.LoginOptions{UILocales: []string{"de"}} }
+		})
+		l.signIn()
+		l.options = []oidcgate.LoginOptions{
+			{Prompt: "select_account", Provider: "staff"}, {Prompt: "login", LoginHint: "bob"},
+		}
+		l.op.SetUser(oidcgatetest.User{Subject: "carol"})
+		q := l.authorization(l.get("/link?provider=.").location()).Query()
+		if q.Get("prompt") != "select_account" || q.Get("login_hint") != "bob" || q.Get("ui_locales") != "de" {
+			t.Errorf("%v", q)
+		}
+		if end := l.get(l.get(l.get(l.get("/link?provider=.").location()).location()).location()); end.location() != shopURL+"/settings" {
+			t.Errorf("%d to %q", end.StatusCode, end.location())
+		}
+		l.wantAlone(1)
 	})
 	t.Run("F42 without randomness there is no address", func(t *testing.T) {
 		l := newLinked(t)

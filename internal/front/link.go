@@ -19,8 +19,10 @@ import (
 // identity.
 
 // LinkURL returns the address at which the session of that id attaches an identity of the named
-// provider, or an error if there is no such provider.
-func (f *Front) LinkURL(id session.ID, provider, returnTo string) (string, error) {
+// provider, or an error if there is no such provider. options may be nil.
+func (f *Front) LinkURL(
+	id session.ID, provider, returnTo string, options *op.LoginOptions,
+) (string, error) {
 	up := f.named(cmp.Or(provider, unnamed))
 	if up == nil {
 		return "", fmt.Errorf("oidcgate: no provider has the name %q", provider)
@@ -30,6 +32,9 @@ func (f *Front) LinkURL(id session.ID, provider, returnTo string) (string, error
 		return "", err
 	}
 	query := url.Values{"link": {text}, "return_to": {f.returnTo(returnTo)}}
+	if options != nil {
+		f.addOptions(query, *options)
+	}
 	return f.loginAddress(query), nil
 }
 
