@@ -289,7 +289,9 @@ func TestLinking(t *testing.T) {
 		if err := l.gate.SetProviders(first); err != nil {
 			t.Fatal(err)
 		}
-		l.denied(l.get(address), http.StatusForbidden, "link_session")
+		a := l.get(address)
+		l.denied(a, http.StatusForbidden, "link_expired")
+		wantLinks(t, a, "Back to the site "+shopURL+"/settings")
 		l.wantAlone(0)
 	})
 	t.Run("options of Config.LoginOptions that cannot be sent", func(t *testing.T) {
@@ -424,8 +426,14 @@ func TestLinkOfYesterday(t *testing.T) {
 			l.signIn()
 			address := l.address()
 			time.Sleep(age)
-			if a := l.get(address); strings.HasPrefix(a.location(), l.staff.Issuer()) != good {
+			a := l.get(address)
+			if strings.HasPrefix(a.location(), l.staff.Issuer()) != good {
 				t.Errorf("%d to %q", a.StatusCode, a.location())
+			}
+			if !good {
+				l.denied(a, http.StatusForbidden, "link_expired")
+				wantLinks(t, a, "Back to the site "+shopURL+"/settings")
+				wantWords(t, a, "Not linked", "You are still signed in as before.")
 			}
 			l.wantAlone(0)
 		})

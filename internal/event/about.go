@@ -352,6 +352,12 @@ var Reasons = []Group{
 			Do: "Nothing. The visitor begins again.",
 		},
 		{
+			Name: string(ReasonLinkExpired),
+			Means: "The address of a linking was older than twelve hours, or its provider was taken away " +
+				"or replaced.",
+			Do: "Nothing. The visitor begins again.",
+		},
+		{
 			Name:  string(ReasonLogoutWon),
 			Means: "The user was logged out while the login was under way, or in the same second.",
 			Do: "Nothing: a new login is let in. Times count in whole seconds, so one that begins in the " +
@@ -892,7 +898,8 @@ func (r Record) Level() slog.Level {
 	switch {
 	case r.Reason == ReasonProviderError+"access_denied",
 		r.Reason == ReasonProviderError+"consent_required", r.Reason == ReasonPolicyDenied,
-		r.Reason == ReasonLinkSession, r.Reason == ReasonLogoutWon:
+		r.Reason == ReasonLinkSession, r.Reason == ReasonLinkExpired,
+		r.Reason == ReasonLogoutWon:
 		return min(slog.LevelInfo, LevelOf(r.Type))
 	case r.Type == TokenRefused && (r.Reason == ReasonExpiry || r.Reason == ReasonTokenInactive):
 		return slog.LevelDebug

@@ -68,9 +68,15 @@ func (f *Front) providerOfLink(v *Visit, link string) (*Provider, *Failure) {
 		return &Provider{}, storeFailure(v.LoadErr)
 	}
 	at, ok := f.Attempts.OpenLink(string(v.ID()), link)
+	if at == (attempt.At{}) {
+		return &Provider{}, linkSession()
+	}
 	up := f.Providers.Find(at.Provider)
 	if !ok || up == nil || up.at() != at { // another may have the name by now
-		return &Provider{}, linkSession()
+		return &Provider{}, &Failure{
+			Status: http.StatusForbidden, Reason: event.ReasonLinkExpired,
+			Err: errors.New("the link is too old, or its provider is not there any more"),
+		}
 	}
 	return up, nil
 }
