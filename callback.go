@@ -3,6 +3,7 @@ package oidcgate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"runtime/debug"
 
@@ -62,32 +63,33 @@ func (g *Gate) askApplication(ctx context.Context, login *Login) (refused *front
 			refused = g.panicked("OnLogin", v)
 		}
 	}()
-	return decision(g.config.OnLogin(ctx, login))
+	return decision("OnLogin", g.config.OnLogin(ctx, login))
 }
 
 // decision returns why a function of the application refuses, by its error, or nil.
-func decision(err error) *front.Failure {
-	var denied *denial
-	switch {
-	case err == nil:
+func decision(function string, err error) *front.Failure {
+	if err == nil {
 		return nil
-	case errors.As(err, &denied):
-		return &front.Failure{
-			Status: http.StatusForbidden, Reason: event.ReasonPolicyDenied, Err: err, Text: denied.text,
-		}
 	}
-	return hookFailure(err)
+	refused := hookFailure(function, fmt.Errorf("%s: %w", function, err))
+	var denied *denial
+	if errors.As(err, &denied) {
+		refused.Status, refused.Reason = http.StatusForbidden, event.ReasonPolicyDenied
+		refused.Text, refused.Hint = denied.text, ""
+	}
+	return refused
 }
 
 // panicked is the failure of a login for which a function of the application panicked.
 func (g *Gate) panicked(function string, v any) *front.Failure {
 	text := function + " panicked"
 	g.config.Logger.Error("oidcgate: "+text, "panic", v, "stack", string(debug.Stack()))
-	return hookFailure(errors.New(text))
+	return hookFailure(function, errors.New(text))
 }
 
-func hookFailure(err error) *front.Failure {
+func hookFailure(function string, err error) *front.Failure {
 	return &front.Failure{
 		Status: http.StatusInternalServerError, Reason: event.ReasonHookError, Err: err,
+		Hint: "correct " + function + ", or what it asks",
 	}
 }

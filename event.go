@@ -73,7 +73,7 @@ type Event struct {
 	Provider    string    `json:"provider,omitempty"`  // Provider.Name
 	Issuer      string    `json:"issuer,omitempty"`
 	SubjectHash string    `json:"sub_hash,omitempty"`
-	LinkedTo    string    `json:"linked_to,omitempty"` // of account.linked: who is signed in
+	LinkedTo    string    `json:"linked_to,omitempty"` // of a linking: who is signed in
 	SessionRef  string    `json:"session_ref,omitempty"`
 	Status      int       `json:"status,omitempty"`  // the HTTP status answered
 	Err         error     `json:"-"`                 // the cause; a [LoginError] if login.failed

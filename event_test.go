@@ -350,3 +350,32 @@ func (w *world) sweepAll(birds *canaries, pages ...answer) {
 		birds.sweep(w.T, "the page of "+p.Request.URL.Path, p.body)
 	}
 }
+
+// Lines of the application's own log are joined with the gate's by the session.
+func TestSessionRef(t *testing.T) {
+	w := newWorld(t)
+	var got string
+	inner := w.handler
+	w.handler = w.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		got = w.gate.SessionRef(r.Context())
+		inner.ServeHTTP(rw, r)
+	}))
+	w.get("/public")
+	if got != "" {
+		t.Errorf("without a session: %q", got)
+	}
+	w.login()
+	w.get("/public")
+	if want := w.eventsOf(oidcgate.EventSessionCreated)[0].SessionRef; got != want || got == "" {
+		t.Errorf("%q, want %q as in events", got, want)
+	}
+	id, err := oidcgate.NewIdentity(w.op.Issuer(), "alice", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ctx := range []context.Context{t.Context(), w.gate.NewContext(t.Context(), id)} {
+		if got := w.gate.SessionRef(ctx); got != "" {
+			t.Errorf("%v has the session %q", ctx, got)
+		}
+	}
+}

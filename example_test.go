@@ -164,7 +164,7 @@ func ExampleDeny() {
 	}
 	fmt.Println(onLogin(context.Background(), oidcgate.NewLogin(id, "/")))
 	// Output:
-	// denied by OnLogin: Confirm your e-mail address first, then log in again.
+	// denied: Confirm your e-mail address first, then log in again.
 }
 
 // A handler reads a claim by its name, or by a pointer into it. A claim that is absent, or of another kind, is false.

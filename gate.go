@@ -40,14 +40,22 @@ type Gate struct {
 // in the address, which nobody can read or change; who has it can use it until Keys are replaced.
 // Options that cannot be sent refuse the login, with a log line that says why.
 func (g *Gate) LoginURL(returnTo string, options ...LoginOptions) string {
+	if all := together(options); all != nil {
+		return g.front.LoginURL(returnTo, *all)
+	}
+	return g.config.at.OwnURL("/login", returnTo)
+}
+
+// together returns all options in one, or nil if there are none. Fields of the first win.
+func together(options []LoginOptions) *op.LoginOptions {
 	if len(options) == 0 {
-		return g.config.at.OwnURL("/login", returnTo)
+		return nil
 	}
 	var all op.LoginOptions
 	for _, o := range options {
 		all = all.Or(op.LoginOptions(o))
 	}
-	return g.front.LoginURL(returnTo, all)
+	return &all
 }
 
 // RegisterURL is LoginURL for visitors without an account: the provider shows its page to register

@@ -103,10 +103,11 @@ type Logout struct {
 	Reason          Reason
 }
 
-// Deny returns an error with which [Config.OnLogin] refuses a visitor: the browser gets status 403
-// and the text, which should say what to do ("Ask the office for an account").
+// Deny returns an error with which [Config.OnLogin] refuses a visitor, or [Config.OnLink] a second
+// identity: the browser gets status 403 and the text, which should say what to do ("Ask the office
+// for an account").
 func Deny(text string) error { return &denial{text} }
 
 type denial struct{ text string }
 
-func (d *denial) Error() string { return "denied by OnLogin: " + d.text }
+func (d *denial) Error() string { return "denied: " + d.text }

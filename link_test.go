@@ -3,8 +3,11 @@ package oidcgate_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"html"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +24,8 @@ type linked struct {
 	staff  *oidcgatetest.Provider
 	asked  []*oidcgate.Linking
 	decide func() error // nil: OnLink agrees
+
+	options []oidcgate.LoginOptions // of the addresses
 }
 
 func newLinked(t *testing.T, changes ...func(*oidcgate.Config)) *linked {
@@ -41,7 +46,7 @@ func newLinked(t *testing.T, changes ...func(*oidcgate.Config)) *linked {
 			inner.ServeHTTP(rw, r)
 			return
 		}
-		address, err := l.gate.LinkURL(r.Context(), r.FormValue("provider"), "/settings")
+		address, err := l.gate.LinkURL(r.Context(), r.FormValue("provider"), "/settings", l.options...)
 		if err != nil {
 			http.Error(rw, err.Error(), http.StatusConflict)
 			return
@@ -119,6 +124,25 @@ func TestLinking(t *testing.T) {
 			t.Errorf("the provider of the linking counts as used last:\n%s", body)
 		}
 	})
+	t.Run("C030 C047 the response is opened twice: the second time leads to the page of the link too", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		back := l.get(l.get(l.address()).location()).location()
+		for range 2 {
+			if end := l.get(back); end.location() != shopURL+"/settings" {
+				t.Errorf("%d to %q\n%s", end.StatusCode, end.location(), end.body)
+			}
+		}
+		l.wantAlone(1)
+		if n := l.staff.Count(oidcgatetest.Token); n != 1 {
+			t.Errorf("the code was sent %d times", n)
+		}
+		if failed, linked := l.eventsOf(oidcgate.EventLoginFailed), l.eventsOf(oidcgate.EventAccountLinked); len(failed) != 0 || len(linked) != 1 {
+			t.Errorf("events %+v and %+v", failed, linked)
+		}
+		l.send(l.browser, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+		l.denied(l.get(back), http.StatusBadRequest, oidcgate.ReasonStateReplayed)
+	})
 	t.Run("C047 the session that began it ends while the provider answers", func(t *testing.T) {
 		l := newLinked(t)
 		l.signIn()
@@ -151,6 +175,20 @@ func TestLinking(t *testing.T) {
 			t.Errorf("the event's user is %q, want that of the second identity (%v)", got, err)
 		}
 	})
+	t.Run("OnLink sees the request, without its query", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		response := l.get(l.get(l.address()).location()).location()
+		l.get(response, "Accept-Language: de")
+		l.wantAlone(1)
+		r := l.asked[0].Request()
+		if r == nil || r.Header.Get("Accept-Language") != "de" || r.URL.RawQuery != "" || len(r.Form) != 0 {
+			t.Errorf("%+v", r)
+		}
+		if r := oidcgate.NewLinking(l.asked[0].First(), l.asked[0].Second()).Request(); r != nil {
+			t.Errorf("of NewLinking: %+v", r)
+		}
+	})
 	t.Run("C047 OnLink panics", func(t *testing.T) {
 		l := newLinked(t)
 		l.signIn()
@@ -158,6 +196,26 @@ func TestLinking(t *testing.T) {
 		l.denied(l.get(l.get(l.get(l.address()).location()).location()), http.StatusInternalServerError, oidcgate.ReasonHookError)
 		l.wantAlone(1)
 	})
+	for name, row := range map[string]struct {
+		decide func() error
+		detail string
+		hint   string
+	}{
+		"a refusal": {func() error { return oidcgate.Deny("No.") }, "OnLink: denied: No.", ""},
+		"an error":  {func() error { return errors.New("no database") }, "OnLink: no database", "correct OnLink, or what it asks"},
+		"a panic":   {func() error { panic("no database") }, "OnLink panicked", "correct OnLink, or what it asks"},
+	} {
+		t.Run("the log says that "+name+" is OnLink's", func(t *testing.T) {
+			l := newLinked(t)
+			l.signIn()
+			l.decide = row.decide
+			l.get(l.get(l.get(l.address()).location()).location())
+			failed := l.eventsOf(oidcgate.EventLoginFailed)
+			if len(failed) != 1 || failed[0].Detail != row.detail || failed[0].Hint != row.hint {
+				t.Errorf("%+v, want the detail %q and the hint %q", failed, row.detail, row.hint)
+			}
+		})
+	}
 	t.Run("C047 the same identity again attaches nothing", func(t *testing.T) {
 		l := newLinked(t)
 		l.signIn()
@@ -231,7 +289,9 @@ func TestLinking(t *testing.T) {
 		if err := l.gate.SetProviders(first); err != nil {
 			t.Fatal(err)
 		}
-		l.denied(l.get(address), http.StatusForbidden, "link_session")
+		a := l.get(address)
+		l.denied(a, http.StatusForbidden, "link_expired")
+		wantLinks(t, a, "Back to the site "+shopURL+"/settings")
 		l.wantAlone(0)
 	})
 	t.Run("options of Config.LoginOptions that cannot be sent", func(t *testing.T) {
@@ -250,6 +310,24 @@ func TestLinking(t *testing.T) {
 			t.Error(a.body)
 		}
 		l.wantAlone(0)
+	})
+	t.Run("the login of a linking asks for what LinkURL was given, at the provider that it was given", func(t *testing.T) {
+		l := newLinked(t, func(c *oidcgate.Config) {
+			c.LoginOptions = func(*http.Request) oidcgate.LoginOptions { return oidcgate.LoginOptions{UILocales: []string{"de"}} }
+		})
+		l.signIn()
+		l.options = []oidcgate.LoginOptions{
+			{Prompt: "select_account", Provider: "staff"}, {Prompt: "login", LoginHint: "bob"},
+		}
+		l.op.SetUser(oidcgatetest.User{Subject: "carol"})
+		q := l.authorization(l.get("/link?provider=.").location()).Query()
+		if q.Get("prompt") != "select_account" || q.Get("login_hint") != "bob" || q.Get("ui_locales") != "de" {
+			t.Errorf("%v", q)
+		}
+		if end := l.get(l.get(l.get(l.get("/link?provider=.").location()).location()).location()); end.location() != shopURL+"/settings" {
+			t.Errorf("%d to %q", end.StatusCode, end.location())
+		}
+		l.wantAlone(1)
 	})
 	t.Run("F42 without randomness there is no address", func(t *testing.T) {
 		l := newLinked(t)
@@ -281,8 +359,17 @@ func TestLinking(t *testing.T) {
 			t.Errorf("nobody signed in: %d", a.StatusCode)
 		}
 		l.signIn()
-		if a := l.get("/link?provider=nowhere"); a.StatusCode != http.StatusConflict || !strings.Contains(a.body, "nowhere") {
+		if a := l.get("/link?provider=nowhere"); a.StatusCode != http.StatusConflict || !strings.Contains(a.body, `no provider has the name "nowhere"`) {
 			t.Errorf("no such provider: %d %s", a.StatusCode, a.body)
+		}
+	})
+	t.Run("the provider without a name is a dot too, as in LoginOptions", func(t *testing.T) {
+		l := newLinked(t)
+		l.get(l.get(l.get("/auth/login?provider=staff").location()).location())
+		for _, link := range []string{"/link?provider=", "/link?provider=."} {
+			if a := l.get(l.get(link).location()); !strings.HasPrefix(a.location(), l.op.Issuer()) {
+				t.Errorf("%s: %d to %q", link, a.StatusCode, a.location())
+			}
 		}
 	})
 	t.Run("without OnLink there are no addresses", func(t *testing.T) {
@@ -339,8 +426,14 @@ func TestLinkOfYesterday(t *testing.T) {
 			l.signIn()
 			address := l.address()
 			time.Sleep(age)
-			if a := l.get(address); strings.HasPrefix(a.location(), l.staff.Issuer()) != good {
+			a := l.get(address)
+			if strings.HasPrefix(a.location(), l.staff.Issuer()) != good {
 				t.Errorf("%d to %q", a.StatusCode, a.location())
+			}
+			if !good {
+				l.denied(a, http.StatusForbidden, "link_expired")
+				wantLinks(t, a, "Back to the site "+shopURL+"/settings")
+				wantWords(t, a, "Not linked", "You are still signed in as before.")
 			}
 			l.wantAlone(0)
 		})
@@ -377,6 +470,266 @@ func TestLinkingWhileTheStoreIsIll(t *testing.T) {
 		})
 	}
 }
+
+// A login in place of a linking would replace the visitor's session by one of the other identity.
+func TestNoLoginInPlaceOfALinking(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		spoil  func(l *linked, ill *drill, back string) (response string)
+		status int
+		reason oidcgate.Reason
+		back   string
+	}{
+		{"the store is ill", func(_ *linked, ill *drill, back string) string {
+			ill.fail(func(string, string) error { return errIll }, nil)
+			return back
+		}, http.StatusServiceUnavailable, oidcgate.ReasonStoreError, "/settings"},
+		{"the store is ill, and the attempt is gone", func(_ *linked, ill *drill, back string) string {
+			ill.fail(func(string, string) error { return errIll }, nil)
+			return strings.Replace(back, "state=", "state=x", 1)
+		}, http.StatusServiceUnavailable, oidcgate.ReasonStoreError, "/"},
+		{"the visitor took too long", func(_ *linked, _ *drill, back string) string {
+			time.Sleep(11 * time.Minute)
+			return back
+		}, http.StatusBadRequest, oidcgate.ReasonUnknownState, "/"},
+		{"the browser dropped the attempt", func(l *linked, _ *drill, back string) string {
+			u, _ := url.Parse(shopURL)
+			var gone []*http.Cookie
+			for _, name := range l.cookieNames("__Host-Http-oidcgate-a-") {
+				gone = append(gone, &http.Cookie{Name: name, Path: "/", Secure: true, MaxAge: -1})
+			}
+			l.browser.Jar.SetCookies(u, gone)
+			return back
+		}, http.StatusBadRequest, oidcgate.ReasonUnknownState, "/"},
+		{"the response cannot be read", func(_ *linked, _ *drill, back string) string {
+			return back + "&state=x"
+		}, http.StatusBadRequest, "duplicate_parameter", "/"},
+		{"the provider is down", func(l *linked, _ *drill, back string) string {
+			l.staff.Always(oidcgatetest.Token, oidcgatetest.Hang())
+			return back
+		}, http.StatusGatewayTimeout, oidcgate.ReasonTokenEndpointUnreachable, "/settings"},
+	} {
+		inBubble(t, "C047 "+row.name, func(t *testing.T) {
+			ill := &drill{Store: &store.Memory{}}
+			l := newLinked(t, func(c *oidcgate.Config) { c.Store = ill })
+			l.signIn()
+			response := row.spoil(l, ill, l.get(l.get(l.address()).location()).location())
+			a := l.get(response)
+			l.denied(a, row.status, row.reason)
+			wantLinks(t, a, "Back to the site "+shopURL+row.back)
+			ill.fail(nil, nil)
+			l.wantAlone(0)
+		})
+	}
+	inBubble(t, "C047 F16 the address is opened while the store is ill", func(t *testing.T) {
+		ill := &drill{Store: &store.Memory{}}
+		l := newLinked(t, func(c *oidcgate.Config) { c.Store = ill })
+		l.signIn()
+		address := l.address()
+		ill.fail(func(string, string) error { return errIll }, nil)
+		a := l.get(address)
+		l.denied(a, http.StatusServiceUnavailable, oidcgate.ReasonStoreError)
+		wantLinks(t, a, "Back to the site "+shopURL+"/settings")
+		if a.Header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+		ill.fail(nil, nil)
+		l.wantAlone(0)
+		if a := l.get(address); !strings.HasPrefix(a.location(), l.staff.Issuer()) {
+			t.Errorf("later it leads to %q", a.location())
+		}
+	})
+	t.Run("a login whose response comes while the store is ill can begin again", func(t *testing.T) {
+		ill := &drill{Store: &store.Memory{}}
+		l := newLinked(t, func(c *oidcgate.Config) { c.Store = ill })
+		l.signIn()
+		response := l.get(l.get("/auth/login?provider=staff&return_to=/app").location()).location()
+		ill.fail(func(string, string) error { return errIll }, nil)
+		a := l.get(response)
+		l.denied(a, http.StatusServiceUnavailable, oidcgate.ReasonStoreError)
+		wantLinks(t, a, "Log in again "+shopURL+"/auth/login?provider=staff&return_to=%2Fapp", "Back to the site "+shopURL+"/")
+	})
+}
+
+// Who is not signed in as when the linking began can log in so.
+func TestPageOfALinkingOfAnotherSession(t *testing.T) {
+	login := "Log in " + shopURL + "/auth/login?return_to=%2Fsettings"
+	another := "Use another account " + shopURL + "/auth/login?another=1&return_to=%2Fsettings"
+	back := "Back to the site " + shopURL + "/settings"
+	t.Run("C047 nobody is signed in where the address is opened", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		address := l.address()
+		l.anotherBrowser()
+		wantLinks(t, l.get(address), login)
+	})
+	t.Run("C047 somebody else is signed in where the address is opened", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		address := l.address()
+		l.anotherBrowser()
+		l.op.SetUser(oidcgatetest.User{Subject: "carol"})
+		l.signIn()
+		wantLinks(t, l.get(address), another, back)
+	})
+	t.Run("C047 the session has ended when the response comes", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		response := l.get(l.get(l.address()).location()).location()
+		l.send(l.browser, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+		wantLinks(t, l.get(response), login)
+	})
+	t.Run("C047 the session ends while the provider answers", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		response := l.get(l.get(l.address()).location()).location()
+		l.staff.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				_, _ = l.gate.Sessions().EndUser(context.Background(), l.op.Issuer(), "alice")
+				next.ServeHTTP(rw, r)
+			})
+		})
+		wantLinks(t, l.get(response), login)
+	})
+	t.Run("C047 somebody else is signed in when the response comes", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		response := l.get(l.get(l.address()).location()).location()
+		l.op.SetUser(oidcgatetest.User{Subject: "carol"})
+		l.signIn()
+		wantLinks(t, l.get(response), another, back)
+	})
+}
+
+// The page of a linking that failed speaks of the linking and not of a login.
+func TestWordsOfAFailedLinking(t *testing.T) {
+	general := map[string][2]string{
+		"en": {"Not linked", "You are still signed in as before."},
+		"de": {"Nicht verknüpft", "Sie sind noch angemeldet wie zuvor."},
+		"fr": {"Comptes non associés", "Vous êtes toujours connecté comme avant."},
+	}
+	for language, words := range general {
+		for name, spoil := range map[string]func(l *linked, ill *drill, back string) string{
+			"OnLink fails": func(l *linked, _ *drill, back string) string {
+				l.decide = func() error { return errIll }
+				return back
+			},
+			"the secret is wrong": func(l *linked, _ *drill, back string) string {
+				l.staff.Always(oidcgatetest.Token, oidcgatetest.Answer(401, "application/json", `{"error":"invalid_client"}`))
+				return back
+			},
+			"the store is ill": func(_ *linked, ill *drill, back string) string {
+				ill.fail(func(string, string) error { return errIll }, nil)
+				return back
+			},
+		} {
+			t.Run(name+", in "+language, func(t *testing.T) {
+				ill := &drill{Store: &store.Memory{}}
+				l := newLinked(t, func(c *oidcgate.Config) { c.Store = ill })
+				l.signIn()
+				response := spoil(l, ill, l.get(l.get(l.address()).location()).location())
+				wantWords(t, l.get(response, "Accept-Language: "+language), words[0], words[1])
+			})
+		}
+	}
+	for name, row := range map[string]struct {
+		spoil func(l *linked, response string) string
+		title string
+		text  string
+	}{
+		"the visitor cancels": {func(_ *linked, response string) string {
+			return edited(t, response, failed("error", "access_denied"))
+		}, "Login cancelled", "The login was cancelled"},
+		"the application refuses": {func(l *linked, response string) string {
+			l.decide = func() error { return oidcgate.Deny("That account belongs to somebody else.") }
+			return response
+		}, "Not linked", "That account belongs to somebody else."},
+		"somebody else is signed in by now": {func(l *linked, response string) string {
+			l.signIn()
+			return response
+		}, "Not linked", "You are not signed in as when you began."},
+		"the session has ended, and the provider says no": {func(l *linked, response string) string {
+			l.send(l.browser, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+			return edited(t, response, failed("error", "server_error"))
+		}, "Not linked", "You are not signed in as when you began."},
+		"it is not known that it is a linking": {func(_ *linked, response string) string {
+			return response + "&state=x"
+		}, "Login failed", "You are still signed in as before."},
+		"the attempt is not there": {func(_ *linked, response string) string {
+			return edited(t, response, failed("state", strings.Repeat("x", 43)))
+		}, "Login failed", "You are still signed in as before."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLinked(t)
+			l.signIn()
+			response := row.spoil(l, l.get(l.get(l.address()).location()).location())
+			wantWords(t, l.get(response), row.title, row.text)
+		})
+	}
+}
+
+// wantWords checks the title of a page, and a part of its text.
+func wantWords(t *testing.T, a answer, title, text string) {
+	t.Helper()
+	if !strings.Contains(a.body, "<h1>"+title+"</h1>") || !strings.Contains(a.body, text) {
+		t.Errorf("status %d, want %q and %q\n%s", a.StatusCode, title, text, a.body[strings.Index(a.body, "<h1>"):])
+	}
+}
+
+// An operator sees who wanted a linking that failed, and that it was no login.
+func TestEventOfAFailedLinking(t *testing.T) {
+	const nobody = ""
+	for _, row := range []struct {
+		name    string
+		between func(l *linked)
+		user    string // whom linked_to is
+		session int    // which of those that were created has session_ref
+	}{
+		{"the application refuses", func(l *linked) { l.decide = func() error { return oidcgate.Deny("No.") } }, "alice", 0},
+		{"the provider says no", func(l *linked) {
+			l.staff.Always(oidcgatetest.Token, oidcgatetest.Answer(400, "application/json", `{"error":"invalid_grant"}`))
+		}, "alice", 0},
+		{"the session has ended", func(l *linked) { l.send(l.browser, "POST", "/auth/logout", "", "Sec-Fetch-Site: same-origin") }, nobody, 0},
+		{"somebody else is signed in by now", func(l *linked) {
+			l.op.SetUser(oidcgatetest.User{Subject: "carol"})
+			l.signIn()
+		}, "carol", 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			l := newLinked(t)
+			l.signIn()
+			back := l.get(l.get(l.address()).location()).location()
+			row.between(l)
+			l.get(back)
+			failed, created := l.eventsOf(oidcgate.EventLoginFailed), l.eventsOf(oidcgate.EventSessionCreated)
+			if len(failed) != 1 {
+				t.Fatalf("%+v", failed)
+			}
+			user := nobody
+			if row.user != nobody {
+				id, _ := oidcgate.NewIdentity(l.op.Issuer(), row.user, nil)
+				user = l.gate.SubjectHash(id)
+			}
+			if e := failed[0]; e.LinkedTo != user || e.SessionRef != created[row.session].SessionRef {
+				t.Errorf("%+v, want linked_to %q and the session_ref of %+v", e, user, created[row.session])
+			}
+		})
+	}
+}
+
+// wantLinks checks which links a page has, each as its text and its address.
+func wantLinks(t *testing.T, a answer, want ...string) {
+	t.Helper()
+	var got []string
+	for _, m := range linkOnPage.FindAllStringSubmatch(a.body, -1) {
+		got = append(got, m[2]+" "+html.UnescapeString(m[1]))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the page has the links %q, want %q", got, want)
+	}
+}
+
+var linkOnPage = regexp.MustCompile(`<a[^>]* href="([^"]*)"[^>]*>([^<]*)`)
 
 // A linking is a login of the second user.
 func TestLinkingAfterALogout(t *testing.T) {

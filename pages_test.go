@@ -116,7 +116,7 @@ func TestPagesInGerman(t *testing.T) {
 		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Request.ResponseMode = "fragment" })
 		a := w.get("/auth/callback", german)
 		a.speaks(t, "de", "Einen Moment")
-		for _, want := range []string{"ohne JavaScript", "Noch einmal anmelden"} {
+		for _, want := range []string{"ohne JavaScript", "Zurück zur Website"} {
 			if !strings.Contains(a.body, want) {
 				t.Errorf("no %s:\n%s", want, a.body)
 			}

@@ -66,7 +66,8 @@ type RequestOptions struct {
 // LoginOptions are parameters of authorization requests. Zero fields send nothing.
 //
 // If a login is refused after the browser came back from the provider, "Log in again" on the page
-// goes to the same provider and leads to the same path, without the other options of the link.
+// goes to the same provider and leads to the same path, without the other options of the link. If
+// the client or the provider is set up wrongly, the visitor chooses the provider again.
 type LoginOptions struct {
 	// Provider is the Name of the provider at which the visitor logs in, or "." for the one without a
 	// name. If empty, the visitor chooses where there are several. It decides about no linking, and

@@ -186,6 +186,7 @@ func (g *Gate) denied(r *http.Request, v *visit, why string) (reference string) 
 		Type: event.AccessDenied, Status: http.StatusForbidden, Reference: reference,
 		Provider: v.identity.record().Provider, Issuer: v.identity.Issuer(),
 		SubjectHash: g.keeper.UserRef(v.identity.record().User()),
+		SessionRef:  g.front.SessionRef(&v.found),
 		Detail:      fmt.Sprintf("%.200s: %.200s", path, why),
 	})
 	return reference

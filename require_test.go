@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -726,7 +727,11 @@ func TestAccessDeniedSaysWhereAndWhy(t *testing.T) {
 				}
 			}
 			if len(denied) != 3 {
-				t.Errorf("%d events, want 3", len(denied))
+				t.Fatalf("%d events, want 3", len(denied))
+			}
+			ref := w.eventsOf(oidcgate.EventSessionCreated)[0].SessionRef
+			if got := []string{denied[0].SessionRef, denied[1].SessionRef, denied[2].SessionRef}; !slices.Equal(got, []string{"", "", ref}) {
+				t.Errorf("the events name the sessions %q, want that of the third, %q", got, ref)
 			}
 		})
 	}

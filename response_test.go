@@ -296,12 +296,13 @@ func TestRelay(t *testing.T) {
 			w.tokenCalls(0)
 		}
 	})
-	t.Run("C040 without JavaScript the fragment's page says what to do", func(t *testing.T) {
+	t.Run("C040 C047 without JavaScript the fragment's page says what to do, and offers no login in place of a linking", func(t *testing.T) {
 		w := newWorld(t, answering("code", "fragment"))
 		a := w.get("/auth/callback")
-		if !strings.Contains(a.body, "<noscript>") || !strings.Contains(a.body, "/auth/login") {
+		if !strings.Contains(a.body, "<noscript>") {
 			t.Errorf("%d\n%s", a.StatusCode, a.body)
 		}
+		wantLinks(t, a, "Back to the site "+shopURL+"/")
 	})
 	t.Run("two logins in two tabs", func(t *testing.T) {
 		w := newWorld(t, answering("code id_token", "form_post"))

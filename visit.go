@@ -138,6 +138,16 @@ func (g *Gate) SessionErr(ctx context.Context) error {
 	return nil
 }
 
+// SessionRef returns what stands for the session of ctx in events (Event.SessionRef), for the
+// application's own logs, or "" without a session. It is a keyed hash, as
+// [Gate.SubjectHash] is.
+func (g *Gate) SessionRef(ctx context.Context) string {
+	if v := visitFrom(ctx, g); v != nil {
+		return g.front.SessionRef(&v.found)
+	}
+	return ""
+}
+
 // load finds the session of a request, and notes that it is used.
 func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 	v := newVisit(r.Context(), g)

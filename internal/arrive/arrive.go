@@ -16,7 +16,7 @@ type Callback struct {
 	Channel  op.Channel                 // by which responses come
 	MaxBytes int                        // that one may have
 	Address  string                     // its own, as the browser sees it
-	Login    string                     // the address of a new login
+	Back     string                     // the address of the site's default path
 	UnderWay func(r *http.Request) bool // whether the browser sent the cookie of any login
 	Pages    *page.Pages                // that write a page that posts
 }
@@ -73,7 +73,7 @@ func (c Callback) receivePost(
 
 // relay answers with the page that posts the response.
 func (c Callback) relay(w http.ResponseWriter, r *http.Request, p page.Relay) {
-	p.Action, p.Login = c.Address, c.Login
+	p.Action, p.Back = c.Address, c.Back
 	_ = c.Pages.ShowRelay(w, r, p) // fails when the browser has left
 }
 

@@ -20,7 +20,8 @@ func (k *Keeper) SealLink(sessionID string, at At) (string, error) {
 	return k.Ring.SealText(linkBinding(sessionID), link{at, time.Now()})
 }
 
-// OpenLink returns the provider. ok is false if the text is not for this session, or too old.
+// OpenLink returns the provider. ok is false if the text is not for this session, or too old: then
+// the provider is not zero.
 func (k *Keeper) OpenLink(sessionID, text string) (at At, ok bool) {
 	var l link
 	if sessionID == "" || k.Ring.OpenText(linkBinding(sessionID), text, &l) != nil {

@@ -24,8 +24,9 @@ var Types = []Group{
 		{
 			Name:  string(LoginFailed),
 			Level: slog.LevelWarn,
-			Means: "A login was refused. The reason says why.",
-			Do:    "See the reason. The reference stands on the visitor's page.",
+			Means: "A login or a linking was refused. The reason says why. Of a linking the event has " +
+				"linked_to, the sub_hash of who is signed in, and the session_ref.",
+			Do: "See the reason. The reference stands on the visitor's page.",
 		},
 		{
 			Name:  string(AttemptLimitReached),
@@ -330,13 +331,13 @@ var Reasons = []Group{
 	{"The application", []About{
 		{
 			Name:  string(ReasonPolicyDenied),
-			Means: "OnLogin refused the visitor with Deny.",
+			Means: "OnLogin refused the visitor with Deny, or OnLink the second identity.",
 			Do:    "Nothing.",
 		},
 		{
 			Name:  string(ReasonHookError),
-			Means: "OnLogin failed or panicked.",
-			Do:    "Correct OnLogin, or what it asks. The detail has its error.",
+			Means: "A function of the application failed or panicked: OnLogin, OnLink or LoginOptions.",
+			Do:    "Correct the function that the detail names, or what it asks.",
 		},
 		{
 			Name:  string(ReasonSessionTooLarge),
@@ -348,6 +349,12 @@ var Reasons = []Group{
 			Name: string(ReasonLinkSession),
 			Means: "An account was to be linked, and the session that began it was not there any more: " +
 				"the visitor has logged out or in meanwhile, or somebody else's link was opened.",
+			Do: "Nothing. The visitor begins again.",
+		},
+		{
+			Name: string(ReasonLinkExpired),
+			Means: "The address of a linking was older than twelve hours, or its provider was taken away " +
+				"or replaced.",
 			Do: "Nothing. The visitor begins again.",
 		},
 		{
@@ -891,7 +898,8 @@ func (r Record) Level() slog.Level {
 	switch {
 	case r.Reason == ReasonProviderError+"access_denied",
 		r.Reason == ReasonProviderError+"consent_required", r.Reason == ReasonPolicyDenied,
-		r.Reason == ReasonLinkSession, r.Reason == ReasonLogoutWon:
+		r.Reason == ReasonLinkSession, r.Reason == ReasonLinkExpired,
+		r.Reason == ReasonLogoutWon:
 		return min(slog.LevelInfo, LevelOf(r.Type))
 	case r.Type == TokenRefused && (r.Reason == ReasonExpiry || r.Reason == ReasonTokenInactive):
 		return slog.LevelDebug

@@ -85,6 +85,7 @@ const (
 	ReasonSessionTooLarge Reason = "session_too_large"
 	ReasonLogoutWon       Reason = "logout_won"
 	ReasonLinkSession     Reason = "link_session"
+	ReasonLinkExpired     Reason = "link_expired"
 	ReasonInternal        Reason = "internal"
 	ReasonStoreError      Reason = "store_error"
 	ReasonClientSecret    Reason = "client_secret"

@@ -161,7 +161,7 @@ func TestLevelOf(t *testing.T) {
 func TestLevelOfARefusedLogin(t *testing.T) {
 	for reason, want := range map[event.Reason]string{
 		"op_error:access_denied": "INFO", "op_error:consent_required": "INFO", event.ReasonPolicyDenied: "INFO",
-		event.ReasonLinkSession: "INFO", event.ReasonLogoutWon: "INFO", "op_error:login_required": "WARN",
+		event.ReasonLinkSession: "INFO", event.ReasonLinkExpired: "INFO", event.ReasonLogoutWon: "INFO", "op_error:login_required": "WARN",
 		"op_error:invalid_scope": "WARN", event.ReasonHookError: "WARN", "": "WARN",
 	} {
 		var log strings.Builder

@@ -17,7 +17,7 @@ type Record struct {
 	Provider    string // its name
 	Issuer      string
 	SubjectHash string
-	LinkedTo    string // the SubjectHash of who is signed in, of AccountLinked
+	LinkedTo    string // of a linking: the SubjectHash of who is signed in
 	SessionRef  string
 	Status      int    // the HTTP status answered
 	Err         error  // the cause

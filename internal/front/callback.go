@@ -18,12 +18,7 @@ import (
 func (f *Front) callback(w http.ResponseWriter, r *http.Request, up *Provider) {
 	c := &callbackRequest{front: f, w: w, r: r, up: up}
 	if refused := c.answer(); refused != nil {
-		if c.attempt.User == "" { // whoever tries again may be another user
-			refused.retry = c.attempt.ReturnTo
-		}
-		refused.again = f.loginAt(up, nil, refused.retry)
-		refused.linking = c.attempt.Link != ""
-		f.fail(w, r, up, refused)
+		c.refuse(refused)
 	}
 }
 
@@ -45,8 +40,7 @@ func (c *callbackRequest) answer() *Failure {
 	form, ok, err := arrive.Callback{
 		Channel: c.up.Client.Channel(), MaxBytes: c.up.Client.MaxResponse(),
 		Address: f.Site.URL(f.Site.ProviderPath("/callback", c.up.Name)),
-		Login:   f.Site.OwnURL("/login", ""), UnderWay: f.Attempts.Any,
-		Pages: f.Pages,
+		Back:    f.Site.Home(), UnderWay: f.Attempts.Any, Pages: f.Pages,
 	}.Receive(c.w, c.r)
 	switch {
 	case err != nil:
@@ -56,22 +50,21 @@ func (c *callbackRequest) answer() *Failure {
 	}
 	c.visit = f.Peek(c.w, c.r)
 	page.Headers(c.w)
-	if c.visit.LoadErr != nil {
-		return storeFailure(c.visit.LoadErr) // whose session this login would replace is not known
-	}
 	response, err := c.up.Client.ReadResponse(c.r.Context(), form)
 	if err != nil {
 		return providerFailure(err)
 	}
-	if c.finishedBefore(response.State) {
+	a, err := f.Attempts.Find(c.r, c.up.at(), response.State)
+	c.attempt = a // of one that is over, too: where the page leads depends on it
+	switch {
+	case c.visit.LoadErr != nil: // whose session this login would replace is not known
+		return storeFailure(c.visit.LoadErr)
+	case c.finishedBefore(response.State):
 		page.Redirect(c.w, f.Site.Home()) // the back button, or a reload
 		return nil
-	}
-	a, err := f.Attempts.Find(c.r, c.up.at(), response.State)
-	if err != nil {
+	case err != nil:
 		return notFound(err)
 	}
-	c.attempt = a
 	want, err := c.expectation()
 	if err != nil {
 		return internalFailure(err)
@@ -97,6 +90,24 @@ func (c *callbackRequest) finishedBefore(state string) bool {
 	return s != nil && s.Identity.Attempt == attempt.Reference(state)
 }
 
+// refuse shows why the login, or the linking, did not succeed.
+func (c *callbackRequest) refuse(refused *Failure) {
+	f, a := c.front, &c.attempt
+	if c.visit == nil {
+		c.visit = f.Peek(c.w, c.r)
+	}
+	switch {
+	case a.Link != "":
+		f.noteLinking(refused, c.visit, a)
+	case a.Seed == nil: // a linking perhaps, in whose place a login would replace the session
+		refused.signedIn = c.visit.MayBeSignedIn()
+	case a.User == "": // whoever tries again may be another user
+		refused.retry = a.ReturnTo
+	}
+	refused.again = f.loginAt(c.up, nil, refused.retry)
+	f.fail(c.w, c.r, c.up, refused)
+}
+
 // expectation is what the provider's answer must agree with.
 func (c *callbackRequest) expectation() (op.Expectation, error) {
 	a := &c.attempt
@@ -117,7 +128,9 @@ func (c *callbackRequest) claimAttempt(ctx context.Context) error {
 	err := c.front.Keeper.ClaimAttempt(ctx, c.attempt.Reference())
 	switch {
 	case err == nil:
-		c.front.Attempts.Drop(c.w, &c.attempt) // used up, whatever comes of it
+		if c.attempt.Link == "" { // see repeatsLinking
+			c.front.Attempts.Drop(c.w, &c.attempt) // used up, whatever comes of it
+		}
 		return nil
 	case errors.Is(err, session.ErrUsed):
 		return badRequest(event.ReasonStateReplayed, err)
@@ -144,7 +157,12 @@ func (c *callbackRequest) notFinished(err error) *Failure {
 		again.Interactive = true
 		return c.front.startLogin(c.w, c.r, c.up, again)
 	}
-	return providerFailure(err)
+	refused := providerFailure(err)
+	if c.repeatsLinking(refused) {
+		page.Redirect(c.w, c.front.Site.URL(c.front.returnTo(c.attempt.ReturnTo)))
+		return nil
+	}
+	return refused
 }
 
 // notFound is the failure of a login whose attempt is not in this browser.

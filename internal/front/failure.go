@@ -23,11 +23,16 @@ type Failure struct {
 	Err       error  // the cause; may be nil
 	Text      string // shown on the page instead of the sentence for Reason; may be empty
 
-	code    string       // the provider's error code; empty if there is none
-	user    session.User // who logs in; zero while the provider has not said so
-	retry   string       // path to which the page's new login leads; empty: the default path
-	again   string       // address of the same login; empty: it is not known
-	linking bool         // the visitor stays signed in, so a new login is no help
+	code  string       // the provider's error code; empty if there is none
+	user  session.User // who logs in; zero while the provider has not said so
+	retry string       // path to which the page leads; empty: the default path
+	again string       // address of the same login; empty: it is not known
+
+	signedIn bool // a login would replace the session of the visitor, or may do so
+
+	linking    bool         // it is the failure of a linking
+	linkedTo   session.User // who is signed in; zero: nobody
+	sessionRef string       // of the session that wants the linking
 }
 
 func (f *Failure) Error() string {
@@ -62,39 +67,53 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 	record := event.Record{
 		Type: event.LoginFailed, Reason: e.Reason, Reference: e.Reference,
 		Provider: up.Name, Issuer: up.Issuer, Status: e.Status, Err: e,
-		Detail: event.Text(e.Err), Hint: e.Hint,
+		Detail: event.Text(e.Err), Hint: e.Hint, SessionRef: e.sessionRef,
 	}
 	if e.user.Subject != "" {
 		record.SubjectHash = f.Keeper.UserRef(e.user)
+	}
+	if e.linkedTo.Subject != "" {
+		record.LinkedTo = f.Keeper.UserRef(e.linkedTo)
 	}
 	f.Tell(record)
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}
-	say := page.LoginFailed(e.Status, e.Reason, e.code)
-	switch { // the title goes with a text of the application
-	case e.Text != "" && e.linking:
-		say = page.NotLinked
-	case e.Text != "":
-		say = page.NoAccess
-	}
+	say := e.says()
 	f.Show(w, browser.WithoutQuery(r), page.Page{
 		Kind: page.KindFailed, Status: e.Status, Reason: string(e.Reason), Reference: e.Reference,
 		Say: say, Text: e.Text, Links: f.linksAfter(e, say),
 	})
 }
 
+// says returns what the page says. Of the message that goes with a text of the application, it
+// shows the title.
+func (e *Failure) says() page.Message {
+	say := page.LoginFailed(e.Status, e.Reason, e.code)
+	switch {
+	case e.linking && !e.signedIn:
+		return page.NotLinkedSession
+	case e.linking && say != page.NotLinkedSession && say != page.FailedCancelled:
+		return page.NotLinked
+	case e.Text != "":
+		return page.NoAccess
+	case e.signedIn && (say == page.Failed || say == page.FailedUnknown):
+		return page.FailedStay
+	}
+	return say
+}
+
 // linksAfter returns where a visitor can go whose login was refused. The first is the best.
 func (f *Front) linksAfter(e *Failure, say page.Message) []page.Link {
 	plain := f.Site.OwnURL("/login", e.retry)
-	links := []page.Link{
-		{URL: cmp.Or(e.again, plain), Say: page.LogInAgain},
-		{URL: f.Site.Home(), Say: page.Back},
-	}
+	back := page.Link{URL: f.Site.Home(), Say: page.Back}
+	links := []page.Link{{URL: cmp.Or(e.again, plain), Say: page.LogInAgain}, back}
 	another := page.Link{URL: f.AnotherAccountURL(e.retry, nil), Say: page.AnotherAccount}
 	switch {
 	case e.linking:
-		links = links[1:]
+		return f.linksAfterLinking(e, another)
+	case e.signedIn:
+		return []page.Link{back}
 	case say == page.FailedSite:
 		links[0].URL = plain // the same login hardly helps
 		slices.Reverse(links)
@@ -106,6 +125,18 @@ func (f *Front) linksAfter(e *Failure, say page.Message) []page.Link {
 		links[0] = another
 	}
 	return links
+}
+
+// linksAfterLinking is linksAfter for a linking.
+func (f *Front) linksAfterLinking(e *Failure, another page.Link) []page.Link {
+	back := page.Link{URL: f.Site.URL(e.retry), Say: page.Back}
+	switch {
+	case !e.signedIn:
+		return []page.Link{{URL: f.Site.OwnURL("/login", e.retry), Say: page.LogIn}}
+	case e.Reason == event.ReasonLinkSession:
+		return []page.Link{another, back}
+	}
+	return []page.Link{back}
 }
 
 // providerFailure turns an error of internal/op into the failure of a login.

@@ -68,9 +68,9 @@ type Front struct {
 	// the application wants it, or why the application refuses.
 	Decide func(context.Context, Login) (session.Identity, *Failure)
 
-	// Link asks the application whether the second identity, which passed every check of a login, is
-	// attached to the first, which is signed in. It returns why not, or nil.
-	Link func(ctx context.Context, first, second session.Identity) *Failure
+	// Link asks the application whether the identity of a login that passed every check is attached to
+	// the first, which is signed in. It returns why not, or nil.
+	Link func(ctx context.Context, first session.Identity, second Login) *Failure
 
 	// About, which may be nil, says what scripts of the site's pages learn of a session.
 	About func(*session.Session) map[string]any

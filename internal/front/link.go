@@ -1,8 +1,10 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -17,49 +19,80 @@ import (
 // identity.
 
 // LinkURL returns the address at which the session of that id attaches an identity of the named
-// provider, or an error if there is no such provider.
-func (f *Front) LinkURL(id session.ID, provider, returnTo string) (string, error) {
-	up := f.Providers.Find(provider)
+// provider, or an error if there is no such provider. options may be nil.
+func (f *Front) LinkURL(
+	id session.ID, provider, returnTo string, options *op.LoginOptions,
+) (string, error) {
+	up := f.named(cmp.Or(provider, unnamed))
 	if up == nil {
-		return "", errors.New("oidcgate: no provider has the name " + provider)
+		return "", fmt.Errorf("oidcgate: no provider has the name %q", provider)
 	}
 	text, err := f.Attempts.SealLink(string(id), up.at())
 	if err != nil {
 		return "", err
 	}
 	query := url.Values{"link": {text}, "return_to": {f.returnTo(returnTo)}}
+	if options != nil {
+		f.addOptions(query, *options)
+	}
 	return f.loginAddress(query), nil
 }
 
 // beginLink begins the login of an identity that is attached to the visitor's session.
 func (f *Front) beginLink(w http.ResponseWriter, r *http.Request, v *Visit) {
-	query := r.URL.Query()
-	at, ok := f.Attempts.OpenLink(string(v.ID()), query.Get("link"))
-	up := f.Providers.Find(at.Provider)
-	if !ok || up == nil || up.at() != at { // another may have the name by now
-		refused := linkSession()
-		refused.linking = v.Session != nil
-		f.fail(w, r, &Provider{}, refused)
-		return
+	b := begun{query: r.URL.Query()}
+	returnTo := f.returnTo(b.query.Get("return_to"))
+	up, refused := f.providerOfLink(v, b.query.Get("link"))
+	var own op.LoginOptions
+	if refused == nil {
+		own, refused = f.optionsFor(r, b)
 	}
-	b := begun{query: query}
-	own, refused := f.optionsFor(r, b)
 	var a attempt.Attempt
 	if refused == nil {
 		a, refused = newAttempt(up, b, own)
 	}
+	a.ReturnTo, a.Link = returnTo, f.SessionRef(v)
 	if refused == nil {
-		a.ReturnTo, a.Link = f.returnTo(query.Get("return_to")), f.linkOf(v)
 		refused = f.startLogin(w, r, up, a)
 	}
 	if refused != nil {
-		refused.linking = true
+		f.noteLinking(refused, v, &a)
 		f.fail(w, r, up, refused)
 	}
 }
 
-// linkOf returns what stands for the visitor's session in an attempt, or "".
-func (f *Front) linkOf(v *Visit) string {
+// providerOfLink returns the provider of a link that is for the visitor's session. With a Failure
+// it is one without a name.
+func (f *Front) providerOfLink(v *Visit, link string) (*Provider, *Failure) {
+	if v.LoadErr != nil {
+		return &Provider{}, storeFailure(v.LoadErr)
+	}
+	at, ok := f.Attempts.OpenLink(string(v.ID()), link)
+	if at == (attempt.At{}) {
+		return &Provider{}, linkSession()
+	}
+	up := f.Providers.Find(at.Provider)
+	if !ok || up == nil || up.at() != at { // another may have the name by now
+		return &Provider{}, &Failure{
+			Status: http.StatusForbidden, Reason: event.ReasonLinkExpired,
+			Err: errors.New("the link is too old, or its provider is not there any more"),
+		}
+	}
+	return up, nil
+}
+
+// noteLinking notes that the visitor v wanted a linking, not a login.
+func (f *Front) noteLinking(refused *Failure, v *Visit, a *attempt.Attempt) {
+	refused.linking, refused.signedIn = true, v.MayBeSignedIn()
+	refused.retry = f.returnTo(a.ReturnTo) // checked again: an attempt is input from the browser
+	refused.sessionRef = cmp.Or(f.SessionRef(v), a.Link)
+	if v.Session != nil {
+		refused.linkedTo = v.Session.Identity.User()
+	}
+}
+
+// SessionRef returns what stands for the visitor's session in events and in an attempt, or "".
+func (f *Front) SessionRef(v *Visit) string {
 	if v.Session == nil {
 		return ""
 	}
@@ -88,29 +121,38 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	if now.LoadErr != nil {
 		return storeFailure(now.LoadErr)
 	}
-	if f.linkOf(now) != c.attempt.Link {
+	c.visit = now
+	if f.SessionRef(now) != c.attempt.Link {
 		return linkSession()
 	}
 	current, err := f.current(c.r.Context(), now.Session)
 	switch {
 	case errors.Is(err, session.ErrGone):
+		now.Session = nil
 		return linkSession()
 	case err != nil:
 		return storeFailure(err)
 	}
-	first, second := current.Identity, login.Identity
-	if first.User() == second.User() {
+	first, second := current.Identity.User(), login.Identity.User()
+	if first == second {
 		return nil // there is nothing to attach
 	}
-	if refused := f.Link(c.r.Context(), first, second); refused != nil {
+	if refused := f.Link(c.r.Context(), current.Identity, login); refused != nil {
 		return refused
 	}
 	f.Tell(event.Record{
 		Type: event.AccountLinked, Provider: c.up.Name, Issuer: c.up.Issuer,
-		SubjectHash: f.Keeper.UserRef(second.User()), LinkedTo: f.Keeper.UserRef(first.User()),
+		SubjectHash: f.Keeper.UserRef(second), LinkedTo: f.Keeper.UserRef(first),
 		SessionRef: c.attempt.Link,
 	})
 	return nil
+}
+
+// repeatsLinking reports whether the response of a linking came again, by the back button or a
+// reload, in the session that began it. The attempt stays in the browser to tell.
+func (c *callbackRequest) repeatsLinking(refused *Failure) bool {
+	return refused.Reason == event.ReasonStateReplayed &&
+		c.attempt.Link != "" && c.attempt.Link == c.front.SessionRef(c.visit)
 }
 
 // current returns a session with claims that are read again if they are due, as guards do.

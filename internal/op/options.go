@@ -81,7 +81,7 @@ func (c *Client) Options(query url.Values, own LoginOptions) (LoginOptions, erro
 	if field, text := own.Fault(); field != "" {
 		return LoginOptions{}, &Error{
 			Reason: event.ReasonLoginOptions, Status: http.StatusInternalServerError,
-			Hint: "mend what Config.LoginOptions or LoginURL asks for",
+			Hint: "mend what Config.LoginOptions, LoginURL or LinkURL asks for",
 			Err:  fmt.Errorf("%s %s", field, text),
 		}
 	}

@@ -19,7 +19,7 @@ func LoginFailed(status int, reason event.Reason, code string) Message {
 	case status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:
 		return failedDown
 	case status != http.StatusBadGateway:
-		return failed
+		return Failed
 	case reason == event.ReasonPARError, reason == event.ReasonTokenEndpointError:
 		return requestRefused(code)
 	}
@@ -31,7 +31,7 @@ func LoginFailed(status int, reason event.Reason, code string) Message {
 func requestRefused(code string) Message {
 	switch code {
 	case "invalid_grant", "login_required", "interaction_required", "account_selection_required":
-		return failed // a new login may help
+		return Failed // a new login may help
 	}
 	return cmp.Or(byReason[event.ReasonProviderError+event.Reason(code)], FailedSite)
 }
@@ -39,10 +39,10 @@ func requestRefused(code string) Message {
 // byReason has the reasons that a visitor is told more about than their status says.
 var byReason = map[event.Reason]Message{
 	event.ReasonStateReplayed:        failedReplayed,
-	event.ReasonLinkSession:          NotLinked,
+	event.ReasonLinkSession:          NotLinkedSession,
 	event.ReasonStateExpired:         failedExpired,
-	event.ReasonUnknownState:         failedUnknown,
-	event.ReasonStateBrowserMismatch: failedUnknown,
+	event.ReasonUnknownState:         FailedUnknown,
+	event.ReasonStateBrowserMismatch: FailedUnknown,
 	event.ReasonStateKeyUnknown:      failedKey,
 	event.ReasonLoopNoCookie:         failedNoCookie,
 	event.ReasonLoopKeyUnknown:       failedSessionKey,

@@ -14,7 +14,7 @@ type Relay struct {
 	Action       string     // where it posts
 	Fields       url.Values // the response
 	FromFragment bool       // the response is in the page's fragment, not in Fields
-	Login        string     // where a visitor without scripts can begin again
+	Back         string     // where a visitor without scripts can go
 }
 
 // Relayed is a field that every such form has beside the response.
@@ -39,7 +39,7 @@ func (s *Pages) ShowRelay(w http.ResponseWriter, r *http.Request, p Relay) error
 	Headers(w)
 	say, button := relayMessage, Continue
 	if p.FromFragment {
-		say, button = relayScriptMessage, LogInAgain
+		say, button = relayScriptMessage, Back
 	}
 	t, h := s.in(w, r), w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")

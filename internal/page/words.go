@@ -47,11 +47,13 @@ const (
 	relayMessage       Message = "relay"
 	relayScriptMessage Message = "relay_script"
 
-	failed            Message = "failed"
+	Failed            Message = "failed"
+	FailedStay        Message = "failed_stay" // the visitor is signed in, and stays so
 	failedReplayed    Message = "failed_replayed"
 	NotLinked         Message = "failed_link"
+	NotLinkedSession  Message = "failed_link_session" // another session began it
 	failedExpired     Message = "failed_expired"
-	failedUnknown     Message = "failed_unknown"
+	FailedUnknown     Message = "failed_unknown"
 	failedKey         Message = "failed_key"
 	failedNoCookie    Message = "failed_no_cookie"
 	failedSessionKey  Message = "failed_session_key"
