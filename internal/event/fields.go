@@ -53,7 +53,7 @@ var Fields = []Field{
 	},
 	{
 		Names: []string{"session_ref"},
-		Means: "The session. In login.failed only of a linking.",
+		Means: "The session, as Gate.SessionRef returns it. In login.failed only of a linking.",
 		Of: []Type{
 			LoginSucceeded, LoginFailed, AccessDenied, AccountLinked, SessionCreated, SessionExpired,
 			SessionRevoked, SessionTouchFailed, ValuesNotSaved, LogoutStarted, RefreshSucceeded,
