@@ -57,9 +57,10 @@ type Config struct {
 	OnLogout func(Logout) `json:"-"`
 
 	// OnLink, if set, lets signed-in users attach a second identity to their account; see
-	// [Gate.LinkURL]. It saves that both are one user's, or refuses: an error made by [Deny] answers
-	// 403, any other error or a panic 500. It is not called where the second identity is the one that
-	// is signed in. Concurrent linkings call it concurrently.
+	// [Gate.LinkURL], and docs/linking.md for the whole way. It saves that both are one user's, or
+	// refuses: an error made by [Deny] answers 403, any other error or a panic 500. It is not called
+	// where the second identity is the one that is signed in, and OnLogin is not asked about the
+	// second. Concurrent linkings call it concurrently.
 	OnLink func(ctx context.Context, linking *Linking) error `json:"-"`
 
 	// LoginOptions, if set, is called with the request to /auth/login, also when a guard sent the

@@ -1,12 +1,14 @@
 package oidcgate_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 	"github.com/oidcgate/oidcgate/store"
 	"github.com/oidcgate/oidcgate/store/redisstore"
@@ -52,6 +55,7 @@ func newWorld(t *testing.T, changes ...func(*oidcgate.Config, *oidcgate.Provider
 func newWorldOf(t *testing.T, op *oidcgatetest.Provider, changes ...func(*oidcgate.Config, *oidcgate.Provider)) *world {
 	t.Helper()
 	w := &world{T: t, op: op, store: &store.Memory{}}
+	t.Cleanup(w.wantTabledFields)
 	w.op.AddClient(oidcgatetest.Client{
 		ID: "shop", Secret: secret,
 		RedirectURLs:           []string{shopURL + "/auth/callback"},
@@ -242,6 +246,24 @@ func (w *world) collect(e oidcgate.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, e)
+}
+
+// wantTabledFields checks that each field of each event is in the table of fields of docs/events.md.
+func (w *world) wantTabledFields() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.events {
+		text, err := json.Marshal(e)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, f := range event.Fields {
+			has := func(name string) bool { return bytes.Contains(text, []byte(`,"`+name+`":`)) }
+			if f.Of != nil && !slices.Contains(f.Of, event.Type(e.Type)) && slices.ContainsFunc(f.Names, has) {
+				w.Errorf("the table of fields does not have %q for %s", f.Names, text)
+			}
+		}
+	}
 }
 
 // eventsOf returns the events of a type, after all so far were delivered.

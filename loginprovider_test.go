@@ -2,6 +2,7 @@ package oidcgate_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -104,13 +105,17 @@ func TestLoginAtAProvider(t *testing.T) {
 		w.guardedBy(oidcgate.LoginWith(at("staff")), oidcgate.ACR("gold"))
 		leadsTo(w, w.get("/app").location(), w.op)
 	})
-	t.Run("Config names it for all logins, whatever a link says, but not for linkings", func(t *testing.T) {
+	t.Run("Config names it where neither LoginURL nor a guard does, and not for linkings", func(t *testing.T) {
 		l := newLinked(t, func(c *oidcgate.Config) {
 			c.LoginOptions = func(*http.Request) oidcgate.LoginOptions { return at(".") }
 		})
 		leadsTo(l.world, "/auth/login", l.op)
 		leadsTo(l.world, "/auth/login?provider=staff", l.op)
 		leadsTo(l.world, l.gate.LoginURL("/app", at("staff")), l.staff)
+		guarded := l.gate.Wrap(l.gate.Require(oidcgate.LoginWith(at("staff")))(http.NotFoundHandler()))
+		rec := httptest.NewRecorder()
+		guarded.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, shopURL+"/app", nil))
+		leadsTo(l.world, rec.Header().Get("Location"), l.staff)
 		l.signIn()
 		leadsTo(l.world, l.address(), l.staff)
 	})

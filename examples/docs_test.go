@@ -18,6 +18,7 @@ import (
 var packages = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "slog": "log/slog", "time": "time",
 	"http": "net/http", "httptest": "net/http/httptest", "testing": "testing", "strings": "strings", "template": "html/template",
+	"html": "html", "sync": "sync",
 	"chi": "github.com/go-chi/chi/v5", "gin": "github.com/gin-gonic/gin", "redis": "github.com/redis/go-redis/v9",
 	"oidcgate": "github.com/oidcgate/oidcgate", "oidcgatetest": "github.com/oidcgate/oidcgate/oidcgatetest",
 	"presets": "github.com/oidcgate/oidcgate/presets", "redisstore": "github.com/oidcgate/oidcgate/store/redisstore",
@@ -34,7 +35,11 @@ var around = map[string]string{
 	"keyID": "var keyID string", "secret": "var secret string", "tenantGUID": "var tenantGUID string",
 	"blocked": "func blocked(string) bool { return false }",
 	"users":   "var users table\n\ntype table struct{}\n\nfunc (table) Upsert(ctx context.Context, issuer, subject string) error { return nil }\nfunc (table) Link(ctx context.Context, first, second *oidcgate.Identity) error { return nil }",
-	"home":    "func home(http.ResponseWriter, *http.Request) {}", "admin": "func admin(http.ResponseWriter, *http.Request) {}",
+	"accounts": "var accounts linker\n\ntype linker interface {\n" +
+		"\tOnLogin(context.Context, *oidcgate.Login) error\n\tOnLink(context.Context, *oidcgate.Linking) error\n}",
+	"identity": "type identity struct{ issuer, subject string }", "keyOf": "func keyOf(*oidcgate.Identity) identity { return identity{} }",
+	"keys": "var keys oidcgate.Keys", "partner": "var partner oidcgate.Provider",
+	"home": "func home(http.ResponseWriter, *http.Request) {}", "admin": "func admin(http.ResponseWriter, *http.Request) {}",
 	"account": "func account(http.ResponseWriter, *http.Request) {}", "cart": "func cart(http.ResponseWriter, *http.Request) {}",
 	"notes": "func notes(http.ResponseWriter, *http.Request) {}", "report": "func report(http.ResponseWriter, *http.Request) {}",
 }

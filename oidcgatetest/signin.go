@@ -45,7 +45,8 @@ func (p *Provider) ProviderFor(baseURL string, name ...string) oidcgate.Provider
 // The login is a real one, in memory: no port is opened. So everything works for this visitor that
 // works for others: tokens, values, lists of sessions, refreshes, logouts, also by the provider.
 // The test fails if the login does. At a gate with several providers the login is at the one whose
-// issuer is p's.
+// issuer is p's. The browser reaches the service, p and the others, for a linking; SetUser says who
+// logs in at those.
 //
 //	p := oidcgatetest.NewProvider(t)
 //	gate, err := oidcgate.New(oidcgate.Config{
@@ -55,16 +56,19 @@ func (p *Provider) ProviderFor(baseURL string, name ...string) oidcgate.Provider
 //	resp, err := browser.Get("http://localhost/account")
 //
 // The browser says that its requests come from the site's own pages (Sec-Fetch-Site), unless a
-// request says something else. Each call returns a new browser; SetUser and LoginPage do not count
-// for it. Its jar has the session's cookie; see [NewRequest] for tests without a client.
-func (p *Provider) SignIn(t TB, gate *oidcgate.Gate, handler http.Handler, u User) *http.Client {
+// request says something else. With another Transport it would not. Each call returns a new
+// browser; SetUser and LoginPage of p do not count for it. Its jar has the session's cookie; see
+// [NewRequest] for tests without a client.
+func (p *Provider) SignIn(
+	t TB, gate *oidcgate.Gate, handler http.Handler, u User, others ...*Provider,
+) *http.Client {
 	t.Helper()
 	login := gate.LoginURL("")
 	own, err := url.Parse(login)
 	if err != nil {
 		t.Fatalf("oidcgatetest: the login is at %q: %v", login, err)
 	}
-	browser := &http.Client{Transport: p.browserOf(hostPort(own), handler, u)}
+	browser := &http.Client{Transport: p.browserOf(hostPort(own), handler, u, others)}
 	browser.Jar, _ = cookiejar.New(nil) // without options it cannot fail
 	landed, toCallback := false, 2
 	browser.CheckRedirect = func(r *http.Request, via []*http.Request) error {
@@ -173,21 +177,19 @@ func NewRequest(browser *http.Client, method, address string, body io.Reader) *h
 // visitorKey is the key under which a request to the provider has its user in the context.
 type visitorKey struct{}
 
-// browserOf returns the transport of one user's browser: it reaches the service and the provider.
-func (p *Provider) browserOf(service string, handler http.Handler, u User) http.RoundTripper {
-	issuer, _ := url.Parse(p.Issuer()) // New has checked it
-	provider := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// browserOf returns the transport of one user's browser: it reaches the service, p and the others.
+func (p *Provider) browserOf(
+	service string, handler http.Handler, u User, others []*Provider,
+) http.RoundTripper {
+	hosts := map[string]http.Handler{}
+	for _, other := range others {
+		hosts[other.address()] = other
+	}
+	hosts[p.address()] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitorKey{}, u)))
 	})
-	return ownPages{newTransport(func(address string) http.Handler {
-		switch address {
-		case service:
-			return handler
-		case hostPort(issuer):
-			return provider
-		}
-		return nil
-	})}
+	hosts[service] = handler
+	return ownPages{newTransport(func(address string) http.Handler { return hosts[address] })}
 }
 
 // ownPages sends what a page of the same site would send.

@@ -142,6 +142,26 @@ func TestSignInAtOneOfSeveralProviders(t *testing.T) {
 			t.Errorf("at %s: %d %q", p.Issuer(), status, body)
 		}
 	}
+	t.Run("the browser reaches the other one too, as who is there, and still is a browser", func(t *testing.T) {
+		partner.SetUser(oidcgatetest.User{Subject: "robert"})
+		defer partner.SetUser(oidcgatetest.User{})
+		mux := http.NewServeMux()
+		mux.Handle("/api", gate.RequireAPI()(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			id, _ := oidcgate.FromContext(r.Context())
+			_, _ = io.WriteString(w, id.Subject())
+		})))
+		bob := main.SignIn(t, gate, gate.Wrap(mux), oidcgatetest.User{Subject: "bob"}, partner)
+		if status, body := get(t, bob, "http://localhost/api"); status != 200 || body != "bob" {
+			t.Errorf("after the first login: %d %q", status, body)
+		}
+		other := gate.LoginURL("/api", oidcgate.LoginOptions{Provider: "partner"})
+		if status, body := get(t, bob, other); status != 200 || body != "robert" {
+			t.Errorf("after the login at the partner: %d %q", status, body)
+		}
+		if status, body := get(t, bob, gate.LoginURL("/api", oidcgate.LoginOptions{Provider: "."})); status != 200 || body != "bob" {
+			t.Errorf("after one more at the first: %d %q", status, body)
+		}
+	})
 	t.Run("the gate has several, and not this one", func(t *testing.T) {
 		f := &failing{T: t}
 		defer func() {

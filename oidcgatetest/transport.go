@@ -38,11 +38,17 @@ func NewTransport(hosts map[string]http.Handler) *http.Transport {
 // host.
 func (p *Provider) Transport() *http.Transport {
 	return newTransport(func(address string) http.Handler {
-		if u, err := url.Parse(p.Issuer()); err == nil && address == hostPort(u) {
+		if address == p.address() {
 			return p
 		}
 		return nil
 	})
+}
+
+// address returns host and port of the issuer.
+func (p *Provider) address() string {
+	issuer, _ := url.Parse(p.Issuer()) // New has checked it
+	return hostPort(issuer)
 }
 
 func hostPort(u *url.URL) string {

@@ -67,14 +67,17 @@ var Types = []Group{
 		{
 			Name:  string(SessionCreated),
 			Level: slog.LevelDebug,
-			Means: "A session began.",
-			Do:    "Nothing.",
+			Means: "A session began. If the browser had one before, that has ended, and no event tells " +
+				"of it.",
+			Do: "Nothing.",
 		},
 		{
 			Name:  string(SessionExpired),
 			Level: slog.LevelDebug,
-			Means: "A session reached its idle time or its deadline.",
-			Do:    "Nothing.",
+			Means: "A request came with a session that had reached its idle time or its deadline, and " +
+				"that the store still had, as when SessionLifetime was made shorter. Mostly the store " +
+				"has deleted the session by then, and no event tells of it.",
+			Do: "Nothing.",
 		},
 		{
 			Name:  string(SessionRevoked),

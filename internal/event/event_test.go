@@ -1,6 +1,7 @@
 package event_test
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -52,6 +53,23 @@ An event has a type and often a reason. The log line is "oidcgate: " and the typ
 are the fields of ` + "`oidcgate.Event`" + `. Where a visitor sees an error page, the page and the event
 have the same reference.
 
+## Fields
+
+An event has a field when there is something to say in it.
+
+| field | what it says | in which events |
+| --- | --- | --- |
+`)
+	for _, f := range event.Fields {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", codes(f.Names), f.Means, cmp.Or(codes(f.Of), "all"))
+	}
+	b.WriteString(`
+Users and sessions appear as keyed hashes, which are the same on every replica until the first key changes.
+` + "`Logout.SessionRef` is the `session_ref`" + ` of a session that ended. A session has it from its beginning, in
+` + "`session.created` and `login.succeeded`" + `. Do not wait for an event of its end: only a session that is ended before its
+time has one, ` + "`session.revoked`" + `. One without it ended when a login of the same browser took its place, or else
+` + "`IdleTimeout` after its last use or `SessionLifetime`" + ` after its beginning.
+
 ## Events
 
 `)
@@ -72,6 +90,15 @@ have the same reference.
 		b.WriteString("\n")
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// codes returns names as a list of code.
+func codes[N ~string](names []N) string {
+	var list []string
+	for _, name := range names {
+		list = append(list, "`"+string(name)+"`")
+	}
+	return strings.Join(list, ", ")
 }
 
 // TestTables holds that the tables have every constant once, with a meaning and a cure.
