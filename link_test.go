@@ -124,6 +124,14 @@ func TestLinking(t *testing.T) {
 			t.Errorf("the provider of the linking counts as used last:\n%s", body)
 		}
 	})
+	t.Run("C047 a link of another site begins no linking, though the service redirects to the address", func(t *testing.T) {
+		l := newLinked(t)
+		l.signIn()
+		a := l.get(l.address(), "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate")
+		if a.StatusCode != http.StatusSeeOther || a.location() != shopURL+"/settings" {
+			t.Errorf("status %d, to %q", a.StatusCode, a.location())
+		}
+	})
 	t.Run("C030 C047 the response is opened twice: the second time leads to the page of the link too", func(t *testing.T) {
 		l := newLinked(t)
 		l.signIn()

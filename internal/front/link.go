@@ -9,8 +9,10 @@ import (
 	"net/url"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
+	"github.com/oidcgate/oidcgate/internal/page"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -42,6 +44,10 @@ func (f *Front) LinkURL(
 func (f *Front) beginLink(w http.ResponseWriter, r *http.Request, v *Visit) {
 	b := begun{query: r.URL.Query()}
 	returnTo := f.returnTo(b.query.Get("return_to"))
+	if browser.IsCrossSite(r) { // as in beginLogin, where the application redirects to the address
+		page.Redirect(w, f.Site.URL(returnTo))
+		return
+	}
 	up, refused := f.providerOfLink(v, b.query.Get("link"))
 	var own op.LoginOptions
 	if refused == nil {
