@@ -176,8 +176,8 @@ func (v *tourist) lost() {
 	v.Helper()
 	v.visit("/nowhere", 404, "Nothing here")
 	v.shoot("11-not-found")
-	v.visit("/auth/callback?code=c&state=s", 400, "Login not found")
-	v.shoot("12-login-not-found")
+	v.visit("/auth/callback?code=c&state=s", 400, "Login failed")
+	v.shoot("12-login-failed")
 }
 
 func (v *tourist) logIn(person string) *network.Response {
