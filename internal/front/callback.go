@@ -128,9 +128,7 @@ func (c *callbackRequest) claimAttempt(ctx context.Context) error {
 	err := c.front.Keeper.ClaimAttempt(ctx, c.attempt.Reference())
 	switch {
 	case err == nil:
-		if c.attempt.Link == "" { // see repeatsLinking
-			c.front.Attempts.Drop(c.w, &c.attempt) // used up, whatever comes of it
-		}
+		c.front.Attempts.Drop(c.w, &c.attempt) // used up, whatever comes of it
 		return nil
 	case errors.Is(err, session.ErrUsed):
 		return badRequest(event.ReasonStateReplayed, err)
@@ -157,12 +155,7 @@ func (c *callbackRequest) notFinished(err error) *Failure {
 		again.Interactive = true
 		return c.front.startLogin(c.w, c.r, c.up, again)
 	}
-	refused := providerFailure(err)
-	if c.repeatsLinking(refused) {
-		page.Redirect(c.w, c.front.Site.URL(c.front.returnTo(c.attempt.ReturnTo)))
-		return nil
-	}
-	return refused
+	return providerFailure(err)
 }
 
 // notFound is the failure of a login whose attempt is not in this browser.

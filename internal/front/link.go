@@ -57,7 +57,7 @@ func (f *Front) beginLink(w http.ResponseWriter, r *http.Request, v *Visit) {
 	if refused == nil {
 		a, refused = newAttempt(up, b, own)
 	}
-	a.ReturnTo, a.Link = returnTo, f.SessionRef(v)
+	a.ReturnTo, a.Link = returnTo, string(f.handleOf(v))
 	if refused == nil {
 		refused = f.startLogin(w, r, up, a)
 	}
@@ -91,18 +91,28 @@ func (f *Front) providerOfLink(v *Visit, link string) (*Provider, *Failure) {
 func (f *Front) noteLinking(refused *Failure, v *Visit, a *attempt.Attempt) {
 	refused.linking, refused.signedIn = true, v.MayBeSignedIn()
 	refused.retry = f.returnTo(a.ReturnTo) // checked again: an attempt is input from the browser
-	refused.sessionRef = cmp.Or(f.SessionRef(v), a.Link)
+	refused.sessionRef = f.refOf(cmp.Or(f.handleOf(v), session.Handle(a.Link)))
 	if v.Session != nil {
 		refused.linkedTo = v.Session.Identity.User()
 	}
 }
 
-// SessionRef returns what stands for the visitor's session in events and in an attempt, or "".
-func (f *Front) SessionRef(v *Visit) string {
+// SessionRef returns what stands for the visitor's session in events, or "".
+func (f *Front) SessionRef(v *Visit) string { return f.refOf(f.handleOf(v)) }
+
+func (f *Front) refOf(h session.Handle) string {
+	if h == "" {
+		return ""
+	}
+	return f.Keeper.SessionRef(h)
+}
+
+// handleOf returns what stands for the visitor's session in an attempt, whatever the keys, or "".
+func (f *Front) handleOf(v *Visit) session.Handle {
 	if v.Session == nil {
 		return ""
 	}
-	return f.Keeper.SessionRef(f.Keeper.Handle(v.ID()))
+	return f.Keeper.Handle(v.ID())
 }
 
 // link attaches the identity of a login to the session that began it. The tokens of the login are
@@ -128,7 +138,7 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 		return storeFailure(now.LoadErr)
 	}
 	c.visit = now
-	if f.SessionRef(now) != c.attempt.Link {
+	if string(f.handleOf(now)) != c.attempt.Link {
 		return linkSession()
 	}
 	current, err := f.current(c.r.Context(), now.Session)
@@ -149,16 +159,9 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	f.Tell(event.Record{
 		Type: event.AccountLinked, Provider: c.up.Name, Issuer: c.up.Issuer,
 		SubjectHash: f.Keeper.UserRef(second), LinkedTo: f.Keeper.UserRef(first),
-		SessionRef: c.attempt.Link,
+		SessionRef: f.SessionRef(now),
 	})
 	return nil
-}
-
-// repeatsLinking reports whether the response of a linking came again, by the back button or a
-// reload, in the session that began it. The attempt stays in the browser to tell.
-func (c *callbackRequest) repeatsLinking(refused *Failure) bool {
-	return refused.Reason == event.ReasonStateReplayed &&
-		c.attempt.Link != "" && c.attempt.Link == c.front.SessionRef(c.visit)
 }
 
 // current returns a session with claims that are read again if they are due, as guards do.
