@@ -487,9 +487,11 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 		},
 		"the application gives no answer in between": func(w *world, s *session.Session) {
 			w.provider.decide = func() error { return errDown }
-			_, err := w.Reread(w.Context(), s)
-			w.wantErr(err, nil)
-			time.Sleep(time.Minute)
+			for range 3 {
+				_, err := w.Reread(w.Context(), s)
+				w.wantErr(err, session.ErrStore)
+				time.Sleep(time.Minute)
+			}
 			w.provider.decide = nil
 		},
 	} {
@@ -678,6 +680,34 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 			t.Error("guards still look again")
 		}
 	})
+	for name, meanwhile := range map[string]func(*world, *session.Session){
+		"another replica has only refreshed the tokens": func(w *world, s *session.Session) {
+			time.Sleep(isOver)
+			_, _ = w.replica(nil).Token(w.Context(), s)
+		},
+		"claims were read by a clock that is ahead": func(w *world, s *session.Session) {
+			time.Sleep(50 * time.Second)
+			w.provider.decide = nil
+			w.touched(s)
+			w.wantErr(w.replica(nil).Renew(w.Context(), s), nil)
+			w.provider.decide = func() error { return errDown }
+		},
+	} {
+		inTime(t, "C113 a Deny holds, though "+name, func(t *testing.T) {
+			w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
+			s := w.login(lifetime)
+			time.Sleep(isOver)
+			w.provider.decide = func() error { return failure(session.Rejected, "") }
+			w.fails(interleave.Delete, "s:", 0)
+			w.wantNoToken(s, session.ErrStore)
+			w.wantErr(w.Wait(t.Context()), nil)
+			w.breaks(nil)
+			w.provider.decide = func() error { return errDown }
+			meanwhile(w, s)
+			w.wantNoToken(s, session.ErrGone)
+			w.wantLive(false, s)
+		})
+	}
 	inTime(t, "C113 F16 a store that is away for longer than the lock is tried to be given back", func(t *testing.T) {
 		for _, away := range []time.Duration{5 * time.Second, 12 * time.Second, 14 * time.Second} {
 			for _, denies := range []bool{false, true} {
@@ -1454,6 +1484,83 @@ func TestTheEndOfASessionThatHasEndedMeanwhile(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestTroubleOfTheStoreThatIsOver(t *testing.T) {
+	for name, fails := range map[string]func(w *world, when string){
+		"refused the tokens once": func(w *world, when string) {
+			if when == "now" {
+				w.fails(interleave.Swap, "t:", 1)
+			}
+		},
+		"refused the lock once, when tokens were due": func(w *world, when string) {
+			if when == "then" {
+				w.fails(interleave.Create, "l:", 1)
+			}
+		},
+	} {
+		inTime(t, "F16 a slow provider has the old claims stay, though the store "+name, func(t *testing.T) {
+			w := newWorld(t, func(l *session.Limits) { l.Reread = 30 * time.Minute })
+			s := w.login(lifetime)
+			time.Sleep(isDue)
+			fails(w, "then")
+			_, _ = w.Token(t.Context(), s)
+			time.Sleep(30 * time.Minute)
+			fails(w, "now")
+			w.provider.onUserinfo = func() { time.Sleep(8 * time.Second) }
+			_, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+		})
+	}
+	inTime(t, "F31 a provider that was not asked has lost no answer, though the store's answer was lost", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		time.Sleep(isOver)
+		w.breaks(func(c interleave.Call) error {
+			if !c.Is(interleave.Create, "m:") {
+				return nil
+			}
+			w.breaks(nil)
+			return errors.Join(c.On(w.Context(), &w.memory).Err, errDown)
+		})
+		w.wantNoToken(s, session.ErrStore)
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(session.InvalidGrant, "") }
+		w.wantNoToken(s, session.ErrGone)
+		w.wantTold(event.RefreshReuseSuspected)
+	})
+	for _, fails := range []string{"I:", "i:"} {
+		inTime(t, "C107 F16 a logout by a later sid ends the session, though "+fails+" failed for long", func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			later := claims.Object("").With("sid", claims.Text("later"))
+			w.provider.claims = later
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				answer := tokens(n)
+				answer.IDToken = "e30." + base64.RawURLEncoding.EncodeToString(later.AppendJSON(nil)) + ".c2ln"
+				if n == 1 {
+					_, err := w.EndProviderSession(t.Context(), issuer, "later", "")
+					w.wantErr(err, nil)
+				}
+				return answer, nil
+			}
+			time.Sleep(isOver)
+			w.breaks(func(c interleave.Call) error {
+				if c.Is(interleave.Get, fails) || c.Is(interleave.Add, fails) {
+					return errDown
+				}
+				return nil
+			})
+			w.wantToken(w.Keeper, s, "at-1")
+			w.wantErr(w.Wait(t.Context()), nil)
+			w.breaks(nil)
+			if !w.Stale(s) {
+				t.Error("a guard does not look")
+			}
+			_, err := w.Reread(t.Context(), s)
+			w.wantErr(err, session.ErrGone)
+			w.wantLive(false, s)
+		})
 	}
 }
 

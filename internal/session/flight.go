@@ -169,6 +169,9 @@ var (
 	errHung     = fmt.Errorf("%w: the refresh did not end: OnLogin, a function of the "+
 		"configuration, the store or the transport does not return", ErrProvider)
 
+	// errUnsaved says that the old claims do not count.
+	errUnsaved = fmt.Errorf("%w: what a refresh brings cannot be saved", ErrStore)
+
 	// errNotEnded says that nobody may have anything of the session any more.
 	errNotEnded = fmt.Errorf("%w: it cannot end a session that has to end", ErrStore)
 

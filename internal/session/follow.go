@@ -25,6 +25,15 @@ func (r *refresh) follow(ctx context.Context, fresh *Tokens, idToken claims.Obje
 	return unlessGone(r.k.followExpiry(ctx, r.s.ID, fresh)) // save finds out what is gone
 }
 
+// followAgain does what the store refused when the last ID Token came.
+func (r *refresh) followAgain(ctx context.Context) error {
+	idToken := r.k.provider.Shape(&r.s.Identity, r.tokens.idTokenClaims())
+	if err := r.followSID(ctx, r.tokens, idToken); err != nil {
+		return err
+	}
+	return r.k.followExpiry(ctx, r.s.ID, r.tokens)
+}
+
 // followSID lists the session under the "sid" of a refreshed ID Token too, when it is another than
 // at the login, so that a logout by either ends the session. Core, section 12.2, does not bind the
 // sid. As in a login, the tombstone is read after the session is listed.
@@ -148,6 +157,9 @@ func (r *refresh) insist(ctx context.Context, do func(ctx context.Context) error
 	defer cancel()
 	for {
 		err := do(ctx)
+		if err == nil {
+			r.storeWrites()
+		}
 		if !errors.Is(err, ErrStore) {
 			return err
 		}

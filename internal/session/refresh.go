@@ -158,6 +158,9 @@ func (r *refresh) run(ctx context.Context) error {
 			return err
 		}
 		holder, err := r.lock.take(ctx)
+		if holder == lockMine {
+			r.storeWrites()
+		}
 		if r.lock.refused {
 			r.noteUnsaved(unsavedTokens)
 		}
@@ -242,7 +245,7 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 		return err
 	}
 	if r.flight.again {
-		if err := r.k.followExpiry(ctx, r.s.ID, r.tokens); err != nil {
+		if err := r.followAgain(ctx); err != nil {
 			return err
 		}
 	}
@@ -304,10 +307,10 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	err = r.insist(ctx, func(ctx context.Context) error { // ErrGone, if a logout came meanwhile
 		return r.k.followExpiry(ctx, r.s.ID, r.tokens)
 	})
-	if errors.Is(err, ErrStore) {
-		r.noteUnsaved(unsavedClaims)
-	}
 	if err := cmp.Or(err, notFollowed); err != nil {
+		if errors.Is(err, ErrStore) {
+			r.noteUnsaved(unsavedClaims)
+		}
 		return "", err
 	}
 	r.exchanged = true
@@ -335,6 +338,8 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 		return nil, false, err // nothing was spent: no mark
 	}
 	if lost, err = r.markAsked(ctx); err != nil {
+		// The answer may be lost, and the provider was not asked.
+		_ = r.k.store.Delete(ctx, r.askedKey(), r.lock.owner)
 		return nil, false, err
 	}
 	answer, err = r.k.provider.Refresh(ctx, &r.s.Identity, &r.tokens.ProviderTokens)

@@ -172,9 +172,10 @@ func (r *refresh) endSession(ctx context.Context) error {
 	return err
 }
 
-// overruled reads the tokens, and reports whether another replica has learnt something since the
-// session has to end. Otherwise it ends, and nobody is asked again: an answer that does not come
-// now would take nothing back.
+// overruled reads the tokens, and reports whether another replica has found since then, by whatever
+// clock, that the session need not end: it has read the claims again, or refreshed the tokens where
+// claims never are. Otherwise the session ends, and nobody is asked again: an answer that does not
+// come now would take nothing back.
 func (r *refresh) overruled(ctx context.Context, since time.Time) (bool, error) {
 	now, err := r.k.read(ctx, identityKind, r.s.ID)
 	if err != nil {
@@ -188,8 +189,11 @@ func (r *refresh) overruled(ctx context.Context, since time.Time) (bool, error) 
 		return false, err
 	}
 	r.tokens = t
-	identity := decodeIdentity(now.plaintext)
-	return identity.Checked.After(since) || t.Issued.After(since), nil
+	found := decodeIdentity(now.plaintext).Checked
+	if r.k.limits.Reread == 0 {
+		found = t.Issued
+	}
+	return found.After(since.Add(r.k.limits.Leeway)), nil
 }
 
 // endAndRevoke is endSession for a session whose refresh token is still good: nobody has it any

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -57,6 +56,9 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	if f.cause != nil && (f.cause == errPanicked || !errors.Is(f.cause, ErrProvider)) {
 		return nil, f.cause
 	}
+	if k.flights.unsavedOf(f).matters() {
+		return nil, errUnsaved
+	}
 	r, err := k.read(ctx, identityKind, s.ID)
 	if err != nil {
 		return nil, err
@@ -68,7 +70,7 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 // While the store refuses what refreshes bring, the old claims do not count.
 func (k *Keeper) without(f *flight, s *Session) (*Session, error) {
 	if k.flights.unsavedOf(f).what > 0 {
-		return nil, fmt.Errorf("%w: what a refresh brings cannot be saved", ErrStore)
+		return nil, errUnsaved
 	}
 	return s, nil
 }

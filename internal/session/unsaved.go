@@ -19,8 +19,8 @@ const (
 	// gets nothing; one that needs no refresh goes on.
 	unsavedTokens unsavedKind = iota + 1
 
-	// unsavedClaims are claims, or an earlier end of the session, or what the provider said could not
-	// be looked into. The next request has the refresh repeat it.
+	// unsavedClaims are claims, or what else the ID Token says of the session, or what the provider
+	// said could not be looked into. The next request has the refresh repeat it.
 	unsavedClaims
 
 	// unsavedEnd is the end of the session. Nobody gets anything of it, and the next refresh ends it.
@@ -52,6 +52,15 @@ func (r *refresh) settled(rest unsavedKind) {
 	r.k.flights.mu.Lock()
 	defer r.k.flights.mu.Unlock()
 	r.flight.unsaved = unsaved{what: rest}
+}
+
+// storeWrites notes that the store takes tokens, or the lock, again.
+func (r *refresh) storeWrites() {
+	r.k.flights.mu.Lock()
+	defer r.k.flights.mu.Unlock()
+	if !r.flight.unsaved.matters() {
+		r.flight.unsaved = unsaved{}
+	}
 }
 
 // unsavedOf returns what a flight has not saved so far.
