@@ -51,25 +51,37 @@ func (t *Transport) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "oidc
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	known := t.knows(r)
 	if !known && r.Response != nil { // a redirect led here
-		return t.Elsewhere.RoundTrip(r)
+		return t.carry(r, t.Elsewhere.RoundTrip)
 	}
 	if err := t.check(r, known); err != nil {
 		closeBody(r)
 		return nil, err
 	}
-	asking, asked := context.WithCancel(t.Context)
+	ctx, asked := context.WithCancel(t.Context)
 	defer asked()
 	defer context.AfterFunc(r.Context(), asked)()
-	sending, end := context.WithCancelCause(r.Context())
+	resp, err := t.carry(r, func(r *http.Request) (*http.Response, error) { return t.Send(ctx, r) })
+	if err != nil {
+		closeBody(r) // closing it twice does no harm
+	}
+	return resp, err
+}
+
+// carry sends a request that ends with the visitor's, and so does the reading of its answer.
+func (t *Transport) carry(
+	r *http.Request, send func(*http.Request) (*http.Response, error),
+) (*http.Response, error) {
+	ctx, end := context.WithCancelCause(r.Context())
 	stop := context.AfterFunc(t.Context, func() { end(context.Cause(t.Context)) })
 	done := func() { stop(); end(nil) }
-	resp, err := t.Send(asking, r.WithContext(sending))
-	if err != nil {
+	resp, err := send(r.WithContext(ctx))
+	switch {
+	case err != nil:
 		done()
-		closeBody(r) // closing it twice does no harm
 		return nil, err
-	}
-	if resp.StatusCode != http.StatusSwitchingProtocols { // then Body is written to as well
+	case resp.StatusCode == http.StatusSwitchingProtocols: // Body is the connection, and stays one
+		context.AfterFunc(t.Context, func() { _ = resp.Body.Close() })
+	default:
 		resp.Body = answer{resp.Body, done}
 	}
 	return resp, nil

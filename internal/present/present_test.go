@@ -232,6 +232,51 @@ func TestContexts(t *testing.T) {
 			}
 		})
 	}
+	t.Run("F18 what a redirect led elsewhere, or became another protocol, ends with the visitor's request", func(t *testing.T) {
+		var other *httptest.Server
+		resource := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/elsewhere":
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+			case "/redirect":
+				http.Redirect(w, r, other.URL+"/elsewhere", http.StatusFound)
+			case "/upgrade":
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+				_, _ = io.ReadAll(conn) // until the other end closes it
+			}
+		}))
+		defer resource.Close()
+		other = httptest.NewServer(resource.Config.Handler)
+		defer other.Close()
+		for _, path := range []string{"/redirect", "/upgrade"} {
+			visitor, leave := context.WithCancel(t.Context())
+			client := &http.Client{Transport: &present.Transport{
+				Context: visitor, Origins: []string{resource.URL}, Elsewhere: http.DefaultTransport,
+				Send: func(_ context.Context, r *http.Request) (*http.Response, error) {
+					return http.DefaultTransport.RoundTrip(r)
+				},
+			}}
+			r, _ := http.NewRequest(http.MethodGet, resource.URL+path, nil)
+			r.Header.Set("Connection", "Upgrade")
+			r.Header.Set("Upgrade", "x")
+			resp, err := client.Do(r)
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			leave()
+			if _, err = io.ReadAll(resp.Body); err == nil {
+				t.Errorf("%s: the answer ended by itself", path)
+			}
+			resp.Body.Close()
+		}
+	})
 	t.Run("nothing is left of a request that was answered", func(t *testing.T) {
 		r, _ := http.NewRequest(http.MethodGet, "https://api.example/", nil)
 		var asked, sent context.Context
