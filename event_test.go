@@ -10,12 +10,22 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 )
+
+// handlerFunc is a log that is called for each line.
+type handlerFunc func()
+
+func (f handlerFunc) Enabled(context.Context, slog.Level) bool  { return true }
+func (f handlerFunc) Handle(context.Context, slog.Record) error { f(); return nil }
+func (f handlerFunc) WithAttrs([]slog.Attr) slog.Handler        { return f }
+func (f handlerFunc) WithGroup(string) slog.Handler             { return f }
 
 func TestSinkBlocks(t *testing.T) {
 	blocks := func(gate chan struct{}) func() { return func() { <-gate } }
@@ -63,6 +73,27 @@ func TestSinkBlocks(t *testing.T) {
 		})
 	}
 
+	inBubble(t, "F45 the log blocks, and no logout waits for it whose refresh token cannot be revoked", func(t *testing.T) {
+		var blocked atomic.Bool
+		opened := make(chan struct{})
+		op := oidcgatetest.NewProvider(t, oidcgatetest.Config{AccessTokenLifetime: 10 * time.Minute})
+		f := newFleetOf(t, op, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Logger = slog.New(handlerFunc(func() {
+				if blocked.Load() {
+					<-opened
+				}
+			}))
+		})
+		f.revocations(oidcgatetest.Answer(http.StatusInternalServerError, "", ""))
+		f.login()
+		blocked.Store(true)
+		time.AfterFunc(time.Hour, func() { close(opened) })
+		begun := time.Now()
+		if a := f.logout(sameOrigin); a.StatusCode != http.StatusSeeOther || time.Since(begun) > time.Minute {
+			t.Errorf("status %d after %v", a.StatusCode, time.Since(begun))
+		}
+		time.Sleep(time.Hour)
+	})
 	t.Run("F34 F45 OnEvent panics and the gate goes on", func(t *testing.T) {
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
 			c.OnEvent = func(oidcgate.Event) { panic("a hook") }

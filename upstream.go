@@ -26,7 +26,7 @@ func (g *Gate) others() others {
 			return nil
 		},
 		NotRevoked: func(err error) {
-			g.config.Logger.Info("oidcgate: cannot revoke a refresh token", "err", err)
+			g.events.Log("cannot revoke a refresh token", err)
 		},
 	}}
 }

@@ -24,6 +24,8 @@ type Record struct {
 	Detail      string // the cause, in words
 	Hint        string // what an operator can do
 	Dropped     uint64 // events lost to a full queue before this one
+
+	line string // a line of the log that is no event; then Err is all else that counts
 }
 
 // HintStore is what an operator can do when the store cannot answer.
@@ -95,9 +97,16 @@ func (s *Sink) Emit(r Record) {
 	s.queue.Put(r)
 }
 
+// Log writes a line about an error that is no event. It does not block.
+func (s *Sink) Log(line string, err error) { s.queue.Put(Record{line: line, Err: err}) }
+
 // hand passes one event to the log and to the receiver. A panic of OnEvent must not end the
 // process.
 func (s *Sink) hand(r Record, dropped uint64) {
+	if r.line != "" {
+		s.logger.Info("oidcgate: "+r.line, "err", r.Err)
+		return
+	}
 	r.Dropped = dropped
 	defer func() {
 		if v := recover(); v != nil {
