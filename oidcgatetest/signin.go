@@ -27,7 +27,7 @@ func (p *Provider) ProviderFor(baseURL string, name ...string) oidcgate.Provider
 	}
 	const secret = "a secret of the test"
 	base := strings.TrimSuffix(baseURL, "/")
-	named, id, callback := append(name, "")[0], "test", base+"/auth/callback"
+	named, id, callback := strings.Join(name, ""), "test", base+"/auth/callback"
 	if named != "" {
 		id, callback = "test-"+named, callback+"/"+named
 	}
@@ -45,8 +45,8 @@ func (p *Provider) ProviderFor(baseURL string, name ...string) oidcgate.Provider
 // The login is a real one, in memory: no port is opened. So everything works for this visitor that
 // works for others: tokens, values, lists of sessions, refreshes, logouts, also by the provider.
 // The test fails if the login does. At a gate with several providers the login is at the one whose
-// issuer is p's. The browser reaches the service, p and the others, for a linking; SetUser says who
-// logs in at those.
+// issuer is p's. The browser reaches the service, p and the others, for a linking; their hosts must
+// differ, and SetUser says who logs in at the others.
 //
 //	p := oidcgatetest.NewProvider(t)
 //	gate, err := oidcgate.New(oidcgate.Config{

@@ -176,6 +176,14 @@ func TestSignInAtOneOfSeveralProviders(t *testing.T) {
 	})
 }
 
+func TestProviderForLeavesItsArguments(t *testing.T) {
+	names := []string{"one", "two"}
+	oidcgatetest.NewProvider(t).ProviderFor("http://localhost", names[:1]...)
+	if names[1] != "two" {
+		t.Errorf("the names are %q", names)
+	}
+}
+
 func TestProviderForTwoNamesAtOneIssuer(t *testing.T) {
 	p := oidcgatetest.NewProvider(t)
 	gate, err := oidcgate.New(oidcgate.Config{
