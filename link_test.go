@@ -756,6 +756,27 @@ func TestEventOfAFailedLinking(t *testing.T) {
 	}
 }
 
+// Session_ref marks a linking that failed. While the store is ill, who is signed in is not known.
+func TestEventOfALinkingWhileTheStoreIsIll(t *testing.T) {
+	for name, open := range map[string]func(l *linked) (address string){
+		"the address is opened": func(l *linked) string { return l.address() },
+		"the response comes":    func(l *linked) string { return l.get(l.get(l.address()).location()).location() },
+	} {
+		t.Run("C047 "+name, func(t *testing.T) {
+			ill := &drill{Store: &store.Memory{}}
+			l := newLinked(t, func(c *oidcgate.Config) { c.Store = ill })
+			l.signIn()
+			address := open(l)
+			ill.fail(func(string, string) error { return errIll }, nil)
+			l.get(address)
+			failed, created := l.eventsOf(oidcgate.EventLoginFailed), l.eventsOf(oidcgate.EventSessionCreated)
+			if len(failed) != 1 || failed[0].SessionRef != created[0].SessionRef || failed[0].LinkedTo != "" {
+				t.Errorf("%+v, want the session_ref of %+v", failed, created)
+			}
+		})
+	}
+}
+
 // wantLinks checks which links a page has, each as its text and its address.
 func wantLinks(t *testing.T, a answer, want ...string) {
 	t.Helper()
