@@ -642,11 +642,12 @@ func TestPageOfALinkingOfAnotherSession(t *testing.T) {
 
 // The page of a linking that failed speaks of the linking and not of a login.
 func TestWordsOfAFailedLinking(t *testing.T) {
-	general := map[string][2]string{
-		"en": {"Not linked", "You are still signed in as before."},
-		"de": {"Nicht verknüpft", "Sie sind noch angemeldet wie zuvor."},
-		"fr": {"Comptes non associés", "Vous êtes toujours connecté comme avant."},
+	general := map[string][3]string{
+		"en": {"Not linked", "You are still signed in as before.", "Try again shortly."},
+		"de": {"Nicht verknüpft", "Sie sind noch angemeldet wie zuvor.", "Versuchen Sie es in Kürze noch einmal."},
+		"fr": {"Comptes non associés", "Vous êtes toujours connecté comme avant.", "Réessayez dans quelques instants."},
 	}
+	passes := []string{"the store is ill", "the provider is down", "the second user was logged out"}
 	for language, words := range general {
 		for name, spoil := range map[string]func(l *linked, ill *drill, back string) string{
 			"OnLink fails": func(l *linked, _ *drill, back string) string {
@@ -661,13 +662,25 @@ func TestWordsOfAFailedLinking(t *testing.T) {
 				ill.fail(func(string, string) error { return errIll }, nil)
 				return back
 			},
+			"the provider is down": func(l *linked, _ *drill, back string) string {
+				l.staff.Always(oidcgatetest.Token, oidcgatetest.Answer(503, "", ""))
+				return back
+			},
+			"the second user was logged out": func(l *linked, _ *drill, back string) string {
+				_, _ = l.gate.Sessions().EndUser(l.Context(), l.staff.Issuer(), "bob")
+				return back
+			},
 		} {
 			t.Run(name+", in "+language, func(t *testing.T) {
 				ill := &drill{Store: &store.Memory{}}
 				l := newLinked(t, func(c *oidcgate.Config) { c.Store = ill })
 				l.signIn()
 				response := spoil(l, ill, l.get(l.get(l.address()).location()).location())
-				wantWords(t, l.get(response, "Accept-Language: "+language), words[0], words[1])
+				a := l.get(response, "Accept-Language: "+language)
+				wantWords(t, a, words[0], words[1])
+				if again := slices.Contains(passes, name); strings.Contains(a.body, words[2]) != again {
+					t.Errorf("the page should say %q: %v\n%s", words[2], again, a.body)
+				}
 			})
 		}
 	}
