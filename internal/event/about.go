@@ -258,10 +258,10 @@ var Reasons = []Group{
 	{"The visitor and the browser", []About{
 		{
 			Name: string(ReasonUnknownState),
-			Means: "The browser has no attempt with this state: it is another browser, it blocks " +
-				"cookies, or the login is over.",
-			Do: "Nothing for single ones. For many, check that cookies reach this site and that " +
-				"BaseURL is its address.",
+			Means: "The browser has no attempt with this state: the login is over, it is another browser, " +
+				"or it blocks cookies.",
+			Do: "Nothing for single ones, such as a reload of a response that was refused or used. For " +
+				"many, check that cookies reach this site and that BaseURL is its address.",
 		},
 		{
 			Name:  string(ReasonStateBrowserMismatch),
@@ -302,9 +302,10 @@ var Reasons = []Group{
 				"failover, or is another one for each replica.",
 		},
 		{
-			Name:  string(ReasonStateReplayed),
-			Means: "A response was sent twice: by a reload, or by somebody else who has the code.",
-			Do:    "Nothing for single ones.",
+			Name: string(ReasonStateReplayed),
+			Means: "A response was sent twice: by a reload, also where the first try failed, or by " +
+				"somebody else who has the code.",
+			Do: "Nothing for single ones.",
 		},
 		{
 			Name:  string(ReasonDuplicateParameter),
