@@ -354,13 +354,28 @@ func TestCallbackSuccess(t *testing.T) {
 		w.tokenCalls(2)
 	})
 
+	t.Run("C030 the page of a refused login is reloaded: page and log do not blame the cookies alone", func(t *testing.T) {
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.OnLogin = func(context.Context, *oidcgate.Login) error { return oidcgate.Deny("No.") }
+		})
+		callback := w.callbackURL("/app")
+		w.denied(w.get(callback), http.StatusForbidden, oidcgate.ReasonPolicyDenied)
+		wantWords(t, w.get(callback), "Login not found", "This login is over, or it did not begin in this browser.")
+		e := w.eventsOf(oidcgate.EventLoginFailed)[1]
+		if e.Reason != oidcgate.ReasonUnknownState || !strings.Contains(e.Detail, "came again") || !strings.Contains(e.Hint, "a reload") {
+			t.Errorf("%+v", e)
+		}
+	})
+
 	t.Run("C030 R-FLOW-5 a response sent again with its attempt is refused", func(t *testing.T) {
 		w := newWorld(t)
 		callback := w.callbackURL("/app")
 		copied := w.sentCookies()
 		w.get(callback)
 		w.browser = w.newBrowser()
-		w.denied(w.get(callback, "Cookie: "+copied), http.StatusBadRequest, oidcgate.ReasonStateReplayed)
+		a := w.get(callback, "Cookie: "+copied)
+		w.denied(a, http.StatusBadRequest, oidcgate.ReasonStateReplayed)
+		wantWords(t, a, "Already used", "This login was used already") // whether or not it succeeded
 		w.tokenCalls(1)
 	})
 

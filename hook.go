@@ -98,6 +98,7 @@ func (l *Login) change(edit func(*session.Identity)) {
 // user the store cannot tell when it ends, or about whose end the store did not answer at all.
 type Logout struct {
 	Issuer, Subject string // the user
+	SubjectHash     string // as in [Event] and in the log
 	SessionID       string // as in [SessionInfo]
 	SessionRef      string // as in [Event] and in the log
 	Reason          Reason

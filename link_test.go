@@ -642,11 +642,12 @@ func TestPageOfALinkingOfAnotherSession(t *testing.T) {
 
 // The page of a linking that failed speaks of the linking and not of a login.
 func TestWordsOfAFailedLinking(t *testing.T) {
-	general := map[string][2]string{
-		"en": {"Not linked", "You are still signed in as before."},
-		"de": {"Nicht verknüpft", "Sie sind noch angemeldet wie zuvor."},
-		"fr": {"Comptes non associés", "Vous êtes toujours connecté comme avant."},
+	general := map[string][3]string{
+		"en": {"Not linked", "You are still signed in as before.", "Try again shortly."},
+		"de": {"Nicht verknüpft", "Sie sind noch angemeldet wie zuvor.", "Versuchen Sie es in Kürze noch einmal."},
+		"fr": {"Comptes non associés", "Vous êtes toujours connecté comme avant.", "Réessayez dans quelques instants."},
 	}
+	passes := []string{"the store is ill", "the provider is down", "the second user was logged out"}
 	for language, words := range general {
 		for name, spoil := range map[string]func(l *linked, ill *drill, back string) string{
 			"OnLink fails": func(l *linked, _ *drill, back string) string {
@@ -661,13 +662,25 @@ func TestWordsOfAFailedLinking(t *testing.T) {
 				ill.fail(func(string, string) error { return errIll }, nil)
 				return back
 			},
+			"the provider is down": func(l *linked, _ *drill, back string) string {
+				l.staff.Always(oidcgatetest.Token, oidcgatetest.Answer(503, "", ""))
+				return back
+			},
+			"the second user was logged out": func(l *linked, _ *drill, back string) string {
+				_, _ = l.gate.Sessions().EndUser(l.Context(), l.staff.Issuer(), "bob")
+				return back
+			},
 		} {
 			t.Run(name+", in "+language, func(t *testing.T) {
 				ill := &drill{Store: &store.Memory{}}
 				l := newLinked(t, func(c *oidcgate.Config) { c.Store = ill })
 				l.signIn()
 				response := spoil(l, ill, l.get(l.get(l.address()).location()).location())
-				wantWords(t, l.get(response, "Accept-Language: "+language), words[0], words[1])
+				a := l.get(response, "Accept-Language: "+language)
+				wantWords(t, a, words[0], words[1])
+				if again := slices.Contains(passes, name); strings.Contains(a.body, words[2]) != again {
+					t.Errorf("the page should say %q: %v\n%s", words[2], again, a.body)
+				}
 			})
 		}
 	}
@@ -751,6 +764,27 @@ func TestEventOfAFailedLinking(t *testing.T) {
 			}
 			if e := failed[0]; e.LinkedTo != user || e.SessionRef != created[row.session].SessionRef {
 				t.Errorf("%+v, want linked_to %q and the session_ref of %+v", e, user, created[row.session])
+			}
+		})
+	}
+}
+
+// Session_ref marks a linking that failed. While the store is ill, who is signed in is not known.
+func TestEventOfALinkingWhileTheStoreIsIll(t *testing.T) {
+	for name, open := range map[string]func(l *linked) (address string){
+		"the address is opened": func(l *linked) string { return l.address() },
+		"the response comes":    func(l *linked) string { return l.get(l.get(l.address()).location()).location() },
+	} {
+		t.Run("C047 "+name, func(t *testing.T) {
+			ill := &drill{Store: &store.Memory{}}
+			l := newLinked(t, func(c *oidcgate.Config) { c.Store = ill })
+			l.signIn()
+			address := open(l)
+			ill.fail(func(string, string) error { return errIll }, nil)
+			l.get(address)
+			failed, created := l.eventsOf(oidcgate.EventLoginFailed), l.eventsOf(oidcgate.EventSessionCreated)
+			if len(failed) != 1 || failed[0].SessionRef != created[0].SessionRef || failed[0].LinkedTo != "" {
+				t.Errorf("%+v, want the session_ref of %+v", failed, created)
 			}
 		})
 	}

@@ -67,7 +67,8 @@ func TestOnLogout(t *testing.T) {
 				t.Fatalf("%+v", began)
 			}
 			want := oidcgate.Logout{
-				Issuer: w.op.Issuer(), Subject: "alice", SessionID: list[0].ID, SessionRef: began[0].SessionRef, Reason: tt.reason,
+				Issuer: w.op.Issuer(), Subject: "alice", SubjectHash: began[0].SubjectHash,
+				SessionID: list[0].ID, SessionRef: began[0].SessionRef, Reason: tt.reason,
 			}
 			if !slices.Equal(got, []oidcgate.Logout{want}) {
 				t.Errorf("%+v, want %+v", got, want)

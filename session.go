@@ -42,8 +42,8 @@ func (g *Gate) told(e session.Event) {
 	g.events.Emit(r)
 	if e.Type == event.SessionRevoked && e.Subject != "" && g.logouts != nil {
 		g.logouts.Put(Logout{
-			Issuer: e.Issuer, Subject: e.Subject, SessionID: string(e.Handle), SessionRef: r.SessionRef,
-			Reason: Reason(e.Reason),
+			Issuer: e.Issuer, Subject: e.Subject, SubjectHash: r.SubjectHash,
+			SessionID: string(e.Handle), SessionRef: r.SessionRef, Reason: Reason(e.Reason),
 		})
 	}
 }

@@ -213,7 +213,8 @@ func (k *Keeper) Find(r *http.Request, at At, state string) (Attempt, error) {
 	}
 	why := "no attempt with this state in this browser"
 	if len(r.Cookies()) == 0 {
-		why = "the browser sent no cookie at all: it blocks them, or something drops them on the way"
+		why = "the browser sent no cookie at all: it blocks them, something drops them on the way, or " +
+			"the response was refused before and came again"
 	}
 	return Attempt{}, &NotFound{event.ReasonUnknownState, why}
 }

@@ -24,8 +24,9 @@ var Types = []Group{
 		{
 			Name:  string(LoginFailed),
 			Level: slog.LevelWarn,
-			Means: "A login or a linking was refused. The reason says why. Of a linking the event has " +
-				"linked_to, the sub_hash of who is signed in, and the session_ref.",
+			Means: "A login or a linking was refused. The reason says why. INFO where nobody has to mend " +
+				"anything. Of a linking the event has the session_ref and, where somebody is signed in, " +
+				"linked_to.",
 			Do: "See the reason. The reference stands on the visitor's page.",
 		},
 		{
@@ -174,15 +175,17 @@ var Types = []Group{
 		{
 			Name:  string(UserinfoFailed),
 			Level: slog.LevelWarn,
-			Means: "The userinfo endpoint gave no usable answer. The login or the session went on " +
-				"without it.",
+			Means: "The userinfo endpoint gave no usable answer, at a login or when claims were due to be " +
+				"read again. The login or the session went on without it.",
 			Do: "Look at the provider's userinfo endpoint.",
 		},
 		{
 			Name:  string(RereadFailed),
 			Level: slog.LevelWarn,
-			Means: "The claims of a session were due to be read again, and are as old as before. The " +
-				"session goes on.",
+			Means: "The claims of a session were due to be read again, and are as old as before, because " +
+				"the provider could not be asked (no_news), or OnLogin failed (hook_error). The session " +
+				"goes on. Where the provider does not answer, there is refresh.failed or userinfo.failed " +
+				"in its place.",
 			Do: "See the reason.",
 		},
 		{
@@ -255,10 +258,10 @@ var Reasons = []Group{
 	{"The visitor and the browser", []About{
 		{
 			Name: string(ReasonUnknownState),
-			Means: "The browser has no attempt with this state: it is another browser, it blocks " +
-				"cookies, or the login is over.",
-			Do: "Nothing for single ones. For many, check that cookies reach this site and that " +
-				"BaseURL is its address.",
+			Means: "The browser has no attempt with this state: the login is over, it is another browser, " +
+				"or it blocks cookies.",
+			Do: "Nothing for single ones, such as a reload of a response that was refused or used. For " +
+				"many, check that cookies reach this site and that BaseURL is its address.",
 		},
 		{
 			Name:  string(ReasonStateBrowserMismatch),
@@ -299,9 +302,10 @@ var Reasons = []Group{
 				"failover, or is another one for each replica.",
 		},
 		{
-			Name:  string(ReasonStateReplayed),
-			Means: "A response was sent twice: by a reload, or by somebody else who has the code.",
-			Do:    "Nothing for single ones.",
+			Name: string(ReasonStateReplayed),
+			Means: "A response was sent twice: by a reload, also where the first try failed, or by " +
+				"somebody else who has the code.",
+			Do: "Nothing for single ones.",
 		},
 		{
 			Name:  string(ReasonDuplicateParameter),

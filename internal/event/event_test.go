@@ -70,6 +70,9 @@ Users and sessions appear as keyed hashes, which are the same on every replica u
 time has one, ` + "`session.revoked`" + `. One without it ended when a login of the same browser took its place, or else
 ` + "`IdleTimeout` after its last use or `SessionLifetime`" + ` after its beginning.
 
+The level of ` + "`login.failed`" + ` follows the reason. It is WARN, and INFO where nobody has to mend anything:
+` + codes(decided()) + `.
+
 ## Events
 
 `)
@@ -90,6 +93,26 @@ time has one, ` + "`session.revoked`" + `. One without it ended when a login of 
 		b.WriteString("\n")
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// decided returns the reasons for which a refused login is no warning.
+func decided() (reasons []event.Reason) {
+	isInfo := func(reason event.Reason) bool {
+		return event.Record{Type: event.LoginFailed, Reason: reason}.Level() == slog.LevelInfo
+	}
+	for _, g := range event.Reasons {
+		for _, a := range g.List {
+			if isInfo(event.Reason(a.Name)) {
+				reasons = append(reasons, event.Reason(a.Name))
+			}
+		}
+	}
+	for _, code := range []event.Reason{"access_denied", "consent_required", "login_required"} {
+		if reason := event.ReasonProviderError + code; isInfo(reason) {
+			reasons = append(reasons, reason)
+		}
+	}
+	return reasons
 }
 
 // codes returns names as a list of code.

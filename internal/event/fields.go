@@ -48,12 +48,14 @@ var Fields = []Field{
 	},
 	{
 		Names: []string{"linked_to"},
-		Means: "The sub_hash of who is signed in. In login.failed only of a linking.",
-		Of:    []Type{LoginFailed, AccountLinked},
+		Means: "The sub_hash of who is signed in. In login.failed only of a linking, and not while the " +
+			"store cannot say who it is.",
+		Of: []Type{LoginFailed, AccountLinked},
 	},
 	{
 		Names: []string{"session_ref"},
-		Means: "The session, as Gate.SessionRef returns it. In login.failed only of a linking.",
+		Means: "The session, as Gate.SessionRef returns it. In login.failed only of a linking; where " +
+			"nobody was signed in when its link was opened, the reason is link_session, without it.",
 		Of: []Type{
 			LoginSucceeded, LoginFailed, AccessDenied, AccountLinked, SessionCreated, SessionExpired,
 			SessionRevoked, SessionTouchFailed, ValuesNotSaved, LogoutStarted, RefreshSucceeded,

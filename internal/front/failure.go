@@ -93,8 +93,8 @@ func (e *Failure) says() page.Message {
 	switch {
 	case e.linking && !e.signedIn:
 		return page.NotLinkedSession
-	case e.linking && say != page.NotLinkedSession && say != page.FailedCancelled:
-		return page.NotLinked
+	case e.linking:
+		return page.LinkingFailed(say)
 	case e.Text != "":
 		return page.NoAccess
 	case e.signedIn && (say == page.Failed || say == page.FailedUnknown):

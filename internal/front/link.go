@@ -91,7 +91,11 @@ func (f *Front) providerOfLink(v *Visit, link string) (*Provider, *Failure) {
 func (f *Front) noteLinking(refused *Failure, v *Visit, a *attempt.Attempt) {
 	refused.linking, refused.signedIn = true, v.MayBeSignedIn()
 	refused.retry = f.returnTo(a.ReturnTo) // checked again: an attempt is input from the browser
-	refused.sessionRef = f.refOf(cmp.Or(f.handleOf(v), session.Handle(a.Link)))
+	h := cmp.Or(f.handleOf(v), session.Handle(a.Link))
+	if h == "" && v.LoadErr != nil {
+		h = f.Keeper.Handle(v.CookieID)
+	}
+	refused.sessionRef = f.refOf(h)
 	if v.Session != nil {
 		refused.linkedTo = v.Session.Identity.User()
 	}

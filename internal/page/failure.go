@@ -26,6 +26,17 @@ func LoginFailed(status int, reason event.Reason, code string) Message {
 	return failedAnswer
 }
 
+// LinkingFailed returns what takes the place of m where a linking was refused, not a login.
+func LinkingFailed(m Message) Message {
+	switch m {
+	case NotLinkedSession, FailedCancelled:
+		return m
+	case failedDown, failedStore, failedLoggedOut:
+		return notLinkedNow
+	}
+	return notLinked
+}
+
 // requestRefused says why the provider refused a request of this service. Most often it does not
 // know the client, or the secret is wrong; some providers have codes of their own for that.
 func requestRefused(code string) Message {

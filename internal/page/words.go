@@ -50,7 +50,8 @@ const (
 	Failed            Message = "failed"
 	FailedStay        Message = "failed_stay" // the visitor is signed in, and stays so
 	failedReplayed    Message = "failed_replayed"
-	NotLinked         Message = "failed_link"
+	notLinked         Message = "failed_link"
+	notLinkedNow      Message = "failed_link_now"     // a new try may help
 	NotLinkedSession  Message = "failed_link_session" // another session began it
 	failedExpired     Message = "failed_expired"
 	FailedUnknown     Message = "failed_unknown"
