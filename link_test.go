@@ -6,6 +6,7 @@ import (
 	"errors"
 	"html"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -59,6 +60,22 @@ func (l *linked) serve() {
 		}
 		http.Redirect(rw, r, address, http.StatusSeeOther)
 	}))
+}
+
+// leavingStore ends the browser's request when a tombstone is read, and then fails as Redis does.
+type leavingStore struct {
+	store.Store
+	leave func()
+}
+
+func (s *leavingStore) Get(ctx context.Context, key string) ([]byte, error) {
+	if strings.HasPrefix(key, "E:") && s.leave != nil {
+		s.leave()
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.Store.Get(ctx, key)
 }
 
 // signIn logs alice in at the first provider.
@@ -148,6 +165,22 @@ func TestLinking(t *testing.T) {
 			t.Errorf("the page says\n%s", a.body)
 		}
 		l.wantAlone(1)
+	})
+	t.Run("F33 a browser that leaves meanwhile is no fault of the store", func(t *testing.T) {
+		leaves := &leavingStore{}
+		l := newLinked(t, func(c *oidcgate.Config) { leaves.Store, c.Store = c.Store, leaves })
+		l.signIn()
+		back := l.get(l.get(l.address()).location()).location()
+		ctx, leave := context.WithCancel(t.Context())
+		leaves.leave = leave
+		r := httptest.NewRequest(http.MethodGet, back, nil).WithContext(ctx)
+		for _, c := range l.browser.Jar.Cookies(&url.URL{Scheme: "https", Host: "shop.test", Path: "/"}) {
+			r.AddCookie(c)
+		}
+		l.handler.ServeHTTP(httptest.NewRecorder(), r)
+		if failed, ill := l.eventsOf(oidcgate.EventLoginFailed), l.eventsOf(oidcgate.EventStoreUnavailable); len(failed)+len(ill) != 0 || len(l.asked) != 1 {
+			t.Errorf("events %+v and %+v, OnLink was asked %d times", failed, ill, len(l.asked))
+		}
 	})
 	t.Run("C022 linkings that are over leave room for logins", func(t *testing.T) {
 		for _, denies := range []bool{false, true} {

@@ -77,11 +77,8 @@ func (c *callbackRequest) tokens(result *op.Result) *session.Tokens {
 // under way, so it does not end with the request.
 func (c *callbackRequest) signIn(l *session.Login) *Failure {
 	f := c.front
-	if err := c.r.Context().Err(); err != nil {
-		return &Failure{
-			Status: statusClientGone, Reason: event.ReasonResponseInvalid,
-			Err: fmt.Errorf("the browser left: %w", err),
-		}
+	if refused := c.left(); refused != nil {
+		return refused
 	}
 	ctx, cancel := session.Detached(c.r.Context())
 	defer cancel()
@@ -98,6 +95,18 @@ func (c *callbackRequest) signIn(l *session.Login) *Failure {
 	f.keepChoice(c.w, c.r, c.up)
 	f.Attempts.LoggedIn(c.w, c.r)
 	return nil
+}
+
+// left returns the failure of a browser that has left, or nil.
+func (c *callbackRequest) left() *Failure {
+	err := c.r.Context().Err()
+	if err == nil {
+		return nil
+	}
+	return &Failure{
+		Status: statusClientGone, Reason: event.ReasonResponseInvalid,
+		Err: fmt.Errorf("the browser left: %w", err),
+	}
 }
 
 // beginSession saves a new session and writes its cookie.

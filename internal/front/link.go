@@ -132,12 +132,17 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 		l.Before = *c.visit.Session
 	}
 	defer f.Keeper.Discard(c.r.Context(), l)
-	if err := f.Keeper.CheckLogouts(c.r.Context(), l); err != nil {
+	if refused := c.left(); refused != nil {
+		return refused
+	}
+	ctx, cancel := session.Detached(c.r.Context())
+	defer cancel()
+	if err := f.Keeper.CheckLogouts(ctx, l); err != nil {
 		return notBegun(err)
 	}
 	// The session may have ended, or have other claims, since the callback began: the provider was
 	// asked meanwhile.
-	now := f.Peek(c.w, c.r)
+	now := f.Peek(c.w, c.r.WithContext(ctx))
 	if now.LoadErr != nil {
 		return storeFailure(now.LoadErr)
 	}
@@ -145,7 +150,7 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	if string(f.handleOf(now)) != c.attempt.Link {
 		return linkSession()
 	}
-	current, err := f.current(c.r.Context(), now.Session)
+	current, err := f.current(ctx, now.Session)
 	switch {
 	case errors.Is(err, session.ErrGone):
 		now.Session = nil
