@@ -1487,6 +1487,32 @@ func TestTheEndOfASessionThatHasEndedMeanwhile(t *testing.T) {
 	}
 }
 
+func TestNewsThatAreOlder(t *testing.T) {
+	inTime(t, "C113 claims that a replica read before it lost the lock do not replace newer ones", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		time.Sleep(20 * time.Minute)
+		other := w.replica(nil)
+		w.provider.userinfo = claims.Object("").With("group", claims.Text("admin"))
+		w.provider.decide = func() error {
+			w.provider.decide = nil
+			time.Sleep(time.Second) // it stands still
+			w.loseLock()
+			w.provider.userinfo = claims.Object("").With("group", claims.Text("readers"))
+			_, err := other.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			return nil
+		}
+		_, _ = w.Reread(t.Context(), s)
+		w.wantErr(w.Wait(t.Context()), nil)
+		got, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		if v, _ := got.Identity.Claim("group"); err == nil && string(v.AppendJSON(nil)) != `"readers"` {
+			t.Errorf("the group is %s", v.AppendJSON(nil))
+		}
+	})
+}
+
 func TestTroubleOfTheStoreThatIsOver(t *testing.T) {
 	for name, fails := range map[string]func(w *world, when string){
 		"refused the tokens once": func(w *world, when string) {

@@ -172,6 +172,9 @@ var (
 	// errUnsaved says that the old claims do not count.
 	errUnsaved = fmt.Errorf("%w: what a refresh brings cannot be saved", ErrStore)
 
+	// errLockLost says that the claims of this replica may not be the latest.
+	errLockLost = fmt.Errorf("%w: the lock of a refresh was lost", ErrStore)
+
 	// errNotEnded says that nobody may have anything of the session any more.
 	errNotEnded = fmt.Errorf("%w: it cannot end a session that has to end", ErrStore)
 

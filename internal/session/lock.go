@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strconv"
@@ -122,6 +123,19 @@ func (l *lock) keep(ctx context.Context) (stop func()) {
 		}
 	})
 	return func() { cancel(); done.Wait() }
+}
+
+// lost returns an error if the owner may have lost the lock, because it stood still for longer than
+// the lease.
+func (l *lock) lost(ctx context.Context) error {
+	value, err := l.keeper.store.Get(ctx, l.key)
+	switch {
+	case err == nil && bytes.Equal(value, l.owner):
+		return nil
+	case err == nil, errors.Is(err, store.ErrNotFound):
+		return errLockLost
+	}
+	return l.keeper.storeError(ctx, err)
 }
 
 // release gives the lock back after a refresh that ended with err. Where the store refused what it

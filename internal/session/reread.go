@@ -90,6 +90,10 @@ func alarm(d time.Duration) (_ <-chan time.Time, stop func()) {
 // reread asks the provider about the user, has the application decide, and saves what is new.
 // idToken has the claims of a new ID Token, if there is one.
 func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
+	before, err := r.k.read(ctx, identityKind, r.s.ID)
+	if err != nil {
+		return r.rereadFailed(ctx, err)
+	}
 	userinfo, err := r.askUserinfo(ctx)
 	if err != nil && failureOf(err).Kind == TokenRefused {
 		switch {
@@ -102,7 +106,10 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	// What a new ID Token says counts also when userinfo has taken all the time.
 	ctx, cancel := Within(context.WithoutCancel(ctx), r.k.limits.ProviderTimeout+saveTimeout)
 	defer cancel()
-	news := news{idToken: idToken, userinfo: userinfo, incomplete: r.unsure}
+	news := news{
+		idToken: idToken, userinfo: userinfo, incomplete: r.unsure,
+		after: decodeIdentity(before.plaintext).Checked,
+	}
 	if idToken == "" {
 		news.idToken = r.k.provider.Shape(&r.s.Identity, r.tokens.idTokenClaims())
 	}
@@ -243,6 +250,7 @@ type news struct {
 	userinfo   *claims.Object // nil: the old claims of userinfo stay
 	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
 	unreadable bool           // userinfo was answered with something else
+	after      time.Time      // when claims had been read before
 }
 
 // saveClaims asks the application about the claims and saves what it makes of them. Without news of
@@ -254,6 +262,11 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 			return err
 		}
 		identity := decodeIdentity(old.plaintext)
+		if !identity.Checked.Equal(n.after) {
+			if err := r.lock.lost(ctx); err != nil {
+				return err
+			}
+		}
 		if n.unreadable && r.k.doubted(&identity) {
 			n.userinfo = new(claims.Object)
 		}
