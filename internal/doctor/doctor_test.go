@@ -296,8 +296,13 @@ func TestBrokenProviders(t *testing.T) {
 			want{"logout", doctor.Warn, "no end_session_endpoint", "Endpoints.EndSession"}},
 		{"logout turned off", func(w *ward) { w.cfg.Logout = op.LogoutOff },
 			want{"logout", doctor.OK, "as configured", ""}},
-		{"unknown scope", func(w *ward) { w.cfg.Scopes = []string{"groups"} },
-			want{"scopes", doctor.Warn, "does not announce groups", "leave out"}},
+		{"a scope of the specification that is not announced", func(w *ward) {
+			w.cfg.Scopes = []string{"openid", "phone", "reports:read"}
+			w.set("scopes_supported", []string{"openid"})
+		}, want{"scopes", doctor.Warn, "does not announce phone, only openid", "leave out"}},
+		{"a scope of an API that is not announced", func(w *ward) {
+			w.cfg.Scopes = []string{"openid", "reports:read"}
+		}, want{"scopes", doctor.OK, "does not announce reports:read, and need not announce all", ""}},
 		{"response type", func(w *ward) { w.set("response_types_supported", []string{"id_token"}) },
 			want{"request", doctor.Fault, "response types id_token", "allow code"}},
 		{"response mode", func(w *ward) {

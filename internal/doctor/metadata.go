@@ -245,10 +245,17 @@ func sameWords(a, b string) bool {
 	return slices.Equal(as, bs)
 }
 
+// standard are the scopes of OpenID Connect Core, 5.4 and 11. A provider that lists its scopes and
+// not one of these has none of that name. Others it may leave out (RFC 8414, section 2).
+var standard = []string{"openid", "profile", "email", "address", "phone", "offline_access"}
+
 func (r *report) scopes() {
 	announced := r.list("scopes_supported")
 	missing := slices.DeleteFunc(slices.Clone(r.cfg.Scopes), func(s string) bool {
 		return slices.Contains(announced, s)
+	})
+	unknown := slices.DeleteFunc(slices.Clone(missing), func(s string) bool {
+		return !slices.Contains(standard, s)
 	})
 	switch {
 	case announced == nil || len(missing) == 0:
@@ -256,9 +263,12 @@ func (r *report) scopes() {
 	case slices.Contains(missing, "openid"):
 		r.warn("scopes", "the provider announces "+joined(announced)+" and not openid",
 			"look whether this is an OpenID Provider or one for OAuth 2.0 alone, which has no ID Tokens")
-	default:
-		r.warn("scopes", "the provider does not announce "+joined(missing)+", only "+joined(announced),
+	case len(unknown) > 0:
+		r.warn("scopes", "the provider does not announce "+joined(unknown)+", only "+joined(announced),
 			"leave out what the provider does not know: some refuse the login")
+	default:
+		r.ok("scopes", "%s; the provider does not announce %s, and need not announce all",
+			joined(r.cfg.Scopes), joined(missing))
 	}
 }
 
