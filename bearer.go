@@ -131,16 +131,28 @@ func (g *Gate) useToken(r *http.Request, v *visit, t *bearer.Token) {
 	}
 }
 
+// What an operator can do for the sender of a good token that a rule refuses.
+const (
+	hintScope = "have the client ask for the scope, and the provider grant it to that client"
+	hintToken = "Nothing, or give the user at the provider what the rule asks for, and have the " +
+		"provider put it into its access tokens"
+)
+
 // refusalOf is the refusal of a token whose identity the rules do not allow.
 func (g *Gate) refusalOf(r *http.Request, v *visit, verdict verdict) *bearer.Refusal {
 	if verdict.refusal == "" {
 		return bearer.StepUp(verdict.step.Params())
 	}
-	g.denied(r, v, verdict.refusal)
-	if len(verdict.scopes) > 0 {
-		return bearer.Scopes(verdict.scopes)
+	if len(verdict.scopes) == 0 {
+		g.denied(r, v, verdict.refusal, hintToken)
+		return bearer.Forbidden()
 	}
-	return bearer.Forbidden()
+	why := verdict.refusal
+	if client, ok := v.identity.ClaimString("client_id"); ok {
+		why += ", client_id " + client
+	}
+	g.denied(r, v, why, hintScope)
+	return bearer.Scopes(verdict.scopes)
 }
 
 // metadataPathOf returns the path of the API's metadata, or "" if it has none.

@@ -355,9 +355,14 @@ func TestRulesForTokens(t *testing.T) {
 			}
 		})
 	}
-	t.Run("C168 the log says which rule refused", func(t *testing.T) {
-		if denied := a.eventsOf(oidcgate.EventAccessDenied); len(denied) != 6 || !strings.Contains(denied[0].Detail, "scope lacks one of [orders:write]") {
+	t.Run("C168 the log says which rule refused, and what to do", func(t *testing.T) {
+		denied := a.eventsOf(oidcgate.EventAccessDenied)
+		if len(denied) != 6 || !strings.Contains(denied[0].Detail, "scope lacks one of [orders:write], client_id app") ||
+			!strings.Contains(denied[0].Hint, "have the client ask for the scope") {
 			t.Errorf("%+v", denied)
+		}
+		if group := denied[4]; !strings.Contains(group.Detail, "claim groups") || !strings.Contains(group.Hint, "into its access tokens") {
+			t.Errorf("%+v", group)
 		}
 	})
 }

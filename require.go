@@ -178,8 +178,9 @@ func judge(id *Identity, rules []Rule, leeway time.Duration) verdict {
 	return v
 }
 
-// denied emits the event for somebody who may not enter: where, and why. It returns its reference.
-func (g *Gate) denied(r *http.Request, v *visit, why string) (reference string) {
+// denied emits the event for somebody who may not enter: where, why, and what to do, if that is not
+// what it mostly is. It returns its reference.
+func (g *Gate) denied(r *http.Request, v *visit, why, hint string) (reference string) {
 	reference = page.NewReference()
 	path := cmp.Or(v.found.EscapedPath(), r.URL.EscapedPath()) // NewContext knows no path
 	g.events.Emit(event.Record{
@@ -187,14 +188,14 @@ func (g *Gate) denied(r *http.Request, v *visit, why string) (reference string) 
 		Provider: v.identity.record().Provider, Issuer: v.identity.Issuer(),
 		SubjectHash: g.keeper.UserRef(v.identity.record().User()),
 		SessionRef:  g.front.SessionRef(&v.found),
-		Detail:      fmt.Sprintf("%.200s: %.200s", path, why),
+		Detail:      fmt.Sprintf("%.200s: %.200s", path, why), Hint: hint,
 	})
 	return reference
 }
 
 // forbid answers a signed-in visitor who may not enter.
 func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, refused verdict) {
-	reference := g.denied(r, v, refused.refusal)
+	reference := g.denied(r, v, refused.refusal, "")
 	home := g.config.at.Home()
 	another := g.front.AnotherAccountURL(g.front.ReturnTo(r, &v.found), refused.options)
 	g.front.Show(w, r, page.Page{
