@@ -114,11 +114,14 @@ func (p process) doctor(ctx context.Context, args []string) int {
 	return exitOK
 }
 
+// listed returns the words of a list, with commas or spaces between them.
+func listed(s string) []string { return strings.Fields(strings.ReplaceAll(s, ",", " ")) }
+
 // config returns the configuration that the flags describe. It fails for a flag without a meaning.
 func (o *doctorOptions) config(secret string) (cfg op.Config, err error) {
 	cfg = op.Config{
 		Issuer: o.issuer, ClientID: o.clientID, DPoP: o.dpop, AllowHTTP: o.insecureHTTP,
-		Scopes: strings.Fields(o.scopes), SigningAlgs: strings.Fields(o.algs),
+		Scopes: listed(o.scopes), SigningAlgs: listed(o.algs),
 		SecretLength: len(secret), ResponseType: o.responseType, ResponseMode: o.responseMode,
 		Leeway: time.Minute, Timeout: o.timeout, Notify: func(op.Notice) {},
 		DiscoveryRefresh: time.Hour, JWKSRefresh: time.Hour, FixedKeys: true,

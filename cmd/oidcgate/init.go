@@ -141,9 +141,12 @@ type question struct {
 	take              func(a *answers, answer string) error
 }
 
+// routerNames are other names of a router.
+var routerNames = strings.NewReplacer("http.servemux", "mux", "servemux", "mux")
+
 var questions = []question{
 	{"Which router: mux (http.ServeMux), chi or gin?", "", "mux", func(a *answers, s string) error {
-		a.Router = strings.ToLower(s)
+		a.Router = routerNames.Replace(strings.ToLower(s))
 		return oneOf(a.Router, "mux", "chi", "gin")
 	}},
 	{"At which address do browsers find the service?", "", "http://localhost:8080", takeBaseURL},

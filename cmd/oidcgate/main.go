@@ -60,6 +60,8 @@ func (p process) run(ctx context.Context, args []string) int {
 		return p.init(args[1:])
 	case "keys":
 		return p.keys(args[1:])
+	case "check": // the name of the page of the docs, and of the method
+		return p.wrong("check", "did you mean doctor?")
 	case "help", "-h", "-help", "--help":
 		_, _ = io.WriteString(p.out, usage)
 		return exitOK

@@ -44,6 +44,7 @@ func TestUsage(t *testing.T) {
 	}{
 		{"", 2, "usage: oidcgate COMMAND"},
 		{"nonsense", 2, `no command "nonsense"`},
+		{"check -issuer https://id.example", 2, "did you mean doctor?"},
 		{"help", 0, "doctor"},
 		{"-h", 0, "Exit status: 0 healthy, 1 faults, 2 usage"},
 		{"doctor -h", 0, "-client-id"},
@@ -111,6 +112,17 @@ func TestDoctor(t *testing.T) {
 		if got.status != exitOK || p.Count(oidcgatetest.Authorization) != 0 ||
 			!strings.Contains(got.out, "WARN   redirect        the redirect URI follows from the base URL") {
 			t.Errorf("status %d:\n%s", got.status, got.out)
+		}
+	})
+	t.Run("lists with commas and with spaces", func(t *testing.T) {
+		_, args := provider(t)
+		got := run(t, "", append(args, "-scopes", "profile,email", "-algs", "RS256, ES256")...)
+		for _, want := range []string{
+			"OK     scopes          openid, profile, email.", "0 faults",
+		} {
+			if got.status != exitOK || !strings.Contains(got.out, want) {
+				t.Errorf("status %d, without %q:\n%s%s", got.status, want, got.out, got.err)
+			}
 		}
 	})
 	t.Run("a fault, as JSON", func(t *testing.T) {
@@ -248,6 +260,12 @@ func TestInit(t *testing.T) {
 		}
 		if n := strings.Count(got.err, "/5 "); n != 5 {
 			t.Errorf("%d questions: %s", n, got.err)
+		}
+	})
+	t.Run("takes the router as the question writes it", func(t *testing.T) {
+		got := run(t, "http.ServeMux"+answers, "init")
+		if got.status != exitOK || !strings.Contains(got.out, "http.NewServeMux()") {
+			t.Errorf("status %d:\n%s", got.status, got.err)
 		}
 	})
 	t.Run("asks again", func(t *testing.T) {
