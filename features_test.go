@@ -83,7 +83,7 @@ var features = []struct {
 	}},
 	{"APIs", []feature{
 		{"sessions at routes of scripts", "Gate.RequireAPI Gate.AdmitAPI", "RFC 9457, W3C Fetch Metadata", "C172"},
-		{"access tokens in place of a session", "Gate.RequireToken Gate.AdmitToken API.Audience Identity.FromAccessToken", "RFC 9068, RFC 6750", "C160 C161 C162 C166"},
+		{"access tokens in place of a session: [APIs](apis.md)", "Gate.RequireToken Gate.AdmitToken API.Audience Identity.FromAccessToken", "RFC 9068, RFC 6750", "C160 C161 C162 C166"},
 		{"access tokens that do not follow RFC 9068", "Verification.PlainAccessTokens", "", "C171"},
 		{"opaque access tokens, and revoked ones", "API.Introspect API.IntrospectMaxAge Endpoints.Introspection", "RFC 7662", "C163 C164"},
 		{"access tokens bound to a key or to a certificate", "Gate.RequireToken", "RFC 9449 7, RFC 8705 3", "C165"},

@@ -55,8 +55,10 @@ func provider(scopes ...string) oidcgate.Provider {
 func newAPI(apiURL, audience string) (http.Handler, error) {
 	gate, err := oidcgate.New(oidcgate.Config{
 		BaseURL: apiURL,
-		Site:    oidcgate.SiteOptions{CookieName: "api"}, // browsers send cookies of localhost to every port
-		API:     oidcgate.APIOptions{Audience: []string{audience}, Introspect: true},
+		// The shop has its cookie on the same host. Leave this out where the API has a host of its own:
+		// on https, names begin with "__Host-".
+		Site: oidcgate.SiteOptions{CookieName: "api"},
+		API:  oidcgate.APIOptions{Audience: []string{audience}, Introspect: true},
 	}, provider())
 	if err != nil {
 		return nil, err
