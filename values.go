@@ -14,7 +14,12 @@ import (
 // Values returns the scs manager for the application's own values in the session of a signed-in
 // visitor: Put, Get, PopString and the like, with the request's context. It panics unless
 // Config.EnableValues is true. Its methods panic, in scs's words ("no session data in context"), if
-// the request did not pass through [Gate.Wrap] or Config.WithoutSession names it.
+// the request did not pass through [Gate.Wrap] or Config.WithoutSession names it, and in
+// Config.OnLogin, which runs before the session begins.
+//
+// Every login begins without values, also a stronger or a fresh one of the same user ([ACR],
+// [MaxAge]), and a logout deletes them. Keep what must survive in a store of your own, by issuer
+// and subject.
 //
 // Values are saved before the first byte of the answer is sent. If the handler changes values after
 // that, they are saved when it returns. Commit saves at once and returns an error if it fails. A
