@@ -178,8 +178,8 @@ func judge(id *Identity, rules []Rule, leeway time.Duration) verdict {
 	return v
 }
 
-// denied emits the event for somebody who may not enter: where, why, and what to do, if that is not
-// what it mostly is. It returns its reference.
+// denied emits the event for somebody who may not enter: where, and why. A hint takes the place of
+// the usual one. It returns the reference of the event.
 func (g *Gate) denied(r *http.Request, v *visit, why, hint string) (reference string) {
 	reference = page.NewReference()
 	path := cmp.Or(v.found.EscapedPath(), r.URL.EscapedPath()) // NewContext knows no path
