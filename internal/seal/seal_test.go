@@ -97,6 +97,31 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+func TestText(t *testing.T) {
+	r := newRing(t, gate, key1)
+	text, err := r.SealText(record, map[string]int{"a": 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]int
+	if err := r.OpenText(record, text, &got); err != nil || got["a"] != 1 {
+		t.Errorf("got %v, error %v", got, err)
+	}
+	for name, junk := range map[string]string{
+		"no base64url": text + "!", "padding": text + "=", "cut": text[:len(text)-4], "nothing": "",
+	} {
+		if err := r.OpenText(record, junk, &got); err == nil {
+			t.Errorf("%s is opened", name)
+		}
+	}
+	if err := r.OpenText(record, text, new(string)); err == nil {
+		t.Error("an object is stored in a string")
+	}
+	if _, err := r.SealText(record, t.Log); err == nil {
+		t.Error("a function is sealed")
+	}
+}
+
 func TestAValueOfAnEarlierReleaseOpens(t *testing.T) {
 	opens(t, newRing(t, gate, key1), record, unhex(t, golden), "clear", "plaintext")
 }
