@@ -74,6 +74,7 @@ type Sink struct {
 	logger  *slog.Logger
 	receive func(Record) // may be nil
 	queue   *Queue[Record]
+	dropped uint64       // that no event has told yet; of hand alone
 	ill     atomic.Int64 // when a store error was last reported, in unix nanoseconds
 }
 
@@ -100,19 +101,21 @@ func (s *Sink) Emit(r Record) {
 // Log writes a line about an error that is no event. It does not block.
 func (s *Sink) Log(line string, err error) { s.queue.Put(Record{line: line, Err: err}) }
 
-// hand passes one event to the log and to the receiver. A panic of OnEvent must not end the
-// process.
+// hand passes one event to the log and to the receiver. A panic of OnEvent, or of the log, must not
+// end the process.
 func (s *Sink) hand(r Record, dropped uint64) {
+	defer func() {
+		if v := recover(); v != nil {
+			defer func() { _ = recover() }() // if it was the log
+			s.logger.Error("oidcgate: OnEvent panicked", "panic", v)
+		}
+	}()
+	s.dropped += dropped
 	if r.line != "" {
 		s.logger.Info("oidcgate: "+r.line, "err", r.Err)
 		return
 	}
-	r.Dropped = dropped
-	defer func() {
-		if v := recover(); v != nil {
-			s.logger.Error("oidcgate: OnEvent panicked", "panic", v)
-		}
-	}()
+	r.Dropped, s.dropped = s.dropped, 0
 	s.logger.LogAttrs(context.Background(), r.Level(), "oidcgate: "+string(r.Type),
 		r.Attrs()...)
 	if s.receive != nil {

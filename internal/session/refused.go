@@ -61,8 +61,10 @@ func (r *refresh) rereadWithout(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if due, err := r.claimsDue(ctx); !due && !r.flight.again {
-		return err
+	if !r.flight.again {
+		if due, err := r.claimsDue(ctx); !due {
+			return err
+		}
 	}
 	return r.reread(ctx, "")
 }
