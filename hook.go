@@ -36,7 +36,8 @@ func (l *Login) ReturnTo() string { return l.returnTo }
 func (l *Login) IsReread() bool { return l.again }
 
 // AuthorizationDetails returns the details that the provider granted with the access token, a JSON
-// array (RFC 9396, section 7), or "". They are not kept with the session; see Set.
+// array (RFC 9396, section 7), or "". When IsReread is true, they are those that it named last.
+// They are no claims of the session; see Set.
 func (l *Login) AuthorizationDetails() string { return l.details }
 
 // Request returns the request that brought the browser back from the provider, for its address and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -100,6 +101,26 @@ func TestClaimsAreReadAgain(t *testing.T) {
 		f.mustToken()
 		if status := f.admin(); status != http.StatusForbidden {
 			t.Errorf("status %d", status)
+		}
+	})
+	inBubble(t, "C113 C024 the application sees again which details the provider has granted", func(t *testing.T) {
+		const details = `[{"type":"payment"}]`
+		var seen []string
+		f := newFleet(t, 1, rereads, func(c *oidcgate.Config, p *oidcgate.Provider) {
+			p.Request.Login.AuthorizationDetails = details
+			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+				seen = append(seen, fmt.Sprint(l.IsReread(), l.AuthorizationDetails()))
+				return nil
+			}
+		})
+		f.login()
+		for range 2 { // the provider does not name them with every token
+			time.Sleep(6 * time.Minute)
+			f.op.Inject(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "authorization_details") }))
+			f.admin()
+		}
+		if want := []string{"false" + details, "true" + details, "true" + details}; !slices.Equal(seen, want) {
+			t.Errorf("OnLogin sees %q, want %q", seen, want)
 		}
 	})
 	inBubble(t, "C113 without a refresh token userinfo is asked, as long as the access token lives", func(t *testing.T) {

@@ -32,8 +32,11 @@ func (g *Gate) others() others {
 }
 
 // Decide implements session.Provider.
-func (o others) Decide(ctx context.Context, s session.Session) (session.Identity, error) {
-	login := &Login{identity: identityOf(&s, o.gate.config.IdleTimeout), again: true}
+func (o others) Decide(
+	ctx context.Context, s session.Session, details string,
+) (session.Identity, error) {
+	id := identityOf(&s, o.gate.config.IdleTimeout)
+	login := &Login{identity: id, again: true, details: details}
 	if refused := o.gate.askApplication(ctx, login); refused != nil {
 		f := &session.Failure{Reason: refused.Reason, Err: refused}
 		if refused.Reason == event.ReasonPolicyDenied {

@@ -66,6 +66,9 @@ func Do(ctx context.Context, s Store, ops []Op) []Result {
 	return results
 }
 
+// errNotDone is the error of an operation that ended its goroutine instead of returning.
+var errNotDone = errors.New("the store did not return")
+
 // doParallel panics when s does, so that the caller can recover.
 func doParallel(ctx context.Context, s Store, ops []Op) []Result {
 	results := make([]Result, len(ops))
@@ -79,6 +82,7 @@ func doParallel(ctx context.Context, s Store, ops []Op) []Result {
 		free <- struct{}{}
 		running.Go(func() {
 			defer func() { panicked <- recover(); <-free }()
+			results[i].Err = errNotDone
 			results[i] = doOne(ctx, s, op)
 		})
 	}

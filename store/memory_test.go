@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +30,11 @@ type panicking struct{ store.Store }
 
 func (panicking) Get(context.Context, string) ([]byte, error) { panic("a fault of the store") }
 
+// exiting is a store with another fault.
+type exiting struct{ store.Store }
+
+func (exiting) Delete(context.Context, string, []byte) error { runtime.Goexit(); return nil }
+
 func TestDoPanicsInItsCaller(t *testing.T) {
 	t.Run("F34 a panic of the store can be recovered", func(t *testing.T) {
 		defer func() {
@@ -38,6 +44,14 @@ func TestDoPanicsInItsCaller(t *testing.T) {
 		}()
 		get := store.Op{Action: store.OpGet, Key: "k"}
 		store.Do(t.Context(), panicking{new(store.Memory)}, []store.Op{get, get, get})
+	})
+	t.Run("F34 an operation that ends its goroutine is not done", func(t *testing.T) {
+		one := store.Op{Action: store.OpDelete, Key: "k"}
+		for _, r := range store.Do(t.Context(), exiting{new(store.Memory)}, []store.Op{one, one}) {
+			if r.Err == nil {
+				t.Error("it counts as done")
+			}
+		}
 	})
 }
 

@@ -529,7 +529,7 @@ func (r *replica) Userinfo(
 }
 
 // Decide implements [session.Provider].
-func (r *replica) Decide(_ context.Context, s session.Session) (session.Identity, error) {
+func (r *replica) Decide(_ context.Context, s session.Session, _ string) (session.Identity, error) {
 	if r.service.refuses {
 		return s.Identity, &session.Failure{
 			Kind: session.Rejected, Reason: event.ReasonPolicyDenied, Err: errors.New("refused"),

@@ -461,6 +461,26 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 		}
 		w.wantSpent("rt-0")
 	})
+	inTime(t, "C113 while the store takes no claims, requests ask userinfo and the application once a second", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = 10 * time.Minute })
+		s := w.login(lifetime)
+		time.Sleep(10 * time.Minute)
+		asked := 0
+		w.provider.onUserinfo = func() { asked++ }
+		w.fails(interleave.Swap, "s:", 0)
+		for range 100 {
+			_, err := w.Reread(t.Context(), s)
+			w.wantErr(err, session.ErrStore)
+			time.Sleep(50 * time.Millisecond)
+		}
+		if asked < 3 || asked > 7 {
+			t.Errorf("in five seconds they asked %d times", asked)
+		}
+		w.breaks(nil)
+		time.Sleep(time.Second)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+	})
 	inTime(t, "C113 F34 they are read again also after a refresh that panics", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
 		s := w.login(lifetime)

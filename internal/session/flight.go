@@ -15,8 +15,8 @@ import (
 type flights struct {
 	mu      sync.Mutex
 	running map[ID]*flight
-	left    map[ID]unsaved // by the last flights
-	matters atomic.Bool    // false: nothing that matters is unsaved; it may be read without mu
+	left    map[ID]leftover // by the last flights
+	matters atomic.Bool     // false: nothing that matters is unsaved; it may be read without mu
 }
 
 // flight is one refresh. Its result may be read when done is closed.
@@ -40,18 +40,22 @@ type landing struct {
 }
 
 func newFlights() flights {
-	return flights{running: map[ID]*flight{}, left: map[ID]unsaved{}}
+	return flights{running: map[ID]*flight{}, left: map[ID]leftover{}}
 }
 
 // start makes room for a flight of a session, or returns the one under way. The caller waits for it
-// until it calls leave.
+// until it calls leave. Where one has only just repeated in vain what the store refuses, it returns
+// that, unless atOnce is true.
 func (f *flights) start(id ID, atOnce bool) (_ *flight, begun bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	running := f.running[id]
+	running, last := f.running[id], f.left[id]
+	if running == nil && !atOnce && last.repeatedNow() {
+		running = last.flight
+	}
 	if running == nil {
 		running = &flight{
-			begun: time.Now(), atOnce: atOnce, unsaved: f.left[id], done: make(chan struct{}),
+			begun: time.Now(), atOnce: atOnce, unsaved: last.unsaved, done: make(chan struct{}),
 		}
 		running.again = running.unsaved.matters()
 		f.running[id], begun = running, true

@@ -274,7 +274,8 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 			return err
 		}
 		renewed := Session{r.s.ID, r.renew(identity, n), old.times}
-		if identity, err = r.k.provider.Decide(ctx, renewed); err != nil {
+		details := r.tokens.AuthorizationDetails
+		if identity, err = r.k.provider.Decide(ctx, renewed, details); err != nil {
 			return &undecided{err}
 		}
 		err = r.saveIdentity(ctx, old, &identity)

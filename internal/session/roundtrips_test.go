@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -395,4 +396,14 @@ func TestPanicsOfAStore(t *testing.T) {
 			_ = w.Begin(t.Context(), w.loginUnderWay())
 		})
 	}
+	inTime(t, "F34 a login that meets a store that ends its goroutine is none", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.broken = func(c interleave.Call) error {
+			if c.Op == interleave.Add {
+				runtime.Goexit()
+			}
+			return nil
+		}
+		w.wantErr(w.Begin(t.Context(), w.loginUnderWay()), session.ErrStore)
+	})
 }

@@ -126,8 +126,9 @@ type Provider interface {
 
 	// Decide asks the application about a session whose claims were read again. It returns the
 	// identity as the application wants it. A Failure of kind Rejected ends the session; any other
-	// error means that the application could not decide.
-	Decide(ctx context.Context, s Session) (Identity, error)
+	// error means that the application could not decide. details are those that the provider granted
+	// last with an access token (RFC 9396).
+	Decide(ctx context.Context, s Session, details string) (Identity, error)
 
 	// Revoke tells the provider that a refresh token is not used any more. It is best effort, and does
 	// nothing with "".
@@ -305,6 +306,7 @@ func sideBySide(steps ...func() error) error {
 	for i, step := range steps {
 		running.Go(func() {
 			defer func() { panicked[i] = recover() }()
+			errs[i] = fmt.Errorf("%w: it did not return", ErrStore)
 			errs[i] = step()
 		})
 	}

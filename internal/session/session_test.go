@@ -322,7 +322,7 @@ func (p *provider) Userinfo(
 }
 
 // Decide implements [session.Provider].
-func (p *provider) Decide(_ context.Context, s session.Session) (session.Identity, error) {
+func (p *provider) Decide(_ context.Context, s session.Session, _ string) (session.Identity, error) {
 	if p.decide == nil {
 		return s.Identity, nil
 	}

@@ -21,7 +21,7 @@ type ProviderTokens struct {
 	Scope        string
 	DPoPKey      string // to which they are bound; empty if they are not
 
-	// AuthorizationDetails are for the application at the login, and not kept.
+	// AuthorizationDetails are for the application, and kept with Limits.Reread only.
 	AuthorizationDetails string
 }
 
@@ -68,6 +68,9 @@ func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
 	if fresh.IDToken == "" {
 		fresh.IDToken = t.IDToken
 	}
+	if fresh.AuthorizationDetails == "" {
+		fresh.AuthorizationDetails = t.AuthorizationDetails
+	}
 	return fresh
 }
 
@@ -90,6 +93,9 @@ func (t *Tokens) encode() []byte {
 	if !t.Refused.IsZero() {
 		record = record.Add("refused", millis(t.Refused))
 	}
+	if t.AuthorizationDetails != "" {
+		record = record.Text("authorization_details", t.AuthorizationDetails)
+	}
 	if t.Userinfo != nil {
 		record = record.Object("userinfo", *t.Userinfo)
 	}
@@ -107,6 +113,8 @@ func decodeTokens(r record) *Tokens {
 			Scope:        textMember(o, "scope"),
 			DPoPKey:      textMember(o, "dpop_key"),
 			Expiry:       timeMember(o, "expiry"),
+
+			AuthorizationDetails: textMember(o, "authorization_details"),
 		},
 		Issued: timeMember(o, "issued"),
 		Nonce:  textMember(o, "nonce"),
@@ -145,6 +153,9 @@ func (k *Keeper) sealTokens(id ID, t *Tokens, deadline int64) (record, error) {
 	kept := *t
 	if len(kept.IDToken) > k.limits.MaxIDToken && k.limits.Reread == 0 {
 		kept.IDToken = ""
+	}
+	if k.limits.Reread == 0 {
+		kept.AuthorizationDetails = "" // nobody decides on them again
 	}
 	return k.seal(tokensKind, id, Times{Deadline: deadline}, kept.encode())
 }

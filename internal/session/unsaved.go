@@ -30,6 +30,23 @@ const (
 // matters reports whether the session must not go on as it is.
 func (u unsaved) matters() bool { return u.what >= unsavedClaims }
 
+// leftover is what a flight that has ended leaves unsaved. The zero value is nothing.
+type leftover struct {
+	unsaved
+	flight *flight
+	ended  time.Time
+}
+
+// repeatAfter is how long to wait before what the store refused is repeated a second time, and from
+// then on. Otherwise a store that takes no writes would have each request of a session ask userinfo
+// and the application.
+const repeatAfter = time.Second
+
+// repeatedNow reports whether the flight has repeated in vain what the store refused, just now.
+func (l leftover) repeatedNow() bool {
+	return l.what == unsavedClaims && l.flight.again && time.Since(l.ended) < repeatAfter
+}
+
 // maxUnsaved is how many sessions are remembered of which something is unsaved.
 const maxUnsaved = 4096
 
@@ -102,7 +119,7 @@ func (f *flights) leaveUnsaved(id ID, one *flight) {
 	}
 	delete(f.left, id)
 	if u.what > 0 && f.makeRoom(u) {
-		f.left[id] = u
+		f.left[id] = leftover{u, one, time.Now()}
 	}
 	if f.matters.Load() {
 		f.matters.Store(f.somethingMatters())

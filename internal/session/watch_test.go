@@ -49,7 +49,7 @@ func (p oneHangs) Refresh(
 	return p.provider.Refresh(ctx, id, t)
 }
 
-func (oneHangs) Decide(context.Context, session.Session) (session.Identity, error) {
+func (oneHangs) Decide(context.Context, session.Session, string) (session.Identity, error) {
 	return session.Identity{}, failure(session.Rejected, "")
 }
 
