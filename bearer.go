@@ -2,6 +2,7 @@ package oidcgate
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -204,12 +205,12 @@ func newBearer(g *Gate) *bearer.Guard {
 }
 
 // tokenRefused emits the [Event] for a refused token, and for others of the last second.
-func (g *Gate) tokenRefused(f *bearer.Refusal, others int) {
+func (g *Gate) tokenRefused(ctx context.Context, f *bearer.Refusal, others int) {
 	detail := event.Text(f.Err)
 	if others > 0 {
 		detail = fmt.Sprintf("%s (and %d others for this reason)", detail, others)
 	}
-	g.events.Emit(event.Record{
+	g.events.Emit(ctx, event.Record{
 		Type: event.TokenRefused, Reason: f.Reason, Status: f.Status,
 		Provider: f.Provider, Issuer: f.Issuer, Detail: detail, Hint: f.Hint,
 	})

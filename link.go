@@ -54,7 +54,7 @@ func (g *Gate) LinkURL(
 	if err != nil {
 		return "", err
 	}
-	return g.front.LinkURL(v.found.ID(), provider, returnTo, together(options))
+	return g.front.LinkURL(ctx, v.found.ID(), provider, returnTo, together(options))
 }
 
 // link asks the application whether two identities belong to one account.

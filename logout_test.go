@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oidcgate/oidcgate"
@@ -351,6 +352,7 @@ func TestRefreshTokenThatCannotBeRevoked(t *testing.T) {
 		f.revocations(oidcgatetest.Answer(http.StatusInternalServerError, "", ""))
 		f.login()
 		f.logout(sameOrigin)
+		synctest.Wait() // the log is written by and by
 		if f.subject() != "" || !strings.Contains(f.logged(), "cannot revoke a refresh token") {
 			t.Errorf("signed in as %q, and the log says\n%s", f.subject(), f.logged())
 		}

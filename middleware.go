@@ -117,7 +117,7 @@ func newProvider(g *Gate, p Provider) *front.Provider {
 	u, _ := url.Parse(p.Issuer) // checked by compile
 	up.Origin, up.Label = weburl.Origin(u), cmp.Or(p.Label, p.Name, u.Host)
 	up.Client = p.client(&g.config, func(n op.Notice) {
-		g.events.Emit(event.Record{
+		g.events.Emit(context.Background(), event.Record{ // several requests may wait for a document
 			Type: n.Event, Reason: n.Reason, Provider: p.Name, Issuer: p.Issuer,
 			Detail: event.Text(n.Err), Hint: n.Hint,
 		})
@@ -152,8 +152,12 @@ func newFront(g *Gate, ring *seal.Ring, origins *http.CrossOriginProtection) *fr
 		Attempts: &attempt.Keeper{
 			Ring: ring, Cookies: cookies, Name: c.at.CookieName, Older: c.at.OlderCookie,
 			Timeout: c.Limits.LoginTimeout, ClockSkew: c.Limits.ClockSkew, DefaultPath: c.at.DefaultPath,
-			Evicted:   func() { g.events.Emit(event.Record{Type: event.AttemptLimitReached}) },
-			Shortened: func(path string) { g.events.Emit(front.RejectedPath(path, returnto.TooLong)) },
+			Evicted: func(ctx context.Context) {
+				g.events.Emit(ctx, event.Record{Type: event.AttemptLimitReached})
+			},
+			Shortened: func(ctx context.Context, path string) {
+				g.events.Emit(ctx, front.RejectedPath(path, returnto.TooLong))
+			},
 		},
 		Sessions: viascs.New(g.keeper, viascs.Config{
 			Lifetime: c.SessionLifetime, Cookie: c.cookie(), Mark: front.Mark(&c.at),

@@ -148,7 +148,7 @@ func (g *Gate) turnAway(w http.ResponseWriter, r *http.Request, v *visit, verdic
 		return
 	}
 	subject := g.keeper.UserRef(v.identity.record().User())
-	g.events.Emit(event.Record{Type: event.StepUpRequired, SubjectHash: subject})
+	g.events.Emit(r.Context(), event.Record{Type: event.StepUpRequired, SubjectHash: subject})
 	g.front.AskLogin(w, r, &v.found, front.Ask{Step: verdict.step, Options: verdict.options})
 }
 
@@ -183,7 +183,7 @@ func judge(id *Identity, rules []Rule, leeway time.Duration) verdict {
 func (g *Gate) denied(r *http.Request, v *visit, why, hint string) (reference string) {
 	reference = page.NewReference()
 	path := cmp.Or(v.found.EscapedPath(), r.URL.EscapedPath()) // NewContext knows no path
-	g.events.Emit(event.Record{
+	g.events.Emit(r.Context(), event.Record{
 		Type: event.AccessDenied, Status: http.StatusForbidden, Reference: reference,
 		Provider: v.identity.record().Provider, Issuer: v.identity.Issuer(),
 		SubjectHash: g.keeper.UserRef(v.identity.record().User()),

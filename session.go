@@ -1,6 +1,7 @@
 package oidcgate
 
 import (
+	"context"
 	"crypto/sha256"
 	"net/http"
 
@@ -21,9 +22,9 @@ func (c *config) cookie() scs.SessionCookie {
 }
 
 // told emits the event for what happened to a session.
-func (g *Gate) told(e session.Event) {
+func (g *Gate) told(ctx context.Context, e session.Event) {
 	if e.Type == event.StoreUnavailable {
-		g.events.StoreUnavailable(e.Err)
+		g.events.StoreUnavailable(ctx, e.Err)
 		return
 	}
 	if id := e.Identity; id != nil {
@@ -39,7 +40,7 @@ func (g *Gate) told(e session.Event) {
 	if e.Handle != "" {
 		r.SessionRef = g.keeper.SessionRef(e.Handle)
 	}
-	g.events.Emit(r)
+	g.events.Emit(ctx, r)
 	if e.Type == event.SessionRevoked && e.Subject != "" && g.logouts != nil {
 		g.logouts.Put(Logout{
 			Issuer: e.Issuer, Subject: e.Subject, SubjectHash: r.SubjectHash,

@@ -25,8 +25,8 @@ func (g *Gate) others() others {
 			}
 			return nil
 		},
-		NotRevoked: func(err error) {
-			g.events.Log("cannot revoke a refresh token", err)
+		NotRevoked: func(ctx context.Context, err error) {
+			g.events.Log(ctx, "cannot revoke a refresh token", err)
 		},
 	}}
 }

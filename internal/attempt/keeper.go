@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -28,10 +29,10 @@ type Keeper struct {
 	DefaultPath string
 
 	// Evicted is called for each attempt that is dropped to make room for another.
-	Evicted func()
+	Evicted func(context.Context)
 
 	// Shortened is called with a return path that is too long for a cookie.
-	Shortened func(returnTo string)
+	Shortened func(ctx context.Context, returnTo string)
 }
 
 const (
@@ -65,7 +66,7 @@ func (k *Keeper) Keep(w http.ResponseWriter, r *http.Request, a Attempt) error {
 	room := a.room()
 	value, err := k.Ring.SealText(attemptBinding(a.cookie), a) // "" with an error
 	if len(a.cookie)+len(value) > room {
-		k.Shortened(a.ReturnTo)
+		k.Shortened(r.Context(), a.ReturnTo)
 		a.ReturnTo = k.DefaultPath
 		value, err = k.Ring.SealText(attemptBinding(a.cookie), a)
 	}
@@ -125,7 +126,7 @@ func (k *Keeper) makeRoom(w http.ResponseWriter, r *http.Request, size int) (ok 
 		size += h.size
 	}
 	for len(held) >= maxAttempts || size > maxAllCookie {
-		k.Evicted()
+		k.Evicted(r.Context())
 		at := 0
 		if browser.IsCrossSite(r) {
 			if at = lastForeign(held); at < 0 {

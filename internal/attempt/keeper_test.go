@@ -1,6 +1,7 @@
 package attempt_test
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -45,8 +46,8 @@ func newPerson(t *testing.T) *person {
 	p.Keeper = &attempt.Keeper{
 		Ring: ring, Name: name, Timeout: timeout, ClockSkew: skew, DefaultPath: "/",
 		Cookies:   browser.Cookies{Secure: true},
-		Evicted:   func() { p.evicted++ },
-		Shortened: func(returnTo string) { p.shortened = append(p.shortened, returnTo) },
+		Evicted:   func(context.Context) { p.evicted++ },
+		Shortened: func(_ context.Context, returnTo string) { p.shortened = append(p.shortened, returnTo) },
 	}
 	return p
 }

@@ -43,7 +43,7 @@ type Config struct {
 
 	// Tell is told of refused tokens. others is how many were refused for the same reason since it was
 	// last told. It must not block.
-	Tell func(f *Refusal, others int)
+	Tell func(ctx context.Context, f *Refusal, others int)
 
 	Realm       string   // of challenges: the address of this service
 	Audience    []string // the names of the API
@@ -72,7 +72,7 @@ type Token struct {
 func (g *Guard) Verify(r *http.Request, address string) (*Token, *Refusal) {
 	shown, refusal := read(r)
 	if refusal != nil {
-		return nil, g.refuse(refusal)
+		return nil, g.refuse(r.Context(), refusal)
 	}
 	p, refusal := g.choose(shown.token)
 	if refusal == nil {
@@ -89,7 +89,7 @@ func (g *Guard) Verify(r *http.Request, address string) (*Token, *Refusal) {
 		}
 	}
 	refusal.Scheme, refusal.Provider, refusal.Issuer = shown.scheme, p.Name, p.Issuer
-	return nil, g.refuse(refusal)
+	return nil, g.refuse(r.Context(), refusal)
 }
 
 // choose returns the provider that is to verify a token. With several, the token names it. An

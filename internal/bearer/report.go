@@ -1,6 +1,7 @@
 package bearer
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -43,10 +44,10 @@ func (r *report) due(reason event.Reason) (others int, due bool) {
 }
 
 // refuse tells of a refused token. That none was sent is told to nobody.
-func (g *Guard) refuse(f *Refusal) *Refusal {
+func (g *Guard) refuse(ctx context.Context, f *Refusal) *Refusal {
 	if f.Reason != "" {
 		if others, due := g.report.due(f.Reason); due {
-			g.cfg.Tell(f, others)
+			g.cfg.Tell(ctx, f, others)
 		}
 	}
 	return f

@@ -53,6 +53,12 @@ An event has a type and often a reason. The log line is "oidcgate: " and the typ
 are the fields of ` + "`oidcgate.Event`" + `. Where a visitor sees an error page, the page and the event
 have the same reference.
 
+A line has the context of the request that caused it, so a handler of log/slog adds its id of the
+request, or of a trace, as it does to the application's own lines. The middleware that puts the id
+into the context stands around the gate. A refresh has the context of the request that began it.
+Lines about a provider's documents have none: several requests may have waited for them. A line may
+be written when the request has been answered.
+
 ## Fields
 
 An event has a field when there is something to say in it.
@@ -216,14 +222,14 @@ func TestLevelOfARefusedLogin(t *testing.T) {
 	} {
 		var log strings.Builder
 		sink := event.NewSink(slog.New(slog.NewTextHandler(&log, nil)), nil)
-		sink.Emit(event.Record{Type: event.LoginFailed, Reason: reason})
+		sink.Emit(t.Context(), event.Record{Type: event.LoginFailed, Reason: reason})
 		if err := sink.Wait(t.Context()); err != nil || !strings.Contains(log.String(), "level="+want) {
 			t.Errorf("%q: error %v, logged %s", reason, err, log.String())
 		}
 	}
 	var log strings.Builder
 	sink := event.NewSink(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), nil)
-	sink.Emit(event.Record{Type: event.SessionCreated, Reason: event.ReasonPolicyDenied})
+	sink.Emit(t.Context(), event.Record{Type: event.SessionCreated, Reason: event.ReasonPolicyDenied})
 	if err := sink.Wait(t.Context()); err != nil || !strings.Contains(log.String(), "level=DEBUG") {
 		t.Errorf("an event of DEBUG: error %v, logged %s", err, log.String())
 	}
@@ -233,8 +239,8 @@ func TestStoreErrorsAfterTheClockWasSetBack(t *testing.T) {
 	told := 0
 	sink := event.NewSink(slog.New(slog.DiscardHandler), func(event.Record) { told++ })
 	report := func(t *testing.T) {
-		sink.StoreUnavailable(errors.New("down"))
-		sink.StoreUnavailable(errors.New("down")) // within a second: not told
+		sink.StoreUnavailable(t.Context(), errors.New("down"))
+		sink.StoreUnavailable(t.Context(), errors.New("down")) // within a second: not told
 		if err := sink.Wait(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -267,7 +273,7 @@ func TestHintOfARecord(t *testing.T) {
 	} {
 		var got event.Record
 		sink := event.NewSink(slog.New(slog.DiscardHandler), func(r event.Record) { got = r })
-		sink.Emit(row.record)
+		sink.Emit(t.Context(), row.record)
 		if err := sink.Wait(t.Context()); err != nil || got.Hint != row.want {
 			t.Errorf("%s, %s: hint %q, want %q (error %v)", row.record.Type, row.record.Reason, got.Hint, row.want, err)
 		}
@@ -291,7 +297,7 @@ func TestLevelOfARefusedAccessToken(t *testing.T) {
 	} {
 		var log strings.Builder
 		sink := event.NewSink(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), nil)
-		sink.Emit(event.Record{Type: event.TokenRefused, Reason: reason})
+		sink.Emit(t.Context(), event.Record{Type: event.TokenRefused, Reason: reason})
 		if err := sink.Wait(t.Context()); err != nil || !strings.Contains(log.String(), "level="+want) {
 			t.Errorf("%q: error %v, logged %s", reason, err, log.String())
 		}

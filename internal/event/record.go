@@ -26,6 +26,8 @@ type Record struct {
 	Dropped     uint64 // events lost to a full queue before this one
 
 	line string // a line of the log that is no event; then Err is all else that counts
+
+	ctx context.Context // what the log may read more from; it does not end
 }
 
 // HintStore is what an operator can do when the store cannot answer.
@@ -86,8 +88,9 @@ func NewSink(logger *slog.Logger, receive func(Record)) *Sink {
 }
 
 // Emit passes an event on, with the time of now, and with the cure of the table if it has none of
-// its own and is worth a line in the log. It does not block.
-func (s *Sink) Emit(r Record) {
+// its own and is worth a line in the log. The line has the values of ctx, which is that of the
+// request that caused the event: a handler of log/slog may know its id by them. It does not block.
+func (s *Sink) Emit(ctx context.Context, r Record) {
 	r.Time = time.Now()
 	if r.Hint == "" && r.Level() >= slog.LevelInfo {
 		r.Hint = Cure(r.Type, r.Reason)
@@ -95,11 +98,14 @@ func (s *Sink) Emit(r Record) {
 	if s.Note != nil {
 		s.Note(r)
 	}
+	r.ctx = context.WithoutCancel(ctx)
 	s.queue.Put(r)
 }
 
-// Log writes a line about an error that is no event. It does not block.
-func (s *Sink) Log(line string, err error) { s.queue.Put(Record{line: line, Err: err}) }
+// Log writes a line about an error that is no event, with the values of ctx. It does not block.
+func (s *Sink) Log(ctx context.Context, line string, err error) {
+	s.queue.Put(Record{line: line, Err: err, ctx: context.WithoutCancel(ctx)})
+}
 
 // hand passes one event to the log and to the receiver. A panic of OnEvent, or of the log, must not
 // end the process.
@@ -112,12 +118,11 @@ func (s *Sink) hand(r Record, dropped uint64) {
 	}()
 	s.dropped += dropped
 	if r.line != "" {
-		s.logger.Info("oidcgate: "+r.line, "err", r.Err)
+		s.logger.InfoContext(r.ctx, "oidcgate: "+r.line, "err", r.Err)
 		return
 	}
 	r.Dropped, s.dropped = s.dropped, 0
-	s.logger.LogAttrs(context.Background(), r.Level(), "oidcgate: "+string(r.Type),
-		r.Attrs()...)
+	s.logger.LogAttrs(r.ctx, r.Level(), "oidcgate: "+string(r.Type), r.Attrs()...)
 	if s.receive != nil {
 		s.receive(r)
 	}
@@ -125,13 +130,13 @@ func (s *Sink) hand(r Record, dropped uint64) {
 
 // StoreUnavailable reports an error of the store, at most once a second: during an outage every
 // request meets one.
-func (s *Sink) StoreUnavailable(err error) {
+func (s *Sink) StoreUnavailable(ctx context.Context, err error) {
 	now, last := time.Now().UnixNano(), s.ill.Load()
 	justNow := now >= last && now-last < int64(time.Second) // a clock may have been set back
 	if justNow || !s.ill.CompareAndSwap(last, now) {
 		return
 	}
-	s.Emit(Record{Type: StoreUnavailable, Detail: err.Error(), Hint: HintStore})
+	s.Emit(ctx, Record{Type: StoreUnavailable, Detail: err.Error(), Hint: HintStore})
 }
 
 // Wait waits until all events are delivered. It returns the context's error if that ends first.

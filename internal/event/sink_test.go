@@ -26,10 +26,10 @@ func TestLinesOfTheLogAmongEvents(t *testing.T) {
 			dropped += r.Dropped
 		})
 		const emitted = 1000
-		s.Emit(event.Record{Type: event.LoginStarted})
-		s.Log("a line", errors.New("an error"))
+		s.Emit(t.Context(), event.Record{Type: event.LoginStarted})
+		s.Log(t.Context(), "a line", errors.New("an error"))
 		for range emitted - 1 {
-			s.Emit(event.Record{Type: event.LoginStarted})
+			s.Emit(t.Context(), event.Record{Type: event.LoginStarted})
 		}
 		close(opened)
 		if err := s.Wait(t.Context()); err != nil {
@@ -41,7 +41,7 @@ func TestLinesOfTheLogAmongEvents(t *testing.T) {
 	})
 	t.Run("F34 a log that panics ends no process", func(t *testing.T) {
 		s := event.NewSink(slog.New(panics{slog.DiscardHandler}), nil)
-		s.Log("a line", nil)
+		s.Log(t.Context(), "a line", nil)
 		_ = s.Wait(t.Context())
 	})
 }

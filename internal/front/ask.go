@@ -132,13 +132,14 @@ func (f *Front) noteWithBasePath(path string) {
 // address that cannot be a return path is left out: repeated, a long one would break proxies.
 func (f *Front) ReturnTo(r *http.Request, v *Visit) string {
 	if browser.IsNavigation(r) {
-		return f.checkReturnTo(cmp.Or(v.ReturnTo(), r.URL.RequestURI())) // NewContext knows no path
+		path := cmp.Or(v.ReturnTo(), r.URL.RequestURI()) // NewContext knows no path
+		return f.checkReturnTo(r.Context(), path)
 	}
 	path, ours := strings.CutPrefix(r.Referer(), f.Site.URL("/"))
 	if !ours {
 		return ""
 	}
-	return f.checkReturnTo("/" + path)
+	return f.checkReturnTo(r.Context(), "/"+path)
 }
 
 // loginURL returns the address of a login that leads back to where the visitor is.

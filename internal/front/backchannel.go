@@ -33,21 +33,23 @@ func (f *Front) backchannelLogout(w http.ResponseWriter, r *http.Request, up *Pr
 	raw, err := readLogoutToken(w, r)
 	if err != nil {
 		err = &op.Error{Reason: event.ReasonRequest, Status: http.StatusBadRequest, Err: err}
-		f.rejectLogout(w, up, err)
+		f.rejectLogout(w, r, up, err)
 		return
 	}
 	token, err := up.Client.VerifyLogoutToken(r.Context(), raw)
 	if err != nil {
-		f.rejectLogout(w, up, err)
+		f.rejectLogout(w, r, up, err)
 		return
 	}
 	first, err := f.applyLogout(r.Context(), up, token)
 	if err != nil {
-		f.rejectLogout(w, up, err)
+		f.rejectLogout(w, r, up, err)
 		return
 	}
 	if first {
-		f.Tell(event.Record{Type: event.BackchannelAccepted, Provider: up.Name, Issuer: up.Issuer})
+		f.Tell(r.Context(), event.Record{
+			Type: event.BackchannelAccepted, Provider: up.Name, Issuer: up.Issuer,
+		})
 	}
 	w.WriteHeader(http.StatusOK)
 }
@@ -102,12 +104,14 @@ func (f *Front) applyLogout(
 	return first, err
 }
 
-func (f *Front) rejectLogout(w http.ResponseWriter, up *Provider, err error) {
+func (f *Front) rejectLogout(
+	w http.ResponseWriter, r *http.Request, up *Provider, err error,
+) {
 	var e *op.Error
 	if !errors.As(err, &e) {
 		e = &op.Error{Reason: event.ReasonStoreError, Status: http.StatusServiceUnavailable, Err: err}
 	}
-	f.Tell(event.Record{
+	f.Tell(r.Context(), event.Record{
 		Type: event.BackchannelRejected, Reason: e.Reason,
 		Provider: up.Name, Issuer: up.Issuer, Status: e.Status, Detail: event.Text(e.Err), Hint: e.Hint,
 	})

@@ -86,7 +86,7 @@ func (c *callbackRequest) signIn(l *session.Login) *Failure {
 		return notBegun(err)
 	}
 	id := &l.Identity
-	f.Tell(event.Record{
+	f.Tell(ctx, event.Record{
 		Type: event.LoginSucceeded, Provider: id.Provider, Issuer: id.Issuer(),
 		SubjectHash: f.Keeper.UserRef(id.User()),
 		SessionRef:  f.Keeper.SessionRef(f.Keeper.Handle(l.ID)),

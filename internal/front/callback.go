@@ -79,7 +79,7 @@ func (c *callbackRequest) answer() *Failure {
 		return refused
 	}
 	// The path is checked again: an attempt is input from the browser.
-	page.Redirect(c.w, f.Site.URL(f.returnTo(returnTo)))
+	page.Redirect(c.w, f.Site.URL(f.returnTo(c.r.Context(), returnTo)))
 	return nil
 }
 
@@ -98,7 +98,7 @@ func (c *callbackRequest) refuse(refused *Failure) {
 	}
 	switch {
 	case a.Link != "":
-		f.noteLinking(refused, c.visit, a)
+		f.noteLinking(c.r.Context(), refused, c.visit, a)
 	case a.Seed == nil: // a linking perhaps, in whose place a login would replace the session
 		refused.signedIn = c.visit.MayBeSignedIn()
 	case a.User == "": // whoever tries again may be another user

@@ -100,7 +100,7 @@ type choice struct {
 
 func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
 	p := page.Page{Kind: page.KindChoose, Status: http.StatusOK, Say: page.Choose}
-	returnTo := f.returnTo(c.query.Get("return_to"))
+	returnTo := f.returnTo(r.Context(), c.query.Get("return_to"))
 	last := f.lastProvider(r)
 	for _, up := range f.Providers.All() {
 		link := page.Link{URL: f.loginAt(up, c.query, returnTo), Text: up.Label}

@@ -47,9 +47,9 @@ func (f *Front) sessionCookie(r *http.Request) (id session.ID, gone attempt.Gone
 	case err == nil:
 		return session.ID(value), ""
 	case errors.Is(err, browser.ErrDuplicate):
-		f.Tell(event.Record{Type: event.CookieDuplicate})
+		f.Tell(r.Context(), event.Record{Type: event.CookieDuplicate})
 	default:
-		f.Tell(event.Record{Type: event.CookieMalformed})
+		f.Tell(r.Context(), event.Record{Type: event.CookieMalformed})
 	}
 	return "", attempt.GoneCookie
 }

@@ -75,7 +75,7 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, up *Provider, e *Fa
 	if e.linkedTo.Subject != "" {
 		record.LinkedTo = f.Keeper.UserRef(e.linkedTo)
 	}
-	f.Tell(record)
+	f.Tell(r.Context(), record)
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}

@@ -59,7 +59,7 @@ type Front struct {
 	EndWithAccessToken bool
 
 	// Tell is called with every event, and must not block.
-	Tell func(event.Record)
+	Tell func(context.Context, event.Record)
 
 	// Options returns what the application wants of a login that begins with this request.
 	Options func(*http.Request) (op.LoginOptions, *Failure)

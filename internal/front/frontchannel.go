@@ -83,7 +83,7 @@ func (f *Front) namesSession(
 	}
 	named, err := f.Keeper.HasSID(ctx, s, q.Get("sid"))
 	if err == nil && !named {
-		f.Tell(event.Record{
+		f.Tell(ctx, event.Record{
 			Type: event.FrontchannelIgnored, Reason: event.ReasonSIDMismatch,
 			Provider: id.Provider, Issuer: id.Issuer(), SubjectHash: f.Keeper.UserRef(id.User()),
 		})

@@ -41,7 +41,8 @@ func (f *Front) initiate(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	target := f.returnTo(strings.TrimPrefix(params.Get("target_link_uri"), f.Site.URL("")))
+	path := strings.TrimPrefix(params.Get("target_link_uri"), f.Site.URL(""))
+	target := f.returnTo(r.Context(), path)
 	if v := f.Peek(w, r); v.MayBeSignedIn() {
 		page.Redirect(w, f.Site.URL(target))
 		return

@@ -23,7 +23,7 @@ import (
 // LinkURL returns the address at which the session of that id attaches an identity of the named
 // provider, or an error if there is no such provider. options may be nil.
 func (f *Front) LinkURL(
-	id session.ID, provider, returnTo string, options *op.LoginOptions,
+	ctx context.Context, id session.ID, provider, returnTo string, options *op.LoginOptions,
 ) (string, error) {
 	up := f.named(cmp.Or(provider, unnamed))
 	if up == nil {
@@ -33,7 +33,7 @@ func (f *Front) LinkURL(
 	if err != nil {
 		return "", err
 	}
-	query := url.Values{"link": {text}, "return_to": {f.returnTo(returnTo)}}
+	query := url.Values{"link": {text}, "return_to": {f.returnTo(ctx, returnTo)}}
 	if options != nil {
 		f.addOptions(query, *options)
 	}
@@ -43,7 +43,7 @@ func (f *Front) LinkURL(
 // beginLink begins the login of an identity that is attached to the visitor's session.
 func (f *Front) beginLink(w http.ResponseWriter, r *http.Request, v *Visit) {
 	b := begun{query: r.URL.Query()}
-	returnTo := f.returnTo(b.query.Get("return_to"))
+	returnTo := f.returnTo(r.Context(), b.query.Get("return_to"))
 	if browser.IsCrossSite(r) { // as in beginLogin, where the application redirects to the address
 		page.Redirect(w, f.Site.URL(returnTo))
 		return
@@ -62,7 +62,7 @@ func (f *Front) beginLink(w http.ResponseWriter, r *http.Request, v *Visit) {
 		refused = f.startLogin(w, r, up, a)
 	}
 	if refused != nil {
-		f.noteLinking(refused, v, &a)
+		f.noteLinking(r.Context(), refused, v, &a)
 		f.fail(w, r, up, refused)
 	}
 }
@@ -88,9 +88,10 @@ func (f *Front) providerOfLink(v *Visit, link string) (*Provider, *Failure) {
 }
 
 // noteLinking notes that the visitor v wanted a linking, not a login.
-func (f *Front) noteLinking(refused *Failure, v *Visit, a *attempt.Attempt) {
+func (f *Front) noteLinking(ctx context.Context, refused *Failure, v *Visit, a *attempt.Attempt) {
 	refused.linking, refused.signedIn = true, v.MayBeSignedIn()
-	refused.retry = f.returnTo(a.ReturnTo) // checked again: an attempt is input from the browser
+	// The path is checked again: an attempt is input from the browser.
+	refused.retry = f.returnTo(ctx, a.ReturnTo)
 	h := cmp.Or(f.handleOf(v), session.Handle(a.Link))
 	if h == "" && v.LoadErr != nil {
 		h = f.Keeper.Handle(v.CookieID)
@@ -165,7 +166,7 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	if refused := f.Link(c.r.Context(), current.Identity, login); refused != nil {
 		return refused
 	}
-	f.Tell(event.Record{
+	f.Tell(ctx, event.Record{
 		Type: event.AccountLinked, Provider: c.up.Name, Issuer: c.up.Issuer,
 		SubjectHash: f.Keeper.UserRef(second), LinkedTo: f.Keeper.UserRef(first),
 		SessionRef: f.SessionRef(now),

@@ -52,7 +52,7 @@ type begun struct {
 
 // beginLogin sends the browser to the provider, or has the visitor choose one.
 func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b begun) {
-	returnTo := f.returnTo(b.query.Get("return_to"))
+	returnTo := f.returnTo(r.Context(), b.query.Get("return_to"))
 	if v.MayBeSignedIn() && b.step.Zero() && browser.IsCrossSite(r) {
 		// A link on another site must not replace the signed-in user (login CSRF, RFC 9700, section 4.7).
 		page.Redirect(w, f.Site.URL(returnTo))
@@ -148,7 +148,7 @@ func (f *Front) startLogin(
 	if refused != nil {
 		return refused
 	}
-	f.Tell(event.Record{Type: event.LoginStarted, Provider: up.Name, Issuer: up.Issuer})
+	f.Tell(r.Context(), event.Record{Type: event.LoginStarted, Provider: up.Name, Issuer: up.Issuer})
 	page.Redirect(w, location)
 	return nil
 }

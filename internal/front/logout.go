@@ -59,7 +59,7 @@ func (f *Front) confirmLogout(w http.ResponseWriter, r *http.Request) {
 		Links: []page.Link{{URL: f.Site.Home(), Say: page.Stay}},
 		Form: &page.Form{
 			Action: f.Site.OwnURL("/logout", ""), Say: page.LogOut,
-			Hidden: returnToOf(f.checkReturnTo(r.URL.Query().Get("return_to"))),
+			Hidden: returnToOf(f.checkReturnTo(r.Context(), r.URL.Query().Get("return_to"))),
 		},
 	})
 }
@@ -67,7 +67,7 @@ func (f *Front) confirmLogout(w http.ResponseWriter, r *http.Request) {
 // SignOut ends the session here first, so that the visitor is signed out whatever the provider does
 // (OpenID Connect RP-Initiated Logout, section 2). When the store cannot end it, the page says so.
 func (f *Front) SignOut(w http.ResponseWriter, r *http.Request, v *Visit, returnTo string) {
-	returnTo = f.checkReturnTo(returnTo)
+	returnTo = f.checkReturnTo(r.Context(), returnTo)
 	hint, err := f.endVisit(w, r, v)
 	if err != nil {
 		f.notSignedOut(w, r, returnTo, err)
@@ -144,7 +144,7 @@ const maxUnclear = 8
 // endSignedIn ends the visitor's session, revokes its refresh token and returns its ID Token.
 func (f *Front) endSignedIn(ctx context.Context, v *Visit) (hint string, err error) {
 	s := v.Session
-	f.Tell(event.Record{
+	f.Tell(ctx, event.Record{
 		Type: event.LogoutStarted, Provider: s.Identity.Provider,
 		SessionRef: f.Keeper.SessionRef(f.Keeper.Handle(v.ID())),
 	})
@@ -228,12 +228,12 @@ func (f *Front) logoutDone(w http.ResponseWriter, r *http.Request) {
 	}
 	returnTo, err := f.Attempts.EndLogout(w, r, r.URL.Query().Get("state"))
 	if err != nil {
-		f.Tell(event.Record{Type: event.LogoutCompleted, Reason: event.ReasonStateMismatch})
+		f.Tell(r.Context(), event.Record{Type: event.LogoutCompleted, Reason: event.ReasonStateMismatch})
 		f.showSignedOut(w, r)
 		return
 	}
-	f.Tell(event.Record{Type: event.LogoutCompleted})
-	f.afterSignOut(w, r, f.checkReturnTo(returnTo))
+	f.Tell(r.Context(), event.Record{Type: event.LogoutCompleted})
+	f.afterSignOut(w, r, f.checkReturnTo(r.Context(), returnTo))
 }
 
 func (f *Front) afterSignOut(w http.ResponseWriter, r *http.Request, returnTo string) {

@@ -2,6 +2,7 @@ package front
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 
@@ -11,19 +12,19 @@ import (
 
 // returnTo returns the path to go to after the login. The default path replaces a value that is not
 // a path of this site; the login goes on.
-func (f *Front) returnTo(value string) string {
-	return cmp.Or(f.checkReturnTo(value), f.Site.DefaultPath)
+func (f *Front) returnTo(ctx context.Context, value string) string {
+	return cmp.Or(f.checkReturnTo(ctx, value), f.Site.DefaultPath)
 }
 
 // checkReturnTo returns value when it is a path of this site, and else "". After a logout, "" means
 // the page that says "signed out".
-func (f *Front) checkReturnTo(value string) string {
+func (f *Front) checkReturnTo(ctx context.Context, value string) string {
 	if value == "" {
 		return ""
 	}
 	path, err := returnto.Check(value, f.Site.Prefix)
 	if err != nil {
-		f.Tell(RejectedPath(value, err))
+		f.Tell(ctx, RejectedPath(value, err))
 		return ""
 	}
 	return path

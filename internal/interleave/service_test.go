@@ -121,7 +121,7 @@ func withoutExchanged(s store.Store) store.Store {
 
 // told checks the reason of a refusal. The provider of this file refuses a refresh token only after
 // its answer was lost, or after a logout, of which nothing is told.
-func (w *service) told(e session.Event) {
+func (w *service) told(_ context.Context, e session.Event) {
 	if e.Type == event.RefreshFailed && e.Reason == event.ReasonInvalidGrant &&
 		!w.run.Happened(interleave.Stall, interleave.Failover) {
 		w.run.Fail("a refresh was refused, and the reason is not said to be a lost answer")

@@ -21,7 +21,7 @@ type Providers struct {
 	// another may have its name by now, and must not get its tokens.
 	Find func(*session.Identity) *op.Client
 
-	NotRevoked func(error) // is told of a refresh token that could not be revoked
+	NotRevoked func(context.Context, error) // is told of a refresh token that could not be revoked
 }
 
 func (p Providers) client(id *session.Identity) (*op.Client, error) {
@@ -126,7 +126,7 @@ func (p Providers) Revoke(ctx context.Context, id *session.Identity, refreshToke
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 	defer cancel()
 	if err := c.Revoke(ctx, refreshToken); err != nil {
-		p.NotRevoked(err)
+		p.NotRevoked(ctx, err)
 	}
 }
 

@@ -128,7 +128,7 @@ func askingAs(p provider, cfg op.Config) (outside.Providers, *[]error) {
 			}
 			return nil
 		},
-		NotRevoked: func(err error) { errs = append(errs, err) },
+		NotRevoked: func(_ context.Context, err error) { errs = append(errs, err) },
 	}, &errs
 }
 

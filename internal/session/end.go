@@ -191,7 +191,7 @@ func (k *Keeper) endAll(
 			}
 			if l.over && l.alive {
 				ended++
-				k.tell(l.revoked(cmp.Or(l.User, e.user), e.reason))
+				k.tell(ctx, l.revoked(cmp.Or(l.User, e.user), e.reason))
 			}
 		}
 		if over == 0 {
@@ -421,7 +421,7 @@ func (k *Keeper) EndOne(ctx context.Context, s *Session, h Handle, reason event.
 	}
 	k.erase(ctx, []*leaving{l}, false)
 	if l.over && l.alive {
-		k.tell(l.revoked(s.Identity.User(), reason))
+		k.tell(ctx, l.revoked(s.Identity.User(), reason))
 	}
 	return k.notEnded(ctx, l)
 }

@@ -141,12 +141,13 @@ func (k *Keeper) fly(ctx context.Context, s *Session, atOnce bool) *flight {
 	if begun {
 		r := newRefresh(k, *s)
 		r.flight = f
-		hung := time.AfterFunc(2*(r.timeout()+saveTimeout), r.hung)
+		ctx := context.WithoutCancel(ctx)
+		hung := time.AfterFunc(2*(r.timeout()+saveTimeout), func() { r.hung(ctx) })
 		go func() {
 			defer hung.Stop()
 			l := landing{err: errPanicked, cause: errPanicked} // if the goroutine ends in between
 			defer func() { k.flights.end(r.s.ID, f, l) }()
-			l.cause = r.runSafely(context.WithoutCancel(ctx))
+			l.cause = r.runSafely(ctx)
 			l.tokens, l.err = r.fallBack(l.cause)
 		}()
 	}
@@ -154,9 +155,9 @@ func (k *Keeper) fly(ctx context.Context, s *Session, atOnce bool) *flight {
 }
 
 // hung ends a flight whose time is over.
-func (r *refresh) hung() {
+func (r *refresh) hung(ctx context.Context) {
 	if r.k.flights.end(r.s.ID, r.flight, landing{err: errHung, cause: errHung}) {
-		r.tell(Event{Type: event.RefreshFailed, Reason: event.ReasonInternal, Err: errHung})
+		r.tell(ctx, Event{Type: event.RefreshFailed, Reason: event.ReasonInternal, Err: errHung})
 	}
 }
 

@@ -75,7 +75,7 @@ func (k *Keeper) touch(ctx context.Context, id ID, r record) (Times, error) {
 	case errors.Is(err, errChanged), callerGaveUp(ctx):
 		return r.times, nil
 	}
-	k.tell(Event{Type: event.SessionTouchFailed, Handle: k.Handle(id), Err: err})
+	k.tell(ctx, Event{Type: event.SessionTouchFailed, Handle: k.Handle(id), Err: err})
 	return r.times, nil
 }
 
@@ -90,7 +90,7 @@ func (k *Keeper) expired(ctx context.Context, id ID, r record) {
 	if k.store.Delete(ctx, r.key, r.sealed) == nil {
 		_ = k.End(ctx, id)
 	}
-	k.tell(Event{Type: event.SessionExpired, Reason: reason, Handle: k.Handle(id)})
+	k.tell(ctx, Event{Type: event.SessionExpired, Reason: reason, Handle: k.Handle(id)})
 }
 
 // Login is a login that passed every check, about to begin a session.
@@ -126,7 +126,7 @@ func (k *Keeper) Begin(ctx context.Context, l *Login) error {
 		err = k.replace(ctx, before)
 	}
 	if err == nil {
-		k.tell(Event{Type: event.SessionCreated, Identity: &l.Identity, Handle: k.Handle(l.ID)})
+		k.tell(ctx, Event{Type: event.SessionCreated, Identity: &l.Identity, Handle: k.Handle(l.ID)})
 		k.endSurplus(ctx, l, all)
 		return nil
 	}

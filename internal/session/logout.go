@@ -23,7 +23,7 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 	if l.err != nil {
 		return nil, k.notEnded(ctx, l)
 	}
-	k.tell(Event{
+	k.tell(ctx, Event{
 		Type: event.SessionRevoked, Reason: event.ReasonByUser, Identity: &s.Identity,
 		Handle: l.Handle,
 	})
@@ -54,7 +54,7 @@ func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
 	)
 	known := l.User != (User{})
 	if l.over && l.alive && known {
-		k.tell(l.revoked(l.User, event.ReasonByUser))
+		k.tell(ctx, l.revoked(l.User, event.ReasonByUser))
 	}
 	if notRead != nil || l.err != nil {
 		return cmp.Or(k.notEnded(ctx, l), leftovers(l, notRead))

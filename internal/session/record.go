@@ -126,7 +126,7 @@ func (k *Keeper) unreadable(ctx context.Context, r record, cause error) error {
 	default:
 		_ = k.store.Delete(ctx, r.key, r.sealed) // best effort: it opens nothing
 	}
-	k.tell(e)
+	k.tell(ctx, e)
 	return result
 }
 

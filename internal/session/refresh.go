@@ -315,7 +315,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	}
 	r.exchanged = true
 	r.noteTokenEnd(ctx)
-	r.tell(Event{Type: event.RefreshSucceeded})
+	r.tell(ctx, Event{Type: event.RefreshSucceeded})
 	return idToken, nil
 }
 
@@ -395,7 +395,7 @@ func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
 	case errors.Is(err, errChanged):
 		return r.takeOver(ctx)
 	}
-	r.tell(Event{
+	r.tell(ctx, Event{
 		Type: event.RefreshFailed, Reason: event.ReasonStoreError, Err: err,
 		Hint: "the provider's new tokens could not be saved",
 	})
@@ -441,7 +441,7 @@ func (r *refresh) unmarkAsked(ctx context.Context) {
 	_ = r.k.store.Delete(ctx, r.askedKey(), nil)
 }
 
-func (r *refresh) tell(e Event) {
+func (r *refresh) tell(ctx context.Context, e Event) {
 	e.Identity, e.Handle = &r.s.Identity, r.k.Handle(r.s.ID)
-	r.k.tell(e)
+	r.k.tell(ctx, e)
 }

@@ -34,7 +34,7 @@ func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
 			return err
 		}
 		if !r.k.usable(r.tokens) && time.Since(r.tokens.Refused) >= refusedFor {
-			r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
+			r.tell(ctx, Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
 			return r.endAndRevoke(ctx)
 		}
 	}
@@ -100,7 +100,7 @@ func (r *refresh) withdrawn(ctx context.Context, f *Failure, lost bool) error {
 	case lost:
 		e.Type = event.RefreshReuseSuspected
 	}
-	r.tell(e)
+	r.tell(ctx, e)
 	return r.endSession(ctx)
 }
 
@@ -111,7 +111,7 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 		e.Hint = "the provider gives no reason; if the refresh token was withdrawn, this goes on: " +
 			"Tokens.EndWithAccessToken ends such a session a minute after the first refusal"
 	}
-	r.tell(e)
+	r.tell(ctx, e)
 	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))
 	r.lock.pause(ctx, r.k.pause(time.Since(due)))
 	return fmt.Errorf("%w: %w", ErrProvider, f)
@@ -142,7 +142,7 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 		}
 		return r.goOnWithout(ctx, f)
 	}
-	r.tell(Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
+	r.tell(ctx, Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
 	err := r.endSession(ctx)
 	r.revoke(ctx, fresh.RefreshToken)
 	return err
@@ -161,7 +161,7 @@ func (r *refresh) endSession(ctx context.Context) error {
 		err := r.k.endHandle(ctx, handle, r.s.Identity.summary())
 		if !over && (err == nil || errors.Is(err, ErrLeftovers)) {
 			over = true
-			r.tell(Event{Type: event.SessionRevoked, Reason: event.ReasonByToken})
+			r.tell(ctx, Event{Type: event.SessionRevoked, Reason: event.ReasonByToken})
 		}
 		return err
 	})

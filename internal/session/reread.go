@@ -117,7 +117,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		return r.rereadLater(ctx, err)
 	}
 	if err != nil && r.decidesWithout(failureOf(err)) {
-		r.tellUserinfo(failureOf(err))
+		r.tellUserinfo(ctx, failureOf(err))
 		news.unreadable = failureOf(err).Kind == Unreadable
 		news.incomplete, err = true, nil
 	}
@@ -136,7 +136,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		return nil
 	}
 	if idToken == "" && userinfo == nil && !r.recent {
-		r.tell(Event{Type: event.RereadFailed, Reason: event.ReasonNoNews})
+		r.tell(ctx, Event{Type: event.RereadFailed, Reason: event.ReasonNoNews})
 	}
 	return nil
 }
@@ -166,7 +166,7 @@ func (r *refresh) userinfoIsAway(err error) bool {
 // provider is away nobody knows what the application dropped of it, and on what to decide again.
 func (r *refresh) rereadLater(ctx context.Context, err error) error {
 	if err != nil {
-		r.tellUserinfo(failureOf(err))
+		r.tellUserinfo(ctx, failureOf(err))
 	}
 	r.pauseReread(ctx)
 	return nil
@@ -188,12 +188,12 @@ func (r *refresh) decidesWithout(f *Failure) bool {
 	return f.Kind == TokenRefused && r.k.limits.KeepRefused
 }
 
-func (r *refresh) tellUserinfo(f *Failure) {
+func (r *refresh) tellUserinfo(ctx context.Context, f *Failure) {
 	e := Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: f}
 	if f.Kind == Unreadable && !r.k.limits.KeepRefused {
 		e.Hint = "if this goes on for Tokens.ClaimsMaxAge, the session loses its claims of userinfo"
 	}
-	r.tell(e)
+	r.tell(ctx, e)
 }
 
 // askUserinfo returns nil when there is nothing to ask or nothing to ask with.
@@ -365,7 +365,7 @@ func (r *refresh) rereadFailed(ctx context.Context, err error) error {
 	if f.Kind == TokenRefused {
 		return r.tokenRefused(ctx, f)
 	}
-	r.tellUserinfo(f)
+	r.tellUserinfo(ctx, f)
 	r.pauseReread(ctx)
 	return nil
 }
@@ -380,7 +380,7 @@ func (r *refresh) tokenRefused(ctx context.Context, f *Failure) error {
 	if overtaken {
 		return r.reread(ctx, "")
 	}
-	r.tellUserinfo(f)
+	r.tellUserinfo(ctx, f)
 	return r.endAndRevoke(ctx)
 }
 
@@ -390,7 +390,7 @@ func (r *refresh) notDecided(ctx context.Context, err error) error {
 	if failureOf(err).Kind == Rejected {
 		return r.reject(ctx, err)
 	}
-	r.tell(Event{Type: event.RereadFailed, Reason: event.ReasonHookError, Err: err})
+	r.tell(ctx, Event{Type: event.RereadFailed, Reason: event.ReasonHookError, Err: err})
 	r.pauseReread(ctx)
 	return nil
 }
@@ -398,7 +398,7 @@ func (r *refresh) notDecided(ctx context.Context, err error) error {
 // reject ends the session of a user who may not go on. The refresh token is revoked: it is still
 // good, and nobody has it any more.
 func (r *refresh) reject(ctx context.Context, err error) error {
-	r.tell(Event{Type: event.RefreshFailed, Reason: event.ReasonClaims, Err: err})
+	r.tell(ctx, Event{Type: event.RefreshFailed, Reason: event.ReasonClaims, Err: err})
 	return r.endAndRevoke(ctx)
 }
 

@@ -199,7 +199,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	// Tell is called with every event, from any goroutine, and must not block.
-	Tell func(Event)
+	Tell func(context.Context, Event)
 
 	// Jitter returns by how much to lengthen a pause, less than the argument, so that not all
 	// replicas and sessions come at once; nil: at random.
@@ -215,7 +215,7 @@ type Keeper struct {
 	limits    Limits
 	provider  Provider
 	logger    *slog.Logger
-	tell      func(Event)
+	tell      func(context.Context, Event)
 	jitter    func(time.Duration) time.Duration
 	flights   flights
 	places    endpointPlaces
@@ -250,7 +250,7 @@ func (k *Keeper) storeError(ctx context.Context, err error) error {
 	case callerGaveUp(ctx) && isEnd(err):
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
-	k.tell(Event{Type: event.StoreUnavailable, Err: err})
+	k.tell(ctx, Event{Type: event.StoreUnavailable, Err: err})
 	return &storeError{err}
 }
 

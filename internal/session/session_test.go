@@ -168,7 +168,7 @@ func (w *world) call(ctx context.Context, c interleave.Call) interleave.Reply {
 	return c.On(ctx, &w.memory)
 }
 
-func (w *world) tell(e session.Event) {
+func (w *world) tell(_ context.Context, e session.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, e)

@@ -30,7 +30,7 @@ type Config struct {
 	Keeper   *session.Keeper
 	Lifetime time.Duration
 	Cookie   scs.SessionCookie
-	Tell     func(event.Record)
+	Tell     func(context.Context, event.Record)
 
 	// Of returns the session of a request, by its context, and the state of its values. Both are nil
 	// for a context that knows of no session and of no values; the session alone when there is none.
@@ -92,12 +92,12 @@ func (v *Values) Save(ctx context.Context, isAnonymous bool) error {
 	}
 	if isAnonymous {
 		state.dropped = true
-		v.config.Tell(event.Record{Type: event.ValuesNotSaved, Reason: event.ReasonAnonymous,
+		v.config.Tell(ctx, event.Record{Type: event.ValuesNotSaved, Reason: event.ReasonAnonymous,
 			Detail: "values were put while nobody is signed in"})
 		return nil
 	}
 	if s == nil { // the store could not say who is signed in
-		v.config.Tell(event.Record{Type: event.ValuesNotSaved, Reason: event.ReasonStoreError,
+		v.config.Tell(ctx, event.Record{Type: event.ValuesNotSaved, Reason: event.ReasonStoreError,
 			Detail: errNotLoaded.Error()})
 		return errNotLoaded
 	}
@@ -122,7 +122,7 @@ func (v *Values) Save(ctx context.Context, isAnonymous bool) error {
 		failed.Reason, failed.Detail = event.ReasonSessionEnded, ""
 		err = nil // the answer is sent without its values
 	}
-	v.config.Tell(failed)
+	v.config.Tell(ctx, failed)
 	return err
 }
 
