@@ -37,8 +37,9 @@ type Gate struct {
 //
 // The options are for the login behind this link: who logs in, in which language, at once or not.
 // Fields of the first win over those of the next, and all over Config.LoginOptions. They are sealed
-// in the address, which nobody can read or change; who has it can use it until Keys are replaced.
-// Options that cannot be sent refuse the login, with a log line that says why.
+// in the address, which nobody can read or change; who has it can use it. Once the key that sealed
+// them is removed from Keys, the address leads to a login without them. What stands after "#" in
+// returnTo is dropped. Options that cannot be sent refuse the login, with a log line that says why.
 func (g *Gate) LoginURL(returnTo string, options ...LoginOptions) string {
 	if all := together(options); all != nil {
 		return g.front.LoginURL(returnTo, *all)

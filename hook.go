@@ -40,9 +40,9 @@ func (l *Login) IsReread() bool { return l.again }
 // They are no claims of the session; see Set.
 func (l *Login) AuthorizationDetails() string { return l.details }
 
-// Request returns the request that brought the browser back from the provider, for its address and
-// its User-Agent. It has no query and no form, which had the code. It is nil when IsReread is true,
-// and for [NewLogin].
+// Request returns the request that brought the browser back from the provider, for its address, its
+// User-Agent and the application's cookies. It has no query and no form, which had the code. It is
+// nil when IsReread is true, and for [NewLogin].
 func (l *Login) Request() *http.Request { return l.request }
 
 // Drop removes claims that the application does not use, so that they take no room in the session.

@@ -42,8 +42,8 @@ func (l *Linking) Request() *http.Request { return l.request }
 // answer with the same identity again. Where that is the one that is signed in here, there is
 // nothing to attach: the browser goes to returnTo, and OnLink is not called.
 //
-// It panics unless Config.OnLink is set. The error is [ErrNoSession] if nobody is signed in, or it
-// says that no provider has the name.
+// It panics unless Config.OnLink is set. The error is [ErrNoSession] if nobody is signed in by a
+// session of this gate, or it says that no provider has the name.
 func (g *Gate) LinkURL(
 	ctx context.Context, provider, returnTo string, options ...LoginOptions,
 ) (string, error) {

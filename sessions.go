@@ -10,11 +10,11 @@ import (
 
 // SessionInfo is a session in a list of sessions.
 type SessionInfo struct {
-	ID       string    // for [Sessions.End]; of no use as a cookie
+	ID       string    // for [Sessions.End] and [Sessions.EndUserSession]; of no use as a cookie
 	Provider string    // Name of the provider
 	Label    string    // from [Login.SetLabel]: the browser, a place
 	Created  time.Time // when the visitor logged in
-	Current  bool      // it is the one of this request
+	Current  bool      // it is that of the request
 }
 
 // Sessions lists and ends sessions. All methods act on all replicas at once. Their cost grows with
@@ -32,18 +32,22 @@ func (s Sessions) List(ctx context.Context) ([]SessionInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.list(ctx, v.identity.record().User(), s.gate.keeper.Handle(v.found.ID()))
+	return s.list(ctx, v.identity.record().User(), v)
 }
 
-// ListUser returns the sessions of any user, the newest first. It is for administrators: it needs
-// no signed-in visitor.
+// ListUser returns the sessions of any user, the newest first. It is for administrators, and for
+// the other identities of a visitor's account: it needs no signed-in visitor.
 func (s Sessions) ListUser(ctx context.Context, issuer, subject string) ([]SessionInfo, error) {
-	return s.list(ctx, session.User{Issuer: issuer, Subject: subject}, "")
+	v, _ := s.gate.signedIn(ctx)
+	return s.list(ctx, session.User{Issuer: issuer, Subject: subject}, v)
 }
 
-func (s Sessions) list(
-	ctx context.Context, user session.User, own session.Handle,
-) ([]SessionInfo, error) {
+// list returns the sessions of a user, for the visitor v, which may be nil.
+func (s Sessions) list(ctx context.Context, user session.User, v *visit) ([]SessionInfo, error) {
+	var own session.Handle
+	if v != nil {
+		own = s.gate.keeper.Handle(v.found.ID())
+	}
 	listed, err := s.gate.keeper.List(ctx, user)
 	var list []SessionInfo
 	for _, l := range listed {
@@ -62,7 +66,8 @@ func (s Sessions) End(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return s.gate.keeper.EndOne(ctx, v.found.Session, session.Handle(id), event.ReasonByUser)
+	user := v.identity.record().User()
+	return s.gate.keeper.EndOne(ctx, user, session.Handle(id), event.ReasonByUser)
 }
 
 // EndOthers ends all other sessions of the signed-in visitor and returns their number. Logins of
@@ -80,6 +85,14 @@ func (s Sessions) EndOthers(ctx context.Context) (int, error) {
 func (s Sessions) EndUser(ctx context.Context, issuer, subject string) (int, error) {
 	user := session.User{Issuer: issuer, Subject: subject}
 	return s.gate.keeper.EndUser(ctx, user, event.ReasonByAdmin)
+}
+
+// EndUserSession ends one session of a user, which [Sessions.ListUser] has listed. It returns
+// [ErrNoSession] if id is not the ID of one of them. It needs no signed-in visitor: check first
+// that the caller may end it.
+func (s Sessions) EndUserSession(ctx context.Context, issuer, subject, id string) error {
+	user := session.User{Issuer: issuer, Subject: subject}
+	return s.gate.keeper.EndOne(ctx, user, session.Handle(id), event.ReasonByAdmin)
 }
 
 // EndProviderSession ends the sessions that began from the provider's session sid, and returns

@@ -89,8 +89,36 @@ func TestSessionsOfAUser(t *testing.T) {
 		if err != nil || len(list) != 2 || list[0].ID != own[0].ID || list[1].ID != own[1].ID || list[0].Current || list[1].Current {
 			t.Errorf("%+v, %v; her own list is %+v", list, err, own)
 		}
+		if a := f.send(alice, http.MethodGet, "/sessions/of?user=alice", ""); strings.Count(a.body, `"Current":true`) != 1 {
+			t.Errorf("for a request of hers: %s", a.body)
+		}
+		if a := f.send(alice, http.MethodGet, "/sessions/of?user=bob", ""); strings.Contains(a.body, `"Current":true`) {
+			t.Errorf("bob's, for a request of hers: %s", a.body)
+		}
 		if list, err := f.gates[0].Sessions().ListUser(t.Context(), f.op.Issuer(), "nobody"); err != nil || len(list) != 0 {
 			t.Errorf("of nobody: %+v, %v", list, err)
+		}
+	})
+	onMemoryAndRedis(t, "C114 an administrator ends one session of any user", func(t *testing.T, on change) {
+		f := newFleet(t, 2, on)
+		one, two, bob := f.signInAs("alice"), f.signInAs("alice"), f.signInAs("bob")
+		sessions, id := f.gates[1].Sessions(), f.current(one)
+		for user, want := range map[string]error{"bob": oidcgate.ErrNoSession, "": oidcgate.ErrNoSession, "alice": nil} {
+			if user == "alice" && f.left(one) != "alice" {
+				t.Error("one was ended as somebody else's")
+			}
+			if err := sessions.EndUserSession(t.Context(), f.op.Issuer(), user, id); !errors.Is(err, want) {
+				t.Errorf("of %q: error %v, want %v", user, err, want)
+			}
+		}
+		if got := f.left(one, two, bob); got != "-,alice,bob" {
+			t.Errorf("left: %s", got)
+		}
+		if err := f.gates[1].Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if list := f.eventsOf(oidcgate.EventSessionRevoked); len(list) != 1 || list[0].Reason != oidcgate.ReasonByAdmin {
+			t.Errorf("events %+v", list)
 		}
 	})
 	onMemoryAndRedis(t, "C114 the list has the user's own living sessions, the newest first, with their labels", func(t *testing.T, on change) {

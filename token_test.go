@@ -171,6 +171,10 @@ func (w *world) tokenShop(gate *oidcgate.Gate) http.Handler {
 		list, err := gate.Sessions().List(r.Context())
 		writeResult(rw, list, err)
 	})
+	mux.HandleFunc("/sessions/of", func(rw http.ResponseWriter, r *http.Request) {
+		list, err := gate.Sessions().ListUser(r.Context(), w.op.Issuer(), r.FormValue("user"))
+		writeResult(rw, list, err)
+	})
 	mux.HandleFunc("/sessions/end", func(rw http.ResponseWriter, r *http.Request) {
 		writeResult(rw, nil, gate.Sessions().End(r.Context(), r.FormValue("id")))
 	})

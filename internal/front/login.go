@@ -136,6 +136,9 @@ func (f *Front) checkRounds(w http.ResponseWriter, r *http.Request, v *Visit) *F
 	}
 	status, reason, hint := attempt.Loop(gone)
 	err := errors.New("the sessions of the logins before were gone at once")
+	if gone == attempt.GoneKey || gone == attempt.GoneProvider {
+		err = errors.New("a replica could not read the sessions of the logins before")
+	}
 	return &Failure{Status: status, Reason: reason, Hint: hint, Err: err}
 }
 

@@ -344,3 +344,39 @@ func TestUserinfoFails(t *testing.T) {
 		}
 	})
 }
+
+func TestErrorsNameTheEndpointThatCannotBeReached(t *testing.T) {
+	for endpoint, ask := range map[string]func(*testing.T, *op.Client) error{
+		"token": func(t *testing.T, c *op.Client) error {
+			_, err := c.Refresh(t.Context(), "hush-token", "")
+			return err
+		},
+		"userinfo": func(t *testing.T, c *op.Client) error {
+			_, err := c.Userinfo(t.Context(), "hush-token", "alice")
+			return err
+		},
+		"par": func(t *testing.T, c *op.Client) error {
+			_, err := c.AuthorizationURL(t.Context(), aLogin())
+			return err
+		},
+		"revoke": func(t *testing.T, c *op.Client) error { return c.Revoke(t.Context(), "hush-token") },
+	} {
+		t.Run("F01 "+endpoint, func(t *testing.T) {
+			o := newOP()
+			c := o.client(func(cfg *op.Config) {
+				cfg.Pushed, cfg.Endpoints.PushedAuthorization = op.PushedRequired, "https://id.example/par"
+				cfg.Userinfo, cfg.Endpoints.Revocation = op.UserinfoRequired, "https://id.example/revoke"
+				cfg.Transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+					if r.URL.Path == paths[endpoint] {
+						return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+					}
+					return o.RoundTrip(r)
+				})
+			})
+			err := ask(t, c)
+			if want := "connection refused, at https://id.example" + paths[endpoint]; err == nil || !strings.HasSuffix(err.Error(), want) {
+				t.Errorf("error %v, want one that ends with %q", err, want)
+			}
+		})
+	}
+}

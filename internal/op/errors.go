@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -161,4 +162,15 @@ func failure(err error, unreachable, unusable event.Reason) *Error {
 		Reason: reason, Status: f.status, Err: f,
 		Unsent: f.unsent, Answered: f.answered, Unreadable: f.unreadable,
 	}
+}
+
+// at returns the error with the address of the endpoint from which no answer came. Any other error
+// it returns as it is.
+func (e *Error) at(address string) *Error {
+	if _, ok := e.Err.(*fault); !ok || e.Answered {
+		return e
+	}
+	located := *e
+	located.Address, _, _ = strings.Cut(address, "?")
+	return &located
 }

@@ -64,7 +64,8 @@ func (c *Client) push(
 		if e, ok := errors.AsType[*Error](err); ok && e.Hint == hintPushed {
 			e.Hint += "; the redirect URI is " + c.cfg.RedirectURL
 		}
-		return nil, failure(err, event.ReasonPARUnreachable, event.ReasonPARResponseInvalid)
+		e := failure(err, event.ReasonPARUnreachable, event.ReasonPARResponseInvalid)
+		return nil, e.at(meta.PushedAuthorization)
 	}
 	return url.Values{"client_id": {c.cfg.ClientID}, "request_uri": {requestURI}}, nil
 }

@@ -26,7 +26,8 @@ func (c *Client) Revoke(ctx context.Context, refreshToken string) error {
 	form := url.Values{"token": {refreshToken}, "token_type_hint": {"refresh_token"}}
 	ctx = c.to(ctx, ForRevocation)
 	if err := c.post(ctx, meta.Revocation, form, requireOK); err != nil {
-		return failure(err, event.ReasonRevocationEndpointError, event.ReasonRevocationEndpointError)
+		e := failure(err, event.ReasonRevocationEndpointError, event.ReasonRevocationEndpointError)
+		return e.at(meta.Revocation)
 	}
 	return nil
 }

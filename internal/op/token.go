@@ -105,8 +105,8 @@ func (c *Client) requestTokens(
 	})
 	if err != nil {
 		err = c.explain(ctx, err, meta, form)
-		err = failure(err, event.ReasonTokenEndpointUnreachable, event.ReasonTokenResponseInvalid)
-		return tokens, err
+		e := failure(err, event.ReasonTokenEndpointUnreachable, event.ReasonTokenResponseInvalid)
+		return tokens, e.at(meta.Token)
 	}
 	if !c.cfg.hasIDTokens() {
 		tokens.IDToken = "" // nothing verifies it

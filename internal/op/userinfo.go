@@ -120,7 +120,8 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 	req.Header.Set("Accept", "application/json, application/jwt")
 	a, err := c.fetchResource(req, t.AccessToken, key)
 	if err != nil {
-		return answer{}, err
+		e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
+		return answer{}, e.at(meta.Userinfo)
 	}
 	if refusesToken(a) {
 		return answer{}, invalidf(event.ReasonUserinfoRefused,

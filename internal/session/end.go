@@ -404,9 +404,9 @@ func (k *Keeper) EndOthers(ctx context.Context, s *Session, reason event.Reason)
 	return k.end(ctx, e)
 }
 
-// EndOne ends one session of the user of s. The error is ErrGone when h is not one of them.
-func (k *Keeper) EndOne(ctx context.Context, s *Session, h Handle, reason event.Reason) error {
-	set := k.userSet(s.Identity.summary().User)
+// EndOne ends one session of a user. The error is ErrGone when h is not one of them.
+func (k *Keeper) EndOne(ctx context.Context, user User, h Handle, reason event.Reason) error {
+	set := k.userSet(user)
 	handles, err := k.store.Members(ctx, set)
 	if err != nil {
 		return k.storeError(ctx, err)
@@ -421,7 +421,7 @@ func (k *Keeper) EndOne(ctx context.Context, s *Session, h Handle, reason event.
 	}
 	k.erase(ctx, []*leaving{l}, false)
 	if l.over && l.alive {
-		k.tell(ctx, l.revoked(s.Identity.User(), reason))
+		k.tell(ctx, l.revoked(user, reason))
 	}
 	return k.notEnded(ctx, l)
 }

@@ -1289,7 +1289,7 @@ func TestErrorsOfALogout(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
 		w.fails(interleave.Get, "d:", 0)
-		w.wantErr(w.EndOne(t.Context(), s, w.Handle(s.ID), ""), session.ErrStore)
+		w.wantErr(w.EndOne(t.Context(), s.Identity.User(), w.Handle(s.ID), ""), session.ErrStore)
 		w.wantErr(w.End(t.Context(), s.ID), session.ErrStore)
 		w.wantLive(true, s)
 		_, err := w.List(t.Context(), alice)

@@ -144,11 +144,11 @@ func TestEnd(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		slices.Reverse(want)
-		w.wantErr(w.EndOne(t.Context(), sessions[0], want[0], event.ReasonByUser), nil)
-		w.wantErr(w.EndOne(t.Context(), sessions[0], "nobody's", ""), session.ErrGone)
+		w.wantErr(w.EndOne(t.Context(), sessions[0].Identity.User(), want[0], event.ReasonByUser), nil)
+		w.wantErr(w.EndOne(t.Context(), sessions[0].Identity.User(), "nobody's", ""), session.ErrGone)
 		w.wantTold(event.SessionRevoked, event.ReasonByUser)
 		w.broken = func(interleave.Call) error { return errors.New("down") }
-		w.wantErr(w.EndOne(t.Context(), sessions[0], want[1], ""), session.ErrStore)
+		w.wantErr(w.EndOne(t.Context(), sessions[0].Identity.User(), want[1], ""), session.ErrStore)
 		_, err := w.List(t.Context(), alice)
 		w.wantErr(err, session.ErrStore)
 		w.broken = nil

@@ -228,7 +228,7 @@ var ends = map[string]func(w *world, s *session.Session) error{
 		return err
 	},
 	"EndOne": func(w *world, s *session.Session) error {
-		return w.EndOne(w.Context(), s, w.Handle(s.ID), "")
+		return w.EndOne(w.Context(), s.Identity.User(), w.Handle(s.ID), "")
 	},
 	"the idle time": func(w *world, s *session.Session) error {
 		time.Sleep(lifetime)
