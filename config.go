@@ -369,6 +369,9 @@ func (c *config) compileSessionInfo(f *check.List) {
 	}
 }
 
+// maxSessionBytes is the greatest bound on the size of a session.
+const maxSessionBytes = 64 << 20
+
 func (c *config) compileLimits(f *check.List) {
 	if d := c.Limits.ClockSkew; d > 5*time.Minute {
 		f.Add("Limits.ClockSkew", "%v is more than five minutes; correct the clocks instead", d)
@@ -378,6 +381,10 @@ func (c *config) compileLimits(f *check.List) {
 	}
 	if c.Limits.SessionBytes < 0 {
 		f.Add("Limits.SessionBytes", "%d is negative; use 0 for 16 KiB", c.Limits.SessionBytes)
+	}
+	if c.Limits.SessionBytes > maxSessionBytes {
+		f.Add("Limits.SessionBytes", "%d is more than 64 MiB; a session is read with each request",
+			c.Limits.SessionBytes)
 	}
 	if c.Limits.UserSessions < 0 {
 		f.Add("Limits.UserSessions", "%d is negative; use 0 for 100", c.Limits.UserSessions)

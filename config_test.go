@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -68,6 +69,9 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		{"a negative attempt time", func(c C, _ P) { c.Limits.LoginTimeout = -1 }, "Limits.LoginTimeout", []string{"10m"}},
 		{"a long attempt time", func(c C, _ P) { c.Limits.LoginTimeout = 2 * time.Hour }, "Limits.LoginTimeout", []string{"2h"}},
 		{"a negative size", func(c C, _ P) { c.Limits.SessionBytes = -1 }, "Limits.SessionBytes", []string{"-1", "16 KiB"}},
+		{"a size without end", func(c C, _ P) { c.Limits.SessionBytes = math.MaxInt }, "Limits.SessionBytes", []string{"64 MiB"}},
+		{"a timeout without end", func(c C, _ P) { c.HTTP.Timeout = math.MaxInt64 }, "HTTP.Timeout", []string{"ten years"}},
+		{"a lease without end", func(c C, _ P) { c.Tokens.LockLease = 11 * 365 * 24 * time.Hour }, "Tokens.LockLease", []string{"ten years"}},
 		{"a negative number of sessions", func(c C, _ P) { c.Limits.UserSessions = -1 }, "Limits.UserSessions", []string{"-1", "use 0 for 100"}},
 		{"a leeway of an hour", func(c C, _ P) { c.Limits.ClockSkew = time.Hour }, "Limits.ClockSkew", []string{"1h", "clocks"}},
 		{"a negative timeout", func(c C, _ P) { c.HTTP.Timeout = -1 }, "HTTP.Timeout", []string{"10s"}},

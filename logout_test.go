@@ -1,12 +1,14 @@
 package oidcgate_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -357,6 +359,43 @@ func TestRefreshTokenThatCannotBeRevoked(t *testing.T) {
 			t.Errorf("signed in as %q, and the log says\n%s", f.subject(), f.logged())
 		}
 	})
+}
+
+// A client secret and a transport are the application's, and may do anything.
+func TestLogoutWithAFaultOfTheApplication(t *testing.T) {
+	for name, fault := range map[string]func(){
+		"panics":              func() { panic("the application's fault") },
+		"ends its goroutine":  runtime.Goexit,
+		"does not return now": func() { time.Sleep(10 * time.Minute) },
+	} {
+		for _, fresh := range []bool{false, true} {
+			inBubble(t, fmt.Sprintf("F34 C117 a secret that %s keeps nobody signed in, with FreshHint %v", name, fresh), func(t *testing.T) {
+				var faulty atomic.Bool
+				f := newFleet(t, 1, func(_ *oidcgate.Config, p *oidcgate.Provider) {
+					p.Logout.FreshHint = fresh
+					p.Auth = oidcgate.ClientSecretBasic(func(context.Context) (string, error) {
+						if faulty.Load() {
+							fault()
+						}
+						return secret, nil
+					})
+				})
+				f.revocations()
+				f.login()
+				time.Sleep(30 * time.Minute) // the ID Token has expired
+				faulty.Store(true)
+				begun := time.Now()
+				a := f.logout(sameOrigin)
+				if took := time.Since(begun); a.StatusCode != http.StatusSeeOther || f.subject() != "" || took > 6*time.Second {
+					t.Errorf("status %d after %v, and %q is signed in", a.StatusCode, took, f.subject())
+				}
+				if synctest.Wait(); !strings.Contains(f.logged(), "cannot revoke a refresh token") {
+					t.Errorf("the log says\n%s", f.logged())
+				}
+				time.Sleep(time.Hour)
+			})
+		}
+	}
 }
 
 func TestLogoutOfAnIdentityWithoutSession(t *testing.T) {

@@ -48,14 +48,19 @@ func (l *List) IsNil(field string, v any) bool {
 	return is
 }
 
-// Duration fills in the default of a field left at zero. It refuses a negative duration, and one
-// below a millisecond, which is a number whose unit was forgotten.
+// longest is the longest duration of a field. Sums of a few do not overflow.
+const longest = 10 * 365 * 24 * time.Hour
+
+// Duration fills in the default of a field left at zero. It refuses a negative duration, one below
+// a millisecond, which is a number whose unit was forgotten, and one of more than ten years.
 func (l *List) Duration(field string, d *time.Duration, ifZero time.Duration) {
 	switch {
 	case *d < 0:
 		l.Add(field, "%v is negative; use 0 for the default of %v", *d, ifZero)
 	case 0 < *d && *d < time.Millisecond:
 		l.Add(field, "%v is too short; a number without a unit is nanoseconds, write 30*time.Minute", *d)
+	case *d > longest:
+		l.Add(field, "%v is longer than ten years", *d)
 	case *d == 0:
 		*d = ifZero
 	}

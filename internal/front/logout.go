@@ -165,19 +165,25 @@ func (f *Front) freshHint(ctx context.Context, v *Visit) (hint string) {
 	}
 	ctx, cancel := session.Within(context.WithoutCancel(ctx), metadataTimeout)
 	defer cancel()
-	id := &v.Session.Identity
-	f.Keeper.Alone(ctx, v.Session, func(t *session.Tokens) {
-		var spare string
-		hint, spare = up.Client.FreshHint(ctx, &op.Tokens{
-			AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, IDToken: t.IDToken,
-			DPoPKey: t.DPoPKey,
-		}, op.Original{
-			Subject: id.Subject(), IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
+	id, hints := &v.Session.Identity, make(chan string, 1)
+	err := session.Apart(ctx, func() {
+		f.Keeper.Alone(ctx, v.Session, func(t *session.Tokens) {
+			hint, spare := up.Client.FreshHint(ctx, (*op.Tokens)(&t.ProviderTokens), op.Original{
+				Subject: id.Subject(), IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
+			})
+			hints <- hint
+			if spare != "" {
+				_ = up.Client.Revoke(ctx, spare) // best effort: the session ends
+			}
 		})
-		if spare != "" {
-			_ = up.Client.Revoke(ctx, spare) // best effort: the session ends
-		}
 	})
+	select {
+	case hint = <-hints:
+	default:
+		if err != nil && ctx.Err() == nil {
+			f.Logger.ErrorContext(ctx, "oidcgate: refreshing the hint of a logout", "err", err)
+		}
+	}
 	return hint
 }
 

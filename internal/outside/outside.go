@@ -125,7 +125,12 @@ func (p Providers) Revoke(ctx context.Context, id *session.Identity, refreshToke
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 	defer cancel()
-	if err := c.Revoke(ctx, refreshToken); err != nil {
+	answered := make(chan error, 1)
+	err = session.Apart(ctx, func() { answered <- c.Revoke(ctx, refreshToken) })
+	if err == nil {
+		err = <-answered
+	}
+	if err != nil {
 		p.NotRevoked(ctx, err)
 	}
 }

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -29,6 +30,36 @@ func TestReplicaWhoseClockIsBehind(t *testing.T) {
 		w.wantSpent()
 		if !w.Stale(&l.Session) {
 			t.Errorf("the claims are not due %v after they were read", age)
+		}
+	})
+}
+
+func TestClockThatWasSetBack(t *testing.T) {
+	const ahead = 58 * time.Minute
+	id, key := newID(), ""
+	var noted []byte // the record, as a clock that is ahead writes it
+	begin := func(t *testing.T) (*world, *session.Session) {
+		w := newWorld(t, nil)
+		l := w.loginUnderWay()
+		l.ID = id
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		key = "s:" + string(w.Handle(id))
+		return w, &l.Session
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w, s := begin(t)
+		time.Sleep(ahead)
+		w.touched(s)
+		noted, _ = w.memory.Get(t.Context(), key)
+	})
+	inTime(t, "C105 F14 a session that is in use goes on, though a clock that was ahead has noted its use", func(t *testing.T) {
+		w, s := begin(t)
+		old, err := w.memory.Get(t.Context(), key)
+		w.wantErr(err, nil)
+		w.wantErr(w.memory.Swap(t.Context(), key, old, noted, time.Hour), nil)
+		for range 20 {
+			time.Sleep(10 * time.Minute)
+			w.wantLive(true, s)
 		}
 	})
 }

@@ -24,12 +24,20 @@ func (k *Keeper) Load(ctx context.Context, id ID) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if time.Now().UnixMilli()-r.times.Seen >= k.limits.Touch.Milliseconds() {
+	if k.touchDue(r.times) {
 		if r.times, err = k.touch(ctx, id, r); err != nil {
 			return nil, err
 		}
 	}
 	return &Session{id, decodeIdentity(r.plaintext), r.times}, nil
+}
+
+// touchDue reports whether the use of a session is to be noted. A note from the future was made by
+// a clock that was ahead. With it the record would end in the store while the session is in use:
+// the TTL runs since the note was made.
+func (k *Keeper) touchDue(t Times) bool {
+	since := time.Now().UnixMilli() - t.Seen
+	return max(since, -since) >= k.limits.Touch.Milliseconds()
 }
 
 // Peek is Load for a request that is no use of the session, such as a logout.
