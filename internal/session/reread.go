@@ -94,7 +94,11 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	if err != nil {
 		return r.rereadFailed(ctx, err)
 	}
-	userinfo, err := r.askUserinfo(ctx)
+	said, known := r.idTokenNow(idToken)
+	if !known {
+		return r.rereadLater(ctx, nil)
+	}
+	userinfo, err := r.askUserinfo(ctx, said)
 	if err != nil && failureOf(err).Kind == TokenRefused {
 		switch {
 		case r.recent && !r.k.limits.KeepRefused:
@@ -107,11 +111,8 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	ctx, cancel := Within(context.WithoutCancel(ctx), r.k.limits.ProviderTimeout+saveTimeout)
 	defer cancel()
 	news := news{
-		idToken: idToken, userinfo: userinfo, incomplete: r.unsure,
+		idToken: said, userinfo: userinfo, incomplete: r.unsure,
 		after: decodeIdentity(before.plaintext).Checked,
-	}
-	if idToken == "" {
-		news.idToken = r.k.provider.Shape(&r.s.Identity, r.tokens.idTokenClaims())
 	}
 	if userinfo == nil && r.tokens.Userinfo == nil && r.userinfoIsAway(err) {
 		return r.rereadLater(ctx, err)
@@ -141,6 +142,17 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	return nil
 }
 
+// idTokenNow returns the claims of the ID Token that counts: a new one, or else the last, as it was
+// issued. known is false where the provider was taken away; it may come back.
+func (r *refresh) idTokenNow(fresh claims.Object) (_ claims.Object, known bool) {
+	if fresh != "" {
+		return fresh, true
+	}
+	last := r.tokens.idTokenClaims()
+	shaped := r.k.provider.Shape(&r.s.Identity, last)
+	return shaped, shaped != "" || last == ""
+}
+
 // isRecent reports whether claims are due alone, and an earlier try has refreshed the tokens for
 // that. Otherwise whoever else is down, be it userinfo, the application's database or the store,
 // would have every session ask the token endpoint at every try.
@@ -162,8 +174,9 @@ func (r *refresh) userinfoIsAway(err error) bool {
 	return r.unsure && r.k.provider.AsksUserinfo(&r.s.Identity)
 }
 
-// rereadLater leaves a session as it is. Its userinfo was not kept as it came, so while the
-// provider is away nobody knows what the application dropped of it, and on what to decide again.
+// rereadLater leaves a session as it is. Its userinfo was not kept as it came, or its provider is
+// not known now, so while that is so nobody knows what the application dropped of the claims, and
+// on what to decide again.
 func (r *refresh) rereadLater(ctx context.Context, err error) error {
 	if err != nil {
 		r.tellUserinfo(ctx, failureOf(err))
@@ -196,8 +209,9 @@ func (r *refresh) tellUserinfo(ctx context.Context, f *Failure) {
 	r.tell(ctx, e)
 }
 
-// askUserinfo returns nil when there is nothing to ask or nothing to ask with.
-func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
+// askUserinfo returns nil when there is nothing to ask or nothing to ask with. idToken are the
+// claims of the ID Token that counts now: what is asked may depend on them.
+func (r *refresh) askUserinfo(ctx context.Context, idToken claims.Object) (*claims.Object, error) {
 	// When a token ends whose provider does not say is not known: its answer tells.
 	tries := r.tokens.Expiry.IsZero() && r.tokens.AccessToken != ""
 	asks := r.k.provider.AsksUserinfo(&r.s.Identity)
@@ -209,7 +223,8 @@ func (r *refresh) askUserinfo(ctx context.Context) (*claims.Object, error) {
 		return nil, err
 	}
 	defer leave()
-	userinfo, err := r.k.provider.Userinfo(ctx, &r.s.Identity, r.tokens)
+	now := r.s.Identity.renewed(idToken, nil)
+	userinfo, err := r.k.provider.Userinfo(ctx, &now, r.tokens)
 	if err != nil {
 		return nil, err
 	}
