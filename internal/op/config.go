@@ -60,7 +60,7 @@ type Config struct {
 
 	// SigningAlgs may sign tokens. They are all asymmetric or all HS256 and its variants; never empty.
 	SigningAlgs  []string
-	SecretLength int // of a client secret that never changes, for Faults; zero for another
+	SecretLength int // of a client secret that never changes; zero for another
 
 	TrustedAudiences []string // may stand in aud beside the client
 

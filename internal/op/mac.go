@@ -52,9 +52,23 @@ func (c *Client) verifySignature(
 	if err != nil {
 		e := invalid(event.ReasonSignature, "the signature is not one with the client secret")
 		e.Hint = "check that the client secret is the one that the provider has"
+		if c.cfg.SecretLength == 0 {
+			c.mayBeReplaced(e, from)
+		}
 		return verifiedPayload{}, e
 	}
 	return verifiedPayload{payload: payload}, nil
+}
+
+// mayBeReplaced completes the error of a token that the current secret did not sign, where a
+// function gives the secret. While the secret is replaced, the provider may sign with another: as
+// while its keys cannot be loaded, that says nothing against a session, and a logout is to be sent
+// again.
+func (c *Client) mayBeReplaced(e *Error, from source) {
+	e.Unproven = true
+	if from.anybody() {
+		e.Status = http.StatusServiceUnavailable
+	}
 }
 
 // checkSigningAlgs checks the algorithms that may sign a token.
