@@ -304,6 +304,15 @@ func TestOAuth2WithoutPKCEIsLogged(t *testing.T) {
 			t.Errorf("C019 without PKCE %v: the log is\n%s", without, log.String())
 		}
 	}
+	var log strings.Builder
+	p := oidcgate.Provider{Issuer: "https://id.test", ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+	p.Request.WithoutPKCE = true
+	if _, err := oidcgate.New(oidcgate.Config{BaseURL: "http://localhost", Logger: slog.New(slog.NewTextHandler(&log, nil))}, p); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(log.String(), "WithoutPKCE") {
+		t.Errorf("C019 a provider with ID Tokens, whose nonce does the same: the log is\n%s", log.String())
+	}
 }
 
 // With claims that are read again, a new access token counts only when userinfo has said whose it is.

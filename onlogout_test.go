@@ -1,6 +1,7 @@
 package oidcgate_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -230,5 +231,24 @@ func TestOnLogoutWithoutSummary(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		})
+	})
+}
+
+func TestWaitForOnLogout(t *testing.T) {
+	inBubble(t, "F39 Wait waits for OnLogout, as long as its context lets it", func(t *testing.T) {
+		done := false
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.OnLogout = func(oidcgate.Logout) { time.Sleep(time.Minute); done = true }
+		})
+		f.login()
+		f.logout(sameOrigin)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := f.gates[0].Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if err := f.gates[0].Wait(t.Context()); err != nil || !done {
+			t.Errorf("error %v, done: %v", err, done)
+		}
 	})
 }
