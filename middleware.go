@@ -163,7 +163,8 @@ func newFront(g *Gate, ring *seal.Ring, origins *http.CrossOriginProtection) *fr
 			Lifetime: c.SessionLifetime, Cookie: c.cookie(), Mark: front.Mark(&c.at),
 		}),
 		Pages: c.pages, Logger: c.Logger, EndWithAccessToken: c.Tokens.EndWithAccessToken,
-		Tell: g.events.Emit, Options: g.loginOptions, Decide: g.decide, Link: g.link,
+		Tell: g.events.Emit, NotRevoked: g.notRevoked,
+		Options: g.loginOptions, Decide: g.decide, Link: g.link,
 	}
 	if c.Page != nil {
 		f.ShowPage = func(w http.ResponseWriter, r *http.Request, p page.Page) bool {

@@ -25,10 +25,12 @@ func (g *Gate) others() others {
 			}
 			return nil
 		},
-		NotRevoked: func(ctx context.Context, err error) {
-			g.events.Log(ctx, "cannot revoke a refresh token", err)
-		},
+		NotRevoked: g.notRevoked,
 	}}
+}
+
+func (g *Gate) notRevoked(ctx context.Context, err error) {
+	g.events.Log(ctx, "cannot revoke a refresh token", err)
 }
 
 // Decide implements session.Provider.

@@ -71,6 +71,7 @@ func (c *callbackRequest) answer() *Failure {
 	}
 	result, err := c.up.Client.Finish(c.r.Context(), response, want)
 	if err != nil {
+		c.discard(result)
 		return c.notFinished(err) // nil: it has sent the browser to the provider again
 	}
 	returnTo, refused := c.begin(result)
@@ -88,6 +89,18 @@ func (c *callbackRequest) answer() *Failure {
 func (c *callbackRequest) finishedBefore(state string) bool {
 	s := c.visit.Session
 	return s != nil && s.Identity.Attempt == attempt.Reference(state)
+}
+
+// discard revokes the refresh token that came with the answer of a login that is refused, if one
+// came. Nobody knows whose it is, and it may share the grant of the session of this browser, if
+// that has one: then it stays.
+func (c *callbackRequest) discard(result *op.Result) {
+	if result == nil || c.visit.CookieID != "" {
+		return
+	}
+	if err := c.up.Client.Revoke(c.r.Context(), result.Tokens.RefreshToken); err != nil {
+		c.front.NotRevoked(c.r.Context(), err)
+	}
 }
 
 // refuse shows why the login, or the linking, did not succeed.

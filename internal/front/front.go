@@ -61,6 +61,9 @@ type Front struct {
 	// Tell is called with every event, and must not block.
 	Tell func(context.Context, event.Record)
 
+	// NotRevoked is told of a refresh token that could not be revoked, and must not block.
+	NotRevoked func(context.Context, error)
+
 	// Options returns what the application wants of a login that begins with this request.
 	Options func(*http.Request) (op.LoginOptions, *Failure)
 

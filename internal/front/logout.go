@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/apart"
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -166,7 +167,7 @@ func (f *Front) freshHint(ctx context.Context, v *Visit) (hint string) {
 	ctx, cancel := session.Within(context.WithoutCancel(ctx), metadataTimeout)
 	defer cancel()
 	id, hints := &v.Session.Identity, make(chan string, 1)
-	err := session.Apart(ctx, func() {
+	err := apart.Run(ctx, func() {
 		f.Keeper.Alone(ctx, v.Session, func(t *session.Tokens) {
 			hint, spare := up.Client.FreshHint(ctx, (*op.Tokens)(&t.ProviderTokens), op.Original{
 				Subject: id.Subject(), IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
@@ -180,7 +181,7 @@ func (f *Front) freshHint(ctx context.Context, v *Visit) (hint string) {
 	select {
 	case hint = <-hints:
 	default:
-		if err != nil && ctx.Err() == nil {
+		if err != nil {
 			f.Logger.ErrorContext(ctx, "oidcgate: refreshing the hint of a logout", "err", err)
 		}
 	}

@@ -28,7 +28,7 @@ var arrows = []struct {
 	{"internal/front", []string{
 		"internal/op", "internal/session", "internal/attempt", "internal/browser", "internal/page",
 		"internal/site", "internal/arrive", "internal/viascs", "internal/returnto", "internal/event",
-		"internal/claims",
+		"internal/claims", "internal/apart",
 	}},
 	{"internal/bearer", []string{
 		"internal/op", "internal/claims", "internal/event", "internal/page",
@@ -41,7 +41,7 @@ var arrows = []struct {
 	{"internal/browser", nil},
 	{"internal/session", []string{"internal/claims", "internal/seal", "internal/event", "store"}},
 	{"internal/op", []string{
-		"internal/claims", "internal/event", "internal/weburl", "internal/check",
+		"internal/claims", "internal/event", "internal/weburl", "internal/check", "internal/apart",
 	}},
 	{"internal/site", []string{"internal/returnto", "internal/weburl", "internal/check"}},
 	{"internal/check", []string{"internal/weburl"}},
@@ -53,6 +53,7 @@ var arrows = []struct {
 		"internal/op", "internal/claims", "internal/event", "internal/weburl", "internal/check",
 	}},
 	{"internal/weburl", nil},
+	{"internal/apart", nil},
 	{"internal/claims", nil},
 	{"internal/seal", nil},
 	{"internal/returnto", nil},

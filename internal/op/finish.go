@@ -43,7 +43,7 @@ type Result struct {
 // leaves a claim, so that strangers cannot fill the store with claims.
 //
 // Every failure is an *Error whose Stage says how far the login came, or the error of
-// want.Claim.
+// want.Claim. Then a Result has nothing but tokens that the provider has issued all the same.
 func (c *Client) Finish(
 	ctx context.Context, response Response, want Expectation,
 ) (*Result, error) {
@@ -72,10 +72,7 @@ func (c *Client) Finish(
 	}
 	want.issuer = response.issuer
 	result, err := c.redeem(ctx, &response, first, want)
-	if err != nil {
-		return nil, afterClaim(err)
-	}
-	return result, nil
+	return result, afterClaim(err)
 }
 
 // openAll verifies what the provider signed of a response: the response itself, and its ID Token.
@@ -112,17 +109,22 @@ func (c *Client) redeem(
 	if err != nil {
 		return nil, err
 	}
+	useless := &Result{Tokens: tokens}
 	if !c.cfg.hasIDTokens() {
-		return c.identify(ctx, tokens)
+		result, err := c.identify(ctx, tokens)
+		if err != nil {
+			return useless, err
+		}
+		return result, nil
 	}
 	came := companions{accessToken: tokens.AccessToken}
 	id, err := c.verifyIDToken(ctx, idToken, tokens.IDToken, came, c.loginRules(want))
 	if err != nil {
-		return nil, err
+		return useless, err
 	}
 	result, err := c.complete(ctx, tokens, first, id)
 	if err != nil {
-		return nil, about(id.claims, err)
+		return useless, about(id.claims, err)
 	}
 	return result, nil
 }

@@ -3,18 +3,34 @@ package op
 import (
 	"context"
 	"net/url"
+	"time"
 
+	"github.com/oidcgate/oidcgate/internal/apart"
 	"github.com/oidcgate/oidcgate/internal/event"
 )
+
+// revokeTimeout bounds the revocation of a token, because a visitor waits for it.
+const revokeTimeout = 2 * time.Second
 
 // Revoke asks the provider to forget a refresh token, and with it the access tokens it led to
 // (RFC 7009, 2.1). It asks nobody, and returns nil, when refreshToken is empty or the provider
 // has no revocation endpoint. The caller has dropped the token already and needs nothing of the
-// answer.
+// answer. Revoke takes two seconds at most, also when ctx has ended, and whatever functions of the
+// configuration do.
 func (c *Client) Revoke(ctx context.Context, refreshToken string) error {
 	if refreshToken == "" {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+	defer cancel()
+	answered := make(chan error, 1)
+	if err := apart.Run(ctx, func() { answered <- c.revoke(ctx, refreshToken) }); err != nil {
+		return err
+	}
+	return <-answered
+}
+
+func (c *Client) revoke(ctx context.Context, refreshToken string) error {
 	meta, err := c.Metadata(ctx) // a replica that was just started does not know it
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -114,23 +113,13 @@ func (p Providers) Userinfo(
 	return info, sessionFailure(err)
 }
 
-// revokeTimeout bounds the revocation of a token, because a visitor waits for it.
-const revokeTimeout = 2 * time.Second
-
 // Revoke implements session.Provider.
 func (p Providers) Revoke(ctx context.Context, id *session.Identity, refreshToken string) {
 	c, err := p.client(id)
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
-	defer cancel()
-	answered := make(chan error, 1)
-	err = session.Apart(ctx, func() { answered <- c.Revoke(ctx, refreshToken) })
-	if err == nil {
-		err = <-answered
-	}
-	if err != nil {
+	if err := c.Revoke(ctx, refreshToken); err != nil {
 		p.NotRevoked(ctx, err)
 	}
 }

@@ -319,29 +319,6 @@ func sideBySide(steps ...func() error) error {
 	return errors.Join(errs...)
 }
 
-// Apart runs do in a goroutine of its own, and returns when it has ended or ctx ends. do may call
-// functions of the application, which may panic or never return: then the error says so.
-func Apart(ctx context.Context, do func()) error {
-	done := make(chan error, 1)
-	go func() {
-		err := errors.New("a function of the configuration, or a transport, ended its goroutine")
-		defer func() {
-			if v := recover(); v != nil {
-				err = fmt.Errorf("a function of the configuration, or a transport, panicked: %v", v)
-			}
-			done <- err
-		}()
-		do()
-		err = nil
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

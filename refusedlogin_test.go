@@ -1,0 +1,58 @@
+package oidcgate_test
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+)
+
+// The code of these logins was redeemed, and then something of the answer was refused.
+func TestRefusedLoginRevokesItsToken(t *testing.T) {
+	for name, row := range map[string]struct {
+		change change
+		refuse func(f *fleet)
+	}{
+		"a claim is not as it must be": {
+			func(_ *oidcgate.Config, p *oidcgate.Provider) {
+				p.Verification.RequireClaims = map[string][]string{"hd": {"shop.example"}}
+			},
+			func(*fleet) {},
+		},
+		"userinfo gives no answer": {
+			func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoRequired },
+			func(f *fleet) {
+				f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(http.StatusInternalServerError, "", ""))
+			},
+		},
+		"the nonce is another's": {
+			func(*oidcgate.Config, *oidcgate.Provider) {},
+			func(f *fleet) { f.op.EveryIDToken(func(t *oidcgatetest.JWT) { t.Claims["nonce"] = "another" }) },
+		},
+	} {
+		inBubble(t, "C087 "+name, func(t *testing.T) {
+			f := newFleet(t, 1, row.change)
+			issued := ""
+			f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { issued, _ = m["refresh_token"].(string) }))
+			revoked := f.revocations()
+			row.refuse(f)
+			if a := f.get(f.callbackURL("/app")); a.StatusCode < 400 {
+				t.Errorf("status %d", a.StatusCode)
+			}
+			if got := revoked(); issued == "" || !slices.Equal(got, []string{issued}) {
+				t.Errorf("revoked are %q, want %q", got, issued)
+			}
+		})
+	}
+	inBubble(t, "C087 not where the browser has a session, which may be of the same grant", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		revoked := f.revocations()
+		f.op.EveryIDToken(func(t *oidcgatetest.JWT) { t.Claims["nonce"] = "another" })
+		if a := f.get(f.callbackURL("/auth/login")); a.StatusCode < 400 || len(revoked()) != 0 || f.subject() != "alice" {
+			t.Errorf("status %d, revoked are %q, signed in as %q", a.StatusCode, revoked(), f.subject())
+		}
+	})
+}
