@@ -50,7 +50,7 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 		addDevPage(g)
 	}
 	g.metadataPath = metadataPathOf(&g.config)
-	g.bearer, g.origins = newBearer(g), origins
+	g.bearer = newBearer(g)
 	if config.EnableValues {
 		g.values = newValues(g)
 	}

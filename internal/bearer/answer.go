@@ -106,6 +106,9 @@ func (g *Guard) Answer(w http.ResponseWriter, f *Refusal) error {
 	return page.Problem(w, p)
 }
 
+// Challenges returns what says in WWW-Authenticate that an access token would do.
+func (g *Guard) Challenges() []string { return g.challenges(noToken()) }
+
 // challenges returns one challenge for each scheme (RFC 6750, 3; RFC 9449, 7.1). Only that of the
 // scheme that was used has an error. Where no token was sent, none has.
 func (g *Guard) challenges(f *Refusal) []string {
