@@ -391,8 +391,48 @@ func TestSessionOrToken(t *testing.T) {
 		if got := a.get("/cart"); got.body != "apples" {
 			t.Errorf("the cart of the session is %q", got.body)
 		}
-		if lost := a.eventsOf(oidcgate.EventValuesNotSaved); len(lost) != 0 {
-			t.Errorf("%+v", lost)
+		if lost := a.eventsOf(oidcgate.EventValuesNotSaved); len(lost) != 1 || lost[0].Reason != "no_session" || !strings.Contains(lost[0].Detail, "access token") || lost[0].Hint == "" {
+			t.Errorf("%+v, want one that names the access token", lost)
+		}
+	})
+	t.Run("values of a request that an access token admitted are lost with an event, and where none are there is none", func(t *testing.T) {
+		a := newAPI(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true })
+		mux := http.NewServeMux()
+		put := func(rw http.ResponseWriter, r *http.Request) {
+			a.gate.Values().Put(r.Context(), "cart", "stones")
+			_, _ = io.WriteString(rw, "done")
+		}
+		handle := func(path string, h http.HandlerFunc) { mux.Handle(path, a.gate.RequireEither()(h)) }
+		handle("/put", put)
+		handle("/late", func(rw http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(rw, "first")
+			put(rw, r)
+			put(rw, r)
+		})
+		handle("/pop", func(_ http.ResponseWriter, r *http.Request) {
+			a.gate.Values().Put(r.Context(), "flash", "hello")
+			a.gate.Values().PopString(r.Context(), "flash")
+		})
+		handle("/read", func(_ http.ResponseWriter, r *http.Request) { a.gate.Values().GetString(r.Context(), "cart") })
+		mux.Handle("/app", a.gate.Require()(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+		mux.HandleFunc("/before", func(rw http.ResponseWriter, r *http.Request) {
+			a.gate.Values().Put(r.Context(), "seen", true)
+			a.gate.RequireToken()(http.HandlerFunc(a.who)).ServeHTTP(rw, r)
+		})
+		a.handler = a.gate.Wrap(mux)
+		a.login()
+		if a.get("/put", ownFetch...); len(a.eventsOf(oidcgate.EventValuesNotSaved)) != 0 {
+			t.Error("the values of a session are lost")
+		}
+		token := a.op.NewAccessToken(nil).Compact()
+		for path, want := range map[string]int{"/put": 1, "/late": 1, "/pop": 0, "/read": 0, "/before": 1} {
+			before := len(a.eventsOf(oidcgate.EventValuesNotSaved))
+			if got := a.call(path, token); got.StatusCode != http.StatusOK {
+				t.Errorf("%s: status %d", path, got.StatusCode)
+			}
+			if lost := a.eventsOf(oidcgate.EventValuesNotSaved)[before:]; len(lost) != want || want == 1 && lost[0].Reason != "no_session" {
+				t.Errorf("%s: %d events, want %d: %+v", path, len(lost), want, lost)
+			}
 		}
 	})
 	t.Run("C169 a bad token is not replaced by the session", func(t *testing.T) {

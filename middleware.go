@@ -195,6 +195,9 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 		wrapped := visitFrom(r.Context(), g) != nil // twice, or by NewContext
 		if wrapped || g.config.WithoutSession != nil && g.config.WithoutSession(r) {
 			next.ServeHTTP(w, r)
+			if wrapped && g.values != nil {
+				g.values.TellLost(r.Context())
+			}
 			return
 		}
 		v := g.load(w, r)

@@ -95,7 +95,10 @@ func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 	if g.values == nil {
 		return v
 	}
-	return g.values.Own(v)
+	if around := visitFrom(ctx, g); around != nil {
+		return g.values.Own(v, &around.values)
+	}
+	return g.values.Own(v, nil)
 }
 
 // signedIn returns the visit of a request with a session. The error is ErrNoSession when there is

@@ -737,6 +737,12 @@ var Reasons = []Group{
 			Do:    "Keep the values of anonymous visitors in a session manager of your own.",
 		},
 		{
+			Name: string(ReasonNoSession),
+			Means: "Values were put in a request that an access token admitted, or for an identity of " +
+				"Gate.NewContext. Neither has a session.",
+			Do: "Keep what such requests put in a store of your own, by issuer and subject.",
+		},
+		{
 			Name:  string(ReasonValueType),
 			Means: "A value that a handler put has a type that encoding/gob does not know.",
 			Do: "Register the type when the program starts: gob.Register(T{}). The detail names the value " +

@@ -165,6 +165,7 @@ const (
 	ReasonDamaged      Reason = "damaged"
 	ReasonVersionNewer Reason = "version_newer"
 	ReasonAnonymous    Reason = "anonymous"
+	ReasonNoSession    Reason = "no_session"
 	ReasonValueType    Reason = "value_type"
 	ReasonSessionEnded Reason = "session_ended"
 
