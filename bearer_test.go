@@ -355,6 +355,18 @@ func TestRulesForTokens(t *testing.T) {
 			}
 		})
 	}
+	t.Run("C168 what a rule refuses has the same reference in the answer and in the log", func(t *testing.T) {
+		a := newAPI(t)
+		raw := a.op.NewAccessToken(nil).Compact()
+		for i, path := range []string{"/api/orders", "/api/admin", "/either"} {
+			var problem struct{ Reference string }
+			got := a.call(path, raw)
+			denied := a.eventsOf(oidcgate.EventAccessDenied)
+			if err := json.Unmarshal([]byte(got.body), &problem); err != nil || len(denied) != i+1 || problem.Reference == "" || denied[i].Reference != problem.Reference {
+				t.Errorf("%s: %v, events %+v of %s", path, err, denied, got.body)
+			}
+		}
+	})
 	t.Run("C168 the log says which rule refused, and what to do", func(t *testing.T) {
 		denied := a.eventsOf(oidcgate.EventAccessDenied)
 		if len(denied) != 6 || !strings.Contains(denied[0].Detail, "scope lacks one of [orders:write], client_id app") ||
