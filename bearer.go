@@ -39,7 +39,7 @@ func (g *Gate) guardAPI(
 //
 //   - 401 without an access token, or with one that is not valid, or whose login is too weak or too
 //     long ago for [ACR] or [MaxAge] (RFC 9470). WWW-Authenticate says which (RFC 6750, section 3).
-//   - 403 with the reference of the log if a rule refuses; with insufficient_scope if it is [Scope].
+//   - 403 with the reference of the log if a rule refuses; insufficient_scope if that is [Scope].
 //   - 400 if the request has several tokens, or one in its query or in a parsed form: it is taken
 //     from the Authorization header alone.
 //   - 503 with Retry-After if the provider or, for DPoP, the store cannot be asked.

@@ -193,10 +193,11 @@ func TestAccessTokensAtARoute(t *testing.T) {
 		{"C160 signed by another", change((*oidcgatetest.JWT).SignForeign), "sig"},
 		{"C160 with a changed signature", change((*oidcgatetest.JWT).CorruptSignature), "sig"},
 		{"C160 with junk as kid", change(func(t *oidcgatetest.JWT) { t.Header["kid"] = "../../etc/passwd" }), "key_unknown"},
-		{"C160 with a number as kid", change(func(t *oidcgatetest.JWT) { t.Header["kid"] = 1 }), "id_token_malformed"},
+		{"C160 with a number as kid", change(func(t *oidcgatetest.JWT) { t.Header["kid"] = 1 }), "token_malformed"},
+		{"C160 three parts that are no JWT", func(*api) string { return "x.y.z" }, "token_malformed"},
 		{"C160 that is huge", claim("x", strings.Repeat("x", 64<<10)), "request"},
-		{"C160 whose payload is no JSON", change(func(t *oidcgatetest.JWT) { t.Payload = []byte("junk") }), "id_token_malformed"},
-		{"C160 whose payload is a list", change(func(t *oidcgatetest.JWT) { t.Payload = []byte("[]") }), "id_token_malformed"},
+		{"C160 whose payload is no JSON", change(func(t *oidcgatetest.JWT) { t.Payload = []byte("junk") }), "token_malformed"},
+		{"C160 whose payload is a list", change(func(t *oidcgatetest.JWT) { t.Payload = []byte("[]") }), "token_malformed"},
 		{"C161 for another service", claim("aud", "https://other.test"), "aud"},
 		{"C161 for the client", claim("aud", "shop"), "aud"},
 		{"C161 of another issuer", claim("iss", "https://evil.test"), "iss_claim"},
@@ -220,7 +221,11 @@ func TestAccessTokensAtARoute(t *testing.T) {
 			}
 			told := a.eventsOf(oidcgate.EventTokenRefused)
 			if len(told) != 1 || string(told[0].Reason) != row.reason || told[0].Status != 401 {
-				t.Errorf("events %+v, want one with %q", told, row.reason)
+				t.Fatalf("events %+v, want one with %q", told, row.reason)
+			}
+			isOver := row.reason == "exp" || row.reason == "token_inactive" // that is logged at DEBUG
+			if hint := told[0].Hint; !isOver && (hint == "" || strings.Contains(hint, "operator") || strings.Contains(hint, "id_token") || strings.Contains(hint, "ClientID")) {
+				t.Errorf("the hint is %q, and anybody may have sent the token", hint)
 			}
 			a.refused(got, 401, "invalid_token", token[:min(40, len(token))])
 		})

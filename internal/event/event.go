@@ -178,12 +178,13 @@ const (
 	ReasonBusy        Reason = "busy"
 
 	// Access tokens that callers send, and were refused.
-	ReasonTokenInactive Reason = "token_inactive"
-	ReasonTokenOpaque   Reason = "token_opaque"
-	ReasonTokenBinding  Reason = "token_binding"
-	ReasonProof         Reason = "dpop_proof"
-	ReasonClientID      Reason = "client_id"
-	ReasonIntrospection Reason = "introspection"
+	ReasonTokenMalformed Reason = "token_malformed"
+	ReasonTokenInactive  Reason = "token_inactive"
+	ReasonTokenOpaque    Reason = "token_opaque"
+	ReasonTokenBinding   Reason = "token_binding"
+	ReasonProof          Reason = "dpop_proof"
+	ReasonClientID       Reason = "client_id"
+	ReasonIntrospection  Reason = "introspection"
 
 	// Logouts in a frame that were ignored.
 	ReasonSIDMismatch Reason = "sid_mismatch"
