@@ -89,8 +89,8 @@ func (g *Gate) AdmitToken(w http.ResponseWriter, r *http.Request, rules ...Rule)
 // session. They limit tokens only.
 //
 // An identity from [Gate.NewContext] counts as a session, unless it is that of a token
-// ([Identity.FromAccessToken]) or the request has an access token; AdmitEither does not verify that
-// one again. AdmitEither panics without Config.API.Audience.
+// ([Identity.FromAccessToken]) or the request has an access token, which is not looked at then.
+// AdmitEither panics without Config.API.Audience.
 func (g *Gate) AdmitEither(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
 	checkRules(rules)
 	g.checkAPI()
