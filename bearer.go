@@ -39,7 +39,7 @@ func (g *Gate) guardAPI(
 //
 //   - 401 without an access token, or with one that is not valid, or whose login is too weak or too
 //     long ago for [ACR] or [MaxAge] (RFC 9470). WWW-Authenticate says which (RFC 6750, section 3).
-//   - 403 if a rule refuses; with insufficient_scope if it is [Scope].
+//   - 403 with the reference of the log if a rule refuses; insufficient_scope if that is [Scope].
 //   - 400 if the request has several tokens, or one in its query or in a parsed form: it is taken
 //     from the Authorization header alone.
 //   - 503 with Retry-After if the provider or, for DPoP, the store cannot be asked.
@@ -54,8 +54,8 @@ func (g *Gate) guardAPI(
 // be bound.
 //
 // The request must have passed through [Gate.Wrap]; otherwise the answer is 500, and the log has
-// the cure. An identity from [Gate.NewContext] counts as that of a token. AdmitToken panics without
-// Config.API.Audience.
+// the cure. An identity from [Gate.NewContext] counts as that of a token, and a token that the
+// request has too is not looked at. AdmitToken panics without Config.API.Audience.
 func (g *Gate) AdmitToken(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
 	checkRules(rules)
 	g.checkAPI()
@@ -82,24 +82,25 @@ func (g *Gate) AdmitToken(w http.ResponseWriter, r *http.Request, rules ...Rule)
 	return false
 }
 
-// AdmitEither is the guard of a route that takes an access token or a session: with an access token
-// in the Authorization header it is [Gate.AdmitToken], and otherwise [Gate.Admit]. A session admits
-// no request of another site that may change something, by the rules of
-// [http.CrossOriginProtection]: the browser sends the session's cookie along without its user's
-// will, and an API often takes what a form can post. [Scope] rules limit tokens only: they are left
-// out for a session.
+// AdmitEither is the guard of a route of an API that programs call with an access token, and
+// scripts of the site's own pages with the visitor's session. With an access token in the
+// Authorization header it is [Gate.AdmitToken], and otherwise [Gate.AdmitAPI], with two
+// differences: its 401 names both ways in WWW-Authenticate, and [Scope] rules are left out for a
+// session. They limit tokens only.
+//
+// An identity from [Gate.NewContext] counts as a session, unless it is that of a token
+// ([Identity.FromAccessToken]) or the request has an access token, which is not looked at then.
+// AdmitEither panics without Config.API.Audience.
 func (g *Gate) AdmitEither(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
 	checkRules(rules)
 	g.checkAPI()
 	v := visitFrom(r.Context(), g)
-	if bearer.Presented(r) || v != nil && v.withoutSession() {
+	verified := v != nil && v.identity != nil && v.identity.token // by another guard
+	if verified || bearer.Presented(r) {
 		return g.AdmitToken(w, r, rules...)
 	}
-	if err := g.origins.Check(r); err != nil {
-		g.front.NotFromHere(w, r)
-		return false
-	}
-	return g.Admit(w, r, slices.DeleteFunc(slices.Clone(rules), Rule.isScope)...)
+	rules = slices.DeleteFunc(slices.Clone(rules), Rule.isScope)
+	return g.admitAPI(w, r, rules, answers{asScript: true, nameTokens: true})
 }
 
 func (g *Gate) checkAPI() {
@@ -145,15 +146,13 @@ func (g *Gate) refusalOf(r *http.Request, v *visit, verdict verdict) *bearer.Ref
 		return bearer.StepUp(verdict.step.Params())
 	}
 	if len(verdict.scopes) == 0 {
-		g.denied(r, v, verdict.refusal, hintToken)
-		return bearer.Forbidden()
+		return bearer.Forbidden(g.denied(r, v, verdict.refusal, hintToken))
 	}
 	why := verdict.refusal
 	if client, ok := v.identity.ClaimString("client_id"); ok {
 		why += ", client_id " + client
 	}
-	g.denied(r, v, why, hintScope)
-	return bearer.Scopes(verdict.scopes)
+	return bearer.Scopes(verdict.scopes, g.denied(r, v, why, hintScope))
 }
 
 // metadataPathOf returns the path of the API's metadata, or "" if it has none.

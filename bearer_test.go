@@ -193,10 +193,11 @@ func TestAccessTokensAtARoute(t *testing.T) {
 		{"C160 signed by another", change((*oidcgatetest.JWT).SignForeign), "sig"},
 		{"C160 with a changed signature", change((*oidcgatetest.JWT).CorruptSignature), "sig"},
 		{"C160 with junk as kid", change(func(t *oidcgatetest.JWT) { t.Header["kid"] = "../../etc/passwd" }), "key_unknown"},
-		{"C160 with a number as kid", change(func(t *oidcgatetest.JWT) { t.Header["kid"] = 1 }), "id_token_malformed"},
+		{"C160 with a number as kid", change(func(t *oidcgatetest.JWT) { t.Header["kid"] = 1 }), "token_malformed"},
+		{"C160 three parts that are no JWT", func(*api) string { return "x.y.z" }, "token_malformed"},
 		{"C160 that is huge", claim("x", strings.Repeat("x", 64<<10)), "request"},
-		{"C160 whose payload is no JSON", change(func(t *oidcgatetest.JWT) { t.Payload = []byte("junk") }), "id_token_malformed"},
-		{"C160 whose payload is a list", change(func(t *oidcgatetest.JWT) { t.Payload = []byte("[]") }), "id_token_malformed"},
+		{"C160 whose payload is no JSON", change(func(t *oidcgatetest.JWT) { t.Payload = []byte("junk") }), "token_malformed"},
+		{"C160 whose payload is a list", change(func(t *oidcgatetest.JWT) { t.Payload = []byte("[]") }), "token_malformed"},
 		{"C161 for another service", claim("aud", "https://other.test"), "aud"},
 		{"C161 for the client", claim("aud", "shop"), "aud"},
 		{"C161 of another issuer", claim("iss", "https://evil.test"), "iss_claim"},
@@ -220,7 +221,11 @@ func TestAccessTokensAtARoute(t *testing.T) {
 			}
 			told := a.eventsOf(oidcgate.EventTokenRefused)
 			if len(told) != 1 || string(told[0].Reason) != row.reason || told[0].Status != 401 {
-				t.Errorf("events %+v, want one with %q", told, row.reason)
+				t.Fatalf("events %+v, want one with %q", told, row.reason)
+			}
+			isOver := row.reason == "exp" || row.reason == "token_inactive" // that is logged at DEBUG
+			if hint := told[0].Hint; !isOver && (hint == "" || strings.Contains(hint, "operator") || strings.Contains(hint, "id_token") || strings.Contains(hint, "ClientID")) {
+				t.Errorf("the hint is %q, and anybody may have sent the token", hint)
 			}
 			a.refused(got, 401, "invalid_token", token[:min(40, len(token))])
 		})
@@ -355,6 +360,18 @@ func TestRulesForTokens(t *testing.T) {
 			}
 		})
 	}
+	t.Run("C168 what a rule refuses has the same reference in the answer and in the log", func(t *testing.T) {
+		a := newAPI(t)
+		raw := a.op.NewAccessToken(nil).Compact()
+		for i, path := range []string{"/api/orders", "/api/admin", "/either"} {
+			var problem struct{ Reference string }
+			got := a.call(path, raw)
+			denied := a.eventsOf(oidcgate.EventAccessDenied)
+			if err := json.Unmarshal([]byte(got.body), &problem); err != nil || len(denied) != i+1 || problem.Reference == "" || denied[i].Reference != problem.Reference {
+				t.Errorf("%s: %v, events %+v of %s", path, err, denied, got.body)
+			}
+		}
+	})
 	t.Run("C168 the log says which rule refused, and what to do", func(t *testing.T) {
 		denied := a.eventsOf(oidcgate.EventAccessDenied)
 		if len(denied) != 6 || !strings.Contains(denied[0].Detail, "scope lacks one of [orders:write], client_id app") ||
@@ -391,8 +408,48 @@ func TestSessionOrToken(t *testing.T) {
 		if got := a.get("/cart"); got.body != "apples" {
 			t.Errorf("the cart of the session is %q", got.body)
 		}
-		if lost := a.eventsOf(oidcgate.EventValuesNotSaved); len(lost) != 0 {
-			t.Errorf("%+v", lost)
+		if lost := a.eventsOf(oidcgate.EventValuesNotSaved); len(lost) != 1 || lost[0].Reason != "no_session" || !strings.Contains(lost[0].Detail, "access token") || lost[0].Hint == "" {
+			t.Errorf("%+v, want one that names the access token", lost)
+		}
+	})
+	t.Run("values of a request that an access token admitted are lost with an event, and where none are there is none", func(t *testing.T) {
+		a := newAPI(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true })
+		mux := http.NewServeMux()
+		put := func(rw http.ResponseWriter, r *http.Request) {
+			a.gate.Values().Put(r.Context(), "cart", "stones")
+			_, _ = io.WriteString(rw, "done")
+		}
+		handle := func(path string, h http.HandlerFunc) { mux.Handle(path, a.gate.RequireEither()(h)) }
+		handle("/put", put)
+		handle("/late", func(rw http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(rw, "first")
+			put(rw, r)
+			put(rw, r)
+		})
+		handle("/pop", func(_ http.ResponseWriter, r *http.Request) {
+			a.gate.Values().Put(r.Context(), "flash", "hello")
+			a.gate.Values().PopString(r.Context(), "flash")
+		})
+		handle("/read", func(_ http.ResponseWriter, r *http.Request) { a.gate.Values().GetString(r.Context(), "cart") })
+		mux.Handle("/app", a.gate.Require()(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+		mux.HandleFunc("/before", func(rw http.ResponseWriter, r *http.Request) {
+			a.gate.Values().Put(r.Context(), "seen", true)
+			a.gate.RequireToken()(http.HandlerFunc(a.who)).ServeHTTP(rw, r)
+		})
+		a.handler = a.gate.Wrap(mux)
+		a.login()
+		if a.get("/put", ownFetch...); len(a.eventsOf(oidcgate.EventValuesNotSaved)) != 0 {
+			t.Error("the values of a session are lost")
+		}
+		token := a.op.NewAccessToken(nil).Compact()
+		for path, want := range map[string]int{"/put": 1, "/late": 1, "/pop": 0, "/read": 0, "/before": 1} {
+			before := len(a.eventsOf(oidcgate.EventValuesNotSaved))
+			if got := a.call(path, token); got.StatusCode != http.StatusOK {
+				t.Errorf("%s: status %d", path, got.StatusCode)
+			}
+			if lost := a.eventsOf(oidcgate.EventValuesNotSaved)[before:]; len(lost) != want || want == 1 && lost[0].Reason != "no_session" {
+				t.Errorf("%s: %d events, want %d: %+v", path, len(lost), want, lost)
+			}
 		}
 	})
 	t.Run("C169 a bad token is not replaced by the session", func(t *testing.T) {
@@ -406,54 +463,117 @@ func TestSessionOrToken(t *testing.T) {
 		a.login()
 		a.refused(a.get("/api"), 401, "")
 	})
-	t.Run("C169 without a token it is a guard for sessions", func(t *testing.T) {
+	t.Run("C169 C172 without a token it is AdmitAPI", func(t *testing.T) {
 		a := newAPI(t)
-		if got := a.get("/either"); got.StatusCode != http.StatusSeeOther {
-			t.Errorf("a visitor: status %d", got.StatusCode)
-		}
 		a.login()
 		for name, row := range map[string]struct {
-			method  string
 			headers []string
 			status  int
 		}{
-			"a page":                              {"GET", nil, 200},
-			"a script of this site":               {"POST", []string{"Sec-Fetch-Site: same-origin"}, 200},
-			"a script of this site, old browser":  {"POST", []string{"Origin: " + shopURL}, 200},
-			"a form of another site":              {"POST", []string{"Sec-Fetch-Site: cross-site", "Origin: https://evil.test"}, 403},
-			"a form of a sibling":                 {"POST", []string{"Sec-Fetch-Site: same-site"}, 403},
-			"a form of another site, old browser": {"POST", []string{"Origin: https://evil.test"}, 403},
-			"a deletion by another site":          {"DELETE", []string{"Sec-Fetch-Site: cross-site"}, 403},
+			"a script of this site":                {ownFetch, 200},
+			"the visitor alone":                    {[]string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate"}, 200},
+			"an old browser, with the header":      {[]string{"X-Requested-With: shop"}, 200},
+			"a client that does not say":           {[]string{"Origin: " + shopURL}, 403},
+			"a link on a page of this origin":      {[]string{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate"}, 403},
+			"another site":                         {[]string{"Sec-Fetch-Site: cross-site", "Origin: https://evil.test"}, 403},
+			"a sibling":                            {[]string{"Sec-Fetch-Site: same-site"}, 403},
+			"another site in an old browser":       {[]string{"Origin: https://evil.test"}, 403},
+			"a navigation that another site began": {[]string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Accept: text/html"}, 403},
 		} {
-			headers := append([]string{"Sec-Fetch-Dest: empty"}, row.headers...)
-			got := a.send(a.browser, row.method, "/either", "", headers...)
-			if got.StatusCode != row.status || strings.Contains(got.body, `"sub":"alice"`) != (row.status == 200) {
-				t.Errorf("%s: status %d, want %d\n%s", name, got.StatusCode, row.status, got.body)
+			for _, method := range []string{"GET", "PUT", "DELETE"} {
+				got := a.send(a.browser, method, "/either", "", row.headers...)
+				if row.status == 403 {
+					a.problem(got, row.status)
+				} else if got.StatusCode != row.status || !strings.Contains(got.body, `"sub":"alice"`) {
+					t.Errorf("%s %s: status %d, want %d\n%s", method, name, got.StatusCode, row.status, got.body)
+				}
 			}
+		}
+	})
+	navigation := []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-Site: none", "Accept: text/html"}
+	t.Run("C169 its 401 names both ways, and nobody is redirected", func(t *testing.T) {
+		a := newAPI(t)
+		for name, headers := range map[string][]string{"a program": {"Accept: */*"}, "a navigation": navigation, "a script of this site": ownFetch} {
+			got := a.send(a.browser, "GET", "/either", "", headers...)
+			if p := a.problem(got, 401); !strings.HasPrefix(p.LoginURL, shopURL+"/auth/login") {
+				t.Errorf("%s: the login is %q", name, p.LoginURL)
+			}
+			if all, token := got.Header.Values("WWW-Authenticate"), a.get("/api").Header.Values("WWW-Authenticate"); len(token) == 0 || !slices.Equal(all, append([]string{"Session"}, token...)) {
+				t.Errorf("%s: the challenges are %q", name, all)
+			}
+		}
+	})
+	t.Run("C169 a session that is too weak gets both challenges too, and a rule that refuses 403 as problem+json", func(t *testing.T) {
+		a := newAPI(t)
+		a.login()
+		a.handler = a.gate.Wrap(a.gate.RequireEither(oidcgate.ACR("gold"))(http.HandlerFunc(a.who)))
+		got := a.send(a.browser, "GET", "/strong", "", navigation...)
+		a.problem(got, 401)
+		bearer, _ := challenges(got)
+		if all := got.Header.Values("WWW-Authenticate"); !strings.HasPrefix(all[0], `Session error="insufficient_user_authentication", acr_values="gold"`) || bearer == "" || strings.Contains(bearer, "error") {
+			t.Errorf("the challenges are %q", all)
+		}
+		a.handler = a.gate.Wrap(a.gate.RequireEither(oidcgate.Claim("groups", "admin"))(http.HandlerFunc(a.who)))
+		got = a.send(a.browser, "GET", "/admin", "", navigation...)
+		if a.problem(got, 403); got.Header.Get("WWW-Authenticate") != "" {
+			t.Errorf("the challenge is %q", got.Header.Get("WWW-Authenticate"))
 		}
 	})
 	t.Run("C169 credentials of another scheme are no token", func(t *testing.T) {
 		a := newAPI(t)
 		a.login()
 		for scheme, status := range map[string]int{"Basic eDp5": 200, "DPoP x": 401} {
-			if got := a.get("/either", "Authorization: "+scheme); got.StatusCode != status {
+			if got := a.get("/either", append([]string{"Authorization: " + scheme}, ownFetch...)...); got.StatusCode != status {
 				t.Errorf("%s: status %d, want %d", scheme, got.StatusCode, status)
 			}
 		}
 	})
-	t.Run("C169 C168 an identity without a session needs the scope, as a token does", func(t *testing.T) {
+	t.Run("C169 C168 an identity of NewContext counts as a session, or as a token where one is sent", func(t *testing.T) {
 		a := newAPI(t)
-		for scope, status := range map[string]int{"orders:read": 200, "": 403} {
-			id, err := oidcgate.NewIdentity("https://id.test", "alice", map[string]any{"scope": scope})
-			if err != nil {
-				t.Fatal(err)
+		user := oidcgatetest.User{Subject: "carol"}
+		seen := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			id, _ := oidcgate.FromContext(r.Context())
+			_, _ = io.WriteString(rw, id.Subject())
+		})
+		read := oidcgate.Scope("orders:read")
+		call := func(h http.Handler, change func(*http.Request)) *httptest.ResponseRecorder {
+			r, rec := httptest.NewRequest("POST", "/either", nil), httptest.NewRecorder()
+			r = oidcgatetest.WithIdentity(r, a.gate, user)
+			change(r)
+			h.ServeHTTP(rec, r)
+			return rec
+		}
+		for name, row := range map[string]struct {
+			rule   oidcgate.Rule
+			change func(*http.Request)
+			status int
+		}{
+			"a scope is left out":              {read, func(*http.Request) {}, 200},
+			"another rule holds":               {oidcgate.Claim("groups", "admin"), func(*http.Request) {}, 403},
+			"a request of another site":        {read, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, 403},
+			"a scope counts where one is sent": {read, func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, 403},
+		} {
+			rec := call(a.gate.Wrap(a.gate.RequireEither(row.rule)(seen)), row.change)
+			if rec.Code != row.status || row.status == 200 && rec.Body.String() != "carol" {
+				t.Errorf("%s: status %d, want %d\n%s", name, rec.Code, row.status, rec.Body)
 			}
-			guarded := a.gate.RequireEither(oidcgate.Scope("orders:read"))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-			r, rec := httptest.NewRequest("GET", "/either", nil), httptest.NewRecorder()
-			guarded.ServeHTTP(rec, r.WithContext(a.gate.NewContext(r.Context(), id)))
-			if rec.Code != status {
-				t.Errorf("scope %q: status %d, want %d", scope, rec.Code, status)
+		}
+	})
+	t.Run("C169 C168 behind a guard that verified a token, the scope counts, also without its header", func(t *testing.T) {
+		a := newAPI(t)
+		inner := a.gate.RequireEither(oidcgate.Scope("orders:read"))(http.HandlerFunc(a.who))
+		a.handler = a.gate.Wrap(a.gate.RequireToken()(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			r.Header.Del("Authorization")
+			id, _ := oidcgate.FromContext(r.Context())
+			if r.URL.Path == "/again" {
+				r = r.WithContext(a.gate.NewContext(r.Context(), id))
 			}
+			inner.ServeHTTP(rw, r)
+		})))
+		good := a.op.NewAccessToken(map[string]any{"scope": "orders:read"}).Compact()
+		for _, path := range []string{"/", "/again"} {
+			a.admitted(a.call(path, good), "alice")
+			a.refused(a.call(path, a.op.NewAccessToken(nil).Compact()), 403, "insufficient_scope")
 		}
 	})
 	t.Run("C112 a request that did not pass through Wrap", func(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 // Client returns an http.Client that sends the visitor's access token with every request, as
 // [Gate.Token] returns it at that moment, with what proves that the token is ours if
 // TokenRequest.Binding asks for that. ctx is the context of the visitor's request; do not keep the
-// client after it.
+// client after it. Where an access token admitted the request there is no session, and the client
+// fails with [ErrNoSession].
 //
 // origins are the resource servers that get the token, such as "https://api.example". A request to
 // any other address fails. So does one over http, except to this machine or with

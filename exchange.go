@@ -25,8 +25,9 @@ type TokenExchange struct {
 // expires, on every replica; the last eight of a session are, and none without an expiry.
 //
 // A token that is bound to a key (TokenRequest.Binding, [DPoP]) is of use to [Gate.ExchangeClient]
-// alone. It fails like [Gate.Token], with a [ProviderError] when the provider refuses, and for an
-// answer with a token of another kind, such as an ID Token (RFC 8693, section 2.2.1).
+// alone. It fails like [Gate.Token], also where an access token admitted the request, with a
+// [ProviderError] when the provider refuses, and for an answer with a token of another kind, such
+// as an ID Token (RFC 8693, section 2.2.1).
 func (g *Gate) ExchangeToken(ctx context.Context, x TokenExchange) (*oauth2.Token, error) {
 	t, _, err := g.exchange(ctx, x)
 	if err != nil {

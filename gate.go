@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/bearer"
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -29,7 +28,6 @@ type Gate struct {
 
 	bearer       *bearer.Guard
 	metadataPath string // of the API's metadata; "" if it has none
-	origins      *http.CrossOriginProtection
 }
 
 // LoginURL returns the address that logs a visitor in and then leads to returnTo, a path of this

@@ -50,7 +50,7 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 		addDevPage(g)
 	}
 	g.metadataPath = metadataPathOf(&g.config)
-	g.bearer, g.origins = newBearer(g), origins
+	g.bearer = newBearer(g)
 	if config.EnableValues {
 		g.values = newValues(g)
 	}
@@ -196,6 +196,9 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 		wrapped := visitFrom(r.Context(), g) != nil // twice, or by NewContext
 		if wrapped || g.config.WithoutSession != nil && g.config.WithoutSession(r) {
 			next.ServeHTTP(w, r)
+			if wrapped && g.values != nil {
+				g.values.TellLost(r.Context())
+			}
 			return
 		}
 		v := g.load(w, r)

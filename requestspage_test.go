@@ -44,8 +44,8 @@ func requestsPage() string {
 		"Every problem+json has `status`, `title`, `detail` and `type` (`about:blank`), and some have more:\n\n" +
 		"| answer | more members |\n| --- | --- |\n" +
 		problemRows() + "\n" +
-		"`title` and `detail` are in the visitor's language; of a 401 for a fresh or a stronger login, `title` is\n" +
-		"`insufficient_user_authentication`. The log has the `reference` too.\n\n" +
+		"`title` and `detail` are in the visitor's language, and in English in the answers of `RequireToken`; of a 401 for a fresh or a\n" +
+		"stronger login, `title` is `insufficient_user_authentication`. The log has the `reference` too.\n\n" +
 		"| what else | `Require` | `RequireAPI` |\n| --- | --- | --- |\n" +
 		"| signed in, and every rule allows | the handler | the handler |\n" +
 		"| signed in, and a rule refuses | 403, a page or problem+json | 403, problem+json |\n" +
@@ -54,7 +54,8 @@ func requestsPage() string {
 		"| the request is not from a page of this origin: `Sec-Fetch-Site` is `same-site` or `cross-site`, or it is missing and so is `X-Requested-With`, and there is a session | no difference | 403, problem+json, whatever the method |\n" +
 		"| a link on a page of this origin leads to it (`Sec-Fetch-Mode: navigate`): another site may have begun that | no difference | 403, problem+json |\n" +
 		"| the request did not pass `Wrap` | 500, and the log has the cure | 500, the same |\n\n" +
-		"With access tokens in place of a session: `RequireToken`; with either: `RequireEither`. See [apis.md](apis.md).\n")
+		"`RequireEither` answers a request with an access token in `Authorization` as `RequireToken` does ([apis.md](apis.md)), and any\n" +
+		"other as `RequireAPI`, with the challenges of `RequireToken`, `Bearer` and `DPoP`, after `Session` in its 401.\n")
 	return b.String()
 }
 
@@ -76,6 +77,12 @@ var problems = []struct {
 		tally.ill.Store(true)
 		return w.get("/app", asScript)
 	}, nil},
+	{"401 of `RequireToken`", func(w *world, _ *tallyStore) answer { return newAPI(w.T).get("/api") }, nil},
+	{"403 of `RequireToken`, a rule refuses", func(w *world, _ *tallyStore) answer {
+		a := newAPI(w.T)
+		return a.call("/api/admin", a.op.NewAccessToken(nil).Compact())
+	}, []string{"reference"}},
+	{"401 of `RequireEither` without an access token", func(w *world, _ *tallyStore) answer { return newAPI(w.T).get("/either") }, []string{"login_url"}},
 	{"a login that is refused", func(w *world, _ *tallyStore) answer { return w.get("/auth/callback?state=x", asScript) }, []string{"reason", "reference"}},
 }
 

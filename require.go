@@ -57,7 +57,7 @@ func guard(
 // in. Admit accepts only sessions of its own gate: to a request that did not pass through
 // [Gate.Wrap] it answers 500 and logs the cure.
 func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
-	return g.admit(w, r, rules, nil)
+	return g.admit(w, r, rules, answers{})
 }
 
 // AdmitAPI is the guard of a route that scripts of the site's own pages use, with the visitor's
@@ -74,6 +74,10 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 //
 // For clients with access tokens see [Gate.AdmitToken], for both [Gate.AdmitEither].
 func (g *Gate) AdmitAPI(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
+	return g.admitAPI(w, r, rules, answers{asScript: true})
+}
+
+func (g *Gate) admitAPI(w http.ResponseWriter, r *http.Request, rules []Rule, how answers) bool {
 	// A program without a session gets 401: nobody's browser sent it.
 	v := visitFrom(r.Context(), g)
 	stranger := v != nil && v.identity == nil && v.found.LoadErr == nil
@@ -81,13 +85,18 @@ func (g *Gate) AdmitAPI(w http.ResponseWriter, r *http.Request, rules ...Rule) b
 		g.front.NotFromHere(w, browser.AsScript(r))
 		return false
 	}
-	return g.admit(w, r, rules, browser.AsScript)
+	return g.admit(w, r, rules, how)
 }
 
-// admit lets a request pass or answers it. A refused request is answered as if it were what as
-// makes of it.
+// answers is how a guard for sessions answers a request that it refuses.
+type answers struct {
+	asScript   bool // as if a script had sent it
+	nameTokens bool // a 401 says that an access token would do too
+}
+
+// admit lets a request pass or answers it.
 func (g *Gate) admit(
-	w http.ResponseWriter, r *http.Request, rules []Rule, as func(*http.Request) *http.Request,
+	w http.ResponseWriter, r *http.Request, rules []Rule, how answers,
 ) bool {
 	checkRules(rules)
 	v := visitFrom(r.Context(), g)
@@ -103,8 +112,12 @@ func (g *Gate) admit(
 			return true
 		}
 	}
-	if as != nil {
-		r = as(r)
+	if how.asScript {
+		r = browser.AsScript(r)
+	}
+	ask := front.Ask{Step: verdict.step, Options: loginOptions(rules)}
+	if how.nameTokens {
+		ask.Challenges = g.bearer.Challenges()
 	}
 	switch {
 	case v == nil:
@@ -112,10 +125,11 @@ func (g *Gate) admit(
 	case err != nil:
 		g.front.Unavailable(w, r, &v.found)
 	case id == nil:
-		g.front.AskLogin(w, r, &v.found, front.Ask{Options: loginOptions(rules)})
+		g.front.AskLogin(w, r, &v.found, ask)
+	case verdict.refusal != "":
+		g.forbid(w, r, v, verdict.refusal, ask.Options)
 	default:
-		verdict.options = loginOptions(rules)
-		g.turnAway(w, r, v, verdict)
+		g.stepUp(w, r, v, ask)
 	}
 	return false
 }
@@ -141,15 +155,11 @@ func (g *Gate) notWrapped(w http.ResponseWriter, r *http.Request) {
 	g.front.NotSetUp(w, r)
 }
 
-// turnAway answers a signed-in visitor whom the rules do not allow to enter as they are.
-func (g *Gate) turnAway(w http.ResponseWriter, r *http.Request, v *visit, verdict verdict) {
-	if verdict.refusal != "" {
-		g.forbid(w, r, v, verdict)
-		return
-	}
+// stepUp answers a signed-in visitor who may enter after one more login.
+func (g *Gate) stepUp(w http.ResponseWriter, r *http.Request, v *visit, ask front.Ask) {
 	subject := g.keeper.UserRef(v.identity.record().User())
 	g.events.Emit(r.Context(), event.Record{Type: event.StepUpRequired, SubjectHash: subject})
-	g.front.AskLogin(w, r, &v.found, front.Ask{Step: verdict.step, Options: verdict.options})
+	g.front.AskLogin(w, r, &v.found, ask)
 }
 
 // verdict is what rules say of an identity. If they do not allow it and there is no refusal, a new
@@ -159,7 +169,6 @@ type verdict struct {
 	refusal string       // for the log
 	scopes  []string     // those that the rules ask for, if the lack of one is the refusal
 	step    attempt.Step // what a new login must bring to satisfy all rules, refusing or not
-	options *op.LoginOptions
 }
 
 func judge(id *Identity, rules []Rule, leeway time.Duration) verdict {
@@ -194,10 +203,12 @@ func (g *Gate) denied(r *http.Request, v *visit, why, hint string) (reference st
 }
 
 // forbid answers a signed-in visitor who may not enter.
-func (g *Gate) forbid(w http.ResponseWriter, r *http.Request, v *visit, refused verdict) {
-	reference := g.denied(r, v, refused.refusal, "")
+func (g *Gate) forbid(
+	w http.ResponseWriter, r *http.Request, v *visit, why string, options *op.LoginOptions,
+) {
+	reference := g.denied(r, v, why, "")
 	home := g.config.at.Home()
-	another := g.front.AnotherAccountURL(g.front.ReturnTo(r, &v.found), refused.options)
+	another := g.front.AnotherAccountURL(g.front.ReturnTo(r, &v.found), options)
 	g.front.Show(w, r, page.Page{
 		Kind: page.KindForbidden, Status: http.StatusForbidden, Say: page.NoAccess, Reference: reference,
 		Links: []page.Link{

@@ -18,10 +18,11 @@ import (
 // which goes on even if the request ends meanwhile. A token that is bound to a key
 // (TokenRequest.Binding, [DPoP]) has the type DPoP and is of use to [Gate.Client] alone.
 //
-// Token fails with [ErrNoSession] when nobody is signed in or the provider has withdrawn the
-// refresh token, which ends the session; with [ErrTokenExpired]; with an error that wraps
-// [ErrProviderUnavailable] or [ErrStoreUnavailable] when provider or store cannot answer; and with
-// the context's error. The refresh token is never returned.
+// Token fails with [ErrNoSession] when nobody is signed in, when an access token admitted the
+// request ([Identity.FromAccessToken]), because it comes without a session, or when the provider
+// has withdrawn the refresh token, which ends the session; with [ErrTokenExpired]; with an error
+// that wraps [ErrProviderUnavailable] or [ErrStoreUnavailable] when provider or store cannot
+// answer; and with the context's error. The refresh token is never returned.
 func (g *Gate) Token(ctx context.Context) (*oauth2.Token, error) {
 	t, _, err := g.tokens(ctx)
 	if err != nil {
@@ -35,9 +36,10 @@ func publicToken(t *session.ProviderTokens) *oauth2.Token {
 	return &oauth2.Token{AccessToken: t.AccessToken, TokenType: t.TokenType, Expiry: t.Expiry}
 }
 
-// TokenSource returns [Gate.Token] as libraries want it. ctx is the request's context; do not keep
-// the source after it. A token that is bound to a key or to a certificate is an error: such
-// libraries would send it without them.
+// TokenSource returns [Gate.Token] as libraries want it, and fails like it, also where an access
+// token admitted the request. ctx is the request's context; do not keep the source after it. A
+// token that is bound to a key or to a certificate is an error: such libraries would send it
+// without them.
 func (g *Gate) TokenSource(ctx context.Context) oauth2.TokenSource {
 	return tokenSource{ctx, g}
 }

@@ -24,8 +24,9 @@ import (
 // Values are saved before the first byte of the answer is sent. If the handler changes values after
 // that, they are saved when it returns. Commit saves at once and returns an error if it fails. A
 // handler that panics saves nothing. When two requests save at the same time, each saves only the
-// keys that it changed. Register your own types with [gob.Register]. A visitor who is not logged in
-// has no values: values put then are dropped, with an event.
+// keys that it changed. Register your own types with [gob.Register]. Without a session there are no
+// values, also where an access token admitted the request: values put then are dropped, with an
+// event.
 //
 // Only the gate ends and renews sessions: Destroy, RenewToken and MergeSession return an error and
 // change nothing. SetDeadline and the manager's fields have no effect.
@@ -73,4 +74,5 @@ func (g *Gate) serveWithValues(
 	})
 	next.ServeHTTP(s.Wrap(), r.WithContext(ctx))
 	s.Finish()
+	g.values.TellLost(ctx)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 
 	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
 )
 
 func keepsValues(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true }
@@ -601,6 +602,31 @@ func TestValuesStayWithinTheirBound(t *testing.T) {
 		w.get("/page")
 		if kept := w.valueOf("k"); seen != "" || kept != "alice's" {
 			t.Errorf("it saw %q, and the visitor has %q", seen, kept)
+		}
+	})
+	t.Run("values of an identity of NewContext are lost with an event, inside and outside Wrap", func(t *testing.T) {
+		w, _ := newTapped(t, keepsValues)
+		put := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { w.gate.Values().Put(r.Context(), "k", "v") })
+		read := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { w.gate.Values().GetString(r.Context(), "k") })
+		as := func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				h.ServeHTTP(rw, oidcgatetest.WithIdentity(r, w.gate, oidcgatetest.User{Subject: "carol"}))
+			})
+		}
+		for name, row := range map[string]struct {
+			handler http.Handler
+			want    int
+		}{
+			"outside": {as(w.gate.Wrap(put)), 1}, "inside": {w.gate.Wrap(as(put)), 1}, "twice": {as(w.gate.Wrap(as(put))), 1},
+			"in both":      {as(w.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { put(rw, r); as(put).ServeHTTP(rw, r) }))), 2},
+			"read outside": {as(w.gate.Wrap(read)), 0}, "read inside": {w.gate.Wrap(as(read)), 0},
+		} {
+			before := len(w.eventsOf(oidcgate.EventValuesNotSaved))
+			row.handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+			lost := w.eventsOf(oidcgate.EventValuesNotSaved)[before:]
+			if len(lost) != row.want || row.want > 0 && (lost[0].Reason != "no_session" || !strings.Contains(lost[0].Detail, "NewContext")) {
+				t.Errorf("%s: %d events, want %d: %+v", name, len(lost), row.want, lost)
+			}
 		}
 	})
 }

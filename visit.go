@@ -87,15 +87,18 @@ func FromContext(ctx context.Context) (*Identity, bool) {
 
 // NewContext returns a context in which id is signed in at g. It is for tests of handlers, and for
 // other kinds of login, such as a bearer token that you have checked: guards of g take id as
-// authentic, and still apply their rules. There is no session: Token, Client and Sessions return
-// [ErrNoSession], and values last only for this context.
+// authentic, and still apply their rules; see [Gate.AdmitToken] and [Gate.AdmitEither]. There is no
+// session: Token, Client and Sessions return [ErrNoSession], and values last only for this context.
 func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 	v := newVisit(ctx, g)
 	v.identity = id
 	if g.values == nil {
 		return v
 	}
-	return g.values.Own(v)
+	if around := visitFrom(ctx, g); around != nil {
+		return g.values.Own(v, &around.values)
+	}
+	return g.values.Own(v, nil)
 }
 
 // signedIn returns the visit of a request with a session. The error is ErrNoSession when there is

@@ -17,6 +17,10 @@ import (
 // request says that it comes from a page of the site (Sec-Fetch-Site), unless r says something
 // else.
 //
+// Behind RequireToken the identity counts as that of an access token, whose scopes are the claim
+// "scope". Behind RequireEither it counts as a session, unless r has a header Authorization with
+// an access token, which is not verified.
+//
 //	r := httptest.NewRequest("GET", "/admin", nil)
 //	admin := oidcgatetest.User{Claims: map[string]any{"groups": []string{"admin"}}}
 //	r = oidcgatetest.WithIdentity(r, gate, admin)

@@ -55,7 +55,7 @@ func (s *service) pages() []page {
 	return pages
 }
 
-// api serves /api, for access tokens, and /either, for access tokens and sessions.
+// api serves /api, for access tokens, and /either, for access tokens and for scripts with a session.
 func (s *service) api(
 	admit func(http.ResponseWriter, *http.Request, ...oidcgate.Rule) bool,
 ) http.HandlerFunc {

@@ -17,6 +17,8 @@ type Refusal struct {
 	Scheme string // with which the token came, or ""
 	Params string // further parameters of the challenge, each with a comma in front
 
+	Reference string // in the answer, as in the log; "" where a token was refused
+
 	// For the log.
 	Reason           event.Reason
 	Err              error
@@ -60,9 +62,9 @@ func unavailable(reason event.Reason, err error) *Refusal {
 }
 
 // Scopes is the refusal of a token that lacks one of these scopes, which must be scopes.
-func Scopes(scopes []string) *Refusal {
+func Scopes(scopes []string, reference string) *Refusal {
 	return &Refusal{
-		Status: http.StatusForbidden, Code: codeScope,
+		Status: http.StatusForbidden, Code: codeScope, Reference: reference,
 		Params: `, scope="` + strings.Join(scopes, " ") + `"`,
 	}
 }
@@ -74,7 +76,9 @@ func StepUp(params string) *Refusal {
 }
 
 // Forbidden is the refusal of a good token by a rule that no other token of that user satisfies.
-func Forbidden() *Refusal { return &Refusal{Status: http.StatusForbidden} }
+func Forbidden(reference string) *Refusal {
+	return &Refusal{Status: http.StatusForbidden, Reference: reference}
+}
 
 // texts are what the sender is told: fixed texts, because the cause may quote the token.
 var texts = map[string]string{
@@ -89,7 +93,7 @@ var texts = map[string]string{
 // Answer writes the answer to a refused request, as problem+json (RFC 9457). It never redirects.
 func (g *Guard) Answer(w http.ResponseWriter, f *Refusal) error {
 	page.Headers(w)
-	p := page.Page{Status: f.Status, Title: f.Code, Text: texts[f.Code]}
+	p := page.Page{Status: f.Status, Title: f.Code, Text: texts[f.Code], Reference: f.Reference}
 	switch {
 	case f.Status == http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "5")
@@ -105,6 +109,9 @@ func (g *Guard) Answer(w http.ResponseWriter, f *Refusal) error {
 	}
 	return page.Problem(w, p)
 }
+
+// Challenges returns what says in WWW-Authenticate that an access token would do.
+func (g *Guard) Challenges() []string { return g.challenges(noToken()) }
 
 // challenges returns one challenge for each scheme (RFC 6750, 3; RFC 9449, 7.1). Only that of the
 // scheme that was used has an error. Where no token was sent, none has.

@@ -737,6 +737,12 @@ var Reasons = []Group{
 			Do:    "Keep the values of anonymous visitors in a session manager of your own.",
 		},
 		{
+			Name: string(ReasonNoSession),
+			Means: "Values were put in a request that an access token admitted, or for an identity of " +
+				"Gate.NewContext. Neither has a session.",
+			Do: "Keep what such requests put in a store of your own, by issuer and subject.",
+		},
+		{
 			Name:  string(ReasonValueType),
 			Means: "A value that a handler put has a type that encoding/gob does not know.",
 			Do: "Register the type when the program starts: gob.Register(T{}). The detail names the value " +
@@ -785,6 +791,12 @@ var Reasons = []Group{
 		},
 	}},
 	{"Access tokens that callers sent, and were refused", []About{
+		{
+			Name:  string(ReasonTokenMalformed),
+			Means: "The token has three parts, as a JWT has, and is no signed JWT in strict form.",
+			Do: "Nothing for single ones: a client sends something else, or a damaged token. If it is " +
+				"every token of the provider, see the detail.",
+		},
 		{
 			Name: string(ReasonTokenInactive),
 			Means: "The provider says that the token is not active: it has expired, was revoked, or is " +
@@ -898,6 +910,41 @@ var Reasons = []Group{
 	}},
 }
 
+// OfCallers are reasons of TokenRefused that other tokens have too, and what an operator does about
+// an access token: anybody can send one, so most often its sender is to blame.
+var OfCallers = Group{"Access tokens: reasons that other tokens have too", []About{
+	{
+		Name: string(ReasonSignature),
+		Do: "Nothing for single ones: the token is forged or damaged. If it is every token, check " +
+			"that issuer and jwks_uri belong to the same provider.",
+	},
+	{
+		Name: string(ReasonAlg),
+		Do: "Nothing for single ones: the token is forged, or from elsewhere. If it is every token, " +
+			"have the provider sign access tokens with one of Verification.SigningAlgs, or add theirs.",
+	},
+	{
+		Name: string(ReasonKeyUnknown),
+		Do: "Nothing for single ones: the token is forged, of another provider, or signed with a key " +
+			"that the provider has replaced.",
+	},
+	{
+		Name: string(ReasonType),
+		Do: "Nothing for single ones: a client sends another token, such as an ID Token. If it is " +
+			"every access token, set Verification.PlainAccessTokens.",
+	},
+	{
+		Name: string(ReasonIssuer),
+		Do: "Nothing for single ones: the token is of another provider. If it is every token, write " +
+			"Issuer exactly as the provider writes iss.",
+	},
+	{
+		Name: string(ReasonAudience),
+		Do: "Nothing for single ones: the token is for another service. If it is meant for this one, " +
+			"have the provider put one of API.Audience into its aud.",
+	},
+}}
+
 // Level returns the level at which the record is logged: that of its type; INFO where the visitor
 // or the application has decided and nothing is wrong; and DEBUG for tokens of callers that are
 // over, as every token is some day.
@@ -920,6 +967,11 @@ func (r Record) Level() slog.Level {
 func Cure(t Type, reason Reason) string {
 	if reason == "" || t == RefreshReuseSuspected {
 		return cureOf(Types, string(t))
+	}
+	if t == TokenRefused {
+		if a, ok := find([]Group{OfCallers}, string(reason)); ok {
+			return a.Do
+		}
 	}
 	if strings.HasPrefix(string(reason), string(ReasonProviderError)) {
 		reason = ReasonProviderError // without the provider's code

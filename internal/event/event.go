@@ -165,6 +165,7 @@ const (
 	ReasonDamaged      Reason = "damaged"
 	ReasonVersionNewer Reason = "version_newer"
 	ReasonAnonymous    Reason = "anonymous"
+	ReasonNoSession    Reason = "no_session"
 	ReasonValueType    Reason = "value_type"
 	ReasonSessionEnded Reason = "session_ended"
 
@@ -177,12 +178,13 @@ const (
 	ReasonBusy        Reason = "busy"
 
 	// Access tokens that callers send, and were refused.
-	ReasonTokenInactive Reason = "token_inactive"
-	ReasonTokenOpaque   Reason = "token_opaque"
-	ReasonTokenBinding  Reason = "token_binding"
-	ReasonProof         Reason = "dpop_proof"
-	ReasonClientID      Reason = "client_id"
-	ReasonIntrospection Reason = "introspection"
+	ReasonTokenMalformed Reason = "token_malformed"
+	ReasonTokenInactive  Reason = "token_inactive"
+	ReasonTokenOpaque    Reason = "token_opaque"
+	ReasonTokenBinding   Reason = "token_binding"
+	ReasonProof          Reason = "dpop_proof"
+	ReasonClientID       Reason = "client_id"
+	ReasonIntrospection  Reason = "introspection"
 
 	// Logouts in a frame that were ignored.
 	ReasonSIDMismatch Reason = "sid_mismatch"

@@ -98,7 +98,12 @@ The level of ` + "`login.failed`" + ` follows the reason. It is WARN, and INFO w
 		}
 		b.WriteString("\n")
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	fmt.Fprintf(&b, "### %s\n\nIn `token.refused` the sender is to blame most often: anybody can send a token.\n\n"+
+		"| reason | what to do |\n| --- | --- |\n", event.OfCallers.Heading)
+	for _, a := range event.OfCallers.List {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", a.Name, a.Do)
+	}
+	return b.String()
 }
 
 // decided returns the reasons for which a refused login is no warning.
@@ -153,6 +158,12 @@ func TestTables(t *testing.T) {
 		}
 		for value := range listed {
 			t.Errorf("%q is listed and is no constant", value)
+		}
+	}
+	for _, a := range event.OfCallers.List {
+		other, own := event.Cure(event.LoginFailed, event.Reason(a.Name)), event.Cure(event.TokenRefused, event.Reason(a.Name))
+		if other == "" || own != a.Do || own == other {
+			t.Errorf("%s: got %q for an access token, and %q for others", a.Name, own, other)
 		}
 	}
 }

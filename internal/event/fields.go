@@ -21,7 +21,7 @@ var Fields = []Field{
 	},
 	{
 		Names: []string{"reference"},
-		Means: "As on the visitor's page.",
+		Means: "As on the visitor's page, or in problem+json.",
 		Of:    []Type{LoginFailed, AccessDenied},
 	},
 	{

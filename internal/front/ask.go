@@ -36,8 +36,9 @@ func (f *Front) NotSetUp(w http.ResponseWriter, r *http.Request) {
 
 // Ask is what a guard wants of the login that it asks for.
 type Ask struct {
-	Step    attempt.Step     // zero: a login of any kind will do
-	Options *op.LoginOptions // nil: none
+	Step       attempt.Step     // zero: a login of any kind will do
+	Options    *op.LoginOptions // nil: none
+	Challenges []string         // of what else would do, for WWW-Authenticate
 }
 
 // AskLogin answers a request that needs a login. It redirects only navigations: a script that is
@@ -62,7 +63,7 @@ func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, ask A
 			login.Say = page.StepUp
 		}
 		page.Headers(w)
-		w.Header().Set("WWW-Authenticate", step.Challenge())
+		w.Header()["Www-Authenticate"] = append([]string{step.Challenge()}, ask.Challenges...)
 		f.written(page.Problem(w, f.Pages.Speak(w, r, login)))
 	}
 }

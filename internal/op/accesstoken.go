@@ -73,7 +73,7 @@ func (c *Client) VerifyAccessToken(ctx context.Context, raw string) (*AccessToke
 	}
 	token, err := c.openSigned(ctx, accessToken, raw)
 	if err != nil {
-		return nil, blameFor(err, http.StatusUnauthorized)
+		return nil, ofCaller(err)
 	}
 	doc := token.claims
 	if c.cfg.PlainAccessTokens {
@@ -87,6 +87,19 @@ func (c *Client) VerifyAccessToken(ctx context.Context, raw string) (*AccessToke
 		return nil, refuseToken(event.ReasonClientID, "client_id is empty, no string, or too long")
 	}
 	return c.readAccessToken(doc)
+}
+
+// ofCaller is the Error for an access token that could not be opened. The words for ID Tokens do
+// not fit: here the sender is to blame, and not the provider.
+func ofCaller(err error) *Error {
+	e := *blameFor(err, http.StatusUnauthorized)
+	switch e.Reason {
+	case event.ReasonIDTokenMalformed:
+		e.Reason = event.ReasonTokenMalformed
+	case event.ReasonAlg:
+		e.Hint = "" // it is about id_token_signed_response_alg
+	}
+	return &e
 }
 
 // profiled returns the claims of an access token of a provider that does not follow RFC 9068, with

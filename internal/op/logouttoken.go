@@ -103,7 +103,7 @@ func (c *Client) checkLogoutToken(doc claims.Object) error {
 
 // blameFor gives the Error of a token that its sender is to blame for a status. A key set that
 // cannot be loaded says nothing about the token and keeps its status.
-func blameFor(err error, status int) error {
+func blameFor(err error, status int) *Error {
 	e := failure(err, event.ReasonJWKSUnavailable, event.ReasonIDTokenMalformed)
 	if e.Status != http.StatusBadGateway || e.Reason == event.ReasonJWKSUnavailable {
 		return e

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -43,6 +44,13 @@ type State struct {
 	dropped bool           // there is no session to keep them in; the event was emitted
 	base    claims.Object  // as the handler got them
 	stored  session.Values // the record in the store when it was last read or written
+
+	// If somebody is signed in without a session: by what, and whether there were values to save,
+	// of the session of the same request, when that became known.
+	without string
+	lost    bool
+
+	inner atomic.Pointer[context.Context] // the last one of Own within this request
 }
 
 // New returns the values of a keeper's sessions. It uses scs.New, because the context of a request
@@ -66,28 +74,49 @@ func (v *Values) Load(ctx context.Context, id session.ID) (context.Context, erro
 	return loaded, err
 }
 
-// Own returns a context with values of its own, which are kept nowhere. ctx may be that of a
-// request with a session, whose values are not these.
-func (v *Values) Own(ctx context.Context) context.Context {
+// Own returns a context with values of its own, which are kept nowhere, for an identity of
+// Gate.NewContext. around, which may be nil, is the state of the request that ctx is within, whose
+// values are not these.
+func (v *Values) Own(ctx context.Context, around *State) context.Context {
 	hidden := &hiding{Context: ctx, hides: true}
 	own, _ := v.Manager.Load(hidden, "") // without an id it cannot fail
 	hidden.hides = false
+	_, state := v.config.Of(ctx)
+	state.without = "an identity of Gate.NewContext"
+	if around != nil {
+		around.inner.Store(&own)
+	}
 	return own
 }
 
-// Drop takes the values of the session out of the context of a request that is not that session's
-// after all. What is put there later is kept nowhere.
+// Drop takes the values of the session out of the context of a request that is an access token's,
+// and not that session's. What is put there later is kept nowhere.
 func (v *Values) Drop(ctx context.Context) {
 	_, state := v.config.Of(ctx)
-	state.dropped = true
+	state.without, state.lost = "an access token", v.Manager.Status(ctx) == scs.Modified
 	_ = v.Manager.Clear(ctx) // fails for a session that was destroyed, which nobody can do
+}
+
+// TellLost tells, at the end of a request, of values that were put for somebody who is signed in
+// without a session.
+func (v *Values) TellLost(ctx context.Context) {
+	_, state := v.config.Of(ctx)
+	if inner := state.inner.Load(); inner != nil {
+		v.TellLost(*inner)
+	}
+	if state.without == "" || state.dropped || !state.lost && len(v.Manager.Keys(ctx)) == 0 {
+		return
+	}
+	state.dropped = true
+	v.config.Tell(ctx, event.Record{Type: event.ValuesNotSaved, Reason: event.ReasonNoSession,
+		Detail: "values were put for " + state.without + ", which has no session"})
 }
 
 // Save saves the values if they were changed, even if the browser has closed the connection.
 // isAnonymous says that nobody is signed in.
 func (v *Values) Save(ctx context.Context, isAnonymous bool) error {
 	s, state := v.config.Of(ctx)
-	if v.Manager.Status(ctx) != scs.Modified || state.dropped {
+	if v.Manager.Status(ctx) != scs.Modified || state.dropped || state.without != "" {
 		return nil
 	}
 	if isAnonymous {
