@@ -36,6 +36,7 @@ func Run(ctx context.Context, do func()) error {
 	case err := <-done:
 		return err
 	case <-time.After(grace):
-		return fmt.Errorf("a function of the configuration, or a transport, does not return: %w", ctx.Err())
+		return fmt.Errorf("a function of the configuration, or a transport, does not return: %w",
+			ctx.Err())
 	}
 }
