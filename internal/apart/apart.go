@@ -1,4 +1,4 @@
-// Package apart calls what may call functions of the application.
+// Package apart calls functions of the application.
 package apart
 
 import (
@@ -8,35 +8,37 @@ import (
 	"time"
 )
 
-// grace is how long after the end of ctx do may take to see it.
+// grace is how long after the end of ctx a function may take to see it.
 const grace = 100 * time.Millisecond
 
-// Run runs do in a goroutine of its own, and returns when it has ended, or soon after ctx ends. A
-// function of the configuration that do calls may panic, or never return: the error says so. Run
-// returns nil when do has returned.
-func Run(ctx context.Context, do func()) error {
-	done := make(chan error, 1)
+// Call returns what do returns, which runs in a goroutine of its own. Functions of the application
+// may panic, or never return: then the error says so, soon after ctx has ended.
+func Call[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
 	go func() {
-		err := errors.New("a function of the configuration, or a transport, ended its goroutine")
+		r := result{err: errors.New("it ended its goroutine")}
 		defer func() {
 			if v := recover(); v != nil {
-				err = fmt.Errorf("a function of the configuration, or a transport, panicked: %v", v)
+				r.err = fmt.Errorf("it panicked: %v", v)
 			}
-			done <- err
+			done <- r
 		}()
-		do()
-		err = nil
+		r.value, r.err = do()
 	}()
 	select {
-	case err := <-done:
-		return err
+	case r := <-done:
+		return r.value, r.err
 	case <-ctx.Done():
 	}
 	select {
-	case err := <-done:
-		return err
+	case r := <-done:
+		return r.value, r.err
 	case <-time.After(grace):
-		return fmt.Errorf("a function of the configuration, or a transport, does not return: %w",
-			ctx.Err())
+		var none T
+		return none, fmt.Errorf("it does not return: %w", ctx.Err())
 	}
 }

@@ -167,7 +167,7 @@ func (f *Front) freshHint(ctx context.Context, v *Visit) (hint string) {
 	ctx, cancel := session.Within(context.WithoutCancel(ctx), metadataTimeout)
 	defer cancel()
 	id, hints := &v.Session.Identity, make(chan string, 1)
-	err := apart.Run(ctx, func() {
+	_, err := apart.Call(ctx, func() (struct{}, error) {
 		f.Keeper.Alone(ctx, v.Session, func(t *session.Tokens) {
 			hint, spare := up.Client.FreshHint(ctx, (*op.Tokens)(&t.ProviderTokens), op.Original{
 				Subject: id.Subject(), IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
@@ -177,6 +177,7 @@ func (f *Front) freshHint(ctx context.Context, v *Visit) (hint string) {
 				_ = up.Client.Revoke(ctx, spare) // best effort: the session ends
 			}
 		})
+		return struct{}{}, nil
 	})
 	select {
 	case hint = <-hints:

@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
+	"github.com/oidcgate/oidcgate/internal/apart"
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
@@ -34,12 +36,20 @@ const (
 	AuthSelfSigned = "self_signed_tls_client_auth"
 )
 
+// secretTimeout bounds the function that gives a secret, where no request does.
+const secretTimeout = 10 * time.Second
+
 // secret returns the secret or the assertion as it is now; it may have been replaced.
 func (a Auth) secret(ctx context.Context) (string, error) {
 	if a.Secret == nil {
 		return "", nil
 	}
-	secret, err := a.Secret(ctx)
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, secretTimeout)
+		defer cancel()
+	}
+	secret, err := apart.Call(ctx, func() (string, error) { return a.Secret(ctx) })
 	if err != nil {
 		return "", &Error{
 			Reason: event.ReasonClientSecret,

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/op"
@@ -197,4 +199,44 @@ func TestFurtherClaimsThatFail(t *testing.T) {
 			t.Errorf("result %v, stage %d, hint %q", result, e.Stage, e.Hint)
 		}
 	})
+	inBubble(t, "F34 C075 one whose Further does not return is refused in time, and frees its place", func(t *testing.T) {
+		o := newOP()
+		o.set("token", answerJSON(tokenAnswer(map[string]any{"id_token": goodToken()})))
+		l := &login{op: o, query: goodResponse(nil)}
+		begun := time.Now()
+		_, err := l.finish(t, o.client(func(cfg *op.Config) {
+			cfg.Further = func(context.Context, claims.Object, claims.Object, op.Send) (claims.Object, error) {
+				time.Sleep(time.Hour)
+				return "", nil
+			}
+		}))
+		wantReason(t, err, "userinfo_error")
+		if took := time.Since(begun); took > time.Minute {
+			t.Errorf("it took %v", took)
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+func TestSecretThatDoesNotReturn(t *testing.T) {
+	for name, fault := range map[string]func(){
+		"does not return":    func() { time.Sleep(time.Hour) },
+		"panics":             func() { panic("the application's fault") },
+		"ends its goroutine": runtime.Goexit,
+	} {
+		inBubble(t, "F34 a function that "+name+" fails the request in time", func(t *testing.T) {
+			o := newOP()
+			c := o.client(func(cfg *op.Config) {
+				cfg.Auth = basic("hush-hush")
+				cfg.Auth.Secret = func(context.Context) (string, error) { fault(); return "hush-hush", nil }
+			})
+			begun := time.Now()
+			_, err := c.Exchange(t.Context(), "hush-code", "hush-verifier")
+			wantReason(t, err, "client_secret")
+			if took := time.Since(begun); took > time.Minute {
+				t.Errorf("it took %v", took)
+			}
+			time.Sleep(2 * time.Hour)
+		})
+	}
 }

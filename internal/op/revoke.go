@@ -23,11 +23,10 @@ func (c *Client) Revoke(ctx context.Context, refreshToken string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 	defer cancel()
-	answered := make(chan error, 1)
-	if err := apart.Run(ctx, func() { answered <- c.revoke(ctx, refreshToken) }); err != nil {
-		return err
-	}
-	return <-answered
+	_, err := apart.Call(ctx, func() (struct{}, error) {
+		return struct{}{}, c.revoke(ctx, refreshToken)
+	})
+	return err
 }
 
 func (c *Client) revoke(ctx context.Context, refreshToken string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/oidcgate/oidcgate/internal/apart"
 	"github.com/oidcgate/oidcgate/internal/check"
 	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -91,7 +92,9 @@ func (c *Client) further(
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	more, err := c.cfg.Further(ctx, id, info, send)
+	more, err := apart.Call(ctx, func() (claims.Object, error) {
+		return c.cfg.Further(ctx, id, info, send)
+	})
 	if err != nil {
 		e := invalid(event.ReasonUserinfoError, err.Error())
 		e.Hint = "the function Claims.Further of the provider failed"

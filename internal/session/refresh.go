@@ -64,7 +64,7 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 	f := k.join(ctx, s)
 	defer k.flights.leave(f)
 	var enough <-chan time.Time
-	if k.usable(t) {
+	if time.Until(k.Expires(t)) > rereadWait { // it is to serve then, too
 		enough = time.After(rereadWait)
 	}
 	select {

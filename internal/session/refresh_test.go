@@ -85,6 +85,18 @@ func TestToken(t *testing.T) {
 			t.Errorf("the refresh has left %q", keys)
 		}
 	})
+	inTime(t, "C085 a token that ends while it is refreshed is not returned", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			time.Sleep(4 * time.Second)
+			return tokens(n), nil
+		}
+		time.Sleep(tokenLife - time.Second)
+		w.wantToken(w.Keeper, s, "at-1")
+		time.Sleep(tokenLife - 4*time.Second)
+		w.wantToken(w.Keeper, s, "at-1") // it serves for longer than a request waits
+	})
 	inTime(t, "C080 what an answer leaves out stays", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
