@@ -177,13 +177,14 @@ func lenient(a answer, doc claims.Object, isJSON bool) (claims.Object, bool) {
 		if err != nil {
 			return "", false
 		}
-		doc, isJSON = "", true
+		var members claims.Builder
 		for name, values := range form {
 			if len(values) > 1 {
 				return "", false
 			}
-			doc = doc.With(name, claims.Text(values[0]))
+			members = members.Text(name, values[0])
 		}
+		doc, isJSON = claims.Object(members), true
 	}
 	ok, _ := doc.Get("ok")
 	good, said := ok.Bool()

@@ -30,16 +30,16 @@ func newCodec() codec {
 
 // Encode implements scs.Codec.
 func (codec) Encode(_ time.Time, values map[string]any) ([]byte, error) {
-	var o claims.Object
+	var all claims.Builder
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		value := values[name]
 		var b bytes.Buffer
 		if err := gob.NewEncoder(&b).Encode(&value); err != nil {
 			return nil, fmt.Errorf("%w: value %q: %w", errType, name, err)
 		}
-		o = o.With(name, claims.Text(b.String()))
+		all = all.Text(name, b.String())
 	}
-	return []byte(o), nil
+	return []byte(claims.Object(all)), nil
 }
 
 // Decode implements scs.Codec. A value of a type that this build does not know is left out here and
@@ -63,24 +63,28 @@ func decodeValue(v claims.Value) (any, bool) {
 
 // known returns those of the values whose types this build knows.
 func known(o claims.Object) claims.Object {
-	return o.Filter(func(name string) bool {
-		v, _ := o.Get(name)
-		_, ok := decodeValue(v)
-		return ok
-	})
+	var good claims.Builder
+	for name, v := range o.All() {
+		if _, ok := decodeValue(v); ok {
+			good = good.Add(name, v)
+		}
+	}
+	return claims.Object(good)
 }
 
 // merge applies to current the changes that lead from base to mine.
 func merge(base, mine, current claims.Object) claims.Object {
+	was, is := maps.Collect(base.All()), maps.Collect(mine.All())
+	var changed claims.Builder
 	for name, v := range mine.All() {
-		if old, ok := base.Get(name); !ok || !sameValue(old, v) {
-			current = current.With(name, v)
+		if old, ok := was[name]; !ok || !sameValue(old, v) {
+			changed = changed.Add(name, v)
 		}
 	}
-	return current.Filter(func(name string) bool {
-		_, was := base.Get(name)
-		_, is := mine.Get(name)
-		return is || !was
+	return current.WithAll(claims.Object(changed)).Filter(func(name string) bool {
+		_, wasThere := was[name]
+		_, isThere := is[name]
+		return isThere || !wasThere
 	})
 }
 

@@ -42,7 +42,7 @@ type Config struct {
 type State struct {
 	loaded  bool
 	dropped bool           // there is no session to keep them in; the event was emitted
-	base    claims.Object  // as the handler got them
+	base    claims.Object  // as they were when the request began, or was saved last
 	stored  session.Values // the record in the store when it was last read or written
 
 	// If somebody is signed in without a session: by what, and whether there were values to save,
@@ -183,7 +183,7 @@ func (s store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) 
 		return nil, false, err
 	}
 	state.loaded, state.stored = true, stored
-	state.base = known(stored.Current)
+	state.base = stored.Current
 	return []byte(stored.Current), true, nil // true even if there are none: else scs drops the id
 }
 
@@ -195,8 +195,8 @@ func (s store) CommitCtx(ctx context.Context, _ string, b []byte, _ time.Time) e
 	if of == nil {
 		return session.ErrGone
 	}
-	mine := claims.Object(b)
-	merged := func(current claims.Object) claims.Object { return merge(state.base, mine, current) }
+	mine, base := claims.Object(b), known(state.base)
+	merged := func(current claims.Object) claims.Object { return merge(base, mine, current) }
 	err := s.config.Keeper.SaveValues(ctx, of, &state.stored, merged)
 	if err == nil {
 		state.base = mine
