@@ -24,12 +24,14 @@ func (k *Keeper) Load(ctx context.Context, id ID) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k.touchDue(r.times) {
-		if r.times, err = k.touch(ctx, id, r); err != nil {
+	s := &Session{id, decodeIdentity(r.plaintext), r.times}
+	tooOld := time.Since(s.Identity.Created) >= k.limits.Lifetime // which may be less than it was
+	if tooOld || k.touchDue(s.Times) {
+		if s.Times, err = k.touch(ctx, id, r); err != nil {
 			return nil, err
 		}
 	}
-	return &Session{id, decodeIdentity(r.plaintext), r.times}, nil
+	return s, nil
 }
 
 // touchDue reports whether the use of a session is to be noted. A note from the future was made by

@@ -216,6 +216,16 @@ func TestLoad(t *testing.T) {
 			t.Errorf("left behind: %q", keys)
 		}
 	})
+	inTime(t, "C105 so does one whose use was noted just before", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		for range 3 {
+			time.Sleep(29 * time.Minute)
+			w.touched(s)
+		}
+		_, err := w.replica(func(c *session.Config) { c.Limits.Lifetime = time.Hour }).Load(t.Context(), s.ID)
+		w.wantErr(err, session.ErrGone)
+	})
 	inTime(t, "C107 a session that ends before its use is noted is gone", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
