@@ -481,6 +481,28 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 		_, err := w.Reread(t.Context(), s)
 		w.wantErr(err, nil)
 	})
+	inTime(t, "C113 F40 an application that takes long to decide is no trouble of the store", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread = 10 * time.Minute })
+		s := w.login(lifetime)
+		time.Sleep(10 * time.Minute)
+		asked := 0
+		w.provider.decide = func() error {
+			asked++
+			_, err := w.Load(t.Context(), s.ID) // another request, which notes the use of the session
+			w.wantErr(err, nil)
+			time.Sleep(25 * time.Second)
+			return nil
+		}
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		w.wantErr(w.Wait(t.Context()), nil)
+		w.wantTold(event.StoreUnavailable)
+		got, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		if w.Stale(got) || asked != 1 {
+			t.Errorf("the claims are due: %v, and the application was asked %d times", w.Stale(got), asked)
+		}
+	})
 	inTime(t, "C113 F34 they are read again also after a refresh that panics", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
 		s := w.login(lifetime)

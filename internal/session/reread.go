@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -297,8 +298,14 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		if !errors.Is(err, errChanged) {
 			return err
 		}
+		if ctx.Err() != nil {
+			return &undecided{errSlowDecision}
+		}
 	}
 }
+
+// errSlowDecision says nothing of the store, and nothing of the user.
+var errSlowDecision = errors.New("OnLogin took so long that the session has changed meanwhile")
 
 // renew returns the identity with what is new, on which the application decides.
 func (r *refresh) renew(id Identity, n news) Identity {
@@ -345,17 +352,33 @@ type undecided struct{ cause error }
 
 func (u *undecided) Error() string { return u.cause.Error() }
 
-// saveIdentity replaces the session's identity. The session's times stay.
+// saveIdentity replaces the session's identity. The session's times stay. It has a time of its own:
+// the application may have taken all of ctx to decide. The error is errChanged when the identity is
+// not that of old any more.
 func (r *refresh) saveIdentity(ctx context.Context, old record, id *Identity) error {
 	plaintext := id.encode()
 	if len(plaintext) > r.k.limits.MaxBytes {
 		return id.tooLarge(len(plaintext), r.k.limits.MaxBytes)
 	}
-	fresh, err := r.k.seal(identityKind, r.s.ID, old.times, plaintext)
-	if err != nil {
-		return err
+	ctx, cancel := Detached(ctx)
+	defer cancel()
+	for {
+		fresh, err := r.k.seal(identityKind, r.s.ID, old.times, plaintext)
+		if err != nil {
+			return err
+		}
+		if err := r.k.swap(ctx, old, fresh); !errors.Is(err, errChanged) {
+			return err
+		}
+		now, err := r.k.read(ctx, identityKind, r.s.ID)
+		switch {
+		case err != nil:
+			return err
+		case !bytes.Equal(now.plaintext, old.plaintext):
+			return errChanged
+		}
+		old = now // a request has noted its use of the session, and no more
 	}
-	return r.k.swap(ctx, old, fresh)
 }
 
 // rereadFailed ends the session when the application refuses it, when the answer is about somebody
