@@ -250,5 +250,8 @@ func TestWaitForOnLogout(t *testing.T) {
 		if err := f.gates[0].Wait(t.Context()); err != nil || !done {
 			t.Errorf("error %v, done: %v", err, done)
 		}
+		if strings.Contains(f.logged(), "panicked") {
+			t.Errorf("the log says\n%s", f.logged())
+		}
 	})
 }
