@@ -161,7 +161,8 @@ type TokenOptions struct {
 	RefreshMargin time.Duration
 
 	// LockLease is how long other replicas wait after a replica has crashed during a refresh. A
-	// replica renews the lock while it waits for the provider. At least a second; if zero, 15 seconds.
+	// replica renews the lock while it waits for the provider. At least three seconds; if zero, 15
+	// seconds.
 	LockLease time.Duration
 
 	// ClaimsMaxAge is the age at which the claims of a session are read again, by the next guard or
@@ -327,8 +328,8 @@ func (c *config) compileDurations(f *check.List) {
 	f.Duration("Tokens.Lifetime", &c.Tokens.Lifetime, time.Hour)
 	f.Duration("Tokens.RefreshMargin", &c.Tokens.RefreshMargin, time.Minute)
 	f.Duration("Tokens.LockLease", &c.Tokens.LockLease, 15*time.Second)
-	if d := c.Tokens.LockLease; d >= time.Millisecond && d < time.Second {
-		f.Add("Tokens.LockLease", "%v is less than a second; use 0 for 15 seconds", d)
+	if d := c.Tokens.LockLease; d >= time.Millisecond && d < 3*time.Second {
+		f.Add("Tokens.LockLease", "%v is less than three seconds; use 0 for 15 seconds", d)
 	}
 	if d := c.Limits.WatchInterval; d >= time.Millisecond && d < time.Second {
 		f.Add("Limits.WatchInterval", "%v is less than a second; use 0 for 15 seconds", d)

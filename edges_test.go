@@ -25,8 +25,8 @@ func TestEdgesOfConfiguration(t *testing.T) {
 		change func(C, P)
 		field  string // of the one fault; "": none
 	}{
-		{"a lease of a second", func(c C, _ P) { c.Tokens.LockLease = time.Second }, ""},
-		{"a lease just below a second", func(c C, _ P) { c.Tokens.LockLease = time.Second - 1 }, "Tokens.LockLease"},
+		{"a lease of three seconds", func(c C, _ P) { c.Tokens.LockLease = 3 * time.Second }, ""},
+		{"a lease just below three seconds", func(c C, _ P) { c.Tokens.LockLease = 3*time.Second - 1 }, "Tokens.LockLease"},
 		{"a lease of a millisecond", func(c C, _ P) { c.Tokens.LockLease = time.Millisecond }, "Tokens.LockLease"},
 		{"a lease of nanoseconds is one fault", func(c C, _ P) { c.Tokens.LockLease = 15 }, "Tokens.LockLease"},
 		{"watching every second", func(c C, _ P) { c.Limits.WatchInterval = time.Second }, ""},

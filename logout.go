@@ -12,9 +12,13 @@ func (g *Gate) LogoutURL(returnTo string) string { return g.config.at.OwnURL("/l
 // back to returnTo, a path of this site, or to a page that says "signed out" when returnTo is
 // empty. The handler must not write after it. Logout does not check the request: call it only
 // for a POST behind [http.CrossOriginProtection]. It ends the session of the request's cookie, also
-// where an access token has admitted the request.
+// where an access token has admitted the request, or the context is of [Gate.NewContext].
 func (g *Gate) Logout(w http.ResponseWriter, r *http.Request, returnTo string) {
-	if v := visitFrom(r.Context(), g); v != nil {
+	v := visitFrom(r.Context(), g)
+	for v != nil && v.found.CookieID == "" { // NewContext knows no cookie
+		v = visitFrom(v.Context, g)
+	}
+	if v != nil {
 		g.front.SignOut(w, r, &v.found, returnTo)
 		return
 	}

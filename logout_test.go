@@ -412,6 +412,33 @@ func TestLogoutOfAnIdentityWithoutSession(t *testing.T) {
 	}
 }
 
+func TestLogoutBehindNewContext(t *testing.T) {
+	for name, around := range map[string]func(*fleet, http.Handler) http.Handler{
+		"within Wrap":  func(f *fleet, h http.Handler) http.Handler { return f.gates[0].Wrap(h) },
+		"outside Wrap": func(_ *fleet, h http.Handler) http.Handler { return h },
+	} {
+		inBubble(t, "C115 the session of the request's cookie ends, "+name, func(t *testing.T) {
+			f := newFleet(t, 1)
+			f.login()
+			id, err := oidcgate.NewIdentity("https://tokens.test", "a program", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave := around(f, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				ctx := f.gates[0].NewContext(f.gates[0].NewContext(r.Context(), id), id)
+				f.gates[0].Logout(w, r.WithContext(ctx), "/bye")
+			}))
+			r := httptest.NewRequest(http.MethodPost, shopURL+"/leave", nil)
+			r.AddCookie(&http.Cookie{Name: "__Host-Http-oidcgate", Value: f.cookie("__Host-Http-oidcgate")})
+			rec := httptest.NewRecorder()
+			leave.ServeHTTP(rec, r)
+			if !strings.Contains(rec.Header().Get("Location"), "id_token_hint") || f.subject() != "" {
+				t.Errorf("the browser goes to %q, and %q is signed in", rec.Header().Get("Location"), f.subject())
+			}
+		})
+	}
+}
+
 func TestRefreshDuringALogout(t *testing.T) {
 	for name, row := range map[string]struct {
 		prepare func(f *fleet) (end func())

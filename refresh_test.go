@@ -452,7 +452,7 @@ func TestOneRefreshOverAllReplicas(t *testing.T) {
 		f.refreshed(1)
 	})
 	inBubble(t, "R-REF-2 a provider slower than the lease is asked once: the lease is renewed", func(t *testing.T) {
-		f := newFleet(t, 3, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.LockLease = 2 * time.Second })
+		f := newFleet(t, 3, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.LockLease = 3 * time.Second })
 		f.login()
 		f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(9*time.Second))
 		time.Sleep(11 * time.Minute)

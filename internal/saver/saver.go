@@ -76,8 +76,34 @@ func (s *Saver) WriteString(text string) (int, error) {
 	return io.WriteString(s.ResponseWriter, text)
 }
 
-// Unwrap is for [http.ResponseController].
-func (s *Saver) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+// Unwrap is for [http.ResponseController], which looks below for what the saver has not.
+func (s *Saver) Unwrap() http.ResponseWriter { return unwrapped{s} }
+
+// unwrapped saves before what the writer below can do by its own Unwrap alone.
+type unwrapped struct{ *Saver }
+
+// FlushError is called by [http.ResponseController].
+func (u unwrapped) FlushError() error {
+	if !u.ready() {
+		return errNotSaved
+	}
+	err := http.NewResponseController(u.ResponseWriter).Flush()
+	u.begun = u.begun || !errors.Is(err, http.ErrNotSupported)
+	return err
+}
+
+// Hijack implements [http.Hijacker].
+func (u unwrapped) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if !u.ready() {
+		return nil, nil, errNotSaved
+	}
+	conn, rw, err := http.NewResponseController(u.ResponseWriter).Hijack()
+	u.begun = u.begun || err == nil
+	return conn, rw, err
+}
+
+// Unwrap is for what needs no saving, such as deadlines.
+func (u unwrapped) Unwrap() http.ResponseWriter { return u.ResponseWriter }
 
 // Finish saves when the handler has returned: for the first time if it sent nothing, and else once
 // more, for what it changed after the first byte.
@@ -89,9 +115,10 @@ func (s *Saver) Finish() {
 	s.ready()
 }
 
-// Wrap returns the saver with exactly the optional interfaces of the writer below it, so that a
-// handler that looks for one finds the same as without the saver. A writer of net/http has Flusher,
-// and either Hijacker (HTTP/1) or Pusher (HTTP/2).
+// Wrap returns the saver with the optional interfaces of the writer below it, so that a handler that
+// looks for one finds the same as without the saver. A writer of net/http has Flusher, and either
+// Hijacker (HTTP/1) or Pusher (HTTP/2). What a writer has by its Unwrap alone, the saver has by its
+// own.
 func (s *Saver) Wrap() http.ResponseWriter {
 	flusher, canFlush := s.ResponseWriter.(http.Flusher)
 	if !canFlush {

@@ -99,7 +99,7 @@ func (l *lock) takeFrom(ctx context.Context, value []byte) (holder, error) {
 	}
 	err := l.keeper.store.Swap(ctx, l.key, value, owner, l.lease)
 	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrConflict):
+	case isLost(err):
 		return lockTaken, nil // another was first: the caller tries again
 	case err != nil: // the answer may be lost, as in take
 		ctx, cancel := Detached(ctx)
@@ -111,15 +111,27 @@ func (l *lock) takeFrom(ctx context.Context, value []byte) (holder, error) {
 	return lockMine, nil
 }
 
+// isLost reports whether a swap of the lock failed because its value is another's.
+func isLost(err error) bool {
+	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
+}
+
 // keep renews the lease until stop is called: the provider may take longer than a lease.
 func (l *lock) keep(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
 		defer l.keeper.recovered("the store", func() {}) // the lease then runs out
-		for sleep(ctx, l.lease/3) == nil {
-			// A lease that is lost shows when the tokens are saved.
-			_ = l.keeper.store.Swap(ctx, l.key, l.owner, l.owner, l.lease)
+		for next := l.lease / 3; sleep(ctx, next) == nil; {
+			err := l.keeper.store.Swap(ctx, l.key, l.owner, l.owner, l.lease)
+			switch {
+			case err == nil:
+				next = l.lease / 3
+			case isLost(err):
+				return // which shows when the tokens are saved
+			default:
+				next = retryAfter
+			}
 		}
 	})
 	return func() { cancel(); done.Wait() }
@@ -150,8 +162,7 @@ func (l *lock) release(ctx context.Context, err error) {
 	}
 	for {
 		err := l.keeper.store.Swap(ctx, l.key, l.owner, []byte(refusedLock), refusedTTL)
-		lost := errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
-		if err == nil || lost || sleep(ctx, retryAfter) != nil {
+		if err == nil || isLost(err) || sleep(ctx, retryAfter) != nil {
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -84,6 +85,29 @@ func TestToken(t *testing.T) {
 		if keys := w.living("s:", "t:", "d:", "u:", "i:"); len(keys) != 0 {
 			t.Errorf("the refresh has left %q", keys)
 		}
+	})
+	inTime(t, "C082 a renewal of the lock that the store refuses twice is repeated in time", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.LockLease = 3 * time.Second })
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			time.Sleep(9 * time.Second)
+			return tokens(n), nil
+		}
+		refused := 0
+		w.broken = func(c interleave.Call) error {
+			if refused == 2 || !c.Is(interleave.Swap, "l:") {
+				return nil
+			}
+			refused++
+			time.Sleep(500 * time.Millisecond)
+			return errors.New("no answer in time")
+		}
+		time.Sleep(isOver)
+		var other sync.WaitGroup
+		other.Go(func() { w.wantToken(w.replica(nil), s, "at-1") })
+		w.wantToken(w.Keeper, s, "at-1")
+		other.Wait()
+		w.wantSpent("rt-0")
 	})
 	inTime(t, "C085 a token that ends while it is refreshed is not returned", func(t *testing.T) {
 		w := newWorld(t, nil)
