@@ -31,7 +31,7 @@ type Gate struct {
 }
 
 // LoginURL returns the address that logs a visitor in and then leads to returnTo, a path of this
-// site below BaseURL, as the browser sees it. Use it for links that open in the same tab.
+// site without the path of BaseURL, as handlers see it. Use it for links that open in the same tab.
 //
 // The options are for the login behind this link: who logs in, in which language, at once or not.
 // Fields of the first win over those of the next, and all over Config.LoginOptions. They are sealed

@@ -935,6 +935,23 @@ func TestBaseURLWithPath(t *testing.T) {
 			t.Errorf("the logout leads to %q, want %q\n%s", a.location(), want, a.body)
 		}
 	})
+	t.Run("a return path that begins with the path of BaseURL is told of once", func(t *testing.T) {
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.BaseURL = shopURL + "/outlet" })
+		w.handler = http.StripPrefix("/outlet", w.handler)
+		for path, want := range map[string]int{"/app": 0, "/outlets": 0, "/a/outlet": 0} {
+			w.get("/outlet/auth/login?return_to=" + url.QueryEscape(path))
+			if n := strings.Count(w.logged(), "begins with the path of BaseURL"); n != want {
+				t.Errorf("for %s it is told %d times", path, n)
+			}
+		}
+		for range 2 {
+			w.get("/outlet/auth/login?return_to=%2Foutlet%2Fapp")
+			w.get("/outlet/auth/login?return_to=%2Foutlet")
+		}
+		if n := strings.Count(w.logged(), "begins with the path of BaseURL"); n != 1 {
+			t.Errorf("it is told %d times", n)
+		}
+	})
 }
 
 // isPing reports whether a key is written to see whether the store takes writes, however many ask.

@@ -37,9 +37,10 @@ var around = map[string]string{
 	"users":   "var users table\n\ntype table struct{}\n\nfunc (table) Upsert(ctx context.Context, issuer, subject string) error { return nil }\nfunc (table) Link(ctx context.Context, first, second *oidcgate.Identity) error { return nil }",
 	"accounts": "var accounts linker\n\ntype linker interface {\n" +
 		"\tOnLogin(context.Context, *oidcgate.Login) error\n\tOnLink(context.Context, *oidcgate.Linking) error\n}",
-	"customerOf": "func customerOf(*http.Request) (int, bool) { return 0, false }",
-	"owners":     "var owners interface{ add(issuer, subject string, customer int) bool }",
-	"identity":   "type identity struct{ issuer, subject string }", "keyOf": "func keyOf(*oidcgate.Identity) identity { return identity{} }",
+	"customerOf":    "func customerOf(*http.Request) (int, bool) { return 0, false }",
+	"endOwnSession": "func endOwnSession(http.ResponseWriter, *http.Request) {}",
+	"owners":        "var owners interface{ add(issuer, subject string, customer int) bool }",
+	"identity":      "type identity struct{ issuer, subject string }", "keyOf": "func keyOf(*oidcgate.Identity) identity { return identity{} }",
 	"keys": "var keys oidcgate.Keys", "partner": "var partner oidcgate.Provider",
 	"home": "func home(http.ResponseWriter, *http.Request) {}", "admin": "func admin(http.ResponseWriter, *http.Request) {}",
 	"account": "func account(http.ResponseWriter, *http.Request) {}", "cart": "func cart(http.ResponseWriter, *http.Request) {}",

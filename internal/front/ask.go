@@ -128,6 +128,20 @@ func (f *Front) noteWithBasePath(path string) {
 	}
 }
 
+// noteBasePath tells once of a return path that begins with the path of BaseURL, which stands in
+// front of it already.
+func (f *Front) noteBasePath(path string) {
+	rest, begins := strings.CutPrefix(path, f.Site.BasePath)
+	if f.Site.BasePath == "" || !begins || rest != "" && rest[0] != '/' {
+		return
+	}
+	if f.doubled.CompareAndSwap(false, true) {
+		f.Logger.Warn("oidcgate: a return path begins with the path of BaseURL. The gate puts that in "+
+			"front of each: if such a login ends in 404, leave it out of the path that you pass",
+			"path", f.Site.BasePath, "leads_to", f.Site.BasePath+f.Site.BasePath)
+	}
+}
+
 // ReturnTo returns where a login leads back to: the requested page, or, for what no person opened,
 // the page in the Referer header, if that is on this site: what a script fetches is no page. An
 // address that cannot be a return path is left out: repeated, a long one would break proxies.

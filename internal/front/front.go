@@ -91,6 +91,7 @@ type Front struct {
 	stray   atomic.Bool   // a logout token that no provider's address got was told of
 	reached atomic.Bool   // a request for one of the own routes has come
 	lacking atomic.Bool   // that none comes was told of
+	doubled atomic.Bool   // a return path with the path of BaseURL was told of
 	sent    atomic.Uint32 // how often a visitor was sent to the login before that
 }
 

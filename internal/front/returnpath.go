@@ -27,6 +27,7 @@ func (f *Front) checkReturnTo(ctx context.Context, value string) string {
 		f.Tell(ctx, RejectedPath(value, err))
 		return ""
 	}
+	f.noteBasePath(path)
 	return path
 }
 
