@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/debug"
 
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/front"
@@ -23,7 +22,7 @@ func (g *Gate) loginOptions(r *http.Request) (_ op.LoginOptions, refused *front.
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			refused = g.panicked("LoginOptions", v)
+			refused = g.panicked(r.Context(), "LoginOptions", v)
 		}
 	}()
 	return op.LoginOptions(g.config.LoginOptions(r)), nil
@@ -34,7 +33,7 @@ func (g *Gate) loginOptions(r *http.Request) (_ op.LoginOptions, refused *front.
 func (g *Gate) homeRealm(email string) (provider string, ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			g.panicked("HomeRealm", v)
+			g.events.Panicked(context.Background(), "HomeRealm", v)
 			provider, ok = "", false
 		}
 	}()
@@ -60,7 +59,7 @@ func (g *Gate) askApplication(ctx context.Context, login *Login) (refused *front
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			refused = g.panicked("OnLogin", v)
+			refused = g.panicked(ctx, "OnLogin", v)
 		}
 	}()
 	return decision("OnLogin", g.config.OnLogin(ctx, login))
@@ -81,10 +80,9 @@ func decision(function string, err error) *front.Failure {
 }
 
 // panicked is the failure of a login for which a function of the application panicked.
-func (g *Gate) panicked(function string, v any) *front.Failure {
-	text := function + " panicked"
-	g.config.Logger.Error("oidcgate: "+text, "panic", v, "stack", string(debug.Stack()))
-	return hookFailure(function, errors.New(text))
+func (g *Gate) panicked(ctx context.Context, function string, v any) *front.Failure {
+	g.events.Panicked(ctx, function, v)
+	return hookFailure(function, errors.New(function+" panicked"))
 }
 
 func hookFailure(function string, err error) *front.Failure {

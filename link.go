@@ -63,7 +63,7 @@ func (g *Gate) link(
 ) (refused *front.Failure) {
 	defer func() {
 		if v := recover(); v != nil {
-			refused = g.panicked("OnLink", v)
+			refused = g.panicked(ctx, "OnLink", v)
 		}
 	}()
 	if g.config.OnLink == nil { // a link of another replica's, or of an older configuration

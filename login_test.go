@@ -1114,6 +1114,9 @@ func TestChoice(t *testing.T) {
 				t.Errorf("%.30s: %d to %q\n%s", email, a.StatusCode, a.location(), a.body)
 			}
 		}
+		if err := w.gate.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		if !strings.Contains(w.logged(), "no table") {
 			t.Error("the log does not have the panic of HomeRealm")
 		}

@@ -150,10 +150,10 @@ type Verification struct {
 	WithoutNonce bool
 
 	// RequireClaims are claims of the ID Token, and the values of which each must have one, as text or
-	// in a list: {"hd": {"shop.example"}}. Otherwise the login is refused, and a refresh ends the
-	// session. That is the proof of what Request.Params only ask for: "hd" at Google, and
-	// "organization" at Auth0 with the claim "org_id". "tid" is the claim of a tenant at Entra. Access
-	// tokens at API routes (Config.API) are not checked for them; use rules there.
+	// in a list: {"hd": {"shop.example"}}. Otherwise the login is refused, and a refresh that brings
+	// an ID Token ends the session. That is the proof of what Request.Params only ask for: "hd" at
+	// Google, and "organization" at Auth0 with the claim "org_id". "tid" is the claim of a tenant at
+	// Entra. Access tokens at API routes (Config.API) are not checked for them; use rules there.
 	RequireClaims map[string][]string
 
 	// SignedUserinfo says that this client is registered for signed userinfo answers

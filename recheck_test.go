@@ -123,6 +123,38 @@ func TestClaimsAreReadAgain(t *testing.T) {
 			t.Errorf("OnLogin sees %q, want %q", seen, want)
 		}
 	})
+	inBubble(t, "C113 so it does where ClaimsMaxAge is set later", func(t *testing.T) {
+		var provider oidcgate.Provider
+		seen := ""
+		f := newFleet(t, 1, func(c *oidcgate.Config, p *oidcgate.Provider) {
+			p.Request.Login.AuthorizationDetails = `[{"type":"payment"}]`
+			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error { seen = l.AuthorizationDetails(); return nil }
+			provider = *p
+		})
+		f.login()
+		rereads(&f.config, nil)
+		f.openReplicas(1, provider)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "authorization_details") }))
+		time.Sleep(6 * time.Minute)
+		if seen = "none"; f.admin() == 0 || seen != `[{"type":"payment"}]` {
+			t.Errorf("OnLogin sees %s", seen)
+		}
+	})
+	inBubble(t, "C113 claims of userinfo that is asked no more are gone", func(t *testing.T) {
+		var provider oidcgate.Provider
+		f := newFleet(t, 1, rereads, asksUserinfo, func(_ *oidcgate.Config, p *oidcgate.Provider) { provider = *p })
+		f.op.SetUser(inUserinfoGroups("admin"))
+		f.login()
+		if status := f.admin(); status != http.StatusOK {
+			t.Fatalf("status %d", status)
+		}
+		provider.Userinfo = oidcgate.UserinfoOff
+		f.openReplicas(1, provider)
+		time.Sleep(6 * time.Minute)
+		if status := f.admin(); status != http.StatusForbidden {
+			t.Errorf("status %d", status)
+		}
+	})
 	inBubble(t, "C113 without a refresh token userinfo is asked, as long as the access token lives", func(t *testing.T) {
 		f := newFleet(t, 1, rereads, asksUserinfo)
 		f.op.SetUser(inUserinfoGroups("admin"))

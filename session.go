@@ -3,6 +3,7 @@ package oidcgate
 import (
 	"context"
 	"crypto/sha256"
+	"log/slog"
 	"net/http"
 
 	"github.com/alexedwards/scs/v2"
@@ -53,12 +54,12 @@ func (g *Gate) told(ctx context.Context, e session.Event) {
 func (g *Gate) loggedOut(l Logout, dropped uint64) {
 	defer func() {
 		if v := recover(); v != nil {
-			_ = g.panicked("OnLogout", v)
+			g.events.Panicked(context.Background(), "OnLogout", v)
 		}
 	}()
 	if dropped > 0 {
-		g.config.Logger.Error("oidcgate: OnLogout is too slow and missed sessions that ended; have it "+
-			"hand its work to a goroutine of its own", "missed", dropped)
+		g.events.Log(context.Background(), slog.LevelError, "OnLogout is too slow and missed sessions "+
+			"that ended; have it hand its work to a goroutine of its own", slog.Uint64("missed", dropped))
 	}
 	g.config.OnLogout(l)
 }
@@ -82,7 +83,7 @@ func newKeeper(g *Gate, ring *seal.Ring) *session.Keeper {
 			UserSessions: c.Limits.UserSessions,
 		},
 		Provider: g.others(),
-		Logger:   c.Logger,
+		Panicked: g.events.Panicked,
 		Tell:     g.told,
 	})
 }

@@ -2,6 +2,7 @@ package oidcgate
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
@@ -30,7 +31,7 @@ func (g *Gate) others() others {
 }
 
 func (g *Gate) notRevoked(ctx context.Context, err error) {
-	g.events.Log(ctx, "cannot revoke a refresh token", err)
+	g.events.Log(ctx, slog.LevelInfo, "cannot revoke a refresh token", slog.Any("err", err))
 }
 
 // Decide implements session.Provider.

@@ -3,6 +3,7 @@ package event
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,9 +26,8 @@ type Record struct {
 	Hint        string // what an operator can do
 	Dropped     uint64 // events lost to a full queue before this one
 
-	line string // a line of the log that is no event; then Err is all else that counts
-
-	ctx context.Context // what the log may read more from; it does not end
+	line *line           // of the log, that is no event; then the fields above are empty
+	ctx  context.Context // what the log may read more from; it does not end
 }
 
 // HintStore is what an operator can do when the store cannot answer.
@@ -102,9 +102,23 @@ func (s *Sink) Emit(ctx context.Context, r Record) {
 	s.queue.Put(r)
 }
 
-// Log writes a line about an error that is no event, with the values of ctx. It does not block.
-func (s *Sink) Log(ctx context.Context, line string, err error) {
-	s.queue.Put(Record{line: line, Err: err, ctx: context.WithoutCancel(ctx)})
+// line is a line of the log.
+type line struct {
+	level slog.Level
+	text  string
+	attrs []slog.Attr
+}
+
+// Log writes a line that is no event, with the values of ctx. It does not block.
+func (s *Sink) Log(ctx context.Context, level slog.Level, text string, attrs ...slog.Attr) {
+	s.queue.Put(Record{line: &line{level, text, attrs}, ctx: context.WithoutCancel(ctx)})
+}
+
+// Panicked writes a line about a panic. It is called where the panic is recovered, whose stack the
+// line has.
+func (s *Sink) Panicked(ctx context.Context, what string, v any) {
+	s.Log(ctx, slog.LevelError, what+" panicked",
+		slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 }
 
 // hand passes one event to the log and to the receiver. A panic of OnEvent, or of the log, must not
@@ -117,8 +131,8 @@ func (s *Sink) hand(r Record, dropped uint64) {
 		}
 	}()
 	s.dropped += dropped
-	if r.line != "" {
-		s.logger.InfoContext(r.ctx, "oidcgate: "+r.line, "err", r.Err)
+	if l := r.line; l != nil {
+		s.logger.LogAttrs(r.ctx, l.level, "oidcgate: "+l.text, l.attrs...)
 		return
 	}
 	r.Dropped, s.dropped = s.dropped, 0

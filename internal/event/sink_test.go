@@ -2,7 +2,6 @@ package event_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"testing"
 
@@ -27,7 +26,7 @@ func TestLinesOfTheLogAmongEvents(t *testing.T) {
 		})
 		const emitted = 1000
 		s.Emit(t.Context(), event.Record{Type: event.LoginStarted})
-		s.Log(t.Context(), "a line", errors.New("an error"))
+		s.Log(t.Context(), slog.LevelInfo, "a line")
 		for range emitted - 1 {
 			s.Emit(t.Context(), event.Record{Type: event.LoginStarted})
 		}
@@ -41,7 +40,8 @@ func TestLinesOfTheLogAmongEvents(t *testing.T) {
 	})
 	t.Run("F34 a log that panics ends no process", func(t *testing.T) {
 		s := event.NewSink(slog.New(panics{slog.DiscardHandler}), nil)
-		s.Log(t.Context(), "a line", nil)
+		s.Log(t.Context(), slog.LevelInfo, "a line")
+		s.Panicked(t.Context(), "a function", "a fault")
 		_ = s.Wait(t.Context())
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -102,7 +101,7 @@ func (w *service) replica(name string) *replica {
 	r := &replica{service: w, name: name}
 	r.Keeper = session.New(session.Config{
 		Store: withoutExchanged(records), Ring: ring, Limits: w.limits, Provider: r,
-		Logger: slog.New(slog.DiscardHandler), Tell: w.told,
+		Tell: w.told, Panicked: func(_ context.Context, _ string, v any) { panic(v) },
 		Jitter: func(time.Duration) time.Duration { return 0 }, // the same pauses in every execution
 	})
 	return r

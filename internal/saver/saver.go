@@ -115,10 +115,10 @@ func (s *Saver) Finish() {
 	s.ready()
 }
 
-// Wrap returns the saver with the optional interfaces of the writer below it, so that a handler that
-// looks for one finds the same as without the saver. A writer of net/http has Flusher, and either
-// Hijacker (HTTP/1) or Pusher (HTTP/2). What a writer has by its Unwrap alone, the saver has by its
-// own.
+// Wrap returns the saver with the optional interfaces of the writer below it, so that a handler
+// that looks for one finds the same as without the saver. A writer of net/http has Flusher, and
+// either Hijacker (HTTP/1) or Pusher (HTTP/2). What a writer has by its Unwrap alone, the saver has
+// by its own.
 func (s *Saver) Wrap() http.ResponseWriter {
 	flusher, canFlush := s.ResponseWriter.(http.Flusher)
 	if !canFlush {

@@ -44,7 +44,7 @@ func (k *Keeper) Exchanged(
 			defer hung.Stop()
 			got := exchangeResult{err: errExchangePanicked} // if the goroutine ends in between
 			defer func() { k.exchanges.end(of, x, got) }()
-			defer k.recovered("a token exchange", func() { got.err = errExchangePanicked })
+			defer k.recovered(ctx, "a token exchange", func() { got.err = errExchangePanicked })
 			got.token, got.err = k.exchanged(ctx, t, of, func() (*ProviderTokens, error) {
 				leave, err := k.takeExchangePlace(ctx, who)
 				if err != nil {

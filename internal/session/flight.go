@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -164,7 +163,7 @@ func (r *refresh) hung(ctx context.Context) {
 // runSafely makes an error of a panic, in a store or in a function of the application. In a handler
 // a panic ends one request; here it would end the process.
 func (r *refresh) runSafely(ctx context.Context) (err error) {
-	defer r.k.recovered("a refresh", func() { err = errPanicked })
+	defer r.k.recovered(ctx, "a refresh", func() { err = errPanicked })
 	return r.run(ctx)
 }
 
@@ -188,10 +187,10 @@ var (
 		ErrProvider)
 )
 
-// recovered is deferred where a panic would end the process. It logs the panic and calls then.
-func (k *Keeper) recovered(what string, then func()) {
+// recovered is deferred where a panic would end the process. It tells of the panic and calls then.
+func (k *Keeper) recovered(ctx context.Context, what string, then func()) {
 	if v := recover(); v != nil {
-		k.logger.Error("oidcgate: "+what+" panicked", "panic", v, "stack", string(debug.Stack()))
+		k.panicked(ctx, what, v)
 		then()
 	}
 }

@@ -121,7 +121,7 @@ func (l *lock) keep(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
-		defer l.keeper.recovered("the store", func() {}) // the lease then runs out
+		defer l.keeper.recovered(ctx, "the store", func() {}) // the lease then runs out
 		for next := l.lease / 3; sleep(ctx, next) == nil; {
 			err := l.keeper.store.Swap(ctx, l.key, l.owner, l.owner, l.lease)
 			switch {

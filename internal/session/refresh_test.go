@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -186,12 +186,15 @@ func TestToken(t *testing.T) {
 		s := w.login(lifetime)
 		w.provider.refresh = func(int) (*session.ProviderTokens, error) { panic("a fault") }
 		time.Sleep(isOver)
-		var log strings.Builder
-		k := w.replica(func(c *session.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		var told any
+		stack := ""
+		k := w.replica(func(c *session.Config) {
+			c.Panicked = func(_ context.Context, _ string, v any) { told, stack = v, string(debug.Stack()) }
+		})
 		_, err := k.Token(t.Context(), s)
 		w.wantErr(err, session.ErrProvider)
-		if !strings.Contains(log.String(), "a fault") || !strings.Contains(log.String(), "refresh_test.go") {
-			t.Errorf("the log says %q", log.String())
+		if told != "a fault" || !strings.Contains(stack, "refresh_test.go") {
+			t.Errorf("told of %v, with the stack\n%s", told, stack)
 		}
 	})
 }

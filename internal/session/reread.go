@@ -118,6 +118,9 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	if userinfo == nil && r.tokens.Userinfo == nil && r.userinfoIsAway(err) {
 		return r.rereadLater(ctx, err)
 	}
+	if userinfo == nil && !r.k.provider.AsksUserinfo(&r.s.Identity) {
+		news.userinfo = new(claims.Object) // what it said while it was asked counts no more
+	}
 	if err != nil && r.decidesWithout(failureOf(err)) {
 		r.tellUserinfo(ctx, failureOf(err))
 		news.unreadable = failureOf(err).Kind == Unreadable

@@ -31,7 +31,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"log/slog"
 	mathrand "math/rand/v2"
 	"sync"
 	"time"
@@ -196,7 +195,8 @@ type Config struct {
 	Limits   Limits
 	Provider Provider
 
-	Logger *slog.Logger
+	// Panicked is called where a panic was recovered, and must not block.
+	Panicked func(ctx context.Context, what string, v any)
 
 	// Tell is called with every event, from any goroutine, and must not block.
 	Tell func(context.Context, Event)
@@ -214,7 +214,7 @@ type Keeper struct {
 	gate      [sha256.Size]byte
 	limits    Limits
 	provider  Provider
-	logger    *slog.Logger
+	panicked  func(ctx context.Context, what string, v any)
 	tell      func(context.Context, Event)
 	jitter    func(time.Duration) time.Duration
 	flights   flights
@@ -231,7 +231,7 @@ func New(c Config) *Keeper {
 	}
 	return &Keeper{
 		store: c.Store, ring: c.Ring, gate: c.Gate, limits: c.Limits,
-		provider: c.Provider, logger: c.Logger, tell: c.Tell, jitter: c.Jitter,
+		provider: c.Provider, panicked: c.Panicked, tell: c.Tell, jitter: c.Jitter,
 		flights: newFlights(), places: newEndpointPlaces(), exchanges: newExchanges(),
 		watches: watches{sessions: map[Handle]*watched{}},
 	}

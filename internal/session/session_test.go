@@ -64,7 +64,7 @@ func newWorld(t *testing.T, change func(*session.Limits)) *world {
 	}
 	w.config = session.Config{
 		Store: interleave.Func(w.call), Ring: newRing(t, 0), Limits: limits,
-		Provider: w.provider, Logger: slog.New(slog.DiscardHandler), Tell: w.tell,
+		Provider: w.provider, Tell: w.tell, Panicked: func(context.Context, string, any) {},
 	}
 	w.Keeper = session.New(w.config)
 	t.Cleanup(func() { w.wantErr(w.Wait(context.Background()), nil) })

@@ -21,7 +21,7 @@ type ProviderTokens struct {
 	Scope        string
 	DPoPKey      string // to which they are bound; empty if they are not
 
-	// AuthorizationDetails are for the application, and kept with Limits.Reread only.
+	// AuthorizationDetails are for the application.
 	AuthorizationDetails string
 }
 
@@ -153,9 +153,6 @@ func (k *Keeper) sealTokens(id ID, t *Tokens, deadline int64) (record, error) {
 	kept := *t
 	if len(kept.IDToken) > k.limits.MaxIDToken && k.limits.Reread == 0 {
 		kept.IDToken = ""
-	}
-	if k.limits.Reread == 0 {
-		kept.AuthorizationDetails = "" // nobody decides on them again
 	}
 	return k.seal(tokensKind, id, Times{Deadline: deadline}, kept.encode())
 }

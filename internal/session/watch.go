@@ -160,7 +160,7 @@ func (k *Keeper) readWatched(ctx context.Context) map[string][]*Session {
 		if ctx.Err() != nil || !time.Now().Before(over) {
 			return
 		}
-		defer k.recovered("the store", func() {})
+		defer k.recovered(ctx, "the store", func() {})
 		k.watches.reads(one)
 		ctx, cancel := Within(ctx, most)
 		defer cancel()
@@ -178,7 +178,7 @@ func (k *Keeper) readWatched(ctx context.Context) map[string][]*Session {
 // rereadWatched does for stale sessions what a request would do, which may end them.
 func (k *Keeper) rereadWatched(ctx context.Context, stale []*Session) {
 	eachOf(stale, func(s *Session) {
-		defer k.recovered("the store", func() {})
+		defer k.recovered(ctx, "the store", func() {})
 		_, err := k.Reread(ctx, s)
 		k.endWatchOf(s.ID, err)
 	})
