@@ -18,7 +18,7 @@ type flights struct {
 	matters atomic.Bool     // false: nothing that matters is unsaved; it may be read without mu
 }
 
-// flight is one refresh. Its result may be read when done is closed.
+// flight is one refresh. Its result may be read when done is closed, and fresh when saved is.
 type flight struct {
 	begun   time.Time
 	waiting int  // how many requests wait for it; guarded by flights.mu
@@ -26,6 +26,9 @@ type flight struct {
 	again   bool // it repeats what the store refused
 
 	unsaved unsaved // guarded by flights.mu
+
+	saved chan struct{}
+	fresh *Tokens // the first that it saved; it may go on and read claims
 
 	done chan struct{}
 	landing
@@ -54,13 +57,22 @@ func (f *flights) start(id ID, atOnce bool) (_ *flight, begun bool) {
 	}
 	if running == nil {
 		running = &flight{
-			begun: time.Now(), atOnce: atOnce, unsaved: last.unsaved, done: make(chan struct{}),
+			begun: time.Now(), atOnce: atOnce, unsaved: last.unsaved,
+			saved: make(chan struct{}), done: make(chan struct{}),
 		}
 		running.again = running.unsaved.matters()
 		f.running[id], begun = running, true
 	}
 	running.waiting++
 	return running, begun
+}
+
+// hasSaved tells those who wait that there are new tokens. Only the refresh calls it.
+func (one *flight) hasSaved(t *Tokens) {
+	if one.fresh == nil {
+		one.fresh = t
+		close(one.saved)
+	}
 }
 
 // leave is called by a request that waits no longer.

@@ -39,7 +39,7 @@ const (
 
 // Token returns tokens whose access token is live. Tokens that are due are refreshed first. Tokens
 // that still serve are returned as they are while another replica refreshes, when the provider
-// fails, and after rereadWait. The error is ErrGone, ErrTokenExpired, the context's, or wraps
+// fails, and after rereadWait; so are new ones whose refresh still reads claims. The error is ErrGone, ErrTokenExpired, the context's, or wraps
 // ErrProvider or ErrStore.
 //
 // The tokens' record lies there until the deadline. A request that goes on for long may have been
@@ -67,16 +67,20 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 	if time.Until(k.Expires(t)) > rereadWait { // it is to serve then, too
 		enough = time.After(rereadWait)
 	}
-	select {
-	case <-f.done:
-		return f.tokens, f.err
-	case <-enough:
-		if k.mustEnd(f) {
-			return nil, errNotEnded
+	for saved := f.saved; ; {
+		select {
+		case <-f.done:
+			return f.tokens, f.err
+		case <-saved:
+			saved, t, enough = nil, f.fresh, time.After(rereadWait)
+		case <-enough:
+			if k.mustEnd(f) {
+				return nil, errNotEnded
+			}
+			return t, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
-		return t, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }
 
@@ -314,6 +318,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 		return "", err
 	}
 	r.exchanged = true
+	r.flight.hasSaved(r.tokens)
 	r.noteTokenEnd(ctx)
 	r.tell(ctx, Event{Type: event.RefreshSucceeded})
 	return idToken, nil

@@ -109,6 +109,22 @@ func TestToken(t *testing.T) {
 		other.Wait()
 		w.wantSpent("rt-0")
 	})
+	inTime(t, "F40 userinfo and an application that hang hold up no new token", func(t *testing.T) {
+		for name, hang := range map[string]func(*world){
+			"userinfo":        func(w *world) { w.provider.onUserinfo = func() { time.Sleep(10 * time.Second) } },
+			"the application": func(w *world) { w.provider.decide = func() error { time.Sleep(15 * time.Second); return nil } },
+		} {
+			w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
+			s := w.login(lifetime)
+			hang(w)
+			time.Sleep(isOver)
+			begun := time.Now()
+			w.wantToken(w.Keeper, s, "at-1")
+			if took := time.Since(begun); took > 2*time.Second {
+				t.Errorf("%s: it took %v", name, took)
+			}
+		}
+	})
 	inTime(t, "C085 a token that ends while it is refreshed is not returned", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
