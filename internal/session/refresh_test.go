@@ -93,12 +93,11 @@ func TestToken(t *testing.T) {
 			time.Sleep(9 * time.Second)
 			return tokens(n), nil
 		}
-		refused := 0
+		var renewals atomic.Int32
 		w.broken = func(c interleave.Call) error {
-			if refused == 2 || !c.Is(interleave.Swap, "l:") {
+			if !c.Is(interleave.Swap, "l:") || renewals.Add(1) > 2 {
 				return nil
 			}
-			refused++
 			time.Sleep(500 * time.Millisecond)
 			return errors.New("no answer in time")
 		}
