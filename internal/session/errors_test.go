@@ -328,8 +328,37 @@ func TestErrorsOfAReread(t *testing.T) {
 			if got.Identity.Userinfo == "" {
 				t.Error("the claims are gone")
 			}
+			s = got
 		}
 		w.wantTold(event.UserinfoFailed, event.ReasonUserinfoError)
+	})
+	inTime(t, "C108 while it pauses, requests do not ask the store whether it does", func(t *testing.T) {
+		w, s := due(t)
+		w.provider.noUserinfo = failure(session.NoAnswer, event.ReasonUserinfoError)
+		calls := 0
+		w.broken = func(interleave.Call) error { calls++; return nil }
+		for _, k := range []*session.Keeper{w.Keeper, w.replica(nil)} { // the second finds the pause of the first
+			_, err := k.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			calls = 0
+			for range 10 {
+				_, err := k.Reread(t.Context(), s)
+				w.wantErr(err, nil)
+			}
+			_, err = k.Token(t.Context(), s)
+			w.wantErr(err, nil)
+			if calls != 1 { // that read the tokens
+				t.Errorf("ten requests and a token cost %d operations", calls)
+			}
+		}
+		w.breaks(nil)
+		w.provider.noUserinfo = nil
+		time.Sleep(40 * time.Second)
+		got, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		if w.Stale(got) {
+			t.Error("the claims are due when the pause is over")
+		}
 	})
 	inTime(t, "C075 userinfo about another ends the session", func(t *testing.T) {
 		w, s := due(t)

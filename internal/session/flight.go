@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,8 @@ type flights struct {
 	mu      sync.Mutex
 	running map[ID]*flight
 	left    map[ID]leftover // by the last flights
-	matters atomic.Bool     // false: nothing that matters is unsaved; it may be read without mu
+	paused  map[ID]time.Time
+	matters atomic.Bool // false: nothing that matters is unsaved; it may be read without mu
 }
 
 // flight is one refresh. Its result may be read when done is closed, and fresh when saved is.
@@ -42,7 +44,7 @@ type landing struct {
 }
 
 func newFlights() flights {
-	return flights{running: map[ID]*flight{}, left: map[ID]leftover{}}
+	return flights{running: map[ID]*flight{}, left: map[ID]leftover{}, paused: map[ID]time.Time{}}
 }
 
 // start makes room for a flight of a session, or returns the one under way. The caller waits for it
@@ -65,6 +67,37 @@ func (f *flights) start(id ID, atOnce bool) (_ *flight, begun bool) {
 	}
 	running.waiting++
 	return running, begun
+}
+
+// maxPaused is how many sessions are remembered that no replica may refresh for a while.
+const maxPaused = 4096
+
+// pause remembers that no replica may refresh a session before end, so that requests need not ask
+// the store. Without a note of it they ask. end may be by another clock.
+func (f *flights) pause(id ID, end time.Time) {
+	if longest := time.Now().Add(longestPause); end.After(longest) {
+		end = longest
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.paused) >= maxPaused {
+		maps.DeleteFunc(f.paused, func(_ ID, end time.Time) bool { return !time.Now().Before(end) })
+	}
+	if len(f.paused) < maxPaused {
+		f.paused[id] = end
+	}
+}
+
+// isPaused reports whether no replica may refresh a session now, and nothing of it is unsaved.
+func (f *flights) isPaused(id ID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	end, noted := f.paused[id]
+	if noted && !time.Now().Before(end) {
+		delete(f.paused, id)
+		return false
+	}
+	return noted && !f.left[id].matters() && f.running[id] == nil
 }
 
 // hasSaved tells those who wait that there are new tokens. Only the refresh calls it.

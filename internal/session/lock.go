@@ -22,6 +22,8 @@ type lock struct {
 
 	// refused is true when the store refused what the last refresh brought, on whatever replica.
 	refused bool
+
+	pausedUntil time.Time // when take has found that nobody may take it
 }
 
 const (
@@ -66,6 +68,7 @@ func (l *lock) take(ctx context.Context) (holder, error) {
 	case string(value) == refusedLock, l.over(string(value)):
 		return l.takeFrom(ctx, value)
 	case strings.HasPrefix(string(value), pausedLock):
+		l.pausedUntil = l.endOf(string(value))
 		return lockPaused, nil
 	}
 	return lockTaken, nil
@@ -86,8 +89,13 @@ func (k *Keeper) Alone(ctx context.Context, s *Session, do func(*Tokens)) {
 
 // over reports whether a value says that it is over, by the clock of whoever wrote it.
 func (l *lock) over(value string) bool {
-	end := parseMillis(value[strings.LastIndexByte(value, ' ')+1:])
+	end := l.endOf(value)
 	return !end.IsZero() && time.Since(end) > l.keeper.limits.Leeway
+}
+
+// endOf returns when a value is over, as it says, or the zero time.
+func (l *lock) endOf(value string) time.Time {
+	return parseMillis(value[strings.LastIndexByte(value, ' ')+1:])
 }
 
 // takeFrom takes a lock that has a value and may be taken. What the value says of the last refresh
@@ -175,12 +183,12 @@ func (l *lock) leave(ctx context.Context) {
 	_ = l.keeper.store.Delete(ctx, l.key, l.owner)
 }
 
-// pause keeps everybody from taking the lock for a while. It is best effort: the next try then
-// comes sooner.
-func (l *lock) pause(ctx context.Context, d time.Duration) {
+// pause keeps everybody from taking the lock for a while, and reports whether it does. It is best
+// effort: the next try then comes sooner.
+func (l *lock) pause(ctx context.Context, d time.Duration) bool {
 	ctx, cancel := Detached(ctx)
 	defer cancel()
-	_ = l.keeper.store.Swap(ctx, l.key, l.owner, withEnd(pausedLock, d), d)
+	return l.keeper.store.Swap(ctx, l.key, l.owner, withEnd(pausedLock, d), d) == nil
 }
 
 // withEnd returns a value of a lock that says that it is over after a time.

@@ -39,8 +39,8 @@ const (
 
 // Token returns tokens whose access token is live. Tokens that are due are refreshed first. Tokens
 // that still serve are returned as they are while another replica refreshes, when the provider
-// fails, and after rereadWait; so are new ones whose refresh still reads claims. The error is ErrGone, ErrTokenExpired, the context's, or wraps
-// ErrProvider or ErrStore.
+// fails, and after rereadWait; so are new ones whose refresh still reads claims. The error is
+// ErrGone, ErrTokenExpired, the context's, or wraps ErrProvider or ErrStore.
 //
 // The tokens' record lies there until the deadline. A request that goes on for long may have been
 // found before the session's idle end: then the session is read again.
@@ -60,6 +60,10 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 		return nil, ErrTokenExpired
 	case !due && !k.flights.unsettled(s.ID):
 		return t, nil
+	case k.flights.isPaused(s.ID) && k.usable(t):
+		return t, nil
+	case k.flights.isPaused(s.ID):
+		return nil, ErrProvider
 	}
 	f := k.join(ctx, s)
 	defer k.flights.leave(f)
@@ -174,6 +178,7 @@ func (r *refresh) run(ctx context.Context) error {
 		case holder == lockMine:
 			return r.runLocked(ctx)
 		case holder == lockPaused:
+			r.k.flights.pause(r.s.ID, r.lock.pausedUntil)
 			return ErrProvider
 		case r.k.usable(r.tokens) && !r.k.claimsStale(&r.s.Identity) && !r.flight.again:
 			return nil // another refreshes them in time

@@ -113,7 +113,7 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 	}
 	r.tell(ctx, e)
 	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))
-	r.lock.pause(ctx, r.k.pause(time.Since(due)))
+	r.pause(ctx, r.k.pause(time.Since(due)))
 	return fmt.Errorf("%w: %w", ErrProvider, f)
 }
 
@@ -220,6 +220,8 @@ func (r *refresh) revoke(ctx context.Context, token string) {
 // the longer it is overdue, which spaces the tries out as if they were counted, and not the same
 // for every session.
 func (k *Keeper) pause(overdue time.Duration) time.Duration {
-	d := min(max(overdue/2, time.Second), 30*time.Second)
+	d := min(max(overdue/2, time.Second), longestPause*4/5)
 	return d + k.jitter(d/4)
 }
+
+const longestPause = 37500 * time.Millisecond

@@ -40,6 +40,9 @@ func (k *Keeper) claimsStale(id *Identity) bool {
 // over then, or when its tokens are lost, for which nobody can be asked; one that wraps ErrStore
 // when the store cannot answer or write; and the error of ctx when that ends first.
 func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
+	if k.flights.isPaused(s.ID) {
+		return s, nil
+	}
 	f := k.join(ctx, s)
 	defer k.flights.leave(f)
 	enough, stop := alarm(time.Until(f.begun.Add(rereadWait)))
@@ -445,5 +448,12 @@ func (r *refresh) reject(ctx context.Context, err error) error {
 
 // pauseReread keeps all replicas from reading the claims again at once.
 func (r *refresh) pauseReread(ctx context.Context) {
-	r.lock.pause(ctx, r.k.pause(time.Since(r.s.Identity.Checked)-r.k.limits.Reread))
+	r.pause(ctx, r.k.pause(time.Since(r.s.Identity.Checked)-r.k.limits.Reread))
+}
+
+// pause keeps all replicas from refreshing the session for a while.
+func (r *refresh) pause(ctx context.Context, d time.Duration) {
+	if r.lock.pause(ctx, d) {
+		r.k.flights.pause(r.s.ID, time.Now().Add(d))
+	}
 }
