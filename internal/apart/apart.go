@@ -11,6 +11,11 @@ import (
 // grace is how long after the end of ctx a function may take to see it.
 const grace = 100 * time.Millisecond
 
+// Panic is the error of a function that panicked.
+type Panic struct{ Value any }
+
+func (p *Panic) Error() string { return fmt.Sprintf("it panicked: %v", p.Value) }
+
 // Call returns what do returns, which runs in a goroutine of its own. Functions of the application
 // may panic, or never return: then the error says so, soon after ctx has ended.
 func Call[T any](ctx context.Context, do func() (T, error)) (T, error) {
@@ -23,7 +28,7 @@ func Call[T any](ctx context.Context, do func() (T, error)) (T, error) {
 		r := result{err: errors.New("it ended its goroutine")}
 		defer func() {
 			if v := recover(); v != nil {
-				r.err = fmt.Errorf("it panicked: %v", v)
+				r.err = &Panic{v}
 			}
 			done <- r
 		}()

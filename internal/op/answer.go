@@ -10,6 +10,8 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync/atomic"
+
+	"github.com/oidcgate/oidcgate/internal/apart"
 )
 
 // How much of an answer is read.
@@ -45,15 +47,18 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	// With this header set, no transport asks for compression and inflates the answer by itself.
 	req.Header.Set("Accept-Encoding", "identity")
-	resp, err := g.base.RoundTrip(req)
+	// A transport of the application may not heed its context.
+	a, err := apart.Call(ctx, func() (answer, error) {
+		resp, err := g.base.RoundTrip(req)
+		if err != nil {
+			f := *networkFault(err)
+			f.unsent = unsent()
+			return answer{}, &f
+		}
+		return g.read(resp)
+	})
 	if err != nil {
-		f := *networkFault(err)
-		f.unsent = unsent()
-		return nil, &f
-	}
-	a, err := g.read(resp)
-	if err != nil {
-		return nil, err
+		return nil, networkFault(err)
 	}
 	body, err := g.check(a)
 	if err != nil {

@@ -484,7 +484,7 @@ func TestPanicInTransport(t *testing.T) {
 		cfg.Transport = roundTripper(func(*http.Request) (*http.Response, error) { panic("hush") })
 	})
 	_, err := c.Metadata(t.Context())
-	wantReason(t, err, "metadata_invalid")
+	wantReason(t, err, "provider_unreachable")
 }
 
 func TestDiscoveryHangs(t *testing.T) {

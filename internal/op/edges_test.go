@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -377,6 +378,49 @@ func TestErrorsNameTheEndpointThatCannotBeReached(t *testing.T) {
 			if want := "connection refused, at https://id.example" + paths[endpoint]; err == nil || !strings.HasSuffix(err.Error(), want) {
 				t.Errorf("error %v, want one that ends with %q", err, want)
 			}
+		})
+	}
+}
+
+// A transport of the application that does not heed its context costs one request.
+func TestTransportThatDoesNotReturn(t *testing.T) {
+	for endpoint, ask := range map[string]func(*testing.T, *op.Client) error{
+		"discovery": func(t *testing.T, c *op.Client) error {
+			_, err := c.Metadata(t.Context())
+			return err
+		},
+		"token": func(t *testing.T, c *op.Client) error {
+			_, err := c.Refresh(t.Context(), "hush-token", "")
+			return err
+		},
+		"userinfo": func(t *testing.T, c *op.Client) error {
+			_, err := c.Userinfo(t.Context(), "hush-token", subject)
+			return err
+		},
+	} {
+		inBubble(t, "F03 once, for "+endpoint, func(t *testing.T) {
+			o := newOP()
+			o.set("token", answerJSON(tokenAnswer(nil)))
+			o.set("userinfo", answerJSON(userinfo(nil)))
+			var hung atomic.Bool
+			c := o.client(func(cfg *op.Config) {
+				cfg.Userinfo = op.UserinfoRequired
+				cfg.Transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+					if r.URL.Path == paths[endpoint] && !hung.Swap(true) {
+						time.Sleep(time.Hour)
+					}
+					return o.RoundTrip(r)
+				})
+			})
+			for _, want := range []bool{false, true} {
+				begun := time.Now()
+				err := ask(t, c)
+				if took := time.Since(begun); (err == nil) != want || took > time.Minute {
+					t.Errorf("after %v the error is %v", took, err)
+				}
+				time.Sleep(time.Minute)
+			}
+			time.Sleep(2 * time.Hour)
 		})
 	}
 }

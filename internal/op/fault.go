@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"syscall"
+
+	"github.com/oidcgate/oidcgate/internal/apart"
 )
 
 // fault is why a request brought no usable answer. Its text is always one of ours, because an error
@@ -48,6 +50,10 @@ func statusFault(status int) *fault {
 func networkFault(err error) *fault {
 	if f, ok := errors.AsType[*fault](err); ok {
 		return f
+	}
+	if p, ok := errors.AsType[*apart.Panic](err); ok { // its value may quote what strangers send
+		text := fmt.Sprintf("HTTP.Transport panicked with a %T", p.Value)
+		return &fault{status: http.StatusBadGateway, text: text}
 	}
 	if isTimeout(err) {
 		return &fault{status: http.StatusGatewayTimeout, text: "no answer in time"}
