@@ -124,7 +124,7 @@ func (c *Client) explain(ctx context.Context, err error, meta Metadata, secrets 
 	if e.Description != "" {
 		secret, _ := c.cfg.Auth.secret(ctx)
 		basic := strings.TrimRight(strings.TrimPrefix(c.basicCredentials(secret), "Basic "), "=")
-		own := url.Values{"": {basic, secret}}
+		own := url.Values{"": {basic, secret, strings.TrimSpace(secret)}}
 		e.Description = bounded(withoutValues(e.Description, secrets, own))
 	}
 	if e.Hint == hintClient {
@@ -323,6 +323,9 @@ const minSecret = 4
 
 // clientHint says what may be wrong when the provider refuses the client.
 func (c *Client) clientHint(ctx context.Context, meta Metadata) string {
+	if c.hasSpacedSecret(ctx) {
+		return hintSpace
+	}
 	method := c.cfg.Auth.Method
 	if len(meta.TokenAuthMethods) > 0 && !slices.Contains(meta.TokenAuthMethods, method) {
 		return "the provider refused the client: it announces the authentication methods " +
@@ -337,9 +340,18 @@ func (c *Client) clientHint(ctx context.Context, meta Metadata) string {
 	return hintClient
 }
 
+// hasSpacedSecret reports whether the client secret has white space around it, as it is now. New
+// refuses one with white space that no function gives.
+func (c *Client) hasSpacedSecret(ctx context.Context) bool {
+	secret, _ := c.cfg.Auth.secret(ctx)
+	return c.cfg.Auth.hasSecret() && hasSpaceAround(secret)
+}
+
 const (
 	hintClient = "the provider refused the client: " +
 		"check client id, secret and authentication method"
+	hintSpace = "the provider refused the client, whose secret has white space before or after it " +
+		"(mostly the newline of a file): use strings.TrimSpace on what is read from a file"
 	hintGrant = "the code or refresh token was used before, has expired, " +
 		"or belongs to another client or redirect URL"
 	hintUser    = "the provider refuses this user; it has the reason in its own log"
