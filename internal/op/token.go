@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
@@ -104,7 +105,7 @@ func (c *Client) requestTokens(
 		return err
 	})
 	if err != nil {
-		err = c.explain(ctx, err, meta, form)
+		err = c.explain(ctx, err, meta, withoutOpen(form))
 		e := failure(err, event.ReasonTokenEndpointUnreachable, event.ReasonTokenResponseInvalid)
 		return tokens, e.at(meta.Token)
 	}
@@ -112,6 +113,18 @@ func (c *Client) requestTokens(
 		tokens.IDToken = "" // nothing verifies it
 	}
 	return tokens, nil
+}
+
+// withoutOpen returns the parameters of a token request except those that are no secrets, which the
+// log may have. An error of the provider that quotes the audience or a scope says what to register.
+func withoutOpen(form url.Values) url.Values {
+	secrets := maps.Clone(form)
+	for _, name := range []string{
+		"grant_type", "client_id", "redirect_uri", "audience", "resource", "scope",
+	} {
+		secrets.Del(name)
+	}
+	return secrets
 }
 
 // explain completes the Error of an endpoint at which the client authenticates itself: with a hint
@@ -317,8 +330,8 @@ func withoutValues(s string, forms ...url.Values) string {
 	return s
 }
 
-// minSecret is the length of a value that could be secret. Shorter ones, such as a grant type's
-// word, stay readable.
+// minSecret is the length of a value that could be secret. Shorter ones stay readable: a word of
+// the provider could be the same.
 const minSecret = 4
 
 // clientHint says what may be wrong when the provider refuses the client.
