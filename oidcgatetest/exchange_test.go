@@ -63,7 +63,7 @@ func TestExchangedTokenOpensTheServiceThatItIsFor(t *testing.T) {
 				})
 				provider.ClientID, provider.Auth = "shop", oidcgate.ClientSecretBasic("a secret")
 				gate, err := oidcgate.New(oidcgate.Config{BaseURL: "http://localhost", HTTP: oidcgate.HTTPOptions{
-					Transport: p.Transport(),
+					Transport:         p.Transport(),
 					ResourceTransport: oidcgatetest.NewTransport(map[string]http.Handler{"localhost:9090": ledger}),
 				}}, provider)
 				if err != nil {
