@@ -118,6 +118,9 @@ func TestFaultsOfConfiguration(t *testing.T) {
 			p.Auth = oidcgate.TLSClientAuth(newClientCertificate(t))
 			c.HTTP.Transport = new(switchable)
 		}, "Provider.Auth", []string{"HTTP.Transport", "*http.Transport"}},
+		{"a secret with the newline of its file", func(_ C, p P) { p.Auth = oidcgate.ClientSecretBasic("hunter2\n") }, "Provider.Auth", []string{"ends in white space", "newline", "strings.TrimSpace"}},
+		{"a secret after a space", func(_ C, p P) { p.Auth = oidcgate.ClientSecretPost(" hunter2") }, "Provider.Auth", []string{"begins with white space", "strings.TrimSpace"}},
+		{"a secret of nothing but a newline", func(_ C, p P) { p.Auth = oidcgate.ClientSecretBasic("\r\n") }, "Provider.Auth", []string{"white space"}},
 		{"a secret from no function", func(_ C, p P) { p.Auth = oidcgate.ClientSecretPost((func(context.Context) (string, error))(nil)) }, "Provider.Auth", []string{"empty secret"}},
 		{"a name that fits no path", func(_ C, p P) { p.Name = "a/b" }, "Name", []string{`"a/b"`, "letters"}},
 		{"two scopes in one", func(_ C, p P) { p.Scopes = []string{"email profile"} }, "Provider.Scopes", []string{`"email profile"`, "its own element"}},

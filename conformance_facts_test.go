@@ -1,6 +1,7 @@
 package oidcgate_test
 
 import (
+	"context"
 	"net/url"
 	"slices"
 	"strings"
@@ -46,7 +47,9 @@ func TestConformanceFacts(t *testing.T) {
 			s.op.AddClient(oidcgatetest.Client{ID: id, Secret: password, RedirectURLs: []string{shopURL + "/auth/callback"}})
 		}, func(_ *oidcgate.Config, p *oidcgate.Provider) {
 			p.ClientID = character + "shop" + character
-			p.Auth = oidcgate.ClientSecretBasic(character + "s" + character + "t" + character)
+			p.Auth = oidcgate.ClientSecretBasic(func(context.Context) (string, error) { // a string may not end in a space
+				return character + "s" + character + "t" + character, nil
+			})
 		})
 	}
 	for _, which := range []string{"first", "last"} {

@@ -95,8 +95,11 @@ func TestCodeInTheDocs(t *testing.T) {
 		t.Errorf("%d blocks of code were found", blocks)
 	}
 	goIn(t, module, "vet", "./...")
-	if said := goIn(t, module, "test", "-v", "./..."); !strings.Contains(said, "--- PASS: TestLinking") {
-		t.Errorf("the test of a linking did not run:\n%s", said)
+	said := goIn(t, module, "test", "-v", "./...")
+	for _, name := range []string{"TestLinking", "TestAddLogin"} {
+		if !strings.Contains(said, "--- PASS: "+name) {
+			t.Errorf("%s did not run:\n%s", name, said)
+		}
 	}
 }
 

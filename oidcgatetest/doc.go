@@ -1,7 +1,8 @@
 // Package oidcgatetest helps to test services that use oidcgate.
 //
 // [WithIdentity] returns a request with a signed-in user. Most tests of handlers need nothing else.
-// [Provider.SignIn] returns the browser of a user who has logged in, for whom everything works.
+// [Provider.SignIn] returns the browser of a user who has logged in, for whom everything works, and
+// [NewBrowser] one that nobody has logged in with.
 //
 // [NewProvider] starts an OpenID Provider in the process of the test. By default it follows the
 // specifications: discovery, signed ID Tokens, PKCE (Proof Key for Code Exchange), the iss response
@@ -18,7 +19,8 @@
 //
 // [Provider.AddClient] registers clients of another kind.
 //
-// The example below is the whole login.
+// In the repository, docs/testing.md has tests to copy, and example_test.go of this package has a
+// whole login. pkg.go.dev shows that as the example of the package; go doc does not.
 //
 // [Client] says how a client authenticates, and how its tokens are signed and encrypted.
 //

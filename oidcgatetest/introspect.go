@@ -59,12 +59,27 @@ func (p *Provider) accessTokenAudience() string {
 	return cmp.Or(p.config.AccessTokenAudience, "https://api.test")
 }
 
-// newAccessToken returns an access token for a grant. p.mu is not held.
-func (p *Provider) newAccessToken(g *grant) string {
-	if !p.config.JWTAccessTokens {
-		return rand.Text()
+// newAccessToken issues an access token for a grant, with changes to its claims. p.mu is not held.
+func (p *Provider) newAccessToken(g *grant, changes map[string]any) string {
+	issued := accessToken{
+		grant: g, changes: changes, expires: time.Now().Add(p.config.AccessTokenLifetime),
 	}
-	return p.NewAccessToken(p.grantClaims(g)).Compact()
+	token := rand.Text()
+	if p.config.JWTAccessTokens {
+		token = p.NewAccessToken(p.issuedClaims(issued)).Compact()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.accessTokens[token] = issued
+	return token
+}
+
+// issuedClaims returns the claims of an access token that a client got at the token endpoint.
+func (p *Provider) issuedClaims(t accessToken) map[string]any {
+	claims := p.grantClaims(t.grant)
+	claims["exp"] = t.expires.Unix()
+	maps.Copy(claims, t.changes)
+	return claims
 }
 
 // grantClaims returns the claims of an access token of a grant.
@@ -124,9 +139,7 @@ func (p *Provider) introspect(token string) (map[string]any, bool) {
 	case isOpaque:
 		claims = maps.Clone(claims)
 	case ofLogin && !issued.grant.ended:
-		claims = p.grantClaims(issued.grant)
-		claims["exp"] = issued.expires.Unix()
-		claims = p.accessClaims(claims)
+		claims = p.accessClaims(p.issuedClaims(issued))
 	default:
 		if claims = p.readOwn(token); claims == nil {
 			return nil, false

@@ -68,11 +68,12 @@ type Config struct {
 	// one (RFC 9700, 4.14.2). If false, the first refresh token stays valid.
 	RotateRefreshTokens bool
 
-	// JWTAccessTokens makes access tokens JWTs (RFC 9068). If false, they are opaque.
+	// JWTAccessTokens makes access tokens JWTs (RFC 9068), those of a token exchange too. If false,
+	// they are opaque: a service needs Introspection to know whom they are for.
 	JWTAccessTokens bool
 
 	// AccessTokenAudience is the aud of access tokens: the name of the API that they are for. If
-	// empty, it is "https://api.test".
+	// empty, it is "https://api.test". Tokens of an exchange have another; see Client.Exchanges.
 	AccessTokenAudience string
 
 	// Introspection adds an endpoint that tells clients about access tokens (RFC 7662).
@@ -135,7 +136,9 @@ type Client struct {
 	// they are used, or none. A client without keys may send no request objects.
 	Keys jose.JSONWebKeySet
 
-	// Exchanges are the audiences and resources for which the client may exchange tokens (RFC 8693).
+	// Exchanges are the audiences and resources for which the client may exchange access tokens of
+	// its logins (RFC 8693). The new token's aud is the audience or resource that was asked for, or a
+	// list of both, and its scope is the one that was asked for, or else that of the login.
 	Exchanges []string
 
 	// CertificateBound binds the client's access tokens to Certificate, whatever its AuthMethod (RFC

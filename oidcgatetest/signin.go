@@ -55,10 +55,8 @@ func (p *Provider) ProviderFor(baseURL string, name ...string) oidcgate.Provider
 //	browser := p.SignIn(t, gate, gate.Wrap(router), oidcgatetest.User{Subject: "bob"})
 //	resp, err := browser.Get("http://localhost/account")
 //
-// The browser says that its requests come from the site's own pages (Sec-Fetch-Site), unless a
-// request says something else. With another Transport it would not. Each call returns a new
-// browser; SetUser and LoginPage of p do not count for it. Its jar has the session's cookie; see
-// [NewRequest] for tests without a client.
+// Each call returns a new browser, which is that of [NewBrowser]; SetUser and LoginPage of p do not
+// count for it. Its jar has the session's cookie; see [NewRequest] for tests without a client.
 func (p *Provider) SignIn(
 	t TB, gate *oidcgate.Gate, handler http.Handler, u User, others ...*Provider,
 ) *http.Client {
@@ -68,8 +66,7 @@ func (p *Provider) SignIn(
 	if err != nil {
 		t.Fatalf("oidcgatetest: the login is at %q: %v", login, err)
 	}
-	browser := &http.Client{Transport: p.browserOf(hostPort(own), handler, u, others)}
-	browser.Jar, _ = cookiejar.New(nil) // without options it cannot fail
+	browser := p.browserOf(hostPort(own), handler, u, others)
 	landed, toCallback := false, 2
 	browser.CheckRedirect = func(r *http.Request, via []*http.Request) error {
 		if landed = r.URL.Host == own.Host && len(via) > toCallback; landed {
@@ -92,6 +89,22 @@ func (p *Provider) SignIn(
 	}
 	browser.CheckRedirect = nil
 	return browser
+}
+
+// NewBrowser returns a browser in memory that nobody has logged in with: it keeps cookies, follows
+// redirects, and reaches hosts as [NewTransport] does. Whoever logs in is the user of
+// [Provider.SetUser].
+//
+//	browser := oidcgatetest.NewBrowser(map[string]http.Handler{
+//		"localhost": gate.Wrap(router), "id.test": p,
+//	})
+//	resp, err := browser.Get(gate.LoginURL("/welcome"))
+//
+// The browser says that its requests come from the site's own pages (Sec-Fetch-Site), unless a
+// request says something else. With another Transport it would not.
+func NewBrowser(hosts map[string]http.Handler) *http.Client {
+	jar, _ := cookiejar.New(nil) // without options it cannot fail
+	return &http.Client{Jar: jar, Transport: ownPages{NewTransport(hosts)}}
 }
 
 // visit opens a page.
@@ -155,9 +168,10 @@ func textOf(page string) string {
 	return strings.Join(lines, "\n")
 }
 
-// NewRequest returns a request of a browser of [Provider.SignIn] for httptest: the same cookies,
-// and the same Sec-Fetch-Site. Pass it to gate.Wrap(handler), also around a single handler. address
-// begins with Config.BaseURL; NewRequest panics when it has no host, which has no cookies.
+// NewRequest returns a request of a browser of [Provider.SignIn] or [NewBrowser] for httptest: the
+// same cookies, and the same Sec-Fetch-Site. Pass it to gate.Wrap(handler), also around a single
+// handler. address begins with Config.BaseURL; NewRequest panics when it has no host, which has no
+// cookies.
 //
 //	rec := httptest.NewRecorder()
 //	r := oidcgatetest.NewRequest(browser, "GET", "http://localhost/cart", nil)
@@ -177,10 +191,10 @@ func NewRequest(browser *http.Client, method, address string, body io.Reader) *h
 // visitorKey is the key under which a request to the provider has its user in the context.
 type visitorKey struct{}
 
-// browserOf returns the transport of one user's browser: it reaches the service, p and the others.
+// browserOf returns the browser of one user: it reaches the service, p and the others.
 func (p *Provider) browserOf(
 	service string, handler http.Handler, u User, others []*Provider,
-) http.RoundTripper {
+) *http.Client {
 	hosts := map[string]http.Handler{}
 	for _, other := range others {
 		hosts[other.address()] = other
@@ -189,7 +203,7 @@ func (p *Provider) browserOf(
 		p.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitorKey{}, u)))
 	})
 	hosts[service] = handler
-	return ownPages{newTransport(func(address string) http.Handler { return hosts[address] })}
+	return NewBrowser(hosts)
 }
 
 // ownPages sends what a page of the same site would send.

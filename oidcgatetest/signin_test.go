@@ -120,6 +120,49 @@ func TestSignIn(t *testing.T) {
 	})
 }
 
+func TestNewBrowser(t *testing.T) {
+	p := oidcgatetest.NewProvider(t)
+	gate := newShop(t, p, nil)
+	mux := http.NewServeMux()
+	who := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, _ := oidcgate.FromContext(r.Context())
+		c, err := r.Cookie("customer")
+		_, _ = fmt.Fprint(w, id.Subject(), " ", err == nil && c.Value == "42")
+	})
+	mux.Handle("/api", gate.RequireAPI()(who))
+	mux.Handle("/page", gate.Require()(who))
+	mux.HandleFunc("/sign-in", func(w http.ResponseWriter, _ *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "customer", Value: "42"})
+	})
+	hosts := map[string]http.Handler{"localhost": gate.Wrap(mux), "id.test": p}
+	browser := oidcgatetest.NewBrowser(hosts)
+	t.Run("nobody has logged in with it", func(t *testing.T) {
+		if status, body := get(t, browser, "http://localhost/api"); status != http.StatusUnauthorized {
+			t.Errorf("got %d %q", status, body)
+		}
+	})
+	t.Run("the user of SetUser logs in, beside a session of the application", func(t *testing.T) {
+		p.SetUser(oidcgatetest.User{Subject: "bob"})
+		_, _ = get(t, browser, "http://localhost/sign-in")
+		if status, body := get(t, browser, gate.LoginURL("/page")); status != 200 || body != "bob true" {
+			t.Errorf("the page after the login: %d %q", status, body)
+		}
+		if status, body := get(t, browser, "http://localhost/api"); status != 200 || body != "bob true" {
+			t.Errorf("the API: %d %q", status, body)
+		}
+		rec := httptest.NewRecorder()
+		gate.Wrap(mux).ServeHTTP(rec, oidcgatetest.NewRequest(browser, "GET", "http://localhost/api", nil))
+		if rec.Code != 200 || rec.Body.String() != "bob true" {
+			t.Errorf("a request for httptest: %d %s", rec.Code, rec.Body)
+		}
+	})
+	t.Run("another browser is another visitor", func(t *testing.T) {
+		if status, _ := get(t, oidcgatetest.NewBrowser(hosts), "http://localhost/api"); status != http.StatusUnauthorized {
+			t.Errorf("got %d", status)
+		}
+	})
+}
+
 func TestSignInAtOneOfSeveralProviders(t *testing.T) {
 	main := oidcgatetest.NewProvider(t)
 	partner := oidcgatetest.NewProvider(t, oidcgatetest.Config{Issuer: "https://partner.test"})

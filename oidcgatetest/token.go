@@ -16,6 +16,7 @@ import (
 // An accessToken allows a client to call the userinfo endpoint.
 type accessToken struct {
 	grant   *grant
+	changes map[string]any // of claims, if it comes from an exchange
 	expires time.Time
 }
 
@@ -176,7 +177,7 @@ func (p *Provider) newRefreshToken(g *grant) string {
 
 // issue creates a token response. If refreshToken is empty, the response has no refresh_token.
 func (p *Provider) issue(g *grant, nonce, refreshToken string) map[string]any {
-	access := p.newAccessToken(g)
+	access := p.newAccessToken(g, nil)
 	answer := map[string]any{
 		"access_token": access,
 		"token_type":   "Bearer",
@@ -192,10 +193,6 @@ func (p *Provider) issue(g *grant, nonce, refreshToken string) map[string]any {
 	if refreshToken != "" {
 		answer["refresh_token"] = refreshToken
 	}
-	p.mu.Lock()
-	expires := time.Now().Add(p.config.AccessTokenLifetime)
-	p.accessTokens[access] = accessToken{grant: g, expires: expires}
-	p.mu.Unlock()
 	if p.config.WithoutIDTokens {
 		return answer
 	}

@@ -173,6 +173,13 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("with the secret: status %d:\n%s", got.status, got.out)
 		}
 	})
+	t.Run("a secret with the newline of its file", func(t *testing.T) {
+		_, args := provider(t)
+		got := runWith(t, map[string]string{"OIDC_CLIENT_SECRET": "secret\n"}, "", append(args, client...)...)
+		if got.status != exitFault || !strings.Contains(got.out, "ends in white space") {
+			t.Errorf("status %d:\n%s", got.status, got.out)
+		}
+	})
 	t.Run("only pushed requests, and no secret", func(t *testing.T) {
 		_, args := provider(t, oidcgatetest.Config{PushedRequests: true, RequirePushedRequests: true})
 		got := run(t, "", append(args, client...)...)

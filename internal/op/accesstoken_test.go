@@ -711,3 +711,16 @@ func TestIntrospectionThatCannotBeAsked(t *testing.T) {
 		})
 	}
 }
+
+func TestIntrospectionRefusesASecretWithSpace(t *testing.T) {
+	for secret, want := range map[string]bool{"hush-hush": false, "hush-hush\n": true} {
+		o := newOP()
+		o.set("discovery", answerJSON(metadata(map[string]any{"introspection_endpoint": "https://id.example/introspect"})))
+		o.set("introspect", answerText(401, "application/json", `{"error":"invalid_client"}`))
+		_, err := o.client(forAPI(apiURL), func(cfg *op.Config) { cfg.Auth = basic(secret) }).
+			Introspect(t.Context(), "opaque-1", nil, false)
+		if e := wantReason(t, err, "introspection"); strings.Contains(e.Hint, "white space") != want || e.Hint == "" {
+			t.Errorf("the hint for the secret %q is %q", secret, e.Hint)
+		}
+	}
+}

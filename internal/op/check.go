@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/oidcgate/oidcgate/internal/check"
 )
@@ -81,6 +82,10 @@ func (cfg *Config) checkAuth(f *check.List) {
 	if cfg.Auth.Method == AuthKeyJWT && cfg.Auth.Secret == nil && !cfg.hasSigningKey() {
 		f.Add("ClientKeys", "is not set, and PrivateKeyJWT needs a key that signs; use NewClientKeys")
 	}
+	if cfg.SecretLength > 0 {
+		secret, _ := cfg.Auth.Secret(context.Background()) // a fixed one never fails
+		checkSecret(f, secret)
+	}
 	if cfg.ToResources != nil && cfg.Certificate != nil {
 		if _, ok := cfg.mutual(cfg.ToResources); !ok {
 			f.Add("TokenRequest.Binding", "needs a transport that can show a certificate, and "+
@@ -95,6 +100,21 @@ func (cfg *Config) checkAuth(f *check.List) {
 			"HTTP.Transport empty, or use an *http.Transport", cfg.Transport)
 	}
 }
+
+// checkSecret refuses a secret with white space around it, which is mostly the newline of a file.
+// It does not remove it: a secret may end in a space at the provider, and a function can give that.
+func checkSecret(f *check.List, secret string) {
+	if !hasSpaceAround(secret) {
+		return
+	}
+	where := "begins with white space"
+	if strings.TrimRightFunc(secret, unicode.IsSpace) != secret {
+		where = "ends in white space (a newline of the file?)"
+	}
+	f.Add("Auth", "has a secret that %s; use strings.TrimSpace on what is read from a file", where)
+}
+
+func hasSpaceAround(secret string) bool { return strings.TrimSpace(secret) != secret }
 
 // checkAPI checks that the provider can be asked about access tokens, if all of them are
 // introspected.

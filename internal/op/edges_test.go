@@ -275,6 +275,10 @@ func TestClientHint(t *testing.T) {
 		{"C050 an id that Basic encodes", "shop:1", "hush-hush", nil, nil, true, false},
 		{"C050 where it is not encoded", "shop", "hush/hush", func(cfg *op.Config) { cfg.RawBasic = true }, nil, false, false},
 		{"C049 in a form", "shop", "hush/hush", func(cfg *op.Config) { cfg.Auth.Method = op.AuthPost }, nil, false, false},
+		{"white space after the secret, from a file", "shop", "hush-hush\n", nil, nil, false, false},
+		{"white space before it", "shop", "\thush/hush", nil, nil, false, false},
+		{"white space after it, in a form", "shop", "hush-hush\n", func(cfg *op.Config) { cfg.Auth.Method = op.AuthPost }, nil, false, false},
+		{"white space after it, where it signs", "shop", strings.Repeat("hush", 8) + "\n", func(cfg *op.Config) { cfg.Auth.Method = op.AuthSecretJWT }, nil, false, false},
 		{"C051 another method is announced", "shop", "hush-hush", nil, []string{"client_secret_post"}, false, true},
 		{"C051 this method is announced", "shop", "hush-hush", nil, []string{"x", "client_secret_basic"}, false, false},
 	} {
@@ -289,6 +293,9 @@ func TestClientHint(t *testing.T) {
 				}
 			}).Exchange(t.Context(), "c", "v")
 			hint := wantReason(t, err, "token_endpoint_error").Hint
+			if space := strings.Contains(tt.name, "white space"); space != strings.Contains(hint, "white space") {
+				t.Errorf("the hint %q", hint)
+			}
 			if hint == "" || strings.Contains(hint, "RawBasic") != tt.raw || strings.Contains(hint, "announces") != tt.lists {
 				t.Errorf("the hint %q", hint)
 			}

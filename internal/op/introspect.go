@@ -54,10 +54,17 @@ func (c *Client) Introspect(
 		return err
 	})
 	if err != nil {
-		return nil, unavailable(failure(err, event.ReasonIntrospection, event.ReasonIntrospection))
+		e := failure(err, event.ReasonIntrospection, event.ReasonIntrospection)
+		if e.Hint == hintIntrospection && c.hasSpacedSecret(ctx) {
+			e.Hint = hintSpace
+		}
+		return nil, unavailable(e)
 	}
 	return c.introspected(doc, known)
 }
+
+const hintIntrospection = "the provider refuses this client at its introspection endpoint: check " +
+	"client id, secret and authentication method, and whether the client may introspect tokens"
 
 // notIntrospected is why a token cannot be introspected at this provider.
 func (c *Client) notIntrospected(known *AccessToken) *Error {
@@ -75,8 +82,7 @@ func (c *Client) notIntrospected(known *AccessToken) *Error {
 func readIntrospection(a answer) (claims.Object, error) {
 	if a.status == http.StatusUnauthorized || a.status == http.StatusForbidden {
 		e := failure(requireOK(a), event.ReasonIntrospection, event.ReasonIntrospection)
-		e.Hint = "the provider refuses this client at its introspection endpoint: check client id, " +
-			"secret and authentication method, and whether the client may introspect tokens"
+		e.Hint = hintIntrospection
 		return "", e
 	}
 	if err := requireOK(a); err != nil {

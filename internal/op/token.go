@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
@@ -104,7 +105,7 @@ func (c *Client) requestTokens(
 		return err
 	})
 	if err != nil {
-		err = c.explain(ctx, err, meta, form)
+		err = c.explain(ctx, err, meta, withoutOpen(form))
 		e := failure(err, event.ReasonTokenEndpointUnreachable, event.ReasonTokenResponseInvalid)
 		return tokens, e.at(meta.Token)
 	}
@@ -112,6 +113,18 @@ func (c *Client) requestTokens(
 		tokens.IDToken = "" // nothing verifies it
 	}
 	return tokens, nil
+}
+
+// withoutOpen returns the parameters of a token request except those that are no secrets, which the
+// log may have. An error of the provider that quotes the audience or a scope says what to register.
+func withoutOpen(form url.Values) url.Values {
+	secrets := maps.Clone(form)
+	for _, name := range []string{
+		"grant_type", "client_id", "redirect_uri", "audience", "resource", "scope",
+	} {
+		secrets.Del(name)
+	}
+	return secrets
 }
 
 // explain completes the Error of an endpoint at which the client authenticates itself: with a hint
@@ -124,7 +137,7 @@ func (c *Client) explain(ctx context.Context, err error, meta Metadata, secrets 
 	if e.Description != "" {
 		secret, _ := c.cfg.Auth.secret(ctx)
 		basic := strings.TrimRight(strings.TrimPrefix(c.basicCredentials(secret), "Basic "), "=")
-		own := url.Values{"": {basic, secret}}
+		own := url.Values{"": {basic, secret, strings.TrimSpace(secret)}}
 		e.Description = bounded(withoutValues(e.Description, secrets, own))
 	}
 	if e.Hint == hintClient {
@@ -317,12 +330,15 @@ func withoutValues(s string, forms ...url.Values) string {
 	return s
 }
 
-// minSecret is the length of a value that could be secret. Shorter ones, such as a grant type's
-// word, stay readable.
+// minSecret is the length of a value that could be secret. Shorter ones stay readable: a word of
+// the provider could be the same.
 const minSecret = 4
 
 // clientHint says what may be wrong when the provider refuses the client.
 func (c *Client) clientHint(ctx context.Context, meta Metadata) string {
+	if c.hasSpacedSecret(ctx) {
+		return hintSpace
+	}
 	method := c.cfg.Auth.Method
 	if len(meta.TokenAuthMethods) > 0 && !slices.Contains(meta.TokenAuthMethods, method) {
 		return "the provider refused the client: it announces the authentication methods " +
@@ -337,9 +353,18 @@ func (c *Client) clientHint(ctx context.Context, meta Metadata) string {
 	return hintClient
 }
 
+// hasSpacedSecret reports whether the client secret has white space around it, as it is now. New
+// refuses one with white space that no function gives.
+func (c *Client) hasSpacedSecret(ctx context.Context) bool {
+	secret, _ := c.cfg.Auth.secret(ctx)
+	return c.cfg.Auth.hasSecret() && hasSpaceAround(secret)
+}
+
 const (
 	hintClient = "the provider refused the client: " +
 		"check client id, secret and authentication method"
+	hintSpace = "the provider refused the client, whose secret has white space before or after it " +
+		"(mostly the newline of a file): use strings.TrimSpace on what is read from a file"
 	hintGrant = "the code or refresh token was used before, has expired, " +
 		"or belongs to another client or redirect URL"
 	hintUser    = "the provider refuses this user; it has the reason in its own log"

@@ -417,6 +417,30 @@ func TestDescriptionQuotesNoSecret(t *testing.T) {
 	})
 }
 
+func TestDescriptionQuotesWhatIsNoSecret(t *testing.T) {
+	for _, row := range []struct{ name, description, want string }{
+		{"it quotes the audience", "the client may not ask for ledger", "the client may not ask for ledger"},
+		{"it quotes the resource", "no https://ledger.example here", "no https://ledger.example here"},
+		{"it quotes the scopes", "not read:all write:all", "not read:all write:all"},
+		{"it quotes the client and the grant type", "shop may not use urn:ietf:params:oauth:grant-type:token-exchange",
+			"shop may not use urn:ietf:params:oauth:grant-type:token-exchange"},
+		{"C055 it quotes no token", "hush-token is not for ledger", "... is not for ledger"},
+		{"C055 it quotes no secret", "ledger, hush-hush", "ledger, ..."},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			o := newOP()
+			answer := map[string]any{"error": "invalid_target", "error_description": row.description}
+			o.set("token", answerText(400, "application/json", encode(answer)))
+			_, err := o.client(func(cfg *op.Config) { cfg.Auth.Method = op.AuthPost }).ExchangeToken(t.Context(),
+				&op.Tokens{AccessToken: "hush-token"},
+				op.TokenExchange{Audience: "ledger", Resource: "https://ledger.example", Scopes: []string{"read:all", "write:all"}})
+			if e := wantReason(t, err, "token_endpoint_error"); e.Description != row.want {
+				t.Errorf("description %q, want %q", e.Description, row.want)
+			}
+		})
+	}
+}
+
 func TestBasicCredentialsInADescription(t *testing.T) {
 	t.Run("C055 a provider quotes the Authorization header: the error does not show it", func(t *testing.T) {
 		o := newOP()
