@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -415,4 +416,35 @@ func expiryOf(t *testing.T, raw string) time.Time {
 		t.Fatal(err)
 	}
 	return time.Unix(claims.Exp, 0)
+}
+
+func TestManyLogoutsWithAFreshHint(t *testing.T) {
+	inBubble(t, "F40 of one user refresh four at a time, and all end", func(t *testing.T) {
+		f := newFleet(t, 1, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Logout.FreshHint = true })
+		var browsers []*http.Client
+		for range 20 {
+			browsers = append(browsers, f.signInAs("alice"))
+		}
+		time.Sleep(30 * time.Minute)
+		var now, most atomic.Int32
+		f.op.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				most.Store(max(most.Load(), now.Add(1)))
+				time.Sleep(time.Second)
+				next.ServeHTTP(w, r)
+				now.Add(-1)
+			})
+		})
+		var wg sync.WaitGroup
+		for _, b := range browsers {
+			wg.Go(func() { f.send(b, http.MethodPost, "/auth/logout", "", sameOrigin) })
+		}
+		wg.Wait()
+		if n := most.Load(); n > 4 || n == 0 {
+			t.Errorf("%d refreshes at once", n)
+		}
+		if left := strings.Trim(f.left(browsers...), "-,"); left != "" {
+			t.Errorf("signed in: %s", left)
+		}
+	})
 }

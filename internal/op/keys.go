@@ -127,11 +127,16 @@ func unproven(err error) error {
 }
 
 // currentKeys returns the keys. It loads them first when there are none or they are too old. When
-// that fails, it returns the old ones, for at most maxKeyAge.
+// that fails, it returns the old ones, for at most maxKeyAge; then it waits no longer than patience.
 func (c *Client) currentKeys(ctx context.Context, from source) (*keySet, error) {
 	set := c.keys.now()
 	if set != nil && time.Now().Before(set.expires) {
 		return set, nil
+	}
+	if set != nil && time.Now().Before(set.unusable) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
 	}
 	err := c.loadKeys(ctx, set, from)
 	newer := c.keys.now()

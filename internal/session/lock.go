@@ -78,7 +78,13 @@ func (l *lock) take(ctx context.Context) (holder, error) {
 // refresh of the session is under way, on whatever replica, nor when the tokens cannot be read. It
 // keeps the lock: do may spend the refresh token.
 func (k *Keeper) Alone(ctx context.Context, s *Session, do func(*Tokens)) {
-	l := newRefresh(k, *s).lock
+	r := newRefresh(k, *s)
+	leave, err := r.takePlace(ctx, &k.places.token)
+	if err != nil {
+		return
+	}
+	defer leave()
+	l := r.lock
 	if holder, err := l.take(ctx); err != nil || holder != lockMine {
 		return
 	}
