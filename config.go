@@ -170,7 +170,7 @@ type TokenOptions struct {
 	// Userinfo says so, and always calls OnLogin again. So a group that the provider takes away is
 	// gone here after that time. While the provider does not answer, and after two seconds of waiting
 	// for it or for a slow store, the old claims stay. A re-read takes a dozen operations of the
-	// store. Of one user, the claims of four sessions are read at a time. When a part of the
+	// store. Of one user, userinfo is asked for four sessions at a time. When a part of the
 	// provider's answers is missing, OnLogin decides on the claims that can be had. If the store
 	// cannot save the new ones, guards answer 503. If zero, claims stay as they were at login.
 	ClaimsMaxAge time.Duration

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -234,6 +235,56 @@ func TestSetProvidersKeepsAndForgets(t *testing.T) {
 		w.browser = w.newBrowser()
 		if a := w.get(w.callbackURL("/app")); a.location() != shopURL+"/app" {
 			t.Errorf("%d\n%s", a.StatusCode, a.body)
+		}
+	})
+}
+
+func TestSetProvidersKeepsBounds(t *testing.T) {
+	inBubble(t, "C010 C129 junk causes no more loads of the keys, however often the providers are set", func(t *testing.T) {
+		var p oidcgate.Provider
+		f := newFleet(t, 1, func(_ *oidcgate.Config, provider *oidcgate.Provider) { p = *provider })
+		f.login()
+		time.Sleep(5 * time.Minute)
+		before := f.op.Count(oidcgatetest.JWKS)
+		for range 12 {
+			junk := f.op.NewJWT(f.logoutClaims("sub", "x"))
+			junk.Header["kid"] = "unknown"
+			f.sendLogout(junk.Compact())
+			if err := f.gates[0].SetProviders(p); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if n := f.op.Count(oidcgatetest.JWKS) - before; n > 4 {
+			t.Errorf("%d loads in a minute", n)
+		}
+	})
+	inBubble(t, "F04 no more logins use the provider at a time", func(t *testing.T) {
+		var p oidcgate.Provider
+		f := newFleet(t, 1, func(_ *oidcgate.Config, provider *oidcgate.Provider) { p = *provider })
+		var now, most atomic.Int32
+		f.op.Always(oidcgatetest.Token, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				most.Store(max(most.Load(), now.Add(1)))
+				time.Sleep(9 * time.Second)
+				now.Add(-1)
+				w.WriteHeader(http.StatusInternalServerError)
+			})
+		})
+		var logins sync.WaitGroup
+		for range 2 {
+			for range 70 {
+				f.browser = f.newBrowser()
+				browser, callback := f.browser, f.callbackURL("/app")
+				logins.Go(func() { f.send(browser, http.MethodGet, callback, "") })
+			}
+			if err := f.gates[0].SetProviders(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		logins.Wait()
+		if n := most.Load(); n > 64 || n == 0 {
+			t.Errorf("%d at a time", n)
 		}
 	})
 }

@@ -14,7 +14,8 @@ import (
 //
 // The cause ([context.Cause]) is then [ErrNoSession]. What this process ends from then on is
 // noticed at once, and so is the end of SessionLifetime; every other end after
-// [Limits.WatchInterval] at the latest. A store that does not answer ends nothing before that.
+// [Limits.WatchInterval] at the latest, and the time that it takes to read all watched sessions, 64
+// at a time. A store that does not answer ends nothing before that.
 // Claims that are due are read again, as for a request ([TokenOptions.ClaimsMaxAge]). Watching does
 // not count as use: a session that only has a long answer ends after IdleTimeout. A new login in
 // the same browser, also a stronger one, replaces the session and so ends it.

@@ -19,6 +19,11 @@ type Client struct {
 		transport http.RoundTripper
 	}
 
+	bounds
+}
+
+// bounds are places for those who do something at a time.
+type bounds struct {
 	slots       chan struct{} // of logins that send a code
 	pushes      chan struct{} // of logins that sign or push their request
 	decryptions chan struct{} // of tokens that strangers have decrypted
@@ -31,15 +36,17 @@ type Client struct {
 // New returns a Client. It makes no request and starts no goroutine.
 func New(cfg Config) *Client {
 	c := &Client{
-		cfg:         cfg,
-		transport:   cfg.Transport,
-		slots:       make(chan struct{}, bulkhead),
-		pushes:      make(chan struct{}, bulkhead),
-		decryptions: make(chan struct{}, decryptions),
+		cfg:       cfg,
+		transport: cfg.Transport,
+		bounds: bounds{
+			slots:       make(chan struct{}, bulkhead),
+			pushes:      make(chan struct{}, bulkhead),
+			decryptions: make(chan struct{}, decryptions),
 
-		introspections: make(chan struct{}, introspections),
+			introspections: make(chan struct{}, introspections),
 
-		introspectionsAgain: make(chan struct{}, introspections),
+			introspectionsAgain: make(chan struct{}, introspections),
+		},
 	}
 	for from := range c.keys.waiters {
 		c.keys.waiters[from] = make(chan struct{}, keyWaiters)

@@ -3,9 +3,10 @@ package op
 import "slices"
 
 // Inherit takes over what old, a client of the same provider, has learned: metadata and keys. So a
-// client that takes the place of another works on while the provider is down. It takes nothing if
-// anything that decides how metadata or keys are read is different. It is called before the client
-// is used.
+// client that takes the place of another works on while the provider is down. What old may ask the
+// provider, and how often it may load keys, counts for both, however often clients are replaced.
+// Inherit takes nothing if anything that decides how metadata or keys are read is different. It is
+// called before the client is used.
 func (c *Client) Inherit(old *Client) {
 	if old == nil || !c.cfg.readsLike(&old.cfg) {
 		return
@@ -16,8 +17,9 @@ func (c *Client) Inherit(old *Client) {
 		old.discovery.mu.Unlock()
 	}
 	old.keys.mu.Lock()
-	c.keys.set = old.keys.set
+	c.keys.set, c.keys.loads, c.keys.waiters = old.keys.set, old.keys.loads, old.keys.waiters
 	old.keys.mu.Unlock()
+	c.bounds = old.bounds
 }
 
 // readsLike reports whether metadata and keys mean the same under both configurations.

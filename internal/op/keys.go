@@ -127,7 +127,7 @@ func unproven(err error) error {
 }
 
 // currentKeys returns the keys. It loads them first when there are none or they are too old. When
-// that fails, it returns the old ones, for at most maxKeyAge; it waits for as long as patience then.
+// that fails, it returns the old ones, for at most maxKeyAge, and waits no longer than patience.
 func (c *Client) currentKeys(ctx context.Context, from source) (*keySet, error) {
 	set := c.keys.now()
 	if set != nil && time.Now().Before(set.expires) {

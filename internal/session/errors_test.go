@@ -1584,6 +1584,42 @@ func TestNewsThatAreOlder(t *testing.T) {
 	})
 }
 
+// Nor do they where the newer ones are incomplete, and so do not count as read again.
+func TestNewsThatAreOlderThanIncompleteOnes(t *testing.T) {
+	inTime(t, "C113 claims that a replica read before it lost the lock do not replace those of a newer ID Token", func(t *testing.T) {
+		const age = 5 * time.Minute
+		w := newWorld(t, func(l *session.Limits) { l.Reread = age })
+		inGroup := func(g string) claims.Object {
+			v, err := claims.Of(map[string]any{"iss": issuer, "sub": "alice", "group": g})
+			w.wantErr(err, nil)
+			o, _ := v.Object()
+			return o
+		}
+		w.brings(inGroup("admin"))
+		s := w.login(lifetime)
+		time.Sleep(age)
+		other := w.replica(nil)
+		w.provider.onUserinfo = func() {
+			w.provider.onUserinfo = nil
+			w.loseLock()
+			time.Sleep(age/2 + time.Second) // it stands still
+			w.brings(inGroup("readers"))
+			w.provider.noUserinfo = failure(session.NoAnswer, "")
+			_, err := other.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			w.provider.noUserinfo = nil
+		}
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		w.wantErr(w.Wait(t.Context()), nil)
+		got, err := other.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		if v, _ := got.Identity.Claim("group"); string(v.AppendJSON(nil)) != `"readers"` {
+			t.Errorf("the group is %s", v.AppendJSON(nil))
+		}
+	})
+}
+
 func TestTroubleOfTheStoreThatIsOver(t *testing.T) {
 	for name, fails := range map[string]func(w *world, when string){
 		"refused the tokens once": func(w *world, when string) {

@@ -116,7 +116,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	defer cancel()
 	news := news{
 		idToken: said, userinfo: userinfo, incomplete: r.unsure,
-		after: decodeIdentity(before.plaintext).Checked,
+		before: before.plaintext,
 	}
 	if userinfo == nil && r.tokens.Userinfo == nil && r.userinfoIsAway(err) {
 		return r.rereadLater(ctx, err)
@@ -272,7 +272,7 @@ type news struct {
 	userinfo   *claims.Object // nil: the old claims of userinfo stay
 	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
 	unreadable bool           // userinfo was answered with something else
-	after      time.Time      // when claims had been read before
+	before     []byte         // the identity when the provider was asked
 }
 
 // saveClaims asks the application about the claims and saves what it makes of them. Without news of
@@ -284,7 +284,7 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 			return err
 		}
 		identity := decodeIdentity(old.plaintext)
-		if !identity.Checked.Equal(n.after) {
+		if !bytes.Equal(old.plaintext, n.before) {
 			if err := r.lock.lost(ctx); err != nil {
 				return err
 			}
