@@ -929,19 +929,23 @@ func TestLogoutDuringARefresh(t *testing.T) {
 }
 
 func TestRefreshWithAnOddMember(t *testing.T) {
-	for name, edit := range map[string]func(m map[string]any){
-		"expires_in 599.5":   func(m map[string]any) { m["expires_in"] = 599.5 },
-		"expires_in -1":      func(m map[string]any) { m["expires_in"] = -1 },
-		"scope a list":       func(m map[string]any) { m["scope"] = []string{"openid"} },
-		"no token_type":      func(m map[string]any) { delete(m, "token_type") },
-		"no access token":    func(m map[string]any) { delete(m, "access_token") },
-		"id_token of a list": func(m map[string]any) { m["id_token"] = []string{} },
+	member := oidcgatetest.EditJSON
+	for name, fault := range map[string]oidcgatetest.Fault{
+		"expires_in 599.5":   member(func(m map[string]any) { m["expires_in"] = 599.5 }),
+		"expires_in -1":      member(func(m map[string]any) { m["expires_in"] = -1 }),
+		"scope a list":       member(func(m map[string]any) { m["scope"] = []string{"openid"} }),
+		"no token_type":      member(func(m map[string]any) { delete(m, "token_type") }),
+		"no access token":    member(func(m map[string]any) { delete(m, "access_token") }),
+		"id_token of a list": member(func(m map[string]any) { m["id_token"] = []string{} }),
+		"another type":       oidcgatetest.Edit(func(r *oidcgatetest.Response) { r.Header.Set("Content-Type", "text/plain") }),
+		"no type":            oidcgatetest.Edit(func(r *oidcgatetest.Response) { r.Header.Del("Content-Type") }),
+		"status 201":         oidcgatetest.Edit(func(r *oidcgatetest.Response) { r.Status = http.StatusCreated }),
 	} {
 		inBubble(t, "C084 an answer that cannot be used has a new refresh token, which is kept: "+name, func(t *testing.T) {
 			f := newFleet(t, 2)
 			f.login()
 			time.Sleep(11 * time.Minute)
-			f.op.Inject(oidcgatetest.Token, oidcgatetest.EditJSON(edit))
+			f.op.Inject(oidcgatetest.Token, fault)
 			if token, status := f.token(); status != http.StatusBadGateway {
 				t.Errorf("status %d, token %q", status, token)
 			}

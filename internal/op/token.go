@@ -162,22 +162,27 @@ func (c *Client) readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 		e.Description = text(doc, "error_description")
 		return nil, e
 	}
-	if a.status != http.StatusOK {
-		return nil, statusFault(a.status)
-	}
-	if !isJSON && HasMediaType(a.header, formType) {
-		e := invalid(event.ReasonTokenResponseInvalid, "the answer is a form in place of a JSON object")
-		e.Hint = "set TokenRequest.LenientAnswers if the provider always answers so"
-		return nil, e
-	}
-	if !isJSON {
-		return nil, refused("the answer is not one JSON object with the type application/json")
-	}
-	t, err := newTokens(doc, key)
-	if refreshToken := text(doc, "refresh_token"); err != nil && refreshToken != "" {
+	t, err := issued(a, doc, isJSON, key)
+	refreshToken := text(doc, "refresh_token")
+	if err != nil && refreshToken != "" && a.status/100 == 2 {
 		return &Tokens{RefreshToken: refreshToken}, err
 	}
 	return t, err
+}
+
+// issued returns the tokens of an answer that is no refusal.
+func issued(a answer, doc claims.Object, isJSON bool, key *DPoPKey) (*Tokens, error) {
+	switch {
+	case a.status != http.StatusOK:
+		return nil, statusFault(a.status)
+	case !isJSON && HasMediaType(a.header, formType):
+		e := invalid(event.ReasonTokenResponseInvalid, "the answer is a form in place of a JSON object")
+		e.Hint = "set TokenRequest.LenientAnswers if the provider always answers so"
+		return nil, e
+	case !isJSON:
+		return nil, refused("the answer is not one JSON object with the type application/json")
+	}
+	return newTokens(doc, key)
 }
 
 const formType = "application/x-www-form-urlencoded"
