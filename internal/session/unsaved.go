@@ -104,6 +104,14 @@ func (f *flights) unsettled(id ID) bool {
 	return f.left[id].matters()
 }
 
+// hasToEnd reports whether the last refresh of a session, which is over, has found that the session
+// has to end, and could not end it.
+func (f *flights) hasToEnd(id ID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.left[id].what == unsavedEnd
+}
+
 // leaveUnsaved remembers what a flight that ends leaves unsaved. f.mu is locked.
 func (f *flights) leaveUnsaved(id ID, one *flight) {
 	u, err := one.unsaved, one.cause

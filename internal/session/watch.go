@@ -180,6 +180,9 @@ func (k *Keeper) rereadWatched(ctx context.Context, stale []*Session) {
 	eachOf(stale, func(s *Session) {
 		defer k.recovered(ctx, "the store", func() {})
 		_, err := k.Reread(ctx, s)
+		if k.flights.hasToEnd(s.ID) { // and the store refuses that: nobody gets anything of it
+			err = ErrGone
+		}
 		k.endWatchOf(s.ID, err)
 	})
 }

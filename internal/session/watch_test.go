@@ -263,6 +263,20 @@ func TestWatch(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		wantEnded(t, ctx, true)
 	})
+	inTime(t, "C113 a refusal ends it, also while the store cannot end the session", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { watches(l); l.Reread = 5 * time.Minute })
+		s := w.login(lifetime)
+		ctx, stop := w.Watch(t.Context(), s)
+		defer stop()
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		w.fails(interleave.Delete, "s:", 0)
+		time.Sleep(5 * time.Minute)
+		wantEnded(t, ctx, false)
+		time.Sleep(time.Minute)
+		wantEnded(t, ctx, true)
+		stop()
+		w.breaks(nil)
+	})
 	inTime(t, "F41 a record of a key that only other replicas have ends nothing", func(t *testing.T) {
 		w := newWorld(t, watches)
 		s := w.login(lifetime)
