@@ -1106,6 +1106,20 @@ func TestChoice(t *testing.T) {
 			t.Errorf("the page is\n%s", body)
 		}
 	})
+	t.Run("the choice has the labels in the visitor's language", func(t *testing.T) {
+		w, _ := severalProviders(t, func(c *oidcgate.Config) {
+			c.Pages.Words = map[string]map[string]string{"de": {"provider.staff": "Für Angestellte"}}
+		})
+		for language, want := range map[string]bool{"de": true, "de-CH": true, "fr": false} {
+			a := w.get("/auth/login?return_to=/app", "Accept-Language: "+language)
+			if strings.Contains(a.body, "Für Angestellte") != want {
+				t.Errorf("in %s the page is\n%s", language, a.body)
+			}
+		}
+		if strings.Contains(w.logged(), "lacks texts") {
+			t.Errorf("the log says\n%s", w.logged())
+		}
+	})
 	t.Run("an address that nobody knows leads to the choice", func(t *testing.T) {
 		w, _ := severalProviders(t, realm)
 		for _, email := range []string{"eve@elsewhere.example", "x@gone.example", "x@boom.example", "", strings.Repeat("x", 300) + "@staff.example"} {

@@ -42,6 +42,7 @@ type Provider struct {
 	Name string
 
 	// Label names the provider to visitors who choose one. If empty, it is Name or the issuer's host.
+	// Pages.Words has it in other languages, by the key "provider." and Name.
 	Label string
 
 	// The defaults of the following fields fit most providers.

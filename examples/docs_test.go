@@ -43,6 +43,7 @@ var around = map[string]string{
 	"identity":      "type identity struct{ issuer, subject string }", "keyOf": "func keyOf(*oidcgate.Identity) identity { return identity{} }",
 	"keys": "var keys oidcgate.Keys", "partner": "var partner oidcgate.Provider",
 	"home": "func home(http.ResponseWriter, *http.Request) {}", "admin": "func admin(http.ResponseWriter, *http.Request) {}",
+	"form": "func form(http.ResponseWriter, *http.Request) {}", "payment": "func payment(http.ResponseWriter, *http.Request) {}",
 	"account": "func account(http.ResponseWriter, *http.Request) {}", "cart": "func cart(http.ResponseWriter, *http.Request) {}",
 	"notes": "func notes(http.ResponseWriter, *http.Request) {}", "report": "func report(http.ResponseWriter, *http.Request) {}",
 }

@@ -103,7 +103,9 @@ func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
 	returnTo := f.returnTo(r.Context(), c.query.Get("return_to"))
 	last := f.lastProvider(r)
 	for _, up := range f.Providers.All() {
-		link := page.Link{URL: f.loginAt(up, c.query, returnTo), Text: up.Label}
+		link := page.Link{
+			URL: f.loginAt(up, c.query, returnTo), Say: page.ProviderLabel(up.Name), Text: up.Label,
+		}
 		if up == last {
 			link.SayNote = page.UsedLast
 			p.Links = slices.Insert(p.Links, 0, link)

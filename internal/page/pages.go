@@ -54,7 +54,7 @@ func (s *Pages) Speak(w http.ResponseWriter, r *http.Request, p Page) Page {
 	p.Links = slices.Clone(p.Links)
 	for i := range p.Links {
 		l := &p.Links[i]
-		l.Text, l.Note = cmp.Or(l.Text, p.words.label(l.Say)), cmp.Or(l.Note, p.words.label(l.SayNote))
+		l.Text, l.Note = cmp.Or(p.words.label(l.Say), l.Text), cmp.Or(l.Note, p.words.label(l.SayNote))
 	}
 	if p.Form != nil {
 		form := *p.Form

@@ -178,7 +178,17 @@ func complete(
 	tag language.Tag, given map[language.Tag]map[string]string,
 ) (t texts, absent []string) {
 	t = texts{tag.String(), make(map[string]string)}
+	for at := tag; at != language.Und; at = at.Parent() {
+		for key, text := range given[at] {
+			if _, nearer := t.byKey[key]; !nearer && isProviderKey(key) {
+				t.byKey[key] = text
+			}
+		}
+	}
 	for key, text := range given[language.English] {
+		if isProviderKey(key) { // without one there is the provider's Label
+			continue
+		}
 		found := false
 		for at := tag; at != language.Und && !found; at = at.Parent() {
 			var own string
@@ -208,6 +218,14 @@ func readWords(name string) map[string]string {
 	return read
 }
 
+// ProviderLabel is the label of the provider that has the name.
+func ProviderLabel(name string) Label { return Label(providerKey + name) }
+
+// providerKey begins the keys of labels that only the application can know.
+const providerKey = "provider."
+
+func isProviderKey(key string) bool { return strings.HasPrefix(key, providerKey) }
+
 var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
 
 // checkTexts checks what the application gives in one language. all are the texts that there are.
@@ -216,7 +234,7 @@ func checkTexts(f *check.List, name string, own, all map[string]string) {
 		text := own[key]
 		original, known := all[key]
 		switch {
-		case !known:
+		case !known && !isProviderKey(key):
 			f.Add("Words", "%s: no page has the text %.80q; docs/words.md lists the keys of all texts",
 				name, key)
 		case strings.TrimSpace(text) == "":

@@ -164,7 +164,8 @@ func TestWordsPage(t *testing.T) {
 	b.WriteString("# The texts of the pages\n\nEvery text on the gate's own pages, by its key. [pages.md](pages.md) says how an application " +
 		"replaces one or adds a\nlanguage. This page is made from the code: `go test ./internal/page -run TestWordsPage -update`.\n\n" +
 		"`.title` and `.text` are the title of a page and what it says; the others stand on links, on buttons and beside fields.\n" +
-		"A word in braces is a placeholder: every language must have it.\n\n| key | " + strings.Join(builtIn, " | ") + " |\n| --- |" +
+		"A word in braces is a placeholder: every language must have it. `provider.NAME` is the label of the provider of that\n" +
+		"Name; where a language has none, it is the provider's `Label`.\n\n| key | " + strings.Join(builtIn, " | ") + " |\n| --- |" +
 		strings.Repeat(" --- |", len(builtIn)) + "\n")
 	for _, key := range keysInOrder(t) {
 		fmt.Fprintf(&b, "| `%s` |", key)
