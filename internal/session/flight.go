@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"fmt"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,12 +79,13 @@ func (f *flights) pause(id ID, end time.Time) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.paused) >= maxPaused {
-		maps.DeleteFunc(f.paused, func(_ ID, end time.Time) bool { return !time.Now().Before(end) })
+	for other := range f.paused {
+		if len(f.paused) < maxPaused {
+			break
+		}
+		delete(f.paused, other) // any: to look for one that is over would cost more than it saves
 	}
-	if len(f.paused) < maxPaused {
-		f.paused[id] = end
-	}
+	f.paused[id] = end
 }
 
 // isPaused reports whether no replica may refresh a session now, and nothing of it is unsaved.
