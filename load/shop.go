@@ -43,7 +43,7 @@ func newShop(rdb redis.UniversalClient, p *provider, onEvent func(oidcgate.Event
 		EnableValues: onEvent != nil,
 
 		IdleTimeout: 12 * time.Hour, // filling Redis may take longer than the usual one
-		Tokens:      oidcgate.TokenOptions{LockLease: 2 * time.Second},
+		Tokens:      oidcgate.TokenOptions{LockLease: 3 * time.Second},
 	}, oidcgate.Provider{
 		Issuer: issuer, ClientID: clientID, Auth: oidcgate.PublicClient(),
 		Verification: oidcgate.Verification{SigningAlgs: []string{"ES256"}},
