@@ -25,8 +25,9 @@ type ClientAuth struct {
 }
 
 // Secret is a client secret, or a function that returns the current one. The function is called for
-// every request that authenticates the client, concurrently, within that request's deadline. [New]
-// refuses a string that begins or ends with white space, such as the newline of a file: use
+// every request that authenticates the client, concurrently, within that request's deadline. One
+// that does not return by then is given up, and its goroutine stays until it does. [New] refuses a
+// string that begins or ends with white space, such as the newline of a file: use
 // strings.TrimSpace. What a function returns is used as it is.
 type Secret interface {
 	string | func(context.Context) (string, error)

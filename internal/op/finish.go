@@ -106,10 +106,13 @@ func (c *Client) redeem(
 		return &Result{Tokens: &Tokens{IDToken: first.signed}, IDToken: c.Shape(first.claims)}, nil
 	}
 	tokens, err := c.exchange(ctx, response.code, &want)
-	if err != nil {
-		return nil, err
-	}
 	useless := &Result{Tokens: tokens}
+	switch {
+	case err != nil && tokens == nil:
+		return nil, err
+	case err != nil:
+		return useless, err
+	}
 	if !c.cfg.hasIDTokens() {
 		result, err := c.identify(ctx, tokens)
 		if err != nil {

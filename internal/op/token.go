@@ -38,9 +38,10 @@ func (Tokens) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "REDACTED")
 // MarshalText is like Format, for encoding/json and log/slog.
 func (Tokens) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
 
-// exchange redeems a code (RFC 6749, 4.1.3). The code is sent once. A provider must take a
-// second request with it for a replay and revoke the tokens it issued (4.1.2), so a refusal or
-// a broken connection is not followed by another request.
+// exchange redeems a code (RFC 6749, 4.1.3). The code is sent once. A provider must take a second
+// request with it for a replay and revoke the tokens it issued (4.1.2), so a refusal or a broken
+// connection is not followed by another request. With an error there may be a refresh token, and
+// nothing else, that was issued all the same.
 func (c *Client) exchange(ctx context.Context, code string, want *Expectation) (*Tokens, error) {
 	form := url.Values{
 		"grant_type":   {"authorization_code"},
@@ -53,12 +54,12 @@ func (c *Client) exchange(ctx context.Context, code string, want *Expectation) (
 	c.addResources(form)
 	tokens, err := c.requestTokens(ctx, form, want.DPoPKey)
 	if err != nil {
-		return nil, err
+		return tokens, err
 	}
 	if tokens.IDToken == "" && c.cfg.hasIDTokens() {
 		e := invalid(event.ReasonIDTokenMissing, "the answer has no ID Token")
 		e.Hint = "check that the client is one for OpenID Connect and may use the scope openid"
-		return nil, e
+		return &Tokens{RefreshToken: tokens.RefreshToken}, e
 	}
 	return tokens, nil
 }

@@ -160,7 +160,7 @@ func TestExchangeAnswer(t *testing.T) {
 				if e := wantReason(t, err, tt.reason); e != nil && (e.Status != tt.status || e.Code != tt.code) {
 					t.Errorf("status %d and code %q, want %d and %q", e.Status, e.Code, tt.status, tt.code)
 				}
-				if (tokens == nil) != (err != nil) {
+				if some := tokens != nil && (tokens.AccessToken != "" || tokens.IDToken != ""); some != (err == nil) {
 					t.Errorf("tokens %+v beside error %v", tokens, err)
 				}
 				if n := o.count("token"); n != 1 {

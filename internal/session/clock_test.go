@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"bytes"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,9 +36,9 @@ func TestReplicaWhoseClockIsBehind(t *testing.T) {
 }
 
 func TestClockThatWasSetBack(t *testing.T) {
-	const ahead = 58 * time.Minute
+	const ahead, little = 58 * time.Minute, 50 * time.Second // a little is less than clocks may differ
 	id, key := newID(), ""
-	var noted []byte // the record, as a clock that is ahead writes it
+	var noted, notedEarly []byte // the record, as a clock that is ahead writes it
 	begin := func(t *testing.T) (*world, *session.Session) {
 		w := newWorld(t, nil)
 		l := w.loginUnderWay()
@@ -51,6 +52,25 @@ func TestClockThatWasSetBack(t *testing.T) {
 		time.Sleep(ahead)
 		w.touched(s)
 		noted, _ = w.memory.Get(t.Context(), key)
+	})
+	short := func(l *session.Limits) { l.Idle, l.Touch = time.Minute, 15*time.Second }
+	synctest.Test(t, func(t *testing.T) {
+		w, s := begin(t)
+		time.Sleep(little)
+		_, err := w.replica(func(c *session.Config) { short(&c.Limits) }).Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		notedEarly, _ = w.memory.Get(t.Context(), key)
+	})
+	inTime(t, "C105 F14 a replica whose clock is a little behind takes no note back", func(t *testing.T) {
+		w, s := begin(t)
+		old, err := w.memory.Get(t.Context(), key)
+		w.wantErr(err, nil)
+		w.wantErr(w.memory.Swap(t.Context(), key, old, notedEarly, time.Hour), nil)
+		_, err = w.replica(func(c *session.Config) { short(&c.Limits) }).Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		if now, _ := w.memory.Get(t.Context(), key); !bytes.Equal(now, notedEarly) {
+			t.Error("the note is taken back")
+		}
 	})
 	inTime(t, "C105 F14 a session that is in use goes on, though a clock that was ahead has noted its use", func(t *testing.T) {
 		w, s := begin(t)

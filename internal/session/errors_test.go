@@ -332,6 +332,16 @@ func TestErrorsOfAReread(t *testing.T) {
 		}
 		w.wantTold(event.UserinfoFailed, event.ReasonUserinfoError)
 	})
+	inTime(t, "C108 F14 the pause of a replica whose clock is ahead is believed for two seconds", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		time.Sleep(isOver)
+		ahead := fmt.Sprint("paused ", time.Now().Add(41*time.Second).UnixMilli())
+		w.wantErr(w.memory.Create(t.Context(), "l:"+string(w.Handle(s.ID)), []byte(ahead), time.Second), nil)
+		w.wantNoToken(s, session.ErrProvider)
+		time.Sleep(2 * time.Second)
+		w.wantToken(w.Keeper, s, "at-1")
+	})
 	inTime(t, "C108 while it pauses, requests do not ask the store whether it does", func(t *testing.T) {
 		w, s := due(t)
 		w.provider.noUserinfo = failure(session.NoAnswer, event.ReasonUserinfoError)

@@ -71,12 +71,12 @@ func (f *flights) start(id ID, atOnce bool) (_ *flight, begun bool) {
 // maxPaused is how many sessions are remembered that no replica may refresh for a while.
 const maxPaused = 4096
 
-// pause remembers that no replica may refresh a session before end, so that requests need not ask
-// the store. Without a note of it they ask. end may be by another clock.
-func (f *flights) pause(id ID, end time.Time) {
-	if longest := time.Now().Add(longestPause); end.After(longest) {
-		end = longest
-	}
+// otherPause is how long another replica's pause is believed, whose clock may be ahead.
+const otherPause = 2 * time.Second
+
+// pause remembers that no replica may refresh a session for a while, so that requests need not ask
+// the store. Without a note of it they ask.
+func (f *flights) pause(id ID, d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for other := range f.paused {
@@ -85,7 +85,7 @@ func (f *flights) pause(id ID, end time.Time) {
 		}
 		delete(f.paused, other) // any: to look for one that is over would cost more than it saves
 	}
-	f.paused[id] = end
+	f.paused[id] = time.Now().Add(d)
 }
 
 // isPaused reports whether no replica may refresh a session now, and nothing of it is unsaved.

@@ -34,12 +34,13 @@ func (k *Keeper) Load(ctx context.Context, id ID) (*Session, error) {
 	return s, nil
 }
 
-// touchDue reports whether the use of a session is to be noted. A note from the future was made by
-// a clock that was ahead. With it the record would end in the store while the session is in use:
-// the TTL runs since the note was made.
+// touchDue reports whether the use of a session is to be noted. A note from further in the future
+// than clocks may differ was made by one that was wrong. With it the record would end in the store
+// while the session is in use: the TTL runs since the note was made.
 func (k *Keeper) touchDue(t Times) bool {
 	since := time.Now().UnixMilli() - t.Seen
-	return max(since, -since) >= k.limits.Touch.Milliseconds()
+	most := k.limits.Touch.Milliseconds()
+	return since >= most || -since >= most+k.limits.Leeway.Milliseconds()
 }
 
 // Peek is Load for a request that is no use of the session, such as a logout.

@@ -178,7 +178,7 @@ func (r *refresh) run(ctx context.Context) error {
 		case holder == lockMine:
 			return r.runLocked(ctx)
 		case holder == lockPaused:
-			r.k.flights.pause(r.s.ID, r.lock.pausedUntil)
+			r.k.flights.pause(r.s.ID, min(time.Until(r.lock.pausedUntil), otherPause))
 			return ErrProvider
 		case r.k.usable(r.tokens) && !r.k.claimsStale(&r.s.Identity) && !r.flight.again:
 			return nil // another refreshes them in time

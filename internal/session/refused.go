@@ -220,8 +220,6 @@ func (r *refresh) revoke(ctx context.Context, token string) {
 // the longer it is overdue, which spaces the tries out as if they were counted, and not the same
 // for every session.
 func (k *Keeper) pause(overdue time.Duration) time.Duration {
-	d := min(max(overdue/2, time.Second), longestPause*4/5)
+	d := min(max(overdue/2, time.Second), 30*time.Second)
 	return d + k.jitter(d/4)
 }
-
-const longestPause = 37500 * time.Millisecond

@@ -454,6 +454,6 @@ func (r *refresh) pauseReread(ctx context.Context) {
 // pause keeps all replicas from refreshing the session for a while.
 func (r *refresh) pause(ctx context.Context, d time.Duration) {
 	if r.lock.pause(ctx, d) {
-		r.k.flights.pause(r.s.ID, time.Now().Add(d))
+		r.k.flights.pause(r.s.ID, d)
 	}
 }

@@ -49,6 +49,7 @@ type State struct {
 	// of the session of the same request, when that became known.
 	without string
 	lost    bool
+	told    atomic.Bool
 
 	inner atomic.Pointer[context.Context] // the last one of Own within this request
 }
@@ -107,7 +108,9 @@ func (v *Values) TellLost(ctx context.Context) {
 	if state.without == "" || state.dropped || !state.lost && len(v.Manager.Keys(ctx)) == 0 {
 		return
 	}
-	state.dropped = true
+	if !state.told.CompareAndSwap(false, true) { // a context of NewContext may serve several requests
+		return
+	}
 	v.config.Tell(ctx, event.Record{Type: event.ValuesNotSaved, Reason: event.ReasonNoSession,
 		Detail: "values were put for " + state.without + ", which has no session"})
 }
