@@ -76,7 +76,8 @@ type Config struct {
 	OnEvent func(Event) `json:"-"`
 
 	// Logger gets every event and every cause that the browser is not told. If nil, [slog.Default].
-	// Its handler gets the values of the context of the request that caused a line, such as an id.
+	// Its handler gets the values of the context of the request that caused a line, such as an id,
+	// but no user by FromContext.
 	Logger *slog.Logger `json:"-"`
 
 	// Page, if set, writes the gate's own pages: the status, which is p.Status, and the body. It

@@ -18,6 +18,9 @@ type requestID struct{}
 type withRequestID struct{ slog.Handler }
 
 func (h withRequestID) Handle(ctx context.Context, r slog.Record) error {
+	if id, ok := oidcgate.FromContext(ctx); ok {
+		r.AddAttrs(slog.String("user", id.Subject()))
+	}
 	if id, ok := ctx.Value(requestID{}).(string); ok {
 		r.AddAttrs(slog.String("request", id))
 	}
@@ -62,6 +65,9 @@ func TestLogLinesHaveTheContextOfTheRequest(t *testing.T) {
 			if !found {
 				t.Errorf("no line of %s has the id of %s", event, request)
 			}
+		}
+		if strings.Contains(f.logged(), `"user":`) {
+			t.Error("a line has a user by its context, which may still be loading")
 		}
 		if t.Failed() {
 			t.Logf("the log says\n%s", f.logged())

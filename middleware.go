@@ -36,6 +36,7 @@ func New(c Config, providers ...Provider) (*Gate, error) {
 		g.logouts = event.NewQueue(ends, g.loggedOut)
 	}
 	g.events = event.NewSink(config.Logger, receiver(config.OnEvent))
+	g.events.Hide = withoutVisit // it may still be loading
 	ring, err := seal.NewRing(*config.Keys.ring, config.at.Name())
 	if err != nil {
 		return nil, &ConfigError{"Keys", "has the same key twice; give each key once"}

@@ -57,7 +57,8 @@ A line has the context of the request that caused it, so a handler of log/slog a
 request, or of a trace, as it does to the application's own lines. The middleware that puts the id
 into the context stands around the gate. A refresh has the context of the request that began it.
 Lines about a provider's documents have none: several requests may have waited for them. A line may
-be written when the request has been answered.
+be written when the request has been answered. It has no user by FromContext: its fields say whose
+it is.
 
 ## Fields
 

@@ -73,6 +73,10 @@ type Sink struct {
 	// set before the sink is used.
 	Note func(Record)
 
+	// Hide, which may be nil, takes out of the context of a request what changes while the request is
+	// served. It is set before the sink is used.
+	Hide func(context.Context) context.Context
+
 	logger  *slog.Logger
 	receive func(Record) // may be nil
 	queue   *Queue[Record]
@@ -98,8 +102,16 @@ func (s *Sink) Emit(ctx context.Context, r Record) {
 	if s.Note != nil {
 		s.Note(r)
 	}
-	r.ctx = context.WithoutCancel(ctx)
+	r.ctx = s.values(ctx)
 	s.queue.Put(r)
+}
+
+// values returns what a line of the log may read of a request, which may have been answered by then.
+func (s *Sink) values(ctx context.Context) context.Context {
+	if s.Hide != nil {
+		ctx = s.Hide(ctx)
+	}
+	return context.WithoutCancel(ctx)
 }
 
 // line is a line of the log.
@@ -111,7 +123,7 @@ type line struct {
 
 // Log writes a line that is no event, with the values of ctx. It does not block.
 func (s *Sink) Log(ctx context.Context, level slog.Level, text string, attrs ...slog.Attr) {
-	s.queue.Put(Record{line: &line{level, text, attrs}, ctx: context.WithoutCancel(ctx)})
+	s.queue.Put(Record{line: &line{level, text, attrs}, ctx: s.values(ctx)})
 }
 
 // Panicked writes a line about a panic. It is called where the panic is recovered, whose stack the
