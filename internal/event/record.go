@@ -106,7 +106,7 @@ func (s *Sink) Emit(ctx context.Context, r Record) {
 	s.queue.Put(r)
 }
 
-// values returns what a line of the log may read of a request, which may have been answered by then.
+// values returns what a line of the log may read of a request, which may be over by then.
 func (s *Sink) values(ctx context.Context) context.Context {
 	if s.Hide != nil {
 		ctx = s.Hide(ctx)

@@ -516,7 +516,7 @@ func TestRefusalThatTheStoreRefuses(t *testing.T) {
 			t.Errorf("in five seconds they asked %d times", asked)
 		}
 		w.breaks(nil)
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 		_, err := w.Reread(t.Context(), s)
 		w.wantErr(err, nil)
 	})

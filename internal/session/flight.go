@@ -53,7 +53,7 @@ func (f *flights) start(id ID, atOnce bool) (_ *flight, begun bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	running, last := f.running[id], f.left[id]
-	if running == nil && !atOnce && last.repeatedNow() {
+	if running == nil && !atOnce {
 		running = last.flight
 	}
 	if running == nil {

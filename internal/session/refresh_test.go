@@ -1114,7 +1114,7 @@ func TestWhatARefreshedIDTokenChanges(t *testing.T) {
 			w.wantErr(err, session.ErrStore)
 		}
 		w.breaks(nil)
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 		got, err := w.Reread(t.Context(), s)
 		w.wantErr(err, nil)
 		if w.Stale(got) {

@@ -33,8 +33,7 @@ func (u unsaved) matters() bool { return u.what >= unsavedClaims }
 // leftover is what a flight that has ended leaves unsaved. The zero value is nothing.
 type leftover struct {
 	unsaved
-	flight *flight
-	ended  time.Time
+	flight *flight // if it has repeated in vain what the store refused, for repeatAfter
 }
 
 // repeatAfter is how long to wait before what the store refused is repeated a second time, and from
@@ -42,9 +41,16 @@ type leftover struct {
 // and the application.
 const repeatAfter = time.Second
 
-// repeatedNow reports whether the flight has repeated in vain what the store refused, just now.
-func (l leftover) repeatedNow() bool {
-	return l.what == unsavedClaims && l.flight.again && time.Since(l.ended) < repeatAfter
+// forgetLater frees what a flight holds, such as tokens, when it is to be repeated.
+func (f *flights) forgetLater(id ID, one *flight) {
+	time.AfterFunc(repeatAfter, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if l := f.left[id]; l.flight == one {
+			l.flight = nil
+			f.left[id] = l
+		}
+	})
 }
 
 // maxUnsaved is how many sessions are remembered of which something is unsaved.
@@ -127,7 +133,12 @@ func (f *flights) leaveUnsaved(id ID, one *flight) {
 	}
 	delete(f.left, id)
 	if u.what > 0 && f.makeRoom(u) {
-		f.left[id] = leftover{u, one, time.Now()}
+		l := leftover{unsaved: u}
+		if one.again && u.what == unsavedClaims {
+			l.flight = one
+			f.forgetLater(id, one)
+		}
+		f.left[id] = l
 	}
 	if f.matters.Load() {
 		f.matters.Store(f.somethingMatters())
