@@ -604,6 +604,21 @@ func TestValuesStayWithinTheirBound(t *testing.T) {
 			t.Errorf("it saw %q, and the visitor has %q", seen, kept)
 		}
 	})
+	t.Run("requests that share a context of NewContext lose their values with one event", func(t *testing.T) {
+		w, _ := newTapped(t, keepsValues)
+		handler := w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { w.gate.Values().Put(r.Context(), "k", "v") }))
+		ctx := oidcgatetest.NewContext(t.Context(), w.gate, oidcgatetest.User{Subject: "carol"})
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil).WithContext(ctx))
+			})
+		}
+		all.Wait()
+		if lost := w.eventsOf(oidcgate.EventValuesNotSaved); len(lost) != 1 {
+			t.Errorf("events %+v", lost)
+		}
+	})
 	t.Run("values of an identity of NewContext are lost with an event, inside and outside Wrap", func(t *testing.T) {
 		w, _ := newTapped(t, keepsValues)
 		put := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { w.gate.Values().Put(r.Context(), "k", "v") })
