@@ -120,13 +120,12 @@ func (s *Saver) Finish() {
 // either Hijacker (HTTP/1) or Pusher (HTTP/2). What a writer has by its Unwrap alone, the saver has
 // by its own.
 func (s *Saver) Wrap() http.ResponseWriter {
-	flusher, canFlush := s.ResponseWriter.(http.Flusher)
-	if !canFlush {
+	if _, canFlush := s.ResponseWriter.(http.Flusher); !canFlush {
 		return s
 	}
-	flush := flushSaver{s, flusher}
-	if hijacker, ok := s.ResponseWriter.(http.Hijacker); ok {
-		return &http1Saver{flush, hijacker}
+	flush := flushSaver{s}
+	if _, canHijack := s.ResponseWriter.(http.Hijacker); canHijack {
+		return &http1Saver{flush}
 	}
 	if pusher, ok := s.ResponseWriter.(http.Pusher); ok {
 		return &http2Saver{flush, pusher}
@@ -134,40 +133,19 @@ func (s *Saver) Wrap() http.ResponseWriter {
 	return &flush
 }
 
-type flushSaver struct {
-	*Saver
-	flusher http.Flusher
-}
+type flushSaver struct{ *Saver }
 
 // Flush implements [http.Flusher].
 func (s *flushSaver) Flush() { _ = s.FlushError() }
 
 // FlushError is called by [http.ResponseController] for Flush.
-func (s *flushSaver) FlushError() error {
-	if !s.ready() {
-		return errNotSaved
-	}
-	s.begun = true
-	if f, ok := s.flusher.(interface{ FlushError() error }); ok {
-		return f.FlushError()
-	}
-	s.flusher.Flush()
-	return nil
-}
+func (s *flushSaver) FlushError() error { return unwrapped{s.Saver}.FlushError() }
 
-type http1Saver struct {
-	flushSaver
-	hijacker http.Hijacker
-}
+type http1Saver struct{ flushSaver }
 
 // Hijack implements [http.Hijacker].
 func (s *http1Saver) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if !s.ready() {
-		return nil, nil, errNotSaved
-	}
-	conn, rw, err := s.hijacker.Hijack()
-	s.begun = s.begun || err == nil
-	return conn, rw, err
+	return unwrapped{s.Saver}.Hijack()
 }
 
 // ReadFrom implements [io.ReaderFrom], so that the server can send files without copying them.

@@ -68,38 +68,6 @@ func (f *flights) start(id ID, atOnce bool) (_ *flight, begun bool) {
 	return running, begun
 }
 
-// maxPaused is how many sessions are remembered that no replica may refresh for a while.
-const maxPaused = 4096
-
-// otherPause is how long another replica's pause is believed, whose clock may be ahead.
-const otherPause = 2 * time.Second
-
-// pause remembers that no replica may refresh a session for a while, so that requests need not ask
-// the store. Without a note of it they ask.
-func (f *flights) pause(id ID, d time.Duration) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for other := range f.paused {
-		if len(f.paused) < maxPaused {
-			break
-		}
-		delete(f.paused, other) // any: to look for one that is over would cost more than it saves
-	}
-	f.paused[id] = time.Now().Add(d)
-}
-
-// isPaused reports whether no replica may refresh a session now, and nothing of it is unsaved.
-func (f *flights) isPaused(id ID) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	end, noted := f.paused[id]
-	if noted && !time.Now().Before(end) {
-		delete(f.paused, id)
-		return false
-	}
-	return noted && !f.left[id].matters() && f.running[id] == nil
-}
-
 // hasSaved tells those who wait that there are new tokens. Only the refresh calls it.
 func (one *flight) hasSaved(t *Tokens) {
 	if one.fresh == nil {

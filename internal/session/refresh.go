@@ -60,9 +60,10 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 		return nil, ErrTokenExpired
 	case !due && !k.flights.unsettled(s.ID):
 		return t, nil
-	case k.flights.isPaused(s.ID) && k.usable(t):
-		return t, nil
 	case k.flights.isPaused(s.ID):
+		if k.usable(t) {
+			return t, nil
+		}
 		return nil, ErrProvider
 	}
 	f := k.join(ctx, s)

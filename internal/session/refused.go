@@ -215,11 +215,3 @@ func (r *refresh) revoke(ctx context.Context, token string) {
 		r.k.provider.Revoke(ctx, &r.s.Identity, token)
 	}
 }
-
-// pause is how long to leave a provider alone that has not done what is overdue for so long: longer
-// the longer it is overdue, which spaces the tries out as if they were counted, and not the same
-// for every session.
-func (k *Keeper) pause(overdue time.Duration) time.Duration {
-	d := min(max(overdue/2, time.Second), 30*time.Second)
-	return d + k.jitter(d/4)
-}

@@ -114,36 +114,40 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	// What a new ID Token says counts also when userinfo has taken all the time.
 	ctx, cancel := Within(context.WithoutCancel(ctx), r.k.limits.ProviderTimeout+saveTimeout)
 	defer cancel()
-	news := news{
-		idToken: said, userinfo: userinfo, incomplete: r.unsure,
-		before: before.plaintext,
-	}
 	if userinfo == nil && r.tokens.Userinfo == nil && r.userinfoIsAway(err) {
 		return r.rereadLater(ctx, err)
 	}
-	if userinfo == nil && !r.k.provider.AsksUserinfo(&r.s.Identity) {
-		news.userinfo = new(claims.Object) // what it said while it was asked counts no more
+	n := news{
+		idToken: said, userinfo: userinfo, none: idToken == "" && userinfo == nil,
+		incomplete: r.unsure || err == nil && userinfo == nil && r.lacksToken(),
+		before:     before.plaintext,
 	}
+	if userinfo == nil && !r.k.provider.AsksUserinfo(&r.s.Identity) {
+		n.userinfo = new(claims.Object) // what it said while it was asked counts no more
+	}
+	return r.decideOn(ctx, n, err)
+}
+
+// decideOn has the application decide on the news, and saves what it makes of them. err is that of
+// userinfo.
+func (r *refresh) decideOn(ctx context.Context, n news, err error) error {
 	if err != nil && r.decidesWithout(failureOf(err)) {
 		r.tellUserinfo(ctx, failureOf(err))
-		news.unreadable = failureOf(err).Kind == Unreadable
-		news.incomplete, err = true, nil
-	}
-	if err == nil && userinfo == nil && r.lacksToken() {
-		news.incomplete = true
+		n.unreadable = failureOf(err).Kind == Unreadable
+		n.incomplete, err = true, nil
 	}
 	if err == nil {
-		err = r.saveClaims(ctx, news)
+		err = r.saveClaims(ctx, n)
 	}
 	if err != nil {
 		return r.rereadFailed(ctx, err)
 	}
 	r.settled(0)
-	if news.incomplete {
+	if n.incomplete {
 		r.pauseReread(ctx)
 		return nil
 	}
-	if idToken == "" && userinfo == nil && !r.recent {
+	if n.none && !r.recent {
 		r.tell(ctx, Event{Type: event.RereadFailed, Reason: event.ReasonNoNews})
 	}
 	return nil
@@ -270,6 +274,7 @@ func (t *Tokens) idTokenClaims() claims.Object {
 type news struct {
 	idToken    claims.Object  // "" when there are no claims of an ID Token
 	userinfo   *claims.Object // nil: the old claims of userinfo stay
+	none       bool           // there is no new ID Token, and no answer of userinfo
 	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
 	unreadable bool           // userinfo was answered with something else
 	before     []byte         // the identity when the provider was asked
@@ -449,11 +454,4 @@ func (r *refresh) reject(ctx context.Context, err error) error {
 // pauseReread keeps all replicas from reading the claims again at once.
 func (r *refresh) pauseReread(ctx context.Context) {
 	r.pause(ctx, r.k.pause(time.Since(r.s.Identity.Checked)-r.k.limits.Reread))
-}
-
-// pause keeps all replicas from refreshing the session for a while.
-func (r *refresh) pause(ctx context.Context, d time.Duration) {
-	if r.lock.pause(ctx, d) {
-		r.k.flights.pause(r.s.ID, d)
-	}
 }

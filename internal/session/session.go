@@ -15,6 +15,7 @@
 //	tokens.go     the provider's tokens and when they are due
 //	refresh.go    one refresh of a session at a time: flight.go in the process, lock.go everywhere
 //	refused.go    a refresh that brings nothing: try again later, go on without, or end the session
+//	pause.go      a provider that fails is left alone for a while
 //	places.go     how many ask a provider at a time
 //	follow.go     what a refreshed ID Token changes: where the session is listed, and when it ends
 //	reread.go     claims that are read again
