@@ -228,6 +228,23 @@ func TestRefreshedIDToken(t *testing.T) {
 			f.refreshed(1)
 		})
 	}
+	for name, change := range map[string]func(*oidcgatetest.JWT){
+		"has a kid that the key set does not have yet": func(t *oidcgatetest.JWT) { t.Header["kid"] = "newer"; t.SignForeign() },
+		"has no kid, and its key is not in the set yet": func(t *oidcgatetest.JWT) { delete(t.Header, "kid"); t.SignForeign() },
+	} {
+		inBubble(t, "C081 F05 the session goes on when the ID Token "+name, func(t *testing.T) {
+			f := newFleet(t, 1)
+			f.login()
+			time.Sleep(11 * time.Minute)
+			f.op.NextIDToken(change)
+			f.token()
+			if got := f.subject(); got != "alice" {
+				t.Errorf("signed in as %q", got)
+			}
+			time.Sleep(time.Minute)
+			f.mustToken()
+		})
+	}
 	accepted := []struct {
 		name   string
 		change func(t *oidcgatetest.JWT, nonce string)

@@ -41,7 +41,7 @@ type Error struct {
 	Unreadable bool
 
 	// Unproven is true when none of the keys at hand signed a token, and newer ones could not be
-	// loaded. The token may be genuine.
+	// loaded, or nothing says which key did. The token may be genuine.
 	Unproven bool
 
 	// Address is what was asked, without a query, where metadata or keys could not be had.

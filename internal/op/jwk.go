@@ -170,7 +170,7 @@ func fits(key jose.JSONWebKey, alg string) bool {
 }
 
 // verify tries the keys that fit the token's alg and have its kid. If the token has no kid, it
-// tries all that fit.
+// tries all that fit, and that none of them signed it proves nothing: the set may lack a new key.
 func (s *keySet) verify(t *compactToken) (verifiedPayload, error) {
 	known := false
 	for _, key := range s.keys {
@@ -186,7 +186,9 @@ func (s *keySet) verify(t *compactToken) (verifiedPayload, error) {
 		return verifiedPayload{}, invalid(event.ReasonKeyUnknown,
 			"the provider has no key for this token")
 	}
-	return verifiedPayload{}, invalid(event.ReasonSignature, "the signature is not the provider's")
+	e := invalid(event.ReasonSignature, "the signature is not the provider's")
+	e.Unproven = !t.hasKeyID
+	return verifiedPayload{}, e
 }
 
 // issuersOf returns for whose tokens a key is. The set may have it once for each issuer. If it says
