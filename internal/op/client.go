@@ -11,7 +11,7 @@ type Client struct {
 	transport http.RoundTripper
 	mutual    http.RoundTripper // where the client shows its certificate, if it has one
 	discovery discovery
-	keys      keys
+	keys      *keys // also of the clients that this one replaces, or that replace it
 	nonces    nonces
 
 	toResources struct {
@@ -38,6 +38,7 @@ func New(cfg Config) *Client {
 	c := &Client{
 		cfg:       cfg,
 		transport: cfg.Transport,
+		keys:      &keys{},
 		bounds: bounds{
 			slots:       make(chan struct{}, bulkhead),
 			pushes:      make(chan struct{}, bulkhead),

@@ -3,8 +3,9 @@ package op
 import "slices"
 
 // Inherit takes over what old, a client of the same provider, has learned: metadata and keys. So a
-// client that takes the place of another works on while the provider is down. What old may ask the
-// provider, and how often it may load keys, counts for both, however often clients are replaced.
+// client that takes the place of another works on while the provider is down. Keys, the loads of
+// keys and what may be asked of the provider at a time are of both from then on, however often
+// clients are replaced.
 // Inherit takes nothing if anything that decides how metadata or keys are read is different. It is
 // called before the client is used.
 func (c *Client) Inherit(old *Client) {
@@ -16,10 +17,7 @@ func (c *Client) Inherit(old *Client) {
 		c.discovery.known, c.discovery.settled = old.discovery.known, old.discovery.settled
 		old.discovery.mu.Unlock()
 	}
-	old.keys.mu.Lock()
-	c.keys.set, c.keys.loads, c.keys.waiters = old.keys.set, old.keys.loads, old.keys.waiters
-	old.keys.mu.Unlock()
-	c.bounds = old.bounds
+	c.keys, c.bounds = old.keys, old.bounds
 }
 
 // readsLike reports whether metadata and keys mean the same under both configurations.

@@ -3,6 +3,7 @@ package op_test
 import (
 	"crypto/tls"
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/oidcgate/oidcgate/internal/op"
@@ -61,6 +62,35 @@ func TestInherit(t *testing.T) {
 		wantReason(t, err, "")
 		if n := o.total() - before; n != 0 {
 			t.Errorf("%d requests", n)
+		}
+	})
+	t.Run("C010 clients that are replaced while the keys load wait for the one load", func(t *testing.T) {
+		o := newOP()
+		arrived, goOn := make(chan struct{}, 9), make(chan struct{})
+		jwks := o.handlers[paths["jwks"]]
+		o.set("jwks", func(w http.ResponseWriter, r *http.Request) {
+			arrived <- struct{}{}
+			<-goOn
+			jwks(w, r)
+		})
+		var all sync.WaitGroup
+		c := o.client()
+		for i := range 5 {
+			verify := c
+			all.Go(func() {
+				_, err := verify.VerifyIDToken(t.Context(), goodToken(), "", op.Expectation{Nonce: nonce})
+				wantReason(t, err, "")
+			})
+			if i == 0 {
+				<-arrived
+			}
+			c = o.client()
+			c.Inherit(verify)
+		}
+		close(goOn)
+		all.Wait()
+		if n := len(arrived); n != 0 {
+			t.Errorf("%d more loads", n)
 		}
 	})
 	t.Run("from no client nothing is taken over", func(t *testing.T) {

@@ -225,7 +225,7 @@ var (
 func (c *Client) startLoad(
 	ctx context.Context, set *keySet, from source,
 ) (_ *run, allowed bool) {
-	k := &c.keys
+	k := c.keys
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.set != set {
@@ -244,7 +244,7 @@ func (c *Client) startLoad(
 // throttled notifies that a load was refused, and returns why there are no newer keys. It does so
 // once a second, because somebody who sends junk could otherwise fill the log.
 func (c *Client) throttled() error {
-	k := &c.keys
+	k := c.keys
 	k.mu.Lock()
 	failed, tell := k.failed, time.Since(k.told) >= time.Second
 	if tell {
