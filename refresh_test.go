@@ -229,7 +229,7 @@ func TestRefreshedIDToken(t *testing.T) {
 		})
 	}
 	for name, change := range map[string]func(*oidcgatetest.JWT){
-		"has a kid that the key set does not have yet": func(t *oidcgatetest.JWT) { t.Header["kid"] = "newer"; t.SignForeign() },
+		"has a kid that the key set does not have yet":  func(t *oidcgatetest.JWT) { t.Header["kid"] = "newer"; t.SignForeign() },
 		"has no kid, and its key is not in the set yet": func(t *oidcgatetest.JWT) { delete(t.Header, "kid"); t.SignForeign() },
 	} {
 		inBubble(t, "C081 F05 the session goes on when the ID Token "+name, func(t *testing.T) {
