@@ -259,9 +259,9 @@ type Limits struct {
 
 	// SessionBytes bounds the size of a session in the store, without its tokens. A larger login is
 	// refused as [ReasonSessionTooLarge], unless OnLogin drops claims first. With ClaimsMaxAge the
-	// claims of userinfo are kept as they came, too, beside the tokens, whatever OnLogin drops: it
-	// decides on them while userinfo does not answer. They may have eight times this size. If zero, it
-	// is 16 KiB.
+	// claims of userinfo and the ID Token are kept as they came, too, beside the tokens, whatever
+	// OnLogin drops: it decides on them while userinfo does not answer. Together they may have eight
+	// times this size. If zero, it is 16 KiB.
 	SessionBytes int
 
 	// UserSessions bounds the sessions of one user, so that no account fills the store. A login beyond

@@ -956,6 +956,7 @@ func TestRefreshWithAnOddMember(t *testing.T) {
 		"id_token of a list": member(func(m map[string]any) { m["id_token"] = []string{} }),
 		"another type":       oidcgatetest.Edit(func(r *oidcgatetest.Response) { r.Header.Set("Content-Type", "text/plain") }),
 		"no type":            oidcgatetest.Edit(func(r *oidcgatetest.Response) { r.Header.Del("Content-Type") }),
+		"a huge token":       member(func(m map[string]any) { m["access_token"] = strings.Repeat("x", 40_000) }),
 		"status 201":         oidcgatetest.Edit(func(r *oidcgatetest.Response) { r.Status = http.StatusCreated }),
 	} {
 		inBubble(t, "C084 an answer that cannot be used has a new refresh token, which is kept: "+name, func(t *testing.T) {

@@ -165,7 +165,7 @@ func (c *Client) readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 	}
 	t, err := issued(a, doc, isJSON, key)
 	refreshToken := text(doc, "refresh_token")
-	if err != nil && refreshToken != "" && a.status/100 == 2 {
+	if err != nil && refreshToken != "" && len(refreshToken) <= maxToken && a.status/100 == 2 {
 		return &Tokens{RefreshToken: refreshToken}, err
 	}
 	return t, err
@@ -216,6 +216,10 @@ func lenient(a answer, doc claims.Object, isJSON bool) (claims.Object, bool) {
 	return doc, isJSON
 }
 
+// maxToken is how many bytes a token may have, its scope and its details. It is far more than what
+// servers take in a header, and keeps a provider from filling the store that it shares with others.
+const maxToken = 32 << 10
+
 func newTokens(doc claims.Object, key *DPoPKey) (*Tokens, error) {
 	r := memberReader{doc: doc}
 	t := &Tokens{
@@ -246,6 +250,11 @@ func newTokens(doc claims.Object, key *DPoPKey) (*Tokens, error) {
 	}
 	if v, _ := doc.Get("authorization_details"); v.Kind() == claims.Array {
 		t.AuthorizationDetails = string(v.AppendJSON(nil))
+	}
+	longest := max(len(t.AccessToken), len(t.RefreshToken), len(t.Scope), len(t.AuthorizationDetails))
+	if longest > maxToken {
+		return nil, refused(fmt.Sprintf("a token, its scope or its details have %d bytes, and at most "+
+			"%d are taken", longest, maxToken))
 	}
 	var err error
 	if t.Expiry, err = expiry(doc, time.Now()); err != nil {

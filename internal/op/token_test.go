@@ -35,6 +35,7 @@ func TestExchangeAnswer(t *testing.T) {
 		return answerText(status, contentType, body)
 	}
 	const echo = "code=hush-code&code_verifier=hush-verifier&client_secret=hush-hush"
+	huge := strings.Repeat("x", 32<<10+1)
 	tests := []struct {
 		name   string
 		h      http.HandlerFunc
@@ -108,6 +109,14 @@ func TestExchangeAnswer(t *testing.T) {
 		{"C053 id_token an object", answerJSON(tokenAnswer(map[string]any{"id_token": struct{}{}})),
 			"token_response_invalid", "", 502},
 		{"refresh_token a number", answerJSON(tokenAnswer(map[string]any{"refresh_token": 1})),
+			"token_response_invalid", "", 502},
+		{"F08 an access token that fits in no header", answerJSON(tokenAnswer(map[string]any{"access_token": huge})),
+			"token_response_invalid", "", 502},
+		{"F08 a refresh token as long", answerJSON(tokenAnswer(map[string]any{"refresh_token": huge})),
+			"token_response_invalid", "", 502},
+		{"F08 a scope as long", answerJSON(tokenAnswer(map[string]any{"scope": huge})),
+			"token_response_invalid", "", 502},
+		{"F08 details as long", answerJSON(tokenAnswer(map[string]any{"authorization_details": []string{huge}})),
 			"token_response_invalid", "", 502},
 		{"expires_in negative", answerJSON(tokenAnswer(map[string]any{"expires_in": -1})),
 			"token_response_invalid", "", 502},

@@ -1514,6 +1514,9 @@ func TestLongUserinfo(t *testing.T) {
 			if b, _ := w.memory.Get(t.Context(), w.key("t:")); want == nil && len(b) > 5_000 {
 				t.Errorf("without re-reads the tokens have %d bytes", len(b))
 			}
+			l = w.loginUnderWay()
+			l.Tokens.IDToken = strings.Repeat("x", 8*16<<10+1)
+			w.wantErr(w.Begin(t.Context(), l), want)
 		}
 	})
 	inTime(t, "F38 C113 the session ends when its userinfo becomes too long", func(t *testing.T) {

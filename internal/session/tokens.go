@@ -157,20 +157,22 @@ func (k *Keeper) sealTokens(id ID, t *Tokens, deadline int64) (record, error) {
 	return k.seal(tokensKind, id, Times{Deadline: deadline}, kept.encode())
 }
 
-// maxUserinfo is how often Limits.MaxBytes the claims of userinfo may have that are kept as they
-// came. The user may write some of them.
-const maxUserinfo = 8
+// maxSources is how often Limits.MaxBytes the claims of userinfo and the ID Token may have that are
+// kept as they came. The user may write some of them.
+const maxSources = 8
 
-// keepUserinfo sets the claims of userinfo that are kept with the tokens, if any are. Claims that
-// are too long are an error: of what the application dropped of them it could not decide again.
+// keepUserinfo sets the claims of userinfo that are kept with the tokens, if any are. What is too
+// long is an error: of what the application dropped of it it could not decide again.
 func (k *Keeper) keepUserinfo(t *Tokens, userinfo claims.Object) error {
 	t.Userinfo = nil
 	if k.limits.Reread == 0 {
 		return nil
 	}
-	if most := maxUserinfo * k.limits.MaxBytes; len(userinfo) > most {
-		return fmt.Errorf("%w: with Tokens.ClaimsMaxAge userinfo is kept as it came, has %d bytes, and "+
-			"%d are allowed, eight times Limits.SessionBytes; raise that", ErrTooLarge, len(userinfo), most)
+	bytes, most := len(userinfo)+len(t.IDToken), maxSources*k.limits.MaxBytes
+	if bytes > most {
+		return fmt.Errorf("%w: with Tokens.ClaimsMaxAge userinfo and ID Token are kept as they came; "+
+			"they have %d bytes, and %d are allowed, eight times Limits.SessionBytes; raise that",
+			ErrTooLarge, bytes, most)
 	}
 	t.Userinfo = &userinfo
 	return nil
