@@ -386,6 +386,21 @@ func TestNewDoesNothing(t *testing.T) {
 		})
 	})
 
+	t.Run("C105 an idle time beyond the lifetime is the lifetime", func(t *testing.T) {
+		var ends, idle time.Time
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.IdleTimeout, c.SessionLifetime = 48*time.Hour, time.Hour
+			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+				ends, idle = l.Identity().Expires(), l.Identity().IdleExpires()
+				return nil
+			}
+		})
+		w.login()
+		if ends.IsZero() || !idle.Equal(ends) {
+			t.Errorf("the session ends at %v, unused at %v", ends, idle)
+		}
+	})
+
 	t.Run("Close returns when the events are delivered, or with the context", func(t *testing.T) {
 		w := newWorld(t)
 		if err := w.gate.Wait(t.Context()); err != nil {
