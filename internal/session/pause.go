@@ -5,6 +5,18 @@ import (
 	"time"
 )
 
+// pauseReread keeps all replicas from reading the claims again at once. The tokens do not wait for
+// that: it ends when they are due.
+func (r *refresh) pauseReread(ctx context.Context) {
+	d := r.k.pause(time.Since(r.s.Identity.Checked) - r.k.limits.Reread)
+	if r.exchanged || r.recent {
+		d = min(d, time.Until(r.k.dueAt(r.tokens, r.s.ID)))
+	}
+	if d > 0 {
+		r.pause(ctx, d)
+	}
+}
+
 // pause keeps all replicas from refreshing the session for a while.
 func (r *refresh) pause(ctx context.Context, d time.Duration) {
 	if r.lock.pause(ctx, d) {

@@ -54,18 +54,26 @@ func (k *Keeper) Token(ctx context.Context, s *Session) (*Tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	due := k.due(t, s.ID)
-	switch {
-	case due && t.RefreshToken == "":
-		return nil, ErrTokenExpired
-	case !due && !k.flights.unsettled(s.ID):
-		return t, nil
-	case k.flights.isPaused(s.ID):
-		if k.usable(t) {
+	for range 2 { // the first refresh may be one that reads claims, until the token has ended
+		due := k.due(t, s.ID)
+		switch {
+		case due && t.RefreshToken == "":
+			return nil, ErrTokenExpired
+		case !due && !k.flights.unsettled(s.ID), k.flights.isPaused(s.ID) && k.usable(t):
 			return t, nil
+		case k.flights.isPaused(s.ID):
+			return nil, ErrProvider
 		}
-		return nil, ErrProvider
+		t, err = k.refreshed(ctx, s, t)
+		if err != nil || k.usable(t) || t.AccessToken == "" {
+			return t, err
+		}
 	}
+	return nil, ErrProvider
+}
+
+// refreshed waits for a refresh of a session, and returns the tokens then. t are those at hand.
+func (k *Keeper) refreshed(ctx context.Context, s *Session, t *Tokens) (*Tokens, error) {
 	f := k.join(ctx, s)
 	defer k.flights.leave(f)
 	var enough <-chan time.Time

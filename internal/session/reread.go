@@ -450,8 +450,3 @@ func (r *refresh) reject(ctx context.Context, err error) error {
 	r.tell(ctx, Event{Type: event.RefreshFailed, Reason: event.ReasonClaims, Err: err})
 	return r.endAndRevoke(ctx)
 }
-
-// pauseReread keeps all replicas from reading the claims again at once.
-func (r *refresh) pauseReread(ctx context.Context) {
-	r.pause(ctx, r.k.pause(time.Since(r.s.Identity.Checked)-r.k.limits.Reread))
-}

@@ -212,16 +212,21 @@ func (k *Keeper) margin(t *Tokens) time.Duration {
 }
 
 // due reports whether the access token should be refreshed: when it has ended, or a margin before.
-// The margin is at most a quarter of the token's life. Half of it differs from session to session,
-// so that those who logged in together do not come back together. For one session it is the same
-// on every replica. Where there is no access token, none is due.
+// Where there is no access token, none is due.
 func (k *Keeper) due(t *Tokens, id ID) bool {
 	if t.RefreshToken == "" {
 		return t.AccessToken != "" && !k.usable(t)
 	}
+	return !time.Now().Before(k.dueAt(t, id))
+}
+
+// dueAt returns when an access token is to be refreshed. The margin before its end is at most a
+// quarter of its life. Half of it differs from session to session, so that those who logged in
+// together do not come back together. For one session it is the same on every replica.
+func (k *Keeper) dueAt(t *Tokens, id ID) time.Time {
 	margin := k.margin(t)
 	spread := margin / 2 / (1 << 16) * time.Duration(crc32.ChecksumIEEE([]byte(id))>>16)
-	return !time.Now().Before(k.Expires(t).Add(spread - margin))
+	return k.Expires(t).Add(spread - margin)
 }
 
 // noteTokenEnd notes in the session's record when the access token ends, with
