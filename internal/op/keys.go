@@ -13,10 +13,13 @@ import (
 )
 
 // How often keys are loaded: twice in a row, then every half minute. Somebody who sends tokens
-// could otherwise make us load the keys once for each.
+// could otherwise make us load the keys once for each. For tokens that pass through browsers it is
+// every five seconds: after a rotation strangers hold up the logins of others for so long, and
+// nothing tells these from those.
 const (
-	keyLoads      = 2
-	keyLoadRefill = 30 * time.Second
+	keyLoads             = 2
+	keyLoadRefill        = 30 * time.Second
+	keyLoadRefillBrowser = 5 * time.Second
 )
 
 const (
@@ -65,13 +68,13 @@ type keys struct {
 
 // bucket limits how often something is done.
 type bucket struct {
-	used float64 // how often it was done, less one for every keyLoadRefill since
+	used float64 // how often it was done, less one for every refill since
 	last time.Time
 }
 
 // take counts one use, or returns false when there were too many.
-func (b *bucket) take(now time.Time) bool {
-	b.used = max(0, b.used-float64(now.Sub(b.last))/float64(keyLoadRefill))
+func (b *bucket) take(now time.Time, refill time.Duration) bool {
+	b.used = max(0, b.used-float64(now.Sub(b.last))/float64(refill))
 	b.last = now
 	if b.used > keyLoads-1 {
 		return false
@@ -234,7 +237,11 @@ func (c *Client) startLoad(
 	if r := k.flight.underWay(); r != nil {
 		return r, true
 	}
-	if !k.loads[from].take(time.Now()) {
+	refill := keyLoadRefill
+	if from == fromBrowser {
+		refill = keyLoadRefillBrowser
+	}
+	if !k.loads[from].take(time.Now(), refill) {
 		return nil, false
 	}
 	k.begun++

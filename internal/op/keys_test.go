@@ -570,18 +570,26 @@ func TestKeyLoadsOfBrowsers(t *testing.T) {
 			func(i int) url.Values { return url.Values{"response": {junk(i)}} },
 		},
 	} {
-		t.Run("C009 C010 junk "+name+" use up no load that a token response needs", func(t *testing.T) {
+		inBubble(t, "C009 C010 junk "+name+" use up no load that a token response needs", func(t *testing.T) {
 			o := newOP()
 			c := o.client(tt.change)
 			wantReason(t, verify(t, c, goodToken()), "")
-			for i := range 4 {
+			send := func(i int) {
 				r, err := c.ReadResponse(t.Context(), tt.form(i).Encode())
 				wantReason(t, err, "")
 				_, err = c.Finish(t.Context(), r, op.Expectation{Nonce: nonce, Claim: func(context.Context) error { return nil }})
 				wantReason(t, err, "key_unknown")
 			}
+			for i := range 4 {
+				send(i)
+			}
 			if n := o.count("jwks"); n != 3 {
 				t.Errorf("%d loads of keys, want the first one and two for junk", n)
+			}
+			time.Sleep(5 * time.Second) // so long they hold up other browsers when the keys are replaced
+			send(5)
+			if n := o.count("jwks"); n != 4 {
+				t.Errorf("%d loads of keys five seconds later, want one more", n)
 			}
 			o.set("jwks", answerJSON(keySet(jwk(otherRSA().Public(), "k2"))))
 			wantReason(t, verify(t, c, signedBy(otherRSA(), `{"alg":"RS256","kid":"k2"}`, encode(identity(nil)))), "")

@@ -17,7 +17,13 @@ var _ store.Batcher = (*Store)(nil)
 // same time: one that hangs must not fail the operations of the others. go-redis would give every
 // command of a pipeline that it divides the error of the one machine.
 func (s *Store) Batch(ctx context.Context, ops []store.Op) []store.Result {
-	parts := s.byMachine(ctx, ops)
+	cluster, ok := s.rdb.(*redis.ClusterClient)
+	if !ok {
+		return s.batch(ctx, ops)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.deadline.timeout) // for the map and for the operations
+	defer cancel()
+	parts := s.byMachine(ctx, cluster, ops)
 	if len(parts) == 1 {
 		return s.batch(ctx, ops)
 	}
@@ -31,12 +37,10 @@ func (s *Store) Batch(ctx context.Context, ops []store.Op) []store.Result {
 }
 
 // byMachine divides ops, given by their indices, by the machine of a Cluster that holds their keys.
-// It returns one part if there is no Cluster, or the client cannot load its map.
-func (s *Store) byMachine(ctx context.Context, ops []store.Op) [][]int {
-	cluster, ok := s.rdb.(*redis.ClusterClient)
-	if !ok {
-		return make([][]int, 1)
-	}
+// It returns one part if the client cannot load the map.
+func (s *Store) byMachine(
+	ctx context.Context, cluster *redis.ClusterClient, ops []store.Op,
+) [][]int {
 	var parts map[*redis.Client][]int
 	err := s.bound(ctx, func(ctx context.Context) error {
 		divided := map[*redis.Client][]int{}

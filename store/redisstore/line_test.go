@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -153,6 +154,40 @@ func TestBatchThatIsNotCarriedOut(t *testing.T) {
 				wantIll(t, ops[i].Key, r.Err)
 			}
 		})
+	}
+}
+
+func TestBatchOnAClusterWithoutAMap(t *testing.T) {
+	for name, hang := range map[string]func(context.Context){
+		"until the deadline": func(ctx context.Context) { <-ctx.Done() },
+		"for ever":           func(context.Context) { time.Sleep(time.Hour) },
+	} {
+		for _, heeds := range []bool{true, false} {
+			if heeds && name == "for ever" {
+				continue // nothing that heeds contexts does
+			}
+			t.Run(fmt.Sprintf("F17 the map hangs %s; the client heeds contexts is %v", name, heeds), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					rdb := redis.NewClusterClient(&redis.ClusterOptions{
+						ClusterSlots: func(ctx context.Context) ([]redis.ClusterSlot, error) {
+							hang(ctx)
+							return nil, context.DeadlineExceeded
+						},
+						MaxRedirects: -1, ContextTimeoutEnabled: heeds, DisableRoutingPolicies: true,
+					})
+					s := redisstore.NewWith(rdb, redisstore.Config{Timeout: time.Second})
+					begun := time.Now()
+					for _, r := range s.Batch(t.Context(), []store.Op{{Action: store.OpGet, Key: "1"}, {Action: store.OpGet, Key: "2"}}) {
+						wantIll(t, "a read", r.Err)
+					}
+					if took := time.Since(begun); took > time.Second {
+						t.Errorf("the batch took %v", took)
+					}
+					_ = rdb.Close()
+					time.Sleep(3 * time.Hour) // lets end what hangs
+				})
+			})
+		}
 	}
 }
 
