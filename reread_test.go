@@ -1201,6 +1201,31 @@ func TestCookieWhileKeysAreReplaced(t *testing.T) {
 	})
 }
 
+func TestLinkOfAnotherSiteWithoutTheTokensKey(t *testing.T) {
+	inBubble(t, "F41 R-DOS-3 a guard that cannot read the tokens and the login do not send the browser to and fro", func(t *testing.T) {
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Keys, c.Tokens.ClaimsMaxAge = mustKeys(t, oldKey), 10*time.Minute
+		})
+		f.login()
+		f.reopen(func(c *oidcgate.Config) { c.Keys = mustKeys(t, newKey+","+oldKey) })
+		time.Sleep(9 * time.Minute)
+		f.get("/") // seals the session, and not its tokens, with the newer key
+		f.reopen(func(c *oidcgate.Config) { c.Keys = mustKeys(t, newKey) })
+		time.Sleep(2 * time.Minute)
+		link := []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}
+		a := f.get("/app", link...)
+		login := a.location()
+		a = f.get(login, link...)
+		if a.StatusCode != http.StatusUnauthorized || !strings.Contains(a.body, "/auth/login?gone=key") {
+			t.Fatalf("%s: status %d to %q\n%s", login, a.StatusCode, a.location(), a.body)
+		}
+		a = f.get(login, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+		if !strings.HasPrefix(a.location(), f.op.Issuer()) {
+			t.Errorf("the link leads to %q", a.location())
+		}
+	})
+}
+
 func TestRevocationWhenUserinfoRefuses(t *testing.T) {
 	inBubble(t, "C087 C127 userinfo refuses the token that a refresh has just brought: the refresh token, which is good, is revoked", func(t *testing.T) {
 		f := newFleet(t, 1, func(c *oidcgate.Config, p *oidcgate.Provider) {

@@ -55,7 +55,15 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 	returnTo := f.returnTo(r.Context(), b.query.Get("return_to"))
 	if v.MayBeSignedIn() && b.step.Zero() && browser.IsCrossSite(r) {
 		// A link on another site must not replace the signed-in user (login CSRF, RFC 9700, section 4.7).
-		page.Redirect(w, f.Site.URL(returnTo))
+		if !b.query.Has("gone") {
+			page.Redirect(w, f.Site.URL(returnTo))
+			return
+		}
+		// A guard has sent the browser here and would do it again: the visitor decides.
+		f.Show(w, r, page.Page{
+			Kind: page.KindRefused, Status: http.StatusUnauthorized, Say: page.LoginRequired,
+			Links: []page.Link{{URL: f.loginAddress(b.query), Say: page.LogIn}},
+		})
 		return
 	}
 	own, refused := f.optionsFor(r, b)
