@@ -6,15 +6,24 @@ import (
 )
 
 // pauseReread keeps all replicas from reading the claims again at once. The tokens do not wait for
-// that: it ends when they are due.
+// that: it ends when they are due, or to be asked for again.
 func (r *refresh) pauseReread(ctx context.Context) {
 	d := r.k.pause(time.Since(r.s.Identity.Checked) - r.k.limits.Reread)
-	if r.exchanged || r.recent {
-		d = min(d, time.Until(r.k.dueAt(r.tokens, r.s.ID)))
+	if r.tokens.RefreshToken != "" {
+		d = min(d, r.untilRefresh())
 	}
 	if d > 0 {
 		r.pause(ctx, d)
 	}
+}
+
+// untilRefresh returns how long the refresh token need not be sent.
+func (r *refresh) untilRefresh() time.Duration {
+	d := time.Until(r.k.dueAt(r.tokens, r.s.ID))
+	if d > 0 || r.recent { // recent: it was not sent, though the tokens may have become due
+		return d
+	}
+	return r.k.pause(-d)
 }
 
 // pause keeps all replicas from refreshing the session for a while.
