@@ -39,11 +39,12 @@ var (
 		{"Create", func(ctx context.Context, s store.Store) error {
 			return s.Create(ctx, "new", []byte("value-1"), time.Minute)
 		}},
-		{"Swap", func(ctx context.Context, s store.Store) error {
-			return s.Swap(ctx, "k", []byte("value-0"), []byte("value-1"), time.Minute)
-		}},
 		{"Add", func(ctx context.Context, s store.Store) error { return s.Add(ctx, "set", "value-1", time.Minute) }},
+		swap,
 	}
+	swap = operation{"Swap", func(ctx context.Context, s store.Store) error {
+		return s.Swap(ctx, "k", []byte("value-0"), []byte("value-1"), time.Minute)
+	}}
 	removals = []operation{
 		{"Delete", func(ctx context.Context, s store.Store) error { return s.Delete(ctx, "k", nil) }},
 		{"Delete of a value", func(ctx context.Context, s store.Store) error {
@@ -124,7 +125,7 @@ func TestRedisThatAnswersWithErrors(t *testing.T) {
 		}, nil, all(reads, writes, removals)},
 		{"F18 NOREPLICAS: reads work", config("min-replicas-to-write", "1"), reads, all(writes, removals)},
 		{"F18 NOAUTH: nothing works", config("requirepass", "secret"), nil, all(reads, writes, removals)},
-		{"F19 OOM: reads and removals work", config("maxmemory", "1", "maxmemory-policy", "noeviction"), all(reads, removals), writes},
+		{"F19 OOM: reads, swaps and removals work", config("maxmemory", "1", "maxmemory-policy", "noeviction"), all(reads, []operation{swap}, removals), writes[:2]},
 		{"F18 MISCONF: reads work", failToSave, reads, all(writes, removals)},
 		{"F18 WRONGTYPE: nothing works but an unconditional delete", func(t *testing.T, rdb *redis.Client) {
 			for _, key := range []string{"k", "new", "set"} {
