@@ -60,7 +60,7 @@ const (
 	PageLogout        = PageKind(page.KindLogout)      // "Log out?"
 	PageSignedOut     = PageKind(page.KindSignedOut)   // after a logout
 	PageStillSignedIn = PageKind(page.KindStillIn)     // a logout that failed, or another site's
-	PageNotSent       = PageKind(page.KindNotSent)     // a form was posted without a session
+	PageNotSent       = PageKind(page.KindNotSent)     // a form was posted where a login is needed
 	PageForbidden     = PageKind(page.KindForbidden)   // a rule of a guard refuses
 	PageUnavailable   = PageKind(page.KindUnavailable) // the store does not answer
 	PageRefused       = PageKind(page.KindRefused)     // the request makes no sense here
