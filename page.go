@@ -36,6 +36,13 @@ type PageOptions struct {
 	AccentDark string
 }
 
+// PageLanguage returns the language in which the gate's pages speak to the visitor of r, as a tag
+// such as "de" (BCP 47), so that the application's own pages can speak it too: one of those that
+// are built in or of [PageOptions.Words], by [PageOptions.Language] or Accept-Language. That
+// function must not call it. It sets no header: where Accept-Language decides, the answer needs
+// "Vary: Accept-Language".
+func (g *Gate) PageLanguage(r *http.Request) string { return g.front.Pages.Language(r) }
+
 // Page is what the gate tells a visitor. Its texts are the gate's, or the application's from
 // [Deny]; none comes from the request or from the provider.
 type Page struct {
