@@ -127,6 +127,7 @@ func (g *Gate) useToken(r *http.Request, v *visit, t *bearer.Token) {
 		rec:     &session.Identity{Provider: t.Provider, IDToken: t.Claims, Created: created},
 		expires: expires, idleExpires: expires, token: true,
 	}
+	v.sent = t
 	v.found.Session, v.found.LoadErr, v.found.Gone = nil, nil, ""
 	if g.values != nil {
 		g.values.Drop(r.Context())

@@ -29,12 +29,13 @@ const (
 	FindingOK    = FindingLevel(doctor.OK)
 	FindingWarn  = FindingLevel(doctor.Warn)  // logins may work; somebody should look at it
 	FindingFault = FindingLevel(doctor.Fault) // logins fail
+	FindingSkip  = FindingLevel(doctor.Skip)  // not looked at; Text says why
 )
 
-// Check looks at the store and at every provider, and returns what is as it should be and what is
-// not. It asks each provider for its metadata and its keys, and sends it one authorization request
-// with prompt=none, without cookies, which tells whether the redirect URI is registered; that
-// request is pushed first where logins are. Nothing of the gate changes.
+// Check looks at the store and at every provider, and returns what is as it should be, what is not
+// and what could not be tried. It asks each provider for its metadata and its keys, and sends it
+// one authorization request with prompt=none, without cookies, which tells whether the redirect URI
+// is registered; that request is pushed first where logins are. Nothing of the gate changes.
 //
 // It takes as long as the providers do; ctx bounds it. Call it when a service is deployed, or from
 // a page for operators: never for requests that anybody can make. The findings may show what a

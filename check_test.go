@@ -100,8 +100,12 @@ func TestCheck(t *testing.T) {
 	t.Run("it changes nothing of the gate", func(t *testing.T) {
 		w := newWorld(t)
 		w.op.Always(oidcgatetest.Discovery, oidcgatetest.Answer(404, "", ""))
-		if faults := faultsOf(w.gate.Check(t.Context())); !slices.Equal(faults, []string{" discovery"}) {
+		found := w.gate.Check(t.Context())
+		if faults := faultsOf(found); !slices.Equal(faults, []string{" discovery"}) {
 			t.Errorf("faults: %q", faults)
+		}
+		if last := found[len(found)-1]; last.Name != "redirect" || last.Level != oidcgate.FindingSkip {
+			t.Errorf("no login was tried: %+v", last)
 		}
 		w.op.Clear(oidcgatetest.Discovery)
 		if err := w.gate.Ready(t.Context()); err != nil { // a failure of its own would make it wait

@@ -27,7 +27,7 @@ func (g *Gate) Client(ctx context.Context, origins ...string) *http.Client {
 }
 
 // ExchangeClient is [Gate.Client] with the token of [Gate.ExchangeToken], for the origins of the
-// service that the token is for.
+// service that the token is for. It works where an access token admitted the request, too.
 func (g *Gate) ExchangeClient(
 	ctx context.Context, x TokenExchange, origins ...string,
 ) *http.Client {

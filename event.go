@@ -60,6 +60,7 @@ const (
 
 	// The store.
 	EventStoreUnavailable = EventType(event.StoreUnavailable)
+	EventStoreAvailable   = EventType(event.StoreAvailable)
 )
 
 // Event is something that an operator may want to count, watch or keep. It never holds a code,

@@ -20,14 +20,15 @@ type TokenExchange struct {
 }
 
 // ExchangeToken returns an access token for another service, in the visitor's name, in exchange for
-// the visitor's own (RFC 8693). ctx is the request's context. The provider must allow that to this
-// client. A token is kept with the session, encrypted, and returned again until shortly before it
-// expires, on every replica; the last eight of a session are, and none without an expiry.
+// the visitor's own or, where an access token admitted the request ([Identity.FromAccessToken]),
+// for that one (RFC 8693). ctx is the request's context. The provider must allow that to this
+// client. A token is kept with the session, or for the caller's token as long as that is good,
+// encrypted, and returned again until shortly before it expires, on every replica; the last eight
+// of each are, and none without an expiry.
 //
 // A token that is bound to a key (TokenRequest.Binding, [DPoP]) is of use to [Gate.ExchangeClient]
-// alone. It fails like [Gate.Token], also where an access token admitted the request, with a
-// [ProviderError] when the provider refuses, and for an answer with a token of another kind, such
-// as an ID Token (RFC 8693, section 2.2.1).
+// alone. ExchangeToken fails like [Gate.Token], with a [ProviderError] when the provider refuses,
+// and for an answer with a token of another kind, such as an ID Token (RFC 8693, section 2.2.1).
 func (g *Gate) ExchangeToken(ctx context.Context, x TokenExchange) (*oauth2.Token, error) {
 	t, _, err := g.exchange(ctx, x)
 	if err != nil {
@@ -39,24 +40,44 @@ func (g *Gate) ExchangeToken(ctx context.Context, x TokenExchange) (*oauth2.Toke
 func (g *Gate) exchange(
 	ctx context.Context, x TokenExchange,
 ) (*session.ProviderTokens, *front.Provider, error) {
-	v, err := g.admitted(ctx)
+	v, up, err := g.exchanger(ctx)
 	if err != nil {
 		return nil, nil, err
-	}
-	up := g.front.ProviderOf(&v.found.Session.Identity)
-	if up == nil {
-		return nil, nil, ErrNoSession
 	}
 	request := fmt.Sprintf("%q", append([]string{x.Audience, x.Resource}, x.Scopes...))
 	exchange := func(ctx context.Context, t *session.ProviderTokens) (*session.ProviderTokens, error) {
 		answer, err := up.Client.ExchangeToken(ctx, (*op.Tokens)(t), op.TokenExchange(x))
 		return (*session.ProviderTokens)(answer), err
 	}
-	t, err := g.keeper.Exchanged(withoutVisit(ctx), v.found.Session, request, exchange)
+	var t *session.ProviderTokens
+	if sent := v.sent; sent != nil {
+		t, err = g.keeper.ExchangedSent(withoutVisit(ctx), session.Sent{
+			User: v.identity.record().User(), Provider: up.Name, Token: sent.Raw, Expires: sent.Expires,
+		}, request, exchange)
+	} else {
+		t, err = g.keeper.Exchanged(withoutVisit(ctx), v.found.Session, request, exchange)
+	}
 	if err != nil {
 		return nil, nil, notExchanged(err)
 	}
 	return t, up, nil
+}
+
+// exchanger returns the visit of a request with a token that can be exchanged, of the session or of
+// the caller, and the provider that the token is from.
+func (g *Gate) exchanger(ctx context.Context) (v *visit, up *front.Provider, err error) {
+	if v = visitFrom(ctx, g); v != nil && v.sent != nil {
+		up = g.front.Providers.Find(v.sent.Provider)
+		if up != nil && !up.Client.Issues(v.identity.Issuer()) {
+			up = nil // another provider has taken the name meanwhile
+		}
+	} else if v, err = g.admitted(ctx); err == nil {
+		up = g.front.ProviderOf(&v.found.Session.Identity)
+	}
+	if err == nil && up == nil {
+		err = ErrNoSession
+	}
+	return v, up, err
 }
 
 // notExchanged is the error of [Gate.ExchangeToken] for one of the provider, the store or ctx.

@@ -113,7 +113,7 @@ var features = []struct {
 	}},
 	{"Running it", []feature{
 		{"what is wrong with the store and the providers, and the cure", "Gate.Check", "", ""},
-		{"pages in the visitor's language, in the looks of the service", "Pages.Language Pages.Words Pages.Name Pages.Logo Pages.Accent Pages.AccentDark", "RFC 9110 12.5.4", "C044"},
+		{"pages in the visitor's language, in the looks of the service", "Pages.Language Gate.PageLanguage Pages.Words Pages.Name Pages.Logo Pages.Accent Pages.AccentDark", "RFC 9110 12.5.4", "C044"},
 		{"a page for developers", "Config.DevPage", "", "C190"},
 		{"metrics and traces (module oidcgateotel)", "HTTP.Wrap Gate.Route ProviderRequestFromContext", "OpenTelemetry", ""},
 	}},

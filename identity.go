@@ -100,8 +100,8 @@ func (id *Identity) AMR() []string {
 // [Gate.RequireToken] has verified. The claims are those of the token: "client_id" names the client
 // that sent it, "scope" what it may do. Subject is the user, or the client if it acts for itself:
 // then it is "client_id" too. There is no session: Token, Client and Sessions return
-// [ErrNoSession], Created is the token's "iat", and Expires its "exp", or the present time if it
-// has none.
+// [ErrNoSession], and [Gate.ExchangeToken] exchanges the token that the caller sent. Created is the
+// token's "iat", and Expires its "exp", or the present time if it has none.
 func (id *Identity) FromAccessToken() bool { return id.token }
 
 // tokenLeft returns how long the access token counts yet, and false for an identity of no token and

@@ -303,6 +303,53 @@ func TestAbandonedLogins(t *testing.T) {
 		}
 	})
 
+	inBubble(t, "F16 when the store is back after it was told to be down, that is told, once", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		told := func(when string, down, back int) {
+			t.Helper()
+			d, b := len(f.reported(oidcgate.EventStoreUnavailable)), len(f.reported(oidcgate.EventStoreAvailable))
+			if d != down || b != back {
+				t.Errorf("%s: told %d times that it is down and %d times that it is back, want %d and %d", when, d, b, down, back)
+			}
+		}
+		ready := func(want error) {
+			t.Helper()
+			time.Sleep(5 * time.Second)
+			if err := f.gate.Ready(t.Context()); !errors.Is(err, want) {
+				t.Errorf("Ready: %v, want %v", err, want)
+			}
+		}
+		ready(nil)
+		told("never down", 0, 0)
+
+		f.drill.fail(func(string, string) error { return errIll }, nil)
+		f.get("/app")
+		ready(errIll)
+		told("down", 2, 0)
+		f.drill.fail(on("create ", errIll), nil)
+		if a := f.get("/app"); a.StatusCode != http.StatusOK {
+			t.Errorf("status %d while it takes no writes", a.StatusCode)
+		}
+		told("it can be read", 2, 0)
+		ready(errIll)
+		told("it takes no writes", 3, 0)
+		f.drill.fail(nil, nil)
+		ready(nil)
+		ready(nil)
+		told("back", 3, 1)
+		if !strings.Contains(f.logged(), `"level":"INFO","msg":"oidcgate: store.available"`) {
+			t.Errorf("the log has no such line:\n%s", f.logged())
+		}
+
+		f.drill.fail(on("get ", errIll), nil)
+		f.get("/app")
+		f.drill.fail(nil, nil)
+		time.Sleep(5 * time.Second)
+		f.get("/auth/login")
+		told("down and back again, as a login notices", 4, 2)
+	})
+
 	inBubble(t, "F26 F16 while the store takes no writes it is tried once a second, however many begin a login or leave", func(t *testing.T) {
 		f := newFleet(t, 1)
 		f.drill.fail(on("create ", errIll), nil)

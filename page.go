@@ -36,6 +36,13 @@ type PageOptions struct {
 	AccentDark string
 }
 
+// PageLanguage returns the language in which the gate's pages speak to the visitor of r, as a tag
+// such as "de" (BCP 47), so that the application's own pages can speak it too: one of those that
+// are built in or of [PageOptions.Words], by [PageOptions.Language] or Accept-Language. That
+// function must not call it. It sets no header: where Accept-Language decides, the answer needs
+// "Vary: Accept-Language".
+func (g *Gate) PageLanguage(r *http.Request) string { return g.front.Pages.Language(r) }
+
 // Page is what the gate tells a visitor. Its texts are the gate's, or the application's from
 // [Deny]; none comes from the request or from the provider.
 type Page struct {
@@ -60,7 +67,7 @@ const (
 	PageLogout        = PageKind(page.KindLogout)      // "Log out?"
 	PageSignedOut     = PageKind(page.KindSignedOut)   // after a logout
 	PageStillSignedIn = PageKind(page.KindStillIn)     // a logout that failed, or another site's
-	PageNotSent       = PageKind(page.KindNotSent)     // a form was posted without a session
+	PageNotSent       = PageKind(page.KindNotSent)     // a form was posted where a login is needed
 	PageForbidden     = PageKind(page.KindForbidden)   // a rule of a guard refuses
 	PageUnavailable   = PageKind(page.KindUnavailable) // the store does not answer
 	PageRefused       = PageKind(page.KindRefused)     // the request makes no sense here

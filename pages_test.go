@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,6 +52,11 @@ func TestLanguageOfPages(t *testing.T) {
 			if got := a.Header.Get("Vary"); got != "Accept-Language" {
 				t.Errorf("Vary %q", got)
 			}
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header.Set("Accept-Language", row.accept)
+			if got := w.gate.PageLanguage(r); got != row.language {
+				t.Errorf("PageLanguage %q, want %q", got, row.language)
+			}
 		})
 	}
 
@@ -65,6 +71,9 @@ func TestLanguageOfPages(t *testing.T) {
 		}
 		for _, wanted := range []string{"", "ja", "no language"} {
 			w.get(done+"?lang="+strings.ReplaceAll(wanted, " ", "+"), "Accept-Language: de").speaks(t, "de", "Abgemeldet")
+		}
+		if got := w.gate.PageLanguage(httptest.NewRequest(http.MethodGet, "/?lang=fr-BE", nil)); got != "fr" {
+			t.Errorf("PageLanguage %q", got)
 		}
 	})
 
@@ -156,6 +165,11 @@ func TestTextsOfTheApplication(t *testing.T) {
 	}
 	if a = w.get("/auth/callback?code=a&state=b", "Accept-Language: it"); !strings.Contains(a.body, "Riferimento ") || strings.Contains(a.body, "{reference}") {
 		t.Errorf("got\n%s", a.body)
+	}
+	swiss := httptest.NewRequest(http.MethodGet, "/", nil)
+	swiss.Header.Set("Accept-Language", "de-CH")
+	if got := w.gate.PageLanguage(swiss); got != "de-CH" {
+		t.Errorf("PageLanguage %q", got)
 	}
 	a = w.get(done, "Accept-Language: de-CH")
 	a.speaks(t, "de-CH", "Adieu")

@@ -51,7 +51,7 @@ func guard(
 //     does not count as a form. For routes that only scripts and programs use, see [Gate.AdmitAPI].
 //   - Signed in, but a rule refuses: 403.
 //   - Signed in, but too weakly or too long ago ([ACR], [MaxAge]): one more login, whose result is
-//     checked.
+//     checked. It is asked for as the first one is.
 //
 // When the store cannot answer, Admit answers 503 with Retry-After, and the visitor stays signed
 // in. Admit accepts only sessions of its own gate: to a request that did not pass through

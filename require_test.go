@@ -105,8 +105,7 @@ func TestAdmitStrangers(t *testing.T) {
 	}
 }
 
-// A form may be posted by a visitor who never was signed in, whose session is over, or who needs one
-// more login.
+// A form may be posted by a visitor who never was signed in, or whose session is over.
 func TestPageOfAFormThatWasNotSent(t *testing.T) {
 	for language, text := range map[string]string{
 		"en": "This needs a login, so what you entered was not sent.",
@@ -121,6 +120,34 @@ func TestPageOfAFormThatWasNotSent(t *testing.T) {
 				t.Errorf("%d\n%s", a.StatusCode, a.body)
 			}
 		})
+	}
+}
+
+// Who is signed in is not told that a login is missing.
+func TestPageOfAFormThatNeedsAnotherLogin(t *testing.T) {
+	for language, texts := range map[string][]string{
+		"en": {"You are signed in, but this needs a fresh or a stronger login.", "was not sent", ">Log in again<"},
+		"de": {"Sie sind angemeldet, aber dafür ist eine neue oder eine stärkere Anmeldung nötig.", "nicht gesendet", ">Noch einmal anmelden<"},
+		"fr": {"Vous êtes connecté, mais cette action exige une connexion récente ou plus sûre.", "pas été envoyé", ">Se reconnecter<"},
+	} {
+		for name, rule := range map[string]oidcgate.Rule{
+			"fresh": oidcgate.MaxAge(5 * time.Minute), "strong": oidcgate.ACR("gold"),
+		} {
+			t.Run("C110 "+name+", "+language, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					w.login()
+					time.Sleep(10 * time.Minute)
+					w.guardedBy(rule)
+					a := w.send(w.browser, http.MethodPost, "/pay", "a=b", "Accept-Language: "+language, "Referer: "+shopURL+"/pay")
+					for _, text := range append(texts, "?return_to=%2Fpay&amp;step=") {
+						if a.StatusCode != http.StatusUnauthorized || !strings.Contains(a.body, text) {
+							t.Errorf("%d, without %q\n%s", a.StatusCode, text, a.body)
+						}
+					}
+				})
+			})
+		}
 	}
 }
 

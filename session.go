@@ -24,8 +24,12 @@ func (c *config) cookie() scs.SessionCookie {
 
 // told emits the event for what happened to a session.
 func (g *Gate) told(ctx context.Context, e session.Event) {
-	if e.Type == event.StoreUnavailable {
+	switch e.Type {
+	case event.StoreUnavailable:
 		g.events.StoreUnavailable(ctx, e.Err)
+		return
+	case event.StoreAvailable:
+		g.events.StoreAvailable(ctx)
 		return
 	}
 	if id := e.Identity; id != nil {

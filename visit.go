@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/bearer"
 	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/session"
 	"github.com/oidcgate/oidcgate/internal/values"
@@ -25,6 +26,7 @@ type visit struct {
 	found    front.Visit // not embedded: encoding/json would show the session's claims
 	identity *Identity   // nil: the visitor is not signed in
 	values   values.State
+	sent     *bearer.Token // that the identity is of; nil: of none
 
 	// What a re-read of the claims came to; see current.
 	once    sync.Once

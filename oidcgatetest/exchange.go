@@ -13,7 +13,8 @@ const (
 )
 
 // exchangeToken issues an access token for an audience and a resource that the client may ask for,
-// in exchange for a user's access token (RFC 8693, 2).
+// in exchange for a user's access token (RFC 8693, 2): one of the client's own logins, or one that
+// another client sent it.
 func (p *Provider) exchangeToken(
 	c Client, form url.Values, thumbprint string,
 ) (map[string]any, *oauthError) {
@@ -44,14 +45,11 @@ func (p *Provider) exchangeToken(
 func (p *Provider) exchangeable(
 	c Client, form url.Values, thumbprint string,
 ) (*grant, *oauthError) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	subject, ok := p.accessTokens[form.Get("subject_token")]
+	subject := p.subjectOf(form.Get("subject_token"), c, thumbprint)
 	switch {
 	case form.Get("subject_token_type") != accessTokenType:
 		return nil, &oauthError{"invalid_request", "subject_token_type must be " + accessTokenType}
-	case !ok || subject.grant.ended || subject.grant.clientID != c.ID ||
-		time.Now().After(subject.expires) || subject.grant.keyThumbprint != thumbprint:
+	case subject == nil:
 		return nil, &oauthError{"invalid_request", "subject_token is not good"}
 	case len(targets(form)) == 0:
 		return nil, &oauthError{"invalid_target", "there is neither audience nor resource"}
@@ -61,7 +59,32 @@ func (p *Provider) exchangeable(
 			return nil, &oauthError{"invalid_target", "the client may not ask for " + target}
 		}
 	}
-	return subject.grant, nil
+	return subject, nil
+}
+
+// subjectOf returns the grant of an access token that a client wants to exchange, or nil if it is
+// not good. One of the client's own logins must be bound to the key of the request.
+func (p *Provider) subjectOf(token string, c Client, thumbprint string) *grant {
+	p.mu.Lock()
+	own, ok := p.accessTokens[token]
+	p.mu.Unlock()
+	claims, active := p.introspect(token)
+	switch {
+	case !active:
+		return nil
+	case ok && own.grant.clientID == c.ID:
+		if own.grant.keyThumbprint != thumbprint {
+			return nil
+		}
+		return own.grant
+	}
+	g := &grant{clientID: c.ID, keyThumbprint: thumbprint}
+	g.subject, _ = claims["sub"].(string)
+	scope, _ := claims["scope"].(string)
+	g.scopes = strings.Fields(scope)
+	seconds, _ := asNumber(claims["auth_time"])
+	g.authTime = time.Unix(int64(seconds), 0)
+	return g
 }
 
 // targets returns whom a token is asked for.

@@ -136,9 +136,10 @@ type Client struct {
 	// they are used, or none. A client without keys may send no request objects.
 	Keys jose.JSONWebKeySet
 
-	// Exchanges are the audiences and resources for which the client may exchange access tokens of
-	// its logins (RFC 8693). The new token's aud is the audience or resource that was asked for, or a
-	// list of both, and its scope is the one that was asked for, or else that of the login.
+	// Exchanges are the audiences and resources for which the client may exchange access tokens (RFC
+	// 8693), those of its logins and those that other clients send it. The new token's aud is the
+	// audience or resource that was asked for, or a list of both, and its scope is the one that was
+	// asked for, or else that of the token.
 	Exchanges []string
 
 	// CertificateBound binds the client's access tokens to Certificate, whatever its AuthMethod (RFC

@@ -183,7 +183,8 @@ func TestDoctor(t *testing.T) {
 	t.Run("only pushed requests, and no secret", func(t *testing.T) {
 		_, args := provider(t, oidcgatetest.Config{PushedRequests: true, RequirePushedRequests: true})
 		got := run(t, "", append(args, client...)...)
-		if got.status != exitOK || !strings.Contains(got.out, "not tried") {
+		if got.status != exitOK || !strings.Contains(got.out, "SKIP   redirect        not tried, because the provider") ||
+			!strings.Contains(got.out, "1 not tried: ") {
 			t.Errorf("status %d:\n%s", got.status, got.out)
 		}
 	})

@@ -14,6 +14,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -63,8 +65,12 @@ func New(cfg Config) *Guard { return &Guard{cfg: cfg, cache: newCache(cfg.MaxAge
 // Token is a verified access token, whose sender may use it.
 type Token struct {
 	Provider string // its name
+	Raw      string // as it was sent
 	*op.AccessToken
 }
+
+// Format keeps the token out of logs.
+func (*Token) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "token") }
 
 // Verify returns the access token of a request. address is that of the request as clients write it.
 // Nothing in a token counts before its signature is verified, or the provider has said that it is
@@ -85,7 +91,7 @@ func (g *Guard) Verify(r *http.Request, address string) (*Token, *Refusal) {
 				"the token is bound to nothing, and the provider's profile demands that it is")
 		}
 		if refusal == nil {
-			return &Token{Provider: p.Name, AccessToken: t}, nil
+			return &Token{Provider: p.Name, Raw: shown.token, AccessToken: t}, nil
 		}
 	}
 	refusal.Scheme, refusal.Provider, refusal.Issuer = shown.scheme, p.Name, p.Issuer

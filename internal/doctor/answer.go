@@ -209,7 +209,8 @@ func (r *report) clock() {
 	switch {
 	case r.seen.Discovery.Status == 0 && r.seen.Keys.Status == 0: // there was no answer
 	case !known:
-		r.ok("clock", "not compared: the provider's answers have no Date")
+		r.skip("clock", "not compared, because the provider's answers have no Date",
+			"look whether this machine's clock is right (timedatectl shows it)")
 	case apart > r.cfg.Leeway:
 		r.fault("clock", fmt.Sprintf("%s; up to %v is accepted", text, r.cfg.Leeway), cure)
 	case apart > noticeable:

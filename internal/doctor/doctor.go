@@ -29,6 +29,7 @@ const (
 	OK    Level = "ok"    // as it should be
 	Warn  Level = "warn"  // logins may work; somebody should look at it
 	Fault Level = "fault" // logins fail
+	Skip  Level = "skip"  // not looked at
 )
 
 // Finding is one result. Cure is what to do, and empty if there is nothing to do.
@@ -104,6 +105,10 @@ func (r *report) ok(name, format string, args ...any) {
 
 func (r *report) warn(name, text, cure string) {
 	r.found = append(r.found, Finding{name, Warn, text, cure})
+}
+
+func (r *report) skip(name, text, cure string) {
+	r.found = append(r.found, Finding{name, Skip, text, cure})
 }
 
 func (r *report) fault(name, text, cure string) {

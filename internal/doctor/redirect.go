@@ -16,18 +16,18 @@ import (
 // redirect says which redirect URI has to be registered, and tries whether it is.
 func (r *report) redirect(ctx context.Context, o Options) {
 	const name = "redirect"
-	uri := r.cfg.RedirectURL
+	look := "look whether " + r.cfg.RedirectURL + " is registered at the provider"
 	switch {
-	case uri == "":
+	case r.cfg.RedirectURL == "":
 		r.warn(name, "the redirect URI follows from the base URL, which is not given",
 			"give BaseURL (-base-url)")
 	case o.WithoutLogin:
-		r.ok(name, "register %s at the provider; not tried, because there is no client id", uri)
+		r.skip(name, "not tried, because there is no client id", look)
 	case r.seen.Refused != nil:
-		r.ok(name, "register %s at the provider; not tried, because of the faults above", uri)
+		r.skip(name, "not tried, because of the faults above", look)
 	case o.WithoutSecret && r.seen.Metadata.PushedRequired:
-		r.ok(name, "register %s at the provider; not tried, because the provider takes only pushed "+
-			"requests, which need the client's secret or key", uri)
+		r.skip(name, "not tried, because the provider takes only pushed requests, which need the "+
+			"client's secret or key", look)
 	default:
 		h, err := r.seen.TryLogin(ctx, !o.WithoutSecret)
 		if err != nil {

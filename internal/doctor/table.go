@@ -17,13 +17,15 @@ func WriteTable(w io.Writer, found []Finding) error {
 		wide = max(wide, len(f.Name))
 	}
 	var b strings.Builder
-	faults, warnings := 0, 0
+	faults, warnings, skipped := 0, 0, 0
 	for _, f := range found {
 		switch f.Level {
 		case Fault:
 			faults++
 		case Warn:
 			warnings++
+		case Skip:
+			skipped++
 		}
 		text := f.Text
 		if f.Cure != "" {
@@ -39,7 +41,11 @@ func WriteTable(w io.Writer, found []Finding) error {
 	if faults > 0 {
 		verdict = "logins would fail"
 	}
-	fmt.Fprintf(&b, "\n%s, %s: %s\n", count(faults, "fault"), count(warnings, "warning"), verdict)
+	counts := count(faults, "fault") + ", " + count(warnings, "warning")
+	if skipped > 0 {
+		counts += fmt.Sprintf(", %d not tried", skipped)
+	}
+	fmt.Fprintf(&b, "\n%s: %s\n", counts, verdict)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -250,6 +250,15 @@ var Types = []Group{
 			Means: "The store did not answer, or refused a command. Reported at most once a second.",
 			Do:    "Check that the store is up, reachable, writable and not out of memory.",
 		},
+		{
+			Name:  string(StoreAvailable),
+			Level: slog.LevelInfo,
+			Means: "The store answers and takes writes again, after store.unavailable. Each replica " +
+				"tells it once after an outage: beginning logins and Gate.Ready try every few seconds " +
+				"whether the store takes writes.",
+			Do: "Nothing. If both come again and again, the store refuses only some commands, or one " +
+				"machine of a Cluster is down.",
+		},
 	}},
 }
 

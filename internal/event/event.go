@@ -60,6 +60,7 @@ const (
 
 	// The store.
 	StoreUnavailable Type = "store.unavailable"
+	StoreAvailable   Type = "store.available"
 )
 
 // The reasons, grouped by what they are about.

@@ -81,7 +81,7 @@ type Sink struct {
 	receive func(Record) // may be nil
 	queue   *Queue[Record]
 	dropped uint64       // that no event has told yet; of hand alone
-	ill     atomic.Int64 // when a store error was last reported, in unix nanoseconds
+	ill     atomic.Int64 // when a store error was last reported, in unix nanoseconds; 0: it is well
 }
 
 // NewSink returns a sink. receive, which may be nil, gets one event at a time.
@@ -163,6 +163,14 @@ func (s *Sink) StoreUnavailable(ctx context.Context, err error) {
 		return
 	}
 	s.Emit(ctx, Record{Type: StoreUnavailable, Detail: err.Error(), Hint: HintStore})
+}
+
+// StoreAvailable reports that the store answers and takes writes, if StoreUnavailable has reported
+// an error since that was last so.
+func (s *Sink) StoreAvailable(ctx context.Context) {
+	if s.ill.Swap(0) != 0 {
+		s.Emit(ctx, Record{Type: StoreAvailable})
+	}
 }
 
 // Wait waits until all events are delivered. It returns the context's error if that ends first.

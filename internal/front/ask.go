@@ -56,6 +56,9 @@ func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, ask A
 		page.Redirect(w, loginURL)
 	case browser.IsFormPost(r):
 		login.Kind, login.Say = page.KindNotSent, page.NotSent
+		if !step.Zero() {
+			login.Say, login.Links[0].Say = page.NotSentStepUp, page.LogInAgain
+		}
 		f.Show(w, r, login)
 	default:
 		if !step.Zero() {

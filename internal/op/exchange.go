@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"net/url"
 	"strings"
@@ -28,12 +29,15 @@ var ErrNoAccessToken = errors.New("oidcgate: the provider gives no access token:
 	"Request.ResponseType is \"id_token\"")
 
 // ExchangeToken gets a token for another audience in the user's name. It is bound to the key that t
-// is bound to, if there is one.
+// is bound to, if there is one, or else to a new one, with DPoP.
 func (c *Client) ExchangeToken(ctx context.Context, t *Tokens, x TokenExchange) (*Tokens, error) {
 	if t.AccessToken == "" {
 		return nil, ErrNoAccessToken
 	}
 	key, err := ParseDPoPKey(t.DPoPKey)
+	if err == nil && key == nil {
+		key, err = c.newDPoPKey(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -55,4 +59,13 @@ func (c *Client) ExchangeToken(ctx context.Context, t *Tokens, x TokenExchange) 
 		return nil, err
 	}
 	return tokens, nil
+}
+
+// newDPoPKey returns a new key, or nil without DPoP.
+func (c *Client) newDPoPKey(ctx context.Context) (*DPoPKey, error) {
+	alg, err := c.DPoPAlg(ctx)
+	if err != nil || alg == "" {
+		return nil, err
+	}
+	return NewDPoPKey(alg, []byte(rand.Text()+rand.Text()))
 }

@@ -25,7 +25,7 @@ const (
 	KindLogout      Kind = "logout"       // "Log out?"
 	KindSignedOut   Kind = "signed_out"
 	KindStillIn     Kind = "still_in"    // a logout that failed, or was not asked for here
-	KindNotSent     Kind = "not_sent"    // a form that was posted without a session
+	KindNotSent     Kind = "not_sent"    // a form that was posted where a login is needed
 	KindRequired    Kind = "required"    // a login is required; for scripts
 	KindForbidden   Kind = "forbidden"   // a rule of a guard refuses
 	KindUnavailable Kind = "unavailable" // the store does not answer

@@ -65,17 +65,28 @@ func (s *Pages) Speak(w http.ResponseWriter, r *http.Request, p Page) Page {
 	return p
 }
 
+// Language returns the language of the texts for a request, a tag (BCP 47).
+func (s *Pages) Language(r *http.Request) string {
+	t, _ := s.choose(r)
+	return t.language
+}
+
 // in returns the texts for a request.
 func (s *Pages) in(w http.ResponseWriter, r *http.Request) texts {
-	wanted := ""
-	if s.language != nil {
-		wanted = s.language(r)
-	}
-	t, byHeader := s.words.in(r, wanted)
+	t, byHeader := s.choose(r)
 	if byHeader {
 		w.Header().Add("Vary", "Accept-Language")
 	}
 	return t
+}
+
+// choose returns the texts for a request, and whether they were chosen by its Accept-Language.
+func (s *Pages) choose(r *http.Request) (t texts, byHeader bool) {
+	wanted := ""
+	if s.language != nil {
+		wanted = s.language(r)
+	}
+	return s.words.in(r, wanted)
 }
 
 // Show answers with p in HTML. [Headers] and [Pages.Speak] were called before.

@@ -34,6 +34,7 @@ const (
 	LoginRequired Message = "login_required"
 	StepUp        Message = "step_up" // has no title: a code takes its place
 	NotSent       Message = "not_sent"
+	NotSentStepUp Message = "not_sent_step_up"
 	NoAccess      Message = "no_access"
 	Unavailable   Message = "unavailable"
 

@@ -2,6 +2,8 @@ package session
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"time"
 
@@ -30,10 +32,59 @@ func (k *Keeper) Exchanged(
 	if err != nil {
 		return nil, err
 	}
-	of := exchangeOf{s.ID, request}
+	subject := subjectToken{
+		ProviderTokens: &t.ProviderTokens, who: asker{s.Identity.User(), s.Identity.Provider},
+		id: s.ID, deadline: t.record.times.Deadline,
+	}
+	return k.exchangedFor(ctx, subject, request, exchange)
+}
+
+// Sent is an access token that a caller sent: of which user and provider, and until when it is
+// good; zero if that is not known.
+type Sent struct {
+	User
+	Provider string
+	Token    string
+	Expires  time.Time
+}
+
+// ExchangedSent is [Keeper.Exchanged] for an access token that a caller sent. What it was exchanged
+// for is kept until it ends, and can be read with it only.
+func (k *Keeper) ExchangedSent(
+	ctx context.Context, s Sent, request string,
+	exchange func(context.Context, *ProviderTokens) (*ProviderTokens, error),
+) (*ProviderTokens, error) {
+	sum := sha256.Sum256([]byte(s.Token))
+	subject := subjectToken{
+		ProviderTokens: &ProviderTokens{AccessToken: s.Token}, who: asker{s.User, s.Provider},
+		id:       ID(base64.RawURLEncoding.EncodeToString(sum[:]) + sentMark),
+		deadline: time.Now().Add(k.limits.Lifetime).UnixMilli(),
+	}
+	if !s.Expires.IsZero() {
+		subject.deadline = s.Expires.UnixMilli()
+	}
+	return k.exchangedFor(ctx, subject, request, exchange)
+}
+
+// sentMark ends what stands for the id of a session where a caller sent an access token. No cookie
+// has an id with this mark.
+const sentMark = "~"
+
+// subjectToken is the token that is exchanged.
+type subjectToken struct {
+	*ProviderTokens
+	who      asker
+	id       ID // of its session, or what stands for it
+	deadline int64
+}
+
+func (k *Keeper) exchangedFor(
+	ctx context.Context, t subjectToken, request string,
+	exchange func(context.Context, *ProviderTokens) (*ProviderTokens, error),
+) (*ProviderTokens, error) {
+	of := exchangeOf{t.id, request}
 	x, begun := k.exchanges.start(of)
 	if begun {
-		who := asker{s.Identity.User(), s.Identity.Provider}
 		ctx, cancel := Within(context.WithoutCancel(ctx), k.exchangeTimeout())
 		// Like a refresh it ends when its time is over, also while something does not return.
 		hung := time.AfterFunc(2*k.exchangeTimeout(), func() {
@@ -46,12 +97,12 @@ func (k *Keeper) Exchanged(
 			defer func() { k.exchanges.end(of, x, got) }()
 			defer k.recovered(ctx, "a token exchange", func() { got.err = errExchangePanicked })
 			got.token, got.err = k.exchanged(ctx, t, of, func() (*ProviderTokens, error) {
-				leave, err := k.takeExchangePlace(ctx, who)
+				leave, err := k.takeExchangePlace(ctx, t.who)
 				if err != nil {
 					return nil, err
 				}
 				defer leave()
-				token, err := exchange(ctx, &t.ProviderTokens)
+				token, err := exchange(ctx, t.ProviderTokens)
 				got.refused = err != nil
 				return token, err
 			})
@@ -67,7 +118,7 @@ func (k *Keeper) Exchanged(
 
 // exchanged returns a token that is kept, or exchanges one and keeps it.
 func (k *Keeper) exchanged(
-	ctx context.Context, t *Tokens, of exchangeOf, exchange func() (*ProviderTokens, error),
+	ctx context.Context, t subjectToken, of exchangeOf, exchange func() (*ProviderTokens, error),
 ) (*ProviderTokens, error) {
 	r, err := k.read(ctx, exchangedKind, of.id)
 	if err != nil && !errors.Is(err, ErrGone) {
@@ -83,7 +134,7 @@ func (k *Keeper) exchanged(
 		return nil, err
 	}
 	if !fresh.Expiry.IsZero() {
-		k.keepExchanged(ctx, of, r, fresh, t.record.times.Deadline)
+		k.keepExchanged(ctx, of, r, fresh, t.deadline)
 	}
 	return fresh, nil
 }

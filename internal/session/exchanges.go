@@ -14,7 +14,7 @@ const (
 	maxFailedExchanges = 4096
 )
 
-// exchangeOf names an exchange: a session, and the token that it is to get.
+// exchangeOf names an exchange: a session, or a caller's token, and the token that it is to get.
 type exchangeOf struct {
 	id      ID
 	request string

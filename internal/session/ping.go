@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/store"
 )
 
@@ -93,5 +94,8 @@ func (k *Keeper) pingWrites(ctx context.Context) error {
 	_ = sideBySide(steps...)
 	failed := k.storeError(ctx, cmp.Or(errs...)) // one tells enough
 	k.pings.ended(failed)
+	if failed == nil { // a read that works would not do: a store may take no writes
+		k.tell(ctx, Event{Type: event.StoreAvailable})
+	}
 	return failed
 }

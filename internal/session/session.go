@@ -175,7 +175,8 @@ func failureOf(err error) *Failure {
 	return &Failure{NoAnswer, event.ReasonProviderUnreachable, err}
 }
 
-// Event is something that happened to a session.
+// Event is something that happened to a session or to the store. StoreAvailable comes each time the
+// store has taken writes.
 type Event struct {
 	Type     event.Type
 	Reason   event.Reason
