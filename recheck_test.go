@@ -2,6 +2,7 @@ package oidcgate_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -90,6 +91,36 @@ func TestClaimsAreReadAgain(t *testing.T) {
 		f.mustToken()
 		if status := f.admin(); status != http.StatusOK {
 			t.Errorf("status %d", status)
+		}
+	})
+	inBubble(t, "C113 a name that makes OnLogin fail keeps nobody in a group", func(t *testing.T) {
+		f := newFleet(t, 2, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Tokens.ClaimsMaxAge = 5 * time.Minute
+			c.OnLogin = func(_ context.Context, l *oidcgate.Login) error {
+				if name := l.Identity().Name(); len(name) > 40 {
+					return errors.New("value too long for type character varying(40)")
+				}
+				return nil
+			}
+		}, asksUserinfo)
+		say := func(name string, groups ...string) {
+			f.op.SetUser(oidcgatetest.User{Subject: "alice", UserinfoClaims: map[string]any{"name": name, "groups": groups}})
+		}
+		say("Alice", "admin")
+		f.login()
+		say(strings.Repeat("A", 41))
+		var answers []int
+		for range 12 {
+			time.Sleep(time.Minute)
+			answers = append(answers, f.admin())
+		}
+		if answers[0] != http.StatusOK || answers[11] != http.StatusServiceUnavailable {
+			t.Errorf("one a minute: %v", answers)
+		}
+		say("Alice")
+		time.Sleep(time.Minute)
+		if status := f.admin(); status != http.StatusForbidden {
+			t.Errorf("with a name that fits: %d", status)
 		}
 	})
 	inBubble(t, "C113 a refresh of the tokens reads the claims, too", func(t *testing.T) {

@@ -26,6 +26,10 @@ type Identity struct {
 	// zero when it can be read.
 	Unreadable time.Time
 
+	// Undecided is when the application could not decide on claims that were read again for the first
+	// time since it could. It is zero when it can.
+	Undecided time.Time
+
 	IDToken     claims.Object // verified, from the ID Token
 	Userinfo    claims.Object // from the userinfo endpoint, without the claims of the protocol
 	Application claims.Object // set by the application
@@ -93,7 +97,7 @@ func dateMember(o claims.Object, name string) time.Time {
 // of the old one stay too, and without userinfo those of the old userinfo.
 func (id Identity) renewed(idToken claims.Object, userinfo *claims.Object) Identity {
 	id.Checked = time.Now()
-	id.Application = ""
+	id.Application, id.Undecided = "", time.Time{}
 	if userinfo != nil {
 		id.Userinfo, id.Unreadable = *userinfo, time.Time{}
 	}
@@ -121,6 +125,9 @@ func (id *Identity) encode() []byte {
 	}
 	if !id.Unreadable.IsZero() {
 		record = record.Add("unreadable", millis(id.Unreadable))
+	}
+	if !id.Undecided.IsZero() {
+		record = record.Add("undecided", millis(id.Undecided))
 	}
 	return record
 }
@@ -151,6 +158,7 @@ func decodeIdentity(plaintext []byte) Identity {
 		Checked:     timeMember(o, "checked"),
 		TokenEnds:   timeMember(o, "token_ends"),
 		Unreadable:  timeMember(o, "unreadable"),
+		Undecided:   timeMember(o, "undecided"),
 		IDToken:     objectMember(o, "id_token"),
 		Userinfo:    objectMember(o, "userinfo"),
 		Application: objectMember(o, "application"),

@@ -48,9 +48,9 @@ func TestTokensWhileRereadsFail(t *testing.T) {
 			for i := range seconds {
 				k := replicas[i%2]
 				if k.Stale(s) {
-					found, err := k.Reread(t.Context(), s)
-					w.wantErr(err, nil)
-					s = found
+					if found, err := k.Reread(t.Context(), s); err == nil {
+						s = found
+					}
 				}
 				got, err := k.Token(t.Context(), s)
 				if err != nil || !time.Now().Before(k.Expires(got)) {

@@ -808,6 +808,34 @@ func TestReread(t *testing.T) {
 				t.Errorf("the application was asked %d times", n)
 			}
 		})
+	inTime(t, "C113 the application gives no answer for as long as claims may be old: they count no more", func(t *testing.T) {
+		for _, keep := range []bool{false, true} {
+			w := newWorld(t, func(l *session.Limits) { every(l); l.KeepRefused = keep })
+			s := w.login(lifetime)
+			w.provider.userinfo = group
+			w.provider.decide = func() error { return errors.New("its database refuses that name") }
+			time.Sleep(20 * time.Minute)
+			got, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			for range 40 {
+				time.Sleep(30 * time.Second)
+				for range 2 { // the second during the pause
+					if got, err = w.Reread(t.Context(), s); err == nil {
+						s = got
+					}
+				}
+			}
+			if (err == nil) != keep {
+				t.Errorf("KeepRefused is %v: %v", keep, err)
+			}
+			w.provider.decide = nil
+			time.Sleep(time.Minute)
+			got, err = w.Reread(t.Context(), s)
+			if w.wantErr(err, nil); err == nil && (got.Identity.Userinfo != group || !got.Identity.Undecided.IsZero()) {
+				t.Errorf("afterwards %+v", got.Identity)
+			}
+		}
+	})
 	inTime(t, "C113 userinfo refuses the access token, because another replica has refreshed: its token is asked with",
 		func(t *testing.T) {
 			w := newWorld(t, every)

@@ -38,10 +38,11 @@ func (k *Keeper) claimsStale(id *Identity) bool {
 // rereadWait, it returns the session as it is. In every other case in which that could not be done
 // it returns an error, because the old claims may not count any more: ErrGone when the session is
 // over then, or when its tokens are lost, for which nobody can be asked; one that wraps ErrStore
-// when the store cannot answer or write; and the error of ctx when that ends first.
+// when the store cannot answer or write; one while the application has not decided for too long;
+// and the error of ctx when that ends first.
 func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	if k.flights.isPaused(s.ID) {
-		return s, nil
+		return k.asItIs(s)
 	}
 	f := k.join(ctx, s)
 	defer k.flights.leave(f)
@@ -67,8 +68,22 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Session{s.ID, decodeIdentity(r.plaintext), r.times}, nil
+	return k.asItIs(&Session{s.ID, decodeIdentity(r.plaintext), r.times})
 }
+
+// asItIs returns a session whose claims could not be read again, or could. An application that
+// cannot decide on them for Limits.Reread is down, or the user makes it fail, by a name for example
+// that its database refuses: nobody is signed out for that, and the old claims count no more.
+func (k *Keeper) asItIs(s *Session) (*Session, error) {
+	since := s.Identity.Undecided
+	if !since.IsZero() && time.Since(since) >= k.limits.Reread && !k.limits.KeepRefused {
+		return nil, errUndecided
+	}
+	return s, nil
+}
+
+var errUndecided = errors.New("oidcgate: OnLogin has not decided on new claims for so long that " +
+	"the old ones count no more")
 
 // without returns the session as it is, for a request that does not learn the end of the flight.
 // While the store refuses what refreshes bring, the old claims do not count.
@@ -76,7 +91,7 @@ func (k *Keeper) without(f *flight, s *Session) (*Session, error) {
 	if k.flights.unsavedOf(f).what > 0 {
 		return nil, errUnsaved
 	}
-	return s, nil
+	return k.asItIs(s)
 }
 
 // alarm returns a channel that can be received from after d, at once if d is past, and what frees
@@ -301,11 +316,12 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 			return err
 		}
 		renewed := Session{r.s.ID, r.renew(identity, n), old.times}
-		details := r.tokens.AuthorizationDetails
-		if identity, err = r.k.provider.Decide(ctx, renewed, details); err != nil {
+		decided, err := r.k.provider.Decide(ctx, renewed, r.tokens.AuthorizationDetails)
+		if err != nil {
+			r.noteUndecided(ctx, old, identity)
 			return &undecided{err}
 		}
-		err = r.saveIdentity(ctx, old, &identity)
+		err = r.saveIdentity(ctx, old, &decided)
 		if !errors.Is(err, errChanged) {
 			return err
 		}
@@ -317,6 +333,15 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 
 // errSlowDecision says nothing of the store, and nothing of the user.
 var errSlowDecision = errors.New("OnLogin took so long that the session has changed meanwhile")
+
+// noteUndecided notes when the application could not decide first. It is best effort: the next try
+// notes it.
+func (r *refresh) noteUndecided(ctx context.Context, old record, id Identity) {
+	if id.Undecided.IsZero() {
+		id.Undecided = time.Now()
+		_ = r.saveIdentity(ctx, old, &id)
+	}
+}
 
 // renew returns the identity with what is new, on which the application decides.
 func (r *refresh) renew(id Identity, n news) Identity {
