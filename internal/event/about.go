@@ -238,7 +238,8 @@ var Types = []Group{
 		{
 			Name:  string(JWKSRefreshThrottled),
 			Level: slog.LevelWarn,
-			Means: "A token named an unknown key, and keys were loaded a moment ago.",
+			Means: "A token named an unknown key, and keys were loaded a moment ago. Reported at most " +
+				"once a second.",
 			Do: "Nothing, unless it continues: then somebody sends invalid tokens, or the provider " +
 				"signs with a key that it does not publish.",
 		},
