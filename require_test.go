@@ -348,7 +348,7 @@ func TestWrapThatServesNoLogin(t *testing.T) {
 				t.Fatalf("after %d visitors: said is %v", i+1, said)
 			}
 		}
-		if log := w.logged(); strings.Count(log, cure) != 1 || !strings.Contains(log, "BaseURL is not the address of this service") || !strings.Contains(log, `"login":"`+shopURL+`/auth/login"`) {
+		if log := w.logged(); strings.Count(log, cure) != 1 || !strings.Contains(log, "BaseURL is not the address of this service") || !strings.Contains(log, "another replica gets them") || !strings.Contains(log, `"login":"`+shopURL+`/auth/login"`) {
 			t.Errorf("the log is\n%s", log)
 		}
 	})
