@@ -328,7 +328,8 @@ var Reasons = []Group{
 			Name: string(ReasonProviderError),
 			Means: "The provider answered with an error. Its registered code follows the colon; any " +
 				"other code is \"other\".",
-			Do: "Check the redirect URI, the scopes, and who may use this client at the provider.",
+			Do: "Check the redirect URI, the scopes, and who may use this client at the provider. After " +
+				"server_error and temporarily_unavailable, look at the state of the provider.",
 		},
 		{
 			Name:  string(ReasonStateMismatch),
