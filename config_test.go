@@ -179,6 +179,14 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		}
 	})
 
+	t.Run("an empty BaseURL is one fault: what depends on its host is not known", func(t *testing.T) {
+		_, p := goodConfig(t)
+		_, err := oidcgate.New(oidcgate.Config{DevPage: true}, p)
+		if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "BaseURL: is empty") {
+			t.Errorf("New: %v", err)
+		}
+	})
+
 	t.Run("no provider at all", func(t *testing.T) {
 		c, _ := goodConfig(t)
 		if _, err := oidcgate.New(c); err == nil || !strings.Contains(err.Error(), "at least one") {
