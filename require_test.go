@@ -277,7 +277,7 @@ func TestAdmitWhileTheStoreIsIll(t *testing.T) {
 		callback := w.callbackURL("/app")
 		tally.ill.Store(true)
 		w.denied(w.get(callback), http.StatusServiceUnavailable, oidcgate.ReasonStoreError)
-		if e := w.eventsOf(oidcgate.EventLoginFailed); !strings.Contains(e[0].Hint, "check that the store is up") {
+		if e := w.eventsOf(oidcgate.EventLoginFailed); !strings.Contains(e[0].Hint, "Check that the store is up") {
 			t.Errorf("the hint is %q", e[0].Hint)
 		}
 		w.tokenCalls(0)
