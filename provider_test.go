@@ -927,7 +927,7 @@ func TestProviderIsDown(t *testing.T) {
 		w := newWorld(t)
 		w.op.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "authorization_endpoint") }))
 		err := w.gate.Ready(t.Context())
-		if err == nil || !strings.HasPrefix(err.Error(), "oidcgate: provider id.test: ") || strings.HasSuffix(err.Error(), "; ") {
+		if err == nil || !strings.HasPrefix(err.Error(), "oidcgate: id.test: provider: ") || strings.HasSuffix(err.Error(), "; ") {
 			t.Errorf("error %q", err)
 		}
 	})
