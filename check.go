@@ -33,9 +33,10 @@ const (
 )
 
 // Check looks at the store and at every provider, and returns what is as it should be, what is not
-// and what could not be tried. It asks each provider for its metadata and its keys, and sends it
-// one authorization request with prompt=none, without cookies, which tells whether the redirect URI
-// is registered; that request is pushed first where logins are. Nothing of the gate changes.
+// and what could not be tried. To the store it writes a few keys, each time, and deletes them. It
+// asks each provider for its metadata and its keys, and sends it one authorization request with
+// prompt=none, without cookies, which tells whether the redirect URI is registered; that request is
+// pushed first where logins are. Nothing of the gate changes.
 //
 // It takes as long as the providers do; ctx bounds it. Call it when a service is deployed, or from
 // a page for operators: never for requests that anybody can make. The findings may show what a
@@ -51,7 +52,7 @@ func (g *Gate) Check(ctx context.Context) []Finding {
 }
 
 func (g *Gate) checkStore(ctx context.Context) Finding {
-	if err := g.keeper.Ping(ctx); err != nil {
+	if err := g.keeper.TryWrites(ctx); err != nil {
 		return Finding{
 			Name: "store", Level: FindingFault, Text: "a login could not be kept: " + err.Error(),
 			Cure: "look whether the store runs, can be reached from here, and takes writes",

@@ -97,6 +97,21 @@ func TestCheck(t *testing.T) {
 		}
 	})
 
+	t.Run("F19 the store takes no writes any more, since a moment ago", func(t *testing.T) {
+		w, records := newTapped(t)
+		for _, full := range []bool{false, true, true, false} {
+			records.refuse(func(c storeCall) error {
+				if full && c.op == "create" {
+					return errors.New("OOM command not allowed")
+				}
+				return nil
+			})
+			if f := w.gate.Check(t.Context())[0]; f.Name != "store" || (f.Level == oidcgate.FindingFault) != full {
+				t.Errorf("full %v: %+v", full, f)
+			}
+		}
+	})
+
 	t.Run("it changes nothing of the gate", func(t *testing.T) {
 		w := newWorld(t)
 		w.op.Always(oidcgatetest.Discovery, oidcgatetest.Answer(404, "", ""))

@@ -299,7 +299,7 @@ func compile(c Config, providers []Provider) (config, []Provider, error) {
 	out.compileAPI(&f)
 	out.compileSessionInfo(&f)
 	out.pages = page.Compile(&f, page.Options(c.Pages), &out.at)
-	if c.DevPage && !out.at.Local {
+	if c.DevPage && !out.at.Local && c.BaseURL != "" {
 		f.Add("DevPage", "is true, and BaseURL is not on a loopback host; the page tells strangers too "+
 			"much: leave it out there")
 	}
@@ -397,7 +397,7 @@ func (c *config) compileLimits(f *check.List) {
 }
 
 func (c *config) compileStorage(f *check.List) {
-	local := c.at.Local
+	local := c.at.Local || c.BaseURL == "" // that is a fault by itself, and one is enough
 	if c.Store == nil {
 		if !local {
 			f.Add("Store", "is nil, and BaseURL is not on a loopback host; use redisstore.New, or "+

@@ -84,6 +84,7 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		{"a token lifetime without a unit", func(c C, _ P) { c.Tokens.Lifetime = 3600 }, "Tokens.Lifetime", []string{"3.6µs", "unit"}},
 		{"a margin without a unit", func(c C, _ P) { c.Tokens.RefreshMargin = 60 }, "Tokens.RefreshMargin", []string{"60ns", "unit"}},
 		{"a lease without a unit", func(c C, _ P) { c.Tokens.LockLease = 15 }, "Tokens.LockLease", []string{"15ns", "unit"}},
+		{"an interval without a unit", func(c C, _ P) { c.Limits.WatchInterval = 1 }, "Limits.WatchInterval", []string{"1ns", "multiply it by time.Second"}},
 		{"a lease shorter than three seconds", func(c C, _ P) { c.Tokens.LockLease = 10 * time.Millisecond }, "Tokens.LockLease", []string{"10ms", "second"}},
 		{"an age of endpoints without a unit", func(_ C, p P) { p.Endpoints.MaxAge = 3600 }, "Provider.Endpoints.MaxAge", []string{"3.6µs", "unit"}},
 		{"an age of keys without a unit", func(_ C, p P) { p.Verification.KeysMaxAge = 3600 }, "Provider.Verification.KeysMaxAge", []string{"3.6µs", "unit"}},
@@ -175,6 +176,14 @@ func TestFaultsOfConfiguration(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "oidcgate: "+field+": ") {
 				t.Errorf("%s is not reported in\n%v", field, err)
 			}
+		}
+	})
+
+	t.Run("an empty BaseURL is one fault: what depends on its host is not known", func(t *testing.T) {
+		_, p := goodConfig(t)
+		_, err := oidcgate.New(oidcgate.Config{DevPage: true}, p)
+		if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "BaseURL: is empty") {
+			t.Errorf("New: %v", err)
 		}
 	})
 

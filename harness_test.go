@@ -149,7 +149,18 @@ func (w *world) get(target string, headers ...string) answer {
 	return w.send(w.browser, http.MethodGet, target, "", headers...)
 }
 
+// send sends what a browser sends: it takes HTML, and a body is a form. Headers replace these two.
 func (w *world) send(browser *http.Client, method, target, form string, headers ...string) answer {
+	w.Helper()
+	usual := []string{"Accept: text/html"}
+	if form != "" {
+		usual = append(usual, "Content-Type: application/x-www-form-urlencoded")
+	}
+	return w.sendOnly(browser, method, target, form, append(usual, headers...)...)
+}
+
+// sendOnly sends these headers and no others.
+func (w *world) sendOnly(browser *http.Client, method, target, form string, headers ...string) answer {
 	w.Helper()
 	if strings.HasPrefix(target, "/") {
 		target = shopURL + target
@@ -158,10 +169,6 @@ func (w *world) send(browser *http.Client, method, target, form string, headers 
 	if err != nil {
 		w.Fatal(err)
 	}
-	if form != "" {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	r.Header.Set("Accept", "text/html")
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
 		r.Header.Set(name, value)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
@@ -99,9 +100,10 @@ func warn(compiled *config, given Config) {
 			"sessions in the store cannot be read by other processes or after a restart; " +
 			"make a key with \"openssl rand -base64 32\"")
 	}
-	for _, texts := range compiled.pages.Lacks() {
+	for _, lacks := range compiled.pages.Lacks() {
+		language, texts, _ := strings.Cut(lacks, ": ")
 		compiled.Logger.Warn("oidcgate: Config.Pages.Words lacks texts, which are shown in English; "+
-			"docs/words.md has all of them", "language", texts)
+			"docs/words.md has all of them", "language", language, "texts", texts)
 	}
 	if given.InsecureAllowHTTP {
 		compiled.Logger.Warn("oidcgate: Config.InsecureAllowHTTP is true: " +

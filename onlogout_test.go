@@ -53,7 +53,7 @@ func TestOnLogout(t *testing.T) {
 			w.send(w.newBrowser(), http.MethodPost, "/auth/backchannel-logout", "logout_token="+raw)
 		}, oidcgate.ReasonBackchannel},
 	} {
-		t.Run("C113 "+tt.name+": one call, with whose session it was", func(t *testing.T) {
+		t.Run("C134 "+tt.name+": one call, with whose session it was", func(t *testing.T) {
 			l := &logouts{}
 			w := newWorld(t, l.set)
 			w.login()
@@ -76,7 +76,7 @@ func TestOnLogout(t *testing.T) {
 			}
 		})
 	}
-	t.Run("C113 a login in the place of a session is no logout, and an expired session neither", func(t *testing.T) {
+	t.Run("C134 a login in the place of a session is no logout, and an expired session neither", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := &logouts{}
 			w := newWorld(t, l.set)
@@ -91,7 +91,7 @@ func TestOnLogout(t *testing.T) {
 			}
 		})
 	})
-	t.Run("C113 300 sessions that end at once are 300 calls, and a slow OnLogout delays nobody", func(t *testing.T) {
+	t.Run("C134 300 sessions that end at once are 300 calls, and a slow OnLogout delays nobody", func(t *testing.T) {
 		l, hold := &logouts{}, make(chan struct{})
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
 			c.OnLogout = func(o oidcgate.Logout) { <-hold; l.add(o) }
@@ -110,7 +110,7 @@ func TestOnLogout(t *testing.T) {
 			t.Errorf("%d calls, want %d", len(got), n)
 		}
 	})
-	t.Run("C113 a panic is logged, and the next end is told all the same", func(t *testing.T) {
+	t.Run("C134 a panic is logged, and the next end is told all the same", func(t *testing.T) {
 		l := &logouts{}
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
 			c.OnLogout = func(o oidcgate.Logout) {
@@ -130,7 +130,7 @@ func TestOnLogout(t *testing.T) {
 }
 
 func TestOnLogoutWithoutSummary(t *testing.T) {
-	t.Run("C113 F18 a session whose summary cannot be read ends, and is told", func(t *testing.T) {
+	t.Run("C134 F18 a session whose summary cannot be read ends, and is told", func(t *testing.T) {
 		l, d := &logouts{}, &drill{Store: &store.Memory{}}
 		w := newWorld(t, l.set, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = d })
 		w.login()
@@ -149,7 +149,7 @@ func TestOnLogoutWithoutSummary(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
-	t.Run("C113 F18 a logout whose answer was lost is told when it is repeated", func(t *testing.T) {
+	t.Run("C134 F18 a logout whose answer was lost is told when it is repeated", func(t *testing.T) {
 		l, d := &logouts{}, &drill{Store: &store.Memory{}}
 		w := newWorld(t, l.set, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = d })
 		w.login()
@@ -166,7 +166,7 @@ func TestOnLogoutWithoutSummary(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
-	t.Run("C113 a logout during another one finds nothing to end, and is not told", func(t *testing.T) {
+	t.Run("C134 a logout during another one finds nothing to end, and is not told", func(t *testing.T) {
 		l, d := &logouts{}, &drill{Store: &store.Memory{}}
 		w := newWorld(t, l.set, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Store = d })
 		w.login()
@@ -183,7 +183,7 @@ func TestOnLogoutWithoutSummary(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
-	t.Run("C113 a visitor who logs out of a session that was idle for too long is not told", func(t *testing.T) {
+	t.Run("C134 a visitor who logs out of a session that was idle for too long is not told", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := &logouts{}
 			w := newWorld(t, l.set)
@@ -195,7 +195,7 @@ func TestOnLogoutWithoutSummary(t *testing.T) {
 			}
 		})
 	})
-	t.Run("C113 a logout at a replica that does not know the session's provider is told", func(t *testing.T) {
+	t.Run("C134 a logout at a replica that does not know the session's provider is told", func(t *testing.T) {
 		l := &logouts{}
 		w := newWorld(t, l.set)
 		w.login()
@@ -208,7 +208,7 @@ func TestOnLogoutWithoutSummary(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
-	t.Run("C113 a session that has expired is no logout, also when it is taken out of the list", func(t *testing.T) {
+	t.Run("C134 a session that has expired is no logout, also when it is taken out of the list", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := &logouts{}
 			w := newWorld(t, l.set)

@@ -927,7 +927,7 @@ func TestProviderIsDown(t *testing.T) {
 		w := newWorld(t)
 		w.op.Always(oidcgatetest.Discovery, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "authorization_endpoint") }))
 		err := w.gate.Ready(t.Context())
-		if err == nil || !strings.HasPrefix(err.Error(), "oidcgate: provider id.test: ") || strings.HasSuffix(err.Error(), "; ") {
+		if err == nil || !strings.HasPrefix(err.Error(), "oidcgate: id.test: provider: ") || strings.HasSuffix(err.Error(), "; ") {
 			t.Errorf("error %q", err)
 		}
 	})
@@ -1307,7 +1307,11 @@ func TestOverTLS(t *testing.T) {
 				panic(http.ErrAbortHandler) // resets the stream
 			})
 		})
-		w.denied(w.get(callback), http.StatusBadGateway, oidcgate.ReasonTokenEndpointUnreachable)
+		a := w.get(callback)
+		w.denied(a, http.StatusBadGateway, oidcgate.ReasonTokenEndpointUnreachable)
+		if !strings.Contains(a.body, "does not answer") || !strings.Contains(a.body, "/auth/login?return_to=%2Fapp") {
+			t.Errorf("the page tells of no answer, or of no new login:\n%s", a.body)
+		}
 		if n := op.Count(oidcgatetest.Token) - before; n != 1 {
 			t.Errorf("%d token calls, want 1", n)
 		}

@@ -181,6 +181,28 @@ func (f *fleet) inspect(look func(*oidcgate.Identity)) {
 	f.get("/")
 }
 
+// TestHintsOfARefresh holds that refresh.failed says what a login would.
+func TestHintsOfARefresh(t *testing.T) {
+	for name, row := range map[string]struct {
+		answer oidcgatetest.Fault
+		hint   string
+	}{
+		"F10 the token endpoint answers 503": {oidcgatetest.Answer(503, "text/html", "maintenance"), "in trouble or overloaded"},
+		"F10 the secret is wrong":            {oidcgatetest.Answer(401, "application/json", `{"error":"invalid_client"}`), "the provider refused the client"},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			f := newFleet(t, 1)
+			f.login()
+			time.Sleep(11 * time.Minute)
+			f.op.Inject(oidcgatetest.Token, row.answer)
+			f.token()
+			if e := f.reported(oidcgate.EventRefreshFailed); len(e) != 1 || e[0].Reason != "token_endpoint_error" || !strings.Contains(e[0].Hint, row.hint) {
+				t.Errorf("events %+v, want the hint %q", e, row.hint)
+			}
+		})
+	}
+}
+
 // TestRefreshedIDToken holds what a refresh says of the user against what the login said.
 func TestRefreshedIDToken(t *testing.T) {
 	set := func(name string, value any) func(*oidcgatetest.JWT) {

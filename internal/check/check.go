@@ -58,7 +58,8 @@ func (l *List) Duration(field string, d *time.Duration, ifZero time.Duration) {
 	case *d < 0:
 		l.Add(field, "%v is negative; use 0 for the default of %v", *d, ifZero)
 	case 0 < *d && *d < time.Millisecond:
-		l.Add(field, "%v is too short; a number without a unit is nanoseconds, write 30*time.Minute", *d)
+		l.Add(field, "%v is too short; a number without a unit is nanoseconds: multiply it by "+
+			"time.Second or time.Minute", *d)
 	case *d > longest:
 		l.Add(field, "%v is longer than ten years", *d)
 	case *d == 0:

@@ -238,7 +238,8 @@ var Types = []Group{
 		{
 			Name:  string(JWKSRefreshThrottled),
 			Level: slog.LevelWarn,
-			Means: "A token named an unknown key, and keys were loaded a moment ago.",
+			Means: "A token named an unknown key, and keys were loaded a moment ago. Reported at most " +
+				"once a second.",
 			Do: "Nothing, unless it continues: then somebody sends invalid tokens, or the provider " +
 				"signs with a key that it does not publish.",
 		},
@@ -336,7 +337,8 @@ var Reasons = []Group{
 			Name: string(ReasonProviderError),
 			Means: "The provider answered with an error. Its registered code follows the colon; any " +
 				"other code is \"other\".",
-			Do: "Check the redirect URI, the scopes, and who may use this client at the provider.",
+			Do: "Check the redirect URI, the scopes, and who may use this client at the provider. After " +
+				"server_error and temporarily_unavailable, look at the state of the provider.",
 		},
 		{
 			Name:  string(ReasonStateMismatch),

@@ -30,9 +30,6 @@ type Record struct {
 	ctx  context.Context // what the log may read more from; it does not end
 }
 
-// HintStore is what an operator can do when the store cannot answer.
-const HintStore = "check that the store is up, reachable, writable and not out of memory"
-
 // Text returns the text of an error for [Record.Detail], or "" without an error.
 func Text(err error) string {
 	if err == nil {
@@ -162,7 +159,7 @@ func (s *Sink) StoreUnavailable(ctx context.Context, err error) {
 	if justNow || !s.ill.CompareAndSwap(last, now) {
 		return
 	}
-	s.Emit(ctx, Record{Type: StoreUnavailable, Detail: err.Error(), Hint: HintStore})
+	s.Emit(ctx, Record{Type: StoreUnavailable, Detail: err.Error()})
 }
 
 // StoreAvailable reports that the store answers and takes writes, if StoreUnavailable has reported

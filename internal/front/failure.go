@@ -170,8 +170,5 @@ func internalFailure(err error) *Failure {
 }
 
 func storeFailure(err error) *Failure {
-	return &Failure{
-		Status: http.StatusServiceUnavailable, Reason: event.ReasonStoreError, Err: err,
-		Hint: event.HintStore,
-	}
+	return &Failure{Status: http.StatusServiceUnavailable, Reason: event.ReasonStoreError, Err: err}
 }

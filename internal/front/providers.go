@@ -112,7 +112,7 @@ func (up *Provider) discover(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	err = fmt.Errorf("oidcgate: provider %s: %w", up.Label, err)
+	err = fmt.Errorf("oidcgate: %s: %w", up.Label, err)
 	if e, ok := errors.AsType[*op.Error](err); ok && e.Hint != "" {
 		err = fmt.Errorf("%w; %s", err, e.Hint)
 	}

@@ -228,6 +228,23 @@ func TestCertificateOfAPlainTransport(t *testing.T) {
 
 func TestHintsOfRefusals(t *testing.T) {
 	const client, request = "check client id", "refuses the authorization request"
+	const troubled = "the provider says that it is in trouble"
+	for _, code := range []string{"server_error", "temporarily_unavailable"} {
+		t.Run("C036 a response: "+code, func(t *testing.T) {
+			l := &login{op: newOP(), query: goodResponse(map[string]string{"code": "", "error": code})}
+			if e := l.mustEnd(t, "op_error:"+code, op.StageResponse); !strings.Contains(e.Hint, troubled) {
+				t.Errorf("hint %q, want %q", e.Hint, troubled)
+			}
+		})
+		t.Run("F10 a token request: "+code, func(t *testing.T) {
+			o := newOP()
+			o.set("token", answerText(503, "application/json", `{"error":"`+code+`"}`))
+			_, err := o.client().Exchange(t.Context(), "c", "v")
+			if e := wantReason(t, err, "token_endpoint_error"); !strings.Contains(e.Hint, troubled) {
+				t.Errorf("hint %q, want %q", e.Hint, troubled)
+			}
+		})
+	}
 	for _, tt := range []struct {
 		name   string
 		answer http.HandlerFunc
@@ -237,6 +254,8 @@ func TestHintsOfRefusals(t *testing.T) {
 		{"invalid_request", answerText(400, "application/json", `{"error":"invalid_request"}`), request},
 		{"status 400", answerText(400, "application/json", `{}`), request},
 		{"status 500", answerText(500, "application/json", `{}`), "in trouble or overloaded"},
+		{"server_error", answerText(500, "application/json", `{"error":"server_error"}`), troubled},
+		{"temporarily_unavailable", answerText(400, "application/json", `{"error":"temporarily_unavailable"}`), troubled},
 		{"status 429", answerText(429, "application/json", `{}`), "in trouble or overloaded"},
 	} {
 		t.Run("C098 a pushed request: "+tt.name, func(t *testing.T) {

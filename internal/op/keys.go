@@ -90,6 +90,7 @@ func (b *bucket) take(now time.Time, refill time.Duration) bool {
 //
 // A token from anybody is not refused before the keys were loaded: while that cannot be done it may
 // be genuine, and its sender should try again. It waits for nothing when a key at hand signed it.
+// Nor is any other token refused for want of a key while the keys cannot be loaded.
 func (c *Client) verify(
 	ctx context.Context, t *compactToken, from source,
 ) (verified verifiedPayload, err error) {
@@ -106,7 +107,7 @@ func (c *Client) verify(
 		case newer != set:
 			set = newer
 			verified, err = set.verify(t)
-		case from.anybody():
+		case from.anybody(), failedToLoad(notLoaded) && lacksKey(err):
 			return verified, keysUnavailable(notLoaded)
 		case notLoaded != nil:
 			return verified, unproven(err) // that the load failed was notified
@@ -115,6 +116,16 @@ func (c *Client) verify(
 		}
 	}
 	return verified, err
+}
+
+// failedToLoad reports whether err is why newer keys could not be loaded, and not that they were
+// loaded a moment ago.
+func failedToLoad(err error) bool { return err != nil && err != errThrottled }
+
+// lacksKey reports whether err is that the keys at hand have none for a token.
+func lacksKey(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Reason == event.ReasonKeyUnknown
 }
 
 // unproven is err for a token that none of the keys at hand signed, while newer ones could not be
@@ -157,7 +168,7 @@ func (c *Client) currentKeys(ctx context.Context, from source) (*keySet, error) 
 // It is a copy, because all who waited for the load got the same err.
 func keysUnavailable(err error) *Error {
 	e := *failure(err, event.ReasonJWKSUnavailable, event.ReasonJWKSUnavailable)
-	if e.Hint == "" && e.Reason == event.ReasonJWKSUnavailable && err != errThrottled {
+	if e.Hint == "" && e.Reason == event.ReasonJWKSUnavailable && failedToLoad(err) {
 		e.Hint = "the provider's keys cannot be loaded: " +
 			"check its jwks_uri and whether this host reaches it"
 	}
@@ -313,7 +324,11 @@ func (c *Client) requestKeys(ctx context.Context) (*keySet, error) {
 	if err != nil {
 		e := failure(err, event.ReasonJWKSUnavailable, event.ReasonJWKSUnavailable)
 		e.Address, _, _ = strings.Cut(meta.JWKS, "?")
-		if e.Hint == "" {
+		switch {
+		case e.Hint != "":
+		case a.status != 0 && !e.Answered:
+			e.Hint = "the provider, or a proxy in front of its jwks_uri, is in trouble or overloaded"
+		default:
 			e.Hint = "check whether this host reaches the provider's jwks_uri"
 		}
 		return nil, e

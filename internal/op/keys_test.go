@@ -243,6 +243,21 @@ func TestKeyRotation(t *testing.T) {
 			}
 		})
 	})
+	t.Run("F05 F07 nobody says that there is no key while newer keys cannot be loaded", func(t *testing.T) {
+		o := newOP()
+		c := o.client()
+		wantReason(t, verify(t, c, goodToken()), "")
+		o.set("jwks", answerText(503, "text/plain", "maintenance"))
+		for range 3 { // the third causes no load
+			err := verify(t, c, rotated())
+			e := wantReason(t, err, "jwks_unavailable")
+			if e.Status != 503 || !strings.Contains(e.Hint, "jwks_uri, is in trouble or overloaded") || !strings.Contains(err.Error(), "status 503") {
+				t.Errorf("%v (%d), hint %q", err, e.Status, e.Hint)
+			}
+		}
+		wantReason(t, verify(t, c, goodToken()), "")
+		wantReason(t, verify(t, c, signedBy(otherRSA(), goodHeader, encode(identity(nil)))), "sig")
+	})
 	t.Run("F06 a withdrawn key is refused once the keys are too old", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOP()

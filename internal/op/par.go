@@ -117,7 +117,10 @@ func pushRefused(status int, code, description string) *Error {
 	e := tokenEndpointError(status, code)
 	e.Reason, e.Refused, e.Description = event.ReasonPARError, false, description
 	if _, registered := authorizationErrors[code]; registered {
-		e.Code, e.Hint = code, ""
+		e.Code = code
+		if e.Hint != hintTrouble {
+			e.Hint = ""
+		}
 	}
 	switch {
 	case status == http.StatusUnauthorized: // whatever the code: Keycloak says invalid_request

@@ -253,6 +253,8 @@ func authorizationError(code, description string) *Error {
 		e.Hint = "the user refused, or may not use this client at the provider"
 	case "invalid_scope":
 		e.Hint = "check which scopes this client may ask for at the provider"
+	case "server_error", "temporarily_unavailable":
+		e.Hint = hintTrouble
 	}
 	return e
 }

@@ -296,6 +296,10 @@ func isHeaderSafe(token string) bool {
 const hintOverloaded = "the provider, or a proxy in front of it, is in trouble or overloaded; " +
 	"the configuration of this service is not the cause"
 
+// hintTrouble is for the codes server_error and temporarily_unavailable.
+const hintTrouble = "the provider says that it is in trouble or overloaded; look at its state " +
+	"and its own log"
+
 // tokenEndpointError is the Error for a refusal (RFC 6749, 5.2). Of what the provider says only
 // a registered code gets through: the rest may quote the request.
 func tokenEndpointError(status int, code string) *Error {
@@ -323,6 +327,8 @@ func tokenEndpointError(status int, code string) *Error {
 		case !fault.answered || status >= http.StatusInternalServerError:
 			e.Hint = hintOverloaded
 		}
+	case "server_error", "temporarily_unavailable":
+		e.Code, e.Hint = "other", hintTrouble // registered for authorization responses only
 	default:
 		e.Code = "other"
 		e.Hint = hintClient // some providers have codes of their own for a wrong secret

@@ -58,7 +58,7 @@ func notRefreshed(err error) error {
 	if !ok || !e.Unsent && e.Reason != event.ReasonClientSecret {
 		return sessionFailure(err)
 	}
-	return &session.Failure{Kind: session.NotRotated, Reason: e.Reason, Err: err}
+	return &session.Failure{Kind: session.NotRotated, Reason: e.Reason, Err: err, Hint: e.Hint}
 }
 
 // Verify implements session.Provider.
@@ -134,7 +134,7 @@ func sessionFailure(err error) error {
 	if !ok {
 		return f
 	}
-	f.Reason, f.Kind = e.Reason, failureKind(e)
+	f.Kind, f.Reason, f.Hint = failureKind(e), e.Reason, e.Hint
 	return f
 }
 
@@ -182,7 +182,7 @@ func notVerified(err error) error {
 	if !ok {
 		return f
 	}
-	f.Reason = e.Reason
+	f.Reason, f.Hint = e.Reason, e.Hint
 	switch f.Reason {
 	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown, event.ReasonProviderUnreachable,
 		event.ReasonClientSecret, event.ReasonDecryption:

@@ -64,6 +64,10 @@ var byReason = map[event.Reason]Message{
 	event.ReasonLogoutWon:            failedLoggedOut,
 	event.ReasonStoreError:           failedStore,
 
+	// No answer came, whatever the status. The code may be spent: a new login has another.
+	event.ReasonPARUnreachable:           failedDown,
+	event.ReasonTokenEndpointUnreachable: failedDown,
+
 	event.ReasonProviderError + "access_denied":    FailedCancelled,
 	event.ReasonProviderError + "consent_required": FailedCancelled,
 

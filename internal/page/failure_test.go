@@ -41,3 +41,15 @@ func TestFaultsThatStay(t *testing.T) {
 		}
 	}
 }
+
+func TestNoAnswerIsNoBadAnswer(t *testing.T) {
+	for _, reason := range []event.Reason{
+		event.ReasonTokenEndpointUnreachable, event.ReasonPARUnreachable,
+	} {
+		for _, status := range []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout} {
+			if got := LoginFailed(status, reason, ""); got != failedDown {
+				t.Errorf("F11 %s with status %d: %s, want %s", reason, status, got, failedDown)
+			}
+		}
+	}
+}

@@ -64,7 +64,7 @@ func (k *Keeper) Ping(ctx context.Context) error {
 	mine, last := k.pings.turn()
 	switch {
 	case mine:
-		return k.pingWrites(ctx)
+		return k.TryWrites(ctx)
 	case last != nil:
 		return last
 	}
@@ -75,9 +75,9 @@ func (k *Keeper) Ping(ctx context.Context) error {
 	return k.storeError(ctx, err)
 }
 
-// pingWrites writes a few keys side by side. It does not end with the caller, who may be a stranger
-// and whose leaving says nothing about the store.
-func (k *Keeper) pingWrites(ctx context.Context) error {
+// TryWrites returns nil when the store takes writes now: it writes a few keys side by side. It does
+// not end with the caller, who may be a stranger and whose leaving says nothing about the store.
+func (k *Keeper) TryWrites(ctx context.Context) error {
 	ctx, cancel := Detached(ctx)
 	defer cancel()
 	errs := make([]error, writtenKeys)

@@ -380,7 +380,7 @@ func (r *refresh) verify(
 		}
 		leave, err := r.placeAtUserinfo(ctx)
 		if err != nil {
-			return "", &Failure{KeysUnavailable, event.ReasonProviderBusy, err}
+			return "", &Failure{Kind: KeysUnavailable, Reason: event.ReasonProviderBusy, Err: err}
 		}
 		defer leave()
 	}
@@ -462,5 +462,8 @@ func (r *refresh) unmarkAsked(ctx context.Context) {
 
 func (r *refresh) tell(ctx context.Context, e Event) {
 	e.Identity, e.Handle = &r.s.Identity, r.k.Handle(r.s.ID)
+	if f, ok := e.Err.(*Failure); ok && e.Hint == "" {
+		e.Hint = f.Hint
+	}
 	r.k.tell(ctx, e)
 }

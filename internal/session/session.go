@@ -140,6 +140,7 @@ type Failure struct {
 	Kind   FailureKind
 	Reason event.Reason
 	Err    error
+	Hint   string // what an operator can do; may be empty
 }
 
 // FailureKind says what a [Failure] means for the session.
@@ -172,7 +173,7 @@ func failureOf(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
-	return &Failure{NoAnswer, event.ReasonProviderUnreachable, err}
+	return &Failure{Kind: NoAnswer, Reason: event.ReasonProviderUnreachable, Err: err}
 }
 
 // Event is something that happened to a session or to the store. StoreAvailable comes each time the
