@@ -1167,14 +1167,6 @@ func TestChoice(t *testing.T) {
 			t.Errorf("the log says\n%s", w.logged())
 		}
 	})
-	t.Run("the log says in which language which texts are missing", func(t *testing.T) {
-		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
-			c.Pages.Words = map[string]map[string]string{"it": {"failed_down.title": "Riprova"}}
-		})
-		if log := w.logged(); !strings.Contains(log, `"language":"it","texts":"another_account, `) {
-			t.Errorf("the log says\n%s", log)
-		}
-	})
 	t.Run("an address that nobody knows leads to the choice", func(t *testing.T) {
 		w, _ := severalProviders(t, realm)
 		for _, email := range []string{"eve@elsewhere.example", "x@gone.example", "x@boom.example", "", strings.Repeat("x", 300) + "@staff.example"} {

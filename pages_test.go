@@ -178,7 +178,7 @@ func TestTextsOfTheApplication(t *testing.T) {
 	}
 	w.get(done, "Accept-Language: de-AT").speaks(t, "de", "Abgemeldet")
 	log := w.logged()
-	if !strings.Contains(log, "it: another_account, back,") || strings.Contains(log, "de-CH: ") {
+	if !strings.Contains(log, `"language":"it","texts":"another_account, back,`) || strings.Contains(log, `"language":"de-CH"`) {
 		t.Errorf("the log does not name the texts that it lacks, or names those that de has:\n%s", log)
 	}
 }
