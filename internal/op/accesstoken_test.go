@@ -260,6 +260,21 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 			t.Errorf("a logout token with a new key: %v", err)
 		}
 	})
+	inBubble(t, "C167 junk keys hold up tokens with a new key for five seconds", func(t *testing.T) {
+		o := newOP()
+		c := o.client(forAPI(apiURL))
+		for range 3 {
+			_, _ = c.VerifyAccessToken(t.Context(), signed(`{"alg":"RS256","kid":"junk","typ":"at+jwt"}`, encode(access(nil))))
+		}
+		o.set("jwks", answerJSON(keySet(jwk(otherRSA().Public(), "k2"))))
+		for _, want := range []bool{false, true} {
+			_, err := c.VerifyAccessToken(t.Context(), signedBy(otherRSA(), `{"alg":"RS256","kid":"k2","typ":"at+jwt"}`, encode(access(nil))))
+			if (err == nil) != want {
+				t.Errorf("%v", err)
+			}
+			time.Sleep(5 * time.Second)
+		}
+	})
 	t.Run("C167 while newer keys cannot be loaded, a token with a new key is not refused", func(t *testing.T) {
 		o := newOP()
 		c := o.client(forAPI(apiURL))

@@ -13,13 +13,13 @@ import (
 )
 
 // How often keys are loaded: twice in a row, then every half minute. Somebody who sends tokens
-// could otherwise make us load the keys once for each. For tokens that pass through browsers it is
-// every five seconds: after a rotation strangers hold up the logins of others for so long, and
-// nothing tells these from those.
+// could otherwise make us load the keys once for each. For tokens that come through browsers, and
+// from callers of an API, it is every five seconds: after a rotation strangers hold up those of
+// others for so long, and nothing tells these from those.
 const (
 	keyLoads             = 2
 	keyLoadRefill        = 30 * time.Second
-	keyLoadRefillBrowser = 5 * time.Second
+	keyLoadRefillVisitor = 5 * time.Second
 )
 
 const (
@@ -249,8 +249,8 @@ func (c *Client) startLoad(
 		return r, true
 	}
 	refill := keyLoadRefill
-	if from == fromBrowser {
-		refill = keyLoadRefillBrowser
+	if from == fromBrowser || from == fromCaller {
+		refill = keyLoadRefillVisitor
 	}
 	if !k.loads[from].take(time.Now(), refill) {
 		return nil, false
