@@ -144,7 +144,7 @@ func (l *lock) keep(ctx context.Context) (stop func()) {
 			case isLost(err):
 				return // which shows when the tokens are saved
 			default:
-				next = retryAfter
+				next = min(retryAfter, l.lease/3)
 			}
 		}
 	})
