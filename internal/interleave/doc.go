@@ -13,9 +13,9 @@
 // are in service_test.go and call the keeper in the order in which the gate does. What meets what
 // stands in protocol_test.go, with what must hold. mutants_test.go does each step of the keeper in
 // another order or not at all, and that must be found. Every fault in every scenario, two faults
-// in one execution and the largest scenarios take minutes:
+// in one execution and the largest scenarios take most of an hour:
 //
-//	go test ./internal/interleave -timeout 30m -all
+//	go test ./internal/interleave -timeout 90m -all
 //
 // # Why it ends
 //
