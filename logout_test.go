@@ -522,8 +522,8 @@ func TestLogoutThatFailsHalfway(t *testing.T) {
 				t.Errorf("signed in as %q", got)
 			}
 			f.drill.fail(nil, nil)
-			if a := f.logout(sameOrigin); a.StatusCode != http.StatusOK && a.StatusCode != http.StatusSeeOther {
-				t.Errorf("the next logout: status %d", a.StatusCode)
+			if a := f.logout(sameOrigin); !strings.HasPrefix(a.location(), f.op.Issuer()) {
+				t.Errorf("the next logout does not end the session at the provider: status %d to %q", a.StatusCode, a.location())
 			}
 			if len(revoked()) == 0 {
 				t.Error("the refresh token was not revoked")
@@ -538,6 +538,18 @@ func TestLogoutThatFailsHalfway(t *testing.T) {
 			}
 		})
 	}
+	inBubble(t, "C117 a logout after IdleTimeout ends the session at the provider", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		time.Sleep(2 * time.Hour)
+		a := f.logout(sameOrigin)
+		if at := a.location(); !strings.HasPrefix(at, f.op.Issuer()) || !strings.Contains(at, "id_token_hint=") {
+			t.Errorf("status %d to %q", a.StatusCode, at)
+		}
+		if a := f.logout(sameOrigin); a.location() != "" {
+			t.Errorf("once more: status %d to %q", a.StatusCode, a.location())
+		}
+	})
 	inBubble(t, "C117 F16 F41 a replica without the key ends the session, also while it cannot read the tokens", func(t *testing.T) {
 		f := newFleet(t, 1)
 		f.login()

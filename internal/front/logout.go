@@ -69,12 +69,12 @@ func (f *Front) confirmLogout(w http.ResponseWriter, r *http.Request) {
 // (OpenID Connect RP-Initiated Logout, section 2). When the store cannot end it, the page says so.
 func (f *Front) SignOut(w http.ResponseWriter, r *http.Request, v *Visit, returnTo string) {
 	returnTo = f.checkReturnTo(r.Context(), returnTo)
-	hint, err := f.endVisit(w, r, v)
+	up, hint, err := f.endVisit(w, r, v)
 	if err != nil {
 		f.notSignedOut(w, r, returnTo, err)
 		return
 	}
-	up, state := f.providerOf(v), attempt.NewLogoutState()
+	state := attempt.NewLogoutState()
 	if up != nil && !up.Client.KeepsState() {
 		state = "" // the browser comes back without one
 	}
@@ -86,32 +86,42 @@ func (f *Front) SignOut(w http.ResponseWriter, r *http.Request, v *Visit, return
 	f.afterSignOut(w, r, returnTo)
 }
 
-// endVisit ends the session of a request and deletes its cookie. It returns the ID Token that names
-// the session to the provider, or "". A session that this replica could not read is ended too,
-// because another replica with a newer key might read it.
+// endVisit ends the session of a request and deletes its cookie. It returns the session's provider,
+// or nil, and the ID Token that names the session to it, or "". A session that this replica could
+// not read is ended too, because another replica with a newer key might read it, and one that has
+// ended here, because the provider's may go on.
 func (f *Front) endVisit(
 	w http.ResponseWriter, r *http.Request, v *Visit,
-) (hint string, err error) {
+) (up *Provider, hint string, err error) {
 	if v.LoadErr != nil && v.Session == nil { // else it is that of the application's values
-		return "", v.LoadErr
+		return nil, "", v.LoadErr
 	}
 	if v.CookieID == "" {
-		return "", f.endUnclear(w, r, v)
+		return nil, "", f.endUnclear(w, r, v)
 	}
 	fresh := f.freshHint(r.Context(), v)
 	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
-	if v.Session != nil {
-		hint, err = f.endSignedIn(ctx, v)
-	} else {
-		err = f.Keeper.LogOutUnread(ctx, v.CookieID)
-	}
+	up, t, err := f.endSession(ctx, v)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	f.clearSession(w, r)
 	f.Attempts.ForgetRounds(w, r)
-	return cmp.Or(fresh, hint), nil
+	return up, cmp.Or(fresh, t.IDToken), nil
+}
+
+// endSession ends the session whose id a request brings, and returns its provider and its tokens.
+func (f *Front) endSession(ctx context.Context, v *Visit) (*Provider, *session.Tokens, error) {
+	if v.Session != nil {
+		t, err := f.endSignedIn(ctx, v)
+		return f.providerOf(v), t, err
+	}
+	id, t, err := f.Keeper.LogOutUnread(ctx, v.CookieID)
+	if id == nil {
+		return nil, t, err
+	}
+	return f.ProviderOf(id), t, err
 }
 
 // endUnclear ends the sessions of all ids that a request brings without a choice among them: one is
@@ -128,7 +138,8 @@ func (f *Front) endUnclear(w http.ResponseWriter, r *http.Request, v *Visit) err
 	defer cancel()
 	var errs []error
 	for _, id := range ids {
-		errs = append(errs, f.Keeper.LogOutUnread(ctx, id))
+		_, _, err := f.Keeper.LogOutUnread(ctx, id)
+		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -142,18 +153,14 @@ func (f *Front) endUnclear(w http.ResponseWriter, r *http.Request, v *Visit) err
 // anybody can send cookies.
 const maxUnclear = 8
 
-// endSignedIn ends the visitor's session, revokes its refresh token and returns its ID Token.
-func (f *Front) endSignedIn(ctx context.Context, v *Visit) (hint string, err error) {
+// endSignedIn ends the visitor's session, revokes its refresh token and returns its tokens.
+func (f *Front) endSignedIn(ctx context.Context, v *Visit) (*session.Tokens, error) {
 	s := v.Session
 	f.Tell(ctx, event.Record{
 		Type: event.LogoutStarted, Provider: s.Identity.Provider,
 		SessionRef: f.Keeper.SessionRef(f.Keeper.Handle(v.ID())),
 	})
-	t, err := f.Keeper.LogOut(ctx, s)
-	if err != nil {
-		return "", err
-	}
-	return t.IDToken, nil
+	return f.Keeper.LogOut(ctx, s)
 }
 
 // freshHint has the session's tokens refreshed if the provider takes no ID Token that has expired.

@@ -46,6 +46,11 @@ func (w *world) once(op interleave.Op, prefix string, f func()) {
 	})
 }
 
+func (w *world) logOutUnread(id session.ID) error {
+	_, _, err := w.LogOutUnread(w.Context(), id)
+	return err
+}
+
 // touched notes that another replica has a request of the session.
 func (w *world) touched(s *session.Session) {
 	w.Helper()
@@ -1247,11 +1252,11 @@ func TestErrorsOfALogout(t *testing.T) {
 		_, err := w.LogOut(t.Context(), s)
 		w.wantErr(err, session.ErrLeftovers)
 		w.wantTold(event.SessionRevoked, event.ReasonByUser)
-		w.wantErr(w.LogOutUnread(t.Context(), s.ID), session.ErrLeftovers)
+		w.wantErr(w.logOutUnread(s.ID), session.ErrLeftovers)
 		w.breaks(nil)
 		w.wantLive(false, s)
 		w.wantRevoked()
-		w.wantErr(w.LogOutUnread(t.Context(), s.ID), nil)
+		w.wantErr(w.logOutUnread(s.ID), nil)
 		w.wantRevoked("rt-0")
 		w.wantTold(event.SessionRevoked, event.ReasonByUser)
 		if keys := w.living(); len(keys) != 0 {
@@ -1278,7 +1283,7 @@ func TestErrorsOfALogout(t *testing.T) {
 					t.Errorf("provider %q, user %v, aud %v: for the client: %v", id.Provider, id.User(), aud, id.HasAudience("shop"))
 				}
 			}
-			w.wantErr(w.LogOutUnread(t.Context(), l.ID), nil)
+			w.wantErr(w.logOutUnread(l.ID), nil)
 			w.wantRevoked("rt-0")
 		}
 	})
@@ -1303,7 +1308,7 @@ func TestErrorsOfALogout(t *testing.T) {
 		_, err := w.LogOut(t.Context(), s)
 		w.wantErr(err, session.ErrLeftovers)
 		w.breaks(nil)
-		w.wantErr(w.LogOutUnread(t.Context(), s.ID), nil)
+		w.wantErr(w.logOutUnread(s.ID), nil)
 		w.wantRevoked("rt-0", "rt-1")
 		if keys := w.living(); len(keys) != 0 {
 			t.Errorf("left behind: %q", keys)
@@ -1313,7 +1318,7 @@ func TestErrorsOfALogout(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
 		w.fails(interleave.Delete, "s:", 0)
-		err := w.LogOutUnread(t.Context(), s.ID)
+		err := w.logOutUnread(s.ID)
 		if !errors.Is(err, session.ErrStore) || errors.Is(err, session.ErrLeftovers) {
 			t.Errorf("error %v", err)
 		}

@@ -36,8 +36,10 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 
 // LogOutUnread is LogOut for a session that could not be loaded. Another replica may be able to
 // read it, or a logout that failed has left something of it. What lets the visitor in goes first,
-// whether or not the rest can be read. A session that was over already is told of no more.
-func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
+// whether or not the rest can be read. A session that was over already is told of no more. It
+// returns whose session it was, as far as its summary says, and its last tokens; nil, and none,
+// where that is not known.
+func (k *Keeper) LogOutUnread(ctx context.Context, id ID) (*Identity, *Tokens, error) {
 	l := &leaving{Handle: k.Handle(id)}
 	var read *Tokens
 	notRead := sideBySide(
@@ -57,13 +59,14 @@ func (k *Keeper) LogOutUnread(ctx context.Context, id ID) error {
 		k.tell(ctx, l.revoked(l.User, event.ReasonByUser))
 	}
 	if notRead != nil || l.err != nil {
-		return cmp.Or(k.notEnded(ctx, l), leftovers(l, notRead))
+		return nil, nil, cmp.Or(k.notEnded(ctx, l), leftovers(l, notRead))
 	}
 	taken := k.clear(ctx, l, id, read)
-	if known {
-		k.revokeAll(ctx, l.identity(), taken)
+	if !known {
+		return nil, &Tokens{}, k.notEnded(ctx, l)
 	}
-	return k.notEnded(ctx, l)
+	whose := l.identity()
+	return whose, k.revokeAll(ctx, whose, taken), k.notEnded(ctx, l)
 }
 
 // unlessGone returns err, or nil for what is not there.

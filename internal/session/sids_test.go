@@ -221,7 +221,7 @@ var ends = map[string]func(w *world, s *session.Session) error{
 		return err
 	},
 	"a logout by the visitor, unread": func(w *world, s *session.Session) error {
-		return w.LogOutUnread(w.Context(), s.ID)
+		return w.logOutUnread(s.ID)
 	},
 	"EndUser": func(w *world, _ *session.Session) error {
 		_, err := w.EndUser(w.Context(), alice, "")
