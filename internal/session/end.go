@@ -94,10 +94,7 @@ func (k *Keeper) rememberLogout(ctx context.Context, e ending) error {
 // endListed ends the sessions that are listed. It has a time that fits their number, and uses at
 // most half of it to read what it can of them.
 func (k *Keeper) endListed(ctx context.Context, e ending) (int, error) {
-	list, err := k.listed(ctx, e.sets)
-	if err != nil {
-		return 0, err
-	}
+	list, notListed := k.listed(ctx, e.sets)
 	most := writeTimeout + time.Duration(len(list))*endTime
 	reading, read := Within(ctx, most/2)
 	begun := time.Now()
@@ -108,12 +105,13 @@ func (k *Keeper) endListed(ctx context.Context, e ending) (int, error) {
 		l.unread = l.err != nil && l.alive && e.meansUnread(l)
 	}
 	slices.SortFunc(list, newestFirst)
-	return k.endAll(ctx, list, e, most-time.Since(begun))
+	ended, err := k.endAll(ctx, list, e, most-time.Since(begun))
+	return ended, errors.Join(notListed, err)
 }
 
 func newestFirst(a, b *leaving) int { return b.Created.Compare(a.Created) }
 
-// listed returns the members of sets.
+// listed returns the members of sets. With an error they are those of the sets that could be read.
 func (k *Keeper) listed(ctx context.Context, sets []string) ([]*leaving, error) {
 	ctx, cancel := Within(ctx, writeTimeout)
 	defer cancel()
@@ -125,9 +123,7 @@ func (k *Keeper) listed(ctx context.Context, sets []string) ([]*leaving, error) 
 			return err
 		})
 	}
-	if err := sideBySide(steps...); err != nil {
-		return nil, k.storeError(ctx, err)
-	}
+	err := k.storeError(ctx, sideBySide(steps...))
 	var list []*leaving
 	byHandle := map[string]*leaving{}
 	for i, set := range sets {
@@ -139,7 +135,7 @@ func (k *Keeper) listed(ctx context.Context, sets []string) ([]*leaving, error) 
 			byHandle[h].foundIn = append(byHandle[h].foundIn, set)
 		}
 	}
-	return list, nil
+	return list, err
 }
 
 // describe reads the summaries of sessions, and which of them are alive: an idle session is over
@@ -167,7 +163,7 @@ func (k *Keeper) describe(ctx context.Context, list []*leaving) {
 func (k *Keeper) endAll(
 	ctx context.Context, list []*leaving, e ending, most time.Duration,
 ) (ended int, _ error) {
-	failed, cause := 0, error(nil)
+	failed, left, cause := 0, 0, error(nil)
 	size := endFew
 	if _, ok := k.store.(store.Batcher); ok {
 		size = endBatch
@@ -183,8 +179,12 @@ func (k *Keeper) endAll(
 		over := 0
 		k.eraseWithin(ctx, max(most, writeTimeout), batch, e.keepIndex)
 		for _, l := range batch {
-			if l.err != nil {
-				failed, cause = failed+1, l.err
+			cause = cmp.Or(l.err, cause)
+			switch {
+			case l.over && l.err != nil:
+				left++
+			case l.err != nil:
+				failed++
 			}
 			if l.over {
 				over++
@@ -200,7 +200,8 @@ func (k *Keeper) endAll(
 		}
 	}
 	if cause != nil {
-		cause = fmt.Errorf("%d of %d sessions were not ended: %w", failed, len(list), cause)
+		cause = fmt.Errorf("%d of %d sessions were not ended, and of %d that were something is left: %w",
+			failed, len(list), left, cause)
 	}
 	return ended, k.storeError(ctx, cause)
 }

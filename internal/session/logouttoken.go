@@ -63,7 +63,8 @@ func (k *Keeper) endingOf(t LogoutToken) ending {
 		e.sets = append(e.sets, k.userSet(user))
 		e.needsSummary = func(l *leaving) bool { return !slices.Contains(l.foundIn, e.sets[0]) }
 		e.keep = func(l *leaving) bool {
-			return e.needsSummary(l) && (l.SID != "" || later(l))
+			named := !e.needsSummary(l) || l.SID == t.SessionID // the sid's set may not be readable
+			return !named && (l.SID != "" || later(l))
 		}
 	}
 	return e

@@ -235,6 +235,28 @@ func TestEndOfManySessions(t *testing.T) {
 				}
 			})
 	}
+	inTime(t, "C114 F18 a set that cannot be read does not keep the sessions of the other", func(t *testing.T) {
+		for _, unread := range []string{"u:", "i:"} {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			w.fails(interleave.Members, unread, 0)
+			_, err := w.UseLogoutToken(t.Context(), session.LogoutToken{
+				Issuer: issuer, ID: tokenID, Subject: "alice", SessionID: sid, IssuedAt: time.Now(),
+				Expires: time.Now().Add(time.Minute),
+			})
+			w.wantErr(err, session.ErrStore)
+			w.wantLive(false, s)
+		}
+	})
+	inTime(t, "C114 the error counts as not ended only what lives", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.logins(20)
+		w.fails(interleave.Delete, "d:", 0)
+		n, err := w.EndUser(t.Context(), alice, "")
+		if n != 20 || err == nil || !strings.Contains(err.Error(), "0 of 20 sessions were not ended, and of 20 ") {
+			t.Errorf("%d, %v", n, err)
+		}
+	})
 	inTime(t, "C114 sessions that cannot be ended are said, and the next logout ends them, and C124 the "+
 		"logout token may be used again", func(t *testing.T) {
 		w := newWorld(t, nil)
