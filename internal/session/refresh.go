@@ -304,6 +304,9 @@ func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Object, error) {
 	fresh := r.tokens.followedBy(answer)
 	idToken, err := r.verify(ctx, answer, fresh)
+	if tooLong := r.k.checkSources(fresh, ""); err == nil && tooLong != nil {
+		err = &Failure{Kind: Rejected, Reason: event.ReasonClaims, Err: tooLong}
+	}
 	if err != nil {
 		return "", r.notVerified(ctx, fresh, failureOf(err))
 	}

@@ -750,6 +750,19 @@ func TestReread(t *testing.T) {
 		w.wantErr(err, session.ErrGone)
 		w.wantTold(event.RefreshFailed, event.ReasonClaims)
 	})
+	inTime(t, "F38 so does an ID Token that is too long to be kept", func(t *testing.T) {
+		w := newWorld(t, every)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			fresh := tokens(n)
+			fresh.IDToken = strings.Repeat("x", 8*16<<10+1)
+			return fresh, nil
+		}
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantTold(event.RefreshFailed, event.ReasonClaims)
+		w.wantRevoked("rt-1")
+	})
 	inTime(t, "C113 C087 the application refuses: the session ends, and its refresh token is revoked", func(t *testing.T) {
 		w := newWorld(t, every)
 		s := w.login(lifetime)
@@ -811,7 +824,13 @@ func TestReread(t *testing.T) {
 	inTime(t, "C113 the application gives no answer for as long as claims may be old: they count no more", func(t *testing.T) {
 		for _, keep := range []bool{false, true} {
 			w := newWorld(t, func(l *session.Limits) { every(l); l.KeepRefused = keep })
-			s := w.login(lifetime)
+			l, err := w.loginUnderWay(), error(session.ErrTooLarge)
+			for n := 16 << 10; errors.Is(err, session.ErrTooLarge); n -= 4 { // the record has no room left
+				l.Identity.Userinfo = claims.Object("").With("bio", claims.Text(strings.Repeat("x", n)))
+				err = w.Begin(t.Context(), l)
+			}
+			w.wantErr(err, nil)
+			s := &l.Session
 			w.provider.userinfo = group
 			w.provider.decide = func() error { return errors.New("its database refuses that name") }
 			time.Sleep(20 * time.Minute)

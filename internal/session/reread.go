@@ -339,7 +339,7 @@ var errSlowDecision = errors.New("OnLogin took so long that the session has chan
 func (r *refresh) noteUndecided(ctx context.Context, old record, id Identity) {
 	if id.Undecided.IsZero() {
 		id.Undecided = time.Now()
-		_ = r.saveIdentity(ctx, old, &id)
+		_ = r.swapIdentity(ctx, old, id.encode()) // however large: users choose how long a name is
 	}
 }
 
@@ -396,6 +396,11 @@ func (r *refresh) saveIdentity(ctx context.Context, old record, id *Identity) er
 	if len(plaintext) > r.k.limits.MaxBytes {
 		return id.tooLarge(len(plaintext), r.k.limits.MaxBytes)
 	}
+	return r.swapIdentity(ctx, old, plaintext)
+}
+
+// swapIdentity is saveIdentity for an identity that was encoded, without a bound on its size.
+func (r *refresh) swapIdentity(ctx context.Context, old record, plaintext []byte) error {
 	ctx, cancel := Detached(ctx)
 	defer cancel()
 	for {

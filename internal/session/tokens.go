@@ -168,14 +168,22 @@ func (k *Keeper) keepUserinfo(t *Tokens, userinfo claims.Object) error {
 	if k.limits.Reread == 0 {
 		return nil
 	}
-	bytes, most := len(userinfo)+len(t.IDToken), maxSources*k.limits.MaxBytes
-	if bytes > most {
-		return fmt.Errorf("%w: with Tokens.ClaimsMaxAge userinfo and ID Token are kept as they came; "+
-			"they have %d bytes, and %d are allowed, eight times Limits.SessionBytes; raise that",
-			ErrTooLarge, bytes, most)
+	if err := k.checkSources(t, userinfo); err != nil {
+		return err
 	}
 	t.Userinfo = &userinfo
 	return nil
+}
+
+// checkSources checks the size of what is kept to decide again.
+func (k *Keeper) checkSources(t *Tokens, userinfo claims.Object) error {
+	bytes, most := len(userinfo)+len(t.IDToken), maxSources*k.limits.MaxBytes
+	if k.limits.Reread == 0 || bytes <= most {
+		return nil
+	}
+	return fmt.Errorf("%w: with Tokens.ClaimsMaxAge userinfo and ID Token are kept as they came; "+
+		"they have %d bytes, and %d are allowed, eight times Limits.SessionBytes; raise that",
+		ErrTooLarge, bytes, most)
 }
 
 // minLifetime is how long a refreshed access token is returned at least, and so how often a session
