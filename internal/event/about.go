@@ -184,8 +184,9 @@ var Types = []Group{
 			Level: slog.LevelWarn,
 			Means: "The claims of a session were due to be read again, and are as old as before, because " +
 				"the provider could not be asked (no_news), or OnLogin failed (hook_error). The session " +
-				"goes on. Where the provider does not answer, there is refresh.failed or userinfo.failed " +
-				"in its place.",
+				"goes on; but where OnLogin has failed twice, ClaimsMaxAge apart, guards answer 503 until " +
+				"it decides. Where the provider does not answer, there is refresh.failed or " +
+				"userinfo.failed in its place.",
 			Do: "See the reason.",
 		},
 		{

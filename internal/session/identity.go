@@ -27,8 +27,9 @@ type Identity struct {
 	Unreadable time.Time
 
 	// Undecided is when the application could not decide on claims that were read again for the first
-	// time since it could. It is zero when it can.
-	Undecided time.Time
+	// time since it could, and UndecidedAgain when it could not either, Limits.Reread later. They are
+	// zero when it can.
+	Undecided, UndecidedAgain time.Time
 
 	IDToken     claims.Object // verified, from the ID Token
 	Userinfo    claims.Object // from the userinfo endpoint, without the claims of the protocol
@@ -97,7 +98,7 @@ func dateMember(o claims.Object, name string) time.Time {
 // of the old one stay too, and without userinfo those of the old userinfo.
 func (id Identity) renewed(idToken claims.Object, userinfo *claims.Object) Identity {
 	id.Checked = time.Now()
-	id.Application, id.Undecided = "", time.Time{}
+	id.Application, id.Undecided, id.UndecidedAgain = "", time.Time{}, time.Time{}
 	if userinfo != nil {
 		id.Userinfo, id.Unreadable = *userinfo, time.Time{}
 	}
@@ -129,6 +130,9 @@ func (id *Identity) encode() []byte {
 	if !id.Undecided.IsZero() {
 		record = record.Add("undecided", millis(id.Undecided))
 	}
+	if !id.UndecidedAgain.IsZero() {
+		record = record.Add("undecided_again", millis(id.UndecidedAgain))
+	}
 	return record
 }
 
@@ -151,17 +155,18 @@ func (id *Identity) tooLarge(bytes, allowed int) error {
 func decodeIdentity(plaintext []byte) Identity {
 	o := claims.Object(plaintext)
 	return Identity{
-		Provider:    textMember(o, "provider"),
-		Attempt:     textMember(o, "attempt"),
-		Label:       textMember(o, "label"),
-		Created:     timeMember(o, "created"),
-		Checked:     timeMember(o, "checked"),
-		TokenEnds:   timeMember(o, "token_ends"),
-		Unreadable:  timeMember(o, "unreadable"),
-		Undecided:   timeMember(o, "undecided"),
-		IDToken:     objectMember(o, "id_token"),
-		Userinfo:    objectMember(o, "userinfo"),
-		Application: objectMember(o, "application"),
+		Provider:       textMember(o, "provider"),
+		Attempt:        textMember(o, "attempt"),
+		Label:          textMember(o, "label"),
+		Created:        timeMember(o, "created"),
+		Checked:        timeMember(o, "checked"),
+		TokenEnds:      timeMember(o, "token_ends"),
+		Unreadable:     timeMember(o, "unreadable"),
+		Undecided:      timeMember(o, "undecided"),
+		UndecidedAgain: timeMember(o, "undecided_again"),
+		IDToken:        objectMember(o, "id_token"),
+		Userinfo:       objectMember(o, "userinfo"),
+		Application:    objectMember(o, "application"),
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 // that: it ends when they are due, or to be asked for again.
 func (r *refresh) pauseReread(ctx context.Context) {
 	d := r.k.pause(time.Since(r.s.Identity.Checked) - r.k.limits.Reread)
+	if !r.s.Identity.UndecidedAgain.IsZero() {
+		d = min(d, undecidedPause)
+	}
 	if r.tokens.RefreshToken != "" {
 		d = min(d, r.untilRefresh())
 	}
@@ -40,6 +43,9 @@ func (k *Keeper) pause(overdue time.Duration) time.Duration {
 	d := min(max(overdue/2, time.Second), 30*time.Second)
 	return d + k.jitter(d/4)
 }
+
+// undecidedPause is the longest pause while the old claims count no more.
+const undecidedPause = 10 * time.Second
 
 // maxPaused is how many sessions are remembered that no replica may refresh for a while.
 const maxPaused = 4096

@@ -72,11 +72,11 @@ func (k *Keeper) Reread(ctx context.Context, s *Session) (*Session, error) {
 }
 
 // asItIs returns a session whose claims could not be read again, or could. An application that
-// cannot decide on them for Limits.Reread is down, or the user makes it fail, by a name for example
-// that its database refuses: nobody is signed out for that, and the old claims count no more.
+// could not decide on them twice, Limits.Reread apart, is down, or the user makes it fail, by a
+// name for example that its database refuses: nobody is signed out for that, and the old claims
+// count no more.
 func (k *Keeper) asItIs(s *Session) (*Session, error) {
-	since := s.Identity.Undecided
-	if !since.IsZero() && time.Since(since) >= k.limits.Reread && !k.limits.KeepRefused {
+	if !s.Identity.UndecidedAgain.IsZero() && !k.limits.KeepRefused {
 		return nil, errUndecided
 	}
 	return s, nil
@@ -334,13 +334,18 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 // errSlowDecision says nothing of the store, and nothing of the user.
 var errSlowDecision = errors.New("OnLogin took so long that the session has changed meanwhile")
 
-// noteUndecided notes when the application could not decide first. It is best effort: the next try
-// notes it.
+// noteUndecided notes when the application could not decide first, and that it could not again. It
+// is best effort: the next try notes it.
 func (r *refresh) noteUndecided(ctx context.Context, old record, id Identity) {
-	if id.Undecided.IsZero() {
+	switch {
+	case id.Undecided.IsZero():
 		id.Undecided = time.Now()
-		_ = r.swapIdentity(ctx, old, id.encode()) // however large: users choose how long a name is
+	case id.UndecidedAgain.IsZero() && time.Since(id.Undecided) >= r.k.limits.Reread:
+		id.UndecidedAgain = time.Now()
+	default:
+		return
 	}
+	_ = r.swapIdentity(ctx, old, id.encode()) // however large: users choose how long a name is
 }
 
 // renew returns the identity with what is new, on which the application decides.
