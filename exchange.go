@@ -22,9 +22,9 @@ type TokenExchange struct {
 // ExchangeToken returns an access token for another service, in the visitor's name, in exchange for
 // the visitor's own or, where an access token admitted the request ([Identity.FromAccessToken]),
 // for that one (RFC 8693). ctx is the request's context. The provider must allow that to this
-// client. A token is kept with the session, or for the caller's token as long as that is good,
-// encrypted, and returned again until shortly before it expires, on every replica; the last eight
-// of each are, and none without an expiry.
+// client. A token is returned again until shortly before it expires: one for the visitor's own
+// token is kept with the session, encrypted, for every replica, and the last eight are; one for a
+// caller's token is kept by the replica that got it, and 1,024 are. One without an expiry is not.
 //
 // A token that is bound to a key (TokenRequest.Binding, [DPoP]) is of use to [Gate.ExchangeClient]
 // alone. ExchangeToken fails like [Gate.Token], with a [ProviderError] when the provider refuses,
@@ -52,7 +52,7 @@ func (g *Gate) exchange(
 	var t *session.ProviderTokens
 	if sent := v.sent; sent != nil {
 		t, err = g.keeper.ExchangedSent(withoutVisit(ctx), session.Sent{
-			User: v.identity.record().User(), Provider: up.Name, Token: sent.Raw, Expires: sent.Expires,
+			User: v.identity.record().User(), Provider: up.Name, Token: sent.Raw,
 		}, request, exchange)
 	} else {
 		t, err = g.keeper.Exchanged(withoutVisit(ctx), v.found.Session, request, exchange)

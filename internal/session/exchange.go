@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"time"
 
@@ -39,17 +38,15 @@ func (k *Keeper) Exchanged(
 	return k.exchangedFor(ctx, subject, request, exchange)
 }
 
-// Sent is an access token that a caller sent: of which user and provider, and until when it is
-// good; zero if that is not known.
+// Sent is an access token that a caller sent: of which user and provider.
 type Sent struct {
 	User
 	Provider string
 	Token    string
-	Expires  time.Time
 }
 
 // ExchangedSent is [Keeper.Exchanged] for an access token that a caller sent. What it was exchanged
-// for is kept until it ends, and can be read with it only.
+// for stays in this process.
 func (k *Keeper) ExchangedSent(
 	ctx context.Context, s Sent, request string,
 	exchange func(context.Context, *ProviderTokens) (*ProviderTokens, error),
@@ -57,32 +54,25 @@ func (k *Keeper) ExchangedSent(
 	sum := sha256.Sum256([]byte(s.Token))
 	subject := subjectToken{
 		ProviderTokens: &ProviderTokens{AccessToken: s.Token}, who: asker{s.User, s.Provider},
-		id:       ID(base64.RawURLEncoding.EncodeToString(sum[:]) + sentMark),
-		deadline: time.Now().Add(k.limits.Lifetime).UnixMilli(),
-	}
-	if !s.Expires.IsZero() {
-		subject.deadline = s.Expires.UnixMilli()
+		id: ID(sum[:]), sent: true,
 	}
 	return k.exchangedFor(ctx, subject, request, exchange)
 }
-
-// sentMark ends what stands for the id of a session where a caller sent an access token. No cookie
-// has an id with this mark.
-const sentMark = "~"
 
 // subjectToken is the token that is exchanged.
 type subjectToken struct {
 	*ProviderTokens
 	who      asker
 	id       ID // of its session, or what stands for it
-	deadline int64
+	sent     bool
+	deadline int64 // of its session
 }
 
 func (k *Keeper) exchangedFor(
 	ctx context.Context, t subjectToken, request string,
 	exchange func(context.Context, *ProviderTokens) (*ProviderTokens, error),
 ) (*ProviderTokens, error) {
-	of := exchangeOf{t.id, request}
+	of := exchangeOf{t.id, request, t.sent}
 	x, begun := k.exchanges.start(of)
 	if begun {
 		ctx, cancel := Within(context.WithoutCancel(ctx), k.exchangeTimeout())
@@ -120,6 +110,9 @@ func (k *Keeper) exchangedFor(
 func (k *Keeper) exchanged(
 	ctx context.Context, t subjectToken, of exchangeOf, exchange func() (*ProviderTokens, error),
 ) (*ProviderTokens, error) {
+	if of.sent {
+		return exchange()
+	}
 	r, err := k.read(ctx, exchangedKind, of.id)
 	if err != nil && !errors.Is(err, ErrGone) {
 		return nil, err

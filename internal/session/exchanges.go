@@ -10,21 +10,27 @@ const (
 	// exchangePause is for how long the error of an exchange is the answer to further calls.
 	exchangePause = 5 * time.Second
 
-	// maxFailedExchanges is how many errors are remembered.
+	// maxFailedExchanges is how many errors are remembered, and maxSentExchanges how many tokens that
+	// tokens of callers were exchanged for. The store keeps none of these: providers may issue any
+	// number, and would fill it.
 	maxFailedExchanges = 4096
+	maxSentExchanges   = 1024
 )
 
 // exchangeOf names an exchange: a session, or a caller's token, and the token that it is to get.
 type exchangeOf struct {
 	id      ID
 	request string
+	sent    bool // it is a caller's token
 }
 
-// exchanges are the token exchanges under way in this process, and those that failed just now.
+// exchanges are the token exchanges under way in this process, those that failed just now, and
+// those of tokens that callers sent.
 type exchanges struct {
 	mu      sync.Mutex
 	running map[exchangeOf]*exchangeFlight
 	failed  map[exchangeOf]*exchangeFlight
+	sent    map[exchangeOf]*exchangeFlight
 	places  places // others than those of refreshes
 }
 
@@ -51,11 +57,12 @@ var (
 func newExchanges() exchanges {
 	return exchanges{
 		running: map[exchangeOf]*exchangeFlight{}, failed: map[exchangeOf]*exchangeFlight{},
-		places: newPlaces(),
+		sent: map[exchangeOf]*exchangeFlight{}, places: newPlaces(),
 	}
 }
 
-// start makes room for an exchange, or returns the one that is under way or has failed just now.
+// start makes room for an exchange, or returns the one that is under way or has failed just now, or
+// whose token is still good.
 func (e *exchanges) start(of exchangeOf) (_ *exchangeFlight, begun bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -67,6 +74,12 @@ func (e *exchanges) start(of exchangeOf) (_ *exchangeFlight, begun bool) {
 			return x, false
 		}
 		delete(e.failed, of)
+	}
+	if x := e.sent[of]; x != nil {
+		if (&exchanged{*x.token, x.ended}).good() {
+			return x, false
+		}
+		delete(e.sent, of)
 	}
 	x := &exchangeFlight{done: make(chan struct{})}
 	e.running[of] = x
@@ -81,16 +94,24 @@ func (e *exchanges) end(of exchangeOf, x *exchangeFlight, got exchangeResult) {
 		return
 	}
 	delete(e.running, of)
-	x.exchangeResult = got
-	if x.refused {
-		for other := range e.failed {
-			if len(e.failed) < maxFailedExchanges {
-				break
-			}
-			delete(e.failed, other)
-		}
-		x.ended = time.Now()
-		e.failed[of] = x
+	x.exchangeResult, x.ended = got, time.Now()
+	switch {
+	case x.refused:
+		remember(e.failed, of, x, maxFailedExchanges)
+	case of.sent && x.token != nil && !x.token.Expiry.IsZero():
+		remember(e.sent, of, x, maxSentExchanges)
 	}
 	close(x.done)
+}
+
+// remember adds an exchange to those of which so many are remembered. Any other gives way: to look
+// for one that is over would cost more than it saves.
+func remember(all map[exchangeOf]*exchangeFlight, of exchangeOf, x *exchangeFlight, most int) {
+	for other := range all {
+		if len(all) < most {
+			break
+		}
+		delete(all, other)
+	}
+	all[of] = x
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -82,8 +83,8 @@ func (k *Keeper) asItIs(s *Session) (*Session, error) {
 	return s, nil
 }
 
-var errUndecided = errors.New("oidcgate: OnLogin has not decided on new claims for so long that " +
-	"the old ones count no more")
+var errUndecided = fmt.Errorf("%w: OnLogin has failed on the new claims twice, "+
+	"Tokens.ClaimsMaxAge apart, and the old ones count no more", ErrProvider)
 
 // without returns the session as it is, for a request that does not learn the end of the flight.
 // While the store refuses what refreshes bring, the old claims do not count.

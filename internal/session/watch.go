@@ -180,7 +180,8 @@ func (k *Keeper) rereadWatched(ctx context.Context, stale []*Session) {
 	eachOf(stale, func(s *Session) {
 		defer k.recovered(ctx, "the store", func() {})
 		_, err := k.Reread(ctx, s)
-		if k.flights.hasToEnd(s.ID) { // and the store refuses that: nobody gets anything of it
+		// The store refuses to end it, or its claims count no more: nobody gets anything of it.
+		if k.flights.hasToEnd(s.ID) || err == errUndecided {
 			err = ErrGone
 		}
 		k.endWatchOf(s.ID, err)
