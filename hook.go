@@ -32,9 +32,10 @@ func (l *Login) ReturnTo() string { return l.returnTo }
 
 // IsReread reports that OnLogin is called not for a login, but because the claims of a session were
 // read again ([TokenOptions.ClaimsMaxAge]). An error made by [Deny] then ends the session. Any
-// other error keeps the session and its old claims, and OnLogin is asked again later. Where it has
-// failed twice, ClaimsMaxAge apart, guards answer 503 until it decides, except with KeepRefused:
-// what the visitor chose, such as a name, may be what makes it fail.
+// other error keeps the session and its old claims, and OnLogin is asked again, within 40 seconds
+// if the session is used. Where it has failed twice, ClaimsMaxAge apart, guards answer 503 until it
+// decides, except with KeepRefused: what the visitor chose, such as a name, may be what makes it
+// fail.
 func (l *Login) IsReread() bool { return l.again }
 
 // AuthorizationDetails returns the details that the provider granted with the access token, a JSON

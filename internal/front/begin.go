@@ -23,7 +23,7 @@ type Login struct {
 
 // login returns what the application is asked about.
 func (c *callbackRequest) login(result *op.Result) Login {
-	now, a := time.Now(), &c.attempt
+	now, a := time.Now().Truncate(time.Millisecond), &c.attempt // as the store keeps it
 	l := Login{
 		Identity: session.Identity{
 			Provider: c.up.Name, Attempt: a.Reference(), Created: now, Checked: now,

@@ -21,8 +21,9 @@
 //
 // Every key has a TTL (time to live). If Redis evicts a key earlier, a visitor is signed out or a
 // revocation is forgotten. So give the gate its own Redis, or at least its own memory limit, with
-// maxmemory-policy noeviction: a full Redis then refuses new sessions and keeps the existing ones,
-// whose use is noted and whose tokens are saved all the same.
+// maxmemory-policy noeviction: a full Redis then refuses new sessions and keeps the existing ones.
+// It takes a Swap whose value is no more than a KiB longer, so the use of sessions is noted, and
+// the tokens of a refresh that was under way are saved. No refresh begins while it is full.
 // Persistence (appendonly yes, appendfsync everysec) keeps users signed in when Redis restarts.
 // Replication is asynchronous: a failover may lose the last writes, including a logout. The Redis
 // setting min-replicas-to-write makes this less likely.

@@ -42,6 +42,9 @@ var (
 		{"Add", func(ctx context.Context, s store.Store) error { return s.Add(ctx, "set", "value-1", time.Minute) }},
 		swap,
 	}
+	growth = operation{"Swap for a value that is much longer", func(ctx context.Context, s store.Store) error {
+		return s.Swap(ctx, "k", []byte("value-0"), make([]byte, 2000), time.Minute)
+	}}
 	swap = operation{"Swap", func(ctx context.Context, s store.Store) error {
 		return s.Swap(ctx, "k", []byte("value-0"), []byte("value-1"), time.Minute)
 	}}
@@ -125,7 +128,7 @@ func TestRedisThatAnswersWithErrors(t *testing.T) {
 		}, nil, all(reads, writes, removals)},
 		{"F18 NOREPLICAS: reads work", config("min-replicas-to-write", "1"), reads, all(writes, removals)},
 		{"F18 NOAUTH: nothing works", config("requirepass", "secret"), nil, all(reads, writes, removals)},
-		{"F19 OOM: reads, swaps and removals work", config("maxmemory", "1", "maxmemory-policy", "noeviction"), all(reads, []operation{swap}, removals), writes[:2]},
+		{"F19 OOM: reads, swaps and removals work", config("maxmemory", "1", "maxmemory-policy", "noeviction"), all(reads, []operation{swap}, removals), append(writes[:2:2], growth)},
 		{"F18 MISCONF: reads work", failToSave, reads, all(writes, removals)},
 		{"F18 WRONGTYPE: nothing works but an unconditional delete", func(t *testing.T, rdb *redis.Client) {
 			for _, key := range []string{"k", "new", "set"} {

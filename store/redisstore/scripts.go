@@ -24,15 +24,18 @@ return 0`)
 
 	// swapScript: old, value, ttl in ms.
 	//
-	// A full Redis takes it, so that sessions that are there go on, with the new tokens of those
-	// that are refreshed: it refuses only the first write of a script, and never PEXPIREAT.
+	// A full Redis takes it where the value hardly grows, so that the use of sessions is noted and
+	// the new tokens of those that are refreshed are saved: it refuses only the first write of a
+	// script, and never PEXPIREAT.
 	swapScript = redis.NewScript(`
 local there = redis.call('GET', KEYS[1])
 if not there then return 1 end
 if there ~= ARGV[1] and there ~= ARGV[2] then return 3 end
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', now + ARGV[3]))
+if #ARGV[2] <= #there + 1024 then
+	local t = redis.call('TIME')
+	local now = t[1] * 1000 + math.floor(t[2] / 1000)
+	redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', now + ARGV[3]))
+end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 0`)
 
