@@ -398,6 +398,17 @@ func TestErrorsOfAReread(t *testing.T) {
 		w.wantErr(err, session.ErrStore)
 		w.wantRevoked()
 	})
+	inTime(t, "C113 a client that the provider refuses is told by the refresh alone", func(t *testing.T) {
+		w, s := due(t)
+		w.provider.userinfoOff = true
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) {
+			return nil, failure(session.ClientRefused, event.ReasonTokenEndpointError)
+		}
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		w.wantTold(event.RefreshFailed, event.ReasonTokenEndpointError)
+		w.wantTold(event.RereadFailed)
+	})
 	for kind, hints := range map[session.FailureKind]bool{session.Unreadable: true, session.Unusable: false} {
 		for _, keep := range []bool{false, true} {
 			inTime(t, fmt.Sprintf("C113 a hint says what the loss of userinfo (%v) leads to, where claims are lost: %v", kind, !keep), func(t *testing.T) {

@@ -129,6 +129,8 @@ type refresh struct {
 	recent    bool // they came from it for a re-read that is tried again, and are not due
 	wasOver   bool // others have ended the session meanwhile
 
+	failed bool // the tokens could not be refreshed, which is told when the claims have been read
+
 	// unsure is true when the refresh failed and was not refused. An ID Token with new claims is
 	// missing then, and the provider may have replaced the access token all the same.
 	unsure bool

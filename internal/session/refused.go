@@ -38,7 +38,7 @@ func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
 			return r.endAndRevoke(ctx)
 		}
 	}
-	r.unsure = !refuses
+	r.failed, r.unsure = true, !refuses
 	if err := r.rereadWithout(ctx); err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ func (r *refresh) decideOn(ctx context.Context, n news, err error) error {
 		r.pauseReread(ctx)
 		return nil
 	}
-	if n.none && !r.recent {
+	if n.none && !r.recent && !r.failed {
 		r.tell(ctx, Event{Type: event.RereadFailed, Reason: event.ReasonNoNews})
 	}
 	return nil
