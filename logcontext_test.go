@@ -43,6 +43,7 @@ func TestLogLinesHaveTheContextOfTheRequest(t *testing.T) {
 		f.mustToken()
 		f.send(f.browser, http.MethodPost, "/auth/logout", "return_to=/", "Origin: "+shopURL)
 		f.get("/auth/callback?state=none")
+		f.send(f.newBrowser(), http.MethodPost, "/auth/backchannel-logout/nobody", "logout_token=x")
 		for _, gate := range f.gates {
 			if err := gate.Wait(t.Context()); err != nil {
 				t.Fatal(err)
@@ -65,6 +66,9 @@ func TestLogLinesHaveTheContextOfTheRequest(t *testing.T) {
 			if !found {
 				t.Errorf("no line of %s has the id of %s", event, request)
 			}
+		}
+		if !strings.Contains(f.logged(), `"request":"POST/auth/backchannel-logout/nobody"`) {
+			t.Error("the line about a logout that is sent to no provider has no id")
 		}
 		if strings.Contains(f.logged(), `"user":`) {
 			t.Error("a line has a user by its context, which may still be loading")

@@ -149,10 +149,10 @@ func (g *Gate) Allows(ctx context.Context, rules ...Rule) bool {
 
 // notWrapped answers a request that did not pass through Wrap.
 func (g *Gate) notWrapped(w http.ResponseWriter, r *http.Request) {
-	g.config.Logger.Error("oidcgate: Admit, Require or a guard like them got a request that did not "+
-		"pass through Wrap; wrap the outermost router: gate.Wrap(router), have guards inside it "+
-		"and not around it, and let Config.WithoutSession leave out no route that has a guard",
-		"path", r.URL.Path)
+	g.config.Logger.ErrorContext(r.Context(), "oidcgate: Admit, Require or a guard like them got a "+
+		"request that did not pass through Wrap; wrap the outermost router: gate.Wrap(router), have "+
+		"guards inside it and not around it, and let Config.WithoutSession leave out no route that "+
+		"has a guard", "path", r.URL.Path)
 	g.front.NotSetUp(w, r)
 }
 

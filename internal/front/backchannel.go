@@ -69,8 +69,9 @@ func (f *Front) noteStray(r *http.Request) {
 		}
 	}
 	if len(good) > 0 && f.stray.CompareAndSwap(false, true) {
-		f.Logger.Warn("oidcgate: a logout was sent to an address of no provider, and logs nobody out: "+
-			"register the right one at the provider", "sent_to", r.URL.Path, "register", good)
+		f.Logger.WarnContext(r.Context(), "oidcgate: a logout was sent to an address of no provider, "+
+			"and logs nobody out: register the right one at the provider",
+			"sent_to", r.URL.Path, "register", good)
 	}
 }
 

@@ -15,7 +15,7 @@ func (f *Front) serveClientKeys(w http.ResponseWriter, r *http.Request, up *Prov
 	}
 	keys, err := up.Client.PublicKeys(r.Context())
 	if err != nil {
-		f.Logger.Warn("oidcgate: serving the client's keys", "err", err)
+		f.Logger.WarnContext(r.Context(), "oidcgate: serving the client's keys", "err", err)
 		http.Error(w, "the keys are not available", http.StatusServiceUnavailable)
 		return
 	}
