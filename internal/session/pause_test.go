@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,10 +80,14 @@ func TestTokenThatEndsDuringAReread(t *testing.T) {
 			w.wantErr(w.Wait(t.Context()), nil)
 		}
 		time.Sleep(tokenLife - time.Minute - time.Second) // it is not due yet
-		w.provider.onUserinfo = func() { time.Sleep(70 * time.Second) }
+		var hung atomic.Bool
+		w.provider.onUserinfo = func() {
+			if hung.CompareAndSwap(false, true) { // the first time
+				time.Sleep(70 * time.Second)
+			}
+		}
 		_, err := w.Reread(t.Context(), s)
 		w.wantErr(err, nil)
-		w.provider.onUserinfo = nil
 		time.Sleep(58 * time.Second)
 		w.wantToken(w.Keeper, s, "at-3")
 		w.wantSpent("rt-0", "rt-1", "rt-2")
