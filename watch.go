@@ -16,9 +16,10 @@ import (
 // noticed at once, and so is the end of SessionLifetime; every other end after
 // [Limits.WatchInterval] at the latest, and the time that it takes to read all watched sessions, 64
 // at a time. A store that does not answer ends nothing before that.
-// Claims that are due are read again, as for a request ([TokenOptions.ClaimsMaxAge]). Watching does
-// not count as use: a session that only has a long answer ends after IdleTimeout. A new login in
-// the same browser, also a stronger one, replaces the session and so ends it.
+// Claims that are due are read again, as for a request ([TokenOptions.ClaimsMaxAge]); where guards
+// answer 503 because OnLogin cannot decide, it ends too. Watching does not count as use: a session
+// that only has a long answer ends after IdleTimeout. A new login in the same browser, also a
+// stronger one, replaces the session and so ends it.
 //
 // When nobody is signed in, the context has ended already; when the session could not be loaded,
 // its cause is that error. In a context of [Gate.NewContext], which has no session, it ends with

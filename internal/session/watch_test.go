@@ -263,6 +263,19 @@ func TestWatch(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		wantEnded(t, ctx, true)
 	})
+	inTime(t, "C113 an application that could not decide twice ends it, and not the session", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { watches(l); l.Reread = 5 * time.Minute })
+		s := w.login(lifetime)
+		w.provider.decide = func() error { return errors.New("its database is down") }
+		ctx, stop := w.Watch(t.Context(), s)
+		defer stop()
+		time.Sleep(6 * time.Minute)
+		wantEnded(t, ctx, false)
+		time.Sleep(6 * time.Minute)
+		wantEnded(t, ctx, true)
+		w.wantLive(true, s)
+		w.wantTold(event.SessionRevoked)
+	})
 	inTime(t, "C113 a refusal ends it, also while the store cannot end the session", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { watches(l); l.Reread = 5 * time.Minute })
 		s := w.login(lifetime)
