@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ type illness struct {
 	heal    func(*testing.T, *ward)
 	proxied bool // the service reaches Redis through a proxy
 	reads   bool // Redis still answers reads
-	deletes bool // Redis still deletes
+	deletes bool // Redis still deletes, and takes changes that hardly grow
 }
 
 // ward is a service whose Redis gets a fault.
@@ -112,11 +113,15 @@ func (w *ward) goThrough(t *testing.T, ill illness) {
 	ill.befall(t, w)
 	if ill.reads {
 		w.wantReading(t, alice)
+		// With deletes only what is longer is refused.
+		wantUnavailable(t, alice, base+"/put?k=cart&v="+strings.Repeat("pear", 400))
 	} else {
 		w.wantNothing(t, alice)
 	}
 	if ill.deletes {
 		w.wantLogout(t, leaver)
+		walk.Status(t, alice, base+"/put?k=cart&v=plums", http.StatusOK)
+		walk.Status(t, alice, base+"/put?k=cart&v=apples", http.StatusOK)
 	} else {
 		w.wantNoLogout(t, leaver)
 	}
@@ -150,7 +155,6 @@ func (w *ward) wantReading(t *testing.T, alice *visitor.Visitor) {
 	if p := walk.Status(t, alice, w.shop.URL+"/get?k=cart", http.StatusOK); p.Body != "apples" {
 		t.Errorf("Alice's cart holds %q, want apples", p.Body)
 	}
-	wantUnavailable(t, alice, w.shop.URL+"/put?k=cart&v=pears")
 }
 
 // wantNothing checks the answers while Redis does not answer: the service does not know whether the
