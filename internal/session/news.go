@@ -1,0 +1,152 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/oidcgate/oidcgate/internal/claims"
+)
+
+// news is what the provider says of the user now.
+type news struct {
+	idToken    claims.Object  // "" when there are no claims of an ID Token
+	userinfo   *claims.Object // nil: the old claims of userinfo stay
+	none       bool           // there is no new ID Token, and no answer of userinfo
+	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
+	unreadable bool           // userinfo was answered with something else
+	before     []byte         // the identity when the provider was asked
+}
+
+// saveClaims asks the application about the claims and saves what it makes of them. Without news of
+// userinfo the application decides on what userinfo said last.
+func (r *refresh) saveClaims(ctx context.Context, n news) error {
+	for {
+		old, err := r.k.read(ctx, identityKind, r.s.ID)
+		if err != nil {
+			return err
+		}
+		identity := decodeIdentity(old.plaintext)
+		if !bytes.Equal(old.plaintext, n.before) {
+			if err := r.lock.lost(ctx); err != nil {
+				return err
+			}
+		}
+		if n.unreadable && r.k.doubted(&identity) {
+			n.userinfo = new(claims.Object)
+		}
+		if err := r.saveUserinfo(ctx, n.userinfo); err != nil {
+			return err
+		}
+		renewed := Session{r.s.ID, r.renew(identity, n), old.times}
+		decided, err := r.k.provider.Decide(ctx, renewed, r.tokens.AuthorizationDetails)
+		if err != nil {
+			r.noteUndecided(ctx, old, identity)
+			return &undecided{err}
+		}
+		err = r.saveIdentity(ctx, old, &decided)
+		if !errors.Is(err, errChanged) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return &undecided{errSlowDecision}
+		}
+	}
+}
+
+// errSlowDecision says nothing of the store, and nothing of the user.
+var errSlowDecision = errors.New("OnLogin took so long that the session has changed meanwhile")
+
+// noteUndecided notes when the application could not decide first, and that it could not again. It
+// is best effort: the next try notes it.
+func (r *refresh) noteUndecided(ctx context.Context, old record, id Identity) {
+	switch {
+	case id.Undecided.IsZero():
+		id.Undecided = time.Now()
+	case id.UndecidedAgain.IsZero() && time.Since(id.Undecided) >= r.k.limits.Reread:
+		id.UndecidedAgain = time.Now()
+	default:
+		return
+	}
+	_ = r.swapIdentity(ctx, old, id.encode()) // however large: users choose how long a name is
+}
+
+// renew returns the identity with what is new, on which the application decides.
+func (r *refresh) renew(id Identity, n news) Identity {
+	renewed := id.renewed(n.idToken, n.userinfo)
+	switch {
+	case n.incomplete:
+		renewed.Checked = id.Checked
+	case r.recent:
+		renewed.Checked = r.tokens.Issued // so old is what the ID Token says
+	}
+	if n.unreadable && renewed.Unreadable.IsZero() {
+		renewed.Unreadable = time.Now()
+	}
+	if n.userinfo == nil && r.tokens.Userinfo != nil {
+		renewed.Userinfo = *r.tokens.Userinfo
+	}
+	return renewed
+}
+
+// saveUserinfo saves with the tokens what userinfo says, if it is new.
+func (r *refresh) saveUserinfo(ctx context.Context, userinfo *claims.Object) error {
+	old := r.tokens.Userinfo
+	if userinfo == nil || old != nil && *userinfo == *old {
+		return nil
+	}
+	kept := *r.tokens
+	if err := r.k.keepUserinfo(&kept, *userinfo); err != nil {
+		return err
+	}
+	return r.save(ctx, &kept)
+}
+
+// doubted reports whether userinfo that cannot be read now could not be read Limits.Reread ago
+// either. Its claims are dropped then. Users can make their userinfo unreadable, by a name or a
+// picture for example, and would otherwise keep the claims that they are about to lose.
+func (k *Keeper) doubted(id *Identity) bool {
+	since := time.Since(id.Unreadable)
+	return !id.Unreadable.IsZero() && since >= k.limits.Reread && !k.limits.KeepRefused
+}
+
+// undecided is the error with which the application answers. It is not unwrapped: it may wrap
+// [ErrGone] or [ErrStore] of another gate, which say nothing about this session.
+type undecided struct{ cause error }
+
+func (u *undecided) Error() string { return u.cause.Error() }
+
+// saveIdentity replaces the session's identity. The session's times stay. It has a time of its own:
+// the application may have taken all of ctx to decide. The error is errChanged when the identity is
+// not that of old any more.
+func (r *refresh) saveIdentity(ctx context.Context, old record, id *Identity) error {
+	plaintext := id.encode()
+	if len(plaintext) > r.k.limits.MaxBytes {
+		return id.tooLarge(len(plaintext), r.k.limits.MaxBytes)
+	}
+	return r.swapIdentity(ctx, old, plaintext)
+}
+
+// swapIdentity is saveIdentity for an identity that was encoded, without a bound on its size.
+func (r *refresh) swapIdentity(ctx context.Context, old record, plaintext []byte) error {
+	ctx, cancel := Detached(ctx)
+	defer cancel()
+	for {
+		fresh, err := r.k.seal(identityKind, r.s.ID, old.times, plaintext)
+		if err != nil {
+			return err
+		}
+		if err := r.k.swap(ctx, old, fresh); !errors.Is(err, errChanged) {
+			return err
+		}
+		now, err := r.k.read(ctx, identityKind, r.s.ID)
+		switch {
+		case err != nil:
+			return err
+		case !bytes.Equal(now.plaintext, old.plaintext):
+			return errChanged
+		}
+		old = now // a request has noted its use of the session, and no more
+	}
+}
