@@ -33,9 +33,9 @@ func (k *Keeper) Exchanged(
 	}
 	subject := subjectToken{
 		ProviderTokens: &t.ProviderTokens, who: asker{s.Identity.User(), s.Identity.Provider},
-		id: s.ID, deadline: t.record.times.Deadline,
+		deadline: t.record.times.Deadline,
 	}
-	return k.exchangedFor(ctx, subject, request, exchange)
+	return k.exchangedFor(ctx, exchangeOf{id: s.ID, request: request}, subject, exchange)
 }
 
 // Sent is an access token that a caller sent: of which user and provider.
@@ -54,25 +54,22 @@ func (k *Keeper) ExchangedSent(
 	sum := sha256.Sum256([]byte(s.Token))
 	subject := subjectToken{
 		ProviderTokens: &ProviderTokens{AccessToken: s.Token}, who: asker{s.User, s.Provider},
-		id: ID(sum[:]), sent: true,
 	}
-	return k.exchangedFor(ctx, subject, request, exchange)
+	of := exchangeOf{id: ID(sum[:]), request: request, sent: true}
+	return k.exchangedFor(ctx, of, subject, exchange)
 }
 
 // subjectToken is the token that is exchanged.
 type subjectToken struct {
 	*ProviderTokens
 	who      asker
-	id       ID // of its session, or what stands for it
-	sent     bool
-	deadline int64 // of its session
+	deadline int64 // of its session; zero for a caller's token
 }
 
 func (k *Keeper) exchangedFor(
-	ctx context.Context, t subjectToken, request string,
+	ctx context.Context, of exchangeOf, t subjectToken,
 	exchange func(context.Context, *ProviderTokens) (*ProviderTokens, error),
 ) (*ProviderTokens, error) {
-	of := exchangeOf{t.id, request, t.sent}
 	x, begun := k.exchanges.start(of)
 	if begun {
 		ctx, cancel := Within(context.WithoutCancel(ctx), k.exchangeTimeout())
@@ -86,7 +83,7 @@ func (k *Keeper) exchangedFor(
 			got := exchangeResult{err: errExchangePanicked} // if the goroutine ends in between
 			defer func() { k.exchanges.end(of, x, got) }()
 			defer k.recovered(ctx, "a token exchange", func() { got.err = errExchangePanicked })
-			got.token, got.err = k.exchanged(ctx, t, of, func() (*ProviderTokens, error) {
+			got.token, got.err = k.exchanged(ctx, of, t, func() (*ProviderTokens, error) {
 				leave, err := k.takeExchangePlace(ctx, t.who)
 				if err != nil {
 					return nil, err
@@ -108,7 +105,7 @@ func (k *Keeper) exchangedFor(
 
 // exchanged returns a token that is kept, or exchanges one and keeps it.
 func (k *Keeper) exchanged(
-	ctx context.Context, t subjectToken, of exchangeOf, exchange func() (*ProviderTokens, error),
+	ctx context.Context, of exchangeOf, t subjectToken, exchange func() (*ProviderTokens, error),
 ) (*ProviderTokens, error) {
 	if of.sent {
 		return exchange()

@@ -19,7 +19,7 @@ const (
 
 // exchangeOf names an exchange: a session, or a caller's token, and the token that it is to get.
 type exchangeOf struct {
-	id      ID
+	id      ID // of the session, or what stands for the caller's token
 	request string
 	sent    bool // it is a caller's token
 }
