@@ -163,7 +163,7 @@ func (k *Keeper) describe(ctx context.Context, list []*leaving) {
 func (k *Keeper) endAll(
 	ctx context.Context, list []*leaving, e ending, most time.Duration,
 ) (ended int, _ error) {
-	failed, left, cause := 0, 0, error(nil)
+	var cause error
 	size := endFew
 	if _, ok := k.store.(store.Batcher); ok {
 		size = endBatch
@@ -171,7 +171,7 @@ func (k *Keeper) endAll(
 	begun := time.Now()
 	for rest := list; len(rest) > 0; {
 		if len(rest) < len(list) && time.Since(begun) >= most {
-			failed, cause = failed+len(rest), cmp.Or(cause, errTooSlow)
+			cause = cmp.Or(cause, errTooSlow)
 			break
 		}
 		batch := rest[:min(size, len(rest))]
@@ -180,12 +180,6 @@ func (k *Keeper) endAll(
 		k.eraseWithin(ctx, max(most, writeTimeout), batch, e.keepIndex)
 		for _, l := range batch {
 			cause = cmp.Or(l.err, cause)
-			switch {
-			case l.over && l.err != nil:
-				left++
-			case l.err != nil:
-				failed++
-			}
 			if l.over {
 				over++
 			}
@@ -195,15 +189,28 @@ func (k *Keeper) endAll(
 			}
 		}
 		if over == 0 {
-			failed += len(rest)
 			break
 		}
 	}
 	if cause != nil {
-		cause = fmt.Errorf("%d of %d sessions were not ended, and of %d that were something is left: %w",
-			failed, len(list), left, cause)
+		cause = unfinished(list, cause)
 	}
 	return ended, k.storeError(ctx, cause)
+}
+
+// unfinished is the error of a logout that could not do all of it.
+func unfinished(list []*leaving, cause error) error {
+	lives, left := 0, 0
+	for _, l := range list {
+		switch {
+		case !l.over:
+			lives++
+		case l.err != nil:
+			left++
+		}
+	}
+	return fmt.Errorf("%d of %d sessions were not ended, and of %d that were something is left: %w",
+		lives, len(list), left, cause)
 }
 
 // revoked is the event of the end of a session.
