@@ -550,6 +550,23 @@ func TestLogoutThatFailsHalfway(t *testing.T) {
 			t.Errorf("once more: status %d to %q", a.StatusCode, a.location())
 		}
 	})
+	inBubble(t, "C117 a second click, with the cookie of the first, leads to the provider too", func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.login()
+		cookie := f.cookieOf(f.browser)
+		for click := range 3 {
+			f.setCookie("__Host-Http-oidcgate", cookie)
+			a := f.logout(sameOrigin)
+			if at := a.location(); !strings.HasPrefix(at, f.op.Issuer()) || !strings.Contains(at, "id_token_hint=") {
+				t.Errorf("click %d: status %d to %q", click, a.StatusCode, at)
+			}
+		}
+		time.Sleep(time.Minute)
+		f.setCookie("__Host-Http-oidcgate", cookie)
+		if a := f.logout(sameOrigin); a.location() != "" {
+			t.Errorf("a minute later: status %d to %q", a.StatusCode, a.location())
+		}
+	})
 	inBubble(t, "C117 F16 F41 a replica without the key ends the session, also while it cannot read the tokens", func(t *testing.T) {
 		f := newFleet(t, 1)
 		f.login()

@@ -99,12 +99,14 @@ func (s *tap) since() []storeCall {
 }
 
 // living returns the keys of all records of sessions that there are: identity, tokens, values. What else the
-// gate keeps is claims on attempts, which say nothing of anybody.
+// gate keeps is claims on attempts, which say nothing of anybody, and for a minute what a second click on "log
+// out" needs.
 func (s *tap) living(ctx context.Context) []string {
 	seen := map[string]bool{}
 	var keys []string
 	for _, c := range s.since() {
-		if seen[c.key] || strings.HasPrefix(c.key, "a:") || isPing(c.key) {
+		aside := strings.HasPrefix(c.key, "a:") || strings.HasPrefix(c.key, "h:")
+		if seen[c.key] || aside || isPing(c.key) {
 			continue
 		}
 		seen[c.key] = true

@@ -1270,7 +1270,7 @@ func TestErrorsOfALogout(t *testing.T) {
 		w.wantErr(w.logOutUnread(s.ID), nil)
 		w.wantRevoked("rt-0")
 		w.wantTold(event.SessionRevoked, event.ReasonByUser)
-		if keys := w.living(); len(keys) != 0 {
+		if keys := w.living("h:"); len(keys) != 0 {
 			t.Errorf("left behind: %q", keys)
 		}
 	})
@@ -1321,7 +1321,7 @@ func TestErrorsOfALogout(t *testing.T) {
 		w.breaks(nil)
 		w.wantErr(w.logOutUnread(s.ID), nil)
 		w.wantRevoked("rt-0", "rt-1")
-		if keys := w.living(); len(keys) != 0 {
+		if keys := w.living("h:"); len(keys) != 0 {
 			t.Errorf("left behind: %q", keys)
 		}
 	})

@@ -28,6 +28,7 @@ import (
 //	j:      logout token is used    back-channel logout  the token's, two skews
 //	p:      DPoP proof is used      a route for tokens   minutes, by two clocks
 //	l:      who refreshes           refresh              the lease, renewed; see lock.go
+//	h:      who logged out          logout               a minute
 //	m:      the provider was asked  refresh              an hour
 //	r:      whether it can be done  logins that begin    a second
 //
@@ -44,6 +45,7 @@ import (
 //	j:      A logout token may be used a second time: with a sid it ends later sessions of it too.
 //	p:      A copy of a request with a proof may be sent again while the proof is new.
 //	l:      Two replicas may refresh at a time. The provider may take one for a thief.
+//	h:      A second click on "log out" does not end the session at the provider.
 //	m:      After a lost answer the refused refresh is reported without that explanation.
 const (
 	identityPrefix     = "s:"
@@ -60,6 +62,7 @@ const (
 	logoutIDPrefix     = "j:"
 	proofPrefix        = "p:"
 	lockPrefix         = "l:"
+	hintPrefix         = "h:"
 	askedPrefix        = "m:"
 	readinessPrefix    = "r:"
 	maxPrefix          = 2

@@ -204,7 +204,7 @@ func TestKeysAreThoseOfTheTable(t *testing.T) {
 			"x:": time.Minute, // what the test's token lives
 			"p:": time.Minute, // what the test asks for
 			"j:": 2*time.Minute + 2*w.config.Limits.Leeway,
-			"l:": w.config.Limits.LockLease, "m:": time.Hour, "r:": time.Second,
+			"h:": time.Minute, "l:": w.config.Limits.LockLease, "m:": time.Hour, "r:": time.Second,
 		}
 		for key, got := range w.written {
 			if prefix := key[:2]; got != want[prefix] {

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
+	"github.com/oidcgate/oidcgate/internal/claims"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/store"
 )
@@ -37,12 +39,14 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 // LogOutUnread is LogOut for a session that could not be loaded. Another replica may be able to
 // read it, or a logout that failed has left something of it. What lets the visitor in goes first,
 // whether or not the rest can be read. A session that was over already is told of no more. It
-// returns whose session it was, as far as its summary says, and its last tokens; nil, and none,
-// where that is not known.
+// returns whose session it was, as far as its summary or a logout just before says, and its last
+// tokens; nil, and none, where that is not known.
 func (k *Keeper) LogOutUnread(ctx context.Context, id ID) (*Identity, *Tokens, error) {
 	l := &leaving{Handle: k.Handle(id)}
-	var read *Tokens
+	var read, before *Tokens
+	var whose *Identity
 	notRead := sideBySide(
+		func() error { whose, before = k.readHint(ctx, id); return nil },
 		func() (err error) { l.summary, err = k.readSummary(ctx, l.Handle); return err },
 		func() (err error) { read, err = k.Tokens(ctx, id); return unlessGone(err) },
 		func() error {
@@ -63,9 +67,9 @@ func (k *Keeper) LogOutUnread(ctx context.Context, id ID) (*Identity, *Tokens, e
 	}
 	taken := k.clear(ctx, l, id, read)
 	if !known {
-		return nil, &Tokens{}, k.notEnded(ctx, l)
+		return whose, before, k.notEnded(ctx, l)
 	}
-	whose := l.identity()
+	whose = l.identity()
 	return whose, k.revokeAll(ctx, whose, taken), k.notEnded(ctx, l)
 }
 
@@ -101,6 +105,7 @@ func (k *Keeper) clear(ctx context.Context, l *leaving, id ID, read *Tokens) (ta
 	one := []*leaving{l}
 	notTaken := sideBySide(
 		func() (err error) { taken, err = k.takeTokens(ctx, id, read); return err },
+		func() error { k.keepHint(ctx, l, id, read); return nil },
 		func() error {
 			k.step(ctx, one, func(*leaving) []store.Op {
 				ops := k.deletions(l.Handle, exchangedPrefix, valuesPrefix)
@@ -144,4 +149,35 @@ func (k *Keeper) revokeAll(ctx context.Context, id *Identity, taken []*Tokens) *
 		return &Tokens{}
 	}
 	return taken[len(taken)-1]
+}
+
+// hintTime is how long a logout is remembered by the cookie of its session. A second click on "log
+// out" makes the browser drop the answer to the first. Its answer must lead to the provider too, or
+// the session there goes on.
+const hintTime = time.Minute
+
+// keepHint keeps what leads the next logout of the same session to the provider. It is best effort.
+func (k *Keeper) keepHint(ctx context.Context, l *leaving, id ID, read *Tokens) {
+	if l.User == (User{}) || read == nil {
+		return
+	}
+	kept := claims.Builder{}.
+		Object("summary", claims.Object(l.encode())).
+		Text("id_token", read.IDToken)
+	r, err := k.seal(hintKind, id, Times{Deadline: time.Now().Add(hintTime).UnixMilli()}, kept)
+	if err == nil {
+		_ = k.create(ctx, r)
+	}
+}
+
+// readHint returns what a logout of the session kept just before; nil, and no tokens, if there was
+// none.
+func (k *Keeper) readHint(ctx context.Context, id ID) (*Identity, *Tokens) {
+	r, err := k.read(ctx, hintKind, id)
+	if err != nil {
+		return nil, &Tokens{}
+	}
+	kept := claims.Object(r.plaintext)
+	whose := decodeSummary([]byte(objectMember(kept, "summary"))).identity()
+	return whose, &Tokens{ProviderTokens: ProviderTokens{IDToken: textMember(kept, "id_token")}}
 }

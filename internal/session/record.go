@@ -24,6 +24,7 @@ var (
 	valuesKind   = kind{"values", valuesPrefix}    // only when the application keeps values
 
 	exchangedKind = kind{"exchanged", exchangedPrefix} // only when tokens are exchanged
+	hintKind      = kind{"logout hint", hintPrefix}    // for a minute after a logout
 )
 
 // binding ties a record to what it is, where it lies and whose it is. The session id is part of
