@@ -45,6 +45,7 @@ const (
 	EventRefreshReuseSuspected = EventType(event.RefreshReuseSuspected)
 	EventUserinfoFailed        = EventType(event.UserinfoFailed)
 	EventRereadFailed          = EventType(event.RereadFailed)
+	EventExchangeFailed        = EventType(event.ExchangeFailed)
 
 	// Access tokens that callers send.
 	EventTokenRefused = EventType(event.TokenRefused)

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -45,8 +46,17 @@ func (g *Gate) exchange(
 		return nil, nil, err
 	}
 	request := fmt.Sprintf("%q", append([]string{x.Audience, x.Resource}, x.Scopes...))
+	failed := event.Record{
+		Type: event.ExchangeFailed, Provider: up.Name, Issuer: up.Issuer,
+		SubjectHash: g.SubjectHash(v.identity), SessionRef: g.front.SessionRef(&v.found),
+	}
 	exchange := func(ctx context.Context, t *session.ProviderTokens) (*session.ProviderTokens, error) {
 		answer, err := up.Client.ExchangeToken(ctx, (*op.Tokens)(t), op.TokenExchange(x))
+		if e, ok := errors.AsType[*op.Error](err); ok {
+			failed := failed
+			failed.Reason, failed.Hint, failed.Err = e.Reason, e.Hint, e
+			g.events.Emit(ctx, failed)
+		}
 		return (*session.ProviderTokens)(answer), err
 	}
 	var t *session.ProviderTokens

@@ -126,6 +126,30 @@ func TestExchangeOfASentToken(t *testing.T) {
 			t.Errorf("an opaque token: %d requests, %+v", n, r.says())
 		}
 	})
+	t.Run("RFC 8693: a refusal is told once, with its cure", func(t *testing.T) {
+		r := newRelay(t, oidcgatetest.Config{})
+		r.login()
+		for path, token := range map[string]string{"/app?for=vault": "", "/api?for=vault": r.of("bob")} {
+			for range 2 {
+				r.asks(path, token)
+			}
+			if r.err == nil || !strings.Contains(r.err.Error(), "invalid_target") {
+				t.Errorf("%s: the error %v", path, r.err)
+			}
+			got := r.eventsOf(oidcgate.EventExchangeFailed)
+			if len(got) == 0 {
+				t.Fatalf("%s: no event", path)
+			}
+			e := got[len(got)-1]
+			if e.Reason != "token_endpoint_error" || !strings.Contains(e.Err.Error(), "ask for vault") ||
+				!strings.Contains(e.Hint, "does not give this client tokens") || e.SubjectHash == "" || (e.SessionRef == "") != (token != "") {
+				t.Errorf("%s: %+v", path, e)
+			}
+		}
+		if got := r.eventsOf(oidcgate.EventExchangeFailed); len(got) != 2 || got[0].SubjectHash == got[1].SubjectHash {
+			t.Errorf("%+v", got)
+		}
+	})
 	t.Run("C169 RFC 8693: of a session and a token in one request, the one that is let in counts", func(t *testing.T) {
 		r := newRelay(t, oidcgatetest.Config{})
 		r.login()

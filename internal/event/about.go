@@ -190,6 +190,14 @@ var Types = []Group{
 			Do: "See the reason.",
 		},
 		{
+			Name:  string(ExchangeFailed),
+			Level: slog.LevelWarn,
+			Means: "The provider gave no token for another service (ExchangeToken, ExchangeClient). One " +
+				"session's calls for the same service share an exchange, and its error for five seconds.",
+			Do: "Allow this client at the provider to exchange its users' tokens for that service. See " +
+				"the detail.",
+		},
+		{
 			Name:  string(TokenRefused),
 			Level: slog.LevelInfo,
 			Means: "An access token that a caller sent was refused, or could not be checked. Reported " +
@@ -977,7 +985,8 @@ func (r Record) Level() slog.Level {
 // the type where the reason is "", or the type says why it came to that. It returns "" where there
 // is nothing to do.
 func Cure(t Type, reason Reason) string {
-	if reason == "" || t == RefreshReuseSuspected {
+	refusedExchange := t == ExchangeFailed && reason == ReasonTokenEndpointError
+	if reason == "" || t == RefreshReuseSuspected || refusedExchange {
 		return cureOf(Types, string(t))
 	}
 	if t == TokenRefused {

@@ -45,6 +45,7 @@ const (
 	RefreshReuseSuspected Type = "refresh.reuse_suspected"
 	UserinfoFailed        Type = "userinfo.failed"
 	RereadFailed          Type = "reread.failed"
+	ExchangeFailed        Type = "exchange.failed"
 
 	// Access tokens that callers send.
 	TokenRefused Type = "token.refused"

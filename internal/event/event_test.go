@@ -278,6 +278,8 @@ func TestHintOfARecord(t *testing.T) {
 		{event.Record{Type: event.LoginFailed, Reason: "op_error:invalid_scope"}, event.Cure(event.LoginFailed, event.ReasonProviderError)},
 		{event.Record{Type: event.CookieDuplicate}, "Look for another application or host that sets a cookie of this name."},
 		{event.Record{Type: event.RefreshReuseSuspected, Reason: event.ReasonInvalidGrant}, event.Cure(event.RefreshReuseSuspected, "")},
+		{event.Record{Type: event.ExchangeFailed, Reason: event.ReasonTokenEndpointError}, event.Cure(event.ExchangeFailed, "")},
+		{event.Record{Type: event.ExchangeFailed, Reason: event.ReasonTokenEndpointUnreachable}, event.Cure(event.LoginFailed, event.ReasonTokenEndpointUnreachable)},
 		{event.Record{Type: event.LoginSucceeded}, ""},
 		{event.Record{Type: event.SessionRevoked, Reason: event.ReasonByUser}, ""},
 		{event.Record{Type: event.LoginFailed, Reason: event.ReasonLinkSession}, ""},

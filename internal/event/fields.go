@@ -15,8 +15,9 @@ var Fields = []Field{
 		Of: []Type{
 			LoginFailed, ReturnToRejected, SessionExpired, SessionRevoked, SessionUnreadable,
 			ValuesNotSaved, LogoutCompleted, BackchannelRejected, FrontchannelIgnored, RefreshFailed,
-			RefreshReuseSuspected, UserinfoFailed, RereadFailed, TokenRefused, ProviderUnreachable,
-			ProviderRejected, ProviderDowngradeRefused, JWKSRefreshFailed, JWKSRefreshThrottled,
+			RefreshReuseSuspected, UserinfoFailed, RereadFailed, ExchangeFailed, TokenRefused,
+			ProviderUnreachable, ProviderRejected, ProviderDowngradeRefused, JWKSRefreshFailed,
+			JWKSRefreshThrottled,
 		},
 	},
 	{
@@ -31,7 +32,7 @@ var Fields = []Field{
 			LoginStarted, LoginSucceeded, LoginFailed, AccessDenied, AccountLinked, SessionCreated,
 			SessionRevoked, LogoutStarted, BackchannelAccepted, BackchannelRejected,
 			FrontchannelIgnored, RefreshSucceeded, RefreshFailed, RefreshReuseSuspected,
-			UserinfoFailed, RereadFailed, TokenRefused, ProviderReady, ProviderUnreachable,
+			UserinfoFailed, RereadFailed, ExchangeFailed, TokenRefused, ProviderReady, ProviderUnreachable,
 			ProviderRejected, ProviderDowngradeRefused, JWKSRefreshed, JWKSRefreshFailed,
 			JWKSRefreshThrottled,
 		},
@@ -43,7 +44,7 @@ var Fields = []Field{
 		Of: []Type{
 			LoginSucceeded, LoginFailed, StepUpRequired, AccessDenied, AccountLinked, SessionCreated,
 			SessionRevoked, FrontchannelIgnored, RefreshSucceeded, RefreshFailed,
-			RefreshReuseSuspected, UserinfoFailed, RereadFailed,
+			RefreshReuseSuspected, UserinfoFailed, RereadFailed, ExchangeFailed,
 		},
 	},
 	{
@@ -59,7 +60,7 @@ var Fields = []Field{
 		Of: []Type{
 			LoginSucceeded, LoginFailed, AccessDenied, AccountLinked, SessionCreated, SessionExpired,
 			SessionRevoked, SessionTouchFailed, ValuesNotSaved, LogoutStarted, RefreshSucceeded,
-			RefreshFailed, RefreshReuseSuspected, UserinfoFailed, RereadFailed,
+			RefreshFailed, RefreshReuseSuspected, UserinfoFailed, RereadFailed, ExchangeFailed,
 		},
 	},
 	{
