@@ -30,6 +30,26 @@ func TestLoginAtAProvider(t *testing.T) {
 			t.Errorf("without a provider: %d to %q\n%s", a.StatusCode, a.location(), a.body)
 		}
 	})
+	t.Run("a wrong return path is told of once, also where the visitor chooses", func(t *testing.T) {
+		w, _ := severalProviders(t)
+		w.get("/auth/login?return_to=https://evil.example/")
+		if got := w.eventsOf(oidcgate.EventReturnToRejected); len(got) != 1 {
+			t.Errorf("%d events: %+v", len(got), got)
+		}
+	})
+	t.Run("a link that names no provider has the visitor choose, and the log says so", func(t *testing.T) {
+		w, _ := severalProviders(t)
+		for address, want := range map[string]int{"/auth/login": 0, "/auth/login?provider=gone": 1} {
+			w.log.Reset()
+			if a := w.get(address); a.StatusCode != http.StatusOK || !strings.Contains(a.body, ">staff<") {
+				t.Errorf("%s: %d to %q", address, a.StatusCode, a.location())
+			}
+			said := `names no provider of the gate, so the visitor chooses","provider":"gone"`
+			if got := strings.Count(w.log.String(), said); got != want {
+				t.Errorf("%s: %d lines, want %d:\n%s", address, got, want, w.log.String())
+			}
+		}
+	})
 	t.Run("a guard names it, also for another account", func(t *testing.T) {
 		w, staff := severalProviders(t)
 		w.guardedBy(oidcgate.LoginWith(at("staff")), oidcgate.Claim("groups", "nobody has it"))

@@ -3,6 +3,8 @@ package oidcgate
 import (
 	"fmt"
 	"maps"
+	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -96,12 +98,16 @@ func EmailDomain(anyOf ...string) Rule {
 }
 
 // Match allows those for whom f returns true. f is called, concurrently, for every request that the
-// rule guards. Match panics when f is nil.
+// rule guards. The log of a refusal names the line that calls Match. Match panics when f is nil.
 func Match(f func(*Identity) bool) Rule {
 	if f == nil {
 		panic("oidcgate: Match needs a function")
 	}
-	return Rule{name: "Match", allows: func(id *Identity, _ time.Duration) bool { return f(id) }}
+	name := "Match"
+	if _, file, line, ok := runtime.Caller(1); ok {
+		name = fmt.Sprintf("Match at %s:%d", path.Base(file), line)
+	}
+	return Rule{name: name, allows: func(id *Identity, _ time.Duration) bool { return f(id) }}
 }
 
 // ACR allows those whose authentication context class is one of anyOf. Others are sent to log in

@@ -57,11 +57,8 @@ func TestExchangedTokenOpensTheServiceThatItIsFor(t *testing.T) {
 				p := oidcgatetest.NewProvider(t, form.config)
 				ledger := newLedger(t, p, row.audience, form.config.Introspection)
 				provider := p.ProviderFor("http://localhost")
-				p.AddClient(oidcgatetest.Client{
-					ID: "shop", Secret: "a secret", RedirectURLs: []string{"http://localhost/auth/callback"},
-					Exchanges: []string{"ledger", address, "payroll"},
-				})
-				provider.ClientID, provider.Auth = "shop", oidcgate.ClientSecretBasic("a secret")
+				p.AllowExchange(provider.ClientID, "ledger", address)
+				p.AllowExchange(provider.ClientID, "payroll")
 				gate, err := oidcgate.New(oidcgate.Config{BaseURL: "http://localhost", HTTP: oidcgate.HTTPOptions{
 					Transport:         p.Transport(),
 					ResourceTransport: oidcgatetest.NewTransport(map[string]http.Handler{"localhost:9090": ledger}),

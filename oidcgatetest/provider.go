@@ -356,6 +356,20 @@ func (p *Provider) AddClient(c Client) {
 	p.clients[c.ID] = c
 }
 
+// AllowExchange lets a client that is registered, such as that of [Provider.ProviderFor], exchange
+// access tokens for these audiences and resources, in addition to its Exchanges. It panics if there
+// is no such client.
+func (p *Provider) AllowExchange(clientID string, targets ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c, ok := p.clients[clientID]
+	if !ok {
+		panic(fmt.Sprintf("oidcgatetest: AllowExchange: there is no client %q", clientID))
+	}
+	c.Exchanges = slices.Concat(c.Exchanges, targets)
+	p.clients[clientID] = c
+}
+
 func (p *Provider) client(id string) (Client, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -2,6 +2,7 @@ package front
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -44,12 +45,20 @@ func (f *Front) named(name string) *Provider {
 }
 
 // providerFor returns the provider of a login, or nil if the visitor has to choose.
-func (f *Front) providerFor(v *Visit, b begun, own op.LoginOptions) (*Provider, *Failure) {
+func (f *Front) providerFor(
+	ctx context.Context, v *Visit, b begun, own op.LoginOptions,
+) (*Provider, *Failure) {
 	switch {
 	case !b.step.Zero():
 		return f.providerOf(v), nil // a step-up goes to the provider of the session
 	case own.Provider == "":
-		return f.choose(b.query.Get("provider")), nil
+		name := b.query.Get("provider")
+		up := f.choose(name)
+		if up == nil && name != "" { // a link of the time before it was taken away, or a wrong one
+			f.Logger.DebugContext(ctx, "oidcgate: the link of a login names no provider of the gate, so "+
+				"the visitor chooses", "provider", fmt.Sprintf("%.100s", name))
+		}
+		return up, nil
 	}
 	if up := f.named(own.Provider); up != nil {
 		return up, nil
@@ -82,7 +91,8 @@ func (f *Front) chooseByEmail(w http.ResponseWriter, r *http.Request) {
 	name, ok := f.HomeRealm(email)
 	up := f.Providers.Find(name)
 	if !ok || up == nil {
-		f.showChoice(w, r, choice{query: query, unknown: true})
+		returnTo := f.returnTo(r.Context(), query.Get("return_to"))
+		f.showChoice(w, r, choice{query: query, returnTo: returnTo, unknown: true})
 		return
 	}
 	query.Set("provider", cmp.Or(name, unnamed))
@@ -94,17 +104,17 @@ const maxEmail = 254
 
 // choice is the page on which a visitor chooses.
 type choice struct {
-	query   url.Values // of the login that was begun
-	unknown bool       // nobody knows the domain of the address
+	query    url.Values // of the login that was begun
+	returnTo string     // of the query, checked
+	unknown  bool       // nobody knows the domain of the address
 }
 
 func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
 	p := page.Page{Kind: page.KindChoose, Status: http.StatusOK, Say: page.Choose}
-	returnTo := f.returnTo(r.Context(), c.query.Get("return_to"))
 	last := f.lastProvider(r)
 	for _, up := range f.Providers.All() {
 		link := page.Link{
-			URL: f.loginAt(up, c.query, returnTo), Say: page.ProviderLabel(up.Name), Text: up.Label,
+			URL: f.loginAt(up, c.query, c.returnTo), Say: page.ProviderLabel(up.Name), Text: up.Label,
 		}
 		if up == last {
 			link.SayNote = page.UsedLast
@@ -119,7 +129,7 @@ func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
 			p.Say = page.ChooseUnknown
 		}
 		p.Form = &page.Form{
-			Action: f.Site.OwnURL("/login", ""), Say: page.Continue, Hidden: carried(c.query, returnTo),
+			Action: f.Site.OwnURL("/login", ""), Say: page.Continue, Hidden: carried(c.query, c.returnTo),
 			Field: page.Field{Name: emailField, Type: "email", Say: page.Email},
 		}
 	}
