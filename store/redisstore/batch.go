@@ -107,13 +107,27 @@ func (s *Store) pipeline(ctx context.Context, ops []store.Op) []store.Result {
 		cmds[i] = s.command(ctx, op)
 		_ = pipe.Process(ctx, cmds[i]) // puts it in line
 	}
-	_, _ = pipe.Exec(ctx) // every command has its own error
+	err := exec(ctx, pipe)
 	results := make([]store.Result, len(ops))
 	for i, cmd := range cmds {
+		if err != nil {
+			cmd.SetErr(err)
+		}
 		results[i] = result(cmd)
 		results[i].Err = s.dials.explain(results[i].Err)
 	}
 	return results
+}
+
+// exec sends a pipeline. It returns an error where go-redis has one and its commands have none: Redis
+// has refused the connection (a wrong password, too many clients), and no command was sent.
+// Otherwise every command has its own error.
+func exec(ctx context.Context, pipe redis.Pipeliner) error {
+	cmds, err := pipe.Exec(ctx)
+	if slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Err() != nil }) {
+		return nil
+	}
+	return err
 }
 
 func (s *Store) command(ctx context.Context, op store.Op) redis.Cmder {

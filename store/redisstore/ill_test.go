@@ -42,6 +42,20 @@ var (
 		{"Add", func(ctx context.Context, s store.Store) error { return s.Add(ctx, "set", "value-1", time.Minute) }},
 		swap,
 	}
+	shared = operation{"Gets that share round trips", func(ctx context.Context, s store.Store) error {
+		const n = 200
+		errs := make(chan error, n)
+		for range n {
+			go func() { _, err := s.Get(ctx, "k"); errs <- err }()
+		}
+		first := <-errs
+		for range n - 1 {
+			if err := <-errs; (err == nil) != (first == nil) {
+				return store.ErrConflict // some work and some do not
+			}
+		}
+		return first
+	}}
 	growth = operation{"Swap for a value that is much longer", func(ctx context.Context, s store.Store) error {
 		return s.Swap(ctx, "k", []byte("value-0"), make([]byte, 2000), time.Minute)
 	}}
@@ -127,7 +141,8 @@ func TestRedisThatAnswersWithErrors(t *testing.T) {
 			replicate(t, rdb)
 		}, nil, all(reads, writes, removals)},
 		{"F18 NOREPLICAS: reads work", config("min-replicas-to-write", "1"), reads, all(writes, removals)},
-		{"F18 NOAUTH: nothing works", config("requirepass", "secret"), nil, all(reads, writes, removals)},
+		{"F18 NOAUTH: nothing works", config("requirepass", "secret"), nil, all(reads, writes, removals, []operation{shared})},
+		{"F18 WRONGPASS: nothing works", config("requirepass", "another"), nil, all(reads, writes, removals, []operation{shared})},
 		{"F19 OOM: reads, swaps and removals work", config("maxmemory", "1", "maxmemory-policy", "noeviction"), all(reads, []operation{swap}, removals), append(writes[:2:2], growth)},
 		{"F18 MISCONF: reads work", failToSave, reads, all(writes, removals)},
 		{"F18 WRONGTYPE: nothing works but an unconditional delete", func(t *testing.T, rdb *redis.Client) {
@@ -146,7 +161,13 @@ func TestRedisThatAnswersWithErrors(t *testing.T) {
 			t.Chdir(dir)
 			server := redistest.Start(t, "--dir", dir)
 			newIll := func() store.Store {
-				rdb := server.Client(func(o *redis.Options) { heedContext(o); o.MaxRetries = 1 })
+				rdb := server.Client(func(o *redis.Options) {
+					heedContext(o)
+					o.MaxRetries = 1
+					if strings.Contains(tt.name, "WRONGPASS") {
+						o.Password = "secret" // any is right until there is one
+					}
+				})
 				return redisstore.NewWith(rdb, redisstore.Config{Prefix: "ill:", Timeout: time.Minute})
 			}
 			fill(t, newIll())
@@ -202,12 +223,13 @@ func TestErrorRepliesAreIllness(t *testing.T) {
 		"NOPERM this user has no permissions to run the 'get' command",
 	}
 	for _, reply := range replies {
-		for _, heeds := range []bool{true, false} {
-			t.Run(fmt.Sprintf("F18 %s; the client heeds contexts: %t", reply, heeds), func(t *testing.T) {
-				rdb := redis.NewClient(&redis.Options{Addr: answerAlways(t, "-"+reply), ContextTimeoutEnabled: heeds, MaxRetries: 1})
+		for i, heeds := range []bool{true, false, true, false} {
+			password := []string{"", "", "secret", "secret"}[i] // with one, no connection can be made
+			t.Run(fmt.Sprintf("F18 %s; the client heeds contexts: %t, it has a password: %t", reply, heeds, password != ""), func(t *testing.T) {
+				rdb := redis.NewClient(&redis.Options{Addr: answerAlways(t, "-"+reply), ContextTimeoutEnabled: heeds, MaxRetries: 1, Password: password})
 				t.Cleanup(func() { _ = rdb.Close() })
 				s := newStore(rdb, redisstore.Config{Timeout: time.Minute})
-				for _, op := range all(reads, writes, removals) {
+				for _, op := range all(reads, writes, removals, []operation{shared}) {
 					wantIll(t, op.name, op.do(t.Context(), s))
 				}
 			})

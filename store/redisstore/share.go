@@ -141,7 +141,8 @@ func (s *Store) readAll(batch []*read) {
 	}
 }
 
-// sendAll sets the result of every read. The error is that of a client that panicked.
+// sendAll sets the result of every read. The error is that of a client that panicked, or of a
+// connection that Redis refused.
 func (s *Store) sendAll(batch []*read) (err error) {
 	defer recovered(&err)
 	ctx := s.deadline.bound(context.Background())
@@ -150,7 +151,9 @@ func (s *Store) sendAll(batch []*read) (err error) {
 	for i, r := range batch {
 		cmds[i] = pipe.Get(ctx, s.prefix+r.key)
 	}
-	_, _ = pipe.Exec(ctx) // every command has its own error
+	if err := exec(ctx, pipe); err != nil {
+		return wrap("get", err)
+	}
 	for i, r := range batch {
 		r.value, r.err = found(cmds[i])
 	}
