@@ -17,6 +17,35 @@ func (f *fleet) frontchannel(browser *http.Client, query string, headers ...stri
 	return f.send(browser, http.MethodGet, "/auth/frontchannel-logout?"+query, "", headers...)
 }
 
+func TestFrontchannelWithoutTheIndex(t *testing.T) {
+	for name, fails := range map[string]bool{"has lost the sid's set": false, "cannot read the sid's set": true} {
+		inBubble(t, "C120 F18 the session of the browser ends where the store "+name, func(t *testing.T) {
+			f := newFleet(t, 1)
+			f.login()
+			query := "iss=https://id.test&sid=" + f.sid(f.browser)
+			cookies := f.sentCookies()
+			f.drill.fail(func(op, key string) error {
+				if op != "members" || !strings.HasPrefix(key, "i:") {
+					return nil
+				}
+				if fails {
+					return errReadOnly
+				}
+				return f.drill.Store.Remove(t.Context(), key, f.handle())
+			}, nil)
+			a := f.frontchannel(f.browser, query, "Sec-Fetch-Dest: iframe", "Sec-Fetch-Site: same-site")
+			want := map[bool]int{false: http.StatusOK, true: http.StatusServiceUnavailable}[fails]
+			if a.StatusCode != want {
+				t.Errorf("status %d, want %d", a.StatusCode, want)
+			}
+			f.drill.fail(nil, nil)
+			if again := f.send(f.newBrowser(), http.MethodGet, "/whoami", "", "Cookie: "+cookies); again.StatusCode != http.StatusUnauthorized {
+				t.Errorf("the session goes on: %d", again.StatusCode)
+			}
+		})
+	}
+}
+
 func TestFrontchannelLogout(t *testing.T) {
 	const iss = "https://id.test"
 	for _, row := range []struct {
@@ -157,7 +186,7 @@ func TestFrontchannelLogout(t *testing.T) {
 		f := newFleet(t, 1)
 		f.login()
 		query := "iss=" + f.op.Issuer() + "&sid=" + f.sid(f.browser)
-		for _, command := range []string{"get s:", "members i:", "delete s:"} {
+		for _, command := range []string{"get s:", "delete s:", "members i:"} {
 			f.drill.fail(on(command, errIll), nil)
 			if a := f.frontchannel(f.browser, query); a.StatusCode != http.StatusServiceUnavailable || len(a.Cookies()) != 0 {
 				t.Errorf("%s fails: status %d, cookies %v", command, a.StatusCode, a.Cookies())

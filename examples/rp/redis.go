@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -24,7 +25,10 @@ func newRedis(address string) (redis.UniversalClient, error) {
 		if err != nil || o.MasterName == "" {
 			return nil, errRedisURL
 		}
-		return redis.NewFailoverClient(o.Failover()), nil
+		failover := o.Failover()
+		// Otherwise a Sentinel that falls silent is asked until it is back, and no other.
+		failover.ReadTimeout = time.Second
+		return redis.NewFailoverClient(failover), nil
 	case "redis+cluster":
 		o, err := parseNodes(rest)
 		if err != nil || o.MasterName != "" || o.DB != 0 {

@@ -52,7 +52,8 @@ func (f *Front) endNamed(r *http.Request, up *Provider, s *session.Session) (boo
 	ctx, q := context.WithoutCancel(r.Context()), r.URL.Query()
 	named, err := f.namesSession(ctx, q, up, s)
 	if named {
-		_, err = f.Keeper.EndBySID(ctx, s.Identity.Issuer(), q.Get("sid"), event.ReasonFrontchannel)
+		own, issuer := f.Keeper.Handle(s.ID), s.Identity.Issuer()
+		_, err = f.Keeper.EndBySID(ctx, own, issuer, q.Get("sid"), event.ReasonFrontchannel)
 	}
 	return named, err
 }

@@ -273,7 +273,7 @@ func (r *replica) endUser(ctx context.Context) string {
 
 // endInFrame ends the sessions of a sid, as a frame in the visitor's browser does.
 func (r *replica) endInFrame(ctx context.Context) string {
-	_, err := r.EndBySID(ctx, issuer, sid, event.ReasonFrontchannel)
+	_, err := r.EndBySID(ctx, "", issuer, sid, event.ReasonFrontchannel)
 	return outcome(err)
 }
 

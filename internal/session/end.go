@@ -37,6 +37,9 @@ type ending struct {
 	// none.
 	needsSummary func(*leaving) bool
 
+	// also is a session that ends whether or not a set lists it. "" is none.
+	also Handle
+
 	// keepIndex leaves the sessions in the index. Where a tombstone could not be written, a login
 	// under way may still begin one of them, and the next logout must find it.
 	keepIndex bool
@@ -95,6 +98,10 @@ func (k *Keeper) rememberLogout(ctx context.Context, e ending) error {
 // most half of it to read what it can of them.
 func (k *Keeper) endListed(ctx context.Context, e ending) (int, error) {
 	list, notListed := k.listed(ctx, e.sets)
+	isAlso := func(l *leaving) bool { return l.Handle == e.also }
+	if e.also != "" && !slices.ContainsFunc(list, isAlso) {
+		list = append(list, &leaving{Handle: e.also})
+	}
 	most := writeTimeout + time.Duration(len(list))*endTime
 	reading, read := Within(ctx, most/2)
 	begun := time.Now()
@@ -259,7 +266,11 @@ func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 		return
 	}
 	k.step(ctx, list, func(l *leaving) []store.Op {
-		return append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
+		ops := append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
+		if l.alive || l.alone {
+			ops = append(ops, stillThere(l))
+		}
+		return ops
 	})
 	k.step(ctx, list, func(l *leaving) []store.Op {
 		return append(k.deletions(l.Handle, summaryPrefix), l.removals(l.foundIn)...)
@@ -329,6 +340,10 @@ func (k *Keeper) step(ctx context.Context, list []*leaving, of func(*leaving) []
 		switch {
 		case r.Err != nil:
 			l.err = r.Err
+		case ops[i].Action == store.OpExists:
+			if r.Found {
+				l.over, l.err = false, errBack
+			}
 		case ops[i].Key == identityPrefix+string(l.Handle):
 			k.markOver(l)
 		case ops[i].Action == store.OpGet && r.Found:
@@ -336,6 +351,14 @@ func (k *Keeper) step(ctx context.Context, list []*leaving, of func(*leaving) []
 		}
 	}
 }
+
+// stillThere looks whether a session is there again that was deleted: a store that fails over may
+// have lost the deletion. Its summary stays then, and the sets that led to it.
+func stillThere(l *leaving) store.Op {
+	return store.Op{Action: store.OpExists, Key: identityPrefix + string(l.Handle)}
+}
+
+var errBack = errors.New("oidcgate: the store has lost the end of a session, as in a failover")
 
 // deletions are those of a session's keys with these prefixes.
 func (k *Keeper) deletions(h Handle, prefixes ...string) []store.Op {
@@ -394,12 +417,13 @@ func (k *Keeper) EndProviderSession(
 	})
 }
 
-// EndBySID ends the sessions out of the provider's session sid. Logins out of it are let in, also
-// those that are under way: who asks may not be the provider.
+// EndBySID ends the sessions out of the provider's session sid, and own, which is one of them, also
+// if the sid's set does not list it or cannot be read. Logins out of it are let in, also those that
+// are under way: who asks may not be the provider.
 func (k *Keeper) EndBySID(
-	ctx context.Context, issuer, sid string, reason event.Reason,
+	ctx context.Context, own Handle, issuer, sid string, reason event.Reason,
 ) (int, error) {
-	return k.end(ctx, ending{sets: []string{k.sidSet(issuer, sid)}, reason: reason})
+	return k.end(ctx, ending{sets: []string{k.sidSet(issuer, sid)}, also: own, reason: reason})
 }
 
 // EndOthers ends the sessions of the user of s, except s, and refuses the user's logins that began

@@ -1064,7 +1064,7 @@ func TestErrorsOfARefresh(t *testing.T) {
 			w.brings(claims.Object("").With("sid", claims.Text("another")))
 			time.Sleep(isOver)
 			w.wantToken(w.Keeper, s, "at-1")
-			n, err := w.EndBySID(t.Context(), issuer, by, "")
+			n, err := w.EndBySID(t.Context(), "", issuer, by, "")
 			if n != 1 || err != nil {
 				t.Errorf("by %q: %d sessions ended, %v", by, n, err)
 			}
@@ -1375,13 +1375,25 @@ func TestErrorsOfALogout(t *testing.T) {
 	inTime(t, "C114 as many sessions as are allowed: nothing more is read", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.UserSessions = 2 })
 		w.login(lifetime)
+		read := 0
 		w.breaks(func(c interleave.Call) error {
 			if c.Is(interleave.Get, "d:") || c.Is(interleave.Get, "s:") {
-				t.Errorf("%s %s", c.Op, c.Key)
+				read++
 			}
 			return nil
 		})
 		w.login(lifetime)
+		if read != 1 { // whether its own summary is there
+			t.Errorf("%d reads", read)
+		}
+	})
+	inTime(t, "C114 F18 a login whose summary the store loses, as in a failover, begins no session", func(t *testing.T) {
+		w := newWorld(t, nil)
+		l := w.loginUnderWay()
+		w.once(interleave.Create, "s:", func() { w.wantErr(w.memory.Delete(w.Context(), w.key("d:"), nil), nil) })
+		w.wantErr(w.Begin(t.Context(), l), session.ErrStore)
+		w.wantTold(event.StoreUnavailable, "")
+		w.wantLive(false, &l.Session)
 	})
 	inTime(t, "C114 any number of sessions is allowed: the user's are not listed", func(t *testing.T) {
 		w := newWorld(t, nil)

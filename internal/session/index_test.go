@@ -300,6 +300,54 @@ func TestTheStoreFailsDuringALogout(t *testing.T) {
 	}
 }
 
+// TestTheStoreLosesTheEndOfASession is about a store that fails over to a replica in the middle of a
+// logout.
+func TestTheStoreLosesTheEndOfASession(t *testing.T) {
+	type ends = func(w *world, s *session.Session) error
+	for name, row := range map[string]struct {
+		looks  int64 // how often it looks for the identity before it ends the session
+		lists  bool  // the session stays in the list of the user
+		logout ends
+	}{
+		"by sid": {1, false, func(w *world, _ *session.Session) error {
+			_, err := w.EndProviderSession(w.Context(), issuer, sid, "")
+			return err
+		}},
+		"in a frame": {1, false, func(w *world, _ *session.Session) error {
+			_, err := w.EndBySID(w.Context(), "", issuer, sid, "")
+			return err
+		}},
+		"of the user":      {1, true, func(w *world, _ *session.Session) error { _, err := w.EndUser(w.Context(), alice, ""); return err }},
+		"of one":           {1, true, func(w *world, s *session.Session) error { return w.EndOne(w.Context(), alice, w.Handle(s.ID), "") }},
+		"of an id":         {0, false, func(w *world, s *session.Session) error { return w.End(w.Context(), s.ID) }},
+		"by the visitor":   {0, false, func(w *world, s *session.Session) error { _, err := w.LogOut(w.Context(), s); return err }},
+		"of an unread one": {1, false, func(w *world, s *session.Session) error { return w.logOutUnread(s.ID) }},
+	} {
+		inTime(t, "C114 F18 a logout whose deletion is lost says so, and the next one finds the session: "+name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			s := w.login(lifetime)
+			identity, err := w.memory.Get(t.Context(), w.key("s:"))
+			w.wantErr(err, nil)
+			var looked atomic.Int64
+			w.breaks(func(c interleave.Call) error {
+				if c.Is(interleave.Get, "s:") && looked.Add(1) == row.looks+1 {
+					return w.memory.Create(t.Context(), w.key("s:"), identity, time.Hour)
+				}
+				return nil
+			})
+			w.wantErr(row.logout(w, s), session.ErrStore)
+			w.breaks(nil)
+			w.wantLive(true, s)
+			if row.lists { // the others find it by the sid, or by the cookie, which stays
+				w.wantList(w.Handle(s.ID))
+			}
+			w.wantErr(row.logout(w, s), nil)
+			w.wantLive(false, s)
+			w.wantList()
+		})
+	}
+}
+
 func TestTheStoreDeletesPartOfASession(t *testing.T) {
 	inTime(t, "C114 a session whose tokens cannot be deleted has ended, and is told of once", func(t *testing.T) {
 		w := newWorld(t, nil)

@@ -235,9 +235,27 @@ func (k *Keeper) begin(ctx context.Context, l *Login) (all []*leaving, _ error) 
 	err = sideBySide(
 		func() error { return k.CheckLogouts(ctx, l) },
 		func() error { all = k.sessionsOfUser(ctx, l); return nil },
+		func() error { return k.checkListed(ctx, k.Handle(l.ID)) },
 	)
 	return all, err
 }
+
+// checkListed returns an error if a session that has begun lives and has no summary: the store has
+// lost that, and no logout would find the session. A logout deletes the identity first.
+func (k *Keeper) checkListed(ctx context.Context, h Handle) error {
+	sum, err := k.readSummary(ctx, h)
+	if err != nil || sum.User != (User{}) {
+		return err
+	}
+	alive, err := k.alive(ctx, h)
+	if alive {
+		err = k.storeError(ctx, errNotListed)
+	}
+	return err
+}
+
+var errNotListed = errors.New("oidcgate: the store has lost the summary of a session that " +
+	"begins, as in a failover")
 
 // End ends the session of an id, whether or not this replica can read it.
 func (k *Keeper) End(ctx context.Context, id ID) error {

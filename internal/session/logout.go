@@ -109,7 +109,7 @@ func (k *Keeper) clear(ctx context.Context, l *leaving, id ID, read *Tokens) (ta
 		func() error {
 			k.step(ctx, one, func(*leaving) []store.Op {
 				ops := k.deletions(l.Handle, exchangedPrefix, valuesPrefix)
-				return append(ops, k.otherSets(l)...)
+				return append(append(ops, k.otherSets(l)...), stillThere(l))
 			})
 			return nil
 		},

@@ -477,14 +477,14 @@ func TestLogoutThatLetsLoginsIn(t *testing.T) {
 		w := newWorld(t, nil)
 		l := w.loginUnderWay()
 		w.once(interleave.Create, "s:", func() {
-			n, err := w.EndBySID(t.Context(), issuer, sid, event.ReasonFrontchannel)
+			n, err := w.EndBySID(t.Context(), "", issuer, sid, event.ReasonFrontchannel)
 			if n != 0 || err != nil {
 				t.Errorf("%d sessions are ended, %v", n, err)
 			}
 		})
 		w.wantErr(w.Begin(t.Context(), l), nil)
 		w.wantLive(true, &l.Session)
-		n, err := w.EndBySID(t.Context(), issuer, sid, event.ReasonFrontchannel)
+		n, err := w.EndBySID(t.Context(), "", issuer, sid, event.ReasonFrontchannel)
 		if n != 1 || err != nil {
 			t.Errorf("%d sessions are ended, %v", n, err)
 		}

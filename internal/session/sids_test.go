@@ -62,7 +62,7 @@ func TestManySIDs(t *testing.T) {
 			t.Errorf("%d sets lead to it, want %d", len(got), kept+1)
 		}
 		for _, by := range []string{"sid-6", "another"} {
-			n, err := w.EndBySID(t.Context(), issuer, by, "")
+			n, err := w.EndBySID(t.Context(), "", issuer, by, "")
 			if n != 0 || err != nil {
 				t.Errorf("by %q: %d sessions ended, %v", by, n, err)
 			}
@@ -73,7 +73,7 @@ func TestManySIDs(t *testing.T) {
 		inTime(t, "C125 a logout by one of them ends it: "+by, func(t *testing.T) {
 			w := newWorld(t, nil)
 			s := w.sidsFrom(10)
-			n, err := w.EndBySID(t.Context(), issuer, by, "")
+			n, err := w.EndBySID(t.Context(), "", issuer, by, "")
 			if n != 1 || err != nil {
 				t.Errorf("%d sessions ended, %v", n, err)
 			}
@@ -86,7 +86,7 @@ func TestManySIDs(t *testing.T) {
 		w.refreshWith(s, "sid-1", "at-5")
 		w.refreshWith(s, "sid-5", "at-6")
 		for by, want := range map[string]int{"sid-2": 0, "sid-1": 1} {
-			if n, err := w.EndBySID(t.Context(), issuer, by, ""); n != want || err != nil {
+			if n, err := w.EndBySID(t.Context(), "", issuer, by, ""); n != want || err != nil {
 				t.Errorf("by %q: %d sessions ended, want %d, %v", by, n, want, err)
 			}
 		}
@@ -119,7 +119,7 @@ func TestManySIDs(t *testing.T) {
 		go func() { _, _ = w.Token(t.Context(), s) }()
 		time.Sleep(time.Minute)
 		w.breaks(nil)
-		n, err := w.replica(nil).EndBySID(t.Context(), issuer, "sid-1", "")
+		n, err := w.replica(nil).EndBySID(t.Context(), "", issuer, "sid-1", "")
 		if n != 1 || err != nil || !saved.Load() {
 			t.Errorf("%d sessions ended, %v", n, err)
 		}
@@ -149,7 +149,7 @@ func TestManySIDs(t *testing.T) {
 		w.refreshWith(s, "sid-1", "at-1")
 		w.wantTold(event.RefreshSucceeded, "")
 		w.wantTold(event.StoreUnavailable)
-		if n, err := w.EndBySID(t.Context(), issuer, "sid-1", ""); n != 1 || err != nil {
+		if n, err := w.EndBySID(t.Context(), "", issuer, "sid-1", ""); n != 1 || err != nil {
 			t.Errorf("%d sessions ended, %v", n, err)
 		}
 	})
@@ -238,7 +238,7 @@ var ends = map[string]func(w *world, s *session.Session) error{
 		return nil
 	},
 	"EndBySID": func(w *world, _ *session.Session) error {
-		_, err := w.EndBySID(w.Context(), issuer, sid, "")
+		_, err := w.EndBySID(w.Context(), "", issuer, sid, "")
 		return err
 	},
 	"a logout token": func(w *world, _ *session.Session) error { return w.logoutBySub(time.Now()) },

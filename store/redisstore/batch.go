@@ -119,8 +119,8 @@ func (s *Store) pipeline(ctx context.Context, ops []store.Op) []store.Result {
 	return results
 }
 
-// exec sends a pipeline. It returns an error where go-redis has one and its commands have none: Redis
-// has refused the connection (a wrong password, too many clients), and no command was sent.
+// exec sends a pipeline. It returns an error where go-redis has one and its commands have none:
+// Redis has refused the connection (a wrong password, too many clients), and no command was sent.
 // Otherwise every command has its own error.
 func exec(ctx context.Context, pipe redis.Pipeliner) error {
 	cmds, err := pipe.Exec(ctx)

@@ -17,6 +17,10 @@ type client struct {
 	// replicas is true if replicas may answer reads.
 	replicas bool
 
+	// stuck is true if the client never asks another Sentinel when the one that it knows falls silent:
+	// a question takes longer than it has time for.
+	stuck bool
+
 	// patience is how long the client waits for an answer before it sends a command again; zero if
 	// that is not known.
 	patience time.Duration
@@ -29,6 +33,7 @@ func inspect(rdb redis.UniversalClient) client {
 		o := rdb.Options()
 		return client{
 			cure:     cure(o.ContextTimeoutEnabled, o.ReadTimeout, o.WriteTimeout),
+			stuck:    o.Addr == "FailoverClient" && !leavesSentinel(o),
 			patience: o.ReadTimeout,
 		}
 	case *redis.Ring:
@@ -41,6 +46,12 @@ func inspect(rdb redis.UniversalClient) client {
 		return inspectCluster(rdb.Options())
 	}
 	return client{cure: "pass a *redis.Client, *redis.ClusterClient or *redis.Ring itself"}
+}
+
+// leavesSentinel reports whether a client of Sentinel has time left for another one when that which
+// it knows does not answer.
+func leavesSentinel(o *redis.Options) bool {
+	return o.ReadTimeout > 0 && time.Duration(o.MaxRetries+1)*o.ReadTimeout < o.DialTimeout
 }
 
 // caches reports whether rdb answers reads from its memory. The options are looked up by name,
@@ -89,6 +100,12 @@ func (c client) warn(log *slog.Logger) {
 	if c.cure != "" {
 		log.Warn("redisstore: the Redis client ignores context deadlines, "+
 			"so every call needs a goroutine", "cure", c.cure)
+	}
+	if c.stuck {
+		log.Warn("redisstore: when the Sentinel that the Redis client knows falls silent, the client "+
+			"asks no other, and is cut off until that one is back",
+			"cure", "set ReadTimeout: time.Second in its options, or a DialTimeout of more than "+
+				"MaxRetries+1 times ReadTimeout")
 	}
 	if c.replicas {
 		log.Warn("redisstore: replicas may answer reads, "+

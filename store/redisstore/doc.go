@@ -25,8 +25,10 @@
 // It takes a Swap whose value is no more than a KiB longer, so the use of sessions is noted, and
 // the tokens of a refresh that was under way are saved. No refresh begins while it is full.
 // Persistence (appendonly yes, appendfsync everysec) keeps users signed in when Redis restarts.
-// Replication is asynchronous: a failover may lose the last writes, including a logout. The Redis
-// setting min-replicas-to-write makes this less likely.
+// Replication is asynchronous: a failover may lose the last writes, including a logout and refresh
+// tokens that a provider has just replaced, whose sessions then end. The Redis setting
+// min-replicas-to-write makes this less likely. A failover that is planned loses nothing if the
+// primary takes no writes meanwhile: CLIENT PAUSE 4000 WRITE there, then SENTINEL FAILOVER.
 //
 // On Cluster the keys of one session lie in several slots, so on several machines. While one
 // machine answers reads and refuses writes for longer than ten seconds, as min-replicas-to-write
@@ -35,8 +37,8 @@
 // cannot be saved on the other. At the next refresh the provider takes the old one for stolen, and
 // the session ends. With three masters these are up to one in seven of the sessions that are
 // refreshed meanwhile (measured: 4 of 60). Sessions that are not refreshed stay, and so do those
-// whose provider keeps refresh tokens as they are. On a single server or with Sentinel nobody is
-// lost this way: there the lock cannot be taken either.
+// whose provider keeps refresh tokens as they are. On a single server or with Sentinel only those
+// are lost whose refresh is under way when it begins: later the lock cannot be taken either.
 //
 // # Requirements on the client
 //
@@ -50,6 +52,10 @@
 // client's pool limits the number of these goroutines. In that case [NewWith] logs one warning. The
 // hand-over takes some 15 microseconds of a lone read, and under load, when reads share round
 // trips, up to 5 % of a request's processor time.
+//
+// With Sentinel set ReadTimeout: time.Second. go-redis knows one Sentinel at a time, and asks another
+// only if a question, sent MaxRetries+1 times, ends within DialTimeout. With its defaults it does
+// not: when that Sentinel's machine falls silent, the client is cut off until it is back.
 //
 // Reads must go to the primary. With ReadOnly, RouteByLatency or RouteRandomly a replica may answer
 // that has not yet received a logout. For the same reason [NewWith] refuses a client with a

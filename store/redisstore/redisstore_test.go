@@ -186,7 +186,12 @@ func TestClientSettings(t *testing.T) {
 		negative = "no negative ReadTimeout"
 		itself   = "itself"
 		replicas = "RouteByLatency"
+		sentinel = "ReadTimeout: time.Second"
 	)
+	failover := func(o redis.FailoverOptions) redis.UniversalClient {
+		o.ContextTimeoutEnabled, o.SentinelAddrs = true, []string{"127.0.0.1:1"}
+		return redis.NewFailoverClient(&o)
+	}
 	single := func(o redis.Options) redis.UniversalClient { return redis.NewClient(&o) }
 	cluster := func(o redis.ClusterOptions) redis.UniversalClient { return redis.NewClusterClient(&o) }
 	ring := func(o redis.RingOptions) redis.UniversalClient { return redis.NewRing(&o) }
@@ -203,6 +208,12 @@ func TestClientSettings(t *testing.T) {
 		{"a client without a read deadline", single(redis.Options{ContextTimeoutEnabled: true, ReadTimeout: -2, WriteTimeout: time.Second}), []string{negative}},
 		{"a client without a write deadline", single(redis.Options{ContextTimeoutEnabled: true, WriteTimeout: -2}), []string{negative}},
 		{"a client with no timeout but that of the context needs no cure", single(redis.Options{ContextTimeoutEnabled: true, ReadTimeout: -1}), nil},
+		{"F18 a client of Sentinel with default options", failover(redis.FailoverOptions{}), []string{sentinel}},
+		{"F18 one without a read deadline", failover(redis.FailoverOptions{ReadTimeout: -1}), []string{sentinel}},
+		{"F18 one whose questions take as long as it has time", failover(redis.FailoverOptions{ReadTimeout: time.Second, MaxRetries: 4}), []string{sentinel}},
+		{"F18 one whose questions end in time needs no cure", failover(redis.FailoverOptions{ReadTimeout: time.Second}), nil},
+		{"F18 one that asks once needs no cure", failover(redis.FailoverOptions{MaxRetries: -1, ReadTimeout: 4 * time.Second}), nil},
+		{"F18 one with enough time needs no cure", failover(redis.FailoverOptions{DialTimeout: 21 * time.Second}), nil},
 		{"a cluster client with default options", cluster(redis.ClusterOptions{}), []string{enable}},
 		{"a cluster client that asks for the list of commands", cluster(redis.ClusterOptions{ContextTimeoutEnabled: true}), []string{routing}},
 		{"a cluster client that heeds contexts needs no cure", cluster(redis.ClusterOptions{ContextTimeoutEnabled: true, DisableRoutingPolicies: true}), nil},
