@@ -1,0 +1,153 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/oidcgate/oidcgate/store"
+)
+
+// eraseWithin is erase with a time of its own.
+func (k *Keeper) eraseWithin(
+	ctx context.Context, most time.Duration, list []*leaving, keepIndex bool,
+) {
+	ctx, cancel := Within(ctx, most)
+	defer cancel()
+	k.erase(ctx, list, keepIndex)
+}
+
+// erase ends sessions in steps, each for all sessions at once. First goes what lets the visitor in,
+// with all tokens, then the place in the index. Of a session that no logout looked up the tokens go
+// after that: while it lives, they are what leads its next refresh to the same end. The summary and
+// the sets that led here come last: when a step fails, the next logout finds the session again, and
+// everything of it. The values are deleted twice: whoever creates them looks for the identity
+// afterwards, so they must be deleted after the identity.
+func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
+	k.step(ctx, list, func(l *leaving) []store.Op {
+		ops := k.deletions(l.Handle, identityPrefix)
+		if l.alone {
+			return append(ops, store.Op{Action: store.OpGet, Key: summaryKey(l.Handle)})
+		}
+		return append(ops, k.deletions(l.Handle, tokensPrefix, exchangedPrefix, valuesPrefix)...)
+	})
+	k.step(ctx, list, func(l *leaving) []store.Op {
+		if !l.alone {
+			return nil
+		}
+		return k.deletions(l.Handle, tokensPrefix, exchangedPrefix, valuesPrefix)
+	})
+	for _, l := range list {
+		l.unread = false
+	}
+	k.lookAgain(ctx, list)
+	if keepIndex {
+		k.step(ctx, list, func(l *leaving) []store.Op { return k.deletions(l.Handle, valuesPrefix) })
+		return
+	}
+	k.step(ctx, list, func(l *leaving) []store.Op {
+		ops := append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
+		if l.alive || l.alone {
+			ops = append(ops, stillThere(l))
+		}
+		return ops
+	})
+	k.step(ctx, list, func(l *leaving) []store.Op {
+		return append(k.deletions(l.Handle, summaryPrefix), l.removals(l.foundIn)...)
+	})
+}
+
+// lookAgain notes which sessions are over though the store failed: it may have deleted their
+// identity, and its answer was lost. Nobody else would tell of their end.
+func (k *Keeper) lookAgain(ctx context.Context, list []*leaving) {
+	var unsure []*leaving
+	var ops []store.Op
+	for _, l := range list {
+		if l.err != nil && !l.over && (l.alive || l.alone) {
+			unsure = append(unsure, l)
+			key := identityPrefix + string(l.Handle)
+			ops = append(ops, store.Op{Action: store.OpExists, Key: key})
+		}
+	}
+	if len(ops) == 0 {
+		return
+	}
+	for i, r := range store.Do(ctx, k.store, ops) {
+		if r.Err == nil && !r.Found {
+			k.markOver(unsure[i])
+		}
+	}
+}
+
+// markOver notes that a session is over, because its identity was deleted.
+func (k *Keeper) markOver(l *leaving) {
+	l.over = true
+	k.watches.ended(l.Handle)
+}
+
+// otherSets takes a session out of the sets that did not lead to it.
+func (k *Keeper) otherSets(l *leaving) []store.Op {
+	found := func(set string) bool { return slices.Contains(l.foundIn, set) }
+	return l.removals(slices.DeleteFunc(k.sets(l.summary), found))
+}
+
+func (l *leaving) removals(sets []string) []store.Op {
+	var ops []store.Op
+	for _, set := range sets {
+		ops = append(ops, store.Op{Action: store.OpRemove, Key: set, Member: string(l.Handle)})
+	}
+	return ops
+}
+
+// step carries out operations for every session with which nothing went wrong before, and for those
+// that end unread.
+func (k *Keeper) step(ctx context.Context, list []*leaving, of func(*leaving) []store.Op) {
+	var ops []store.Op
+	var owners []*leaving
+	for _, l := range list {
+		if l.err != nil && !l.unread {
+			continue
+		}
+		for _, op := range of(l) {
+			ops, owners = append(ops, op), append(owners, l)
+		}
+	}
+	if len(ops) == 0 {
+		return
+	}
+	for i, r := range store.Do(ctx, k.store, ops) {
+		l := owners[i]
+		switch {
+		case r.Err != nil:
+			l.err = r.Err
+		case ops[i].Action == store.OpExists:
+			if r.Found {
+				l.over, l.err = false, errBack
+			}
+		case ops[i].Key == identityPrefix+string(l.Handle):
+			k.markOver(l)
+		case ops[i].Action == store.OpGet && r.Found:
+			l.LaterSets = k.openSummary(l.Handle, r.Value).LaterSets
+		}
+	}
+}
+
+// stillThere looks whether a session is there again that was deleted: a store that fails over may
+// have lost the deletion. Its summary stays then, and the sets that led to it.
+func stillThere(l *leaving) store.Op {
+	return store.Op{Action: store.OpExists, Key: identityPrefix + string(l.Handle)}
+}
+
+var errBack = errors.New("oidcgate: the store has lost the end of a session, as in a failover")
+
+// deletions are those of a session's keys with these prefixes.
+func (k *Keeper) deletions(h Handle, prefixes ...string) []store.Op {
+	var ops []store.Op
+	for _, p := range prefixes {
+		if p != valuesPrefix || k.limits.Values {
+			ops = append(ops, store.Op{Action: store.OpDelete, Key: p + string(h)})
+		}
+	}
+	return ops
+}
