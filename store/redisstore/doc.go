@@ -53,9 +53,9 @@
 // hand-over takes some 15 microseconds of a lone read, and under load, when reads share round
 // trips, up to 5 % of a request's processor time.
 //
-// With Sentinel set ReadTimeout: time.Second. go-redis knows one Sentinel at a time, and asks another
-// only if a question, sent MaxRetries+1 times, ends within DialTimeout. With its defaults it does
-// not: when that Sentinel's machine falls silent, the client is cut off until it is back.
+// With Sentinel set ReadTimeout: time.Second. go-redis knows one Sentinel at a time, and asks
+// another only if a question, sent MaxRetries+1 times, ends within DialTimeout. With its defaults
+// it does not: when that Sentinel's machine falls silent, the client is cut off until it is back.
 //
 // Reads must go to the primary. With ReadOnly, RouteByLatency or RouteRandomly a replica may answer
 // that has not yet received a logout. For the same reason [NewWith] refuses a client with a
