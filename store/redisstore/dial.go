@@ -12,7 +12,14 @@ import (
 
 // dials is a hook that keeps the error of the last connection that failed. go-redis tries to
 // connect until the time of a call is over, and then says only that it is over.
-type dials struct{ failed atomic.Pointer[failedDial] }
+type dials struct {
+	failed atomic.Pointer[failedDial]
+
+	// reload has a client of a Cluster load its map anew. By itself it does so once a minute, or when
+	// a machine says that a slot has moved: one that is dead says nothing. If nil, there is no map.
+	reload   func()
+	reloaded atomic.Int64 // when, in unix nanoseconds
+}
 
 type failedDial struct {
 	err error
@@ -29,13 +36,21 @@ func (d *dials) watch(rdb redis.UniversalClient) {
 		rdb.AddHook(d)
 	case *redis.ClusterClient:
 		rdb.OnNewNode(func(node *redis.Client) { node.AddHook(d) })
+		d.reload = func() { rdb.ReloadState(context.Background()) }
 	case *redis.Ring:
 		rdb.OnNewNode(func(node *redis.Client) { node.AddHook(d) })
 	}
 }
 
-// explain adds to an error that says that the time is over why there was no connection.
+// explain adds to an error that says that the time is over why there was no connection. If a machine
+// of a Cluster did not answer, another may have taken its place.
 func (d *dials) explain(err error) error {
+	if d.reload != nil && isSilence(err) {
+		now, before := time.Now().UnixNano(), d.reloaded.Load()
+		if now-before >= int64(reloadAfter) && d.reloaded.CompareAndSwap(before, now) {
+			d.reload()
+		}
+	}
 	if err == nil || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -43,6 +58,15 @@ func (d *dials) explain(err error) error {
 		return &noConnection{f.err, err}
 	}
 	return err
+}
+
+// reloadAfter is the least time between two loads of a Cluster's map.
+const reloadAfter = time.Second
+
+// isSilence reports whether err says that there was no answer, though the caller still waited.
+func isSilence(err error) bool {
+	var answer redis.Error
+	return err != nil && !errors.Is(err, context.Canceled) && !errors.As(err, &answer)
 }
 
 // noConnection is the error of a call whose time was over before there was a connection.

@@ -1,7 +1,10 @@
 package redisstore_test
 
 import (
+	"context"
 	"errors"
+	"log/slog"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,6 +35,36 @@ func TestErrorsSayThatTheConnectionIsRefused(t *testing.T) {
 						t.Errorf("%v, want an error that says that the connection is refused", err)
 					}
 				})
+			}
+		})
+	}
+}
+
+// A Cluster puts a replica in the place of a machine that dies. The dead one cannot say so.
+func TestClusterMapIsLoadedAnew(t *testing.T) {
+	for name, heeds := range map[string]bool{"a client that heeds deadlines": true, "a client that ignores them": false} {
+		t.Run("F18 a machine of a Cluster dies: "+name, func(t *testing.T) {
+			t.Parallel()
+			dies, takesOver := redistest.Start(t), redistest.Start(t)
+			var addr atomic.Pointer[string]
+			addr.Store(&dies.Addr)
+			rdb := redis.NewClusterClient(&redis.ClusterOptions{
+				ContextTimeoutEnabled: heeds, DisableRoutingPolicies: heeds, MaxRetries: 1,
+				ClusterStateReloadInterval: time.Hour,
+				ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
+					return []redis.ClusterSlot{{End: 16383, Nodes: []redis.ClusterNode{{Addr: *addr.Load()}}}}, nil
+				},
+			})
+			t.Cleanup(func() { _ = rdb.Close() })
+			s := redisstore.NewWith(rdb, redisstore.Config{Prefix: "p:", Logger: slog.New(slog.DiscardHandler)})
+			fill(t, s)
+			fill(t, redisstore.NewWith(takesOver.Client(heedContext), redisstore.Config{Prefix: "p:"}))
+			dies.Stop()
+			addr.Store(&takesOver.Addr)
+			for _, op := range all(reads, writes[1:2], removals[:1]) {
+				for op.do(t.Context(), s) != nil {
+					time.Sleep(50 * time.Millisecond) // until it works; else the test ends with its time
+				}
 			}
 		})
 	}
