@@ -159,7 +159,12 @@ func TestBatchThatIsNotCarriedOut(t *testing.T) {
 
 func TestBatchOnAClusterWithoutAMap(t *testing.T) {
 	for name, hang := range map[string]func(context.Context){
-		"until the deadline": func(ctx context.Context) { <-ctx.Done() },
+		"until the deadline": func(ctx context.Context) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Hour): // where go-redis loads it anew by itself
+			}
+		},
 		"for ever":           func(context.Context) { time.Sleep(time.Hour) },
 	} {
 		for _, heeds := range []bool{true, false} {
