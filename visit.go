@@ -149,8 +149,8 @@ func (g *Gate) SessionErr(ctx context.Context) error {
 }
 
 // SessionRef returns what stands for the session of ctx in events (Event.SessionRef), for the
-// application's own logs, or "" without a session. It is a keyed hash, as
-// [Gate.SubjectHash] is.
+// application's own logs, or "" without a session. It is a keyed hash, as [Gate.SubjectHash] is:
+// while a key is changed, replicas with another first key return another. Key no data by it.
 func (g *Gate) SessionRef(ctx context.Context) string {
 	if v := visitFrom(ctx, g); v != nil {
 		return g.front.SessionRef(&v.found)
