@@ -18,7 +18,7 @@ import (
 var packages = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "slog": "log/slog", "time": "time",
 	"http": "net/http", "httptest": "net/http/httptest", "testing": "testing", "strings": "strings", "template": "html/template",
-	"html": "html", "sync": "sync",
+	"html": "html", "sync": "sync", "synctest": "testing/synctest",
 	"chi": "github.com/go-chi/chi/v5", "gin": "github.com/gin-gonic/gin", "redis": "github.com/redis/go-redis/v9",
 	"oidcgate": "github.com/oidcgate/oidcgate", "oidcgatetest": "github.com/oidcgate/oidcgate/oidcgatetest",
 	"presets": "github.com/oidcgate/oidcgate/presets", "redisstore": "github.com/oidcgate/oidcgate/store/redisstore",
