@@ -1,7 +1,6 @@
 package oidcgate
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -54,8 +53,9 @@ func (g *Gate) guardAPI(
 // be bound.
 //
 // The request must have passed through [Gate.Wrap]; otherwise the answer is 500, and the log has
-// the cure. An identity from [Gate.NewContext] counts as that of a token, and a token that the
-// request has too is not looked at. AdmitToken panics without Config.API.Audience.
+// the cure. An identity from [Gate.NewContext] does not count, as a session does not. Outside Wrap,
+// in a test of one handler, it counts as that of a token, and a token that the request has too is
+// not looked at. AdmitToken panics without Config.API.Audience.
 func (g *Gate) AdmitToken(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
 	checkRules(rules)
 	g.checkAPI()
@@ -64,9 +64,8 @@ func (g *Gate) AdmitToken(w http.ResponseWriter, r *http.Request, rules ...Rule)
 		g.notWrapped(w, r)
 		return false
 	}
-	if !v.withoutSession() { // another guard of this gate may have verified the token, and its proof
-		path := cmp.Or(v.found.EscapedPath(), r.URL.EscapedPath())
-		token, refusal := g.bearer.Verify(r, g.config.at.URL(path))
+	if !v.hasToken() { // another guard of this gate may have verified the token, and its proof
+		token, refusal := g.bearer.Verify(r, g.config.at.URL(v.path(r)))
 		if refusal != nil {
 			g.answerToken(w, refusal)
 			return false
@@ -89,8 +88,7 @@ func (g *Gate) AdmitToken(w http.ResponseWriter, r *http.Request, rules ...Rule)
 // session. They limit tokens only.
 //
 // An identity from [Gate.NewContext] counts as a session, unless it is that of a token
-// ([Identity.FromAccessToken]) or the request has an access token, which is not looked at then.
-// AdmitEither panics without Config.API.Audience.
+// ([Identity.FromAccessToken]). AdmitEither panics without Config.API.Audience.
 func (g *Gate) AdmitEither(w http.ResponseWriter, r *http.Request, rules ...Rule) bool {
 	checkRules(rules)
 	g.checkAPI()
@@ -113,6 +111,13 @@ func (g *Gate) checkAPI() {
 // withoutSession reports whether there is an identity and no session: that of an access token, or
 // of NewContext.
 func (v *visit) withoutSession() bool { return v.identity != nil && v.found.Session == nil }
+
+// hasToken reports whether the identity is that of an access token. Behind Wrap one of NewContext
+// is not: an application gives it to whoever has a cookie of its own, and browsers send cookies
+// with requests of other sites too.
+func (v *visit) hasToken() bool {
+	return v.withoutSession() && (v.identity.token || !v.wrapped.Load())
+}
 
 // useToken gives the request the identity of its token. A session that it has too, and the values
 // in it, may be those of another user.

@@ -528,7 +528,7 @@ func TestSessionOrToken(t *testing.T) {
 			}
 		}
 	})
-	t.Run("C169 C168 an identity of NewContext counts as a session, or as a token where one is sent", func(t *testing.T) {
+	t.Run("C169 C168 an identity of NewContext counts as a session, and a token that is sent is verified", func(t *testing.T) {
 		a := newAPI(t)
 		user := oidcgatetest.User{Subject: "carol"}
 		seen := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -548,14 +548,60 @@ func TestSessionOrToken(t *testing.T) {
 			change func(*http.Request)
 			status int
 		}{
-			"a scope is left out":              {read, func(*http.Request) {}, 200},
-			"another rule holds":               {oidcgate.Claim("groups", "admin"), func(*http.Request) {}, 403},
-			"a request of another site":        {read, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, 403},
-			"a scope counts where one is sent": {read, func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, 403},
+			"a scope is left out":       {read, func(*http.Request) {}, 200},
+			"another rule holds":        {oidcgate.Claim("groups", "admin"), func(*http.Request) {}, 403},
+			"a request of another site": {read, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, 403},
+			"a token that is not valid": {read, func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, 401},
 		} {
 			rec := call(a.gate.Wrap(a.gate.RequireEither(row.rule)(seen)), row.change)
 			if rec.Code != row.status || row.status == 200 && rec.Body.String() != "carol" {
 				t.Errorf("%s: status %d, want %d\n%s", name, rec.Code, row.status, rec.Body)
+			}
+		}
+	})
+	t.Run("C169 C168 behind Wrap an identity of NewContext is no token's, whichever is outside", func(t *testing.T) {
+		a := newAPI(t)
+		user, read := oidcgatetest.User{Subject: "carol", Claims: map[string]any{"scope": "orders:read"}}, oidcgate.Scope("orders:read")
+		with := func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(rw, r.WithContext(oidcgatetest.NewContext(r.Context(), a.gate, user)))
+			})
+		}
+		token, either := a.gate.RequireToken(read)(http.HandlerFunc(a.who)), a.gate.RequireEither(read)(http.HandlerFunc(a.who))
+		inside := func(guarded http.Handler) http.Handler { return a.gate.Wrap(with(guarded)) }
+		outside := func(guarded http.Handler) http.Handler { return with(a.gate.Wrap(guarded)) }
+		twice := func(guarded http.Handler) http.Handler { return a.gate.Wrap(with(with(guarded))) }
+		good := a.op.NewAccessToken(map[string]any{"scope": "orders:read"}).Compact()
+		weak := a.op.NewAccessToken(nil).Compact()
+		for name, wrap := range map[string]func(http.Handler) http.Handler{"inside": inside, "outside": outside, "twice": twice} {
+			t.Run(name, func(t *testing.T) {
+				a.handler = wrap(token)
+				a.refused(a.send(a.browser, "POST", "/api", "", "Sec-Fetch-Site: cross-site"), 401, "")
+				a.refused(a.get("/api", ownFetch...), 401, "")
+				a.refused(a.call("/api", weak), 403, "insufficient_scope")
+				a.admitted(a.call("/api", good), "alice")
+				a.handler = wrap(either)
+				a.problem(a.send(a.browser, "POST", "/either", "", "Sec-Fetch-Site: cross-site"), 403)
+				a.refused(a.call("/either", "x"), 401, "invalid_token")
+				a.refused(a.call("/either", weak), 403, "insufficient_scope")
+				a.admitted(a.call("/either", good), "alice")
+				if got := a.get("/either", ownFetch...); got.StatusCode != 200 || !strings.Contains(got.body, "carol") {
+					t.Errorf("a request of the site's own page: %d %s", got.StatusCode, got.body)
+				}
+			})
+		}
+	})
+	t.Run("C169 C168 outside Wrap an identity of NewContext counts as a token's", func(t *testing.T) {
+		a := newAPI(t)
+		for claim, want := range map[string]int{"orders:read": 200, "orders:write": 403} {
+			user := oidcgatetest.User{Subject: "carol", Claims: map[string]any{"scope": claim}}
+			for _, guard := range []func(...oidcgate.Rule) func(http.Handler) http.Handler{a.gate.RequireToken, a.gate.RequireEither} {
+				r, rec := oidcgatetest.WithIdentity(httptest.NewRequest("POST", "/", nil), a.gate, user), httptest.NewRecorder()
+				r.Header.Set("Authorization", "Bearer x")
+				guard(oidcgate.Scope("orders:read"))(http.HandlerFunc(a.who)).ServeHTTP(rec, r)
+				if rec.Code != want {
+					t.Errorf("%s: status %d, want %d", claim, rec.Code, want)
+				}
 			}
 		}
 	})
@@ -950,6 +996,16 @@ func TestTokensBoundToAKey(t *testing.T) {
 		a.admitted(a.send(a.browser, "GET", "/v1/x", "", "Authorization: DPoP "+token,
 			"DPoP: "+mine.proof(t, token, map[string]any{"htu": shopURL + "/v1/x"})), "alice")
 	})
+	t.Run("C165 C169 a proof is for the address that came to Wrap, also where NewContext is in between", func(t *testing.T) {
+		a := newAPI(t)
+		guarded := http.StripPrefix("/v1", a.gate.RequireToken()(http.HandlerFunc(a.who)))
+		a.handler = a.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			guarded.ServeHTTP(rw, oidcgatetest.WithIdentity(r, a.gate, oidcgatetest.User{Subject: "carol"}))
+		}))
+		token := a.op.NewAccessToken(mine.cnf()).Compact()
+		a.admitted(a.send(a.browser, "GET", "/v1/x", "", "Authorization: DPoP "+token,
+			"DPoP: "+mine.proof(t, token, map[string]any{"htu": shopURL + "/v1/x"})), "alice")
+	})
 	t.Run("C165 when the store cannot remember the proof the answer is 503", func(t *testing.T) {
 		broken := &failing{}
 		a := newAPI(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { broken.Store = c.Store; c.Store = broken })
@@ -1171,11 +1227,12 @@ func TestAPIConfiguration(t *testing.T) {
 			t.Errorf("status %d", rec.Code)
 		}
 	})
-	t.Run("an identity for tests counts as that of a token", func(t *testing.T) {
+	t.Run("an identity for tests of one handler counts as that of a token", func(t *testing.T) {
 		a := newAPI(t)
 		user := oidcgatetest.User{Subject: "carol", Claims: map[string]any{"scope": "orders:read orders:write"}}
 		rec := httptest.NewRecorder()
-		a.handler.ServeHTTP(rec, oidcgatetest.WithIdentity(httptest.NewRequest("GET", "/api/orders", nil), a.gate, user))
+		handler := a.gate.RequireToken(oidcgate.Scope("orders:read"))(http.HandlerFunc(a.who))
+		handler.ServeHTTP(rec, oidcgatetest.WithIdentity(httptest.NewRequest("GET", "/api/orders", nil), a.gate, user))
 		if rec.Code != http.StatusOK || !strings.Contains(rec.Body.String(), `"sub":"carol"`) {
 			t.Errorf("status %d: %s", rec.Code, rec.Body)
 		}

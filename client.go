@@ -16,12 +16,12 @@ import (
 // client after it. Where an access token admitted the request there is no session, and the client
 // fails with [ErrNoSession].
 //
-// origins are the resource servers that get the token, such as "https://api.example". A request to
-// any other address fails. So does one over http, except to this machine or with
-// Config.InsecureAllowHTTP (RFC 6750, section 5.3). The client does not follow redirects; if you
-// change that, a request that was redirected to another origin goes there without the token. A
-// request, and the reading of its answer, ends with ctx at the latest; set the client's Timeout for
-// less. HTTPOptions.ResourceTransport carries the requests.
+// origins are the resource servers that get the token, such as "https://api.example"; a path does
+// not narrow one. A request to any other address fails. So does one over http, except to this
+// machine or with Config.InsecureAllowHTTP (RFC 6750, section 5.3). The client does not follow
+// redirects; if you change that, a request that was redirected to another origin goes there without
+// the token. A request, and the reading of its answer, ends with ctx at the latest; set the
+// client's Timeout for less. HTTPOptions.ResourceTransport carries the requests.
 func (g *Gate) Client(ctx context.Context, origins ...string) *http.Client {
 	return g.client(ctx, origins, g.tokens)
 }

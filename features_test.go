@@ -261,6 +261,7 @@ const notOffered = `
 | request objects by reference to this service (` + "`request_uri`" + ` of OpenID Connect Core, 6.2) | Every login that a stranger begins would write to the store. | ` + "`Request.Pushed`" + ` |
 | fetching of distributed claims | Their sources are addresses that a token chooses, and their signers are unknown. | ` + "`Identity.ClaimJSON`" + `, and a request of the application |
 | access tokens in a form or in an address | They stand in logs (RFC 6750, section 5.3). | the header, as ` + "`Gate.Client`" + ` sends them |
+| tokens of the service itself, for a job in the night (client credentials, RFC 6749, section 4.4) | Nobody is signed in, so there is nothing to guard or to keep. | package ` + "`golang.org/x/oauth2/clientcredentials`" + ` |
 `
 
 var ruleNumber = regexp.MustCompile(`\b[CF]\d{2,3}\b`)

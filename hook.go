@@ -102,9 +102,9 @@ func (l *Login) change(edit func(*session.Identity)) {
 // user the store cannot tell when it ends, or about whose end the store did not answer at all.
 type Logout struct {
 	Issuer, Subject string // the user
-	SubjectHash     string // as in [Event] and in the log
+	SubjectHash     string // as in [Event] and in the log: another with another first key
 	SessionID       string // as in [SessionInfo]
-	SessionRef      string // as in [Event] and in the log
+	SessionRef      string // as in [Event] and in the log: another with another first key
 	Reason          Reason
 }
 

@@ -196,7 +196,11 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 		if g.front.Serve(w, r) || g.serveMetadata(w, r) {
 			return
 		}
-		wrapped := visitFrom(r.Context(), g) != nil // twice, or by NewContext
+		around := visitFrom(r.Context(), g)
+		wrapped := around != nil // twice, or by NewContext
+		if wrapped {
+			around.wrapped.Store(true)
+		}
 		if wrapped || g.config.WithoutSession != nil && g.config.WithoutSession(r) {
 			next.ServeHTTP(w, r)
 			if wrapped && g.values != nil {

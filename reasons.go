@@ -49,5 +49,5 @@ const (
 	ReasonByAdmin      = Reason(event.ReasonByAdmin)      // [Sessions.EndUser] and the like
 	ReasonBackchannel  = Reason(event.ReasonBackchannel)  // the provider, by a logout token
 	ReasonFrontchannel = Reason(event.ReasonFrontchannel) // the provider, by a frame in the browser
-	ReasonByToken      = Reason(event.ReasonByToken)      // the provider withdrew the refresh token
+	ReasonByToken      = Reason(event.ReasonByToken)      // refresh token withdrawn, or claims refused
 )

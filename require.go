@@ -1,7 +1,6 @@
 package oidcgate
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -192,13 +191,12 @@ func judge(id *Identity, rules []Rule, leeway time.Duration) verdict {
 // the usual one. It returns the reference of the event.
 func (g *Gate) denied(r *http.Request, v *visit, why, hint string) (reference string) {
 	reference = page.NewReference()
-	path := cmp.Or(v.found.EscapedPath(), r.URL.EscapedPath()) // NewContext knows no path
 	g.events.Emit(r.Context(), event.Record{
 		Type: event.AccessDenied, Status: http.StatusForbidden, Reference: reference,
 		Provider: v.identity.record().Provider, Issuer: v.identity.Issuer(),
 		SubjectHash: g.keeper.UserRef(v.identity.record().User()),
 		SessionRef:  g.front.SessionRef(&v.found),
-		Detail:      fmt.Sprintf("%.200s: %.200s", path, why), Hint: hint,
+		Detail:      fmt.Sprintf("%.200s: %.200s", v.path(r), why), Hint: hint,
 	})
 	return reference
 }

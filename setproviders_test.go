@@ -67,6 +67,63 @@ func TestSetProviders(t *testing.T) {
 			t.Errorf("the login goes to %q", a.location())
 		}
 	})
+	const lostLogin, lostSession = "a login came back to the address of a provider that this gate does not have", "a session is of a provider that this gate does not have"
+	count := func(w *world, said string) int { return strings.Count(w.logged(), said) }
+	inBubble(t, "a login that ends where its provider is unknown is told once an hour, and strangers cause no line", func(t *testing.T) {
+		w, staff := severalProviders(t)
+		back := w.get(w.get("/auth/login?provider=staff").location()).location()
+		set(w, first(w))
+		query := back[strings.IndexByte(back, '?'):]
+		for _, other := range []string{"/auth/callback/shop" + query, "/auth/callback/" + query, "/auth/callback/staff/x" + query, "/auth/callbacks/staff" + query, "/callback/staff" + query} {
+			w.get(other)
+		}
+		w.send(w.newBrowser(), "GET", back, "")
+		if n := count(w, lostLogin); n != 0 {
+			t.Errorf("strangers: %s", w.logged())
+		}
+		for range 3 {
+			w.get(back)
+		}
+		if n := count(w, lostLogin); n != 1 || !strings.Contains(w.logged(), `"path":"/auth/callback/staff"`) || !strings.Contains(w.logged(), "call SetProviders in each") {
+			t.Errorf("%d lines: %s", n, w.logged())
+		}
+		for i := range 3 { // the browser sends no cookie with a form of another site
+			w.send(w.newBrowser(), "POST", "/auth/callback/staff"+strings.Repeat("x", i), "code=x&state=x")
+		}
+		if n := count(w, lostLogin); n != 2 {
+			t.Errorf("%d lines with those of POST: %s", n, w.logged())
+		}
+		set(w, first(w), second(staff))
+		if w.get(back); w.subject() != "bob" {
+			t.Errorf("a login that began before: signed in as %q\n%s", w.subject(), w.logged())
+		}
+		set(w, first(w))
+		time.Sleep(time.Hour)
+		w.send(w.newBrowser(), "POST", "/auth/callback/staff", "code=x&state=x")
+		if n := count(w, lostLogin); n != 3 {
+			t.Errorf("%d lines after an hour: %s", n, w.logged())
+		}
+	})
+	t.Run("a session whose provider is unknown is told once", func(t *testing.T) {
+		w, staff := severalProviders(t)
+		w.signInAt(w.browser, "staff")
+		if n := count(w, lostSession); n != 0 {
+			t.Errorf("before: %s", w.logged())
+		}
+		set(w, first(w))
+		for range 3 {
+			if a := w.get("/app"); !strings.Contains(a.location(), "gone=provider") {
+				t.Errorf("the guard leads to %q", a.location())
+			}
+		}
+		if n := count(w, lostSession); n != 1 || !strings.Contains(w.logged(), `"provider":"staff"`) {
+			t.Errorf("%d lines: %s", n, w.logged())
+		}
+		set(w, first(w), second(staff))
+		if got := w.subject(); got != "bob" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
 	t.Run("a fault changes nothing", func(t *testing.T) {
 		w, staff := severalProviders(t)
 		for name, providers := range map[string][]oidcgate.Provider{

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
@@ -27,6 +28,7 @@ type visit struct {
 	identity *Identity   // nil: the visitor is not signed in
 	values   values.State
 	sent     *bearer.Token // that the identity is of; nil: of none
+	wrapped  atomic.Bool   // the request has passed through Wrap
 
 	// What a re-read of the claims came to; see current.
 	once    sync.Once
@@ -88,19 +90,22 @@ func FromContext(ctx context.Context) (*Identity, bool) {
 }
 
 // NewContext returns a context in which id is signed in at g. It is for tests of handlers, and for
-// other kinds of login, such as a bearer token that you have checked: guards of g take id as
-// authentic, and still apply their rules; see [Gate.AdmitToken] and [Gate.AdmitEither]. There is no
-// session: Token, Client and Sessions return [ErrNoSession], and values last only for this context.
+// other kinds of login, such as a password: guards of g for sessions take id as authentic, and
+// still apply their rules. Behind [Gate.Wrap] guards for access tokens do not; see
+// [Gate.AdmitToken]. There is no session: Token, Client and Sessions return [ErrNoSession], and
+// values last only for this context.
 func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 	v := newVisit(ctx, g)
 	v.identity = id
+	var outer *values.State
+	if around := visitFrom(ctx, g); around != nil {
+		v.wrapped.Store(around.wrapped.Load())
+		outer = &around.values
+	}
 	if g.values == nil {
 		return v
 	}
-	if around := visitFrom(ctx, g); around != nil {
-		return g.values.Own(v, &around.values)
-	}
-	return g.values.Own(v, nil)
+	return g.values.Own(v, outer)
 }
 
 // signedIn returns the visit of a request with a session. The error is ErrNoSession when there is
@@ -144,8 +149,8 @@ func (g *Gate) SessionErr(ctx context.Context) error {
 }
 
 // SessionRef returns what stands for the session of ctx in events (Event.SessionRef), for the
-// application's own logs, or "" without a session. It is a keyed hash, as
-// [Gate.SubjectHash] is.
+// application's own logs, or "" without a session. It is a keyed hash, as [Gate.SubjectHash] is:
+// while a key is changed, replicas with another first key return another. Key no data by it.
 func (g *Gate) SessionRef(ctx context.Context) string {
 	if v := visitFrom(ctx, g); v != nil {
 		return g.front.SessionRef(&v.found)
@@ -156,11 +161,22 @@ func (g *Gate) SessionRef(ctx context.Context) string {
 // load finds the session of a request, and notes that it is used.
 func (g *Gate) load(w http.ResponseWriter, r *http.Request) *visit {
 	v := newVisit(r.Context(), g)
+	v.wrapped.Store(true)
 	g.front.Load(v, w, r, &v.found)
 	if v.found.Session != nil {
 		v.identity = identityOf(v.found.Session, g.config.IdleTimeout)
 	}
 	return v
+}
+
+// path returns the path of the request as it came in.
+func (v *visit) path(r *http.Request) string {
+	for ; v != nil; v = visitFrom(v.Context, v.gate) { // NewContext knows no path
+		if path := v.found.EscapedPath(); path != "" {
+			return path
+		}
+	}
+	return r.URL.EscapedPath()
 }
 
 // current returns the identity as guards and handlers may see it: with claims that are read again

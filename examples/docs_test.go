@@ -18,7 +18,7 @@ import (
 var packages = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "slog": "log/slog", "time": "time",
 	"http": "net/http", "httptest": "net/http/httptest", "testing": "testing", "strings": "strings", "template": "html/template",
-	"html": "html", "sync": "sync",
+	"html": "html", "sync": "sync", "synctest": "testing/synctest",
 	"chi": "github.com/go-chi/chi/v5", "gin": "github.com/gin-gonic/gin", "redis": "github.com/redis/go-redis/v9",
 	"oidcgate": "github.com/oidcgate/oidcgate", "oidcgatetest": "github.com/oidcgate/oidcgate/oidcgatetest",
 	"presets": "github.com/oidcgate/oidcgate/presets", "redisstore": "github.com/oidcgate/oidcgate/store/redisstore",
@@ -37,6 +37,7 @@ var around = map[string]string{
 	"users":   "var users table\n\ntype table struct{}\n\nfunc (table) Upsert(ctx context.Context, issuer, subject string) error { return nil }\nfunc (table) Link(ctx context.Context, first, second *oidcgate.Identity) error { return nil }",
 	"accounts": "var accounts linker\n\ntype linker interface {\n" +
 		"\tOnLogin(context.Context, *oidcgate.Login) error\n\tOnLink(context.Context, *oidcgate.Linking) error\n}",
+	"drafts":        "var drafts interface{ forget(issuer, subject, session string) error }",
 	"customerOf":    "func customerOf(*http.Request) (int, bool) { return 0, false }",
 	"endOwnSession": "func endOwnSession(http.ResponseWriter, *http.Request) {}",
 	"owners":        "var owners interface{ add(issuer, subject string, customer int) bool }",

@@ -17,9 +17,11 @@ import (
 // request says that it comes from a page of the site (Sec-Fetch-Site), unless r says something
 // else.
 //
-// Behind RequireToken the identity counts as that of an access token, whose scopes are the claim
-// "scope". Behind RequireEither it counts as a session, unless r has a header Authorization with
-// an access token, which is not verified.
+// Behind RequireToken and RequireEither, a request that passes through gate.Wrap needs a token of
+// [Provider.NewAccessToken]. One that does not is for tests of one handler: behind RequireToken the
+// identity counts as that of an access token, whose scopes are the claim "scope", and behind
+// RequireEither as a session, unless r has a header Authorization with an access token, which is
+// not verified.
 //
 //	r := httptest.NewRequest("GET", "/admin", nil)
 //	admin := oidcgatetest.User{Claims: map[string]any{"groups": []string{"admin"}}}

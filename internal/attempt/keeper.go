@@ -103,6 +103,17 @@ func (k *Keeper) Any(r *http.Request) bool {
 	})
 }
 
+// AnyAt reports whether the browser sent the cookie of an attempt at the provider of that name.
+func (k *Keeper) AnyAt(r *http.Request, provider string) bool {
+	return slices.ContainsFunc(r.Cookies(), func(c *http.Cookie) bool {
+		if !strings.HasPrefix(c.Name, k.Name+"-a-") {
+			return false
+		}
+		a, err := k.open(c)
+		return err == nil && a.Provider == provider && time.Since(a.Start) < k.Timeout
+	})
+}
+
 // Drop deletes the cookie of an attempt that was found.
 func (k *Keeper) Drop(w http.ResponseWriter, a *Attempt) { k.Cookies.Clear(w, a.cookie) }
 

@@ -43,7 +43,7 @@ func (r *report) answer(name, what string, h op.Heard, refused error) bool {
 			"followed", address, h.Status, quoted(h.Location)), movedCure(name, h))
 	case h.Status == http.StatusNotFound:
 		r.fault(name, fmt.Sprintf("%s answers with status 404: there is no such page", address),
-			notFoundCure(name))
+			r.notFoundCure(name))
 	case h.Status >= 500 || h.Status == http.StatusTooManyRequests:
 		r.fault(name, fmt.Sprintf("%s answers with status %d: the provider is down, or something in "+
 			"front of it", address, h.Status), "look at the provider's own log, and try again")
@@ -82,8 +82,12 @@ func movedCure(name string, h op.Heard) string {
 		"your provider's"
 }
 
-func notFoundCure(name string) string {
-	if name != "discovery" {
+func (r *report) notFoundCure(name string) string {
+	switch {
+	case name == "discovery":
+	case r.cfg.Endpoints.JWKS != "":
+		return "compare Endpoints.JWKS with the jwks_uri in the provider's manual"
+	default:
 		return "the discovery document names a wrong jwks_uri: mend it at the provider, or set " +
 			"Endpoints.JWKS"
 	}

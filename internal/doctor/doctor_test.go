@@ -578,6 +578,34 @@ func TestWithoutAnything(t *testing.T) {
 	expect(t, found, want{"redirect", doctor.OK, "is registered", ""})
 }
 
+// TestConfiguredEndpoints has nobody look into a discovery document for an address that the
+// configuration has.
+func TestConfiguredEndpoints(t *testing.T) {
+	w := newWard(t)
+	good := op.Endpoints{Authorization: w.url + "/authorize", Token: w.url + "/token", JWKS: w.url + "/jwks"}
+	w.cfg.Endpoints = good
+	w.cfg.Endpoints.JWKS = w.url + "/keys"
+	found := w.examine(t)
+	expect(t, found, want{"keys", doctor.Fault, "https://id.example/keys answers with status 404", "Endpoints.JWKS with the jwks_uri"})
+	w.cfg.Endpoints = good
+	w.cfg.Endpoints.Authorization = w.url + "/login"
+	found = w.examine(t)
+	expect(t, found, want{"redirect", doctor.Fault, "https://id.example/login answers with status 404", "compare Endpoints.Authorization with the authorization_endpoint"})
+	expect(t, found, want{"redirect", doctor.Fault, "status 404", "if it is right, register " + redirectURL})
+	w.cfg.Endpoints = op.Endpoints{}
+	w.set("authorization_endpoint", w.url+"/login")
+	expect(t, w.examine(t), want{"redirect", doctor.Fault, "status 404", "register " + redirectURL})
+	for text, code := range map[string]int{"no such page": 403, "redirect_uri is unknown": 404, "unknown client": 404} {
+		w.Always(oidcgatetest.Authorization, oidcgatetest.Answer(code, "text/html", text))
+		w.cfg.Endpoints = good
+		for _, f := range w.examine(t) {
+			if strings.Contains(f.Cure, "Endpoints.") {
+				t.Errorf("status %d, %q: %+v", code, text, f)
+			}
+		}
+	}
+}
+
 func golden(t *testing.T, name string, found []doctor.Finding) {
 	t.Helper()
 	for i, f := range found {

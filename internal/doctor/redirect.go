@@ -89,6 +89,10 @@ func (r *report) reaction(h op.Heard) {
 	case h.Status >= 400 && names(client, h.Body):
 		r.fault("client", fmt.Sprintf("the provider shows an error page about the client (status %d)",
 			h.Status), "check the client id "+quoted(r.cfg.ClientID)+" and that the client is enabled")
+	case h.Status == http.StatusNotFound && r.cfg.Endpoints.Authorization != "":
+		r.fault(name, plain(h.Address)+" answers with status 404",
+			"compare Endpoints.Authorization with the authorization_endpoint in the provider's manual; "+
+				"if it is right, "+r.register()+", and check the client id")
 	case h.Status >= 400:
 		r.fault(name, fmt.Sprintf("the provider shows an error page (status %d)", h.Status),
 			r.register()+", and check the client id")

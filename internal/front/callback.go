@@ -179,8 +179,9 @@ func notFound(err error) *Failure {
 	}
 	if refused.Reason == event.ReasonStateKeyUnknown { // the fault is not the visitor's
 		refused.Status = http.StatusInternalServerError
-		refused.Hint = "give all replicas the same Keys; a key that is replaced stays in Keys, after " +
-			"the new one, until the logins under way are over"
+		refused.Hint = "give all replicas the same Keys; a new key stands second in all of them before " +
+			"it is first in one, and a key that is replaced stays, after the new one, until the logins " +
+			"under way are over"
 	}
 	return refused
 }

@@ -5,6 +5,7 @@
 //
 //	front.go         Front, and its routes
 //	providers.go     the providers, which may be replaced while requests are served
+//	unknown.go       providers that only another replica has
 //	visit.go         the session of a request
 //	cookie.go        the session id that a request brings
 //	ask.go           a request that needs a login, or a store that answers
@@ -88,6 +89,7 @@ type Front struct {
 	// Developers, which may be nil, serves the page for developers.
 	Developers http.HandlerFunc
 
+	unknown unknown       // providers that only another replica has
 	stray   atomic.Bool   // a logout token that no provider's address got was told of
 	reached atomic.Bool   // a request for one of the own routes has come
 	lacking atomic.Bool   // that none comes was told of
@@ -125,6 +127,7 @@ func (f *Front) Serve(w http.ResponseWriter, r *http.Request) bool {
 		f.frontchannelLogout(w, r, up)
 	default:
 		f.noteStray(r)
+		f.noteUnknownCallback(r)
 		f.noteWithBasePath(r.URL.Path)
 		return false
 	}

@@ -57,7 +57,7 @@ func (v *Visit) EscapedPath() string {
 func (f *Front) Load(ctx context.Context, w http.ResponseWriter, r *http.Request, v *Visit) {
 	if f.noteRequest(w, r, v) {
 		s, err := f.Sessions.Load(ctx, v.CookieID)
-		f.noteSession(w, v, s, err)
+		f.noteSession(w, r, v, s, err)
 	}
 }
 
@@ -66,7 +66,7 @@ func (f *Front) Peek(w http.ResponseWriter, r *http.Request) *Visit {
 	v := &Visit{}
 	if f.noteRequest(w, r, v) {
 		s, err := f.Sessions.Peek(r.Context(), v.CookieID)
-		f.noteSession(w, v, s, err)
+		f.noteSession(w, r, v, s, err)
 	}
 	return v
 }
@@ -81,12 +81,15 @@ func (f *Front) noteRequest(w http.ResponseWriter, r *http.Request, v *Visit) bo
 
 // noteSession fills in what the store says. When it cannot answer, the cookie is kept: a short
 // failure of the store must not log anybody out.
-func (f *Front) noteSession(w http.ResponseWriter, v *Visit, s *session.Session, err error) {
+func (f *Front) noteSession(
+	w http.ResponseWriter, r *http.Request, v *Visit, s *session.Session, err error,
+) {
 	switch {
 	case errors.Is(err, session.ErrForeign):
 		v.Gone = attempt.GoneKey
 	case err == nil && f.Providers.Find(s.Identity.Provider) == nil:
 		v.Gone = attempt.GoneProvider // another replica may know it
+		f.noteUnknownSession(r, s.Identity.Provider)
 	case errors.Is(err, session.ErrGone), err == nil && f.ProviderOf(&s.Identity) == nil:
 		v.Gone = attempt.GoneSession
 	case err != nil:

@@ -164,10 +164,10 @@ func failure(err error, unreachable, unusable event.Reason) *Error {
 	}
 }
 
-// at returns the error with the address of the endpoint from which no answer came. Any other error
-// it returns as it is.
+// at returns the error with the address of the endpoint from which no answer came, or an answer
+// that there is no such endpoint. Any other error it returns as it is.
 func (e *Error) at(address string) *Error {
-	if _, ok := e.Err.(*fault); !ok || e.Answered {
+	if _, ok := e.Err.(*fault); !ok || e.Answered && e.Hint != hintNowhere {
 		return e
 	}
 	located := *e

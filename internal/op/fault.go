@@ -46,6 +46,16 @@ func statusFault(status int) *fault {
 	return f
 }
 
+// isNowhere reports whether a status says that there is no endpoint at an address. A server may say
+// it in a body of its own.
+func isNowhere(status int) bool {
+	return status == http.StatusNotFound || status == http.StatusMethodNotAllowed ||
+		status == http.StatusGone
+}
+
+const hintNowhere = "there is no such endpoint at that address: compare it with the provider's " +
+	"manual; it is what the discovery document or a field of Endpoints says"
+
 // networkFault is the fault for an error of the transport.
 func networkFault(err error) *fault {
 	if f, ok := errors.AsType[*fault](err); ok {

@@ -324,6 +324,8 @@ func tokenEndpointError(status int, code string) *Error {
 		switch {
 		case status == http.StatusUnauthorized:
 			e.Hint = hintClient
+		case isNowhere(status):
+			e.Hint = hintNowhere
 		case !fault.answered || status >= http.StatusInternalServerError:
 			e.Hint = hintOverloaded
 		}
@@ -332,6 +334,9 @@ func tokenEndpointError(status int, code string) *Error {
 	default:
 		e.Code = "other"
 		e.Hint = hintClient // some providers have codes of their own for a wrong secret
+		if isNowhere(status) {
+			e.Hint = hintNowhere
+		}
 	}
 	return e
 }

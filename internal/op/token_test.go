@@ -199,6 +199,43 @@ func TestExchangeHints(t *testing.T) {
 	}
 }
 
+// An endpoint that is not there was mostly configured wrongly. Only its address shows that.
+func TestEndpointThatIsNotThere(t *testing.T) {
+	for endpoint, ask := range map[string]func(*op.Client) error{
+		"token":    func(c *op.Client) error { _, err := c.Refresh(t.Context(), "rt-1", ""); return err },
+		"userinfo": func(c *op.Client) error { _, err := c.Userinfo(t.Context(), "at-1", subject); return err },
+		"par":      func(c *op.Client) error { _, err := c.AuthorizationURL(t.Context(), aLogin()); return err },
+	} {
+		for name, row := range map[string]struct {
+			status int
+			body   string
+			want   bool
+		}{
+			"404": {404, "", true}, "404 of a server's own": {404, `{"error":"Not Found"}`, true},
+			"405": {405, "", true}, "410": {410, "", true}, "400": {400, "", false}, "403": {403, "", false},
+		} {
+			t.Run(endpoint+" "+name, func(t *testing.T) {
+				o := newOP()
+				if endpoint == "par" {
+					o, _ = pushing(nil)
+				}
+				o.set(endpoint, answerText(row.status, "application/json", row.body))
+				err := ask(o.client(asking(op.UserinfoRequired)))
+				e, ok := errors.AsType[*op.Error](err)
+				if !ok {
+					t.Fatalf("error %v", err)
+				}
+				if got := strings.Contains(e.Error(), ", at https://"); got != row.want {
+					t.Errorf("the address is in %q: %v, want %v", e, got, row.want)
+				}
+				if got := strings.Contains(e.Hint, "no such endpoint"); got != row.want {
+					t.Errorf("the hint is %q", e.Hint)
+				}
+			})
+		}
+	}
+}
+
 func TestExchangeTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()

@@ -128,7 +128,11 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 			"the endpoint refuses the access token with status %d", a.status)
 	}
 	if err := requireOK(a); err != nil {
-		return answer{}, err
+		e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
+		if isNowhere(a.status) {
+			e.Hint = hintNowhere
+		}
+		return answer{}, e.at(meta.Userinfo)
 	}
 	if !HasMediaType(a.header, "application/json", "application/jwt") {
 		text := "the answer is neither application/json nor application/jwt"

@@ -120,8 +120,9 @@ func (k *Keeper) unreadable(ctx context.Context, r record, cause error) error {
 	switch {
 	case errors.Is(cause, seal.ErrUnknownKey):
 		e.Reason, result = event.ReasonKeyUnknown, errForeign
-		e.Hint = "give all replicas the same Keys; a key that is replaced stays in Keys, after the new " +
-			"one, until its sessions have ended"
+		e.Hint = "give all replicas the same Keys; a new key stands second in all of them before it is " +
+			"first in one, and a key that is replaced stays, after the new one, until its sessions have " +
+			"ended"
 	case errors.Is(cause, seal.ErrNewerVersion):
 		e.Reason, result = event.ReasonVersionNewer, errForeign
 	default:
