@@ -71,8 +71,10 @@ type Config struct {
 	// concurrently.
 	LoginOptions func(r *http.Request) LoginOptions `json:"-"`
 
-	// OnEvent gets every [Event], one at a time, from a bounded queue: a slow OnEvent delays no
-	// request. Events that do not fit into the queue are dropped and counted.
+	// OnEvent gets every [Event], one at a time, from a bounded queue. It should return soon: it
+	// delays no request and no line of the log, but events that do not fit into its queue are dropped
+	// and counted, and a line says so. What may block, such as sending to another service, belongs in
+	// a goroutine with a queue of its own.
 	OnEvent func(Event) `json:"-"`
 
 	// Logger gets every event and every cause that the browser is not told. If nil, [slog.Default].

@@ -3,6 +3,7 @@ package oidcgate
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -226,16 +227,20 @@ func (g *Gate) Ready(ctx context.Context) error {
 }
 
 // Wait waits until running refreshes are saved and all events are delivered to the log, OnEvent and
-// OnLogout, or until ctx ends. Call it after the server has shut down and before you close the
-// store. The gate may be used during and after it.
+// OnLogout, or until ctx ends; its error then wraps that of ctx and says which is not done. Call it
+// after the server has shut down and before you close the store. The gate may be used during and
+// after it.
 func (g *Gate) Wait(ctx context.Context) error {
 	if err := g.keeper.Wait(ctx); err != nil {
-		return err
+		return fmt.Errorf("oidcgate: refreshes are under way: %w", err)
 	}
 	if g.logouts != nil {
 		if err := g.logouts.Wait(ctx); err != nil {
-			return err
+			return fmt.Errorf("oidcgate: OnLogout has not returned from all logouts: %w", err)
 		}
 	}
-	return g.events.Wait(ctx)
+	if err := g.events.Wait(ctx); err != nil {
+		return fmt.Errorf("oidcgate: %w", err)
+	}
+	return nil
 }

@@ -74,6 +74,7 @@ var Fields = []Field{
 	},
 	{
 		Names: []string{"dropped"},
-		Means: "How many events before this one were lost, because OnEvent or the log was too slow.",
+		Means: "How many events before this one were lost: in the log because the log was too slow, " +
+			"at OnEvent because OnEvent was.",
 	},
 }
