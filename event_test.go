@@ -405,6 +405,21 @@ func (w *world) sweepAll(birds *canaries, pages ...answer) {
 	}
 }
 
+func TestStepUpNamesTheSession(t *testing.T) {
+	w := newWorld(t)
+	w.handler = w.gate.Wrap(w.gate.Require(oidcgate.ACR("gold"))(http.NotFoundHandler()))
+	w.get(w.callbackURL("/app"))
+	w.get("/app", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+	begun, asked := w.eventsOf(oidcgate.EventSessionCreated), w.eventsOf(oidcgate.EventStepUpRequired)
+	if len(begun) != 1 || len(asked) != 1 {
+		t.Fatalf("%d sessions began, %d step-ups", len(begun), len(asked))
+	}
+	b, a := begun[0], asked[0]
+	if a.SessionRef != b.SessionRef || a.Issuer != b.Issuer || a.Provider != b.Provider || a.SubjectHash != b.SubjectHash {
+		t.Errorf("%+v, want the session of %+v", a, b)
+	}
+}
+
 // Lines of the application's own log are joined with the gate's by the session.
 func TestSessionRef(t *testing.T) {
 	w := newWorld(t)
