@@ -59,8 +59,8 @@ var Fields = []Field{
 			"nobody was signed in when its link was opened, the reason is link_session, without it.",
 		Of: []Type{
 			LoginSucceeded, LoginFailed, StepUpRequired, AccessDenied, AccountLinked, SessionCreated,
-			SessionExpired, SessionRevoked, SessionTouchFailed, ValuesNotSaved, LogoutStarted, RefreshSucceeded,
-			RefreshFailed, RefreshReuseSuspected, UserinfoFailed, RereadFailed, ExchangeFailed,
+			SessionExpired, SessionRevoked, SessionTouchFailed, ValuesNotSaved, LogoutStarted,
+			RefreshSucceeded, RefreshFailed, RefreshReuseSuspected, UserinfoFailed, RereadFailed, ExchangeFailed,
 		},
 	},
 	{
