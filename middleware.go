@@ -217,8 +217,9 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 // Ready returns nil when the gate can serve logins: the store answers and took writes in the last
 // few seconds, and the metadata of at least one provider has been fetched at some time. Ready
 // fetches it if nobody has. It stays nil when that provider goes down: taking replicas out of
-// service would not help. Its error may name addresses: log it, and answer a probe with a plain
-// word.
+// service would not help. While the store is down it fails at every replica: where there are pages
+// for everybody, alert on it and do not route by it. Its error may name addresses: log it, and
+// answer a probe with a plain word.
 func (g *Gate) Ready(ctx context.Context) error {
 	if err := g.keeper.Ping(ctx); err != nil {
 		return err

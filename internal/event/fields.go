@@ -60,7 +60,8 @@ var Fields = []Field{
 		Of: []Type{
 			LoginSucceeded, LoginFailed, StepUpRequired, AccessDenied, AccountLinked, SessionCreated,
 			SessionExpired, SessionRevoked, SessionTouchFailed, ValuesNotSaved, LogoutStarted,
-			RefreshSucceeded, RefreshFailed, RefreshReuseSuspected, UserinfoFailed, RereadFailed, ExchangeFailed,
+			RefreshSucceeded, RefreshFailed, RefreshReuseSuspected, UserinfoFailed, RereadFailed,
+			ExchangeFailed,
 		},
 	},
 	{
