@@ -268,8 +268,9 @@ func (c *Client) checkAuthTime(id claims.Object, want Expectation) error {
 		"if it honours prompt=login, set Request.PromptLogin"
 	switch {
 	case ok && at.Before(oldest):
-		e.Err = fmt.Errorf("auth_time is %s before the login began, want at most %s, and %s more for "+
-			"clocks that differ", start.Sub(at).Round(time.Second), *want.MaxAge, c.cfg.Leeway)
+		e.Err = fmt.Errorf("auth_time is %s, %s before the login began, want at most %s, and %s more "+
+			"for clocks that differ", at.UTC().Format(time.RFC3339),
+			start.Sub(at).Round(time.Second), *want.MaxAge, c.cfg.Leeway)
 	case ok:
 		e = c.wrongTime(event.ReasonAuthTime, "auth_time", at, true)
 	}
