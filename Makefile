@@ -5,7 +5,7 @@ help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## a shop and a provider in one process; needs nothing but Go
-	@trap 'exit 0' INT; cd examples && go run ./demo
+	@cd examples && go build -o demo/demo ./demo && exec demo/demo # go run would outlive a SIGTERM
 
 setup: ## install what the tests need and this machine lacks
 	@scripts/setup

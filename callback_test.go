@@ -466,6 +466,9 @@ func TestCallbackInAnotherBrowser(t *testing.T) {
 				status, reason = http.StatusInternalServerError, "state_key_unknown"
 			}
 			ours.denied(ours.get(callback), status, reason)
+			if hint := ours.eventsOf(oidcgate.EventLoginFailed)[0].Hint; name == "at another address" && !strings.Contains(hint, "BaseURL") {
+				t.Errorf("the hint %q does not name the cause", hint)
+			}
 			ours.tokenCalls(0)
 		})
 	}

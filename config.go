@@ -71,8 +71,10 @@ type Config struct {
 	// concurrently.
 	LoginOptions func(r *http.Request) LoginOptions `json:"-"`
 
-	// OnEvent gets every [Event], one at a time, from a bounded queue: a slow OnEvent delays no
-	// request. Events that do not fit into the queue are dropped and counted.
+	// OnEvent gets every [Event], one at a time, from a bounded queue. It should return soon: it
+	// delays no request and no line of the log, but events that do not fit into its queue are dropped
+	// and counted, and a line says so. What may block, such as sending to another service, belongs in
+	// a goroutine with a queue of its own.
 	OnEvent func(Event) `json:"-"`
 
 	// Logger gets every event and every cause that the browser is not told. If nil, [slog.Default].
@@ -82,10 +84,11 @@ type Config struct {
 
 	// Page, if set, writes the gate's own pages: the status, which is p.Status, and the body. It
 	// returns false where ours is wanted, and must then not have written. Headers that keep the page
-	// out of caches and frames are set already. The texts in p are not HTML and must be escaped.
-	// Scripts always get problem+json. For a refused login r has no query, but the address that the
-	// browser shows has code and state: load no scripts of others on such a page. The code is of no
-	// use without this browser's cookie.
+	// out of caches and frames are set already, and a Content-Security-Policy of middleware outside
+	// Wrap holds too. The texts in p are not HTML and must be escaped. Scripts always get
+	// problem+json. For a refused login r has no query, but the address that the browser shows has
+	// code and state: load no scripts of others on such a page. The code is of no use without this
+	// browser's cookie.
 	Page func(w http.ResponseWriter, r *http.Request, p Page) bool `json:"-"`
 
 	// Pages set the language, the texts and the looks of the gate's own pages.

@@ -66,13 +66,36 @@ func TestSinkBlocks(t *testing.T) {
 					dropped += e.Dropped
 				}
 				w.mu.Unlock()
-				if len(malformed) == 0 || dropped == 0 || uint64(len(malformed))+dropped < 2000 {
+				if len(malformed) == 0 || uint64(len(malformed))+dropped < 2000 {
 					t.Errorf("%d events arrived, %d were counted as dropped, of 2000", len(malformed), dropped)
 				}
 			})
 		})
 	}
 
+	inBubble(t, "F45 OnEvent does not return, and the log has every event", func(t *testing.T) {
+		opened := make(chan struct{})
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.OnEvent = func(oidcgate.Event) { <-opened }
+		})
+		for range 300 {
+			w.requestAs("/public", sessionCookie+"=junk")
+			synctest.Wait() // the log has its line
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := w.gate.Wait(ctx)
+		if want := "oidcgate: OnEvent has not returned from all events: context deadline exceeded"; err == nil || err.Error() != want {
+			t.Errorf("Wait: %v, want %q", err, want)
+		}
+		if n := strings.Count(w.logged(), "oidcgate: cookie.malformed"); n != 300 {
+			t.Errorf("%d lines, want 300", n)
+		}
+		if n := strings.Count(w.logged(), "OnEvent is too slow"); n != 1 {
+			t.Errorf("%d lines say that OnEvent is too slow, want 1", n)
+		}
+		close(opened)
+	})
 	inBubble(t, "F45 the log blocks, and no logout waits for it whose refresh token cannot be revoked", func(t *testing.T) {
 		var blocked atomic.Bool
 		opened := make(chan struct{})
@@ -379,6 +402,21 @@ func (w *world) sweepAll(birds *canaries, pages ...answer) {
 	birds.sweep(w.T, "an event under %+v", fmt.Sprintf("%+v %#v", events, events))
 	for _, p := range pages {
 		birds.sweep(w.T, "the page of "+p.Request.URL.Path, p.body)
+	}
+}
+
+func TestStepUpNamesTheSession(t *testing.T) {
+	w := newWorld(t)
+	w.handler = w.gate.Wrap(w.gate.Require(oidcgate.ACR("gold"))(http.NotFoundHandler()))
+	w.get(w.callbackURL("/app"))
+	w.get("/app", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+	begun, asked := w.eventsOf(oidcgate.EventSessionCreated), w.eventsOf(oidcgate.EventStepUpRequired)
+	if len(begun) != 1 || len(asked) != 1 {
+		t.Fatalf("%d sessions began, %d step-ups", len(begun), len(asked))
+	}
+	b, a := begun[0], asked[0]
+	if a.SessionRef != b.SessionRef || a.Issuer != b.Issuer || a.Provider != b.Provider || a.SubjectHash != b.SubjectHash {
+		t.Errorf("%+v, want the session of %+v", a, b)
 	}
 }
 

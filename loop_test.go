@@ -69,12 +69,14 @@ func TestLoginLoop(t *testing.T) {
 		status  int
 		reason  oidcgate.Reason
 		says    string
+		detail  string
 	}{
-		{"the store loses sessions", loses, func(*world) {}, 500, "loop_session_lost", "session was gone"},
-		{"the replicas have different keys", func(*oidcgate.Config, *oidcgate.Provider) {}, split, 500, "loop_key_unknown", "could not be read"},
+		{"the store loses sessions", loses, func(*world) {}, 500, "loop_session_lost", "session was gone", "the sessions of the logins before were gone at once"},
+		{"the replicas have different keys", func(*oidcgate.Config, *oidcgate.Provider) {}, split, 500, "loop_key_unknown", "could not be read",
+			"a replica could not read the sessions of the logins before"},
 		{"the browser does not keep the session's cookie", func(*oidcgate.Config, *oidcgate.Provider) {}, func(w *world) {
 			w.browser.Jar = jarWithout{w.browser.Jar.(*cookiejar.Jar), sessionCookie}
-		}, 400, "loop_no_cookie", "cookies"},
+		}, 400, "loop_no_cookie", "cookies", "after the logins before, the browser sent no session cookie"},
 	} {
 		t.Run("R-DOS-3 F20 "+tt.name+": three rounds, then a page that says so", func(t *testing.T) {
 			w := newWorld(t, tt.change)
@@ -87,8 +89,8 @@ func TestLoginLoop(t *testing.T) {
 			if n := w.op.Count(oidcgatetest.Token); n != 3 {
 				t.Errorf("%d logins, want 3", n)
 			}
-			if failed := w.eventsOf(oidcgate.EventLoginFailed); len(failed) != 1 || failed[0].Hint == "" {
-				t.Errorf("events %+v, want one with a hint", failed)
+			if failed := w.eventsOf(oidcgate.EventLoginFailed); len(failed) != 1 || failed[0].Hint == "" || failed[0].Detail != tt.detail {
+				t.Errorf("events %+v, want one with a hint and the detail %q", failed, tt.detail)
 			}
 			if a := w.follow("/app", 4); !strings.HasPrefix(a.location(), shopURL+"/") || a.StatusCode != http.StatusSeeOther {
 				t.Errorf("a new try: %d to %q, want a login", a.StatusCode, a.location())

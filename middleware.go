@@ -3,6 +3,7 @@ package oidcgate
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -220,8 +221,9 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 // Ready returns nil when the gate can serve logins: the store answers and took writes in the last
 // few seconds, and the metadata of at least one provider has been fetched at some time. Ready
 // fetches it if nobody has. It stays nil when that provider goes down: taking replicas out of
-// service would not help. Its error may name addresses: log it, and answer a probe with a plain
-// word.
+// service would not help. While the store is down it fails at every replica: where there are pages
+// for everybody, alert on it and do not route by it. Its error may name addresses: log it, and
+// answer a probe with a plain word.
 func (g *Gate) Ready(ctx context.Context) error {
 	if err := g.keeper.Ping(ctx); err != nil {
 		return err
@@ -230,16 +232,20 @@ func (g *Gate) Ready(ctx context.Context) error {
 }
 
 // Wait waits until running refreshes are saved and all events are delivered to the log, OnEvent and
-// OnLogout, or until ctx ends. Call it after the server has shut down and before you close the
-// store. The gate may be used during and after it.
+// OnLogout, or until ctx ends; its error then wraps that of ctx and says which is not done. Call it
+// after the server has shut down and before you close the store. The gate may be used during and
+// after it.
 func (g *Gate) Wait(ctx context.Context) error {
 	if err := g.keeper.Wait(ctx); err != nil {
-		return err
+		return fmt.Errorf("oidcgate: refreshes are under way: %w", err)
 	}
 	if g.logouts != nil {
 		if err := g.logouts.Wait(ctx); err != nil {
-			return err
+			return fmt.Errorf("oidcgate: OnLogout has not returned from all logouts: %w", err)
 		}
 	}
-	return g.events.Wait(ctx)
+	if err := g.events.Wait(ctx); err != nil {
+		return fmt.Errorf("oidcgate: %w", err)
+	}
+	return nil
 }

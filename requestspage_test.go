@@ -35,7 +35,8 @@ func requestsPage() string {
 	}
 	b.WriteString(`
 ` + "`problem+json` (RFC 9457) has the login's address in `login_url`. It leads back to the page from which the request was made\n" +
-		"(`Referer`), if that is on this site, and `WWW-Authenticate` is `Session`. Browsers say in `Sec-Fetch-Mode` and `Sec-Fetch-Dest`\n" +
+		"(`Referer`), if that is on this site: with `Referrer-Policy: no-referrer` on your pages to the default path, with `same-origin` to\n" +
+		"the page. `WWW-Authenticate` is `Session`. Browsers say in `Sec-Fetch-Mode` and `Sec-Fetch-Dest`\n" +
 		"what they load; for those that do not, `Accept` tells.\n\n" +
 		"In the login's address, `return_to` is where the login leads. `gone` says why the session cookie opened no session: `session`\n" +
 		"(it has ended, or the store has lost it), `key` or `provider` (this replica does not know the key or the provider of the\n" +

@@ -157,8 +157,12 @@ func (g *Gate) notWrapped(w http.ResponseWriter, r *http.Request) {
 
 // stepUp answers a signed-in visitor who may enter after one more login.
 func (g *Gate) stepUp(w http.ResponseWriter, r *http.Request, v *visit, ask front.Ask) {
-	subject := g.keeper.UserRef(v.identity.record().User())
-	g.events.Emit(r.Context(), event.Record{Type: event.StepUpRequired, SubjectHash: subject})
+	g.events.Emit(r.Context(), event.Record{
+		Type: event.StepUpRequired, Provider: v.identity.record().Provider,
+		Issuer:      v.identity.Issuer(),
+		SubjectHash: g.keeper.UserRef(v.identity.record().User()),
+		SessionRef:  g.front.SessionRef(&v.found),
+	})
 	g.front.AskLogin(w, r, &v.found, ask)
 }
 

@@ -169,6 +169,7 @@ func (o *doctorOptions) examine(ctx context.Context, cfg op.Config) []doctor.Fin
 	return append(found, doctor.Examine(ctx, op.New(cfg), doctor.Options{
 		WithoutLogin:  o.clientID == "" || o.baseURL == "",
 		WithoutSecret: !canAuthenticate(cfg),
+		TellUntried:   true,
 	})...)
 }
 

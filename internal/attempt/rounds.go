@@ -99,21 +99,45 @@ const (
 // Elsewhere reports whether another replica may know the session.
 func (g Gone) Elsewhere() bool { return g == GoneKey || g == GoneProvider }
 
-// Loop says why a browser goes round, by what the guard said.
-func Loop(gone Gone) (status int, reason event.Reason, hint string) {
+// Loop is why a browser goes round, and what is answered.
+type Loop struct {
+	Status int
+	Reason event.Reason
+	Detail string
+	Hint   string
+}
+
+// LoopOf returns why a browser goes round, by what the guard said.
+func LoopOf(gone Gone) Loop {
 	switch gone {
 	case "", GoneCookie:
-		return http.StatusBadRequest, event.ReasonLoopNoCookie,
+		l := Loop{
+			http.StatusBadRequest, event.ReasonLoopNoCookie,
+			"after the logins before, the browser sent no session cookie",
 			"the browser keeps the cookies of logins but not that of the session; if many do, look for " +
-				"what drops, deletes or sets it: a proxy, another application on this host"
+				"what drops, deletes or sets it: a proxy, another application on this host",
+		}
+		if gone == GoneCookie {
+			l.Detail = "after the logins before, the session cookie was malformed, or there twice"
+		}
+		return l
 	case GoneKey:
-		return http.StatusInternalServerError, event.ReasonLoopKeyUnknown,
-			"give all replicas the same Keys, and the same version of this service"
+		return Loop{
+			http.StatusInternalServerError, event.ReasonLoopKeyUnknown,
+			"a replica could not read the sessions of the logins before",
+			"give all replicas the same Keys, and the same version of this service",
+		}
 	case GoneProvider:
-		return http.StatusInternalServerError, event.ReasonLoopSessionLost,
-			"give all replicas the same providers; call SetProviders in each"
+		return Loop{
+			http.StatusInternalServerError, event.ReasonLoopSessionLost,
+			"a replica does not know the provider of the sessions of the logins before",
+			"give all replicas the same providers; call SetProviders in each",
+		}
 	}
-	return http.StatusInternalServerError, event.ReasonLoopSessionLost,
+	return Loop{
+		http.StatusInternalServerError, event.ReasonLoopSessionLost,
+		"the sessions of the logins before were gone at once",
 		"look at the store: does it evict keys (Redis: use noeviction), lose writes at a failover, or " +
-			"is it another one for each replica?"
+			"is it another one for each replica?",
+	}
 }

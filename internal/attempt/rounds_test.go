@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,18 +106,20 @@ func TestLoop(t *testing.T) {
 	tests := map[attempt.Gone]struct {
 		status int
 		reason event.Reason
+		says   string
 	}{
-		"":                  {400, event.ReasonLoopNoCookie},
-		attempt.GoneCookie:  {400, event.ReasonLoopNoCookie},
-		attempt.GoneKey:     {500, event.ReasonLoopKeyUnknown},
-		attempt.GoneSession: {500, event.ReasonLoopSessionLost},
-		"anything":          {500, event.ReasonLoopSessionLost},
+		"":                   {400, event.ReasonLoopNoCookie, "sent no session cookie"},
+		attempt.GoneCookie:   {400, event.ReasonLoopNoCookie, "malformed, or there twice"},
+		attempt.GoneKey:      {500, event.ReasonLoopKeyUnknown, "could not read"},
+		attempt.GoneProvider: {500, event.ReasonLoopSessionLost, "does not know the provider"},
+		attempt.GoneSession:  {500, event.ReasonLoopSessionLost, "gone at once"},
+		"anything":           {500, event.ReasonLoopSessionLost, "gone at once"},
 	}
 	for gone, want := range tests {
 		t.Run("the guard said "+strconv.Quote(string(gone)), func(t *testing.T) {
-			status, reason, hint := attempt.Loop(gone)
-			if status != want.status || reason != want.reason || hint == "" {
-				t.Errorf("%d %s %q, want %d %s", status, reason, hint, want.status, want.reason)
+			l := attempt.LoopOf(gone)
+			if l.Status != want.status || l.Reason != want.reason || !strings.Contains(l.Detail, want.says) || l.Hint == "" {
+				t.Errorf("%+v, want %+v", l, want)
 			}
 		})
 	}

@@ -47,6 +47,9 @@ type Options struct {
 
 	// WithoutSecret pushes no request, because the client cannot authenticate itself.
 	WithoutSecret bool
+
+	// TellUntried has a row that the client's secret or key was not tried, where no request is pushed.
+	TellUntried bool
 }
 
 // report collects findings about one provider.

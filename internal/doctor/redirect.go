@@ -35,6 +35,16 @@ func (r *report) redirect(ctx context.Context, o Options) {
 			return
 		}
 		r.reaction(h)
+		r.secret(o)
+	}
+}
+
+// secret says that nothing has tried the client's secret or key, if no request was pushed.
+func (r *report) secret(o Options) {
+	pushed := !o.WithoutSecret && r.seen.Metadata.PushedAuthorization != ""
+	if o.TellUntried && !pushed && r.cfg.Auth.Method != op.AuthNone {
+		r.skip("secret", "not tried: the provider asks for the client's secret or key only at a login",
+			"log in once")
 	}
 }
 

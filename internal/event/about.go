@@ -285,7 +285,8 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonStateBrowserMismatch),
 			Means: "The attempt's cookie does not belong to the state.",
-			Do:    "Nothing for single ones. For many, check that all replicas have the same keys.",
+			Do: "Nothing for single ones. For many, check that all replicas have the same BaseURL. (Other " +
+				"keys are state_key_unknown.)",
 		},
 		{
 			Name:  string(ReasonStateKeyUnknown),

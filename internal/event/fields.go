@@ -29,8 +29,8 @@ var Fields = []Field{
 		Names: []string{"provider", "issuer"},
 		Means: "The provider's Name, if it has one, and its issuer. logout.started has no issuer.",
 		Of: []Type{
-			LoginStarted, LoginSucceeded, LoginFailed, AccessDenied, AccountLinked, SessionCreated,
-			SessionRevoked, LogoutStarted, BackchannelAccepted, BackchannelRejected,
+			LoginStarted, LoginSucceeded, LoginFailed, StepUpRequired, AccessDenied, AccountLinked,
+			SessionCreated, SessionRevoked, LogoutStarted, BackchannelAccepted, BackchannelRejected,
 			FrontchannelIgnored, RefreshSucceeded, RefreshFailed, RefreshReuseSuspected,
 			UserinfoFailed, RereadFailed, ExchangeFailed, TokenRefused, ProviderReady, ProviderUnreachable,
 			ProviderRejected, ProviderDowngradeRefused, JWKSRefreshed, JWKSRefreshFailed,
@@ -58,9 +58,10 @@ var Fields = []Field{
 		Means: "The session, as Gate.SessionRef returns it. In login.failed only of a linking; where " +
 			"nobody was signed in when its link was opened, the reason is link_session, without it.",
 		Of: []Type{
-			LoginSucceeded, LoginFailed, AccessDenied, AccountLinked, SessionCreated, SessionExpired,
-			SessionRevoked, SessionTouchFailed, ValuesNotSaved, LogoutStarted, RefreshSucceeded,
-			RefreshFailed, RefreshReuseSuspected, UserinfoFailed, RereadFailed, ExchangeFailed,
+			LoginSucceeded, LoginFailed, StepUpRequired, AccessDenied, AccountLinked, SessionCreated,
+			SessionExpired, SessionRevoked, SessionTouchFailed, ValuesNotSaved, LogoutStarted,
+			RefreshSucceeded, RefreshFailed, RefreshReuseSuspected, UserinfoFailed, RereadFailed,
+			ExchangeFailed,
 		},
 	},
 	{
@@ -74,6 +75,7 @@ var Fields = []Field{
 	},
 	{
 		Names: []string{"dropped"},
-		Means: "How many events before this one were lost, because OnEvent or the log was too slow.",
+		Means: "How many events before this one were lost: in the log because the log was too slow, " +
+			"at OnEvent because OnEvent was.",
 	},
 }

@@ -40,14 +40,15 @@ func NewQueue[E any](typeOf func(E) Type, receive func(e E, dropped uint64)) *Qu
 	return &Queue[E]{typeOf: typeOf, receive: receive, shares: map[Type]int{}}
 }
 
-// Put adds an event, or drops it when too many of its type wait. It does not block.
-func (q *Queue[E]) Put(e E) {
+// Put adds an event, or drops it when too many of its type wait, and then returns false. It does
+// not block.
+func (q *Queue[E]) Put(e E) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	t := q.typeOf(e)
 	if q.shares[t] >= shareOf(t) {
 		q.dropped++
-		return
+		return false
 	}
 	q.shares[t]++
 	q.waiting = append(q.waiting, e)
@@ -56,6 +57,7 @@ func (q *Queue[E]) Put(e E) {
 		q.idle = make(chan struct{})
 		go q.drain()
 	}
+	return true
 }
 
 func (q *Queue[E]) drain() {

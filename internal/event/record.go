@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strings"
@@ -65,6 +66,7 @@ func (r Record) Attrs() []slog.Attr {
 }
 
 // Sink passes events on to a log and to a receiver, in order and without delaying who emits them.
+// Each has a queue of its own, so that a receiver that blocks does not silence the log.
 type Sink struct {
 	// Note, which may be nil, gets each event at once, from who emits it. It must not block, and is
 	// set before the sink is used.
@@ -75,16 +77,22 @@ type Sink struct {
 	Hide func(context.Context) context.Context
 
 	logger  *slog.Logger
-	receive func(Record) // may be nil
-	queue   *Queue[Record]
-	dropped uint64       // that no event has told yet; of hand alone
-	ill     atomic.Int64 // when a store error was last reported, in unix nanoseconds; 0: it is well
+	receive func(Record)
+	lines   *Queue[Record] // for the log
+	events  *Queue[Record] // for receive; nil without one
+	dropped uint64         // lines that no event has told yet; of write alone
+	ill     atomic.Int64   // when a store error was last reported, in unix nanoseconds; 0: it is well
+	slow    atomic.Int64   // when a slow receiver was last reported, in unix nanoseconds
 }
 
 // NewSink returns a sink. receive, which may be nil, gets one event at a time.
 func NewSink(logger *slog.Logger, receive func(Record)) *Sink {
 	s := &Sink{logger: logger, receive: receive}
-	s.queue = NewQueue(func(r Record) Type { return r.Type }, s.hand)
+	typeOf := func(r Record) Type { return r.Type }
+	s.lines = NewQueue(typeOf, s.write)
+	if receive != nil {
+		s.events = NewQueue(typeOf, s.hand)
+	}
 	return s
 }
 
@@ -99,8 +107,12 @@ func (s *Sink) Emit(ctx context.Context, r Record) {
 	if s.Note != nil {
 		s.Note(r)
 	}
+	if s.events != nil && !s.events.Put(r) && notWithin(time.Minute, &s.slow) {
+		s.Log(ctx, slog.LevelError, "OnEvent is too slow and misses events; "+
+			"have it hand its work to a goroutine of its own")
+	}
 	r.ctx = s.values(ctx)
-	s.queue.Put(r)
+	s.lines.Put(r)
 }
 
 // values returns what a line of the log may read of a request, which may be over by then.
@@ -120,7 +132,7 @@ type line struct {
 
 // Log writes a line that is no event, with the values of ctx. It does not block.
 func (s *Sink) Log(ctx context.Context, level slog.Level, text string, attrs ...slog.Attr) {
-	s.queue.Put(Record{line: &line{level, text, attrs}, ctx: s.values(ctx)})
+	s.lines.Put(Record{line: &line{level, text, attrs}, ctx: s.values(ctx)})
 }
 
 // Panicked writes a line about a panic. It is called where the panic is recovered, whose stack the
@@ -130,15 +142,9 @@ func (s *Sink) Panicked(ctx context.Context, what string, v any) {
 		slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 }
 
-// hand passes one event to the log and to the receiver. A panic of OnEvent, or of the log, must not
-// end the process.
-func (s *Sink) hand(r Record, dropped uint64) {
-	defer func() {
-		if v := recover(); v != nil {
-			defer func() { _ = recover() }() // if it was the log
-			s.logger.Error("oidcgate: OnEvent panicked", "panic", v)
-		}
-	}()
+// write writes one event, or another line, to the log. A panic of the log must not end the process.
+func (s *Sink) write(r Record, dropped uint64) {
+	defer func() { _ = recover() }()
 	s.dropped += dropped
 	if l := r.line; l != nil {
 		s.logger.LogAttrs(r.ctx, l.level, "oidcgate: "+l.text, l.attrs...)
@@ -146,20 +152,33 @@ func (s *Sink) hand(r Record, dropped uint64) {
 	}
 	r.Dropped, s.dropped = s.dropped, 0
 	s.logger.LogAttrs(r.ctx, r.Level(), "oidcgate: "+string(r.Type), r.Attrs()...)
-	if s.receive != nil {
-		s.receive(r)
-	}
+}
+
+// hand passes one event to the receiver. Its panic must not end the process.
+func (s *Sink) hand(r Record, dropped uint64) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.Panicked(context.Background(), "OnEvent", v)
+		}
+	}()
+	r.Dropped = dropped
+	s.receive(r)
 }
 
 // StoreUnavailable reports an error of the store, at most once a second: during an outage every
 // request meets one.
 func (s *Sink) StoreUnavailable(ctx context.Context, err error) {
-	now, last := time.Now().UnixNano(), s.ill.Load()
-	justNow := now >= last && now-last < int64(time.Second) // a clock may have been set back
-	if justNow || !s.ill.CompareAndSwap(last, now) {
-		return
+	if notWithin(time.Second, &s.ill) {
+		s.Emit(ctx, Record{Type: StoreUnavailable, Detail: err.Error()})
 	}
-	s.Emit(ctx, Record{Type: StoreUnavailable, Detail: err.Error()})
+}
+
+// notWithin reports whether last, in unix nanoseconds, is at least d ago, and makes it now. Of
+// concurrent calls one returns true.
+func notWithin(d time.Duration, last *atomic.Int64) bool {
+	now, before := time.Now().UnixNano(), last.Load()
+	justNow := now >= before && now-before < int64(d) // a clock may have been set back
+	return !justNow && last.CompareAndSwap(before, now)
 }
 
 // StoreAvailable reports that the store answers and takes writes, if StoreUnavailable has reported
@@ -170,5 +189,15 @@ func (s *Sink) StoreAvailable(ctx context.Context) {
 	}
 }
 
-// Wait waits until all events are delivered. It returns the context's error if that ends first.
-func (s *Sink) Wait(ctx context.Context) error { return s.queue.Wait(ctx) }
+// Wait waits until all events are delivered. If the context ends first, its error says to whom not.
+func (s *Sink) Wait(ctx context.Context) error {
+	if s.events != nil {
+		if err := s.events.Wait(ctx); err != nil { // first: its panics are lines
+			return fmt.Errorf("OnEvent has not returned from all events: %w", err)
+		}
+	}
+	if err := s.lines.Wait(ctx); err != nil {
+		return fmt.Errorf("the Logger has not written all lines: %w", err)
+	}
+	return nil
+}

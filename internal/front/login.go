@@ -142,12 +142,8 @@ func (f *Front) checkRounds(w http.ResponseWriter, r *http.Request, v *Visit) *F
 	if v.Session != nil && gone == "" || !f.Attempts.IsLoop(w, r) {
 		return nil
 	}
-	status, reason, hint := attempt.Loop(gone)
-	err := errors.New("the sessions of the logins before were gone at once")
-	if gone == attempt.GoneKey || gone == attempt.GoneProvider {
-		err = errors.New("a replica could not read the sessions of the logins before")
-	}
-	return &Failure{Status: status, Reason: reason, Hint: hint, Err: err}
+	l := attempt.LoopOf(gone)
+	return &Failure{Status: l.Status, Reason: l.Reason, Hint: l.Hint, Err: errors.New(l.Detail)}
 }
 
 // startLogin sends the browser to the provider (OpenID Connect Core, section 3.1.2.1; RFC 7636,

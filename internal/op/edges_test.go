@@ -173,8 +173,9 @@ func TestAuthTimeSaysWhatCame(t *testing.T) {
 		at   any
 		text string
 	}{
-		"C067 missing": {nil, "auth_time is missing"},
-		"C067 too old": {time.Now().Add(-time.Hour).Unix(), "want one since"},
+		"C067 missing":   {nil, "auth_time is missing, want one at most 1m0s before the login began"},
+		"C067 too old":   {time.Now().Add(-time.Hour).Unix(), "before the login began, want at most 1m0s, and 1m0s more for clocks that differ"},
+		"C067 in future": {time.Now().Add(time.Hour).Unix(), "in the future by this machine's clock; up to 1m0s may be"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			raw := signed(goodHeader, encode(identity(map[string]any{"auth_time": tt.at})))

@@ -258,18 +258,23 @@ func (c *Client) checkAuthTime(id claims.Object, want Expectation) error {
 		start = now
 	}
 	at, ok := date(id, "auth_time")
-	if ok && !at.After(now.Add(c.cfg.Leeway)) && !at.Before(start.Add(-*want.MaxAge-c.cfg.Leeway)) {
+	oldest := start.Add(-*want.MaxAge - c.cfg.Leeway)
+	if ok && !at.After(now.Add(c.cfg.Leeway)) && !at.Before(oldest) {
 		return nil
 	}
-	e := invalidf(event.ReasonAuthTime, "auth_time is missing, want one since %s",
-		start.Add(-*want.MaxAge).UTC().Format(time.RFC3339))
-	if ok {
-		e = invalidf(event.ReasonAuthTime, "auth_time is %s, want one since %s and not in the future",
-			at.UTC().Format(time.RFC3339), start.Add(-*want.MaxAge).UTC().Format(time.RFC3339))
-	}
-	e.Status = http.StatusForbidden
+	e := invalidf(event.ReasonAuthTime, "auth_time is missing, want one at most %s before the login "+
+		"began", *want.MaxAge)
 	e.Hint = "the provider does not honour max_age; " +
 		"if it honours prompt=login, set Request.PromptLogin"
+	switch {
+	case ok && at.Before(oldest):
+		e.Err = fmt.Errorf("auth_time is %s, %s before the login began, want at most %s, and %s more "+
+			"for clocks that differ", at.UTC().Format(time.RFC3339),
+			start.Sub(at).Round(time.Second), *want.MaxAge, c.cfg.Leeway)
+	case ok:
+		e = c.wrongTime(event.ReasonAuthTime, "auth_time", at, true)
+	}
+	e.Status = http.StatusForbidden
 	return e
 }
 
