@@ -42,8 +42,8 @@ func (d *dials) watch(rdb redis.UniversalClient) {
 	}
 }
 
-// explain adds to an error that says that the time is over why there was no connection. If a machine
-// of a Cluster did not answer, another may have taken its place.
+// explain adds to an error that says that the time is over why there was no connection. If a
+// machine of a Cluster did not answer, another may have taken its place.
 func (d *dials) explain(err error) error {
 	if d.reload != nil && isSilence(err) {
 		now, before := time.Now().UnixNano(), d.reloaded.Load()

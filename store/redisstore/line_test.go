@@ -165,7 +165,7 @@ func TestBatchOnAClusterWithoutAMap(t *testing.T) {
 			case <-time.After(time.Hour): // where go-redis loads it anew by itself
 			}
 		},
-		"for ever":           func(context.Context) { time.Sleep(time.Hour) },
+		"for ever": func(context.Context) { time.Sleep(time.Hour) },
 	} {
 		for _, heeds := range []bool{true, false} {
 			if heeds && name == "for ever" {
