@@ -348,6 +348,22 @@ func TestTheStoreLosesTheEndOfASession(t *testing.T) {
 	}
 }
 
+func TestLogoutInAFrameOfASessionThatIsNotListed(t *testing.T) {
+	inTime(t, "C120 F18 the sid's set has lost one of its sessions: a logout by that one ends all of them", func(t *testing.T) {
+		w := newWorld(t, nil)
+		lost, other := w.login(lifetime), w.login(lifetime)
+		for _, set := range w.leads(lost) {
+			w.wantErr(w.memory.Remove(t.Context(), set, string(w.Handle(lost.ID))), nil)
+		}
+		n, err := w.EndBySID(t.Context(), w.Handle(lost.ID), issuer, sid, "")
+		if n != 2 || err != nil {
+			t.Errorf("%d sessions ended, %v", n, err)
+		}
+		w.wantLive(false, lost, other)
+		w.wantList()
+	})
+}
+
 func TestTheStoreDeletesPartOfASession(t *testing.T) {
 	inTime(t, "C114 a session whose tokens cannot be deleted has ended, and is told of once", func(t *testing.T) {
 		w := newWorld(t, nil)
