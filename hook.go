@@ -63,7 +63,8 @@ func (l *Login) Drop(names ...string) {
 }
 
 // SetLabel sets the name of the session in the user's list of sessions, such as "Firefox on Linux",
-// for which Request has the User-Agent. The first 200 bytes are kept.
+// for which Request has the User-Agent. The first 200 bytes are kept. The label of the login stays:
+// one that is set when claims are read again has no effect.
 func (l *Login) SetLabel(label string) {
 	label = strings.ToValidUTF8(label[:min(len(label), 200)], "")
 	l.change(func(r *session.Identity) { r.Label = label })
