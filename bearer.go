@@ -70,7 +70,7 @@ func (g *Gate) AdmitToken(w http.ResponseWriter, r *http.Request, rules ...Rule)
 			g.answerToken(w, refusal)
 			return false
 		}
-		g.useToken(r, v, token)
+		v = g.useToken(r, v, token)
 	}
 	verdict := judge(v.identity, rules, g.config.Limits.ClockSkew)
 	if verdict.allowed {
@@ -120,8 +120,16 @@ func (v *visit) hasToken() bool {
 }
 
 // useToken gives the request the identity of its token. A session that it has too, and the values
-// in it, may be those of another user.
-func (g *Gate) useToken(r *http.Request, v *visit, t *bearer.Token) {
+// in it, may be those of another user. A context of NewContext may be that of a connection, with
+// many requests: it stays as it is, and the request gets another. useToken returns the request's
+// visit.
+func (g *Gate) useToken(r *http.Request, v *visit, t *bearer.Token) *visit {
+	if v.given {
+		ctx := g.NewContext(r.Context(), nil)
+		*r = *r.WithContext(ctx)
+		v = visitFrom(ctx, g)
+		v.given = false
+	}
 	iat, _ := t.Claims.Get("iat")
 	created, _ := iat.Time()
 	expires := t.Expires
@@ -137,6 +145,7 @@ func (g *Gate) useToken(r *http.Request, v *visit, t *bearer.Token) {
 	if g.values != nil {
 		g.values.Drop(r.Context())
 	}
+	return v
 }
 
 // What an operator can do for the sender of a good token that a rule refuses.

@@ -591,6 +591,28 @@ func TestSessionOrToken(t *testing.T) {
 			})
 		}
 	})
+	t.Run("C169 a token is one request's, also where many have one context of NewContext", func(t *testing.T) {
+		for _, values := range []bool{false, true} {
+			a := newAPI(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = values })
+			shared := oidcgatetest.NewContext(t.Context(), a.gate, oidcgatetest.User{Subject: "proxy"}) // as of a connection
+			handler := a.handler
+			a.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				handler.ServeHTTP(rw, r.WithContext(shared))
+			})
+			for _, path := range []string{"/api", "/either"} {
+				token := a.op.NewAccessToken(map[string]any{"sub": "alice", "scope": "orders:read"}).Compact()
+				if got := a.call(path, token); !strings.Contains(got.body, `"sub":"alice"`) {
+					t.Errorf("%s: %d %q", path, got.StatusCode, got.body)
+				}
+				if id, _ := oidcgate.FromContext(shared); id.Subject() != "proxy" {
+					t.Errorf("%s: the context of all is that of %q", path, id.Subject())
+				}
+				if got := a.get("/api"); got.StatusCode != http.StatusUnauthorized {
+					t.Errorf("%s, then one without a token: %d %q", path, got.StatusCode, got.body)
+				}
+			}
+		}
+	})
 	t.Run("C169 C168 outside Wrap an identity of NewContext counts as a token's", func(t *testing.T) {
 		a := newAPI(t)
 		for claim, want := range map[string]int{"orders:read": 200, "orders:write": 403} {

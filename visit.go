@@ -29,6 +29,7 @@ type visit struct {
 	values   values.State
 	sent     *bearer.Token // that the identity is of; nil: of none
 	wrapped  atomic.Bool   // the request has passed through Wrap
+	given    bool          // by NewContext: the context may be that of many requests
 
 	// What a re-read of the claims came to; see current.
 	once    sync.Once
@@ -96,7 +97,7 @@ func FromContext(ctx context.Context) (*Identity, bool) {
 // values last only for this context.
 func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 	v := newVisit(ctx, g)
-	v.identity = id
+	v.identity, v.given = id, true
 	var outer *values.State
 	if around := visitFrom(ctx, g); around != nil {
 		v.wrapped.Store(around.wrapped.Load())
