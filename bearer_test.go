@@ -591,6 +591,19 @@ func TestSessionOrToken(t *testing.T) {
 			})
 		}
 	})
+	t.Run("C169 behind Wrap an identity of NewContext is no token's, also without a session", func(t *testing.T) {
+		a := newAPI(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.WithoutSession = func(*http.Request) bool { return true }
+		})
+		guarded := a.gate.RequireToken()(http.HandlerFunc(a.who))
+		a.handler = a.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			user := oidcgatetest.User{Subject: "carol"}
+			guarded.ServeHTTP(rw, r.WithContext(oidcgatetest.NewContext(r.Context(), a.gate, user)))
+		}))
+		if got := a.get("/api"); got.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%d %q", got.StatusCode, got.body)
+		}
+	})
 	t.Run("C169 a token is one request's, also where many have one context of NewContext", func(t *testing.T) {
 		for _, values := range []bool{false, true} {
 			a := newAPI(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = values })

@@ -84,11 +84,11 @@ type Config struct {
 
 	// Page, if set, writes the gate's own pages: the status, which is p.Status, and the body. It
 	// returns false where ours is wanted, and must then not have written. Headers that keep the page
-	// out of caches and frames are set already, and a Content-Security-Policy of middleware outside
-	// Wrap holds too. The texts in p are not HTML and must be escaped. Scripts always get
-	// problem+json. For a refused login r has no query, but the address that the browser shows has
-	// code and state: load no scripts of others on such a page. The code is of no use without this
-	// browser's cookie.
+	// out of caches and frames are set already, also in place of a Content-Security-Policy of
+	// middleware: set one that fits the page, whose forms may lead to a provider (form-action). The
+	// texts in p are not HTML and must be escaped. Scripts always get problem+json. For a refused
+	// login r has no query, but the address that the browser shows has code and state: load no
+	// scripts of others on such a page. The code is of no use without this browser's cookie.
 	Page func(w http.ResponseWriter, r *http.Request, p Page) bool `json:"-"`
 
 	// Pages set the language, the texts and the looks of the gate's own pages.

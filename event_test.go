@@ -117,6 +117,18 @@ func TestSinkBlocks(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 	})
+	inBubble(t, "F45 the log blocks, and no request waits for it that names an unknown provider", func(t *testing.T) {
+		opened := make(chan struct{})
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Logger = slog.New(handlerFunc(func() { <-opened }))
+		})
+		time.AfterFunc(time.Hour, func() { close(opened) })
+		begun := time.Now()
+		if a := w.send(w.newBrowser(), http.MethodPost, "/auth/callback/nobody", "code=x&state=x"); time.Since(begun) > time.Minute {
+			t.Errorf("status %d after %v", a.StatusCode, time.Since(begun))
+		}
+		time.Sleep(time.Hour)
+	})
 	t.Run("F34 F45 OnEvent panics and the gate goes on", func(t *testing.T) {
 		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
 			c.OnEvent = func(oidcgate.Event) { panic("a hook") }

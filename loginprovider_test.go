@@ -44,6 +44,7 @@ func TestLoginAtAProvider(t *testing.T) {
 			if a := w.get(address); a.StatusCode != http.StatusOK || !strings.Contains(a.body, ">staff<") {
 				t.Errorf("%s: %d to %q", address, a.StatusCode, a.location())
 			}
+			_ = w.eventsOf(oidcgate.EventLoginFailed) // waits for the log
 			said := `names no provider of the gate, so the visitor chooses","provider":"gone"`
 			if got := strings.Count(w.log.String(), said); got != want {
 				t.Errorf("%s: %d lines, want %d:\n%s", address, got, want, w.log.String())

@@ -167,7 +167,7 @@ func newFront(g *Gate, ring *seal.Ring, origins *http.CrossOriginProtection) *fr
 			Lifetime: c.SessionLifetime, Cookie: c.cookie(), Mark: front.Mark(&c.at),
 		}),
 		Pages: c.pages, Logger: c.Logger, EndWithAccessToken: c.Tokens.EndWithAccessToken,
-		Tell: g.events.Emit, NotRevoked: g.notRevoked,
+		Tell: g.events.Emit, Log: g.events.Log, NotRevoked: g.notRevoked,
 		Options: g.loginOptions, Decide: g.decide, Link: g.link,
 	}
 	if c.Page != nil {
@@ -202,11 +202,15 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 		if wrapped {
 			around.wrapped.Store(true)
 		}
-		if wrapped || g.config.WithoutSession != nil && g.config.WithoutSession(r) {
+		if wrapped {
 			next.ServeHTTP(w, r)
-			if wrapped && g.values != nil {
+			if g.values != nil {
 				g.values.TellLost(r.Context())
 			}
+			return
+		}
+		if g.config.WithoutSession != nil && g.config.WithoutSession(r) {
+			next.ServeHTTP(w, g.withMark(r))
 			return
 		}
 		v := g.load(w, r)

@@ -68,7 +68,12 @@ func TestSetProviders(t *testing.T) {
 		}
 	})
 	const lostLogin, lostSession = "a login came back to the address of a provider that this gate does not have", "a session is of a provider that this gate does not have"
-	count := func(w *world, said string) int { return strings.Count(w.logged(), said) }
+	count := func(w *world, said string) int {
+		if err := w.gate.Wait(w.Context()); err != nil {
+			w.Error(err)
+		}
+		return strings.Count(w.logged(), said)
+	}
 	inBubble(t, "a login that ends where its provider is unknown is told once an hour, and strangers cause no line", func(t *testing.T) {
 		w, staff := severalProviders(t)
 		back := w.get(w.get("/auth/login?provider=staff").location()).location()

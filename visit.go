@@ -102,11 +102,25 @@ func (g *Gate) NewContext(ctx context.Context, id *Identity) context.Context {
 	if around := visitFrom(ctx, g); around != nil {
 		v.wrapped.Store(around.wrapped.Load())
 		outer = &around.values
+	} else if ctx.Value(wrappedKey{g}) != nil {
+		v.wrapped.Store(true)
 	}
 	if g.values == nil {
 		return v
 	}
 	return g.values.Own(v, outer)
+}
+
+// wrappedKey is the key of the mark of a request that passed through Wrap and got no visit.
+type wrappedKey struct{ gate *Gate }
+
+// withMark marks a request of Config.WithoutSession, if NewContext may need that: only guards for
+// access tokens ask it.
+func (g *Gate) withMark(r *http.Request) *http.Request {
+	if len(g.config.API.Audience) == 0 {
+		return r
+	}
+	return r.WithContext(context.WithValue(r.Context(), wrappedKey{g}, true))
 }
 
 // signedIn returns the visit of a request with a session. The error is ErrNoSession when there is

@@ -108,7 +108,7 @@ func (s *Sink) Emit(ctx context.Context, r Record) {
 		s.Note(r)
 	}
 	if s.events != nil && !s.events.Put(r) && notWithin(time.Minute, &s.slow) {
-		s.Log(ctx, slog.LevelError, "OnEvent is too slow and misses events; "+
+		s.Log(ctx, slog.LevelWarn, "OnEvent is too slow for the events that come, and misses some; "+
 			"have it hand its work to a goroutine of its own")
 	}
 	r.ctx = s.values(ctx)

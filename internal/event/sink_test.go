@@ -55,7 +55,7 @@ func TestLogAndReceiverApart(t *testing.T) {
 			if lines["oidcgate: login.failed"] != 3000 {
 				t.Errorf("lines %v, want 3000 of login.failed", lines)
 			}
-			tells := "oidcgate: OnEvent is too slow and misses events; have it hand its work to a goroutine of its own"
+			tells := "oidcgate: OnEvent is too slow for the events that come, and misses some; have it hand its work to a goroutine of its own"
 			if lines[tells] != 1 {
 				t.Errorf("lines %v, want one that OnEvent is too slow", lines)
 			}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -55,8 +56,8 @@ func (f *Front) providerFor(
 		name := b.query.Get("provider")
 		up := f.choose(name)
 		if up == nil && name != "" { // a link of the time before it was taken away, or a wrong one
-			f.Logger.DebugContext(ctx, "oidcgate: the link of a login names no provider of the gate, so "+
-				"the visitor chooses", "provider", fmt.Sprintf("%.100s", name))
+			f.Log(ctx, slog.LevelDebug, "the link of a login names no provider of the gate, so the visitor "+
+				"chooses", slog.String("provider", fmt.Sprintf("%.100s", name)))
 		}
 		return up, nil
 	}

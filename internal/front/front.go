@@ -62,6 +62,9 @@ type Front struct {
 	// Tell is called with every event, and must not block.
 	Tell func(context.Context, event.Record)
 
+	// Log writes a line of the log without waiting for it.
+	Log func(_ context.Context, _ slog.Level, text string, _ ...slog.Attr)
+
 	// NotRevoked is told of a refresh token that could not be revoked, and must not block.
 	NotRevoked func(context.Context, error)
 

@@ -1,6 +1,8 @@
 package front
 
 import (
+	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"strings"
@@ -60,15 +62,16 @@ func (f *Front) noteUnknownCallback(r *http.Request) {
 		return
 	}
 	if f.unknown.first(key) {
-		f.Logger.WarnContext(r.Context(), "oidcgate: a login came back to the address of a provider "+
-			"that this gate does not have, and cannot end here: "+sameEverywhere, "path", r.URL.Path)
+		f.Log(r.Context(), slog.LevelWarn, "a login came back to the address of a provider that this "+
+			"gate does not have, and cannot end here: "+sameEverywhere,
+			slog.String("path", fmt.Sprintf("%.200s", r.URL.Path)))
 	}
 }
 
 // noteUnknownSession tells of a session of a provider that this gate does not have.
 func (f *Front) noteUnknownSession(r *http.Request, name string) {
 	if f.unknown.first("session " + name) {
-		f.Logger.WarnContext(r.Context(), "oidcgate: a session is of a provider that this gate does not "+
-			"have, and is not accepted here: "+sameEverywhere, "provider", name)
+		f.Log(r.Context(), slog.LevelWarn, "a session is of a provider that this gate does not have, "+
+			"and is not accepted here: "+sameEverywhere, slog.String("provider", name))
 	}
 }

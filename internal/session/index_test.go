@@ -348,6 +348,59 @@ func TestTheStoreLosesTheEndOfASession(t *testing.T) {
 	}
 }
 
+func TestTheStoreLosesTheEndOfASessionThatALoginReplaces(t *testing.T) {
+	inTime(t, "C109 F18 the login is refused, and the old session stays in the list", func(t *testing.T) {
+		w := newWorld(t, nil)
+		before := w.login(lifetime)
+		identity, err := w.memory.Get(t.Context(), w.key("s:"))
+		w.wantErr(err, nil)
+		deleted := false
+		key := w.key("s:")
+		var mu sync.Mutex
+		w.breaks(func(c interleave.Call) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if c.Is(interleave.Get, "s:") && c.Key == key && deleted {
+				deleted = false
+				return w.memory.Create(t.Context(), key, identity, time.Hour)
+			}
+			deleted = deleted || c.Is(interleave.Delete, "s:") && c.Key == key
+			return nil
+		})
+		l := w.loginUnderWay()
+		l.Before = *before
+		w.wantErr(w.Begin(t.Context(), l), session.ErrStore)
+		w.breaks(nil)
+		w.wantLive(false, &l.Session)
+		w.wantLive(true, before)
+		if len(w.leads(before)) == 0 {
+			t.Error("no set leads to it any more")
+		}
+	})
+}
+
+func TestHintOfALogoutThatFailsHalfway(t *testing.T) {
+	inTime(t, "C117 the next try of a logout has the ID Token, whatever was left", func(t *testing.T) {
+		w := newWorld(t, nil)
+		l := w.loginUnderWay()
+		l.Tokens.IDToken = "an ID Token"
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		s := &l.Session
+		w.fails(interleave.Delete, "d:", 0)
+		_, err := w.LogOut(t.Context(), s)
+		w.wantErr(err, session.ErrLeftovers)
+		w.breaks(nil)
+		whose, tokens, err := w.LogOutUnread(t.Context(), s.ID)
+		if err != nil || whose == nil || tokens.IDToken != "an ID Token" {
+			t.Errorf("%v %+v, %v", whose, tokens, err)
+		}
+		again, err := w.LogOut(t.Context(), s) // another click, which found the session before
+		if err != nil || again.IDToken != tokens.IDToken {
+			t.Errorf("%+v, %v", again, err)
+		}
+	})
+}
+
 func TestLogoutInAFrameOfASessionThatIsNotListed(t *testing.T) {
 	inTime(t, "C120 F18 the sid's set has lost one of its sessions: a logout by that one ends all of them", func(t *testing.T) {
 		w := newWorld(t, nil)

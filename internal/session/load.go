@@ -186,6 +186,9 @@ func (k *Keeper) replace(ctx context.Context, r replaced) error {
 	if k.deleteIdentity(ctx, l); l.over {
 		taken := k.clear(ctx, l, r.session.ID, r.tokens)
 		k.revokeAll(ctx, &r.session.Identity, taken)
+		if !l.over { // the store has lost the deletion
+			return k.storeError(ctx, l.err)
+		}
 		return nil
 	}
 	if r.session.Identity.IDToken == "" {

@@ -33,7 +33,11 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 		return nil, leftovers(l, notRead)
 	}
 	taken := k.clear(ctx, l, s.ID, read)
-	return k.revokeAll(ctx, &s.Identity, taken), k.notEnded(ctx, l)
+	last := k.revokeAll(ctx, &s.Identity, taken)
+	if len(taken) == 0 {
+		_, last = k.readHint(ctx, s.ID) // of another click, which was faster
+	}
+	return last, k.notEnded(ctx, l)
 }
 
 // LogOutUnread is LogOut for a session that could not be loaded. Another replica may be able to
@@ -70,7 +74,11 @@ func (k *Keeper) LogOutUnread(ctx context.Context, id ID) (*Identity, *Tokens, e
 		return whose, before, k.notEnded(ctx, l)
 	}
 	whose = l.identity()
-	return whose, k.revokeAll(ctx, whose, taken), k.notEnded(ctx, l)
+	last := k.revokeAll(ctx, whose, taken)
+	if len(taken) == 0 {
+		last = before
+	}
+	return whose, last, k.notEnded(ctx, l)
 }
 
 // unlessGone returns err, or nil for what is not there.
@@ -108,14 +116,15 @@ func (k *Keeper) clear(ctx context.Context, l *leaving, id ID, read *Tokens) (ta
 		func() error { k.keepHint(ctx, l, id, read); return nil },
 		func() error {
 			k.step(ctx, one, func(*leaving) []store.Op {
-				ops := k.deletions(l.Handle, exchangedPrefix, valuesPrefix)
-				return append(append(ops, k.otherSets(l)...), stillThere(l))
+				return append(k.deletions(l.Handle, exchangedPrefix, valuesPrefix), stillThere(l))
 			})
 			return nil
 		},
 	)
 	l.err = cmp.Or(l.err, notTaken)
-	k.step(ctx, one, func(*leaving) []store.Op { return k.deletions(l.Handle, summaryPrefix) })
+	k.step(ctx, one, func(*leaving) []store.Op {
+		return append(k.otherSets(l), k.deletions(l.Handle, summaryPrefix)...)
+	})
 	return taken
 }
 
