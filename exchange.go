@@ -1,6 +1,7 @@
 package oidcgate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,7 @@ func (g *Gate) exchange(
 		if e, ok := errors.AsType[*op.Error](err); ok {
 			failed := failed
 			failed.Reason, failed.Hint, failed.Err = e.Reason, e.Hint, e
+			failed.Detail = fmt.Sprintf("for %.200s: %s", cmp.Or(x.Audience, x.Resource), event.Text(e))
 			g.events.Emit(ctx, failed)
 		}
 		return (*session.ProviderTokens)(answer), err

@@ -141,7 +141,7 @@ func TestExchangeOfASentToken(t *testing.T) {
 				t.Fatalf("%s: no event", path)
 			}
 			e := got[len(got)-1]
-			if e.Reason != "token_endpoint_error" || !strings.Contains(e.Err.Error(), "ask for vault") ||
+			if e.Reason != "token_endpoint_error" || !strings.Contains(e.Detail, "for vault: ") || !strings.Contains(e.Detail, "ask for vault") ||
 				!strings.Contains(e.Hint, "does not give this client tokens") || e.SubjectHash == "" || (e.SessionRef == "") != (token != "") {
 				t.Errorf("%s: %+v", path, e)
 			}

@@ -76,8 +76,9 @@ func (id *Identity) Subject() string { return id.protocol("sub") }
 // none. It is not the gate's session id, which is secret.
 func (id *Identity) ProviderSessionID() string { return id.protocol("sid") }
 
-// ProviderName returns the Name of the provider the visitor logged in with, or "" if it has none;
-// then [LoginOptions].Provider wants ".".
+// ProviderName returns the Name of the provider the visitor logged in with, or that issued the
+// access token ([Identity.FromAccessToken]). It is "" if the provider has none; then
+// [LoginOptions].Provider wants ".".
 func (id *Identity) ProviderName() string { return id.record().Provider }
 
 // AuthTime returns when the user last authenticated at the provider, "auth_time", or the zero time

@@ -44,7 +44,8 @@ func (r Rule) refusal(id *Identity) string {
 // is the exact name of a claim, or an RFC 6901 pointer when it begins with "/":
 // "/realm_access/roles". Values are compared exactly and as strings: the number 1 is not "1" and
 // the boolean true is not "true"; use [Match] for these. Claim panics when the name or a value is
-// empty or no value is given, so that a guard that guards nothing is noticed when it is built.
+// empty or no value is given, so that a guard that guards nothing is noticed when it is built. A
+// gate with several providers takes the claim from any of them; see [Identity.ProviderName].
 func Claim(name string, anyOf ...string) Rule {
 	if name == "" || len(anyOf) == 0 || slices.Contains(anyOf, "") {
 		panic("oidcgate: Claim needs a name and values that are not empty")

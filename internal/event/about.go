@@ -258,7 +258,8 @@ var Types = []Group{
 			Name:  string(StoreUnavailable),
 			Level: slog.LevelError,
 			Means: "The store did not answer, or refused a command. Reported at most once a second.",
-			Do:    "Check that the store is up, reachable, writable and not out of memory.",
+			Do: "Check that the store is up, reachable, writable and not out of memory, and its " +
+				"password and rights.",
 		},
 		{
 			Name:  string(StoreAvailable),
@@ -399,7 +400,8 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonStoreError),
 			Means: "The store did not answer, or refused a command.",
-			Do:    "Check that the store is up, reachable, writable and not out of memory.",
+			Do: "Check that the store is up, reachable, writable and not out of memory, and its " +
+				"password and rights.",
 		},
 		{
 			Name: string(ReasonClientSecret),
@@ -487,8 +489,9 @@ var Reasons = []Group{
 			Name: string(ReasonLoginOptions),
 			Means: "The application's function LoginOptions returned a value that cannot be sent or a " +
 				"provider that is not there, or a login asks for more than fits into a cookie.",
-			Do: "Mend the function; the log says which field is wrong. Where it is too much, move what is " +
-				"the same for all logins to Provider.Request.Login.",
+			Do: "Mend the function; the log says which field is wrong. Or give a replica the provider " +
+				"that it lacks. Where it is too much, move what is the same for all logins to " +
+				"Provider.Request.Login.",
 		},
 		{
 			Name: string(ReasonPromptUnsupported),

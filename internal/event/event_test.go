@@ -52,7 +52,7 @@ them. This page is made from internal/event; do not edit it.
 An event has a type and often a reason. The log line is "oidcgate: " and the type; its attributes
 are the fields of ` + "`oidcgate.Event`" + `. Where a visitor sees an error page, the page and the event
 have the same reference. The log and OnEvent have a queue each: neither waits for the other. OnEvent
-should return soon. A line at level ERROR says when it is too slow and misses events.
+should return soon. A line at level WARN says when it is too slow and misses events.
 
 A line has the context of the request that caused it, so a handler of log/slog adds its id of the
 request, or of a trace, as it does to the application's own lines. The middleware that puts the id

@@ -71,7 +71,7 @@ func (f *Front) providerFor(
 }
 
 const hintOptions = "mend what Config.LoginOptions, LoginURL or LoginWith asks for; the provider " +
-	"without a name is \".\" there"
+	"without a name is \".\" there; or this replica lacks the provider: call SetProviders in each"
 
 // chooseByEmail begins a login at the provider that has the accounts of an address: POST
 // /auth/login. The address is posted, so that no log of addresses has it.

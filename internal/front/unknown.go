@@ -22,8 +22,20 @@ const (
 
 // unknown remembers the providers that the log was told of. The zero value remembers none.
 type unknown struct {
-	mu   sync.Mutex
-	told map[string]time.Time
+	mu     sync.Mutex
+	told   map[string]time.Time
+	posted time.Time // when a POST was told of
+}
+
+// firstPost reports whether a POST is to be told of now.
+func (u *unknown) firstPost() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if time.Since(u.posted) < time.Minute {
+		return false
+	}
+	u.posted = time.Now()
+	return true
 }
 
 // first reports whether the name is to be told of now.
@@ -44,7 +56,7 @@ func (u *unknown) first(name string) bool {
 // noteUnknownCallback tells of a login that came back to the address of a provider that this gate
 // does not have. The application answers the request. A stranger can send a GET for any name, so
 // the browser must have the cookie of a login there. A POST of the provider's page brings no
-// cookie: all of them are told of as one.
+// cookie, so one in a minute is told of, at level INFO.
 func (f *Front) noteUnknownCallback(r *http.Request) {
 	path, ours := strings.CutPrefix(r.URL.Path, f.Site.Prefix)
 	name, isCallback := strings.CutPrefix(path, "/callback")
@@ -55,14 +67,14 @@ func (f *Front) noteUnknownCallback(r *http.Request) {
 	if f.Providers.Find(name) != nil {
 		return
 	}
-	key := "login " + name
+	level, tell := slog.LevelWarn, false
 	if r.Method == http.MethodPost {
-		key = "POST"
-	} else if !f.Attempts.AnyAt(r, name) {
-		return
+		level, tell = slog.LevelInfo, f.unknown.firstPost()
+	} else {
+		tell = f.Attempts.AnyAt(r, name) && f.unknown.first("login "+name)
 	}
-	if f.unknown.first(key) {
-		f.Log(r.Context(), slog.LevelWarn, "a login came back to the address of a provider that this "+
+	if tell {
+		f.Log(r.Context(), level, "a login came back to the address of a provider that this "+
 			"gate does not have, and cannot end here: "+sameEverywhere,
 			slog.String("path", fmt.Sprintf("%.200s", r.URL.Path)))
 	}

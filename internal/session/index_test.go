@@ -379,6 +379,34 @@ func TestTheStoreLosesTheEndOfASessionThatALoginReplaces(t *testing.T) {
 	})
 }
 
+func TestLogoutDuringALoginIsNoTroubleOfTheStore(t *testing.T) {
+	inTime(t, "C128 the login is refused, and nobody is told that the store has lost something", func(t *testing.T) {
+		w := newWorld(t, nil)
+		l := w.loginUnderWay()
+		w.once(interleave.Create, "s:", func() {
+			_, err := w.EndUser(t.Context(), l.Identity.User(), "")
+			w.wantErr(err, nil)
+		})
+		w.wantErr(w.Begin(t.Context(), l), session.ErrLoggedOut)
+		w.wantTold(event.StoreUnavailable)
+	})
+}
+
+func TestHintIsForTheOwnLogout(t *testing.T) {
+	inTime(t, "C109 a session that a login replaces leaves nothing", func(t *testing.T) {
+		w := newWorld(t, nil)
+		l := w.loginUnderWayOf(1)
+		l.Tokens.IDToken = "an ID Token"
+		w.wantErr(w.Begin(t.Context(), l), nil)
+		next := w.loginUnderWayOf(2)
+		next.Before = l.Session
+		w.wantErr(w.Begin(t.Context(), next), nil)
+		if whose, tokens, err := w.LogOutUnread(t.Context(), l.ID); whose != nil || tokens.IDToken != "" || err != nil {
+			t.Errorf("%v %q, %v", whose, tokens.IDToken, err)
+		}
+	})
+}
+
 func TestHintOfALogoutThatFailsHalfway(t *testing.T) {
 	inTime(t, "C117 the next try of a logout has the ID Token, whatever was left", func(t *testing.T) {
 		w := newWorld(t, nil)

@@ -235,21 +235,22 @@ func (k *Keeper) begin(ctx context.Context, l *Login) (all []*leaving, _ error) 
 	if err != nil {
 		return nil, err
 	}
+	var listed summary
 	err = sideBySide(
 		func() error { return k.CheckLogouts(ctx, l) },
 		func() error { all = k.sessionsOfUser(ctx, l); return nil },
-		func() error { return k.checkListed(ctx, k.Handle(l.ID)) },
+		func() (err error) { listed, err = k.readSummary(ctx, k.Handle(l.ID)); return err },
 	)
+	if err == nil && listed.User == (User{}) {
+		err = k.checkEnded(ctx, k.Handle(l.ID))
+	}
 	return all, err
 }
 
-// checkListed returns an error if a session that has begun lives and has no summary: the store has
-// lost that, and no logout would find the session. A logout deletes the identity first.
-func (k *Keeper) checkListed(ctx context.Context, h Handle) error {
-	sum, err := k.readSummary(ctx, h)
-	if err != nil || sum.User != (User{}) {
-		return err
-	}
+// checkEnded returns an error if a session that has begun lives, though it has no summary and
+// nobody was logged out: the store has lost that, and no logout would find the session. A logout
+// deletes the identity first.
+func (k *Keeper) checkEnded(ctx context.Context, h Handle) error {
 	alive, err := k.alive(ctx, h)
 	if alive {
 		err = k.storeError(ctx, errNotListed)

@@ -32,7 +32,7 @@ func (k *Keeper) LogOut(ctx context.Context, s *Session) (*Tokens, error) {
 	if notRead != nil {
 		return nil, leftovers(l, notRead)
 	}
-	taken := k.clear(ctx, l, s.ID, read)
+	taken := k.clearWithHint(ctx, l, s.ID, read)
 	last := k.revokeAll(ctx, &s.Identity, taken)
 	if len(taken) == 0 {
 		_, last = k.readHint(ctx, s.ID) // of another click, which was faster
@@ -69,7 +69,7 @@ func (k *Keeper) LogOutUnread(ctx context.Context, id ID) (*Identity, *Tokens, e
 	if notRead != nil || l.err != nil {
 		return nil, nil, cmp.Or(k.notEnded(ctx, l), leftovers(l, notRead))
 	}
-	taken := k.clear(ctx, l, id, read)
+	taken := k.clearWithHint(ctx, l, id, read)
 	if !known {
 		return whose, before, k.notEnded(ctx, l)
 	}
@@ -113,7 +113,6 @@ func (k *Keeper) clear(ctx context.Context, l *leaving, id ID, read *Tokens) (ta
 	one := []*leaving{l}
 	notTaken := sideBySide(
 		func() (err error) { taken, err = k.takeTokens(ctx, id, read); return err },
-		func() error { k.keepHint(ctx, l, id, read); return nil },
 		func() error {
 			k.step(ctx, one, func(*leaving) []store.Op {
 				return append(k.deletions(l.Handle, exchangedPrefix, valuesPrefix), stillThere(l))
@@ -125,6 +124,17 @@ func (k *Keeper) clear(ctx context.Context, l *leaving, id ID, read *Tokens) (ta
 	k.step(ctx, one, func(*leaving) []store.Op {
 		return append(k.otherSets(l), k.deletions(l.Handle, summaryPrefix)...)
 	})
+	return taken
+}
+
+// clearWithHint is clear for the visitor's own logout.
+func (k *Keeper) clearWithHint(
+	ctx context.Context, l *leaving, id ID, read *Tokens,
+) (taken []*Tokens) {
+	_ = sideBySide(
+		func() error { taken = k.clear(ctx, l, id, read); return nil },
+		func() error { k.keepHint(ctx, l.summary, id, read); return nil },
+	)
 	return taken
 }
 
@@ -166,12 +176,12 @@ func (k *Keeper) revokeAll(ctx context.Context, id *Identity, taken []*Tokens) *
 const hintTime = time.Minute
 
 // keepHint keeps what leads the next logout of the same session to the provider. It is best effort.
-func (k *Keeper) keepHint(ctx context.Context, l *leaving, id ID, read *Tokens) {
-	if l.User == (User{}) || read == nil {
+func (k *Keeper) keepHint(ctx context.Context, of summary, id ID, read *Tokens) {
+	if of.User == (User{}) || read == nil {
 		return
 	}
 	kept := claims.Builder{}.
-		Object("summary", claims.Object(l.encode())).
+		Object("summary", claims.Object(of.encode())).
 		Text("id_token", read.IDToken)
 	r, err := k.seal(hintKind, id, Times{Deadline: time.Now().Add(hintTime).UnixMilli()}, kept)
 	if err == nil {
