@@ -37,20 +37,6 @@ func TestLoginAtAProvider(t *testing.T) {
 			t.Errorf("%d events: %+v", len(got), got)
 		}
 	})
-	t.Run("a link that names no provider has the visitor choose, and the log says so", func(t *testing.T) {
-		w, _ := severalProviders(t)
-		for address, want := range map[string]int{"/auth/login": 0, "/auth/login?provider=gone": 1} {
-			w.log.Reset()
-			if a := w.get(address); a.StatusCode != http.StatusOK || !strings.Contains(a.body, ">staff<") {
-				t.Errorf("%s: %d to %q", address, a.StatusCode, a.location())
-			}
-			_ = w.eventsOf(oidcgate.EventLoginFailed) // waits for the log
-			said := `names no provider of the gate, so the visitor chooses","provider":"gone"`
-			if got := strings.Count(w.log.String(), said); got != want {
-				t.Errorf("%s: %d lines, want %d:\n%s", address, got, want, w.log.String())
-			}
-		}
-	})
 	t.Run("a guard names it, also for another account", func(t *testing.T) {
 		w, staff := severalProviders(t)
 		w.guardedBy(oidcgate.LoginWith(at("staff")), oidcgate.Claim("groups", "nobody has it"))

@@ -2,9 +2,7 @@ package front
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -46,20 +44,12 @@ func (f *Front) named(name string) *Provider {
 }
 
 // providerFor returns the provider of a login, or nil if the visitor has to choose.
-func (f *Front) providerFor(
-	ctx context.Context, v *Visit, b begun, own op.LoginOptions,
-) (*Provider, *Failure) {
+func (f *Front) providerFor(v *Visit, b begun, own op.LoginOptions) (*Provider, *Failure) {
 	switch {
 	case !b.step.Zero():
 		return f.providerOf(v), nil // a step-up goes to the provider of the session
 	case own.Provider == "":
-		name := b.query.Get("provider")
-		up := f.choose(name)
-		if up == nil && name != "" { // a link of the time before it was taken away, or a wrong one
-			f.Log(ctx, slog.LevelDebug, "the link of a login names no provider of the gate, so the visitor "+
-				"chooses", slog.String("provider", fmt.Sprintf("%.100s", name)))
-		}
-		return up, nil
+		return f.choose(b.query.Get("provider")), nil
 	}
 	if up := f.named(own.Provider); up != nil {
 		return up, nil

@@ -69,7 +69,7 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 	own, refused := f.optionsFor(r, b)
 	up := &Provider{}
 	if refused == nil {
-		up, refused = f.providerFor(r.Context(), v, b, own)
+		up, refused = f.providerFor(v, b, own)
 	}
 	if up == nil && refused == nil {
 		f.showChoice(w, r, choice{query: b.query, returnTo: returnTo})
