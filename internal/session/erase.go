@@ -53,6 +53,7 @@ func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 		}
 		return ops
 	})
+	k.listAgain(ctx, list)
 	k.step(ctx, list, func(l *leaving) []store.Op {
 		return append(k.deletions(l.Handle, summaryPrefix), l.removals(l.foundIn)...)
 	})
@@ -140,6 +141,19 @@ func stillThere(l *leaving) store.Op {
 }
 
 var errBack = errors.New("oidcgate: the store has lost the end of a session, as in a failover")
+
+// listAgain puts sessions that are there again into the sets out of which they were taken. It is
+// best effort: the sets that led to them have them still.
+func (k *Keeper) listAgain(ctx context.Context, list []*leaving) {
+	for _, l := range list {
+		if l.err != errBack {
+			continue
+		}
+		for _, op := range k.otherSets(l) {
+			_ = k.store.Add(ctx, op.Key, op.Member, k.limits.Lifetime)
+		}
+	}
+}
 
 // deletions are those of a session's keys with these prefixes.
 func (k *Keeper) deletions(h Handle, prefixes ...string) []store.Op {
