@@ -106,12 +106,19 @@ func (k *Keeper) Any(r *http.Request) bool {
 // AnyAt reports whether the browser sent the cookie of an attempt at the provider of that name.
 func (k *Keeper) AnyAt(r *http.Request, provider string) bool {
 	return slices.ContainsFunc(r.Cookies(), func(c *http.Cookie) bool {
-		if !strings.HasPrefix(c.Name, k.Name+"-a-") {
-			return false
-		}
-		a, err := k.open(c)
-		return err == nil && a.Provider == provider && time.Since(a.Start) < k.Timeout
+		a, ok := k.live(c)
+		return ok && a.Provider == provider
 	})
+}
+
+// live opens the cookie of an attempt. It returns false for one of something else, and for one that
+// is over.
+func (k *Keeper) live(c *http.Cookie) (Attempt, bool) {
+	if !strings.HasPrefix(c.Name, k.Name+"-a-") {
+		return Attempt{}, false
+	}
+	a, err := k.open(c)
+	return a, err == nil && time.Since(a.Start) < k.Timeout
 }
 
 // Drop deletes the cookie of an attempt that was found.
@@ -178,7 +185,7 @@ func (k *Keeper) underWay(w http.ResponseWriter, r *http.Request) []heldAttempt 
 		if !strings.HasPrefix(c.Name, k.Name+"-a-") {
 			continue
 		}
-		if a, err := k.open(c); err == nil && time.Since(a.Start) < k.Timeout {
+		if a, ok := k.live(c); ok {
 			held = append(held, heldAttempt{c.Name, len(c.Name) + len(c.Value), a.Start, a.Foreign})
 			continue
 		}
