@@ -152,7 +152,7 @@ func (k *Keeper) describe(ctx context.Context, list []*leaving) {
 	for _, l := range list {
 		ops = append(ops,
 			store.Op{Action: store.OpGet, Key: summaryKey(l.Handle)},
-			store.Op{Action: store.OpExists, Key: identityPrefix + string(l.Handle)})
+			looksFor(l))
 	}
 	results := store.Do(ctx, k.store, ops)
 	for i, l := range list {

@@ -48,8 +48,8 @@ func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	}
 	k.step(ctx, list, func(l *leaving) []store.Op {
 		ops := append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
-		if l.alive || l.alone {
-			ops = append(ops, stillThere(l))
+		if l.alive || l.alone { // and not about to begin
+			ops = append(ops, looksFor(l))
 		}
 		return ops
 	})
@@ -67,8 +67,7 @@ func (k *Keeper) lookAgain(ctx context.Context, list []*leaving) {
 	for _, l := range list {
 		if l.err != nil && !l.over && (l.alive || l.alone) {
 			unsure = append(unsure, l)
-			key := identityPrefix + string(l.Handle)
-			ops = append(ops, store.Op{Action: store.OpExists, Key: key})
+			ops = append(ops, looksFor(l))
 		}
 	}
 	if len(ops) == 0 {
@@ -134,12 +133,14 @@ func (k *Keeper) step(ctx context.Context, list []*leaving, of func(*leaving) []
 	}
 }
 
-// stillThere looks whether a session is there again that was deleted: a store that fails over may
-// have lost the deletion. Its summary stays then, and the sets that led to it.
-func stillThere(l *leaving) store.Op {
+// looksFor looks whether a session lives.
+func looksFor(l *leaving) store.Op {
 	return store.Op{Action: store.OpExists, Key: identityPrefix + string(l.Handle)}
 }
 
+// errBack is the error of a session that is there again, found by a step after it was deleted: a
+// store that fails over may have lost the deletion. Its summary stays then, and the sets that led
+// to it.
 var errBack = errors.New("oidcgate: the store has lost the end of a session, as in a failover")
 
 // listAgain puts sessions that are there again into the sets out of which they were taken. It is

@@ -115,7 +115,7 @@ func (k *Keeper) clear(ctx context.Context, l *leaving, id ID, read *Tokens) (ta
 		func() (err error) { taken, err = k.takeTokens(ctx, id, read); return err },
 		func() error {
 			k.step(ctx, one, func(*leaving) []store.Op {
-				return append(k.deletions(l.Handle, exchangedPrefix, valuesPrefix), stillThere(l))
+				return append(k.deletions(l.Handle, exchangedPrefix, valuesPrefix), looksFor(l))
 			})
 			return nil
 		},

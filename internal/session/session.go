@@ -9,16 +9,18 @@
 //	load.go       the session of a request: one read; and its beginning and end
 //	index.go      from a user to the user's sessions
 //	tombstone.go  logouts that logins under way must see
-//	end.go        the end of one session or of many
+//	end.go        the end of one session or of many: erase.go deletes what is left of them
 //	logout.go     the end of a session by its visitor, and of its refresh token
 //	logouttoken.go  a logout by the provider
 //	tokens.go     the provider's tokens and when they are due
+//	token.go      who wants a token that is live waits for a refresh
 //	refresh.go    one refresh of a session at a time: flight.go in the process, lock.go everywhere
 //	refused.go    a refresh that brings nothing: try again later, go on without, or end the session
 //	pause.go      a provider that fails is left alone for a while
 //	places.go     how many ask a provider at a time
 //	follow.go     what a refreshed ID Token changes: where the session is listed, and when it ends
-//	reread.go     claims that are read again
+//	unsaved.go    what a refresh brought, while the store cannot save it
+//	reread.go     claims that are read again: news.go saves what they came to
 //	values.go     the application's values
 //	exchange.go   tokens for other services: exchanges.go has those under way in the process
 //	once.go       an attempt's callback happens once
