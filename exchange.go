@@ -47,17 +47,16 @@ func (g *Gate) exchange(
 		return nil, nil, err
 	}
 	request := fmt.Sprintf("%q", append([]string{x.Audience, x.Resource}, x.Scopes...))
-	failed := event.Record{
-		Type: event.ExchangeFailed, Provider: up.Name, Issuer: up.Issuer,
-		SubjectHash: g.SubjectHash(v.identity), SessionRef: g.front.SessionRef(&v.found),
-	}
+	id, found := v.identity, v.found // as they are now: the exchange may outlive the request
 	exchange := func(ctx context.Context, t *session.ProviderTokens) (*session.ProviderTokens, error) {
 		answer, err := up.Client.ExchangeToken(ctx, (*op.Tokens)(t), op.TokenExchange(x))
 		if e, ok := errors.AsType[*op.Error](err); ok {
-			failed := failed
-			failed.Reason, failed.Hint, failed.Err = e.Reason, e.Hint, e
-			failed.Detail = fmt.Sprintf("for %.200s: %s", cmp.Or(x.Audience, x.Resource), event.Text(e))
-			g.events.Emit(ctx, failed)
+			g.events.Emit(ctx, event.Record{
+				Type: event.ExchangeFailed, Reason: e.Reason, Hint: e.Hint, Err: e,
+				Provider: up.Name, Issuer: up.Issuer,
+				SubjectHash: g.SubjectHash(id), SessionRef: g.front.SessionRef(&found),
+				Detail: fmt.Sprintf("for %.200s: %s", cmp.Or(x.Audience, x.Resource), event.Text(e)),
+			})
 		}
 		return (*session.ProviderTokens)(answer), err
 	}
