@@ -36,7 +36,8 @@ const (
 // and what could not be tried. To the store it writes a few keys, each time, and deletes them. It
 // asks each provider for its metadata and its keys, and sends it one authorization request with
 // prompt=none, without cookies, which tells whether the redirect URI is registered; that request is
-// pushed first where logins are. Nothing of the gate changes.
+// pushed first where logins are. Its token endpoint gets one code that nobody has, and its answer
+// tells whether it takes the client's secret or key. Nothing of the gate changes.
 //
 // It takes as long as the providers do; ctx bounds it. Call it when a service is deployed, or from
 // a page for operators: never for requests that anybody can make. The findings may show what a

@@ -24,10 +24,10 @@ import (
 const doctorHelp = `Asks a provider for its metadata and its keys as a login does. Prints what it
 supports, what the configuration would use, what is wrong and how to mend it. With -client-id and
 -base-url it also sends one authorization request with prompt=none, to see whether the redirect URI
-is registered.
+is registered, and one code that nobody has, to see whether the provider takes the client.
 
-OIDC_CLIENT_SECRET is the client secret. It is needed only where requests are pushed (PAR), and is
-sent nowhere else. Exit status: 0 healthy, 1 faults, 2 usage.
+OIDC_CLIENT_SECRET is the client secret. It goes to the token endpoint, and to that for pushed
+requests (PAR). Exit status: 0 healthy, 1 faults, 2 usage.
 `
 
 // doctorOptions are the flags of doctor.
@@ -169,7 +169,6 @@ func (o *doctorOptions) examine(ctx context.Context, cfg op.Config) []doctor.Fin
 	return append(found, doctor.Examine(ctx, op.New(cfg), doctor.Options{
 		WithoutLogin:  o.clientID == "" || o.baseURL == "",
 		WithoutSecret: !canAuthenticate(cfg),
-		TellUntried:   true,
 	})...)
 }
 

@@ -96,10 +96,24 @@ func TestDoctor(t *testing.T) {
 	}
 	t.Run("healthy", func(t *testing.T) {
 		_, args := provider(t)
+		env := map[string]string{"OIDC_CLIENT_SECRET": "secret"}
+		got := runWith(t, env, "", append(args, client...)...)
+		for _, want := range []string{
+			"OK     redirect", "https://shop.example/auth/callback is registered.",
+			"OK     token           the token endpoint refuses a code that nobody has, and not the client.",
+			"0 faults, 0 warnings: logins should work\n",
+		} {
+			if got.status != exitOK || !strings.Contains(got.out, want) {
+				t.Errorf("status %d, without %q:\n%s%s", got.status, want, got.out, got.err)
+			}
+		}
+	})
+	t.Run("without the secret", func(t *testing.T) {
+		_, args := provider(t)
 		got := run(t, "", append(args, client...)...)
 		for _, want := range []string{
 			"OK     redirect", "https://shop.example/auth/callback is registered.",
-			"SKIP   secret          not tried: the provider asks for the client's secret or key only at a login.",
+			"SKIP   token           not tried, because the client's secret, key or certificate is not given.",
 			"0 faults, 0 warnings, 1 not tried: logins should work\n",
 		} {
 			if got.status != exitOK || !strings.Contains(got.out, want) {

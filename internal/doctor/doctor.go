@@ -45,11 +45,9 @@ type Options struct {
 	// WithoutLogin sends no authorization request, because there is no client id to send.
 	WithoutLogin bool
 
-	// WithoutSecret pushes no request, because the client cannot authenticate itself.
+	// WithoutSecret pushes no request and sends no code, because the client cannot authenticate
+	// itself.
 	WithoutSecret bool
-
-	// TellUntried has a row that the client's secret or key was not tried, where no request is pushed.
-	TellUntried bool
 }
 
 // report collects findings about one provider.
@@ -60,7 +58,7 @@ type report struct {
 }
 
 // Examine asks the provider for its metadata and its keys, sends an authorization request with
-// prompt=none, and returns what there is to say about the answers.
+// prompt=none and a code that nobody has, and returns what there is to say about the answers.
 func Examine(ctx context.Context, c *op.Client, o Options) []Finding {
 	r := &report{cfg: c.Config(), seen: c.Inspect(ctx)}
 	r.discovery()

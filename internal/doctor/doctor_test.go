@@ -95,7 +95,7 @@ func (w *ward) at(server *httptest.Server) *ward {
 	w.AddClient(oidcgatetest.Client{ID: "shop", Secret: "secret", RedirectURLs: []string{redirectURL}})
 	w.cfg = op.Config{
 		Issuer: w.Issuer(), ClientID: "shop", RedirectURL: redirectURL, RootCAs: roots,
-		Auth: op.Auth{Method: op.AuthBasic}, Scopes: []string{"profile"},
+		Auth: withSecret("secret"), Scopes: []string{"profile"},
 		Leeway: time.Minute, Timeout: patience, Notify: func(op.Notice) {},
 	}
 	return w
@@ -282,6 +282,10 @@ func TestBrokenProviders(t *testing.T) {
 		}, want{"authentication", doctor.Fault, "configured is client_secret_basic", "ClientSecretPost or PrivateKeyJWT"}},
 		{"authentication not announced", func(w *ward) {
 			w.cfg.Auth.Method = op.AuthPost
+			w.AddClient(oidcgatetest.Client{
+				ID: "shop", Secret: "secret", RedirectURLs: []string{redirectURL},
+				AuthMethod: oidcgatetest.ClientSecretPost,
+			})
 			w.edit(func(doc map[string]any) { delete(doc, "token_endpoint_auth_methods_supported") })
 		}, want{"authentication", doctor.Warn, "configured is client_secret_post", "ClientSecretBasic"}},
 		{"RS256 missing", func(w *ward) { w.set("id_token_signing_alg_values_supported", []string{"ES256"}) },
@@ -322,7 +326,7 @@ func TestBrokenProviders(t *testing.T) {
 			w.set("dpop_signing_alg_values_supported", []string{"RS256"})
 		}, want{"dpop", doctor.Fault, "DPoP proofs by RS256", "turn ES256 on"}},
 		{"no tokens bound to certificates", func(w *ward) {
-			w.cfg.Certificate = &op.Certificate{Current: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, nil }}
+			w.cfg.Certificate = &op.Certificate{Current: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tls.Certificate{}, nil }}
 			w.set("tls_client_certificate_bound_access_tokens", false)
 		}, want{"mtls", doctor.Warn, "bound to a certificate", "TokenRequest.Binding"}},
 		{"no OpenID Connect", func(w *ward) { w.set("scopes_supported", []string{"read", "write"}) },
@@ -447,6 +451,73 @@ func TestPushedRequests(t *testing.T) {
 		w := pushing(t, "secret")
 		w.cfg.RedirectURL = "https://shop.example/callback"
 		expect(t, w.examine(t), want{"redirect", doctor.Fault, "redirect_uri", "register https://shop.example/callback"})
+	})
+}
+
+// TestTokenEndpoint has one provider for each thing that its token endpoint may say of a code that
+// nobody has.
+func TestTokenEndpoint(t *testing.T) {
+	answers := func(status int, body string) func(*ward) {
+		return func(w *ward) {
+			w.Always(oidcgatetest.Token, oidcgatetest.Answer(status, "application/json", body))
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*ward)
+		want
+	}{
+		"good": {func(*ward) {}, want{"token", doctor.OK, "refuses a code that nobody has, and not the client", ""}},
+		"DPoP": {func(w *ward) { w.cfg.DPoP = true }, want{"token", doctor.OK, "and not the client", ""}},
+		"public client": {func(w *ward) {
+			w.AddClient(oidcgatetest.Client{ID: "shop", RedirectURLs: []string{redirectURL}})
+			w.cfg.Auth = op.Auth{Method: op.AuthNone}
+		}, want{"token", doctor.OK, "and not the client", ""}},
+		"wrong secret": {func(w *ward) { w.cfg.Auth = withSecret("guess") }, want{
+			"token", doctor.Fault, `invalid_client ("wrong secret")`, "check client id, secret and authentication method",
+		}},
+		"not this grant": {answers(400, `{"error":"unauthorized_client"}`), want{
+			"token", doctor.Fault, "unauthorized_client", "check client id",
+		}},
+		"nothing there": {answers(404, ""), want{
+			"token", doctor.Fault, "status 404, at https://id.example/token", "there is no such endpoint at that address",
+		}},
+		"overloaded": {answers(503, ""), want{"token", doctor.Fault, "status 503, at https://id.example/token", "overloaded"}},
+		"no answer": {func(w *ward) { w.Always(oidcgatetest.Token, oidcgatetest.Reset()) }, want{
+			"token", doctor.Fault, "the connection broke, at https://id.example/token", "compare the address of the token endpoint",
+		}},
+		"another refusal": {answers(400, `{"error":"invalid_request"}`), want{
+			"token", doctor.Warn, "nothing follows from that", "log in once",
+		}},
+		"tokens for anybody": {
+			answers(200, `{"access_token":"a","token_type":"Bearer","id_token":"x"}`),
+			want{"token", doctor.Fault, "gives tokens for a code that nobody has", "do not use this provider"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWard(t)
+			c.change(w)
+			expect(t, w.examine(t), c.want)
+			if n := w.Count(oidcgatetest.Token); n != 1 {
+				t.Errorf("%d codes were sent", n)
+			}
+		})
+	}
+	t.Run("without a secret nothing is sent", func(t *testing.T) {
+		w := newWard(t)
+		w.cfg.Complete()
+		found := doctor.Examine(t.Context(), op.New(w.cfg), doctor.Options{WithoutSecret: true})
+		expect(t, found, want{"token", doctor.Skip, "is not given", "log in once"})
+		if n := w.Count(oidcgatetest.Token); n != 0 {
+			t.Errorf("%d codes were sent", n)
+		}
+	})
+	t.Run("a client without codes", func(t *testing.T) {
+		w := newWard(t)
+		w.cfg.ResponseType = op.TypeIDToken
+		w.examine(t)
+		if n := w.Count(oidcgatetest.Token); n != 0 {
+			t.Errorf("%d codes were sent", n)
+		}
 	})
 }
 

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,16 +36,41 @@ func (r *report) redirect(ctx context.Context, o Options) {
 			return
 		}
 		r.reaction(h)
-		r.secret(o)
+		r.token(ctx, o)
 	}
 }
 
-// secret says that nothing has tried the client's secret or key, if no request was pushed.
-func (r *report) secret(o Options) {
-	pushed := !o.WithoutSecret && r.seen.Metadata.PushedAuthorization != ""
-	if o.TellUntried && !pushed && r.cfg.Auth.Method != op.AuthNone {
-		r.skip("secret", "not tried: the provider asks for the client's secret or key only at a login",
-			"log in once")
+// token tries whether the token endpoint takes the client.
+func (r *report) token(ctx context.Context, o Options) {
+	const name = "token"
+	switch {
+	case r.cfg.ResponseType == op.TypeIDToken:
+	case o.WithoutSecret:
+		r.skip(name, "not tried, because the client's secret, key or certificate is not given",
+			"log in once, or give it (-auth and OIDC_CLIENT_SECRET, or -key)")
+	default:
+		r.tried(r.seen.TryCode(ctx))
+	}
+}
+
+// tried reads what the token endpoint says of a code that nobody has.
+func (r *report) tried(refusal error) {
+	const name = "token"
+	e, ok := errors.AsType[*op.Error](refusal)
+	switch {
+	case refusal == nil:
+		r.fault(name, "the token endpoint gives tokens for a code that nobody has",
+			"do not use this provider: anybody could log in")
+	case ok && e.Code == "invalid_grant":
+		r.ok(name, "the token endpoint refuses a code that nobody has, and not the client")
+	case ok && (e.Code == "invalid_client" || e.Code == "unauthorized_client"):
+		r.fault(name, "the token endpoint refuses the client: "+e.Code+described(e.Description), e.Hint)
+	case ok && e.Address != "":
+		r.fault(name, plain(errorText(e)+", at "+e.Address), cmp.Or(e.Hint, "compare the address of "+
+			"the token endpoint with the provider's manual, and try to reach it from here"))
+	default:
+		r.warn(name, "the token endpoint answers a code that nobody has with "+
+			plain(errorText(refusal))+"; nothing follows from that", "log in once")
 	}
 }
 

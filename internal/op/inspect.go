@@ -142,6 +142,22 @@ func (i *Inspection) TryLogin(ctx context.Context, push bool) (Heard, error) {
 	return i.wire.last, nil
 }
 
+// TryCode sends the token endpoint a code that nobody has, as a login of this client does, and
+// returns the refusal. Its Code is "invalid_grant" where the provider has nothing against the
+// client. The error is nil if the code is taken.
+func (i *Inspection) TryCode(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, i.client.cfg.Timeout)
+	defer cancel()
+	key, err := i.client.newDPoPKey(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = i.client.exchange(ctx, rand.Text(), &Expectation{
+		CodeVerifier: rand.Text() + rand.Text(), DPoPKey: key,
+	})
+	return err
+}
+
 // recorder keeps what came for the last request. It is for one request at a time.
 type recorder struct {
 	base http.RoundTripper
