@@ -1,14 +1,11 @@
 package oidcgate
 
 import (
-	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/bearer"
-	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/session"
 )
 
@@ -26,7 +23,16 @@ func (g *Gate) guardAPI(
 	admit func(http.ResponseWriter, *http.Request, ...Rule) bool, rules []Rule,
 ) func(http.Handler) http.Handler {
 	g.checkAPI()
-	return guard(admit, rules)
+	own := guard(admit, rules)
+	return func(next http.Handler) http.Handler {
+		next = own(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if v := visitFrom(r.Context(), g); v != nil && v.given {
+				r = r.WithContext(r.Context()) // see useToken: the caller's stays as it is
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
 }
 
 // AdmitToken is the guard of a route of an API. It returns true when the request brings a valid
@@ -209,23 +215,11 @@ func newBearer(g *Gate) *bearer.Guard {
 	c := bearer.Config{
 		Providers:  g.bearerProviders,
 		Introspect: g.config.API.Introspect, MaxAge: g.config.API.IntrospectMaxAge,
-		Leeway: g.config.Limits.ClockSkew, Once: g.keeper.UseProof, Tell: g.tokenRefused,
+		Leeway: g.config.Limits.ClockSkew, Once: g.keeper.UseProof, Tell: g.events.Emit,
 		Realm: g.config.at.URL(""), Audience: g.config.API.Audience,
 	}
 	if g.metadataPath != "" {
 		c.MetadataURL = g.config.at.URL(g.metadataPath)
 	}
 	return bearer.New(c)
-}
-
-// tokenRefused emits the [Event] for a refused token, and for others of the last second.
-func (g *Gate) tokenRefused(ctx context.Context, f *bearer.Refusal, others int) {
-	detail := event.Text(f.Err)
-	if others > 0 {
-		detail = fmt.Sprintf("%s (and %d others for this reason)", detail, others)
-	}
-	g.events.Emit(ctx, event.Record{
-		Type: event.TokenRefused, Reason: f.Reason, Status: f.Status,
-		Provider: f.Provider, Issuer: f.Issuer, Detail: detail, Hint: f.Hint,
-	})
 }

@@ -626,6 +626,25 @@ func TestSessionOrToken(t *testing.T) {
 			}
 		}
 	})
+	t.Run("C169 a guard leaves the request of a middleware as it is", func(t *testing.T) {
+		a := newAPI(t)
+		guarded := a.gate.RequireToken()(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			id, _ := oidcgate.FromContext(r.Context())
+			_, _ = io.WriteString(rw, id.Subject())
+		}))
+		a.handler = a.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			ctx := oidcgatetest.NewContext(r.Context(), a.gate, oidcgatetest.User{Subject: "proxy"})
+			r = r.WithContext(ctx)
+			guarded.ServeHTTP(rw, r)
+			if r.Context() != ctx {
+				t.Error("it has another context")
+			}
+		}))
+		token := a.op.NewAccessToken(map[string]any{"sub": "alice"}).Compact()
+		if got := a.call("/", token); got.body != "alice" {
+			t.Errorf("%d %q", got.StatusCode, got.body)
+		}
+	})
 	t.Run("C169 C168 outside Wrap an identity of NewContext counts as a token's", func(t *testing.T) {
 		a := newAPI(t)
 		for claim, want := range map[string]int{"orders:read": 200, "orders:write": 403} {

@@ -172,7 +172,8 @@ type TokenOptions struct {
 	// ClaimsMaxAge is the age at which the claims of a session are read again, by the next guard or
 	// FromContext. The gate then refreshes the tokens if it can, asks userinfo if the provider's
 	// Userinfo says so, and always calls OnLogin again. So a group that the provider takes away is
-	// gone here after that time. While the provider does not answer, and after two seconds of waiting
+	// gone here after that time. Where there is no new ID Token, what userinfo says anew counts before
+	// the old one. While the provider does not answer, and after two seconds of waiting
 	// for it or for a slow store, the old claims stay. A re-read takes a dozen operations of the
 	// store. Of one user, userinfo is asked for four sessions at a time. When a part of the
 	// provider's answers is missing, OnLogin decides on the claims that can be had. If the store

@@ -20,6 +20,9 @@ var (
 	// cannot be refreshed, because the provider gave no refresh token.
 	ErrTokenExpired = session.ErrTokenExpired
 
+	// ErrNotAllowed is the cause with which a context of [Gate.Watch] ends when a rule refuses.
+	ErrNotAllowed = session.ErrNotAllowed
+
 	// ErrProviderUnavailable is wrapped by the error that [Gate.Token] returns when the access token
 	// has expired and the provider gives no new one at the moment. The session goes on.
 	ErrProviderUnavailable = session.ErrProvider

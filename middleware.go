@@ -169,14 +169,12 @@ func newFront(g *Gate, ring *seal.Ring, origins *http.CrossOriginProtection) *fr
 		Pages: c.pages, Logger: c.Logger, EndWithAccessToken: c.Tokens.EndWithAccessToken,
 		Tell: g.events.Emit, Log: g.events.Log, NotRevoked: g.notRevoked,
 		Options: g.loginOptions, Decide: g.decide, Link: g.link,
+		SessionInfo: c.Site.SessionInfo, SessionClaims: c.Site.SessionClaims, Idle: c.IdleTimeout,
 	}
 	if c.Page != nil {
 		f.ShowPage = func(w http.ResponseWriter, r *http.Request, p page.Page) bool {
 			return c.Page(w, r, publicPage(p))
 		}
-	}
-	if c.Site.SessionInfo {
-		f.About = g.about
 	}
 	if c.HomeRealm != nil {
 		f.HomeRealm = g.homeRealm

@@ -2,7 +2,6 @@ package oidcgate
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -223,22 +222,6 @@ func (v *visit) current() (*Identity, error) {
 		}
 	})
 	return v.renewed, v.stale
-}
-
-// about returns what scripts of the site's pages learn of a session.
-func (g *Gate) about(s *session.Session) map[string]any {
-	id := identityOf(s, g.config.IdleTimeout)
-	claims := map[string]json.RawMessage{}
-	for _, name := range g.config.Site.SessionClaims {
-		if v, ok := id.ClaimJSON(name); ok {
-			claims[name] = v
-		}
-	}
-	left := func(end time.Time) int64 { return int64(max(0, time.Until(end)) / time.Second) }
-	return map[string]any{
-		"name": id.Name(), "claims": claims,
-		"expires_in": left(id.Expires()), "idle_expires_in": left(id.IdleExpires()),
-	}
 }
 
 // identityOf returns what handlers see of a session.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,13 +17,15 @@ import (
 )
 
 // stream begins a long answer for the visitor at one replica, and returns the context it has.
-func (f *fleet) stream(gate *oidcgate.Gate, browser *http.Client) context.Context {
+func (f *fleet) stream(
+	gate *oidcgate.Gate, browser *http.Client, rules ...oidcgate.Rule,
+) context.Context {
 	f.Helper()
 	begun, over := make(chan context.Context), make(chan struct{})
 	f.Cleanup(func() { close(over) })
 	own := f.handler
 	f.handler = gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		ctx, stop := gate.Watch(r.Context())
+		ctx, stop := gate.Watch(r.Context(), rules...)
 		defer stop()
 		begun <- ctx
 		select {
@@ -173,5 +176,74 @@ func TestWatchWithClaimsMaxAge(t *testing.T) {
 		if !errors.Is(context.Cause(ctx), oidcgate.ErrNoSession) {
 			t.Errorf("the cause is %v", context.Cause(ctx))
 		}
+	})
+}
+
+func TestWatchWithRules(t *testing.T) {
+	staff := oidcgate.Claim("groups", "staff")
+	for name, row := range map[string]struct {
+		rule  oidcgate.Rule
+		ends  bool
+		panic bool
+	}{
+		"with the rule of its guard":       {staff, true, false},
+		"with a rule that allows it still": {oidcgate.Claim("groups", "guest"), false, false},
+		"with a rule that is for tokens":   {oidcgate.Scope("stream"), false, false},
+		"with a rule that panics":          {oidcgate.Match(func(*oidcgate.Identity) bool { panic("of the rule") }), true, true},
+		"with a rule that does not return": {oidcgate.Match(func(*oidcgate.Identity) bool { time.Sleep(time.Hour); return true }), true, true},
+		"without rules, as was always so":  {oidcgate.Rule{}, false, false},
+	} {
+		inBubble(t, "C107 C113 F34 a group is taken away, and a stream watches "+name, func(t *testing.T) {
+			defer time.Sleep(time.Hour) // for the rule that does not return
+			f := newFleet(t, 1, rereads)
+			f.op.SetUser(inGroups("staff", "guest"))
+			f.login()
+			var rules []oidcgate.Rule
+			if name != "without rules, as was always so" {
+				rules = append(rules, row.rule)
+			}
+			ctx, stop := f.gate.Watch(f.longRequest(), rules...)
+			defer stop()
+			f.op.SetUser(inGroups("guest"))
+			if time.Sleep(4 * time.Minute); !row.panic && ctx.Err() != nil {
+				t.Errorf("before the claims are due: %v", context.Cause(ctx))
+			}
+			time.Sleep(2 * time.Minute)
+			if cause := context.Cause(ctx); errors.Is(cause, oidcgate.ErrNotAllowed) != row.ends || (cause != nil) != row.ends {
+				t.Errorf("the cause is %v", cause)
+			}
+			f.eventsOf("")
+			if told := strings.Contains(f.log.String(), "a rule of Gate.Watch"); told != row.panic {
+				t.Errorf("the log:\n%s", f.log.String())
+			}
+		})
+	}
+	inBubble(t, "C107 one stream of a session ends, and another goes on", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		f.op.SetUser(inGroups("staff"))
+		f.login()
+		r := f.longRequest()
+		first, stop := f.gate.Watch(r, staff)
+		defer stop()
+		second, stopSecond := f.gate.Watch(r)
+		defer stopSecond()
+		f.op.SetUser(inGroups())
+		time.Sleep(6 * time.Minute)
+		if !errors.Is(context.Cause(first), oidcgate.ErrNotAllowed) || second.Err() != nil {
+			t.Errorf("%v, %v", context.Cause(first), context.Cause(second))
+		}
+		f.logout()
+		if !errors.Is(context.Cause(second), oidcgate.ErrNoSession) {
+			t.Errorf("after the logout: %v", context.Cause(second))
+		}
+	})
+	t.Run("a rule that is none", func(t *testing.T) {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		f := newFleet(t, 1)
+		f.gate.Watch(t.Context(), oidcgate.Rule{})
 	})
 }

@@ -45,6 +45,7 @@ var around = map[string]string{
 	"keys": "var keys oidcgate.Keys", "partner": "var partner oidcgate.Provider",
 	"home": "func home(http.ResponseWriter, *http.Request) {}", "admin": "func admin(http.ResponseWriter, *http.Request) {}",
 	"form": "func form(http.ResponseWriter, *http.Request) {}", "payment": "func payment(http.ResponseWriter, *http.Request) {}",
+	"isStaff": "var isStaff oidcgate.Rule",
 	"withID":  "type withID struct{ slog.Handler }",
 	"account": "func account(http.ResponseWriter, *http.Request) {}", "cart": "func cart(http.ResponseWriter, *http.Request) {}",
 	"notes": "func notes(http.ResponseWriter, *http.Request) {}", "report": "func report(http.ResponseWriter, *http.Request) {}",

@@ -43,9 +43,9 @@ type Config struct {
 	// it was used before.
 	Once func(ctx context.Context, thumbprint, id string, ttl time.Duration) (first bool, err error)
 
-	// Tell is told of refused tokens. others is how many were refused for the same reason since it was
-	// last told. It must not block.
-	Tell func(ctx context.Context, f *Refusal, others int)
+	// Tell is called with the event of a refused token, and must not block. The event has how many
+	// others were refused for the same reason since the last one.
+	Tell func(context.Context, event.Record)
 
 	Realm       string   // of challenges: the address of this service
 	Audience    []string // the names of the API

@@ -2,6 +2,7 @@ package bearer
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -47,8 +48,20 @@ func (r *report) due(reason event.Reason) (others int, due bool) {
 func (g *Guard) refuse(ctx context.Context, f *Refusal) *Refusal {
 	if f.Reason != "" {
 		if others, due := g.report.due(f.Reason); due {
-			g.cfg.Tell(ctx, f, others)
+			g.cfg.Tell(ctx, f.event(others))
 		}
 	}
 	return f
+}
+
+// event is that of a refused token, and of others of the last second.
+func (f *Refusal) event(others int) event.Record {
+	detail := event.Text(f.Err)
+	if others > 0 {
+		detail = fmt.Sprintf("%s (and %d others for this reason)", detail, others)
+	}
+	return event.Record{
+		Type: event.TokenRefused, Reason: f.Reason, Status: f.Status,
+		Provider: f.Provider, Issuer: f.Issuer, Detail: detail, Hint: f.Hint,
+	}
 }

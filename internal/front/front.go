@@ -32,6 +32,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/browser"
@@ -79,8 +80,9 @@ type Front struct {
 	// the first, which is signed in. It returns why not, or nil.
 	Link func(ctx context.Context, first session.Identity, second Login) *Failure
 
-	// About, which may be nil, says what scripts of the site's pages learn of a session.
-	About func(*session.Session) map[string]any
+	SessionInfo   bool          // scripts of the site's pages learn who is signed in
+	SessionClaims []string      // these claims, too
+	Idle          time.Duration // after which a session ends that nobody uses
 
 	// ShowPage, which may be nil, writes a page in place of ours, or returns false.
 	ShowPage func(http.ResponseWriter, *http.Request, page.Page) bool
@@ -152,7 +154,7 @@ func (f *Front) Route(path string) (route string, up *Provider) {
 			return rest[1:], nil
 		}
 	case "/session":
-		if f.About != nil {
+		if f.SessionInfo {
 			return rest[1:], nil
 		}
 	case "/dev":

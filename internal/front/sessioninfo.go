@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/page"
@@ -33,7 +34,7 @@ func (f *Front) sessionInfo(w http.ResponseWriter, r *http.Request) {
 	}
 	var about map[string]any // null
 	if err == nil && s != nil {
-		about = f.About(s)
+		about = f.about(s)
 		about["login_url"] = f.loginURL(v, script, Ask{})
 		about["logout_url"] = f.Site.OwnURL("/logout", "")
 	}
@@ -43,4 +44,21 @@ func (f *Front) sessionInfo(w http.ResponseWriter, r *http.Request) {
 	body, _ := json.Marshal(about) // its claims were read from JSON: cannot fail
 	_, err = w.Write(append(body, '\n'))
 	f.written(err)
+}
+
+// about returns what scripts learn of a session.
+func (f *Front) about(s *session.Session) map[string]any {
+	chosen := map[string]json.RawMessage{}
+	for _, name := range f.SessionClaims {
+		if v, ok := s.Identity.Claim(name); ok {
+			chosen[name] = v.AppendJSON(nil)
+		}
+	}
+	left := func(end int64) int64 {
+		return int64(max(0, time.Until(time.UnixMilli(end))) / time.Second)
+	}
+	return map[string]any{
+		"name": s.Identity.Name(), "claims": chosen,
+		"expires_in": left(s.Times.Deadline), "idle_expires_in": left(s.Times.Ends(f.Idle)),
+	}
 }

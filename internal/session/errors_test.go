@@ -1244,7 +1244,7 @@ func TestErrorsOfALogout(t *testing.T) {
 	inTime(t, "C107 a session that could not be ended is still watched", func(t *testing.T) {
 		w := newWorld(t, watches)
 		s := w.login(lifetime)
-		ctx, stop := w.Watch(t.Context(), s)
+		ctx, stop := w.Watch(t.Context(), s, nil)
 		defer stop()
 		w.fails(interleave.Delete, "s:", 0)
 		w.wantErr(w.End(t.Context(), s.ID), session.ErrStore)
@@ -1778,8 +1778,8 @@ func TestWatchTakesItselfOut(t *testing.T) {
 	inTime(t, "F34 one of two watchers leaves: the other is told", func(t *testing.T) {
 		w := newWorld(t, watches)
 		s := w.login(lifetime)
-		_, leave := w.Watch(t.Context(), s)
-		ctx, stop := w.Watch(t.Context(), s)
+		_, leave := w.Watch(t.Context(), s, nil)
+		ctx, stop := w.Watch(t.Context(), s, nil)
 		defer stop()
 		leave()
 		synctest.Wait()
@@ -1790,8 +1790,8 @@ func TestWatchTakesItselfOut(t *testing.T) {
 	inTime(t, "F34 a session that nobody watches any more is not read", func(t *testing.T) {
 		w := newWorld(t, watches)
 		gone, s := w.login(lifetime), w.login(lifetime)
-		_, leave := w.Watch(t.Context(), gone)
-		_, stop := w.Watch(t.Context(), s)
+		_, leave := w.Watch(t.Context(), gone, nil)
+		_, stop := w.Watch(t.Context(), s, nil)
 		defer stop()
 		leave()
 		synctest.Wait()

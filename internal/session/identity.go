@@ -172,9 +172,9 @@ func decodeIdentity(plaintext []byte) Identity {
 
 // Claim returns a claim by its name, compared byte for byte, or by a JSON Pointer (RFC 6901) when
 // it begins with "/". What the application set comes first, then the ID Token, then userinfo, which
-// can therefore never replace what the ID Token says (OpenID Connect Core, section 5.3.2). The
-// first of them that has the claim decides, also for a pointer: userinfo adds no members to a claim
-// of the ID Token.
+// can therefore never replace what the ID Token says (OpenID Connect Core, section 5.3.2); but see
+// [Tokens.Overtaken]. The first of them that has the claim decides, also for a pointer: userinfo
+// adds no members to a claim of the ID Token.
 func (id *Identity) Claim(claim string) (claims.Value, bool) {
 	if strings.HasPrefix(claim, "/") {
 		return id.pointer(claim)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -14,6 +15,7 @@ type news struct {
 	idToken    claims.Object  // "" when there are no claims of an ID Token
 	userinfo   *claims.Object // nil: the old claims of userinfo stay
 	none       bool           // there is no new ID Token, and no answer of userinfo
+	newer      bool           // userinfo was answered after the ID Token was issued
 	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
 	unreadable bool           // userinfo was answered with something else
 	before     []byte         // the identity when the provider was asked
@@ -36,7 +38,7 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		if n.unreadable && r.k.doubted(&identity) {
 			n.userinfo = new(claims.Object)
 		}
-		if err := r.saveUserinfo(ctx, n.userinfo); err != nil {
+		if err := r.saveUserinfo(ctx, n); err != nil {
 			return err
 		}
 		renewed := Session{r.s.ID, r.renew(identity, n), old.times}
@@ -74,7 +76,7 @@ func (r *refresh) noteUndecided(ctx context.Context, old record, id Identity) {
 
 // renew returns the identity with what is new, on which the application decides.
 func (r *refresh) renew(id Identity, n news) Identity {
-	renewed := id.renewed(n.idToken, n.userinfo)
+	renewed := id.renewed(r.tokens.stillSaid(n.idToken), n.userinfo)
 	switch {
 	case n.incomplete:
 		renewed.Checked = id.Checked
@@ -91,16 +93,48 @@ func (r *refresh) renew(id Identity, n news) Identity {
 }
 
 // saveUserinfo saves with the tokens what userinfo says, if it is new.
-func (r *refresh) saveUserinfo(ctx context.Context, userinfo *claims.Object) error {
+func (r *refresh) saveUserinfo(ctx context.Context, n news) error {
 	old := r.tokens.Userinfo
-	if userinfo == nil || old != nil && *userinfo == *old {
+	if n.userinfo == nil || old != nil && *n.userinfo == *old {
 		return nil
 	}
 	kept := *r.tokens
-	if err := r.k.keepUserinfo(&kept, *userinfo); err != nil {
+	if n.newer {
+		kept.Overtaken = r.tokens.overtakenBy(*n.userinfo, n.idToken)
+	}
+	if err := r.k.keepUserinfo(&kept, *n.userinfo); err != nil {
 		return err
 	}
 	return r.save(ctx, &kept)
+}
+
+// overtakenBy returns the names of the claims of the ID Token that count no more, now that userinfo
+// says something else than before: it may have had a group taken away that the ID Token still has.
+func (t *Tokens) overtakenBy(userinfo, idToken claims.Object) claims.Object {
+	before := map[string]claims.Value{}
+	if t.Userinfo != nil {
+		before = maps.Collect(t.Userinfo.All())
+	}
+	now, known := maps.Collect(userinfo.All()), maps.Collect(t.Overtaken.All())
+	var names claims.Builder
+	for name := range idToken.All() {
+		was, had := before[name]
+		is, has := now[name]
+		_, overtaken := known[name]
+		if (overtaken || was != is || had != has) && !claims.IsProtocol(name) {
+			names = names.Add(name, claims.Int(1))
+		}
+	}
+	return claims.Object(names)
+}
+
+// stillSaid returns the claims of the ID Token without those that count no more.
+func (t *Tokens) stillSaid(idToken claims.Object) claims.Object {
+	if t.Overtaken == "" {
+		return idToken
+	}
+	overtaken := maps.Collect(t.Overtaken.All())
+	return idToken.Filter(func(name string) bool { _, ok := overtaken[name]; return !ok })
 }
 
 // doubted reports whether userinfo that cannot be read now could not be read Limits.Reread ago

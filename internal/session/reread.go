@@ -133,7 +133,8 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		return r.rereadLater(ctx, err)
 	}
 	n := news{
-		idToken: said, userinfo: userinfo, none: idToken == "" && userinfo == nil,
+		idToken: said, userinfo: userinfo,
+		none: idToken == "" && userinfo == nil, newer: idToken == "" && userinfo != nil,
 		incomplete: r.unsure || err == nil && userinfo == nil && r.lacksToken(),
 		before:     before.plaintext,
 	}

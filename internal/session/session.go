@@ -55,6 +55,9 @@ var (
 	// ErrTokenExpired means that the access token is over and there is no refresh token.
 	ErrTokenExpired = errors.New("oidcgate: the access token has expired")
 
+	// ErrNotAllowed means that a rule does not allow what a session is watched for any more.
+	ErrNotAllowed = errors.New("oidcgate: a rule does not allow it any more")
+
 	// ErrProvider means that the access token is over and the provider gives no new one now.
 	ErrProvider = errors.New("oidcgate: the provider gives no new access token at the moment")
 

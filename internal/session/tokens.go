@@ -41,6 +41,10 @@ type Tokens struct {
 	// them is not what it decides on again. It is kept with Limits.Reread only; nil: it was not kept.
 	Userinfo *claims.Object
 
+	// Overtaken has the names of the claims of the ID Token that count no more: userinfo has said
+	// something else of them since that was issued.
+	Overtaken claims.Object
+
 	Refreshed bool // they are not those of the login
 
 	// Refused is when the provider refused for the first time to refresh them. It is noted with
@@ -66,7 +70,7 @@ func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
 		fresh.Scope = t.Scope
 	}
 	if fresh.IDToken == "" {
-		fresh.IDToken = t.IDToken
+		fresh.IDToken, fresh.Overtaken = t.IDToken, t.Overtaken
 	}
 	if fresh.AuthorizationDetails == "" {
 		fresh.AuthorizationDetails = t.AuthorizationDetails
@@ -99,6 +103,9 @@ func (t *Tokens) encode() []byte {
 	if t.Userinfo != nil {
 		record = record.Object("userinfo", *t.Userinfo)
 	}
+	if t.Overtaken != "" {
+		record = record.Object("overtaken", t.Overtaken)
+	}
 	return record
 }
 
@@ -119,7 +126,8 @@ func decodeTokens(r record) *Tokens {
 		Issued: timeMember(o, "issued"),
 		Nonce:  textMember(o, "nonce"),
 
-		Userinfo: keptUserinfo(o),
+		Userinfo:  keptUserinfo(o),
+		Overtaken: objectMember(o, "overtaken"),
 
 		Refreshed: textMember(o, "refreshed") != "",
 		Refused:   timeMember(o, "refused"),

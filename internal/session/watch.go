@@ -26,20 +26,24 @@ type watched struct {
 	id   ID
 	of   *Identity
 	read time.Time // when its last read began
-	ends map[*context.CancelCauseFunc]bool
+	ends map[*context.CancelCauseFunc]Allows
 }
 
-// Watch returns a copy of ctx that ends when the session does, with the cause ErrGone. A session
+// Allows reports whether a session, as it is now, may have what it is watched for. Nil allows it.
+type Allows func(context.Context, *Session) bool
+
+// Watch returns a copy of ctx that ends when the session does, with the cause ErrGone, or with
+// ErrNotAllowed when allows says no, which is asked at every read. A session
 // that this process ends and the session's deadline are noticed at once, every other end after
 // Limits.Watch at the latest. A store that does not answer ends nothing before the deadline. Where
 // it is too slow to read all sessions in that time, they are read in turn. The session is not
 // touched, so that it can reach its idle time; claims that are due are read again. The caller must
 // call cancel.
 func (k *Keeper) Watch(
-	ctx context.Context, s *Session,
+	ctx context.Context, s *Session, allows Allows,
 ) (_ context.Context, cancel context.CancelFunc) {
 	ctx, end := context.WithCancelCause(ctx)
-	remove := k.watches.add(k, s, &end)
+	remove := k.watches.add(k, s, &end, allows)
 	untilDeadline := time.Until(time.UnixMilli(s.Times.Deadline))
 	deadline := time.AfterFunc(untilDeadline, func() { end(ErrGone) })
 	context.AfterFunc(ctx, func() { // also when the request ends
@@ -51,14 +55,16 @@ func (k *Keeper) Watch(
 
 // add registers a function that ends what depends on a session, and starts the goroutine if it is
 // the first.
-func (w *watches) add(k *Keeper, s *Session, end *context.CancelCauseFunc) (remove func()) {
+func (w *watches) add(
+	k *Keeper, s *Session, end *context.CancelCauseFunc, allows Allows,
+) (remove func()) {
 	h := k.Handle(s.ID)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.sessions[h] == nil {
-		w.sessions[h] = &watched{s.ID, &s.Identity, time.Now(), map[*context.CancelCauseFunc]bool{}}
+		w.sessions[h] = &watched{s.ID, &s.Identity, time.Now(), map[*context.CancelCauseFunc]Allows{}}
 	}
-	w.sessions[h].ends[end] = true
+	w.sessions[h].ends[end] = allows
 	if w.stop == nil {
 		var ctx context.Context
 		ctx, w.stop = context.WithCancel(context.Background())
@@ -84,16 +90,26 @@ func (w *watches) remove(h Handle, end *context.CancelCauseFunc) {
 
 // ended ends everything that depends on a session.
 func (w *watches) ended(h Handle) {
-	w.mu.Lock()
-	var ends []*context.CancelCauseFunc
-	if s := w.sessions[h]; s != nil {
-		for end := range s.ends {
-			ends = append(ends, end)
-		}
-	}
-	w.mu.Unlock()
-	for _, end := range ends {
+	for end := range w.endsOf(h) {
 		(*end)(ErrGone) // removes it
+	}
+}
+
+func (w *watches) endsOf(h Handle) map[*context.CancelCauseFunc]Allows {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s := w.sessions[h]; s != nil {
+		return maps.Clone(s.ends)
+	}
+	return nil
+}
+
+// judge ends what a session, as it was read just now, may not have any more.
+func (k *Keeper) judge(ctx context.Context, s *Session) {
+	for end, allows := range k.watches.endsOf(k.Handle(s.ID)) {
+		if allows != nil && !allows(ctx, s) {
+			(*end)(ErrNotAllowed)
+		}
 	}
 }
 
@@ -166,7 +182,11 @@ func (k *Keeper) readWatched(ctx context.Context) map[string][]*Session {
 		defer cancel()
 		s, err := k.Peek(ctx, one.id)
 		k.endWatchOf(one.id, err)
-		if err == nil && k.Stale(s) {
+		if err != nil {
+			return
+		}
+		k.judge(ctx, s)
+		if k.Stale(s) {
 			mu.Lock()
 			defer mu.Unlock()
 			stale[s.Identity.Provider] = append(stale[s.Identity.Provider], s)

@@ -57,9 +57,9 @@ func TestWatch(t *testing.T) {
 	inTime(t, "C107 a logout in this process ends it at once", func(t *testing.T) {
 		w := newWorld(t, watches)
 		s, other := w.login(lifetime), w.login(lifetime)
-		ctx, stop := w.Watch(t.Context(), s)
+		ctx, stop := w.Watch(t.Context(), s, nil)
 		defer stop()
-		stays, stopOther := w.Watch(t.Context(), other)
+		stays, stopOther := w.Watch(t.Context(), other, nil)
 		defer stopOther()
 		w.wantErr(w.End(t.Context(), s.ID), nil)
 		wantEnded(t, ctx, true)
@@ -68,7 +68,7 @@ func TestWatch(t *testing.T) {
 	inTime(t, "C107 a logout by another replica ends it after the interval", func(t *testing.T) {
 		w := newWorld(t, watches)
 		s := w.login(lifetime)
-		ctx, stop := w.Watch(t.Context(), s)
+		ctx, stop := w.Watch(t.Context(), s, nil)
 		defer stop()
 		time.Sleep(10 * time.Second)
 		w.wantErr(w.replica(nil).End(t.Context(), s.ID), nil)
@@ -79,7 +79,7 @@ func TestWatch(t *testing.T) {
 	inTime(t, "C105 F16 the deadline ends it at once, also while the store does not answer", func(t *testing.T) {
 		w := newWorld(t, watches)
 		s := w.login(5*time.Minute + time.Second)
-		ctx, stop := w.Watch(t.Context(), s)
+		ctx, stop := w.Watch(t.Context(), s, nil)
 		defer stop()
 		w.breaks(func(interleave.Call) error { return errors.New("the store does not answer") })
 		time.Sleep(5 * time.Minute)
@@ -89,7 +89,7 @@ func TestWatch(t *testing.T) {
 	})
 	inTime(t, "C105 watching is no use: the idle time ends it", func(t *testing.T) {
 		w := newWorld(t, watches)
-		ctx, stop := w.Watch(t.Context(), w.login(lifetime))
+		ctx, stop := w.Watch(t.Context(), w.login(lifetime), nil)
 		defer stop()
 		time.Sleep(time.Hour - time.Second)
 		wantEnded(t, ctx, false)
@@ -99,7 +99,7 @@ func TestWatch(t *testing.T) {
 	inTime(t, "F16 a store that does not answer, or panics, ends nothing", func(t *testing.T) {
 		w := newWorld(t, watches)
 		s := w.login(lifetime)
-		ctx, stop := w.Watch(t.Context(), s)
+		ctx, stop := w.Watch(t.Context(), s, nil)
 		defer stop()
 		w.breaks(func(interleave.Call) error { return errors.New("the store is down") })
 		time.Sleep(time.Minute)
@@ -120,10 +120,10 @@ func TestWatch(t *testing.T) {
 			return nil, failure(session.NoAnswer, "")
 		}
 		s := w.login(lifetime)
-		ctx, stop := w.Watch(t.Context(), s)
+		ctx, stop := w.Watch(t.Context(), s, nil)
 		defer stop()
 		for range 1000 {
-			_, stop := w.Watch(t.Context(), w.login(lifetime))
+			_, stop := w.Watch(t.Context(), w.login(lifetime), nil)
 			defer stop()
 		}
 		time.Sleep(5*time.Minute + time.Second)
@@ -140,7 +140,7 @@ func TestWatch(t *testing.T) {
 			l := w.loginUnderWayOf(1)
 			l.Identity.Provider = provider
 			w.wantErr(w.Begin(t.Context(), l), nil)
-			ctx, stop := w.Watch(t.Context(), &l.Session)
+			ctx, stop := w.Watch(t.Context(), &l.Session, nil)
 			t.Cleanup(stop)
 			return ctx
 		}
@@ -177,7 +177,7 @@ func TestWatch(t *testing.T) {
 			})
 		})
 		for range streams {
-			_, stop := k.Watch(t.Context(), w.login(lifetime))
+			_, stop := k.Watch(t.Context(), w.login(lifetime), nil)
 			defer stop()
 		}
 		time.Sleep(14 * 35 * time.Second) // 14 rounds with the pauses between them
@@ -203,12 +203,12 @@ func TestWatch(t *testing.T) {
 		for range 200 {
 			s := w.login(lifetime)
 			hangs["s:"+string(w.Handle(s.ID))] = true
-			_, stop := k.Watch(t.Context(), s)
+			_, stop := k.Watch(t.Context(), s, nil)
 			defer stop()
 		}
 		time.Sleep(time.Minute)
 		s := w.login(lifetime)
-		ctx, stop := k.Watch(t.Context(), s)
+		ctx, stop := k.Watch(t.Context(), s, nil)
 		defer stop()
 		w.wantErr(w.End(t.Context(), s.ID), nil)
 		time.Sleep(5 * time.Minute)
@@ -220,7 +220,7 @@ func TestWatch(t *testing.T) {
 		for range 100 {
 			s := w.login(lifetime)
 			for range 2 {
-				_, stop := w.Watch(t.Context(), s)
+				_, stop := w.Watch(t.Context(), s, nil)
 				stops = append(stops, stop)
 			}
 		}
@@ -240,24 +240,24 @@ func TestWatch(t *testing.T) {
 		w := newWorld(t, watches)
 		s := w.login(lifetime)
 		request, leave := context.WithCancel(t.Context())
-		ended, _ := w.Watch(request, s)
+		ended, _ := w.Watch(request, s, nil)
 		leave()
 		synctest.Wait()
 		if cause := context.Cause(ended); cause != context.Canceled {
 			t.Errorf("the cause is %v", cause)
 		}
-		ctx, stop := w.Watch(t.Context(), s)
+		ctx, stop := w.Watch(t.Context(), s, nil)
 		defer stop()
 		w.wantErr(w.End(t.Context(), s.ID), nil)
 		wantEnded(t, ctx, true)
 	})
 	inTime(t, "C107 when nobody watched for a while, a later stream is read again", func(t *testing.T) {
 		w := newWorld(t, watches)
-		_, stop := w.Watch(t.Context(), w.login(lifetime))
+		_, stop := w.Watch(t.Context(), w.login(lifetime), nil)
 		stop()
 		synctest.Wait()
 		s := w.login(lifetime)
-		ctx, stop := w.Watch(t.Context(), s)
+		ctx, stop := w.Watch(t.Context(), s, nil)
 		defer stop()
 		w.wantErr(w.replica(nil).End(t.Context(), s.ID), nil)
 		time.Sleep(15 * time.Second)
@@ -267,7 +267,7 @@ func TestWatch(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { watches(l); l.Reread = 5 * time.Minute })
 		s := w.login(lifetime)
 		w.provider.decide = func() error { return errors.New("its database is down") }
-		ctx, stop := w.Watch(t.Context(), s)
+		ctx, stop := w.Watch(t.Context(), s, nil)
 		defer stop()
 		time.Sleep(6 * time.Minute)
 		wantEnded(t, ctx, false)
@@ -279,7 +279,7 @@ func TestWatch(t *testing.T) {
 	inTime(t, "C113 a refusal ends it, also while the store cannot end the session", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { watches(l); l.Reread = 5 * time.Minute })
 		s := w.login(lifetime)
-		ctx, stop := w.Watch(t.Context(), s)
+		ctx, stop := w.Watch(t.Context(), s, nil)
 		defer stop()
 		w.provider.decide = func() error { return failure(session.Rejected, "") }
 		w.fails(interleave.Delete, "s:", 0)
@@ -294,7 +294,7 @@ func TestWatch(t *testing.T) {
 		w := newWorld(t, watches)
 		s := w.login(lifetime)
 		other := w.replica(func(c *session.Config) { c.Ring = newRing(t, 1) })
-		ctx, stop := other.Watch(t.Context(), s)
+		ctx, stop := other.Watch(t.Context(), s, nil)
 		defer stop()
 		time.Sleep(time.Minute)
 		wantEnded(t, ctx, false)

@@ -1,0 +1,99 @@
+package oidcgate_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/oidcgate/oidcgate"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
+)
+
+// TestUserinfoIsNewerThanTheIDToken has a provider with the same claims in ID Token and userinfo,
+// whose refreshes bring no ID Token, or that gives no refresh token.
+func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
+	// userinfo sets the groups that userinfo has; nil: none at all.
+	userinfo := func(f *fleet, groups []string) {
+		f.op.Clear(oidcgatetest.Userinfo)
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.EditJSON(func(m map[string]any) {
+			delete(m, "only") // which the ID Token alone has
+			if m["groups"] = groups; groups == nil {
+				delete(m, "groups")
+			}
+		}))
+	}
+	var seen []string
+	start := func(t *testing.T, idToken, groups []string) *fleet {
+		seen = nil
+		op := oidcgatetest.NewProvider(t, oidcgatetest.Config{AccessTokenLifetime: 24 * time.Hour})
+		f := newFleetOf(t, op, 2, rereads, decides(func(l *oidcgate.Login) error {
+			all, _ := l.Identity().ClaimStrings("groups")
+			_, only := l.Identity().ClaimJSON("only")
+			seen = append(seen, fmt.Sprint(all, only))
+			l.Drop("groups") // the next decision sees it all the same
+			return nil
+		}), func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoRequired })
+		op.SetUser(oidcgatetest.User{Subject: "alice", Claims: map[string]any{"groups": idToken, "only": 1}})
+		userinfo(f, groups)
+		return f
+	}
+	reread := func(f *fleet) {
+		time.Sleep(6 * time.Minute)
+		f.get("/app")
+	}
+	admin, staff := []string{"admin"}, []string{"staff"}
+	for _, row := range []struct {
+		name     string
+		userinfo [][]string // at the login, and at each re-read
+		want     []string   // what OnLogin sees then
+	}{
+		{"a group is taken away", [][]string{admin, staff}, []string{"[staff] true"}},
+		{"all are taken away, and stay away", [][]string{admin, nil, nil}, []string{"[] true", "[] true"}},
+		{"they come back", [][]string{admin, nil, staff, admin}, []string{"[] true", "[staff] true", "[admin] true"}},
+		{"userinfo says what it said at the login", [][]string{staff, staff}, []string{"[admin] true"}},
+		{"userinfo says it at last", [][]string{nil, nil, staff}, []string{"[admin] true", "[staff] true"}},
+	} {
+		for _, without := range []string{"id_token", "refresh_token"} {
+			inBubble(t, "C113 no new "+without+": "+row.name, func(t *testing.T) {
+				f := start(t, admin, row.userinfo[0])
+				if without == "refresh_token" {
+					f.op.Inject(oidcgatetest.Token, withoutMember(without))
+				}
+				f.login()
+				f.op.Always(oidcgatetest.Token, withoutMember(without))
+				for _, groups := range row.userinfo[1:] {
+					userinfo(f, groups)
+					reread(f)
+				}
+				if !slices.Equal(seen, row.want) {
+					t.Errorf("OnLogin saw %q, want %q", seen, row.want)
+				}
+			})
+		}
+	}
+	inBubble(t, "C113 a new ID Token counts before userinfo again", func(t *testing.T) {
+		f := start(t, admin, admin)
+		f.login()
+		f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+		userinfo(f, staff)
+		reread(f)
+		f.op.Clear(oidcgatetest.Token)
+		reread(f)
+		if want := []string{"[staff] true", "[admin] true"}; !slices.Equal(seen, want) {
+			t.Errorf("OnLogin saw %q, want %q", seen, want)
+		}
+	})
+	inBubble(t, "C113 F16 userinfo is down after it has said something new", func(t *testing.T) {
+		f := start(t, admin, admin)
+		f.login()
+		f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+		userinfo(f, staff)
+		reread(f)
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(500, "", ""))
+		reread(f)
+		if want := []string{"[staff] true", "[staff] true"}; !slices.Equal(seen, want) {
+			t.Errorf("OnLogin saw %q, want %q", seen, want)
+		}
+	})
+}
