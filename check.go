@@ -43,21 +43,16 @@ const (
 // a page for operators: never for requests that anybody can make. The findings may show what a
 // provider sent.
 func (g *Gate) Check(ctx context.Context) []Finding {
-	all := []Finding{g.checkStore(ctx)}
+	all := findings("", []doctor.Finding{doctor.Store(g.keeper.TryWrites(ctx))})
 	for _, up := range g.providers.All() {
-		for _, f := range doctor.Examine(ctx, up.Client, doctor.Options{}) {
-			all = append(all, Finding{up.Name, f.Name, FindingLevel(f.Level), f.Text, f.Cure})
-		}
+		all = append(all, findings(up.Name, doctor.Examine(ctx, up.Client, doctor.Options{}))...)
 	}
 	return all
 }
 
-func (g *Gate) checkStore(ctx context.Context) Finding {
-	if err := g.keeper.TryWrites(ctx); err != nil {
-		return Finding{
-			Name: "store", Level: FindingFault, Text: "a login could not be kept: " + err.Error(),
-			Cure: "look whether the store runs, can be reached from here, and takes writes",
-		}
+func findings(provider string, found []doctor.Finding) (all []Finding) {
+	for _, f := range found {
+		all = append(all, Finding{provider, f.Name, FindingLevel(f.Level), f.Text, f.Cure})
 	}
-	return Finding{Name: "store", Level: FindingOK, Text: "it answers, and takes writes"}
+	return all
 }

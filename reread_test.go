@@ -1245,6 +1245,42 @@ func TestRevocationWhenUserinfoRefuses(t *testing.T) {
 	})
 }
 
+func TestRefreshWithTooLongAToken(t *testing.T) {
+	long := oidcgatetest.EditJSON(func(m map[string]any) {
+		m["access_token"] = m["access_token"].(string) + strings.Repeat("x", 32<<10)
+	})
+	longer := oidcgatetest.EditJSON(func(m map[string]any) { m["more"] = strings.Repeat("x", 1<<20) })
+	page := oidcgatetest.Answer(200, "text/html", strings.Repeat("x", 1<<20+1))
+	for name, row := range map[string]struct {
+		fault oidcgatetest.Fault
+		ends  bool
+	}{
+		"an access token":          {long, true},
+		"an answer":                {longer, true},
+		"the page of a proxy":      {page, false},
+		"an answer that is broken": {oidcgatetest.Answer(200, "application/json", "{"), false},
+	} {
+		for _, asks := range []oidcgate.UserinfoMode{oidcgate.UserinfoOff, oidcgate.UserinfoRequired} {
+			inBubble(t, fmt.Sprintf("C113 F38 %s that is too long, userinfo %v: nobody keeps a group by it", name, asks), func(t *testing.T) {
+				f := newFleet(t, 2, rereads, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = asks })
+				f.op.SetUser(inGroups("admin"))
+				f.login()
+				f.op.SetUser(inGroups())
+				f.op.Always(oidcgatetest.Token, row.fault)
+				time.Sleep(20 * time.Minute)
+				f.get("/app")
+				time.Sleep(20 * time.Minute)
+				if got := f.subject(); (got == "") != row.ends {
+					t.Errorf("signed in: %q", got)
+				}
+				if row.ends {
+					f.reportedOnce(oidcgate.EventRefreshFailed, "claims")
+				}
+			})
+		}
+	}
+}
+
 func TestRereadOfReplacedClaims(t *testing.T) {
 	for name, fault := range map[string]oidcgatetest.Fault{
 		"answers 500":              oidcgatetest.Answer(500, "", ""),

@@ -2,10 +2,12 @@ package oidcgate
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/alexedwards/scs/v2"
 
+	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/saver"
 	"github.com/oidcgate/oidcgate/internal/session"
 	"github.com/oidcgate/oidcgate/internal/values"
@@ -57,7 +59,10 @@ func (g *Gate) serveWithValues(
 	next http.Handler, w http.ResponseWriter, r *http.Request, v *visit,
 ) {
 	ctx, err := g.values.Load(v, v.found.ID())
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNoSession): // a logout was faster
+		v.identity, v.found.Session, v.found.Gone = nil, nil, attempt.GoneSession
+	case err != nil:
 		v.found.LoadErr = err
 	}
 	var failed error

@@ -85,6 +85,15 @@ func Examine(ctx context.Context, c *op.Client, o Options) []Finding {
 	return r.found
 }
 
+// Store returns what there is to say of the store, after a try of what a login needs of it.
+func Store(err error) Finding {
+	if err != nil {
+		return Finding{"store", Fault, "a login could not be kept: " + err.Error(),
+			"look whether the store runs, can be reached from here, and takes writes"}
+	}
+	return Finding{"store", OK, "it answers, and takes writes", ""}
+}
+
 // Configuration returns the faults of a configuration as findings.
 func Configuration(faults check.List) []Finding {
 	var found []Finding

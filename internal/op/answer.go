@@ -90,8 +90,9 @@ func (g *guard) read(resp *http.Response) (answer, error) {
 		return answer{}, networkFault(err)
 	}
 	if int64(len(body)) > g.limit {
-		text := fmt.Sprintf("the answer is longer than %d bytes", g.limit)
-		return answer{}, unreadable(resp.StatusCode, text)
+		f := unreadable(resp.StatusCode, fmt.Sprintf("the answer is longer than %d bytes", g.limit))
+		f.tooLong = f.unreadable && HasMediaType(resp.Header, "application/json")
+		return answer{}, f
 	}
 	return answer{resp.StatusCode, resp.Header, body}, nil
 }

@@ -40,6 +40,10 @@ type Error struct {
 	// response, for another reason than keys that are missing here.
 	Unreadable bool
 
+	// TooLong is true when an answer of status 200 has more than is taken: what users write may make
+	// it so.
+	TooLong bool
+
 	// Unproven is true when none of the keys at hand signed a token, and newer ones could not be
 	// loaded, or nothing says which key did. The token may be genuine.
 	Unproven bool
@@ -160,7 +164,7 @@ func failure(err error, unreachable, unusable event.Reason) *Error {
 	}
 	return &Error{
 		Reason: reason, Status: f.status, Err: f,
-		Unsent: f.unsent, Answered: f.answered, Unreadable: f.unreadable,
+		Unsent: f.unsent, Answered: f.answered, Unreadable: f.unreadable, TooLong: f.tooLong,
 	}
 }
 

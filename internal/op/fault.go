@@ -19,6 +19,7 @@ type fault struct {
 	unsent     bool // no connection was made
 	answered   bool // an answer came and was refused
 	unreadable bool // it had status 200
+	tooLong    bool // it had status 200, and more bytes than are taken
 	text       string
 }
 

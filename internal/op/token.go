@@ -253,8 +253,10 @@ func newTokens(doc claims.Object, key *DPoPKey) (*Tokens, error) {
 	}
 	longest := max(len(t.AccessToken), len(t.RefreshToken), len(t.Scope), len(t.AuthorizationDetails))
 	if longest > maxToken {
-		return nil, refused(fmt.Sprintf("a token, its scope or its details have %d bytes, and at most "+
-			"%d are taken", longest, maxToken))
+		f := refused(fmt.Sprintf("a token, its scope or its details have %d bytes, and at most %d are "+
+			"taken", longest, maxToken))
+		f.tooLong = true
+		return nil, f
 	}
 	var err error
 	if t.Expiry, err = expiry(doc, time.Now()); err != nil {

@@ -52,13 +52,19 @@ func (p Providers) Refresh(
 }
 
 // notRefreshed returns the failure of a refresh. One that could not be sent, or for which there is
-// no client secret, has not spent the refresh token.
+// no client secret, has not spent the refresh token. An answer that is too long is rejected, as it
+// is at a login.
 func notRefreshed(err error) error {
 	e, ok := errors.AsType[*op.Error](err)
-	if !ok || !e.Unsent && e.Reason != event.ReasonClientSecret {
+	kind := session.Rejected
+	switch {
+	case ok && e.TooLong:
+	case ok && (e.Unsent || e.Reason == event.ReasonClientSecret):
+		kind = session.NotRotated
+	default:
 		return sessionFailure(err)
 	}
-	return &session.Failure{Kind: session.NotRotated, Reason: e.Reason, Err: err, Hint: e.Hint}
+	return &session.Failure{Kind: kind, Reason: e.Reason, Err: err, Hint: e.Hint}
 }
 
 // Verify implements session.Provider.

@@ -19,40 +19,43 @@ func (k *Keeper) eraseWithin(
 }
 
 // erase ends sessions in steps, each for all sessions at once. First goes what lets the visitor in,
-// with all tokens, then the place in the index. Of a session that no logout looked up the tokens go
-// after that: while it lives, they are what leads its next refresh to the same end. The summary and
-// the sets that led here come last: when a step fails, the next logout finds the session again, and
-// everything of it. The values are deleted twice: whoever creates them looks for the identity
+// then everything else of the session and its place in the index: a session that lives on keeps its
+// values, which may restrict the visitor, and its tokens, which lead its next refresh to the same
+// end. The summary and the sets that led here come last: when a step fails, the next logout finds
+// the session again, and everything of it. Whoever creates values looks for the identity
 // afterwards, so they must be deleted after the identity.
 func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	k.step(ctx, list, func(l *leaving) []store.Op {
 		ops := k.deletions(l.Handle, identityPrefix)
 		if l.alone {
-			return append(ops, store.Op{Action: store.OpGet, Key: summaryKey(l.Handle)})
+			ops = append(ops, store.Op{Action: store.OpGet, Key: summaryKey(l.Handle)})
 		}
-		return append(ops, k.deletions(l.Handle, tokensPrefix, exchangedPrefix, valuesPrefix)...)
+		return ops
 	})
-	k.step(ctx, list, func(l *leaving) []store.Op {
-		if !l.alone {
+	k.lookAgain(ctx, list)
+	rest := func(l *leaving) []store.Op {
+		if l.unread && !l.over {
 			return nil
 		}
 		return k.deletions(l.Handle, tokensPrefix, exchangedPrefix, valuesPrefix)
-	})
-	for _, l := range list {
-		l.unread = false
 	}
-	k.lookAgain(ctx, list)
 	if keepIndex {
-		k.step(ctx, list, func(l *leaving) []store.Op { return k.deletions(l.Handle, valuesPrefix) })
+		k.step(ctx, list, rest)
 		return
 	}
 	k.step(ctx, list, func(l *leaving) []store.Op {
-		ops := append(k.deletions(l.Handle, valuesPrefix), k.otherSets(l)...)
+		if l.unread {
+			return rest(l)
+		}
+		ops := append(rest(l), k.otherSets(l)...)
 		if l.alive || l.alone { // and not about to begin
 			ops = append(ops, looksFor(l))
 		}
 		return ops
 	})
+	for _, l := range list {
+		l.unread = false
+	}
 	k.listAgain(ctx, list)
 	k.step(ctx, list, func(l *leaving) []store.Op {
 		return append(k.deletions(l.Handle, summaryPrefix), l.removals(l.foundIn)...)

@@ -16,10 +16,14 @@ import (
 const refusedFor = time.Minute
 
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
-// section 5.2) or refuses the user. After any other failure the session goes on.
+// section 5.2), refuses the user, or answers with more than is taken: users may write some of it,
+// and would keep a group that they are about to lose. After any other failure the session goes on.
 func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
-	if f.Kind == InvalidGrant || f.Kind == UserRefused {
+	switch f.Kind {
+	case InvalidGrant, UserRefused:
 		return r.withdrawn(ctx, f, lost)
+	case Rejected:
+		return r.reject(ctx, f)
 	}
 	return r.goOnWithout(ctx, f)
 }

@@ -292,6 +292,48 @@ func TestEndOfManySessions(t *testing.T) {
 			t.Errorf("%d events", n)
 		}
 	})
+	inTime(t, "C114 a session that could not be ended keeps its values, which may restrict the visitor, and its tokens", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Values = true })
+		sessions := w.logins(3)
+		for _, s := range sessions {
+			v := session.Values{}
+			w.wantErr(w.SaveValues(t.Context(), s, &v, put("may only read")), nil)
+		}
+		stuck := "s:" + string(w.Handle(sessions[1].ID))
+		w.broken = func(c interleave.Call) error {
+			if c.Op == interleave.Delete && c.Key == stuck {
+				return errDown
+			}
+			return nil
+		}
+		_, err := w.EndUser(t.Context(), alice, "")
+		w.wantErr(err, session.ErrStore)
+		if v := w.values(sessions[1]); v.Current == "" {
+			t.Error("its values are gone")
+		}
+		_, err = w.Tokens(t.Context(), sessions[1].ID)
+		w.wantErr(err, nil)
+		w.broken = nil
+		_, err = w.EndUser(t.Context(), alice, "")
+		w.wantErr(err, nil)
+		if keys := w.living("E:"); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
+	inTime(t, "C114 of a session whose summary cannot be read only the index stays", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Values = true })
+		s, v := w.login(lifetime), session.Values{}
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
+		w.fails(interleave.Get, "d:", 0)
+		_, err := w.EndUser(t.Context(), alice, "")
+		w.wantErr(err, session.ErrStore)
+		w.wantLive(false, s)
+		for _, key := range w.living("E:") {
+			if strings.HasPrefix(key, "t:") || strings.HasPrefix(key, "v:") || strings.HasPrefix(key, "s:") {
+				t.Errorf("left behind: %s", key)
+			}
+		}
+	})
 	inTime(t, "C114 the newest end first", func(t *testing.T) {
 		w := newWorld(t, nil)
 		var sessions []*session.Session

@@ -17,14 +17,15 @@ type Values struct {
 }
 
 // ReadValues returns the values of a session as they are now. It fails for values that only another
-// replica can open: they may restrict what the visitor may do, and must stay.
+// replica can open: they may restrict what the visitor may do, and must stay. Where there are none,
+// the error is ErrGone if a logout has deleted them with the session.
 func (k *Keeper) ReadValues(ctx context.Context, id ID) (Values, error) {
 	r, err := k.read(ctx, valuesKind, id)
 	switch {
 	case err == errForeign:
 		return Values{}, errForeignValues
 	case errors.Is(err, ErrGone):
-		return Values{}, nil
+		return Values{}, k.stillThere(ctx, id)
 	case err != nil:
 		return Values{}, err
 	}
