@@ -677,7 +677,11 @@ func TestProviderFailsToRefresh(t *testing.T) {
 					t.Fatalf("status %d, token %q", status, token)
 				}
 			}
-			if n := f.refreshes(1); n < 10 || n > 40 {
+			most := 40
+			if row.name == "invalid_client" || row.name == "an unknown error" {
+				most *= len(f.gates) // one of them alone may have an old secret
+			}
+			if n := f.refreshes(1); n < 10 || n > most {
 				t.Errorf("the provider was asked %d times in %v; want pauses that grow to half a minute", n, outage)
 			}
 			f.op.Clear(oidcgatetest.Token)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -344,6 +345,31 @@ func TestLogoutWithAFreshHint(t *testing.T) {
 			}
 		}
 	})
+	for _, between := range []time.Duration{0, 50 * time.Millisecond, time.Second} {
+		inBubble(t, fmt.Sprintf("C117 C082 a second click %v later has a hint that has not expired, and spends nothing", between), func(t *testing.T) {
+			op := oidcgatetest.NewProvider(t, oidcgatetest.Config{RotateRefreshTokens: true, AccessTokenLifetime: 10 * time.Minute})
+			f := newFleetOf(t, op, 2, fresh)
+			f.login()
+			time.Sleep(50 * time.Minute)
+			f.op.Always(oidcgatetest.Token, oidcgatetest.Delay(200*time.Millisecond))
+			before, cookie := f.op.Count(oidcgatetest.Token), "Cookie: __Host-Http-oidcgate="+f.cookie("__Host-Http-oidcgate")
+			var clicks sync.WaitGroup
+			for i := range 2 {
+				clicks.Go(func() {
+					a := f.send(f.newBrowser(), http.MethodPost, "/auth/logout", "", cookie, sameOrigin)
+					hint := mustQuery(t, a.location()).Get("id_token_hint")
+					if hint == "" || !expiryOf(t, hint).After(time.Now()) {
+						t.Errorf("click %d: %d, the hint is %q", i+1, a.StatusCode, hint)
+					}
+				})
+				time.Sleep(between)
+			}
+			clicks.Wait()
+			if n := f.op.Count(oidcgatetest.Token) - before; n != 1 {
+				t.Errorf("%d refreshes", n)
+			}
+		})
+	}
 	inBubble(t, "C117 F16 tokens that cannot be read give no hint, and the session ends", func(t *testing.T) {
 		op := oidcgatetest.NewProvider(t, oidcgatetest.Config{RotateRefreshTokens: true, AccessTokenLifetime: 10 * time.Minute})
 		f := newFleetOf(t, op, 1, fresh)

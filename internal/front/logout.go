@@ -102,6 +102,9 @@ func (f *Front) endVisit(
 	fresh := f.freshHint(r.Context(), v)
 	ctx, cancel := session.Detached(r.Context())
 	defer cancel()
+	if fresh != "" {
+		f.Keeper.KeepHint(ctx, v.Session, fresh)
+	}
 	up, t, err := f.endSession(ctx, v)
 	if err != nil {
 		return nil, "", err
@@ -175,7 +178,7 @@ func (f *Front) freshHint(ctx context.Context, v *Visit) (hint string) {
 	defer cancel()
 	id, hints := &v.Session.Identity, make(chan string, 1)
 	_, err := apart.Call(ctx, func() (struct{}, error) {
-		f.Keeper.Alone(ctx, v.Session, func(t *session.Tokens) {
+		other := f.Keeper.Alone(ctx, v.Session, func(t *session.Tokens) {
 			hint, spare := up.Client.FreshHint(ctx, (*op.Tokens)(&t.ProviderTokens), op.Original{
 				Subject: id.Subject(), IssuedAt: id.IssuedAt(), AuthTime: id.AuthTime(), Nonce: t.Nonce,
 			})
@@ -184,6 +187,9 @@ func (f *Front) freshHint(ctx context.Context, v *Visit) (hint string) {
 				_ = up.Client.Revoke(ctx, spare) // best effort: the session ends
 			}
 		})
+		if other != "" {
+			hints <- other
+		}
 		return struct{}{}, nil
 	})
 	select {

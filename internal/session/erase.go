@@ -19,11 +19,11 @@ func (k *Keeper) eraseWithin(
 }
 
 // erase ends sessions in steps, each for all sessions at once. First goes what lets the visitor in,
-// then everything else of the session and its place in the index: a session that lives on keeps its
-// values, which may restrict the visitor, and its tokens, which lead its next refresh to the same
-// end. The summary and the sets that led here come last: when a step fails, the next logout finds
-// the session again, and everything of it. Whoever creates values looks for the identity
-// afterwards, so they must be deleted after the identity.
+// then everything else: a session that lives on keeps its values, which may restrict the visitor,
+// and its tokens, which lead its next refresh to the same end. The summary and the sets that led
+// here come last: when a step fails, the next logout finds the session again, and everything of it.
+// Where no set led here, nothing else is left when the sets go. Whoever creates values looks for
+// the identity afterwards, so they must be deleted after the identity.
 func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	k.step(ctx, list, func(l *leaving) []store.Op {
 		ops := k.deletions(l.Handle, identityPrefix)
@@ -34,28 +34,30 @@ func (k *Keeper) erase(ctx context.Context, list []*leaving, keepIndex bool) {
 	})
 	k.lookAgain(ctx, list)
 	rest := func(l *leaving) []store.Op {
-		if l.unread && !l.over {
-			return nil
-		}
 		return k.deletions(l.Handle, tokensPrefix, exchangedPrefix, valuesPrefix)
 	}
+	k.step(ctx, list, func(l *leaving) []store.Op {
+		if l.alone || l.over && (l.unread || keepIndex) {
+			return rest(l)
+		}
+		return nil
+	})
+	for _, l := range list {
+		l.unread = false
+	}
 	if keepIndex {
-		k.step(ctx, list, rest)
 		return
 	}
 	k.step(ctx, list, func(l *leaving) []store.Op {
-		if l.unread {
-			return rest(l)
+		ops := k.otherSets(l)
+		if !l.alone {
+			ops = append(ops, rest(l)...)
 		}
-		ops := append(rest(l), k.otherSets(l)...)
 		if l.alive || l.alone { // and not about to begin
 			ops = append(ops, looksFor(l))
 		}
 		return ops
 	})
-	for _, l := range list {
-		l.unread = false
-	}
 	k.listAgain(ctx, list)
 	k.step(ctx, list, func(l *leaving) []store.Op {
 		return append(k.deletions(l.Handle, summaryPrefix), l.removals(l.foundIn)...)

@@ -74,23 +74,35 @@ func (l *lock) take(ctx context.Context) (holder, error) {
 	return lockTaken, nil
 }
 
-// Alone calls do with the tokens of a session that is about to end. It does not call while a
-// refresh of the session is under way, on whatever replica, nor when the tokens cannot be read. It
-// keeps the lock: do may spend the refresh token.
-func (k *Keeper) Alone(ctx context.Context, s *Session, do func(*Tokens)) {
+// Alone calls do with the tokens of a session that is about to end, and keeps the lock: do may spend
+// the refresh token. It waits for a refresh that is under way, on whatever replica, but no longer
+// than a second. If another logout has the lock, it returns the hint of that. It does not call when
+// the tokens cannot be read.
+func (k *Keeper) Alone(ctx context.Context, s *Session, do func(*Tokens)) (hint string) {
 	r := newRefresh(k, *s)
 	leave, err := r.takePlace(ctx, &k.places.token)
 	if err != nil {
-		return
+		return ""
 	}
 	defer leave()
-	l := r.lock
-	if holder, err := l.take(ctx); err != nil || holder != lockMine {
-		return
+	for range 10 {
+		switch holder, err := r.lock.take(ctx); {
+		case err != nil || holder == lockPaused:
+			return ""
+		case holder == lockMine:
+			if t, err := k.Tokens(ctx, s.ID); err == nil {
+				do(t)
+			}
+			return ""
+		}
+		if _, other := k.readHint(ctx, s.ID); other.IDToken != "" {
+			return other.IDToken
+		}
+		if sleep(ctx, 100*time.Millisecond) != nil {
+			return ""
+		}
 	}
-	if t, err := k.Tokens(ctx, s.ID); err == nil {
-		do(t)
-	}
+	return ""
 }
 
 // over reports whether a value says that it is over, by the clock of whoever wrote it.

@@ -175,7 +175,15 @@ func (k *Keeper) revokeAll(ctx context.Context, id *Identity, taken []*Tokens) *
 // the session there goes on.
 const hintTime = time.Minute
 
-// keepHint keeps what leads the next logout of the same session to the provider. It is best effort.
+// KeepHint keeps an ID Token that is newer than that of the session's tokens, for the next logout of
+// a session that is about to end.
+func (k *Keeper) KeepHint(ctx context.Context, s *Session, idToken string) {
+	newer := &Tokens{ProviderTokens: ProviderTokens{IDToken: idToken}}
+	k.keepHint(ctx, s.Identity.summary(), s.ID, newer)
+}
+
+// keepHint keeps what leads the next logout of the same session to the provider, unless
+// something is kept. It is best effort.
 func (k *Keeper) keepHint(ctx context.Context, of summary, id ID, read *Tokens) {
 	if of.User == (User{}) || read == nil {
 		return

@@ -53,8 +53,8 @@ const maxPaused = 4096
 // otherPause is how long another replica's pause is believed, whose clock may be ahead.
 const otherPause = 2 * time.Second
 
-// pause remembers that no replica may refresh a session for a while, so that requests need not ask
-// the store. Without a note of it they ask.
+// pause remembers that this replica, or all, may not refresh a session for a while, so that requests
+// need not ask the store. Without a note of it they ask.
 func (f *flights) pause(id ID, d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -67,14 +67,26 @@ func (f *flights) pause(id ID, d time.Duration) {
 	f.paused[id] = time.Now().Add(d)
 }
 
-// isPaused reports whether no replica may refresh a session now, and nothing of it is unsaved.
+// isPaused reports whether this replica may not refresh a session now, and nothing of it is unsaved.
 func (f *flights) isPaused(id ID) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.rests(id) && !f.left[id].matters() && f.running[id] == nil
+}
+
+// hasToRest is isPaused for a refresh that has begun.
+func (f *flights) hasToRest(id ID, one *flight) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rests(id) && !one.again
+}
+
+// rests reports whether a pause is not over. f.mu is locked.
+func (f *flights) rests(id ID) bool {
 	end, noted := f.paused[id]
 	if noted && !time.Now().Before(end) {
 		delete(f.paused, id)
 		return false
 	}
-	return noted && !f.left[id].matters() && f.running[id] == nil
+	return noted
 }

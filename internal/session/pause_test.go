@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -91,5 +92,59 @@ func TestTokenThatEndsDuringAReread(t *testing.T) {
 		time.Sleep(58 * time.Second)
 		w.wantToken(w.Keeper, s, "at-3")
 		w.wantSpent("rt-0", "rt-1", "rt-2")
+	})
+}
+
+// What one replica alone may have, such as an old client secret or no way to the provider, does not
+// hold up the others.
+func TestOneReplicaIsIll(t *testing.T) {
+	for kind, holdsUp := range map[session.FailureKind]bool{
+		session.NotRotated: false, session.ClientRefused: false, session.NoAnswer: true, session.Refused: true,
+	} {
+		inTime(t, fmt.Sprintf("C084 F40 a failure of kind %d holds up others: %v", kind, holdsUp), func(t *testing.T) {
+			w := newWorld(t, nil)
+			ill, asked := &provider{}, 0
+			ill.refresh = func(int) (*session.ProviderTokens, error) {
+				asked++
+				return nil, failure(kind, event.ReasonTokenEndpointError)
+			}
+			sick := w.replica(func(c *session.Config) { c.Provider = ill })
+			s := w.login(lifetime)
+			time.Sleep(isOver + time.Minute)
+			for range 5 {
+				_, err := sick.Token(t.Context(), s)
+				w.wantErr(err, session.ErrProvider)
+			}
+			w.wantErr(sick.Renew(t.Context(), s), session.ErrProvider)
+			if asked != 1 {
+				t.Errorf("it asks %d times", asked)
+			}
+			if _, err := w.Token(t.Context(), s); errors.Is(err, session.ErrProvider) != holdsUp {
+				t.Errorf("at another: %v", err)
+			}
+			time.Sleep(time.Minute)
+			_, err := w.Token(t.Context(), s)
+			w.wantErr(err, nil)
+		})
+	}
+	inTime(t, "C084 an old client secret at one replica signs nobody out, with EndWithAccessToken", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken = true })
+		ill := &provider{}
+		ill.refresh = func(int) (*session.ProviderTokens, error) {
+			return nil, failure(session.ClientRefused, event.ReasonTokenEndpointError)
+		}
+		sick := w.replica(func(c *session.Config) { c.Provider = ill })
+		s := w.login(lifetime)
+		time.Sleep(isOver + 10*time.Minute) // the visitor comes back
+		for i := range 40 {
+			time.Sleep(10 * time.Second)
+			if i%4 == 0 {
+				_, _ = sick.Token(t.Context(), s)
+				continue
+			}
+			_, err := w.Token(t.Context(), s)
+			w.wantErr(err, nil)
+		}
+		w.wantLive(true, s)
 	})
 }

@@ -80,17 +80,12 @@ func (r *refresh) run(ctx context.Context) error {
 	ctx, cancel := Within(ctx, r.timeout())
 	defer cancel()
 	if u := r.k.flights.unsavedOf(r.flight); u.what == unsavedEnd {
-		overruled, err := r.overruled(ctx, u.since)
-		if errors.Is(err, ErrGone) { // it has ended, and something of it may be left
-			return cmp.Or(r.k.End(ctx, r.s.ID), err)
-		}
-		if err != nil {
+		if err := r.endAtLast(ctx, u.since); err != nil {
 			return err
 		}
-		if !overruled {
-			return r.endAndRevoke(ctx)
-		}
-		r.settled(unsavedClaims)
+	}
+	if r.k.flights.hasToRest(r.s.ID, r.flight) {
+		return ErrProvider
 	}
 	for {
 		if done, err := r.nothingToDo(ctx); done || err != nil {
@@ -121,6 +116,22 @@ func (r *refresh) run(ctx context.Context) error {
 			return errNotWaited
 		}
 	}
+}
+
+// endAtLast ends a session that the store did not end, unless another replica has found meanwhile
+// that it need not end. The error is nil only then.
+func (r *refresh) endAtLast(ctx context.Context, since time.Time) error {
+	overruled, err := r.overruled(ctx, since)
+	switch {
+	case errors.Is(err, ErrGone): // it has ended, and something of it may be left
+		return cmp.Or(r.k.End(ctx, r.s.ID), err)
+	case err != nil:
+		return err
+	case !overruled:
+		return r.endAndRevoke(ctx)
+	}
+	r.settled(unsavedClaims)
+	return nil
 }
 
 // pollAfter is how long to leave the store alone for which another replica's refresh was waited so

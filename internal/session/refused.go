@@ -16,13 +16,14 @@ import (
 const refusedFor = time.Minute
 
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
-// section 5.2), refuses the user, or answers with more than is taken: users may write some of it,
-// and would keep a group that they are about to lose. After any other failure the session goes on.
+// section 5.2) or refuses the user. Where claims are read again, so does an answer with more than is
+// taken: users may write some of it, and would keep a group that they are about to lose. After any
+// other failure the session goes on.
 func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
-	switch f.Kind {
-	case InvalidGrant, UserRefused:
+	switch {
+	case f.Kind == InvalidGrant, f.Kind == UserRefused:
 		return r.withdrawn(ctx, f, lost)
-	case Rejected:
+	case f.Kind == Rejected && r.k.limits.Reread > 0 && !r.k.limits.KeepRefused:
 		return r.reject(ctx, f)
 	}
 	return r.goOnWithout(ctx, f)
@@ -108,7 +109,8 @@ func (r *refresh) withdrawn(ctx context.Context, f *Failure, lost bool) error {
 	return r.endSession(ctx)
 }
 
-// tryAgainLater keeps all replicas from trying again at once.
+// tryAgainLater keeps all replicas from trying again at once; of what only this one may have, such
+// as a way to the provider that is broken or an old client secret, this one.
 func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 	e := Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f}
 	if f.Kind == Refused {
@@ -117,7 +119,11 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 	}
 	r.tell(ctx, e)
 	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))
-	r.pause(ctx, r.k.pause(time.Since(due)))
+	if d := r.k.pause(time.Since(due)); f.spentNothing() {
+		r.k.flights.pause(r.s.ID, d)
+	} else {
+		r.pause(ctx, d)
+	}
 	return fmt.Errorf("%w: %w", ErrProvider, f)
 }
 
