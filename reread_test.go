@@ -353,6 +353,43 @@ func TestOnLoginThatHangs(t *testing.T) {
 		}
 		close(released)
 	})
+	inBubble(t, "C113 F34 OnLogin never returns for a user: nobody keeps a group by that", func(t *testing.T) {
+		released := make(chan struct{})
+		f := newFleet(t, 2, rereads, decides(func(*oidcgate.Login) error { <-released; return nil }))
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		f.op.SetUser(inGroups())
+		for range 30 {
+			time.Sleep(time.Minute)
+			f.admin()
+		}
+		if status := f.admin(); status != http.StatusServiceUnavailable {
+			t.Errorf("status %d", status)
+		}
+		close(released)
+		time.Sleep(time.Minute)
+		f.admin()
+		if status := f.admin(); status != http.StatusForbidden {
+			t.Errorf("OnLogin answers again: status %d", status)
+		}
+	})
+	inBubble(t, "C113 F34 a provider that hangs is no OnLogin that does: the old claims count", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		released := make(chan struct{})
+		f.op.Always(oidcgatetest.Token, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-released })
+		})
+		for range 30 {
+			time.Sleep(time.Minute)
+			f.admin()
+		}
+		if status := f.admin(); status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+		close(released)
+	})
 	inBubble(t, "F34 OnLogin ends its goroutine, as t.FailNow of a mock does: 503, and no tokens", func(t *testing.T) {
 		f := newFleet(t, 1, rereads, decides(func(*oidcgate.Login) error { runtime.Goexit(); return nil }))
 		f.op.SetUser(inGroups("admin"))

@@ -170,6 +170,7 @@ func (k *Keeper) fly(ctx context.Context, s *Session, atOnce bool) *flight {
 func (r *refresh) hung(ctx context.Context) {
 	if r.k.flights.end(r.s.ID, r.flight, landing{err: errHung, cause: errHung}) {
 		r.tell(ctx, Event{Type: event.RefreshFailed, Reason: event.ReasonInternal, Err: errHung})
+		r.noteHung(ctx)
 	}
 }
 

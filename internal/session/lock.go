@@ -74,10 +74,10 @@ func (l *lock) take(ctx context.Context) (holder, error) {
 	return lockTaken, nil
 }
 
-// Alone calls do with the tokens of a session that is about to end, and keeps the lock: do may spend
-// the refresh token. It waits for a refresh that is under way, on whatever replica, but no longer
-// than a second. If another logout has the lock, it returns the hint of that. It does not call when
-// the tokens cannot be read.
+// Alone calls do with the tokens of a session that is about to end, and keeps the lock: do may
+// spend the refresh token. It waits for a refresh that is under way, on whatever replica, but no
+// longer than a second. If another logout has the lock, it returns the hint of that. It does not
+// call when the tokens cannot be read.
 func (k *Keeper) Alone(ctx context.Context, s *Session, do func(*Tokens)) (hint string) {
 	r := newRefresh(k, *s)
 	leave, err := r.takePlace(ctx, &k.places.token)

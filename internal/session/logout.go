@@ -175,8 +175,8 @@ func (k *Keeper) revokeAll(ctx context.Context, id *Identity, taken []*Tokens) *
 // the session there goes on.
 const hintTime = time.Minute
 
-// KeepHint keeps an ID Token that is newer than that of the session's tokens, for the next logout of
-// a session that is about to end.
+// KeepHint keeps an ID Token that is newer than that of the session's tokens, for the next logout
+// of a session that is about to end.
 func (k *Keeper) KeepHint(ctx context.Context, s *Session, idToken string) {
 	newer := &Tokens{ProviderTokens: ProviderTokens{IDToken: idToken}}
 	k.keepHint(ctx, s.Identity.summary(), s.ID, newer)

@@ -42,7 +42,9 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 			return err
 		}
 		renewed := Session{r.s.ID, r.renew(identity, n), old.times}
+		r.deciding.Store(true)
 		decided, err := r.k.provider.Decide(ctx, renewed, r.tokens.AuthorizationDetails)
+		r.deciding.Store(false)
 		if err != nil {
 			r.noteUndecided(ctx, old, identity)
 			return &undecided{err}
@@ -72,6 +74,18 @@ func (r *refresh) noteUndecided(ctx context.Context, old record, id Identity) {
 		return
 	}
 	_ = r.swapIdentity(ctx, old, id.encode()) // however large: users choose how long a name is
+}
+
+// noteHung is noteUndecided for an application that does not return.
+func (r *refresh) noteHung(ctx context.Context) {
+	if !r.deciding.Load() {
+		return
+	}
+	ctx, cancel := Detached(ctx)
+	defer cancel()
+	if old, err := r.k.read(ctx, identityKind, r.s.ID); err == nil {
+		r.noteUndecided(ctx, old, decodeIdentity(old.plaintext))
+	}
 }
 
 // renew returns the identity with what is new, on which the application decides.

@@ -53,8 +53,8 @@ const maxPaused = 4096
 // otherPause is how long another replica's pause is believed, whose clock may be ahead.
 const otherPause = 2 * time.Second
 
-// pause remembers that this replica, or all, may not refresh a session for a while, so that requests
-// need not ask the store. Without a note of it they ask.
+// pause remembers that this replica, or all, may not refresh a session for a while, so that
+// requests need not ask the store. Without a note of it they ask.
 func (f *flights) pause(id ID, d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -67,7 +67,8 @@ func (f *flights) pause(id ID, d time.Duration) {
 	f.paused[id] = time.Now().Add(d)
 }
 
-// isPaused reports whether this replica may not refresh a session now, and nothing of it is unsaved.
+// isPaused reports whether this replica may not refresh a session now, and nothing of it is
+// unsaved.
 func (f *flights) isPaused(id ID) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -75,9 +76,10 @@ type record struct {
 	plaintext []byte
 }
 
-// Why a record cannot be used. Both are ErrGone to callers.
+// Why a record cannot be used. All are ErrGone to callers.
 var (
 	errExpired = &gone{"the record has expired"}
+	errDamaged = &gone{"the record is damaged"}
 	errForeign = &gone{"the record has a key or a version that this replica does not know"}
 )
 
@@ -113,10 +115,12 @@ func (k *Keeper) read(ctx context.Context, kd kind, id ID) (record, error) {
 	return r, nil
 }
 
-// unreadable tells of a record that cannot be opened. One that is damaged is deleted. One of an
-// unknown key or a newer version is kept: another replica may still read it.
+// unreadable tells of a record that cannot be opened. One that is damaged is deleted, but for
+// values; see ReadValues. One of an unknown key or a newer version is kept: another replica may
+// still read it.
 func (k *Keeper) unreadable(ctx context.Context, r record, cause error) error {
-	e, result := Event{Type: event.SessionUnreadable, Reason: event.ReasonDamaged, Err: cause}, ErrGone
+	e := Event{Type: event.SessionUnreadable, Reason: event.ReasonDamaged, Err: cause}
+	result := error(errDamaged)
 	switch {
 	case errors.Is(cause, seal.ErrUnknownKey):
 		e.Reason, result = event.ReasonKeyUnknown, errForeign
@@ -125,7 +129,7 @@ func (k *Keeper) unreadable(ctx context.Context, r record, cause error) error {
 			"ended"
 	case errors.Is(cause, seal.ErrNewerVersion):
 		e.Reason, result = event.ReasonVersionNewer, errForeign
-	default:
+	case !strings.HasPrefix(r.key, valuesPrefix):
 		_ = k.store.Delete(ctx, r.key, r.sealed) // best effort: it opens nothing
 	}
 	k.tell(ctx, e)

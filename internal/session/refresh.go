@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -29,7 +30,7 @@ import (
 // holder of the lock finds says that an answer of the provider was lost before it was saved. When
 // the provider then refuses the token, the reason is the lost answer and not a thief.
 //
-// When the provider fails, the lock becomes a pause for all replicas.
+// When the provider fails, the lock becomes a pause for all replicas, or this one pauses alone.
 
 const (
 	askedTTL    = time.Hour
@@ -45,9 +46,10 @@ type refresh struct {
 	lock   lock
 	tokens *Tokens // as they were read or received last
 
-	exchanged bool // the tokens have just come from the provider
-	recent    bool // they came from it for a re-read that is tried again, and are not due
-	wasOver   bool // others have ended the session meanwhile
+	exchanged bool        // the tokens have just come from the provider
+	recent    bool        // they came from it for a re-read that is tried again, and are not due
+	wasOver   bool        // others have ended the session meanwhile
+	deciding  atomic.Bool // the application is being asked
 
 	failed bool // the tokens could not be refreshed, which is told when the claims have been read
 

@@ -16,9 +16,9 @@ import (
 const refusedFor = time.Minute
 
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
-// section 5.2) or refuses the user. Where claims are read again, so does an answer with more than is
-// taken: users may write some of it, and would keep a group that they are about to lose. After any
-// other failure the session goes on.
+// section 5.2) or refuses the user. Where claims are read again, so does an answer with more than
+// is taken: users may write some of it, and would keep a group that they are about to lose. After
+// any other failure the session goes on.
 func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 	switch {
 	case f.Kind == InvalidGrant, f.Kind == UserRefused:

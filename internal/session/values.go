@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,14 +17,17 @@ type Values struct {
 	record record // in which they lie; zero: there is none
 }
 
-// ReadValues returns the values of a session as they are now. It fails for values that only another
-// replica can open: they may restrict what the visitor may do, and must stay. Where there are none,
-// the error is ErrGone if a logout has deleted them with the session.
+// ReadValues returns the values of a session as they are now. They may restrict what the visitor
+// may do. So it fails for values that only another replica can open, and ends a session whose
+// values are damaged. The error is ErrGone then, and where a logout has deleted them with the
+// session.
 func (k *Keeper) ReadValues(ctx context.Context, id ID) (Values, error) {
 	r, err := k.read(ctx, valuesKind, id)
 	switch {
 	case err == errForeign:
 		return Values{}, errForeignValues
+	case err == errDamaged:
+		return Values{}, cmp.Or(k.End(ctx, id), ErrGone)
 	case errors.Is(err, ErrGone):
 		return Values{}, k.stillThere(ctx, id)
 	case err != nil:

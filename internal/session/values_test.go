@@ -87,18 +87,35 @@ func TestSaveValues(t *testing.T) {
 			}
 			w.wantTold(event.SessionUnreadable, event.ReasonKeyUnknown, event.ReasonKeyUnknown)
 		})
-	inTime(t, "F22 damaged values are deleted, and the session has none", func(t *testing.T) {
-		w := newWorld(t, nil)
+	inTime(t, "F22 the session of damaged values ends: they may restrict the visitor", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Values = true })
 		s := w.login(lifetime)
 		v := w.values(s)
 		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
 		w.change("v:", damage)
-		v = w.values(s)
-		if v.Current != "" {
+		w.fails(interleave.Delete, "s:", 0)
+		_, err := w.ReadValues(t.Context(), s.ID)
+		w.wantErr(err, session.ErrStore)
+		w.wantLive(true, s)
+		w.broken = nil
+		_, err = w.ReadValues(t.Context(), s.ID)
+		w.wantErr(err, session.ErrGone)
+		w.wantLive(false, s)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("b")), session.ErrGone)
+		if keys := w.living("E:"); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+		w.wantTold(event.SessionUnreadable, event.ReasonDamaged, event.ReasonDamaged)
+	})
+	inTime(t, "C107 a session that a logout has ended has no values, and is gone", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Values = true })
+		s := w.login(lifetime)
+		if v := w.values(s); v.Current != "" {
 			t.Errorf("values %q", v.Current)
 		}
-		w.wantErr(w.SaveValues(t.Context(), s, &v, put("b")), nil)
-		w.wantTold(event.SessionUnreadable, event.ReasonDamaged)
+		w.wantErr(w.End(t.Context(), s.ID), nil)
+		_, err := w.ReadValues(t.Context(), s.ID)
+		w.wantErr(err, session.ErrGone)
 	})
 	inTime(t, "F16 a store that is ill is an error, and no values", func(t *testing.T) {
 		w := newWorld(t, nil)
