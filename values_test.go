@@ -163,7 +163,7 @@ func TestValues(t *testing.T) {
 		w.get("/put?k=a&v=theirs")
 		records.put(t, mine, records.value(t, records.record(t, "v:")))
 		w.browser = first
-		if got := w.valueOf("a"); got != "" || w.subject() != "alice" {
+		if got := w.valueOf("a"); got != "" || w.subject() != "" {
 			t.Errorf("the value is %q, the visitor %q", got, w.subject())
 		}
 	})
@@ -695,51 +695,47 @@ func TestGuardsWithoutTheValues(t *testing.T) {
 // TestValuesOfASessionThatEndsMeanwhile has a logout end the session after a request has read it,
 // and before it reads the values.
 func TestValuesOfASessionThatEndsMeanwhile(t *testing.T) {
-	for name, put := range map[string]bool{"with values": true, "without values": false} {
-		t.Run("C107 "+name, func(t *testing.T) {
-			w, records := newTapped(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true })
-			mux := http.NewServeMux()
-			mux.Handle("/restrict", w.gate.Require()(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				w.gate.Values().Put(r.Context(), "read only", true)
-			})))
-			written := 0
-			mux.Handle("/write", w.gate.Require()(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				if !w.gate.Values().GetBool(r.Context(), "read only") {
-					written++
-				}
-			})))
-			mux.HandleFunc("/open", func(rw http.ResponseWriter, r *http.Request) {
-				id, ok := oidcgate.FromContext(r.Context())
-				_, _ = fmt.Fprint(rw, id, ok, w.gate.SessionErr(r.Context()))
-			})
-			w.handler = w.gate.Wrap(mux)
-			for _, path := range []string{"/write", "/open"} {
-				w.get(w.callbackURL("/restrict"))
-				if put {
-					w.get("/restrict")
-				}
-				var once sync.Once
-				records.refuse(func(c storeCall) error {
-					if c.op == "get" && strings.HasPrefix(c.key, "v:") {
-						once.Do(func() {
-							if _, err := w.gate.Sessions().EndUser(t.Context(), w.op.Issuer(), "alice"); err != nil {
-								t.Error(err)
-							}
-						})
-					}
-					return nil
-				})
-				a := w.get(path)
-				if path == "/write" && a.StatusCode != http.StatusSeeOther || path == "/open" && a.body != "<nil> false <nil>" && a.body != "<nil>false<nil>" {
-					t.Errorf("%s: %d %q", path, a.StatusCode, a.body)
-				}
-				records.refuse(nil)
+	t.Run("C107 a logout comes between the two reads of a request", func(t *testing.T) {
+		w, records := newTapped(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true })
+		mux := http.NewServeMux()
+		mux.Handle("/restrict", w.gate.Require()(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			w.gate.Values().Put(r.Context(), "read only", true)
+		})))
+		written := 0
+		mux.Handle("/write", w.gate.Require()(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if !w.gate.Values().GetBool(r.Context(), "read only") {
+				written++
 			}
-			if written > 0 {
-				t.Error("the visitor has written, though a value forbade it")
-			}
+		})))
+		mux.HandleFunc("/open", func(rw http.ResponseWriter, r *http.Request) {
+			id, ok := oidcgate.FromContext(r.Context())
+			_, _ = fmt.Fprint(rw, id, ok, w.gate.SessionErr(r.Context()))
 		})
-	}
+		w.handler = w.gate.Wrap(mux)
+		for _, path := range []string{"/write", "/open"} {
+			w.get(w.callbackURL("/restrict"))
+			w.get("/restrict")
+			var once sync.Once
+			records.refuse(func(c storeCall) error {
+				if c.op == "get" && strings.HasPrefix(c.key, "v:") {
+					once.Do(func() {
+						if _, err := w.gate.Sessions().EndUser(t.Context(), w.op.Issuer(), "alice"); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				return nil
+			})
+			a := w.get(path)
+			if path == "/write" && a.StatusCode != http.StatusSeeOther || path == "/open" && a.body != "<nil> false <nil>" && a.body != "<nil>false<nil>" {
+				t.Errorf("%s: %d %q", path, a.StatusCode, a.body)
+			}
+			records.refuse(nil)
+		}
+		if written > 0 {
+			t.Error("the visitor has written, though a value forbade it")
+		}
+	})
 }
 
 func TestValuesOfASessionThatIsNotLoaded(t *testing.T) {

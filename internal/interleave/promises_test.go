@@ -257,7 +257,11 @@ func (w *service) ended() error {
 
 // saved is the promise of values: what each request put is there.
 func (w *service) saved(names ...string) error {
-	v, err := w.probe.ReadValues(w.Context(), w.visitor())
+	s, err := w.probe.Peek(w.Context(), w.visitor())
+	if err != nil {
+		return err
+	}
+	v, err := w.probe.ReadValues(w.Context(), s)
 	if err != nil {
 		return err
 	}

@@ -228,7 +228,7 @@ func (r *replica) save(ctx context.Context, id session.ID) string {
 	if err != nil {
 		return outcome(err)
 	}
-	v, err := r.ReadValues(ctx, id)
+	v, err := r.ReadValues(ctx, s)
 	if err != nil {
 		return outcome(err)
 	}

@@ -64,7 +64,9 @@ func notRefreshed(err error) error {
 	default:
 		return sessionFailure(err)
 	}
-	return &session.Failure{Kind: kind, Reason: e.Reason, Err: err, Hint: e.Hint}
+	return &session.Failure{
+		Kind: kind, Reason: e.Reason, Err: err, Hint: e.Hint, Own: kind == session.NotRotated,
+	}
 }
 
 // Verify implements session.Provider.
@@ -141,6 +143,7 @@ func sessionFailure(err error) error {
 		return f
 	}
 	f.Kind, f.Reason, f.Hint = failureKind(e), e.Reason, e.Hint
+	f.Own = e.Unsent || f.Kind == session.ClientRefused
 	return f
 }
 

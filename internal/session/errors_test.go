@@ -1186,7 +1186,7 @@ func TestErrorsOfValues(t *testing.T) {
 		}
 		w.wantErr(w.SaveValues(t.Context(), s, &v, text(1000)), nil)
 		small := w.replica(func(c *session.Config) { c.Limits.MaxBytes = len(text(500)("")) })
-		v, err := small.ReadValues(t.Context(), s.ID)
+		v, err := small.ReadValues(t.Context(), s)
 		w.wantErr(err, nil)
 		for n, want := range map[int]bool{1001: false, 999: true} {
 			if err := small.SaveValues(t.Context(), s, &v, text(n)); (err == nil) != want {

@@ -31,6 +31,10 @@ type Identity struct {
 	// zero when it can.
 	Undecided, UndecidedAgain time.Time
 
+	// HasValues is true when the application has values in the session, which may restrict the visitor:
+	// without them nobody is let in.
+	HasValues bool
+
 	IDToken     claims.Object // verified, from the ID Token
 	Userinfo    claims.Object // from the userinfo endpoint, without the claims of the protocol
 	Application claims.Object // set by the application
@@ -133,6 +137,9 @@ func (id *Identity) encode() []byte {
 	if !id.UndecidedAgain.IsZero() {
 		record = record.Add("undecided_again", millis(id.UndecidedAgain))
 	}
+	if id.HasValues {
+		record = record.Text("values", "1")
+	}
 	return record
 }
 
@@ -164,6 +171,7 @@ func decodeIdentity(plaintext []byte) Identity {
 		Unreadable:     timeMember(o, "unreadable"),
 		Undecided:      timeMember(o, "undecided"),
 		UndecidedAgain: timeMember(o, "undecided_again"),
+		HasValues:      textMember(o, "values") != "",
 		IDToken:        objectMember(o, "id_token"),
 		Userinfo:       objectMember(o, "userinfo"),
 		Application:    objectMember(o, "application"),

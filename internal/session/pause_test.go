@@ -98,15 +98,18 @@ func TestTokenThatEndsDuringAReread(t *testing.T) {
 // What one replica alone may have, such as an old client secret or no way to the provider, does not
 // hold up the others.
 func TestOneReplicaIsIll(t *testing.T) {
-	for kind, holdsUp := range map[session.FailureKind]bool{
-		session.NotRotated: false, session.ClientRefused: false, session.NoAnswer: true, session.Refused: true,
+	for _, row := range []struct {
+		kind session.FailureKind
+		own  bool
+	}{
+		{session.NotRotated, true}, {session.ClientRefused, true}, {session.NotRotated, false}, {session.NoAnswer, false},
 	} {
-		inTime(t, fmt.Sprintf("C084 F40 a failure of kind %d holds up others: %v", kind, holdsUp), func(t *testing.T) {
+		inTime(t, fmt.Sprintf("C084 F40 a failure of kind %d holds up others: %v", row.kind, !row.own), func(t *testing.T) {
 			w := newWorld(t, nil)
 			ill, asked := &provider{}, 0
 			ill.refresh = func(int) (*session.ProviderTokens, error) {
 				asked++
-				return nil, failure(kind, event.ReasonTokenEndpointError)
+				return nil, &session.Failure{Kind: row.kind, Own: row.own, Reason: event.ReasonTokenEndpointError, Err: errDown}
 			}
 			sick := w.replica(func(c *session.Config) { c.Provider = ill })
 			s := w.login(lifetime)
@@ -119,7 +122,7 @@ func TestOneReplicaIsIll(t *testing.T) {
 			if asked != 1 {
 				t.Errorf("it asks %d times", asked)
 			}
-			if _, err := w.Token(t.Context(), s); errors.Is(err, session.ErrProvider) != holdsUp {
+			if _, err := w.Token(t.Context(), s); errors.Is(err, session.ErrProvider) == row.own {
 				t.Errorf("at another: %v", err)
 			}
 			time.Sleep(time.Minute)
@@ -131,7 +134,7 @@ func TestOneReplicaIsIll(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken = true })
 		ill := &provider{}
 		ill.refresh = func(int) (*session.ProviderTokens, error) {
-			return nil, failure(session.ClientRefused, event.ReasonTokenEndpointError)
+			return nil, &session.Failure{Kind: session.ClientRefused, Own: true, Reason: event.ReasonTokenEndpointError, Err: errDown}
 		}
 		sick := w.replica(func(c *session.Config) { c.Provider = ill })
 		s := w.login(lifetime)

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -115,12 +114,11 @@ func (k *Keeper) read(ctx context.Context, kd kind, id ID) (record, error) {
 	return r, nil
 }
 
-// unreadable tells of a record that cannot be opened. One that is damaged is deleted, but for
-// values; see ReadValues. One of an unknown key or a newer version is kept: another replica may
-// still read it.
+// unreadable tells of a record that cannot be opened. One that is damaged is deleted. One of an
+// unknown key or a newer version is kept: another replica may still read it.
 func (k *Keeper) unreadable(ctx context.Context, r record, cause error) error {
 	e := Event{Type: event.SessionUnreadable, Reason: event.ReasonDamaged, Err: cause}
-	result := error(errDamaged)
+	result := errDamaged
 	switch {
 	case errors.Is(cause, seal.ErrUnknownKey):
 		e.Reason, result = event.ReasonKeyUnknown, errForeign
@@ -129,7 +127,7 @@ func (k *Keeper) unreadable(ctx context.Context, r record, cause error) error {
 			"ended"
 	case errors.Is(cause, seal.ErrNewerVersion):
 		e.Reason, result = event.ReasonVersionNewer, errForeign
-	case !strings.HasPrefix(r.key, valuesPrefix):
+	default:
 		_ = k.store.Delete(ctx, r.key, r.sealed) // best effort: it opens nothing
 	}
 	k.tell(ctx, e)

@@ -119,7 +119,7 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 	}
 	r.tell(ctx, e)
 	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))
-	if d := r.k.pause(time.Since(due)); f.spentNothing() {
+	if d := r.k.pause(time.Since(due)); f.Own {
 		r.k.flights.pause(r.s.ID, d)
 	} else {
 		r.pause(ctx, d)

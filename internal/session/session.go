@@ -146,6 +146,10 @@ type Failure struct {
 	Reason event.Reason
 	Err    error
 	Hint   string // what an operator can do; may be empty
+
+	// Own is true when the fault may be this replica's alone: it reaches no provider, or has an old
+	// client secret.
+	Own bool
 }
 
 // FailureKind says what a [Failure] means for the session.

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,21 +14,31 @@ type Values struct {
 	Current claims.Object // as they lie in the store, as far as known
 
 	record record // in which they lie; zero: there is none
+	noted  bool   // the session's record says that there are values
 }
 
 // ReadValues returns the values of a session as they are now. They may restrict what the visitor
-// may do. So it fails for values that only another replica can open, and ends a session whose
-// values are damaged. The error is ErrGone then, and where a logout has deleted them with the
-// session.
-func (k *Keeper) ReadValues(ctx context.Context, id ID) (Values, error) {
+// may do: it fails for values that only another replica can open. The error is ErrGone where they
+// are damaged, or missing, as after a logout that came in between.
+func (k *Keeper) ReadValues(ctx context.Context, s *Session) (Values, error) {
+	v, err := k.readValues(ctx, s.ID)
+	if err == nil && v.record.sealed == nil && s.Identity.HasValues {
+		return Values{}, ErrGone
+	}
+	v.noted = s.Identity.HasValues
+	return v, err
+}
+
+// readValues is ReadValues for a session of which is not known whether there are any.
+func (k *Keeper) readValues(ctx context.Context, id ID) (Values, error) {
 	r, err := k.read(ctx, valuesKind, id)
 	switch {
 	case err == errForeign:
 		return Values{}, errForeignValues
 	case err == errDamaged:
-		return Values{}, cmp.Or(k.End(ctx, id), ErrGone)
+		return Values{}, err
 	case errors.Is(err, ErrGone):
-		return Values{}, k.stillThere(ctx, id)
+		return Values{}, nil
 	case err != nil:
 		return Values{}, err
 	}
@@ -59,7 +68,7 @@ func (k *Keeper) SaveValues(
 		if err := sleep(ctx, k.jitter(saveAgain)); err != nil {
 			return fmt.Errorf("oidcgate: the values changed all the time while they were saved: %w", err)
 		}
-		if *v, err = k.ReadValues(ctx, s.ID); err != nil {
+		if *v, err = k.readValues(ctx, s.ID); err != nil {
 			return err
 		}
 	}
@@ -86,14 +95,40 @@ func (k *Keeper) writeValues(
 	}
 	if v.record.sealed != nil {
 		err = k.swap(ctx, v.record, fresh)
-	} else if err = k.create(ctx, fresh); err == nil {
-		err = k.stillThere(ctx, s.ID)
+	} else {
+		err = k.create(ctx, fresh)
+	}
+	if err == nil && !v.noted {
+		err = k.noteValues(ctx, s.ID)
 	}
 	if err != nil {
 		return err
 	}
-	*v = Values{Current: values, record: fresh}
+	*v = Values{Current: values, record: fresh, noted: true}
 	return nil
+}
+
+// noteValues notes in the session's record that there are values. The error is ErrGone when the
+// session was ended meanwhile.
+func (k *Keeper) noteValues(ctx context.Context, id ID) error {
+	for {
+		old, err := k.read(ctx, identityKind, id)
+		if err != nil {
+			return err
+		}
+		identity := decodeIdentity(old.plaintext)
+		if identity.HasValues {
+			return nil
+		}
+		identity.HasValues = true
+		fresh, err := k.seal(identityKind, id, old.times, identity.encode())
+		if err == nil {
+			err = k.swap(ctx, old, fresh)
+		}
+		if err != errChanged {
+			return err
+		}
+	}
 }
 
 // stillThere makes sure that the session was not ended meanwhile. A logout deletes the identity

@@ -181,7 +181,7 @@ func (s store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) 
 	if of == nil || state.loaded || token != string(of.ID) {
 		return nil, false, errNotThroughValues
 	}
-	stored, err := s.config.Keeper.ReadValues(ctx, of.ID)
+	stored, err := s.config.Keeper.ReadValues(ctx, of)
 	if err != nil {
 		return nil, false, err
 	}
