@@ -31,8 +31,8 @@ type Identity struct {
 	// zero when it can.
 	Undecided, UndecidedAgain time.Time
 
-	// HasValues is true when the application has values in the session, which may restrict the visitor:
-	// without them nobody is let in.
+	// HasValues is true when the application has values in the session, which may restrict the
+	// visitor: without them nobody is let in.
 	HasValues bool
 
 	IDToken     claims.Object // verified, from the ID Token
