@@ -34,6 +34,8 @@ func (r Rule) refusal(id *Identity) string {
 		return r.name + " refuses"
 	case r.isThere != nil && !r.isThere(id):
 		return fmt.Sprintf("there is no %s, want one of %s", r.name, r.anyOf)
+	case r.isScope() && !id.token:
+		return fmt.Sprintf("scope lacks one of %s; it is for RequireToken and RequireEither", r.anyOf)
 	case r.isScope():
 		return fmt.Sprintf("scope lacks one of %s", r.anyOf)
 	}

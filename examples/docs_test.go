@@ -17,7 +17,7 @@ import (
 // packages are those that code in the docs may use without an import.
 var packages = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "slog": "log/slog", "time": "time",
-	"http": "net/http", "httptest": "net/http/httptest", "testing": "testing", "strings": "strings", "template": "html/template",
+	"http": "net/http", "httptest": "net/http/httptest", "testing": "testing", "strings": "strings", "slices": "slices", "template": "html/template",
 	"html": "html", "sync": "sync", "synctest": "testing/synctest",
 	"chi": "github.com/go-chi/chi/v5", "gin": "github.com/gin-gonic/gin", "redis": "github.com/redis/go-redis/v9",
 	"oidcgate": "github.com/oidcgate/oidcgate", "oidcgatetest": "github.com/oidcgate/oidcgate/oidcgatetest",

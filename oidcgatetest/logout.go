@@ -86,7 +86,8 @@ func logoutFailure(address string, status int, err error) error {
 		return fmt.Errorf("oidcgatetest: logging out: %w", err)
 	case status == http.StatusNotFound:
 		return fmt.Errorf("oidcgatetest: logging out: %s answers 404: the gate does not serve that "+
-			"path; is the handler gate.Wrap(...)?", address)
+			"path; is the handler gate.Wrap(...), behind http.StripPrefix where BaseURL has a path?",
+			address)
 	case status != http.StatusOK:
 		return fmt.Errorf("oidcgatetest: logging out: %s answers %d; the gate's log says why",
 			address, status)

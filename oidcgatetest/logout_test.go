@@ -102,7 +102,7 @@ func TestLogOutFails(t *testing.T) {
 	p.SignIn(t, gate, gate.Wrap(http.NotFoundHandler()), oidcgatetest.User{})
 	for _, row := range []struct{ name, subject, want string }{
 		{"nobody of that name", "bob", `oidcgatetest: logging out: "bob" has not logged in`},
-		{"a handler that is not wrapped", "alice", "oidcgatetest: logging out: http://localhost/auth/backchannel-logout answers 404: the gate does not serve that path; is the handler gate.Wrap(...)?"},
+		{"a handler that is not wrapped", "alice", "oidcgatetest: logging out: http://localhost/auth/backchannel-logout answers 404: the gate does not serve that path; is the handler gate.Wrap(...), behind http.StripPrefix where BaseURL has a path?"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f := &failing{T: t}

@@ -144,7 +144,8 @@ func (p *Provider) cure(resp *http.Response, login, page string) string {
 	asked := p.Count(Discovery) + p.Count(PushedRequest) + p.Count(Token)
 	switch {
 	case resp.Request.URL.Path == login && resp.StatusCode == http.StatusNotFound:
-		return ": the gate does not serve that path; is the handler gate.Wrap(...)?"
+		return ": the gate does not serve that path; is the handler gate.Wrap(...), behind " +
+			"http.StripPrefix where BaseURL has a path?"
 	case asked == 0 && resp.StatusCode == http.StatusServiceUnavailable:
 		return ": the gate does not reach this provider; set Config.HTTP.Transport to p.Transport()"
 	case choice.MatchString(page):

@@ -283,7 +283,7 @@ func TestSignInFails(t *testing.T) {
 			"Please try again\nThe login service does not answer. Try again shortly.\nReference: R · provider_unreachable"},
 		{"the handler is not wrapped", nil, func(_ *oidcgate.Gate, h http.Handler) http.Handler { return h },
 			"oidcgatetest: logging in ended at /auth/login with 404 Not Found: " +
-				"the gate does not serve that path; is the handler gate.Wrap(...)?\n404 page not found\n"},
+				"the gate does not serve that path; is the handler gate.Wrap(...), behind http.StripPrefix where BaseURL has a path?\n404 page not found\n"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			p := oidcgatetest.NewProvider(t)

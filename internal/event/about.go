@@ -83,7 +83,8 @@ var Types = []Group{
 		{
 			Name:  string(SessionRevoked),
 			Level: slog.LevelInfo,
-			Means: "A session was ended. The reason says by whom.",
+			Means: "A session was ended. The reason says by whom. It does not say whose the session was " +
+				"where the replica that ended it lacks the key under which it began.",
 			Do:    "Nothing.",
 		},
 		{
