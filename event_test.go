@@ -460,3 +460,24 @@ func TestSessionRef(t *testing.T) {
 		}
 	}
 }
+
+func TestWithoutOnEvent(t *testing.T) {
+	t.Run("F45 a gate without OnEvent logs its events, and no fault", func(t *testing.T) {
+		p := oidcgatetest.NewProvider(t)
+		var log strings.Builder
+		gate, err := oidcgate.New(oidcgate.Config{
+			BaseURL: "http://localhost", HTTP: oidcgate.HTTPOptions{Transport: p.Transport()},
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		}, p.ProviderFor("http://localhost"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.SignIn(t, gate, gate.Wrap(http.NotFoundHandler()), oidcgatetest.User{Subject: "bob"})
+		if err := gate.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := log.String(); !strings.Contains(got, "login.succeeded") || strings.Contains(got, "level=ERROR") {
+			t.Errorf("the log:\n%s", got)
+		}
+	})
+}

@@ -1004,6 +1004,25 @@ func TestRefreshWithAnOddMember(t *testing.T) {
 	}
 }
 
+func TestRefreshTokenThatIsTooLong(t *testing.T) {
+	inBubble(t, "F08 C084 an answer that cannot be used has a refresh token that is too long to be kept", func(t *testing.T) {
+		f := newFleetThatKeepsRefreshTokens(t, 1)
+		f.login()
+		time.Sleep(11 * time.Minute)
+		f.op.Inject(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) {
+			m["refresh_token"] = strings.Repeat("x", 40_000)
+		}))
+		if token, status := f.token(); status != http.StatusBadGateway {
+			t.Errorf("status %d, token %q", status, token)
+		}
+		time.Sleep(time.Minute)
+		f.mustToken()
+		if spent := f.spent(); len(spent) > 1000 {
+			t.Errorf("it was kept: %d bytes", len(spent))
+		}
+	})
+}
+
 func TestLoginAgainDuringARefresh(t *testing.T) {
 	for sid, want := range map[string]int{"the same session of the provider": 0, "another session of the provider": 2} {
 		inBubble(t, "C087 a login in "+sid+" replaces a session that is refreshed", func(t *testing.T) {
