@@ -85,7 +85,7 @@ var Types = []Group{
 			Level: slog.LevelInfo,
 			Means: "A session was ended. The reason says by whom. It does not say whose the session was " +
 				"where the replica that ended it lacks the key under which it began.",
-			Do:    "Nothing.",
+			Do: "Nothing.",
 		},
 		{
 			Name:  string(SessionUnreadable),

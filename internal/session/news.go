@@ -108,13 +108,13 @@ func (r *refresh) renew(id Identity, n news) Identity {
 
 // saveUserinfo saves with the tokens what userinfo says, if it is new.
 func (r *refresh) saveUserinfo(ctx context.Context, n news) error {
-	old := r.tokens.Userinfo
-	if n.userinfo == nil || old != nil && *n.userinfo == *old {
+	old, noted := r.tokens.Userinfo, r.tokens.Overtaken != nil || !n.newer
+	if n.userinfo == nil || old != nil && *n.userinfo == *old && noted {
 		return nil
 	}
 	kept := *r.tokens
 	if n.newer {
-		kept.Overtaken = r.tokens.overtakenBy(*n.userinfo, n.idToken)
+		kept.Overtaken = new(r.tokens.overtakenBy(*n.userinfo, n.idToken))
 	}
 	if err := r.k.keepUserinfo(&kept, *n.userinfo); err != nil {
 		return err
@@ -124,18 +124,24 @@ func (r *refresh) saveUserinfo(ctx context.Context, n news) error {
 
 // overtakenBy returns the names of the claims of the ID Token that count no more, now that userinfo
 // says something else than before: it may have had a group taken away that the ID Token still has.
+// Where an older version has read userinfo meanwhile, all that is said of other claims is new.
 func (t *Tokens) overtakenBy(userinfo, idToken claims.Object) claims.Object {
 	before := map[string]claims.Value{}
 	if t.Userinfo != nil {
 		before = maps.Collect(t.Userinfo.All())
 	}
-	now, known := maps.Collect(userinfo.All()), maps.Collect(t.Overtaken.All())
+	known := map[string]claims.Value{}
+	if t.Overtaken != nil {
+		known = maps.Collect(t.Overtaken.All())
+	}
+	now := maps.Collect(userinfo.All())
 	var names claims.Builder
-	for name := range idToken.All() {
+	for name, said := range idToken.All() {
 		was, had := before[name]
 		is, has := now[name]
 		_, overtaken := known[name]
-		if (overtaken || was != is || had != has) && !claims.IsProtocol(name) {
+		differs := t.Overtaken == nil && has && is != said
+		if (overtaken || differs || was != is || had != has) && !claims.IsProtocol(name) {
 			names = names.Add(name, claims.Int(1))
 		}
 	}
@@ -144,7 +150,7 @@ func (t *Tokens) overtakenBy(userinfo, idToken claims.Object) claims.Object {
 
 // stillSaid returns the claims of the ID Token without those that count no more.
 func (t *Tokens) stillSaid(idToken claims.Object) claims.Object {
-	if t.Overtaken == "" {
+	if t.Overtaken == nil || *t.Overtaken == "" {
 		return idToken
 	}
 	overtaken := maps.Collect(t.Overtaken.All())

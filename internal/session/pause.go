@@ -29,9 +29,10 @@ func (r *refresh) untilRefresh() time.Duration {
 	return r.k.pause(-d)
 }
 
-// pause keeps all replicas from refreshing the session for a while.
+// pause keeps all replicas from refreshing the session for a while; this one alone, where others
+// may succeed.
 func (r *refresh) pause(ctx context.Context, d time.Duration) {
-	if r.lock.pause(ctx, d) {
+	if r.own || r.lock.pause(ctx, d) {
 		r.k.flights.pause(r.s.ID, d)
 	}
 }

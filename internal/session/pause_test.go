@@ -130,6 +130,30 @@ func TestOneReplicaIsIll(t *testing.T) {
 			w.wantErr(err, nil)
 		})
 	}
+	for name, fails := range map[string]func(*provider){
+		"the token endpoint": func(p *provider) {
+			p.refresh = func(int) (*session.ProviderTokens, error) {
+				return nil, &session.Failure{Kind: session.NotRotated, Own: true, Err: errDown}
+			}
+		},
+		"userinfo": func(p *provider) { p.noUserinfo = &session.Failure{Kind: session.NoAnswer, Own: true, Err: errDown} },
+	} {
+		inTime(t, "C113 F40 a replica that does not reach "+name+" keeps no other from reading claims again", func(t *testing.T) {
+			w := newWorld(t, func(l *session.Limits) { l.Reread = 5 * time.Minute })
+			ill := &provider{}
+			fails(ill)
+			sick := w.replica(func(c *session.Config) { c.Provider = ill })
+			s := w.login(lifetime)
+			time.Sleep(6 * time.Minute)
+			if s, err := sick.Reread(t.Context(), s); err != nil || !sick.Stale(s) {
+				t.Errorf("at the ill one: %v", err)
+			}
+			w.wantErr(sick.Wait(t.Context()), nil)
+			if s, err := w.Reread(t.Context(), s); err != nil || w.Stale(s) {
+				t.Errorf("at another: %v", err)
+			}
+		})
+	}
 	inTime(t, "C084 an old client secret at one replica signs nobody out, with EndWithAccessToken", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken = true })
 		ill := &provider{}

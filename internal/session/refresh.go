@@ -51,6 +51,8 @@ type refresh struct {
 	wasOver   bool        // others have ended the session meanwhile
 	deciding  atomic.Bool // the application is being asked
 
+	own bool // what fails may be this replica's fault alone
+
 	failed bool // the tokens could not be refreshed, which is told when the claims have been read
 
 	// unsure is true when the refresh failed and was not refused. An ID Token with new claims is

@@ -43,7 +43,7 @@ func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
 			return r.endAndRevoke(ctx)
 		}
 	}
-	r.failed, r.unsure = true, !refuses
+	r.failed, r.unsure, r.own = true, !refuses, f.Own
 	if err := r.rereadWithout(ctx); err != nil {
 		return err
 	}
@@ -119,11 +119,7 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 	}
 	r.tell(ctx, e)
 	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))
-	if d := r.k.pause(time.Since(due)); f.Own {
-		r.k.flights.pause(r.s.ID, d)
-	} else {
-		r.pause(ctx, d)
-	}
+	r.pause(ctx, r.k.pause(time.Since(due)))
 	return fmt.Errorf("%w: %w", ErrProvider, f)
 }
 

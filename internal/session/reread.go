@@ -118,6 +118,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		return r.rereadLater(ctx, nil)
 	}
 	userinfo, err := r.askUserinfo(ctx, said)
+	r.own = r.own || err != nil && failureOf(err).Own
 	if err != nil && failureOf(err).Kind == TokenRefused {
 		switch {
 		case r.recent && !r.k.limits.KeepRefused:

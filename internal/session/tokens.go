@@ -42,8 +42,8 @@ type Tokens struct {
 	Userinfo *claims.Object
 
 	// Overtaken has the names of the claims of the ID Token that count no more: userinfo has said
-	// something else of them since that was issued.
-	Overtaken claims.Object
+	// something else of them since that was issued. Older versions did not note it: nil.
+	Overtaken *claims.Object
 
 	Refreshed bool // they are not those of the login
 
@@ -56,7 +56,10 @@ type Tokens struct {
 
 // NewTokens returns the tokens of a login, with the claims of userinfo.
 func NewTokens(t *ProviderTokens, nonce string, userinfo claims.Object) *Tokens {
-	return &Tokens{ProviderTokens: *t, Issued: time.Now(), Nonce: nonce, Userinfo: &userinfo}
+	return &Tokens{
+		ProviderTokens: *t, Issued: time.Now(), Nonce: nonce, Userinfo: &userinfo,
+		Overtaken: new(claims.Object),
+	}
 }
 
 // followedBy returns the tokens after a refresh. What the answer leaves out stays as it was.
@@ -103,8 +106,8 @@ func (t *Tokens) encode() []byte {
 	if t.Userinfo != nil {
 		record = record.Object("userinfo", *t.Userinfo)
 	}
-	if t.Overtaken != "" {
-		record = record.Object("overtaken", t.Overtaken)
+	if t.Overtaken != nil {
+		record = record.Object("overtaken", *t.Overtaken)
 	}
 	return record
 }
@@ -126,8 +129,8 @@ func decodeTokens(r record) *Tokens {
 		Issued: timeMember(o, "issued"),
 		Nonce:  textMember(o, "nonce"),
 
-		Userinfo:  keptUserinfo(o),
-		Overtaken: objectMember(o, "overtaken"),
+		Userinfo:  keptObject(o, "userinfo"),
+		Overtaken: keptObject(o, "overtaken"),
 
 		Refreshed: textMember(o, "refreshed") != "",
 		Refused:   timeMember(o, "refused"),
@@ -135,14 +138,14 @@ func decodeTokens(r record) *Tokens {
 	}
 }
 
-// keptUserinfo returns nil where none was kept: without Limits.Reread, or by older versions.
-func keptUserinfo(tokens claims.Object) *claims.Object {
-	v, _ := tokens.Get("userinfo")
-	userinfo, ok := v.Object()
+// keptObject returns nil where none was kept: without Limits.Reread, or by older versions.
+func keptObject(tokens claims.Object, name string) *claims.Object {
+	v, _ := tokens.Get(name)
+	kept, ok := v.Object()
 	if !ok {
 		return nil
 	}
-	return &userinfo
+	return &kept
 }
 
 // Tokens returns the tokens of a session as they are. The error is ErrGone when there are none that
