@@ -96,4 +96,44 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 			t.Errorf("OnLogin saw %q, want %q", seen, want)
 		}
 	})
+	for _, row := range []struct {
+		name   string
+		repair []string // what userinfo says when it is well again
+		want   string
+	}{
+		{"the group is gone", nil, "[] true"}, {"another group", staff, "[staff] true"}, {"the same group", admin, "[admin] true"},
+	} {
+		inBubble(t, "C113 userinfo cannot be read for long, and then: "+row.name, func(t *testing.T) {
+			f := start(t, admin, admin)
+			f.login()
+			f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+			f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(200, "text/html", "<p>A proxy"))
+			for range 4 {
+				reread(f)
+			}
+			if got := seen[len(seen)-1]; got != "[] true" {
+				t.Errorf("it cannot be read: OnLogin saw %q", seen)
+			}
+			f.op.Clear(oidcgatetest.Userinfo)
+			userinfo(f, row.repair)
+			reread(f)
+			reread(f)
+			if got := seen[len(seen)-1]; got != row.want {
+				t.Errorf("OnLogin saw %q, want %s", seen, row.want)
+			}
+		})
+	}
+	inBubble(t, "C113 userinfo is switched off: the ID Token counts", func(t *testing.T) {
+		f := start(t, admin, admin)
+		f.login()
+		f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+		if err := f.gates[0].SetProviders(oidcgate.Provider{Issuer: f.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}); err != nil {
+			t.Fatal(err)
+		}
+		_ = f.gates[1].SetProviders(oidcgate.Provider{Issuer: f.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)})
+		reread(f)
+		if got := seen[len(seen)-1]; got != "[admin] true" {
+			t.Errorf("OnLogin saw %q", seen)
+		}
+	})
 }

@@ -3,13 +3,19 @@ package front
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/apart"
 )
 
-// Allowed returns what a rule of the application says. One that panics or does not return allows
-// nothing.
+// ruleTime is how long a rule may take that is asked again.
+const ruleTime = 2 * time.Second
+
+// Allowed returns what a rule of the application says. One that panics, or does not return within
+// ruleTime, allows nothing.
 func (f *Front) Allowed(ctx context.Context, rule func() bool) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ruleTime)
+	defer cancel()
 	allowed, err := apart.Call(ctx, func() (bool, error) { return rule(), nil })
 	if err != nil {
 		f.Log(ctx, slog.LevelError, "a rule of Gate.Watch failed, and allows nothing",

@@ -24,10 +24,12 @@ type lock struct {
 	refused bool
 
 	pausedUntil time.Time // when take has found that nobody may take it
+	second      bool      // take has found that another replica alone had failed
 }
 
 const (
-	// pausedLock begins the owner of a lock that nobody may take until it runs out. Its end follows.
+	// pausedLock begins the owner of a lock that nobody may take until it runs out. Its end follows,
+	// after the replica that may not, if others may.
 	pausedLock = "paused "
 
 	// refusedLock is the owner of a lock that everybody may take. It says that the store refused
@@ -64,8 +66,9 @@ func (l *lock) take(ctx context.Context) (holder, error) {
 		return lockTaken, err
 	}
 	l.refused = strings.HasPrefix(string(value), refusedLock)
+	l.second = l.pausesAnother(string(value))
 	switch {
-	case string(value) == refusedLock, l.over(string(value)):
+	case string(value) == refusedLock, l.over(string(value)), l.second:
 		return l.takeFrom(ctx, value)
 	case strings.HasPrefix(string(value), pausedLock):
 		l.pausedUntil = l.endOf(string(value))
@@ -103,6 +106,13 @@ func (k *Keeper) Alone(ctx context.Context, s *Session, do func(*Tokens)) (hint 
 		}
 	}
 	return ""
+}
+
+// pausesAnother reports whether a value pauses another replica alone.
+func (l *lock) pausesAnother(value string) bool {
+	rest, paused := strings.CutPrefix(value, pausedLock)
+	replica, _, some := strings.Cut(rest, " ")
+	return paused && some && replica != l.keeper.replica
 }
 
 // over reports whether a value says that it is over, by the clock of whoever wrote it.
@@ -201,12 +211,17 @@ func (l *lock) leave(ctx context.Context) {
 	_ = l.keeper.store.Delete(ctx, l.key, l.owner)
 }
 
-// pause keeps everybody from taking the lock for a while, and reports whether it does. It is best
-// effort: the next try then comes sooner.
-func (l *lock) pause(ctx context.Context, d time.Duration) bool {
+// pause keeps everybody from taking the lock for a while, and reports whether it does; this replica
+// alone, where own is true and it is the first to fail. It is best effort: the next try then comes
+// sooner.
+func (l *lock) pause(ctx context.Context, d time.Duration, own bool) bool {
 	ctx, cancel := Detached(ctx)
 	defer cancel()
-	return l.keeper.store.Swap(ctx, l.key, l.owner, withEnd(pausedLock, d), d) == nil
+	value := pausedLock
+	if own && !l.second {
+		value += l.keeper.replica + " "
+	}
+	return l.keeper.store.Swap(ctx, l.key, l.owner, withEnd(value, d), d) == nil
 }
 
 // withEnd returns a value of a lock that says that it is over after a time.

@@ -15,7 +15,7 @@ type news struct {
 	idToken    claims.Object  // "" when there are no claims of an ID Token
 	userinfo   *claims.Object // nil: the old claims of userinfo stay
 	none       bool           // there is no new ID Token, and no answer of userinfo
-	newer      bool           // userinfo was answered after the ID Token was issued
+	newer      bool           // userinfo was asked after the ID Token was issued
 	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
 	unreadable bool           // userinfo was answered with something else
 	before     []byte         // the identity when the provider was asked

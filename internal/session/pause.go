@@ -32,7 +32,7 @@ func (r *refresh) untilRefresh() time.Duration {
 // pause keeps all replicas from refreshing the session for a while; this one alone, where others
 // may succeed.
 func (r *refresh) pause(ctx context.Context, d time.Duration) {
-	if r.own || r.lock.pause(ctx, d) {
+	if r.lock.pause(ctx, d, r.own) {
 		r.k.flights.pause(r.s.ID, d)
 	}
 }
@@ -73,22 +73,10 @@ func (f *flights) pause(id ID, d time.Duration) {
 func (f *flights) isPaused(id ID) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.rests(id) && !f.left[id].matters() && f.running[id] == nil
-}
-
-// hasToRest is isPaused for a refresh that has begun.
-func (f *flights) hasToRest(id ID, one *flight) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.rests(id) && !one.again
-}
-
-// rests reports whether a pause is not over. f.mu is locked.
-func (f *flights) rests(id ID) bool {
 	end, noted := f.paused[id]
 	if noted && !time.Now().Before(end) {
 		delete(f.paused, id)
 		return false
 	}
-	return noted
+	return noted && !f.left[id].matters() && f.running[id] == nil
 }

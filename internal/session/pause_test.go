@@ -130,6 +130,37 @@ func TestOneReplicaIsIll(t *testing.T) {
 			w.wantErr(err, nil)
 		})
 	}
+	inTime(t, "C084 F40 what two replicas have is the provider's trouble: many sessions do not ask it in turn", func(t *testing.T) {
+		w := newWorld(t, nil)
+		asked := 0
+		ill := &provider{refresh: func(int) (*session.ProviderTokens, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			asked++
+			return nil, &session.Failure{Kind: session.ClientRefused, Own: true, Err: errDown}
+		}}
+		two := [2]*session.Keeper{}
+		for i := range two {
+			two[i] = w.replica(func(c *session.Config) { c.Provider = ill })
+		}
+		const many = 5000 // more than a replica remembers
+		var all []*session.Session
+		for range many {
+			all = append(all, w.login(lifetime))
+		}
+		time.Sleep(isOver + 10*time.Minute)
+		for range 4 {
+			for _, s := range all {
+				for _, k := range two {
+					_, _ = k.Token(t.Context(), s)
+				}
+			}
+			time.Sleep(4 * time.Second)
+		}
+		if asked != 2*many {
+			t.Errorf("the provider was asked %d times for %d sessions", asked, many)
+		}
+	})
 	for name, fails := range map[string]func(*provider){
 		"the token endpoint": func(p *provider) {
 			p.refresh = func(int) (*session.ProviderTokens, error) {

@@ -88,9 +88,6 @@ func (r *refresh) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.k.flights.hasToRest(r.s.ID, r.flight) {
-		return ErrProvider
-	}
 	for {
 		if done, err := r.nothingToDo(ctx); done || err != nil {
 			return err

@@ -135,12 +135,12 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	}
 	n := news{
 		idToken: said, userinfo: userinfo,
-		none: idToken == "" && userinfo == nil, newer: idToken == "" && userinfo != nil,
+		none: idToken == "" && userinfo == nil, newer: idToken == "",
 		incomplete: r.unsure || err == nil && userinfo == nil && r.lacksToken(),
 		before:     before.plaintext,
 	}
 	if userinfo == nil && !r.k.provider.AsksUserinfo(&r.s.Identity) {
-		n.userinfo = new(claims.Object) // what it said while it was asked counts no more
+		n.userinfo, n.newer = new(claims.Object), false // what it said while it was asked counts no more
 	}
 	return r.decideOn(ctx, n, err)
 }

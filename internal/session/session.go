@@ -30,6 +30,7 @@ package session
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -227,6 +228,7 @@ type Keeper struct {
 	limits    Limits
 	provider  Provider
 	panicked  func(ctx context.Context, what string, v any)
+	replica   string // stands for this keeper among those of all replicas
 	tell      func(context.Context, Event)
 	jitter    func(time.Duration) time.Duration
 	flights   flights
@@ -244,6 +246,7 @@ func New(c Config) *Keeper {
 	return &Keeper{
 		store: c.Store, ring: c.Ring, gate: c.Gate, limits: c.Limits,
 		provider: c.Provider, panicked: c.Panicked, tell: c.Tell, jitter: c.Jitter,
+		replica: rand.Text(),
 		flights: newFlights(), places: newEndpointPlaces(), exchanges: newExchanges(),
 		watches: watches{sessions: map[Handle]*watched{}},
 	}

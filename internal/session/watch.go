@@ -104,13 +104,20 @@ func (w *watches) endsOf(h Handle) map[*context.CancelCauseFunc]Allows {
 	return nil
 }
 
-// judge ends what a session, as it was read just now, may not have any more.
+// judge ends what a session, as it was read just now, may not have any more. One that takes long to
+// say so keeps no other waiting.
 func (k *Keeper) judge(ctx context.Context, s *Session) {
+	var judging sync.WaitGroup
 	for end, allows := range k.watches.endsOf(k.Handle(s.ID)) {
-		if allows != nil && !allows(ctx, s) {
-			(*end)(ErrNotAllowed)
+		if allows != nil {
+			judging.Go(func() {
+				if !allows(ctx, s) {
+					(*end)(ErrNotAllowed)
+				}
+			})
 		}
 	}
+	judging.Wait()
 }
 
 // EndWatches ends what depends on sessions that are not accepted any more, though they live.

@@ -53,6 +53,34 @@ func (oneHangs) Decide(context.Context, session.Session, string) (session.Identi
 	return session.Identity{}, failure(session.Rejected, "")
 }
 
+func TestWatchOfARuleThatIsSlow(t *testing.T) {
+	inTime(t, "C107 F34 a rule that does not return holds up no other, and no logout", func(t *testing.T) {
+		w := newWorld(t, watches)
+		hangs := func(ctx context.Context, _ *session.Session) bool { sleepUntil(ctx, time.Hour); return true }
+		slow := func(context.Context, *session.Session) bool { time.Sleep(150 * time.Millisecond); return true }
+		s := w.login(lifetime)
+		var contexts []context.Context
+		for range 200 {
+			ctx, stop := w.Watch(t.Context(), s, slow)
+			defer stop()
+			contexts = append(contexts, ctx)
+		}
+		_, stop := w.Watch(t.Context(), s, hangs)
+		defer stop()
+		time.Sleep(5 * time.Minute)
+		for _, ctx := range contexts {
+			wantEnded(t, ctx, false)
+		}
+	})
+}
+
+func sleepUntil(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
 func TestWatch(t *testing.T) {
 	inTime(t, "C107 a logout in this process ends it at once", func(t *testing.T) {
 		w := newWorld(t, watches)
