@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
 )
@@ -189,5 +191,46 @@ func TestEncryptionAgreed(t *testing.T) {
 		if failure == nil || a.StatusCode != http.StatusOK || !strings.Contains(w.logged(), "decryption") {
 			t.Errorf("Token: %v, and the page answers %d\n%s", failure, a.StatusCode, w.logged())
 		}
+	})
+}
+
+func TestCompressedIDTokenThatGrowsTooMuch(t *testing.T) {
+	inBubble(t, "C113 F38 what a user writes makes a refreshed ID Token grow too much: nobody keeps a group by it", func(t *testing.T) {
+		f := newFleet(t, 2, rereads, func(_ *oidcgate.Config, p *oidcgate.Provider) {
+			p.Verification.EncryptedIDTokens, p.Verification.CompressedTokens = true, true
+			p.ClientKeys = oidcgate.NewClientKeys([]oidcgate.ClientKey{{Key: clientRSA(), Algorithm: "RSA-OAEP-256"}})
+		})
+		keys, _ := f.publishedKeys("/auth/jwks")
+		client := oidcgatetest.Client{
+			ID: "shop", Secret: secret, RedirectURLs: []string{shopURL + "/auth/callback"},
+			IDToken: oidcgatetest.Algorithms{Encrypted: "RSA-OAEP-256"}, Keys: keys,
+		}
+		f.op.AddClient(client)
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		client.IDToken = oidcgatetest.Algorithms{} // the test encrypts
+		f.op.AddClient(client)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) {
+			inner := f.op.NewJWT(map[string]any{
+				"iss": f.op.Issuer(), "sub": "alice", "aud": "shop", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
+				"bio": strings.Repeat("a", 300<<10),
+			}).Compact()
+			e, err := jose.NewEncrypter(jose.A128CBC_HS256, jose.Recipient{Algorithm: jose.RSA_OAEP_256, Key: clientRSA().Public()},
+				(&jose.EncrypterOptions{Compression: jose.DEFLATE}).WithContentType("JWT"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			jwe, err := e.Encrypt([]byte(inner))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m["id_token"], _ = jwe.CompactSerialize()
+		}))
+		time.Sleep(11 * time.Minute)
+		f.get("/app")
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in: %q", got)
+		}
+		f.reportedOnce(oidcgate.EventRefreshFailed, "decryption")
 	})
 }

@@ -524,6 +524,8 @@ func TestUserinfoThatCannotBeRead(t *testing.T) {
 		{"it is too long", oidcgatetest.Huge(2 << 20), rereads, http.StatusForbidden},
 		{"half an emoji", surrogate, rereads, http.StatusForbidden},
 		{"it is a page", oidcgatetest.Answer(200, "text/html", "<form>"), rereads, http.StatusForbidden},
+		{"the access token is too long for the server", oidcgatetest.Answer(431, "text/html", "too large"), rereads, http.StatusForbidden},
+		{"the request is bad, and short", oidcgatetest.Answer(400, "text/html", "bad"), rereads, http.StatusOK},
 		{"with KeepRefused", surrogate, keeps, http.StatusOK},
 		{"the status is another", oidcgatetest.Answer(404, "application/json", "{}"), rereads, http.StatusOK},
 		{"nothing comes", oidcgatetest.Answer(503, "", ""), rereads, http.StatusOK},

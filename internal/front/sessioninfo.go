@@ -28,6 +28,9 @@ func (f *Front) sessionInfo(w http.ResponseWriter, r *http.Request) {
 	if s != nil {
 		s, err = f.current(r.Context(), s)
 	}
+	if err == nil && s != nil && s.Identity.HasValues { // without them nobody is let in
+		_, err = f.Keeper.ReadValues(r.Context(), s)
+	}
 	if err != nil && !errors.Is(err, session.ErrGone) {
 		f.Unavailable(w, script, v)
 		return

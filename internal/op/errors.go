@@ -40,8 +40,8 @@ type Error struct {
 	// response, for another reason than keys that are missing here.
 	Unreadable bool
 
-	// TooLong is true when an answer of status 200 has more than is taken: what users write may make
-	// it so.
+	// TooLong is true when an answer of status 200 has more than is taken, or a server takes no access
+	// token of that length: what users write may make it so.
 	TooLong bool
 
 	// Unproven is true when none of the keys at hand signed a token, and newer ones could not be

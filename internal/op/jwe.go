@@ -169,15 +169,19 @@ func (c *Client) decryptionKeys(ctx context.Context) ([]ClientKey, error) {
 // alg. There are several while keys are replaced. Every failure has the same text, so that nobody
 // learns from it how far a forged token came.
 func (t *encryptedToken) open(keys []ClientKey) (string, error) {
+	tooLong := false
 	for _, k := range keys {
 		if k.Algorithm != t.alg || t.hasKeyID && k.ID != t.keyID {
 			continue
 		}
-		if plaintext, err := t.jwe.Decrypt(k.Private); err == nil {
+		plaintext, err := t.jwe.Decrypt(k.Private)
+		if err == nil {
 			return string(plaintext), nil
 		}
+		tooLong = tooLong || strings.Contains(err.Error(), "decompress") // after it was decrypted
 	}
 	e := invalid(event.ReasonDecryption, "no key of the client decrypts the token")
+	e.TooLong = tooLong
 	e.Hint = "check that the provider has the client's current keys, those served at /auth/jwks"
 	return "", e
 }

@@ -132,6 +132,7 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 		if isNowhere(a.status) {
 			e.Hint = hintNowhere
 		}
+		e.TooLong = refusesLength(a.status, t.AccessToken)
 		return answer{}, e.at(meta.Userinfo)
 	}
 	if !HasMediaType(a.header, "application/json", "application/jwt") {
@@ -139,6 +140,18 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 		return answer{}, unreadable(a.status, text)
 	}
 	return a, nil
+}
+
+// refusesLength reports whether a server says that a request is too long for it, which it is by the
+// access token. Some say no more than that it is bad.
+func refusesLength(status int, accessToken string) bool {
+	const long = 4 << 10
+	switch status {
+	case http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong,
+		http.StatusRequestHeaderFieldsTooLarge:
+		return true
+	}
+	return status == http.StatusBadRequest && len(accessToken) > long
 }
 
 // fetchResource makes a request with an access token, and once more if the answer is that the proof

@@ -164,7 +164,7 @@ func failureKind(e *op.Error) session.FailureKind {
 		return session.Rejected
 	case e.Reason == event.ReasonUserinfoRefused:
 		return session.TokenRefused
-	case e.Unreadable:
+	case e.Unreadable, e.TooLong:
 		return session.Unreadable
 	case e.Reason == event.ReasonUserinfoError && e.Answered:
 		return session.Unusable
@@ -195,7 +195,9 @@ func notVerified(err error) error {
 	switch f.Reason {
 	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown, event.ReasonProviderUnreachable,
 		event.ReasonClientSecret, event.ReasonDecryption:
-		f.Kind = session.KeysUnavailable
+		if !e.TooLong {
+			f.Kind = session.KeysUnavailable
+		}
 	}
 	if e.Unproven {
 		f.Kind = session.KeysUnavailable

@@ -1110,15 +1110,15 @@ func TestErrorsOfValues(t *testing.T) {
 			t.Error("the values are deleted")
 		}
 	})
-	inTime(t, "C108 values whose record is lost meanwhile are saved", func(t *testing.T) {
+	inTime(t, "C107 values whose record is lost meanwhile are not made up for", func(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
 		v := w.values(s)
 		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
 		key := w.key("v:")
 		w.once(interleave.Swap, "v:", func() { w.wantErr(w.memory.Delete(t.Context(), key, nil), nil) })
-		w.wantErr(w.SaveValues(t.Context(), s, &v, put("b")), nil)
-		if v := w.values(s); v.Current != put("b")("") {
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("b")), session.ErrGone)
+		if v := w.values(s); v.Current != "" {
 			t.Errorf("values %q", v.Current)
 		}
 	})

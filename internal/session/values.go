@@ -22,10 +22,14 @@ type Values struct {
 // are damaged, or missing, as after a logout that came in between.
 func (k *Keeper) ReadValues(ctx context.Context, s *Session) (Values, error) {
 	v, err := k.readValues(ctx, s.ID)
-	if err == nil && v.record.sealed == nil && s.Identity.HasValues {
+	there := v.record.sealed != nil
+	if err == nil && !there && s.Identity.HasValues {
 		return Values{}, ErrGone
 	}
 	v.noted = s.Identity.HasValues
+	if there && !v.noted { // an older version has put them: best effort, the next request tries again
+		v.noted = k.noteValues(ctx, s.ID) == nil
+	}
 	return v, err
 }
 
@@ -50,7 +54,7 @@ const saveAgain = 10 * time.Millisecond
 
 // SaveValues writes what merge makes of the current values, and updates v. When another request has
 // changed the record meanwhile, it is read again and merge is called again. The error is ErrGone
-// when the session was ended: it gets no record then.
+// when the session was ended, or its values are lost: it gets no record then.
 func (k *Keeper) SaveValues(
 	ctx context.Context, s *Session, v *Values, merge func(current claims.Object) claims.Object,
 ) error {
@@ -68,8 +72,12 @@ func (k *Keeper) SaveValues(
 		if err := sleep(ctx, k.jitter(saveAgain)); err != nil {
 			return fmt.Errorf("oidcgate: the values changed all the time while they were saved: %w", err)
 		}
+		had := v.noted || v.record.sealed != nil
 		if *v, err = k.readValues(ctx, s.ID); err != nil {
 			return err
+		}
+		if had && v.record.sealed == nil { // they are lost
+			return ErrGone
 		}
 	}
 }

@@ -126,11 +126,31 @@ func TestSaveValues(t *testing.T) {
 	inTime(t, "C107 values of a session of an older version, which noted none, are read, and noted with the next save", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.Values = true })
 		s := w.login(lifetime)
-		v := w.values(s)
+		v, key := w.values(s), "s:"+string(w.Handle(s.ID))
+		before, err := w.memory.Get(t.Context(), key)
+		w.wantErr(err, nil)
 		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
+		noted, err := w.memory.Get(t.Context(), key)
+		w.wantErr(err, nil)
+		w.wantErr(w.memory.Swap(t.Context(), key, noted, before, time.Hour), nil)
 		if v := w.values(s); v.Current == "" { // s is as it was before
 			t.Error("no values")
 		}
+		if now, err := w.Load(t.Context(), s.ID); err != nil || !now.Identity.HasValues {
+			t.Errorf("%v: %+v", err, now)
+		}
+	})
+	inTime(t, "C107 a save does not make up for values that are lost", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Values = true })
+		s := w.login(lifetime)
+		v := w.values(s)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("may only read")), nil)
+		w.wantErr(w.memory.Delete(t.Context(), "v:"+string(w.Handle(s.ID)), nil), nil)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("b")), session.ErrGone)
+		s, err := w.Load(t.Context(), s.ID)
+		w.wantErr(err, nil)
+		_, err = w.ReadValues(t.Context(), s)
+		w.wantErr(err, session.ErrGone)
 	})
 	inTime(t, "F16 a store that is ill is an error, and no values", func(t *testing.T) {
 		w := newWorld(t, nil)
