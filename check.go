@@ -26,10 +26,10 @@ type FindingLevel string
 
 // The levels of findings.
 const (
-	FindingOK    = FindingLevel(doctor.OK)
-	FindingWarn  = FindingLevel(doctor.Warn)  // logins may work; somebody should look at it
-	FindingFault = FindingLevel(doctor.Fault) // logins fail
-	FindingSkip  = FindingLevel(doctor.Skip)  // not looked at; Text says why
+	FindingOK    FindingLevel = FindingLevel(doctor.OK)
+	FindingWarn  FindingLevel = FindingLevel(doctor.Warn)  // somebody should look at it
+	FindingFault FindingLevel = FindingLevel(doctor.Fault) // logins fail
+	FindingSkip  FindingLevel = FindingLevel(doctor.Skip)  // not looked at; Text says why
 )
 
 // Check looks at the store and at every provider, and returns what is as it should be, what is not

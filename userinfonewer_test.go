@@ -2,6 +2,7 @@ package oidcgate_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -136,4 +137,36 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 			t.Errorf("OnLogin saw %q", seen)
 		}
 	})
+	for _, claim := range []string{"email", "phone_number"} {
+		for name, userinfo := range map[string]map[string]any{
+			"userinfo has no flag":      {claim: "new"},
+			"userinfo has the flag too": {claim: "new", claim + "_verified": false},
+			"userinfo has the flag":     {claim + "_verified": false},
+		} {
+			inBubble(t, "C073 "+claim+" has its flag from the same source: "+name, func(t *testing.T) {
+				var flag bool
+				f := newFleet(t, 1, rereads, decides(func(l *oidcgate.Login) error {
+					flag, _ = l.Identity().ClaimBool(claim + "_verified")
+					return nil
+				}), func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoRequired })
+				f.op.SetUser(oidcgatetest.User{Subject: "alice", Claims: map[string]any{claim: "old", claim + "_verified": true}})
+				f.op.Always(oidcgatetest.Userinfo, oidcgatetest.EditJSON(func(m map[string]any) {
+					delete(m, claim+"_verified")
+				}))
+				f.login()
+				f.op.Clear(oidcgatetest.Userinfo)
+				f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+				f.op.Always(oidcgatetest.Userinfo, oidcgatetest.EditJSON(func(m map[string]any) {
+					delete(m, claim)
+					delete(m, claim+"_verified")
+					maps.Copy(m, userinfo)
+				}))
+				flag = true
+				reread(f)
+				if flag {
+					t.Error("it is verified")
+				}
+			})
+		}
+	}
 }

@@ -42,7 +42,7 @@ func (g *Gate) Values() *scs.SessionManager {
 // newValues returns the application's values, which a visit holds during its request.
 func newValues(g *Gate) *values.Values {
 	return values.New(values.Config{
-		Keeper: g.keeper, Tell: g.events.Emit,
+		Keeper: g.keeper, Tell: g.events.Emit, Log: g.events.Log,
 		Lifetime: g.config.SessionLifetime, Cookie: g.config.cookie(),
 		Of: func(ctx context.Context) (*session.Session, *values.State) {
 			if v := visitFrom(ctx, g); v != nil {

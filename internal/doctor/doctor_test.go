@@ -2,12 +2,14 @@ package doctor_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"flag"
 	"math/big"
 	"net"
@@ -475,6 +477,9 @@ func TestTokenEndpoint(t *testing.T) {
 		"wrong secret": {func(w *ward) { w.cfg.Auth = withSecret("guess") }, want{
 			"token", doctor.Fault, `invalid_client ("wrong secret")`, "check client id, secret and authentication method",
 		}},
+		"no secret to be had": {func(w *ward) {
+			w.cfg.Auth.Secret = func(context.Context) (string, error) { return "", errors.New("vault is sealed") }
+		}, want{"token", doctor.Fault, "vault is sealed", "secret"}},
 		"not this grant": {answers(400, `{"error":"unauthorized_client"}`), want{
 			"token", doctor.Fault, "unauthorized_client", "check client id",
 		}},
@@ -497,7 +502,7 @@ func TestTokenEndpoint(t *testing.T) {
 			w := newWard(t)
 			c.change(w)
 			expect(t, w.examine(t), c.want)
-			if n := w.Count(oidcgatetest.Token); n != 1 {
+			if n := w.Count(oidcgatetest.Token); n != 1 && name != "no secret to be had" {
 				t.Errorf("%d codes were sent", n)
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/op"
 )
 
@@ -65,6 +66,9 @@ func (r *report) tried(refusal error) {
 		r.ok(name, "the token endpoint refuses a code that nobody has, and not the client")
 	case ok && (e.Code == "invalid_client" || e.Code == "unauthorized_client"):
 		r.fault(name, "the token endpoint refuses the client: "+e.Code+described(e.Description), e.Hint)
+	case ok && e.Reason == event.ReasonClientSecret:
+		r.fault(name, plain(errorText(e)), cmp.Or(e.Hint, "look at the function that gives the client "+
+			"its secret or key"))
 	case ok && e.Address != "":
 		r.fault(name, plain(errorText(e)+", at "+e.Address), cmp.Or(e.Hint, "compare the address of "+
 			"the token endpoint with the provider's manual, and try to reach it from here"))

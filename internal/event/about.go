@@ -54,7 +54,8 @@ var Types = []Group{
 			Level: slog.LevelInfo,
 			Means: "A rule of a guard refused a signed-in visitor.",
 			Do: "Nothing, or give the user at the provider what the rule asks for. If there is no such " +
-				"claim, have the provider put it into the ID Token or userinfo, by a scope or a mapper.",
+				"claim, have the provider put it into the ID Token, or into userinfo (Provider.Userinfo), by " +
+				"a scope or a mapper.",
 		},
 		{
 			Name:  string(AccountLinked),

@@ -125,7 +125,8 @@ func (f *Front) noteWithBasePath(path string) {
 	if f.Site.BasePath == "" || !ok || f.reached.Load() {
 		return
 	}
-	if route, _ := f.Route(rest); route != "" && f.lacking.CompareAndSwap(false, true) {
+	if route, _ := f.Route(rest); route != "" && f.prefixed.CompareAndSwap(false, true) {
+		f.lacking.Store(true) // this line says it better
 		f.Logger.Warn("oidcgate: a request for the gate came with the path of BaseURL, and so is not "+
 			"served: a proxy or http.StripPrefix must take BaseURL's path off", "path", path, "want", rest)
 	}

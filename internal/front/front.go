@@ -94,12 +94,13 @@ type Front struct {
 	// Developers, which may be nil, serves the page for developers.
 	Developers http.HandlerFunc
 
-	unknown unknown       // providers that only another replica has
-	stray   atomic.Bool   // a logout token that no provider's address got was told of
-	reached atomic.Bool   // a request for one of the own routes has come
-	lacking atomic.Bool   // that none comes was told of
-	doubled atomic.Bool   // a return path with the path of BaseURL was told of
-	sent    atomic.Uint32 // how often a visitor was sent to the login before that
+	unknown  unknown       // providers that only another replica has
+	stray    atomic.Bool   // a logout token that no provider's address got was told of
+	reached  atomic.Bool   // a request for one of the own routes has come
+	lacking  atomic.Bool   // that none comes was told of
+	prefixed atomic.Bool   // one that has the path of BaseURL was told of
+	doubled  atomic.Bool   // a return path with the path of BaseURL was told of
+	sent     atomic.Uint32 // how often a visitor was sent to the login before that
 }
 
 // Serve answers a request to one of the gate's own routes. If it returns false, the path is the

@@ -114,7 +114,10 @@ func (r *refresh) saveUserinfo(ctx context.Context, n news) error {
 	}
 	kept := *r.tokens
 	if n.newer {
-		kept.Overtaken = new(r.tokens.overtakenBy(*n.userinfo, n.idToken))
+		if old == nil { // Limits.Reread was zero until now
+			old = &r.s.Identity.Userinfo
+		}
+		kept.Overtaken = new(r.tokens.overtakenBy(*old, *n.userinfo, n.idToken))
 	}
 	if err := r.k.keepUserinfo(&kept, *n.userinfo); err != nil {
 		return err
@@ -124,28 +127,36 @@ func (r *refresh) saveUserinfo(ctx context.Context, n news) error {
 
 // overtakenBy returns the names of the claims of the ID Token that count no more, now that userinfo
 // says something else than before: it may have had a group taken away that the ID Token still has.
-// Where an older version has read userinfo meanwhile, all that is said of other claims is new.
-func (t *Tokens) overtakenBy(userinfo, idToken claims.Object) claims.Object {
-	before := map[string]claims.Value{}
-	if t.Userinfo != nil {
-		before = maps.Collect(t.Userinfo.All())
-	}
+// Where an older version has read userinfo meanwhile, all that differs from the ID Token is new.
+func (t *Tokens) overtakenBy(old, userinfo, idToken claims.Object) claims.Object {
 	known := map[string]claims.Value{}
 	if t.Overtaken != nil {
 		known = maps.Collect(t.Overtaken.All())
 	}
-	now := maps.Collect(userinfo.All())
-	var names claims.Builder
-	for name, said := range idToken.All() {
+	said := maps.Collect(idToken.All())
+	before, now := maps.Collect(old.All()), maps.Collect(userinfo.All())
+	isNew := func(name string) bool {
 		was, had := before[name]
 		is, has := now[name]
 		_, overtaken := known[name]
-		differs := t.Overtaken == nil && has && is != said
-		if (overtaken || differs || was != is || had != has) && !claims.IsProtocol(name) {
+		differs := t.Overtaken == nil && has && is != said[name]
+		return overtaken || differs || was != is || had != has
+	}
+	var names claims.Builder
+	for name := range idToken.All() {
+		other := partner[name] // "" is new for nobody
+		if (isNew(name) || other != "" && isNew(other)) && !claims.IsProtocol(name) {
 			names = names.Add(name, claims.Int(1))
 		}
 	}
 	return claims.Object(names)
+}
+
+// partner has the claims of which one says something of the other (OpenID Connect Core, 5.1): both
+// must have one source.
+var partner = map[string]string{
+	"email": "email_verified", "email_verified": "email",
+	"phone_number": "phone_number_verified", "phone_number_verified": "phone_number",
 }
 
 // stillSaid returns the claims of the ID Token without those that count no more.

@@ -24,6 +24,9 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 	case f.Kind == InvalidGrant, f.Kind == UserRefused:
 		return r.withdrawn(ctx, f, lost)
 	case f.Kind == Rejected && r.k.limits.Reread > 0 && !r.k.limits.KeepRefused:
+		if overtaken, err := r.overtaken(ctx); overtaken || err != nil {
+			return err
+		}
 		return r.reject(ctx, f)
 	}
 	return r.goOnWithout(ctx, f)

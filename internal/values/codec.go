@@ -18,14 +18,16 @@ var errType = errors.New("oidcgate: a value cannot be encoded")
 
 // codec is what scs encodes values with. It encodes each value on its own, with gob, so that the
 // changes of two requests can be merged by key.
-type codec struct{}
+type codec struct {
+	unknown func(name string) // is told of a value of a type that this build does not know
+}
 
 // newCodec returns a codec. It registers the types that scs takes and gob would refuse.
-func newCodec() codec {
+func newCodec(unknown func(name string)) codec {
 	for _, v := range []any{time.Time{}, map[string]any{}, []any{}} {
 		gob.Register(v)
 	}
-	return codec{}
+	return codec{unknown}
 }
 
 // Encode implements scs.Codec.
@@ -44,11 +46,13 @@ func (codec) Encode(_ time.Time, values map[string]any) ([]byte, error) {
 
 // Decode implements scs.Codec. A value of a type that this build does not know is left out here and
 // stays in the store.
-func (codec) Decode(b []byte) (time.Time, map[string]any, error) {
+func (c codec) Decode(b []byte) (time.Time, map[string]any, error) {
 	values := make(map[string]any)
 	for name, v := range claims.Object(b).All() {
 		if value, ok := decodeValue(v); ok {
 			values[name] = value
+		} else {
+			c.unknown(name)
 		}
 	}
 	return time.Now().Add(time.Hour), values, nil

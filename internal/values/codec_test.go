@@ -1,12 +1,42 @@
 package values
 
 import (
+	"bytes"
+	"context"
+	"encoding/gob"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
 )
+
+func TestValueOfAnUnknownType(t *testing.T) {
+	t.Run("C107 it reads as missing, stays, and the log says so once", func(t *testing.T) {
+		var lines []string
+		c := Config{Log: func(_ context.Context, _ slog.Level, text string, attrs ...slog.Attr) {
+			lines = append(lines, text+fmt.Sprint(attrs))
+		}}
+		codec := newCodec(c.logUnknown())
+		gob.Register(time.Second)
+		encoded, err := codec.Encode(time.Time{}, map[string]any{"ours": true, "theirs": time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		encoded = bytes.Replace(encoded, []byte("time.Duration"), []byte("them.Duration"), 1)
+		for range 3 {
+			_, values, err := codec.Decode(encoded)
+			if err != nil || len(values) != 1 || values["ours"] != true {
+				t.Errorf("%v, %v", values, err)
+			}
+		}
+		if len(lines) != 1 || !strings.Contains(lines[0], "theirs") || !strings.Contains(lines[0], "gob.Register") {
+			t.Errorf("the log: %q", lines)
+		}
+	})
+}
 
 // What is copied for each of many small values must not be all of them.
 func TestWorkForManyValues(t *testing.T) {
@@ -18,7 +48,7 @@ func TestWorkForManyValues(t *testing.T) {
 		return testing.Benchmark(func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				encoded, err := newCodec().Encode(time.Time{}, before)
+				encoded, err := newCodec(nil).Encode(time.Time{}, before)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +34,7 @@ type Config struct {
 	Lifetime time.Duration
 	Cookie   scs.SessionCookie
 	Tell     func(context.Context, event.Record)
+	Log      func(_ context.Context, _ slog.Level, text string, _ ...slog.Attr)
 
 	// Of returns the session of a request, by its context, and the state of its values. Both are nil
 	// for a context that knows of no session and of no values; the session alone when there is none.
@@ -61,8 +64,26 @@ type State struct {
 func New(c Config) *Values {
 	m := scs.New()
 	m.Lifetime, m.Cookie = c.Lifetime, c.Cookie
-	m.Store, m.Codec = store{config: c}, newCodec()
+	m.Store, m.Codec = store{config: c}, newCodec(c.logUnknown())
 	return &Values{Manager: m, config: c}
+}
+
+// logUnknown returns what logs that a value has a type that this process does not know: once for
+// each name, and for not more than a hundred.
+func (c *Config) logUnknown() func(name string) {
+	var mu sync.Mutex
+	told := map[string]bool{}
+	return func(name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if told[name] || len(told) == 100 {
+			return
+		}
+		told[name] = true
+		c.Log(context.Background(), slog.LevelWarn, "a value has a type that this process does not know "+
+			"and reads as missing; call gob.Register for the type, on every replica, before one of them "+
+			"puts it", slog.String("value", name))
+	}
 }
 
 // Load returns the context of a request with the values of its session. With an error, which says
