@@ -30,6 +30,13 @@ func refused(text string) *fault {
 	return &fault{status: http.StatusBadGateway, answered: true, text: text}
 }
 
+// tooLong is the fault of a good answer with more than is taken.
+func tooLong(text string) *fault {
+	f := refused(text)
+	f.tooLong = true
+	return f
+}
+
 // unreadable is the fault of an answer that has this status and is refused for what it holds.
 func unreadable(status int, text string) *fault {
 	f := refused(text)

@@ -253,10 +253,8 @@ func newTokens(doc claims.Object, key *DPoPKey) (*Tokens, error) {
 	}
 	longest := max(len(t.AccessToken), len(t.RefreshToken), len(t.Scope), len(t.AuthorizationDetails))
 	if longest > maxToken {
-		f := refused(fmt.Sprintf("a token, its scope or its details have %d bytes, and at most %d are "+
-			"taken", longest, maxToken))
-		f.tooLong = true
-		return nil, f
+		return nil, tooLong(fmt.Sprintf("a token, its scope or its details have %d bytes, and at most "+
+			"%d are taken", longest, maxToken))
 	}
 	var err error
 	if t.Expiry, err = expiry(doc, time.Now()); err != nil {

@@ -128,18 +128,23 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 			"the endpoint refuses the access token with status %d", a.status)
 	}
 	if err := requireOK(a); err != nil {
-		e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
-		if isNowhere(a.status) {
-			e.Hint = hintNowhere
-		}
-		e.TooLong = refusesLength(a.status, t.AccessToken)
-		return answer{}, e.at(meta.Userinfo)
+		return answer{}, notUserinfo(a.status, err, t.AccessToken).at(meta.Userinfo)
 	}
 	if !HasMediaType(a.header, "application/json", "application/jwt") {
 		text := "the answer is neither application/json nor application/jwt"
 		return answer{}, unreadable(a.status, text)
 	}
 	return a, nil
+}
+
+// notUserinfo is the Error for an answer with another status than 200.
+func notUserinfo(status int, err error, accessToken string) *Error {
+	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
+	if isNowhere(status) {
+		e.Hint = hintNowhere
+	}
+	e.TooLong = refusesLength(status, accessToken)
+	return e
 }
 
 // refusesLength reports whether a server says that a request is too long for it, which it is by the
