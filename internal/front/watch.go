@@ -9,7 +9,7 @@ import (
 )
 
 // ruleTime is how long a rule may take that is asked again.
-const ruleTime = 2 * time.Second
+const ruleTime = 10 * time.Second
 
 // Allowed returns what a rule of the application says. One that panics, or does not return within
 // ruleTime, allows nothing.

@@ -24,12 +24,12 @@ type lock struct {
 	refused bool
 
 	pausedUntil time.Time // when take has found that nobody may take it
-	second      bool      // take has found that another replica alone had failed
+	paused      string    // the replicas that a pause was for from which it was taken
 }
 
 const (
 	// pausedLock begins the owner of a lock that nobody may take until it runs out. Its end follows,
-	// after the replica that may not, if others may.
+	// after the replicas that may not, if others may.
 	pausedLock = "paused "
 
 	// refusedLock is the owner of a lock that everybody may take. It says that the store refused
@@ -66,9 +66,9 @@ func (l *lock) take(ctx context.Context) (holder, error) {
 		return lockTaken, err
 	}
 	l.refused = strings.HasPrefix(string(value), refusedLock)
-	l.second = l.pausesAnother(string(value))
+	l.paused = l.pausesOthers(string(value))
 	switch {
-	case string(value) == refusedLock, l.over(string(value)), l.second:
+	case string(value) == refusedLock, l.over(string(value)), l.paused != "":
 		return l.takeFrom(ctx, value)
 	case strings.HasPrefix(string(value), pausedLock):
 		l.pausedUntil = l.endOf(string(value))
@@ -108,17 +108,28 @@ func (k *Keeper) Alone(ctx context.Context, s *Session, do func(*Tokens)) (hint 
 	return ""
 }
 
-// pausesAnother reports whether a value pauses another replica alone.
-func (l *lock) pausesAnother(value string) bool {
-	rest, paused := strings.CutPrefix(value, pausedLock)
-	replica, _, some := strings.Cut(rest, " ")
-	return paused && some && replica != l.keeper.replica
+// pausesOthers returns the replicas that a value pauses, if it pauses some and not this one.
+func (l *lock) pausesOthers(value string) string {
+	replicas, paused := strings.CutPrefix(value, pausedLock)
+	replicas = replicas[:strings.LastIndexByte(replicas, ' ')+1]
+	if !paused || strings.Contains(replicas, l.keeper.replica) {
+		return ""
+	}
+	return replicas
 }
 
-// over reports whether a value says that it is over, by the clock of whoever wrote it.
+// longOver is how long ago a lock must have ended, as it says, so that it is taken. A replica whose
+// clock is ahead by less takes none from a refresh under way.
+const longOver = 10 * time.Minute
+
+// over reports whether a value says that it is over, by the clock of whoever wrote it. A pause that
+// ends too early costs one try.
 func (l *lock) over(value string) bool {
-	end := l.endOf(value)
-	return !end.IsZero() && time.Since(end) > l.keeper.limits.Leeway
+	end, late := l.endOf(value), longOver
+	if strings.HasPrefix(value, pausedLock) {
+		late = l.keeper.limits.Leeway
+	}
+	return !end.IsZero() && time.Since(end) > late
 }
 
 // endOf returns when a value is over, as it says, or the zero time.
@@ -211,15 +222,18 @@ func (l *lock) leave(ctx context.Context) {
 	_ = l.keeper.store.Delete(ctx, l.key, l.owner)
 }
 
+// maxApart is how many replicas may pause without the others.
+const maxApart = 8
+
 // pause keeps everybody from taking the lock for a while, and reports whether it does; this replica
-// alone, where own is true and it is the first to fail. It is best effort: the next try then comes
-// sooner.
+// alone, and those that were paused already, where own is true. It is best effort: the next try
+// then comes sooner.
 func (l *lock) pause(ctx context.Context, d time.Duration, own bool) bool {
 	ctx, cancel := Detached(ctx)
 	defer cancel()
 	value := pausedLock
-	if own && !l.second {
-		value += l.keeper.replica + " "
+	if own && strings.Count(l.paused, " ") < maxApart {
+		value += l.paused + l.keeper.replica + " "
 	}
 	return l.keeper.store.Swap(ctx, l.key, l.owner, withEnd(value, d), d) == nil
 }

@@ -96,6 +96,7 @@ func TestLockThatLostItsTTL(t *testing.T) {
 		w.breaks(nil)
 	}
 	const longest = 95 * time.Second // a wait, a refresh and a lease
+	const longOver = 10 * time.Minute
 	inTime(t, "C082 a pause ends when its time and the skew of clocks have passed", func(t *testing.T) {
 		w, s := begin(t)
 		w.wantNoToken(s, session.ErrProvider)
@@ -108,7 +109,7 @@ func TestLockThatLostItsTTL(t *testing.T) {
 	inTime(t, "C082 a lock ends when its owner is surely gone", func(t *testing.T) {
 		w, s := begin(t)
 		dies(w, s)
-		time.Sleep(longest + w.config.Limits.Leeway)
+		time.Sleep(longest + longOver)
 		w.wantToken(w.replica(nil), s, "at-2")
 	})
 	inTime(t, "C082 and not while its owner may still refresh", func(t *testing.T) {
@@ -122,10 +123,18 @@ func TestLockThatLostItsTTL(t *testing.T) {
 		w.wantErr(other.Wait(t.Context()), nil)
 		w.wantSpent("rt-0")
 	})
+	inTime(t, "C082 F14 nor by a clock that is nine minutes ahead", func(t *testing.T) {
+		w, s := begin(t)
+		dies(w, s)
+		time.Sleep(longest + 9*time.Minute)
+		_, err := w.replica(nil).Token(t.Context(), s)
+		w.wantErr(err, session.ErrProvider)
+		w.wantSpent("rt-0")
+	})
 	inTime(t, "C082 one of two takes it", func(t *testing.T) {
 		w, s := begin(t)
 		dies(w, s)
-		time.Sleep(longest + w.config.Limits.Leeway)
+		time.Sleep(longest + longOver)
 		for _, k := range []*session.Keeper{w.Keeper, w.replica(nil)} {
 			go w.wantToken(k, s, "at-2")
 		}
@@ -138,7 +147,7 @@ func TestLockThatLostItsTTL(t *testing.T) {
 		key := "l:" + string(w.Handle(s.ID))
 		owner := fmt.Sprint("refused another replica ", time.Now().UnixMilli())
 		w.wantErr(w.memory.Create(t.Context(), key, []byte(owner), 1000*time.Hour), nil)
-		time.Sleep(2 * w.config.Limits.Leeway)
+		time.Sleep(2 * longOver)
 		var taken string
 		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
 			value, err := w.memory.Get(t.Context(), key)

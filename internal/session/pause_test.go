@@ -130,7 +130,7 @@ func TestOneReplicaIsIll(t *testing.T) {
 			w.wantErr(err, nil)
 		})
 	}
-	inTime(t, "C084 F40 what two replicas have is the provider's trouble: many sessions do not ask it in turn", func(t *testing.T) {
+	inTime(t, "C084 F40 two replicas that are ill do not ask for many sessions in turn, and a third that is well does", func(t *testing.T) {
 		w := newWorld(t, nil)
 		asked := 0
 		ill := &provider{refresh: func(int) (*session.ProviderTokens, error) {
@@ -159,6 +159,10 @@ func TestOneReplicaIsIll(t *testing.T) {
 		}
 		if asked != 2*many {
 			t.Errorf("the provider was asked %d times for %d sessions", asked, many)
+		}
+		for _, s := range all[:10] {
+			_, err := w.Token(t.Context(), s)
+			w.wantErr(err, nil)
 		}
 	})
 	for name, fails := range map[string]func(*provider){

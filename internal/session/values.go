@@ -72,11 +72,13 @@ func (k *Keeper) SaveValues(
 		if err := sleep(ctx, k.jitter(saveAgain)); err != nil {
 			return fmt.Errorf("oidcgate: the values changed all the time while they were saved: %w", err)
 		}
-		had := v.noted || v.record.sealed != nil
-		if *v, err = k.readValues(ctx, s.ID); err != nil {
+		now, err := k.readValues(ctx, s.ID)
+		if err != nil {
 			return err
 		}
-		if had && v.record.sealed == nil { // they are lost
+		had := v.noted || v.record.sealed != nil
+		if *v = now; had && now.record.sealed == nil {
+			v.noted = true
 			return ErrGone
 		}
 	}
@@ -94,6 +96,8 @@ func (k *Keeper) writeValues(
 	switch {
 	case values == v.Current:
 		return nil
+	case v.noted && v.record.sealed == nil:
+		return ErrGone // they are lost
 	case len(values) > k.limits.MaxBytes && len(values) >= len(v.Current):
 		return ErrValuesTooLarge // what makes a record smaller is always saved
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +28,8 @@ type watched struct {
 	of   *Identity
 	read time.Time // when its last read began
 	ends map[*context.CancelCauseFunc]Allows
+
+	judging atomic.Bool
 }
 
 // Allows reports whether a session, as it is now, may have what it is watched for. Nil allows it.
@@ -62,7 +65,9 @@ func (w *watches) add(
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.sessions[h] == nil {
-		w.sessions[h] = &watched{s.ID, &s.Identity, time.Now(), map[*context.CancelCauseFunc]Allows{}}
+		w.sessions[h] = &watched{
+			id: s.ID, of: &s.Identity, read: time.Now(), ends: map[*context.CancelCauseFunc]Allows{},
+		}
 	}
 	w.sessions[h].ends[end] = allows
 	if w.stop == nil {
@@ -104,9 +109,13 @@ func (w *watches) endsOf(h Handle) map[*context.CancelCauseFunc]Allows {
 	return nil
 }
 
-// judge ends what a session, as it was read just now, may not have any more. One that takes long to
-// say so keeps no other waiting.
-func (k *Keeper) judge(ctx context.Context, s *Session) {
+// judge ends what a session, as it was read just now, may not have any more. What takes long to say
+// so keeps neither another nor the reads waiting.
+func (k *Keeper) judge(ctx context.Context, one *watched, s *Session) {
+	if !one.judging.CompareAndSwap(false, true) {
+		return
+	}
+	defer one.judging.Store(false)
 	var judging sync.WaitGroup
 	for end, allows := range k.watches.endsOf(k.Handle(s.ID)) {
 		if allows != nil {
@@ -192,7 +201,7 @@ func (k *Keeper) readWatched(ctx context.Context) map[string][]*Session {
 		if err != nil {
 			return
 		}
-		k.judge(ctx, s)
+		go k.judge(context.WithoutCancel(ctx), one, s)
 		if k.Stale(s) {
 			mu.Lock()
 			defer mu.Unlock()

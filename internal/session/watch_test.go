@@ -56,7 +56,9 @@ func (oneHangs) Decide(context.Context, session.Session, string) (session.Identi
 func TestWatchOfARuleThatIsSlow(t *testing.T) {
 	inTime(t, "C107 F34 a rule that does not return holds up no other, and no logout", func(t *testing.T) {
 		w := newWorld(t, watches)
-		hangs := func(ctx context.Context, _ *session.Session) bool { sleepUntil(ctx, time.Hour); return true }
+		over := make(chan struct{})
+		defer close(over)
+		hangs := func(context.Context, *session.Session) bool { <-over; return true }
 		slow := func(context.Context, *session.Session) bool { time.Sleep(150 * time.Millisecond); return true }
 		s := w.login(lifetime)
 		var contexts []context.Context
@@ -71,14 +73,13 @@ func TestWatchOfARuleThatIsSlow(t *testing.T) {
 		for _, ctx := range contexts {
 			wantEnded(t, ctx, false)
 		}
+		other := w.login(lifetime)
+		ctx, stop := w.Watch(t.Context(), other, nil)
+		defer stop()
+		w.wantErr(w.replica(nil).End(t.Context(), other.ID), nil)
+		time.Sleep(15 * time.Second)
+		wantEnded(t, ctx, true)
 	})
-}
-
-func sleepUntil(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
 
 func TestWatch(t *testing.T) {
