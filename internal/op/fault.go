@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 
 	"github.com/oidcgate/oidcgate/internal/apart"
@@ -72,6 +73,9 @@ func networkFault(err error) *fault {
 	if p, ok := errors.AsType[*apart.Panic](err); ok { // its value may quote what strangers send
 		text := fmt.Sprintf("HTTP.Transport panicked with a %T", p.Value)
 		return &fault{status: http.StatusBadGateway, text: text}
+	}
+	if strings.Contains(err.Error(), "header list larger than peer's") { // of net/http, by HTTP/2
+		return tooLong("the server takes no header of that length")
 	}
 	if isTimeout(err) {
 		return &fault{status: http.StatusGatewayTimeout, text: "no answer in time"}

@@ -3,6 +3,7 @@ package op_test
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/oidcgate/oidcgate/internal/op"
@@ -36,4 +37,41 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%+v", h)
 		}
 	})
+}
+
+func TestRequestThatIsTooLong(t *testing.T) {
+	long := strings.Repeat("x", 5<<10)
+	for name, row := range map[string]struct {
+		token string
+		fails error // of the transport; nil: the status
+		code  int
+		want  bool
+	}{
+		"by HTTP/2":                      {long, errors.New("http2: request header list larger than peer's advertised limit"), 0, true},
+		"by HTTP/1.1":                    {long, nil, 431, true},
+		"a server that says no more":     {long, nil, 400, true},
+		"a short token is not too long":  {"short", nil, 400, false},
+		"nor is one where there is none": {long, nil, 404, false},
+		"a connection that breaks":       {long, errors.New("EOF"), 0, false},
+	} {
+		t.Run("C113 F38 "+name, func(t *testing.T) {
+			o := newOP()
+			c := o.client(func(cfg *op.Config) {
+				cfg.Userinfo = op.UserinfoRequired
+				cfg.Transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+					switch {
+					case r.URL.Path != paths["userinfo"]:
+						return o.RoundTrip(r)
+					case row.fails != nil:
+						return nil, row.fails
+					}
+					return &http.Response{StatusCode: row.code, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+				})
+			})
+			_, err := c.Userinfo(t.Context(), row.token, "alice")
+			if e, ok := errors.AsType[*op.Error](err); !ok || e.TooLong != row.want {
+				t.Errorf("%+v", err)
+			}
+		})
+	}
 }
