@@ -86,6 +86,12 @@ func TestTenants(t *testing.T) {
 			wantReason(t, err, "")
 		}
 	})
+	t.Run("C058 a provider of one tenant may say in its key set what it likes", func(t *testing.T) {
+		o := newOP() // as Entra does at the address of one tenant, with the template
+		o.set("jwks", answerJSON(keySet(changed(jwk(rsaKey().Public(), "k1"), all))))
+		_, err := o.client().VerifyIDToken(t.Context(), signed(goodHeader, encode(identity(nil))), "at-1", op.Expectation{Nonce: nonce})
+		wantReason(t, err, "")
+	})
 	t.Run("C001 the document has the template, or it is refused", func(t *testing.T) {
 		o := tenantsOP(nil)
 		if m, err := o.client(tenants).Metadata(t.Context()); err != nil || m.Issuer != template {
