@@ -46,12 +46,12 @@ type refresh struct {
 	lock   lock
 	tokens *Tokens // as they were read or received last
 
-	exchanged bool        // the tokens have just come from the provider
-	recent    bool        // they came from it for a re-read that is tried again, and are not due
-	wasOver   bool        // others have ended the session meanwhile
-	deciding  atomic.Bool // the application is being asked
+	exchanged bool // the tokens have just come from the provider
+	recent    bool // they came from it for a re-read that is tried again, and are not due
+	wasOver   bool // others have ended the session meanwhile
 
-	own bool // what fails may be this replica's fault alone
+	own      bool        // what fails may be this replica's fault alone
+	deciding atomic.Bool // the application is being asked
 
 	failed bool // the tokens could not be refreshed, which is told when the claims have been read
 

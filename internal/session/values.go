@@ -23,7 +23,7 @@ type Values struct {
 func (k *Keeper) ReadValues(ctx context.Context, s *Session) (Values, error) {
 	v, err := k.readValues(ctx, s.ID)
 	there := v.record.sealed != nil
-	if err == nil && !there && s.Identity.HasValues {
+	if err == nil && !there && s.Identity.HasValues && k.limits.Values {
 		return Values{}, ErrGone
 	}
 	v.noted = s.Identity.HasValues
