@@ -411,3 +411,27 @@ func (n noRefreshToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return resp, err
 }
+
+func TestUserinfoWithoutIDTokensThatCannotBeRead(t *testing.T) {
+	for _, expires := range []int{240, 3600} {
+		inBubble(t, fmt.Sprintf("C113 access tokens of %d seconds: nobody keeps a group by what cannot be read", expires), func(t *testing.T) {
+			p := gitHubLike()
+			p.answer += fmt.Sprintf(`,"expires_in":%d`, expires)
+			p.user = `{"id":1,"name":"x","groups":["admin"]}`
+			w := newPlain(t, p, "id", rereads)
+			w.handler = w.gate.Wrap(w.tokenShop(w.gate))
+			w.get(w.get(w.get("/auth/login").location()).location())
+			if a := w.get("/admin"); a.StatusCode != http.StatusOK {
+				t.Fatal(a.StatusCode)
+			}
+			p.user = `<html>`
+			for range 30 {
+				time.Sleep(time.Minute)
+				w.get("/admin")
+			}
+			if a := w.get("/admin"); a.StatusCode != http.StatusForbidden {
+				t.Errorf("status %d", a.StatusCode)
+			}
+		})
+	}
+}

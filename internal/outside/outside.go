@@ -212,6 +212,7 @@ func notChecked(err error) error {
 		return nil
 	}
 	f := sessionFailure(err).(*session.Failure)
+	f.Unread = f.Kind == session.Unreadable
 	if f.Kind != session.Rejected && f.Kind != session.TokenRefused {
 		f.Kind = session.KeysUnavailable
 	}

@@ -51,6 +51,7 @@ type refresh struct {
 	wasOver   bool // others have ended the session meanwhile
 
 	own      bool        // what fails may be this replica's fault alone
+	unread   bool        // userinfo cannot be read, which was to say whose the tokens are
 	deciding atomic.Bool // the application is being asked
 
 	failed bool // the tokens could not be refreshed, which is told when the claims have been read

@@ -149,6 +149,7 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 		if err := r.keepRefreshToken(ctx, fresh.RefreshToken); err != nil {
 			return err
 		}
+		r.unread = f.Unread
 		return r.goOnWithout(ctx, f)
 	}
 	r.tell(ctx, Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})

@@ -137,7 +137,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		idToken: said, userinfo: userinfo,
 		none: idToken == "" && userinfo == nil, newer: idToken == "",
 		incomplete: r.unsure || err == nil && userinfo == nil && r.lacksToken(),
-		before:     before.plaintext,
+		before:     before.plaintext, unreadable: r.unread,
 	}
 	if userinfo == nil && !r.k.provider.AsksUserinfo(&r.s.Identity) {
 		n.userinfo, n.newer = new(claims.Object), false // what it said while it was asked counts no more
@@ -150,7 +150,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 func (r *refresh) decideOn(ctx context.Context, n news, err error) error {
 	if err != nil && r.decidesWithout(failureOf(err)) {
 		r.tellUserinfo(ctx, failureOf(err))
-		n.unreadable = failureOf(err).Kind == Unreadable
+		n.unreadable = n.unreadable || failureOf(err).Kind == Unreadable
 		n.incomplete, err = true, nil
 	}
 	if err == nil {

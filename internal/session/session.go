@@ -148,6 +148,10 @@ type Failure struct {
 	Err    error
 	Hint   string // what an operator can do; may be empty
 
+	// Unread is true when the kind is KeysUnavailable because userinfo, which says whose the tokens
+	// are, cannot be read.
+	Unread bool
+
 	// Own is true when the fault may be this replica's alone: it reaches no provider, or has an old
 	// client secret.
 	Own bool
