@@ -89,8 +89,8 @@ func (s *server) passwordGrant(t *testing.T, issuer string, form url.Values) (an
 	return answer
 }
 
-// testDoctor asks the doctor about a healthy client, one whose redirect URI is not registered, and
-// a realm that is not there.
+// testDoctor asks the doctor about a healthy client, one whose redirect URI is not registered, one
+// with a wrong secret, and a realm that is not there.
 func testDoctor(t *testing.T, server *server, issuer, baseURL string) {
 	program := filepath.Join(t.TempDir(), "oidcgate")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/oidcgate")
@@ -99,17 +99,20 @@ func testDoctor(t *testing.T, server *server, issuer, baseURL string) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, row := range []struct {
-		name, issuer, baseURL string
-		status                int
-		says                  string
+		name, issuer, baseURL, secret string
+		status                        int
+		says                          string
 	}{
-		{"healthy", issuer, baseURL, 0, "logins should work"},
-		{"a redirect URI that is not registered", issuer, "https://other.example", 1, "redirect"},
-		{"a realm that is not there", issuer + "s", baseURL, 1, "404"},
+		{"healthy", issuer, baseURL, "a secret of client and Keycloak", 0, "OK     token"},
+		{"without a secret", issuer, baseURL, "", 0, "SKIP   token"},
+		{"a wrong secret", issuer, baseURL, "guessed", 1, "FAULT  authentication"}, // the request is pushed
+		{"a redirect URI that is not registered", issuer, "https://other.example", "", 1, "redirect"},
+		{"a realm that is not there", issuer + "s", baseURL, "", 1, "404"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Setenv("OIDC_CLIENT_SECRET", row.secret)
 			out, status := runDoctor(t.Context(), t, program, "doctor", "-ca", server.caFile, "-issuer", row.issuer,
-				"-client-id", "shop", "-base-url", row.baseURL)
+				"-client-id", "shop", "-base-url", row.baseURL, "-auth", "client_secret_basic")
 			if status != row.status || !strings.Contains(out, row.says) {
 				t.Errorf("status %d, want %d, and %q in:\n%s", status, row.status, row.says, out)
 			}

@@ -50,6 +50,7 @@ const (
 
 // take tries to take the lock and says who has it.
 func (l *lock) take(ctx context.Context) (holder, error) {
+	l.paused = ""
 	err := l.keeper.store.Create(ctx, l.key, l.owner, l.lease)
 	if err == nil {
 		return lockMine, nil
