@@ -22,7 +22,7 @@ import (
 // all watched sessions, 64 at a time. A store that does not answer ends nothing before that. Claims
 // that are due are read again, as for a request ([TokenOptions.ClaimsMaxAge]); where guards answer
 // 503 because OnLogin cannot decide, the context ends too, and where a rule panics or takes more
-// than ten seconds. [Scope] is for tokens, and left out. Watching does not count as use: a session
+// than a minute. [Scope] is for tokens, and left out. Watching does not count as use: a session
 // with a long answer alone ends after IdleTimeout. A new login in the same browser replaces it.
 //
 // When nobody is signed in, the context has ended already; when the session could not be loaded,

@@ -8,8 +8,9 @@ import (
 	"github.com/oidcgate/oidcgate/internal/apart"
 )
 
-// ruleTime is how long a rule may take that is asked again.
-const ruleTime = 10 * time.Second
+// ruleTime is how long a rule may take that is asked again: far longer than one that asks a
+// database for many streams at once.
+const ruleTime = time.Minute
 
 // Allowed returns what a rule of the application says. One that panics, or does not return within
 // ruleTime, allows nothing.
