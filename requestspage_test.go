@@ -55,6 +55,8 @@ func requestsPage() string {
 		"| the request is not from a page of this origin: `Sec-Fetch-Site` is `same-site` or `cross-site`, or it is missing and so is `X-Requested-With`, and there is a session | no difference | 403, problem+json, whatever the method |\n" +
 		"| a link on a page of this origin leads to it (`Sec-Fetch-Mode: navigate`): another site may have begun that | no difference | 403, problem+json |\n" +
 		"| the request did not pass `Wrap` | 500, and the log has the cure | 500, the same |\n\n" +
+		"Where it is \"a page or problem+json\", a script and whoever takes no HTML gets problem+json. All others get the page, also\n" +
+		"with `Accept: */*`, as curl sends it, and where the 401 is problem+json.\n\n" +
 		"`RequireEither` answers a request with an access token in `Authorization` as `RequireToken` does ([apis.md](apis.md)), and any\n" +
 		"other as `RequireAPI`, with the challenges of `RequireToken`, `Bearer` and `DPoP`, after `Session` in its 401.\n")
 	return b.String()
