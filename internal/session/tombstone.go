@@ -45,7 +45,7 @@ func (l logoutTime) latest(o logoutTime) logoutTime {
 	if o.at.After(l.at) {
 		l.at = o.at
 	}
-	if !l.received.IsZero() && o.received.After(l.received) {
+	if o.received.After(l.received) {
 		l.received = o.received
 	}
 	return l
