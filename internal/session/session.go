@@ -252,7 +252,7 @@ func New(c Config) *Keeper {
 		provider: c.Provider, panicked: c.Panicked, tell: c.Tell, jitter: c.Jitter,
 		replica: rand.Text(),
 		flights: newFlights(), places: newEndpointPlaces(), exchanges: newExchanges(),
-		watches: watches{sessions: map[Handle]*watched{}},
+		watches: watches{sessions: map[Handle]*watched{}, judges: make(chan struct{}, readAtOnce)},
 	}
 }
 

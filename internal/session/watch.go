@@ -20,6 +20,7 @@ type watches struct {
 	mu       sync.Mutex
 	sessions map[Handle]*watched
 	stop     context.CancelFunc // ends the goroutine; nil when there is none
+	judges   chan struct{}      // the places of those who ask rules
 }
 
 // watched is a session and the functions that end what depends on it.
@@ -27,9 +28,13 @@ type watched struct {
 	id   ID
 	of   *Identity
 	read time.Time // when its last read began
-	ends map[*context.CancelCauseFunc]Allows
+	ends map[*context.CancelCauseFunc]*judged
+}
 
-	judging atomic.Bool
+// judged is what a session is watched for.
+type judged struct {
+	allows Allows
+	asked  atomic.Bool // it is being asked now
 }
 
 // Allows reports whether a session, as it is now, may have what it is watched for. Nil allows it.
@@ -66,10 +71,10 @@ func (w *watches) add(
 	defer w.mu.Unlock()
 	if w.sessions[h] == nil {
 		w.sessions[h] = &watched{
-			id: s.ID, of: &s.Identity, read: time.Now(), ends: map[*context.CancelCauseFunc]Allows{},
+			id: s.ID, of: &s.Identity, read: time.Now(), ends: map[*context.CancelCauseFunc]*judged{},
 		}
 	}
-	w.sessions[h].ends[end] = allows
+	w.sessions[h].ends[end] = &judged{allows: allows}
 	if w.stop == nil {
 		var ctx context.Context
 		ctx, w.stop = context.WithCancel(context.Background())
@@ -100,7 +105,7 @@ func (w *watches) ended(h Handle) {
 	}
 }
 
-func (w *watches) endsOf(h Handle) map[*context.CancelCauseFunc]Allows {
+func (w *watches) endsOf(h Handle) map[*context.CancelCauseFunc]*judged {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s := w.sessions[h]; s != nil {
@@ -111,22 +116,31 @@ func (w *watches) endsOf(h Handle) map[*context.CancelCauseFunc]Allows {
 
 // judge ends what a session, as it was read just now, may not have any more. What takes long to say
 // so keeps neither another nor the reads waiting.
-func (k *Keeper) judge(ctx context.Context, one *watched, s *Session) {
-	if !one.judging.CompareAndSwap(false, true) {
-		return
-	}
-	defer one.judging.Store(false)
-	var judging sync.WaitGroup
-	for end, allows := range k.watches.endsOf(k.Handle(s.ID)) {
-		if allows != nil {
-			judging.Go(func() {
-				if !allows(ctx, s) {
-					(*end)(ErrNotAllowed)
-				}
-			})
+func (k *Keeper) judge(ctx context.Context, s *Session) {
+	for end, of := range k.watches.endsOf(k.Handle(s.ID)) {
+		if of.allows == nil || !of.asked.CompareAndSwap(false, true) {
+			continue
 		}
+		go func() {
+			defer of.asked.Store(false)
+			defer k.watches.enter()()
+			if !of.allows(context.WithoutCancel(ctx), s) {
+				(*end)(ErrNotAllowed)
+			}
+		}()
 	}
-	judging.Wait()
+}
+
+// lateRule is how long a rule may take before another is asked in its place.
+const lateRule = 2 * time.Second
+
+// enter waits for a place among those who ask rules: rules may ask a database, which takes few at a
+// time. One that is late holds up no others.
+func (w *watches) enter() (leave func()) {
+	w.judges <- struct{}{}
+	free := sync.OnceFunc(func() { <-w.judges })
+	late := time.AfterFunc(lateRule, free)
+	return func() { late.Stop(); free() }
 }
 
 // EndWatches ends what depends on sessions that are not accepted any more, though they live.
@@ -201,7 +215,7 @@ func (k *Keeper) readWatched(ctx context.Context) map[string][]*Session {
 		if err != nil {
 			return
 		}
-		go k.judge(context.WithoutCancel(ctx), one, s)
+		k.judge(ctx, s)
 		if k.Stale(s) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -56,6 +56,7 @@ func (oneHangs) Decide(context.Context, session.Session, string) (session.Identi
 func TestWatchOfARuleThatIsSlow(t *testing.T) {
 	inTime(t, "C107 F34 a rule that does not return holds up no other, and no logout", func(t *testing.T) {
 		w := newWorld(t, watches)
+		defer time.Sleep(time.Minute) // for rules that are being asked
 		over := make(chan struct{})
 		defer close(over)
 		hangs := func(context.Context, *session.Session) bool { <-over; return true }
@@ -79,6 +80,44 @@ func TestWatchOfARuleThatIsSlow(t *testing.T) {
 		w.wantErr(w.replica(nil).End(t.Context(), other.ID), nil)
 		time.Sleep(15 * time.Second)
 		wantEnded(t, ctx, true)
+	})
+}
+
+func TestWatchOfManyRules(t *testing.T) {
+	inTime(t, "C107 F45 not more rules than 64 are asked at a time, and a late one delays only its own stream", func(t *testing.T) {
+		w := newWorld(t, watches)
+		defer time.Sleep(time.Minute) // for rules that are being asked
+		var mu sync.Mutex
+		running, most := 0, 0
+		slow := func(context.Context, *session.Session) bool {
+			mu.Lock()
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			time.Sleep(20 * time.Millisecond)
+			mu.Lock()
+			running--
+			mu.Unlock()
+			return true
+		}
+		for range 500 {
+			_, stop := w.Watch(t.Context(), w.login(lifetime), slow)
+			defer stop()
+		}
+		s := w.login(lifetime)
+		_, stop := w.Watch(t.Context(), s, func(context.Context, *session.Session) bool { time.Sleep(50 * time.Second); return true })
+		defer stop()
+		var gone atomic.Bool
+		other, stopOther := w.Watch(t.Context(), s, func(context.Context, *session.Session) bool { return !gone.Load() })
+		defer stopOther()
+		time.Sleep(time.Minute)
+		wantEnded(t, other, false)
+		gone.Store(true)
+		time.Sleep(17 * time.Second)
+		wantEnded(t, other, true)
+		if most > 64 {
+			t.Errorf("%d at a time", most)
+		}
 	})
 }
 
