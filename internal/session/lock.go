@@ -24,12 +24,12 @@ type lock struct {
 	refused bool
 
 	pausedUntil time.Time // when take has found that nobody may take it
-	paused      string    // the replicas that a pause was for from which it was taken
+	paused      string    // the replicas that a pause is for from which it was taken
 }
 
 const (
 	// pausedLock begins the owner of a lock that nobody may take until it runs out. Its end follows,
-	// after the replicas that may not, if others may.
+	// after the replicas that may not, each with its own end, if others may.
 	pausedLock = "paused "
 
 	// refusedLock is the owner of a lock that everybody may take. It says that the store refused
@@ -67,9 +67,10 @@ func (l *lock) take(ctx context.Context) (holder, error) {
 		return lockTaken, err
 	}
 	l.refused = strings.HasPrefix(string(value), refusedLock)
-	l.paused = l.pausesOthers(string(value))
+	var free bool
+	l.paused, free = l.pausesOthers(string(value))
 	switch {
-	case string(value) == refusedLock, l.over(string(value)), l.paused != "":
+	case string(value) == refusedLock, l.over(string(value)), free:
 		return l.takeFrom(ctx, value)
 	case strings.HasPrefix(string(value), pausedLock):
 		l.pausedUntil = l.endOf(string(value))
@@ -109,14 +110,22 @@ func (k *Keeper) Alone(ctx context.Context, s *Session, do func(*Tokens)) (hint 
 	return ""
 }
 
-// pausesOthers returns the replicas that a value pauses, if it pauses some and not this one.
-func (l *lock) pausesOthers(value string) string {
-	replicas, paused := strings.CutPrefix(value, pausedLock)
-	replicas = replicas[:strings.LastIndexByte(replicas, ' ')+1]
-	if !paused || strings.Contains(replicas, l.keeper.replica) {
-		return ""
+// pausesOthers reports whether a value pauses some replicas and not this one, and returns those that
+// it still pauses, each with its end.
+func (l *lock) pausesOthers(value string) (others string, _ bool) {
+	list, paused := strings.CutPrefix(value, pausedLock)
+	list = list[:strings.LastIndexByte(list, ' ')+1]
+	for one := range strings.FieldsSeq(list) {
+		replica, end, _ := strings.Cut(one, ".")
+		switch over := !time.Now().Before(parseMillis(end)); {
+		case over:
+		case replica == l.keeper.replica:
+			return "", false
+		default:
+			others += one + " "
+		}
 	}
-	return replicas
+	return others, paused && list != ""
 }
 
 // longOver is how long ago a lock must have ended, as it says, so that it is taken. A replica whose
@@ -234,7 +243,7 @@ func (l *lock) pause(ctx context.Context, d time.Duration, own bool) bool {
 	defer cancel()
 	value := pausedLock
 	if own && strings.Count(l.paused, " ") < maxApart {
-		value += l.paused + l.keeper.replica + " "
+		value += l.paused + string(withEnd(l.keeper.replica+".", d)) + " "
 	}
 	return l.keeper.store.Swap(ctx, l.key, l.owner, withEnd(value, d), d) == nil
 }

@@ -165,6 +165,33 @@ func TestOneReplicaIsIll(t *testing.T) {
 			w.wantErr(err, nil)
 		}
 	})
+	inTime(t, "C084 F40 a replica that is well again does not wait for those that failed after it", func(t *testing.T) {
+		w := newWorld(t, nil)
+		ills := true
+		ill := &provider{}
+		ill.refresh = func(int) (*session.ProviderTokens, error) {
+			if ills {
+				return nil, &session.Failure{Kind: session.NotRotated, Own: true, Err: errDown}
+			}
+			return tokens(1), nil
+		}
+		var all []*session.Keeper
+		for range 4 {
+			all = append(all, w.replica(func(c *session.Config) { c.Provider = ill }))
+		}
+		s := w.login(lifetime)
+		time.Sleep(isOver + 10*time.Minute)
+		for _, k := range all {
+			_, err := k.Token(t.Context(), s)
+			w.wantErr(err, session.ErrProvider)
+			time.Sleep(12 * time.Second)
+		}
+		ills = false // 48 s after the first has failed, 12 s after the last
+		_, err := all[3].Token(t.Context(), s)
+		w.wantErr(err, session.ErrProvider)
+		_, err = all[0].Token(t.Context(), s)
+		w.wantErr(err, nil)
+	})
 	for name, fails := range map[string]func(*provider){
 		"the token endpoint": func(p *provider) {
 			p.refresh = func(int) (*session.ProviderTokens, error) {
