@@ -21,6 +21,7 @@ type fault struct {
 	answered   bool // an answer came and was refused
 	unreadable bool // it had status 200
 	tooLong    bool // it had status 200, and more bytes than are taken
+	longHeader bool // the server takes no header of the request's length
 	text       string
 }
 
@@ -75,7 +76,8 @@ func networkFault(err error) *fault {
 		return &fault{status: http.StatusBadGateway, text: text}
 	}
 	if strings.Contains(err.Error(), "header list larger than peer's") { // of net/http, by HTTP/2
-		return tooLong("the server takes no header of that length")
+		text := "the server takes no header of that length"
+		return &fault{status: http.StatusBadGateway, longHeader: true, text: text}
 	}
 	if isTimeout(err) {
 		return &fault{status: http.StatusGatewayTimeout, text: "no answer in time"}

@@ -74,4 +74,19 @@ func TestRequestThatIsTooLong(t *testing.T) {
 			}
 		})
 	}
+	t.Run("C084 at another endpoint it says nothing of what users write", func(t *testing.T) {
+		o := newOP()
+		c := o.client(func(cfg *op.Config) {
+			cfg.Transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+				if r.URL.Path == paths["token"] {
+					return nil, errors.New("http2: request header list larger than peer's advertised limit")
+				}
+				return o.RoundTrip(r)
+			})
+		})
+		_, err := c.Refresh(t.Context(), "rt-1", "")
+		if e, ok := errors.AsType[*op.Error](err); !ok || e.TooLong || e.Refused {
+			t.Errorf("%+v", err)
+		}
+	})
 }

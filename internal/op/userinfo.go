@@ -121,6 +121,8 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 	a, err := c.fetchResource(req, t.AccessToken, key)
 	if err != nil {
 		e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
+		f, ok := e.Err.(*fault)
+		e.TooLong = e.TooLong || ok && f.longHeader // by the access token
 		return answer{}, e.at(meta.Userinfo)
 	}
 	if refusesToken(a) {

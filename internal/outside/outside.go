@@ -58,7 +58,7 @@ func notRefreshed(err error) error {
 	e, ok := errors.AsType[*op.Error](err)
 	kind := session.Rejected
 	switch {
-	case ok && e.TooLong:
+	case ok && e.TooLong && e.Reason == event.ReasonTokenResponseInvalid:
 	case ok && (e.Unsent || e.Reason == event.ReasonClientSecret):
 		kind = session.NotRotated
 	default:
@@ -194,7 +194,9 @@ func notVerified(err error) error {
 	f.Reason, f.Hint = e.Reason, e.Hint
 	switch f.Reason {
 	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown, event.ReasonProviderUnreachable,
-		event.ReasonClientSecret, event.ReasonDecryption:
+		event.ReasonClientSecret:
+		f.Kind = session.KeysUnavailable
+	case event.ReasonDecryption:
 		if !e.TooLong {
 			f.Kind = session.KeysUnavailable
 		}

@@ -209,6 +209,8 @@ func TestRefresh(t *testing.T) {
 		{"C085 refused by another status", with("/token", 403, "no"), session.Refused, event.ReasonTokenEndpointError},
 		{"C084 it is broken", with("/token", 500, "no"), session.NoAnswer, event.ReasonTokenEndpointError},
 		{"C084 no tokens", with("/token", 200, "{}"), session.NoAnswer, event.ReasonTokenResponseInvalid},
+		{"C113 F38 too long an answer", with("/token", 200, strings.Repeat(" ", 2<<20)), session.Rejected, event.ReasonTokenResponseInvalid},
+		{"C084 too long a document", with("/.well-known/openid-configuration", 200, strings.Repeat(" ", 2<<20)), session.Unreadable, event.ReasonMetadataInvalid},
 		{"C084 no answer", with("/token", 0, nil), session.NoAnswer, event.ReasonTokenEndpointUnreachable},
 		{"C084 no connection", with("/token", unreached, nil), session.NotRotated, event.ReasonTokenEndpointUnreachable},
 	} {
@@ -259,6 +261,10 @@ func TestVerify(t *testing.T) {
 		{"C081 signed by another", well(), idToken(otherKey, "k1", "alice"), session.Rejected, event.ReasonSignature},
 		{"C081 no token", well(), "x", session.Rejected, event.ReasonIDTokenMalformed},
 		{"C084 no keys", with("/jwks", 0, nil), idToken(key, "k1", "alice"), session.KeysUnavailable, event.ReasonJWKSUnavailable},
+		{
+			"C084 keys that are too long say nothing of what users write", with("/jwks", 200, strings.Repeat(" ", 2<<20)),
+			idToken(key, "k1", "alice"), session.KeysUnavailable, event.ReasonJWKSUnavailable,
+		},
 		{"C084 an unknown key", well(), idToken(key, "k2", "alice"), session.KeysUnavailable, event.ReasonKeyUnknown},
 		{
 			"C084 no metadata", with("/.well-known/openid-configuration", 0, nil), idToken(key, "k1", "alice"),
