@@ -110,8 +110,8 @@ func (k *Keeper) Alone(ctx context.Context, s *Session, do func(*Tokens)) (hint 
 	return ""
 }
 
-// pausesOthers reports whether a value pauses some replicas and not this one, and returns those that
-// it still pauses, each with its end.
+// pausesOthers reports whether a value pauses some replicas and not this one, and returns those
+// that it still pauses, each with its end.
 func (l *lock) pausesOthers(value string) (others string, _ bool) {
 	list, paused := strings.CutPrefix(value, pausedLock)
 	list = list[:strings.LastIndexByte(list, ' ')+1]
