@@ -137,7 +137,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		idToken: said, userinfo: userinfo,
 		none: idToken == "" && userinfo == nil, newer: idToken == "",
 		incomplete: r.unsure || err == nil && userinfo == nil && r.lacksToken(),
-		before:     before.plaintext, unreadable: r.unread,
+		before:     before.plaintext, unreadable: r.unread && userinfo == nil,
 	}
 	if userinfo == nil && !r.k.provider.AsksUserinfo(&r.s.Identity) {
 		n.userinfo, n.newer = new(claims.Object), false // what it said while it was asked counts no more
