@@ -117,6 +117,8 @@ func TestWatchOfManyRules(t *testing.T) {
 		if cause := context.Cause(other); cause != session.ErrNotAllowed {
 			t.Errorf("the cause is %v", cause)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if most > 64 {
 			t.Errorf("%d at a time", most)
 		}
