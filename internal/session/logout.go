@@ -182,8 +182,8 @@ func (k *Keeper) KeepHint(ctx context.Context, s *Session, idToken string) {
 	k.keepHint(ctx, s.Identity.summary(), s.ID, newer)
 }
 
-// keepHint keeps what leads the next logout of the same session to the provider, unless
-// something is kept. It is best effort.
+// keepHint keeps what leads the next logout of the same session to the provider, unless something
+// is kept. It is best effort.
 func (k *Keeper) keepHint(ctx context.Context, of summary, id ID, read *Tokens) {
 	if of.User == (User{}) || read == nil {
 		return

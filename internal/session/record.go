@@ -168,6 +168,28 @@ func (k *Keeper) swap(ctx context.Context, old, r record) error {
 	return k.storeError(ctx, err)
 }
 
+// editIdentity writes what edit makes of a session's identity, as often as others change it
+// meanwhile, unless edit returns false. The session's times stay.
+func (k *Keeper) editIdentity(ctx context.Context, id ID, edit func(*Identity) bool) error {
+	for {
+		old, err := k.read(ctx, identityKind, id)
+		if err != nil {
+			return err
+		}
+		identity := decodeIdentity(old.plaintext)
+		if !edit(&identity) {
+			return nil
+		}
+		fresh, err := k.seal(identityKind, id, old.times, identity.encode())
+		if err == nil {
+			err = k.swap(ctx, old, fresh)
+		}
+		if !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+}
+
 // The members of records are framed, so that reading them parses nothing.
 
 func textMember(o claims.Object, name string) string {

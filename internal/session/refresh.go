@@ -30,7 +30,7 @@ import (
 // holder of the lock finds says that an answer of the provider was lost before it was saved. When
 // the provider then refuses the token, the reason is the lost answer and not a thief.
 //
-// When the provider fails, the lock becomes a pause for all replicas, or this one pauses alone.
+// When the provider fails, the lock becomes a pause for all replicas, or for those that failed.
 
 const (
 	askedTTL    = time.Hour

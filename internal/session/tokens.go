@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -259,19 +258,9 @@ func (r *refresh) noteTokenEnd(ctx context.Context) {
 		return
 	}
 	r.s.Identity.TokenEnds = ends
-	for {
-		old, err := r.k.read(ctx, identityKind, r.s.ID)
-		if err != nil {
-			return
-		}
-		identity := decodeIdentity(old.plaintext)
-		if !r.exchanged && !identity.TokenEnds.Equal(noted) {
-			return // another has noted it
-		}
+	_ = r.k.editIdentity(ctx, r.s.ID, func(identity *Identity) bool {
+		mine := r.exchanged || identity.TokenEnds.Equal(noted) // else another has noted it
 		identity.TokenEnds = ends
-		fresh, err := r.k.seal(identityKind, r.s.ID, old.times, identity.encode())
-		if err != nil || !errors.Is(r.k.swap(ctx, old, fresh), errChanged) {
-			return
-		}
-	}
+		return mine
+	})
 }

@@ -123,24 +123,11 @@ func (k *Keeper) writeValues(
 // noteValues notes in the session's record that there are values. The error is ErrGone when the
 // session was ended meanwhile.
 func (k *Keeper) noteValues(ctx context.Context, id ID) error {
-	for {
-		old, err := k.read(ctx, identityKind, id)
-		if err != nil {
-			return err
-		}
-		identity := decodeIdentity(old.plaintext)
-		if identity.HasValues {
-			return nil
-		}
+	return k.editIdentity(ctx, id, func(identity *Identity) bool {
+		known := identity.HasValues
 		identity.HasValues = true
-		fresh, err := k.seal(identityKind, id, old.times, identity.encode())
-		if err == nil {
-			err = k.swap(ctx, old, fresh)
-		}
-		if err != errChanged {
-			return err
-		}
-	}
+		return !known
+	})
 }
 
 // stillThere makes sure that the session was not ended meanwhile. A logout deletes the identity

@@ -41,12 +41,11 @@ type judged struct {
 type Allows func(context.Context, *Session) bool
 
 // Watch returns a copy of ctx that ends when the session does, with the cause ErrGone, or with
-// ErrNotAllowed when allows says no, which is asked at every read. A session
-// that this process ends and the session's deadline are noticed at once, every other end after
-// Limits.Watch at the latest. A store that does not answer ends nothing before the deadline. Where
-// it is too slow to read all sessions in that time, they are read in turn. The session is not
-// touched, so that it can reach its idle time; claims that are due are read again. The caller must
-// call cancel.
+// ErrNotAllowed when allows says no, which is asked at every read. A session that this process ends
+// and the session's deadline are noticed at once, every other end after Limits.Watch at the latest.
+// A store that does not answer ends nothing before the deadline. Where it is too slow to read all
+// sessions in that time, they are read in turn. The session is not touched, so that it can reach
+// its idle time; claims that are due are read again. The caller must call cancel.
 func (k *Keeper) Watch(
 	ctx context.Context, s *Session, allows Allows,
 ) (_ context.Context, cancel context.CancelFunc) {
