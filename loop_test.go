@@ -2,6 +2,7 @@ package oidcgate_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -228,14 +229,37 @@ func TestNoLoginLoop(t *testing.T) {
 		}
 	})
 
-	inBubble(t, "R-DOS-3 a session that was ended elsewhere, twice", func(t *testing.T) {
-		w := newWorld(t)
-		for range 3 {
-			w.login()
-			if _, err := w.gate.Sessions().EndUser(t.Context(), w.op.Issuer(), "alice"); err != nil {
-				t.Fatal(err)
+	logouts := map[string]func(f *fleet) error{
+		"by EndUser": func(f *fleet) error {
+			_, err := f.gate.Sessions().EndUser(f.Context(), f.op.Issuer(), "alice")
+			return err
+		},
+		"by the provider's logout of its session": func(f *fleet) error {
+			if a := f.logoutToken(f.logoutClaims("sid", f.sid(f.browser))); a.StatusCode != http.StatusOK {
+				return errors.New(a.body)
 			}
-			time.Sleep(2 * time.Second) // logouts count seconds
-		}
-	})
+			return nil
+		},
+		"by the provider's logout of the user": func(f *fleet) error {
+			if a := f.logoutToken(f.logoutClaims("sub", "alice")); a.StatusCode != http.StatusOK {
+				return errors.New(a.body)
+			}
+			return nil
+		},
+	}
+	for name, logout := range logouts {
+		inBubble(t, "R-DOS-3 F20 a session that is ended again and again "+name, func(t *testing.T) {
+			f := newFleet(t, 2)
+			for range 7 {
+				if a := f.follow("/app", 3); !strings.HasPrefix(a.location(), shopURL+"/app") {
+					t.Fatalf("%d to %q, want the page after the login\n%s", a.StatusCode, a.location(), a.body)
+				}
+				time.Sleep(2 * time.Second)
+				if err := logout(f); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second) // logouts count seconds
+			}
+		})
+	}
 }

@@ -262,7 +262,7 @@ func TestTheRandomSourceFails(t *testing.T) {
 	if logout := p.KeepLogout(w, "state", "/"); err == nil || logout == nil {
 		t.Errorf("F42 an attempt is kept, %v, and a logout, %v", err, logout)
 	}
-	p.LoggedIn(w, p.request())
+	p.LoggedIn(w, p.request(), nil)
 	if cookies := w.Result().Cookies(); len(cookies) != 0 || p.SealStep("id", attempt.Step{}) != "" {
 		t.Errorf("F42 cookies %v", cookies)
 	}

@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -26,6 +27,7 @@ type rounds struct {
 	First time.Time `json:"f,omitzero"`  // when the first of them was counted
 	Login time.Time `json:"t"`           // when the last login succeeded
 	Begun bool      `json:"b,omitempty"` // a round was counted since then
+	Marks []string  `json:"m,omitempty"` // of that login: session.LogoutMarks
 }
 
 func (k *Keeper) roundsCookie() string { return k.Name + "-rounds" }
@@ -51,16 +53,24 @@ func (k *Keeper) keepRounds(w http.ResponseWriter, n rounds) {
 	}
 }
 
-// LoggedIn notes that a login has succeeded.
-func (k *Keeper) LoggedIn(w http.ResponseWriter, r *http.Request) {
+// LoggedIn notes that a login has succeeded. If the next round may be one too many, it keeps the
+// marks of the login: otherwise they make the cookie longer for nothing.
+func (k *Keeper) LoggedIn(w http.ResponseWriter, r *http.Request, marks []string) {
 	n, _ := k.openRounds(r)
-	n.Login, n.Begun = time.Now(), false
+	n.Login, n.Begun, n.Marks = time.Now(), false, nil
+	if n.Count == maxRounds-1 {
+		n.Marks = marks
+	}
 	k.keepRounds(w, n)
 }
 
 // IsLoop counts a login that begins without a session, and reports whether it is one round too
-// many. Then it counts from zero again.
-func (k *Keeper) IsLoop(w http.ResponseWriter, r *http.Request) bool {
+// many. It is none when the user was logged out since the last login, as loggedOut finds by its
+// marks. Either way it then counts from zero again.
+func (k *Keeper) IsLoop(
+	w http.ResponseWriter, r *http.Request,
+	loggedOut func(ctx context.Context, marks []string, since time.Time) bool,
+) bool {
 	n, ok := k.openRounds(r)
 	if !ok || n.Begun {
 		return false
@@ -71,7 +81,7 @@ func (k *Keeper) IsLoop(w http.ResponseWriter, r *http.Request) bool {
 	n.Count, n.Begun = n.Count+1, true
 	if n.Count >= maxRounds {
 		k.Cookies.Clear(w, k.roundsCookie())
-		return true
+		return !loggedOut(r.Context(), n.Marks, n.Login)
 	}
 	k.keepRounds(w, n)
 	return false

@@ -1,6 +1,7 @@
 package attempt_test
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -13,13 +14,18 @@ import (
 )
 
 // loggedIn notes a login that succeeded.
-func (p *person) loggedIn() { p.visit(p.LoggedIn) }
+func (p *person) loggedIn() {
+	p.visit(func(w http.ResponseWriter, r *http.Request) { p.LoggedIn(w, r, []string{"a", "b"}) })
+}
+
+// notLoggedOut is a store where no logout has left a mark.
+func notLoggedOut(context.Context, []string, time.Time) bool { return false }
 
 // wantLoop begins a login without a session, and checks whether that is one round too many.
 func (p *person) wantLoop(want bool) {
 	p.Helper()
 	p.visit(func(w http.ResponseWriter, r *http.Request) {
-		if got := p.IsLoop(w, r); got != want {
+		if got := p.IsLoop(w, r, notLoggedOut); got != want {
 			p.Errorf("a loop: %v, want %v", got, want)
 		}
 	})
@@ -86,9 +92,30 @@ func TestRounds(t *testing.T) {
 	inTime(t, "a cookie that cannot be opened counts nothing", func(p *person) {
 		for _, value := range []string{"", "junk"} {
 			p.cookies["gate-rounds"] = value
-			if set := p.visit(func(w http.ResponseWriter, r *http.Request) { p.IsLoop(w, r) }); len(set) != 0 {
+			if set := p.visit(func(w http.ResponseWriter, r *http.Request) { p.IsLoop(w, r, notLoggedOut) }); len(set) != 0 {
 				t.Errorf("the cookie %q: the answer sets %q", value, set)
 			}
+		}
+	})
+	inTime(t, "the third round after a logout from elsewhere is none, and the next counts from zero", func(p *person) {
+		var login time.Time
+		for range 3 {
+			for range 2 {
+				p.loggedIn()
+				p.wantLoop(false)
+			}
+			p.loggedIn()
+			login = time.Now()
+			time.Sleep(time.Second)
+			p.visit(func(w http.ResponseWriter, r *http.Request) {
+				asked := false
+				if p.IsLoop(w, r, func(_ context.Context, marks []string, since time.Time) bool {
+					asked = slices.Equal(marks, []string{"a", "b"}) && since.Equal(login)
+					return true
+				}) || !asked {
+					p.Errorf("a loop, or it was not asked about the last login: %v", asked)
+				}
+			})
 		}
 	})
 	inTime(t, "a logout forgets the rounds", func(p *person) {

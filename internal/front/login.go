@@ -139,7 +139,7 @@ func (f *Front) idTokenHint(ctx context.Context, v *Visit, up *Provider) string 
 func (f *Front) checkRounds(w http.ResponseWriter, r *http.Request, v *Visit) *Failure {
 	// A guard says what was gone. It may be at another replica.
 	gone := cmp.Or(attempt.Gone(r.URL.Query().Get("gone")), v.Gone)
-	if v.Session != nil && gone == "" || !f.Attempts.IsLoop(w, r) {
+	if v.Session != nil && gone == "" || !f.Attempts.IsLoop(w, r, f.Keeper.LoggedOutSince) {
 		return nil
 	}
 	l := attempt.LoopOf(gone)

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,30 +98,20 @@ func (k *Keeper) sidTombstone(issuer, sid string) tombstone {
 // took long to answer after the visitor had come back.
 func (k *Keeper) CheckLogouts(ctx context.Context, l *Login) error {
 	sum := l.summary()
-	var anytime logoutTime
-	checks := []struct {
-		tombstone
-		follows func(logoutTime) bool // whether the login does; otherwise it is refused
-	}{
-		{k.endedTombstone(sum.User, anytime.at), func(e logoutTime) bool { return l.Start.After(e.at) }},
-		{k.userTombstone(sum.User, anytime), sum.follows},
-		{k.sidlessTombstone(sum.User, anytime), sum.follows},
+	// Whether the login follows the logout of each mark; otherwise it is refused.
+	follows := []func(logoutTime) bool{
+		func(e logoutTime) bool { return l.Start.After(e.at) }, sum.follows, sum.follows,
 	}
 	if sum.SID != "" {
-		checks[2].tombstone = k.sidTombstone(sum.Issuer, sum.SID)
-		checks[2].follows = func(logoutTime) bool { return false }
-	}
-	ops := make([]store.Op, len(checks))
-	for i, c := range checks {
-		ops[i] = store.Op{Action: store.OpGet, Key: c.key}
+		follows[2] = func(logoutTime) bool { return false }
 	}
 	loggedOut := false
-	for i, r := range store.Do(ctx, k.store, ops) {
+	for i, r := range k.readMarks(ctx, k.LogoutMarks(l)) {
 		if r.Err != nil {
 			return k.storeError(ctx, r.Err)
 		}
 		logout, ok := parseLogoutTime(r.Value)
-		loggedOut = loggedOut || r.Found && (!ok || !checks[i].follows(logout))
+		loggedOut = loggedOut || r.Found && (!ok || !follows[i](logout))
 	}
 	if loggedOut {
 		return ErrLoggedOut
@@ -129,6 +120,36 @@ func (k *Keeper) CheckLogouts(ctx context.Context, l *Login) error {
 		return ErrTooLate
 	}
 	return nil
+}
+
+// LogoutMarks returns the keys of the tombstones that refuse a login: of a logout by this service,
+// of one by the provider, and of one of the provider's session, or of logins without one.
+func (k *Keeper) LogoutMarks(l *Login) []string {
+	sum := l.summary()
+	var anytime logoutTime
+	last := k.sidlessTombstone(sum.User, anytime)
+	if sum.SID != "" {
+		last = k.sidTombstone(sum.Issuer, sum.SID)
+	}
+	ended := k.endedTombstone(sum.User, anytime.at)
+	return []string{ended.key, k.userTombstone(sum.User, anytime).key, last.key}
+}
+
+func (k *Keeper) readMarks(ctx context.Context, marks []string) []store.Result {
+	ops := make([]store.Op, len(marks))
+	for i, key := range marks {
+		ops[i] = store.Op{Action: store.OpGet, Key: key}
+	}
+	return store.Do(ctx, k.store, ops)
+}
+
+// LoggedOutSince reports whether a logout has left one of these marks since a time. It takes the
+// provider's clock for this service's, and is false where the store does not say.
+func (k *Keeper) LoggedOutSince(ctx context.Context, marks []string, since time.Time) bool {
+	return slices.ContainsFunc(k.readMarks(ctx, marks), func(r store.Result) bool {
+		l, ok := parseLogoutTime(r.Value) // not ok: there is no value, or one of a later version
+		return ok && (l.at.After(since) || l.received.After(since))
+	})
 }
 
 // sidLoggedOut reports whether a session of the provider's was logged out.
