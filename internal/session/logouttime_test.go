@@ -74,6 +74,17 @@ func TestLogoutAndClocks(t *testing.T) {
 		l.Identity = w.identityOf(time.Now())
 		w.wantErr(w.Begin(t.Context(), l), session.ErrLoggedOut)
 	})
+	inTime(t, "C128 a logout token that comes late does not make a newer one's times earlier", func(t *testing.T) {
+		w := newWorld(t, nil)
+		begun := time.Now()
+		l := w.loginUnderWay()
+		l.Start = begun.Add(-10 * time.Second)
+		w.wantErr(w.logoutBySub(begun), nil)
+		w.wantErr(w.logoutBySub(begun.Add(-90*time.Second)), nil)
+		time.Sleep(2 * time.Second)
+		l.Identity = w.identityOf(time.Now())
+		w.wantErr(w.Begin(t.Context(), l), session.ErrLoggedOut)
+	})
 }
 
 func TestTombstonesOfOlderVersions(t *testing.T) {
