@@ -141,23 +141,9 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	if err := f.Keeper.CheckLogouts(ctx, l); err != nil {
 		return notBegun(err)
 	}
-	// The session may have ended, or have other claims, since the callback began: the provider was
-	// asked meanwhile.
-	now := f.Peek(c.w, c.r.WithContext(ctx))
-	if now.LoadErr != nil {
-		return storeFailure(now.LoadErr)
-	}
-	c.visit = now
-	if string(f.handleOf(now)) != c.attempt.Link {
-		return linkSession()
-	}
-	current, err := f.current(ctx, now.Session)
-	switch {
-	case errors.Is(err, session.ErrGone):
-		now.Session = nil
-		return linkSession()
-	case err != nil:
-		return storeFailure(err)
+	current, refused := c.linked(ctx)
+	if refused != nil {
+		return refused
 	}
 	first, second := current.Identity.User(), login.Identity.User()
 	if first == second {
@@ -169,9 +155,32 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 	f.Tell(ctx, event.Record{
 		Type: event.AccountLinked, Provider: c.up.Name, Issuer: c.up.Issuer,
 		SubjectHash: f.Keeper.UserRef(second), LinkedTo: f.Keeper.UserRef(first),
-		SessionRef: f.SessionRef(now),
+		SessionRef: f.SessionRef(c.visit),
 	})
 	return nil
+}
+
+// linked returns the session that began a linking, as it is now: it may have ended, or have other
+// claims, since the callback began, because the provider was asked meanwhile.
+func (c *callbackRequest) linked(ctx context.Context) (*session.Session, *Failure) {
+	f := c.front
+	now := f.Peek(c.w, c.r.WithContext(ctx))
+	if now.LoadErr != nil {
+		return nil, storeFailure(now.LoadErr)
+	}
+	c.visit = now
+	if string(f.handleOf(now)) != c.attempt.Link {
+		return nil, linkSession()
+	}
+	current, err := f.current(ctx, now.Session)
+	switch {
+	case errors.Is(err, session.ErrGone):
+		now.Session = nil
+		return nil, linkSession()
+	case err != nil:
+		return nil, storeFailure(err)
+	}
+	return current, nil
 }
 
 // current returns a session with claims that are read again if they are due, as guards do.

@@ -54,16 +54,7 @@ type begun struct {
 func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b begun) {
 	returnTo := f.returnTo(r.Context(), b.query.Get("return_to"))
 	if v.MayBeSignedIn() && b.step.Zero() && browser.IsCrossSite(r) {
-		// A link on another site must not replace the signed-in user (login CSRF, RFC 9700, section 4.7).
-		if !b.query.Has("gone") {
-			page.Redirect(w, f.Site.URL(returnTo))
-			return
-		}
-		// A guard has sent the browser here and would do it again: the visitor decides.
-		f.Show(w, r, page.Page{
-			Kind: page.KindRefused, Status: http.StatusUnauthorized, Say: page.LoginRequired,
-			Links: []page.Link{{URL: f.loginAddress(b.query), Say: page.LogIn}},
-		})
+		f.keepSignedIn(w, r, b, returnTo)
 		return
 	}
 	own, refused := f.optionsFor(r, b)
@@ -99,6 +90,20 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 		}
 		f.fail(w, r, up, refused)
 	}
+}
+
+// keepSignedIn answers a link on another site that leads a signed-in visitor to the login. It must
+// not replace the user (login CSRF, RFC 9700, section 4.7).
+func (f *Front) keepSignedIn(w http.ResponseWriter, r *http.Request, b begun, returnTo string) {
+	if !b.query.Has("gone") {
+		page.Redirect(w, f.Site.URL(returnTo))
+		return
+	}
+	// A guard has sent the browser here and would do it again: the visitor decides.
+	f.Show(w, r, page.Page{
+		Kind: page.KindRefused, Status: http.StatusUnauthorized, Say: page.LoginRequired,
+		Links: []page.Link{{URL: f.loginAddress(b.query), Say: page.LogIn}},
+	})
 }
 
 // optionsFor returns what the application wants of a login.
