@@ -55,11 +55,11 @@ func (k *Keeper) keepRounds(w http.ResponseWriter, n rounds) {
 
 // LoggedIn notes that a login has succeeded. If the next round may be one too many, it keeps the
 // marks of the login: otherwise they make the cookie longer for nothing.
-func (k *Keeper) LoggedIn(w http.ResponseWriter, r *http.Request, marks []string) {
+func (k *Keeper) LoggedIn(w http.ResponseWriter, r *http.Request, marks func() []string) {
 	n, _ := k.openRounds(r)
 	n.Login, n.Begun, n.Marks = time.Now(), false, nil
 	if n.Count == maxRounds-1 {
-		n.Marks = marks
+		n.Marks = marks()
 	}
 	k.keepRounds(w, n)
 }

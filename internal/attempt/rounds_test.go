@@ -15,7 +15,9 @@ import (
 
 // loggedIn notes a login that succeeded.
 func (p *person) loggedIn() {
-	p.visit(func(w http.ResponseWriter, r *http.Request) { p.LoggedIn(w, r, []string{"a", "b"}) })
+	p.visit(func(w http.ResponseWriter, r *http.Request) {
+		p.LoggedIn(w, r, func() []string { return []string{"a", "b"} })
+	})
 }
 
 // notLoggedOut is a store where no logout has left a mark.

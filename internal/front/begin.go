@@ -93,7 +93,7 @@ func (c *callbackRequest) signIn(l *session.Login) *Failure {
 	})
 	f.clearOlder(c.w, c.r)
 	f.keepChoice(c.w, c.r, c.up)
-	f.Attempts.LoggedIn(c.w, c.r, f.Keeper.LogoutMarks(l))
+	f.Attempts.LoggedIn(c.w, c.r, func() []string { return f.Keeper.LogoutMarks(l) })
 	return nil
 }
 
