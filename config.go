@@ -137,6 +137,12 @@ type SiteOptions struct {
 	// DefaultPath is where a login without a valid return path leads. If empty, it is "/".
 	DefaultPath string
 
+	// LoginPage is the path of a page of the application on which visitors choose how to log in, such
+	// as one that also asks for a password of its own. Guards send those who are signed out there,
+	// with the page that they asked for; see [Gate.ReturnPath]. Those with [LoginWith], and step-ups,
+	// lead to the provider. The page itself has no guard. If empty, all lead to the provider.
+	LoginPage string
+
 	// SessionInfo serves GET /auth/session for scripts of the site's pages: JSON with who is signed in
 	// and for how long, or null for nobody. It has no tokens and is no use of the session. Requests
 	// that [Gate.AdmitAPI] does not take for those of the site's own pages get 403. If false, there is
@@ -289,6 +295,7 @@ func compile(c Config, providers []Provider) (config, []Provider, error) {
 	out := config{Config: c, at: site.Site{
 		BaseURL: c.BaseURL, AllowHTTP: c.InsecureAllowHTTP,
 		Prefix: c.Site.Prefix, DefaultPath: c.Site.DefaultPath, CookieName: c.Site.CookieName,
+		LoginPage: c.Site.LoginPage,
 	}}
 	out.at.Complete(&f)
 	if f.IsNil("HTTP.Transport", c.HTTP.Transport) {

@@ -108,6 +108,7 @@ var features = []struct {
 		{"the application decides about a login", "Config.OnLogin Deny", "", "F34 C079 C113"},
 		{"a second identity for an account", "Gate.LinkURL Config.OnLink", "", "C047"},
 		{"several providers, replaced while the gate serves", "Gate.SetProviders Config.HomeRealm", "", "C032"},
+		{"a page of the application on which visitors choose how to log in", "Site.LoginPage Gate.ReturnPath", "", "C110"},
 		{"who is signed in", "FromContext Gate.NewContext", "", "C111"},
 		{"who is signed in, for scripts of a page", "Site.SessionInfo Site.SessionClaims", "", "C172"},
 	}},

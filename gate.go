@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/bearer"
 	"github.com/oidcgate/oidcgate/internal/event"
@@ -44,6 +45,11 @@ func (g *Gate) LoginURL(returnTo string, options ...LoginOptions) string {
 	}
 	return g.config.at.OwnURL("/login", returnTo)
 }
+
+// ReturnPath returns the path in the parameter return_to of r, if a login may lead there, and else
+// [SiteOptions.DefaultPath]. It is for a [SiteOptions.LoginPage], which passes it to LoginURL, and
+// leads there after a login of its own. It has no path of BaseURL.
+func (g *Gate) ReturnPath(r *http.Request) string { return g.front.ReturnPath(r) }
 
 // together returns all options in one, or nil if there are none. Fields of the first win.
 func together(options []LoginOptions) *op.LoginOptions {

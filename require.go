@@ -11,7 +11,6 @@ import (
 	"github.com/oidcgate/oidcgate/internal/browser"
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/front"
-	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/page"
 )
 
@@ -126,7 +125,7 @@ func (g *Gate) admit(
 	case id == nil:
 		g.front.AskLogin(w, r, &v.found, ask)
 	case verdict.refusal != "":
-		g.forbid(w, r, v, verdict.refusal, ask.Options)
+		g.front.Forbid(w, r, &v.found, g.denied(r, v, verdict.refusal, ""), ask.Options)
 	default:
 		g.stepUp(w, r, v, ask)
 	}
@@ -203,21 +202,4 @@ func (g *Gate) denied(r *http.Request, v *visit, why, hint string) (reference st
 		Detail:      fmt.Sprintf("%.200s: %.200s", v.path(r), why), Hint: hint,
 	})
 	return reference
-}
-
-// forbid answers a signed-in visitor who may not enter.
-func (g *Gate) forbid(
-	w http.ResponseWriter, r *http.Request, v *visit, why string, options *op.LoginOptions,
-) {
-	reference := g.denied(r, v, why, "")
-	home := g.config.at.Home()
-	another := g.front.AnotherAccountURL(g.front.ReturnTo(r, &v.found), options)
-	g.front.Show(w, r, page.Page{
-		Kind: page.KindForbidden, Status: http.StatusForbidden, Say: page.NoAccess, Reference: reference,
-		Links: []page.Link{
-			{URL: home, Say: page.Back},
-			{URL: another, Say: page.AnotherAccount},
-			{URL: g.LogoutURL(""), Say: page.LogOut},
-		},
-	})
 }

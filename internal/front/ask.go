@@ -44,13 +44,24 @@ type Ask struct {
 // AskLogin answers a request that needs a login. It redirects only navigations: a script that is
 // redirected to another site fails without a reason, and each image on a page would begin a login.
 func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, ask Ask) {
+	ownPage := f.onOwnPage(ask)
+	if ownPage && v.EscapedPath() == f.Site.LoginPage {
+		f.Logger.ErrorContext(r.Context(), "oidcgate: a guard refuses the page of Site.LoginPage to "+
+			"those who are to log in there; have the page outside the guards", "path", f.Site.LoginPage)
+		f.NotSetUp(w, r)
+		return
+	}
 	loginURL, step := f.loginURL(v, r, ask), ask.Step
 	login := page.Page{
 		Kind: page.KindRequired, Status: http.StatusUnauthorized, Say: page.LoginRequired,
 		Links: []page.Link{{URL: loginURL, Say: page.LogIn}},
 	}
-	f.Forget(w, r, v)
+	if !ownPage { // otherwise the login forgets the cookie, which says what was gone
+		f.Forget(w, r, v)
+	}
 	switch {
+	case browser.IsNavigation(r) && ownPage:
+		page.Redirect(w, loginURL)
 	case browser.IsNavigation(r):
 		f.noteSent()
 		page.Redirect(w, loginURL)
@@ -71,6 +82,24 @@ func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, ask A
 	}
 }
 
+// Forbid answers a signed-in visitor who may not enter. Whoever is signed in without a session has
+// nothing to log out of here.
+func (f *Front) Forbid(
+	w http.ResponseWriter, r *http.Request, v *Visit, reference string, options *op.LoginOptions,
+) {
+	p := page.Page{
+		Kind: page.KindForbidden, Status: http.StatusForbidden, Say: page.NoAccess, Reference: reference,
+		Links: []page.Link{
+			{URL: f.Site.Home(), Say: page.Back},
+			{URL: f.anotherAccountURL(f.ReturnTo(r, v), options), Say: page.AnotherAccount},
+		},
+	}
+	if v.Session != nil {
+		p.Links = append(p.Links, page.Link{URL: f.Site.OwnURL("/logout", ""), Say: page.LogOut})
+	}
+	f.Show(w, r, p)
+}
+
 // NotFromHere answers a request that a page of another site may have caused.
 func (f *Front) NotFromHere(w http.ResponseWriter, r *http.Request) {
 	f.Show(w, r, page.Page{
@@ -78,9 +107,9 @@ func (f *Front) NotFromHere(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// AnotherAccountURL returns the address of a login at which the visitor may choose another account.
+// anotherAccountURL returns the address of a login at which the visitor may choose another account.
 // options, which may be nil, are what the guard asks for, without what names the account.
-func (f *Front) AnotherAccountURL(returnTo string, options *op.LoginOptions) string {
+func (f *Front) anotherAccountURL(returnTo string, options *op.LoginOptions) string {
 	query := url.Values{op.AnotherAccount: {"1"}}
 	if returnTo != "" {
 		query.Set("return_to", returnTo)
@@ -161,11 +190,19 @@ func (f *Front) ReturnTo(r *http.Request, v *Visit) string {
 	return f.checkReturnTo(r.Context(), "/"+path)
 }
 
+// onOwnPage reports whether a login begins on the application's page.
+func (f *Front) onOwnPage(ask Ask) bool {
+	return f.Site.LoginPage != "" && ask.Step.Zero() && ask.Options == nil
+}
+
 // loginURL returns the address of a login that leads back to where the visitor is.
 func (f *Front) loginURL(v *Visit, r *http.Request, ask Ask) string {
 	query := url.Values{}
 	if returnTo := f.ReturnTo(r, v); returnTo != "" {
 		query.Set("return_to", returnTo)
+	}
+	if f.onOwnPage(ask) {
+		return withQuery(f.Site.URL(f.Site.LoginPage), query)
 	}
 	if v.Gone != "" {
 		query.Set("gone", string(v.Gone)) // see checkRounds
@@ -181,9 +218,12 @@ func (f *Front) loginURL(v *Visit, r *http.Request, ask Ask) string {
 
 // loginAddress returns the address of the login with these parameters.
 func (f *Front) loginAddress(query url.Values) string {
-	location := f.Site.OwnURL("/login", "")
+	return withQuery(f.Site.OwnURL("/login", ""), query)
+}
+
+func withQuery(address string, query url.Values) string {
 	if len(query) == 0 {
-		return location
+		return address
 	}
-	return location + "?" + query.Encode()
+	return address + "?" + query.Encode()
 }

@@ -108,7 +108,7 @@ func (f *Front) linksAfter(e *Failure, say page.Message) []page.Link {
 	plain := f.Site.OwnURL("/login", e.retry)
 	back := page.Link{URL: f.Site.Home(), Say: page.Back}
 	links := []page.Link{{URL: cmp.Or(e.again, plain), Say: page.LogInAgain}, back}
-	another := page.Link{URL: f.AnotherAccountURL(e.retry, nil), Say: page.AnotherAccount}
+	another := page.Link{URL: f.anotherAccountURL(e.retry, nil), Say: page.AnotherAccount}
 	switch {
 	case e.linking:
 		return f.linksAfterLinking(e, another)

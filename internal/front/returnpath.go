@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/event"
 	"github.com/oidcgate/oidcgate/internal/returnto"
@@ -14,6 +15,11 @@ import (
 // a path of this site; the login goes on.
 func (f *Front) returnTo(ctx context.Context, value string) string {
 	return cmp.Or(f.checkReturnTo(ctx, value), f.Site.DefaultPath)
+}
+
+// ReturnPath returns where a login that a request asks for leads to.
+func (f *Front) ReturnPath(r *http.Request) string {
+	return f.returnTo(r.Context(), r.URL.Query().Get("return_to"))
 }
 
 // checkReturnTo returns value when it is a path of this site, and else "". After a logout, "" means

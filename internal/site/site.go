@@ -21,6 +21,7 @@ type Site struct {
 
 	Prefix      string // of the gate's own routes
 	DefaultPath string // where a login without a return path leads
+	LoginPage   string // the application's; "" if it has none
 	CookieName  string // of the session
 
 	Origin      string // scheme://host[:port] of BaseURL
@@ -99,6 +100,11 @@ func (s *Site) completePaths(f *check.List) {
 	if _, err := returnto.Check(s.DefaultPath, s.Prefix); err != nil {
 		f.Add("Site.DefaultPath", "%.80q cannot be a return path (%v); write a path of this site "+
 			"such as \"/\"", s.DefaultPath, err)
+	}
+	if _, err := returnto.Check(s.LoginPage, s.Prefix); s.LoginPage != "" &&
+		(err != nil || strings.ContainsAny(s.LoginPage, "?%")) {
+		f.Add("Site.LoginPage", "%.80q is not a plain path of the application; write one such as "+
+			"\"/sign-in\"", s.LoginPage)
 	}
 	if len(s.DefaultPath) > maxDefaultPath {
 		f.Add("Site.DefaultPath", "has %d bytes, too many for the cookie of a login; use at most %d",
