@@ -179,11 +179,12 @@ type TokenOptions struct {
 	// FromContext. The gate then refreshes the tokens if it can, asks userinfo if the provider's
 	// Userinfo says so, and always calls OnLogin again. So a group that the provider takes away is
 	// gone here after that time. Where there is no new ID Token, what userinfo says anew counts before
-	// the old one. While the provider does not answer, and after two seconds of waiting
-	// for it or for a slow store, the old claims stay. A re-read takes a dozen operations of the
-	// store. Of one user, userinfo is asked for four sessions at a time. When a part of the
-	// provider's answers is missing, OnLogin decides on the claims that can be had. If the store
-	// cannot save the new ones, guards answer 503. If zero, claims stay as they were at login.
+	// the old one, and a claim that userinfo never had stays. While the provider does not answer, and
+	// after two seconds of waiting for it or for a slow store, the old claims stay. A re-read takes a
+	// dozen operations of the store. Of one user, userinfo is asked for four sessions at a time. When
+	// a part of the provider's answers is missing, OnLogin decides on the claims that can be had. If
+	// the store cannot save the new ones, guards answer 503. If zero, claims stay as they were at
+	// login.
 	ClaimsMaxAge time.Duration
 
 	// KeepRefused lets a session go on with its claims when userinfo refuses its access token with
