@@ -189,12 +189,12 @@ type TokenOptions struct {
 
 	// KeepRefused lets a session go on with its claims when userinfo refuses its access token with
 	// status 401 or 403 (RFC 6750, section 3.1), even a token that was just refreshed, and when it
-	// answers with status 200 and something that cannot be read; OnLogin decides on the old claims.
-	// If false, the session ends when the token is refused, it loses the claims of userinfo when they
-	// could not be read twice, ClaimsMaxAge apart, and guards answer 503 where OnLogin has failed
-	// twice so: otherwise a user could keep a group for as long as the session lives, by revoking the
-	// token or by a name that breaks the answer or OnLogin. So let claims of userinfo give rights and
-	// never take them away.
+	// answers with status 200 and something that cannot be read, or with 401 or 403 and does not say
+	// that it means the token; OnLogin decides on the old claims. If false, the session ends when the
+	// token is refused, it loses the claims of userinfo when they could not be read twice,
+	// ClaimsMaxAge apart, and guards answer 503 where OnLogin has failed twice so: otherwise a user
+	// could keep a group for as long as the session lives, by revoking the token or by a name that
+	// breaks the answer or OnLogin. So let claims of userinfo give rights and never take them away.
 	KeepRefused bool
 
 	// EndWithAccessToken ends a session together with its access token if the provider gave no

@@ -412,6 +412,73 @@ func (n noRefreshToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// withdrawn are answers of userinfo to a token that the user has withdrawn.
+var withdrawn = map[string]struct {
+	status    int
+	challenge string
+	body      string
+	want      int // of a page for the group
+}{
+	"as RFC 6750 has it":          {401, `Bearer error="invalid_token"`, "", http.StatusSeeOther},
+	"GitHub's":                    {401, "", `{"message":"Bad credentials","status":"401"}`, http.StatusForbidden},
+	"Discord's":                   {401, "", `{"message":"401: Unauthorized","code":0}`, http.StatusForbidden},
+	"GitHub's, of a lost account": {403, "", `{"message":"Sorry. Your account was suspended","status":"403"}`, http.StatusForbidden},
+}
+
+// refusing is a way to a provider whose userinfo refuses tokens.
+type refusing struct {
+	http.RoundTripper
+	status    *int
+	challenge string
+	body      string
+}
+
+func (u refusing) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := u.RoundTripper.RoundTrip(r)
+	if err == nil && r.URL.Path == gitHubLike().userinfo && *u.status != 0 {
+		resp.StatusCode, resp.Header = *u.status, http.Header{"Content-Type": {"application/json"}}
+		if u.challenge != "" {
+			resp.Header.Set("WWW-Authenticate", u.challenge)
+		}
+		resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(u.body)), int64(len(u.body))
+	}
+	return resp, err
+}
+
+func TestWithdrawnTokenWithoutIDTokens(t *testing.T) {
+	for name, row := range withdrawn {
+		for _, after := range []time.Duration{time.Minute, 3 * time.Hour} {
+			for _, keep := range []bool{false, true} {
+				inBubble(t, fmt.Sprintf("C113 userinfo answers %s, %v after the login: nobody keeps a group by it, KeepRefused %v", name, after, keep), func(t *testing.T) {
+					p := gitHubLike()
+					p.user = `{"id":1,"name":"x","groups":["admin"]}`
+					status := 0
+					w := newPlain(t, p, "id", rereads, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+						c.Tokens.KeepRefused = keep
+						c.HTTP.Transport = refusing{noRefreshToken{c.HTTP.Transport}, &status, row.challenge, row.body}
+					})
+					w.get(w.get(w.get("/auth/login").location()).location())
+					for range int(after / time.Minute) {
+						time.Sleep(time.Minute)
+						w.get("/admin")
+					}
+					status = row.status
+					time.Sleep(6 * time.Minute)
+					w.get("/admin")
+					time.Sleep(6 * time.Minute)
+					want := row.want
+					if keep {
+						want = http.StatusOK
+					}
+					if a := w.get("/admin"); a.StatusCode != want {
+						t.Errorf("status %d, want %d", a.StatusCode, want)
+					}
+				})
+			}
+		}
+	}
+}
+
 func TestUserinfoWithoutIDTokensThatCannotBeRead(t *testing.T) {
 	for _, expires := range []int{240, 3600} {
 		inBubble(t, fmt.Sprintf("C113 access tokens of %d seconds: nobody keeps a group by what cannot be read", expires), func(t *testing.T) {

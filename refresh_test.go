@@ -220,7 +220,7 @@ func TestRefreshedIDToken(t *testing.T) {
 		{"aud without this client", set("aud", []string{"another", "third"}), "aud"},
 		{"azp of another client", set("azp", "another"), "azp"},
 		{"nonce of another login", set("nonce", "another"), oidcgate.ReasonNonce},
-		{"auth_time later than at login", func(t *oidcgatetest.JWT) { t.Claims["auth_time"] = time.Now().Unix() }, "auth_time"},
+		{"auth_time earlier than at login", func(t *oidcgatetest.JWT) { t.Claims["auth_time"] = time.Now().Add(-time.Hour).Unix() }, "auth_time"},
 		{"iat of long ago", func(t *oidcgatetest.JWT) { t.Claims["iat"] = time.Now().Add(-time.Hour).Unix() }, "iat"},
 		{"exp past", func(t *oidcgatetest.JWT) { t.Claims["exp"] = time.Now().Add(-time.Hour).Unix() }, "exp"},
 		{"at_hash of another access token", set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA"), "at_hash"},
@@ -250,6 +250,22 @@ func TestRefreshedIDToken(t *testing.T) {
 			f.refreshed(1)
 		})
 	}
+	inBubble(t, "C081 C111 the user authenticates anew for another application, as Keycloak has it: the session goes on, and keeps its own auth_time", func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.login()
+		var before time.Time
+		f.inspect(func(id *oidcgate.Identity) { before = id.AuthTime() })
+		time.Sleep(11 * time.Minute)
+		f.op.NextIDToken(set("auth_time", time.Now().Unix()))
+		if _, status := f.token(); status != http.StatusOK || f.subject() != "alice" {
+			t.Errorf("status %d, signed in as %q", status, f.subject())
+		}
+		f.inspect(func(id *oidcgate.Identity) {
+			if got := id.AuthTime(); got.IsZero() || !got.Equal(before) {
+				t.Errorf("auth_time %v, want %v", got, before)
+			}
+		})
+	})
 	for name, change := range map[string]func(*oidcgatetest.JWT){
 		"has a kid that the key set does not have yet":  func(t *oidcgatetest.JWT) { t.Header["kid"] = "newer"; t.SignForeign() },
 		"has no kid, and its key is not in the set yet": func(t *oidcgatetest.JWT) { delete(t.Header, "kid"); t.SignForeign() },

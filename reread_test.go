@@ -1320,6 +1320,44 @@ func TestRefreshWithTooLongAToken(t *testing.T) {
 	}
 }
 
+// Slack's errors have status 200.
+func TestErrorOfUserinfoWithStatus200(t *testing.T) {
+	for _, body := range []string{`{"ok":false,"error":"internal_error"}`, `{"ok":false}`, `{"error":"temporarily_unavailable"}`} {
+		trouble := oidcgatetest.Answer(200, "application/json", body)
+		inBubble(t, "C113 C075 an error is not about another user, "+body, func(t *testing.T) {
+			f := newFleet(t, 2, rereads, asksUserinfo)
+			f.op.SetUser(inUserinfoGroups("admin"))
+			f.login()
+			time.Sleep(6 * time.Minute)
+			f.op.Inject(oidcgatetest.Userinfo, trouble)
+			for range 3 {
+				if status := f.admin(); status != http.StatusOK {
+					t.Errorf("status %d", status)
+				}
+				time.Sleep(2 * time.Minute)
+			}
+			f.op.Always(oidcgatetest.Userinfo, trouble)
+			for range 8 {
+				time.Sleep(2 * time.Minute)
+				f.admin()
+			}
+			if status, got := f.admin(), f.subject(); status != http.StatusForbidden || got != "alice" {
+				t.Errorf("the errors go on: status %d, signed in as %q", status, got)
+			}
+		})
+		for mode, signedIn := range map[oidcgate.UserinfoMode]string{oidcgate.UserinfoOptional: "alice", oidcgate.UserinfoRequired: ""} {
+			t.Run(fmt.Sprintf("C075 a login meets an error, userinfo %v, %s", mode, body), func(t *testing.T) {
+				w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = mode })
+				w.op.Always(oidcgatetest.Userinfo, trouble)
+				w.get(w.callbackURL("/app"))
+				if got := w.subject(); got != signedIn {
+					t.Errorf("signed in as %q, want %q", got, signedIn)
+				}
+			})
+		}
+	}
+}
+
 func TestRereadOfReplacedClaims(t *testing.T) {
 	for name, fault := range map[string]oidcgatetest.Fault{
 		"answers 500":              oidcgatetest.Answer(500, "", ""),

@@ -443,7 +443,8 @@ func TestVerifyRefreshedIDToken(t *testing.T) {
 		{"C081 another issuer", map[string]any{"iss": issuer + "1"}, "iss_claim"},
 		{"C081 another client", map[string]any{"aud": "other"}, "aud"},
 		{"C081 an auth_time that is no number", map[string]any{"auth_time": "noon"}, "auth_time"},
-		{"C081 a later auth_time", map[string]any{"auth_time": since.Unix() + 60}, "auth_time"},
+		{"C081 an earlier auth_time", map[string]any{"auth_time": since.Unix() - 1}, "auth_time"},
+		{"C081 a later auth_time: the user has authenticated for another application", map[string]any{"auth_time": since.Unix() + 60}, ""},
 		{"C081 an old token", map[string]any{"iat": time.Now().Unix() - 3600}, "iat"},
 	}
 	c := newOP().client()

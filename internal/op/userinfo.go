@@ -2,7 +2,9 @@ package op
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -49,12 +51,7 @@ func (c *Client) askUserinfo(
 	}
 	a, err := c.fetchUserinfo(ctx, t)
 	if err != nil {
-		e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
-		if required {
-			return "", e
-		}
-		c.cfg.Notify(Notice{Event: event.UserinfoFailed, Reason: e.Reason, Err: e, Hint: e.Hint})
-		return "", nil
+		return "", c.withoutUserinfo(err, required)
 	}
 	info, err := c.readUserinfo(ctx, a)
 	if err != nil {
@@ -66,29 +63,54 @@ func (c *Client) askUserinfo(
 	if !c.cfg.hasIDTokens() {
 		got = c.cfg.subjectOf(info)
 	}
-	if subject == "" || got != subject {
+	switch {
+	case got == "" && saysError(info):
+		what := fmt.Sprintf("the answer names no user, and the error %.80q", text(info, "error"))
+		return "", c.withoutUserinfo(unreadable(a.status, what), required)
+	case subject == "" || got != subject:
 		return "", invalid(event.ReasonUserinfoSubject, "the userinfo response is about another user")
 	}
 	return c.cfg.shapeUserinfo(info), nil
 }
 
-// refusesToken reports whether the endpoint refuses the access token: it has expired, was revoked,
-// or is not good for this user any more (RFC 6750, 3.1). Not every provider gives the error code
-// invalid_token, but a challenge or an error of the protocol: a bare 401 or 403 may come from a
-// proxy. A refusal of our DPoP proof says nothing about the token (RFC 9449, 7.1 and 9).
-func refusesToken(a answer) bool {
+// withoutUserinfo returns the error of a userinfo that must be had. Otherwise it tells of it.
+func (c *Client) withoutUserinfo(err error, required bool) error {
+	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
+	if required {
+		return e
+	}
+	c.cfg.Notify(Notice{Event: event.UserinfoFailed, Reason: e.Reason, Err: e, Hint: e.Hint})
+	return nil
+}
+
+// saysError reports whether an answer that names no user is an error. Some providers give their
+// errors status 200.
+func saysError(info claims.Object) bool {
+	ok, _ := info.Get("ok")
+	good, isBool := ok.Bool()
+	return text(info, "error") != "" || isBool && !good
+}
+
+// mayRefuseToken reports whether the endpoint may refuse the access token: it has expired, was
+// revoked, or is not good for this user any more (RFC 6750, 3.1). A refusal of our DPoP proof says
+// nothing about the token (RFC 9449, 7.1 and 9).
+func mayRefuseToken(a answer) bool {
 	if a.status != http.StatusUnauthorized && a.status != http.StatusForbidden {
 		return false
 	}
+	return !slices.ContainsFunc(challengeErrors(a.header), func(code string) bool {
+		return code == "use_dpop_nonce" || code == "invalid_dpop_proof"
+	})
+}
+
+// refusesToken reports whether the endpoint refuses the access token for sure. Not every provider
+// gives the error code invalid_token, but a challenge or an error of the protocol: a bare 401 or
+// 403 may come from a proxy.
+func refusesToken(a answer) bool {
 	doc, err := claims.Parse(a.body)
 	// Without a challenge only the codes of RFC 6750, 3.1, count. Proxies have errors of their own.
 	code := text(doc, "error")
 	refuses := err == nil && (code == "invalid_token" || code == "insufficient_scope")
-	for _, code := range challengeErrors(a.header) {
-		if code == "use_dpop_nonce" || code == "invalid_dpop_proof" {
-			return false
-		}
-	}
 	for _, challenge := range a.header.Values("WWW-Authenticate") {
 		scheme, _, _ := strings.Cut(challenge, " ")
 		refuses = refuses || strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")
@@ -125,12 +147,15 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 		e.TooLong = e.TooLong || ok && f.longHeader // by the access token
 		return answer{}, e.at(meta.Userinfo)
 	}
-	if refusesToken(a) {
+	doubtful := mayRefuseToken(a)
+	if doubtful && refusesToken(a) {
 		return answer{}, invalidf(event.ReasonUserinfoRefused,
 			"the endpoint refuses the access token with status %d", a.status)
 	}
 	if err := requireOK(a); err != nil {
-		return answer{}, notUserinfo(a.status, err, t.AccessToken).at(meta.Userinfo)
+		e := notUserinfo(a.status, err, t.AccessToken)
+		e.Unreadable = doubtful
+		return answer{}, e.at(meta.Userinfo)
 	}
 	if !HasMediaType(a.header, "application/json", "application/jwt") {
 		text := "the answer is neither application/json nor application/jwt"

@@ -270,10 +270,15 @@ func (r *refresh) exchangeAndReread(ctx context.Context) error {
 
 // mayBeOver reports whether the access token may be over by the provider's clock, or replaced by a
 // refresh whose answer was lost. To refuse it is then no refusal of the user. A token whose
-// provider does not say when it ends is taken to live for Limits.TokenLifetime.
+// provider does not say when it ends is taken to live for Limits.TokenLifetime. Without an ID Token
+// userinfo is all there is: such a token is not over before it is withdrawn, if no other will take
+// its place.
 func (r *refresh) mayBeOver() bool {
 	if r.exchanged || r.unsure {
 		return r.unsure
+	}
+	if t := r.tokens; t.Expiry.IsZero() && t.RefreshToken == "" && t.IDToken == "" {
+		return false
 	}
 	return time.Until(r.k.Expires(r.tokens)) <= r.k.limits.Leeway
 }

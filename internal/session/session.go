@@ -172,7 +172,7 @@ const (
 	Rejected                           // the answer is about somebody else, or the application refuses
 	TokenRefused                       // userinfo does not take the access token
 	Unusable                           // userinfo's answer is no userinfo
-	Unreadable                         // nor is it an error: it has status 200
+	Unreadable                         // it is so for this user, or for this access token, perhaps
 )
 
 // Error returns the cause's text. The cause is not unwrapped: it may come from the application and
