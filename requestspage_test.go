@@ -52,7 +52,7 @@ func requestsPage() string {
 		"| signed in, and a rule refuses | 403, a page or problem+json | 403, problem+json |\n" +
 		"| signed in, and `ACR` or `MaxAge` wants another login | as for nobody; problem+json has what is needed in `WWW-Authenticate` | 401, problem+json, the same |\n" +
 		"| the store does not answer | 503 with `Retry-After`, a page or problem+json; the cookie stays | 503 with `Retry-After`, problem+json |\n" +
-		"| the request is not from a page of this origin: `Sec-Fetch-Site` is `same-site` or `cross-site`, or it is missing and so is `X-Requested-With`, and there is a session | no difference | 403, problem+json, whatever the method |\n" +
+		"| the request is not from a page of this origin: `Sec-Fetch-Site` is `same-site` or `cross-site`, or it is missing, as are `X-Requested-With` and a WebSocket's own `Origin`, and there is a session | no difference | 403, problem+json, whatever the method |\n" +
 		"| a link on a page of this origin leads to it (`Sec-Fetch-Mode: navigate`): another site may have begun that | no difference | 403, problem+json |\n" +
 		"| the request did not pass `Wrap` | 500, and the log has the cure | 500, the same |\n\n" +
 		"Where it is \"a page or problem+json\", a script and whoever takes no HTML gets problem+json. All others get the page, also\n" +

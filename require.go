@@ -65,8 +65,9 @@ func (g *Gate) Admit(w http.ResponseWriter, r *http.Request, rules ...Rule) bool
 //     in login_url, the address of a login that leads back to the page that the script is on; 403;
 //     503 with Retry-After.
 //   - It admits only requests that a script or a form of a page of this origin sent, or the visitor
-//     alone, whatever the method. Browsers say so in Sec-Fetch-Site (W3C Fetch Metadata). Other
-//     clients, and browsers older than 2023, must send the header X-Requested-With with any value.
+//     alone, whatever the method. Browsers say so in Sec-Fetch-Site (W3C Fetch Metadata), or in
+//     Origin for a WebSocket. Other clients, and browsers older than 2023, must send the header
+//     X-Requested-With with any value.
 //     Others get 403, also links on pages of this origin; a program without a session gets 401.
 //     This is a protection against CSRF, and other sites cannot even measure the answers.
 //
@@ -79,7 +80,7 @@ func (g *Gate) admitAPI(w http.ResponseWriter, r *http.Request, rules []Rule, ho
 	// A program without a session gets 401: nobody's browser sent it.
 	v := visitFrom(r.Context(), g)
 	stranger := v != nil && v.identity == nil && v.found.LoadErr == nil
-	if v != nil && !browser.IsOwn(r) && !(stranger && browser.SaysNothing(r)) {
+	if v != nil && !browser.IsOwn(r, g.config.at.Origin) && !(stranger && browser.SaysNothing(r)) {
 		g.front.NotFromHere(w, browser.AsScript(r))
 		return false
 	}

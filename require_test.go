@@ -69,7 +69,7 @@ var visits = []struct {
 	{"an API client that takes anything else too", "GET", []string{"Accept: application/json, text/plain, */*"}, "", toScript},
 	{"an event stream", "GET", []string{"Accept: text/event-stream"}, "", toScript},
 	{"a websocket", "GET", []string{"Upgrade: websocket", "Connection: Upgrade", "Sec-Fetch-Mode: websocket"}, "", toScript},
-	{"a websocket of an old browser", "GET", []string{"Upgrade: websocket", "Connection: Upgrade"}, "", toScript},
+	{"a websocket of Chromium, or of an old browser", "GET", []string{"Upgrade: websocket", "Connection: Upgrade", "Origin: https://shop.test"}, "", toScript},
 	{"a HEAD", "HEAD", nil, "", toScript},
 	{"an OPTIONS", "OPTIONS", []string{"Sec-Fetch-Mode: cors", "Access-Control-Request-Method: PUT"}, "", toScript},
 	{"a form", "POST", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, "a=b", toPage},

@@ -81,6 +81,8 @@ func TestAdmitAPIFromWhere(t *testing.T) {
 		{"a value nobody knows", []string{"Sec-Fetch-Site: near"}, 403},
 		{"a client that does not say", nil, 403},
 		{"a client with the header", []string{"X-Requested-With: shop"}, 200},
+		{"a WebSocket of a page of this origin", []string{"Upgrade: websocket", "Origin: " + shopURL}, 200},
+		{"a WebSocket of another site", []string{"Upgrade: websocket", "Origin: https://evil.example"}, 403},
 	} {
 		for _, method := range []string{"GET", "POST", "DELETE"} {
 			t.Run("C172 "+method+" from "+row.name, func(t *testing.T) {

@@ -211,9 +211,13 @@ func (p *Provider) browserOf(
 type ownPages struct{ next http.RoundTripper }
 
 func (o ownPages) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Header.Get("Sec-Fetch-Site") == "" {
+	name, value := "Sec-Fetch-Site", "same-origin"
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") { // as Chromium does
+		name, value = "Origin", r.URL.Scheme+"://"+r.URL.Host
+	}
+	if r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get(name) == "" {
 		r = r.Clone(r.Context())
-		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		r.Header.Set(name, value)
 	}
 	return o.next.RoundTrip(r)
 }

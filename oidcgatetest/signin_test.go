@@ -103,6 +103,21 @@ func TestSignIn(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a WebSocket says what it says in Chromium", func(t *testing.T) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/who", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Upgrade", "websocket")
+		resp, err := bob.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if got := resp.Request.Header; resp.StatusCode != http.StatusOK || got.Get("Sec-Fetch-Site") != "" {
+			t.Errorf("got %s, sent %v", resp.Status, got)
+		}
+	})
 	t.Run("a request of another site says so", func(t *testing.T) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/who", http.NoBody)
 		if err != nil {

@@ -26,6 +26,7 @@ const (
 	fetches   = "Sec-Fetch-Mode: cors"
 	html      = "Accept: text/html,*/*;q=0.8"
 	ajax      = "X-Requested-With: XMLHttpRequest"
+	upgrade   = "Upgrade: websocket"
 	form      = "Content-Type: application/x-www-form-urlencoded; charset=utf-8"
 	upload    = "Content-Type: multipart/form-data; boundary=x"
 )
@@ -203,9 +204,15 @@ func TestOwnRequests(t *testing.T) {
 		{"C172 a client that does not say", request("GET"), false},
 		{"C172 a client with the header", request("GET", "X-Requested-With: shop"), true},
 		{"C172 an empty header", request("GET", "X-Requested-With: "), false},
+		{"C172 a WebSocket of a page of this origin, as Chromium sends it", request("GET", upgrade, "Origin: https://shop.test"), true},
+		{"C172 a WebSocket of a page of another origin", request("GET", upgrade, "Origin: https://shop.test.evil.example"), false},
+		{"C172 a WebSocket of a page that another site opened, whatever its origin", request("GET", upgrade, "Origin: https://shop.test", "Sec-Fetch-Site: cross-site"), false},
+		{"C172 a WebSocket of a program", request("GET", upgrade), false},
+		{"C172 no WebSocket", request("GET", "Upgrade: h2c", "Origin: https://shop.test"), false},
+		{"C172 a form of an old browser", request("POST", form, "Origin: https://shop.test"), false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if got := browser.IsOwn(row.r); got != row.want {
+			if got := browser.IsOwn(row.r, "https://shop.test"); got != row.want {
 				t.Errorf("got %v", got)
 			}
 		})

@@ -71,15 +71,17 @@ func WithoutQuery(r *http.Request) *http.Request {
 // the login and chosen where it leads. No script of a page navigates.
 //
 // A client that says nothing of that must send the header X-Requested-With, with any value: a page
-// of another origin can add it only if this one allows that (CORS).
-func IsOwn(r *http.Request) bool {
+// of another origin can add it only if this one allows that (CORS). Chromium says of a WebSocket
+// the page's origin alone.
+func IsOwn(r *http.Request, origin string) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "none":
 		return true
 	case "same-origin":
 		return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Method == http.MethodPost
 	case "":
-		return r.Header.Get("X-Requested-With") != ""
+		webSocket := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+		return webSocket && r.Header.Get("Origin") == origin || r.Header.Get("X-Requested-With") != ""
 	}
 	return false
 }

@@ -19,7 +19,7 @@ func (f *Front) sessionInfo(w http.ResponseWriter, r *http.Request) {
 		f.methodNotAllowed(w, script, "GET, HEAD")
 		return
 	}
-	if !browser.IsOwn(r) {
+	if !browser.IsOwn(r, f.Site.Origin) {
 		f.NotFromHere(w, script)
 		return
 	}
