@@ -60,6 +60,8 @@ func (g *Gate) serveWithValues(
 ) {
 	ctx, err := g.values.Load(v, v.found.ID())
 	switch {
+	case errors.Is(err, session.ErrForeign): // another replica may read them
+		v.identity, v.found.Session, v.found.Gone = nil, nil, attempt.GoneKey
 	case errors.Is(err, ErrNoSession): // a logout was faster
 		v.identity, v.found.Session, v.found.Gone = nil, nil, attempt.GoneSession
 	case err != nil:

@@ -753,3 +753,36 @@ func TestValuesOfASessionThatIsNotLoaded(t *testing.T) {
 		f.reportedOnce(oidcgate.EventValuesNotSaved, "store_error")
 	})
 }
+
+// The session's record was written again under the new key, and that of the values was not.
+func TestValuesUnderAKeyThatIsGone(t *testing.T) {
+	t.Run("F22 F41 C107 values that no key here opens: the visitor logs in again, as without a session that this replica can read", func(t *testing.T) {
+		w, _ := newValuesWorld(t, nil, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = time.Second })
+		if a := w.get("/put?k=a&v=b"); a.StatusCode != http.StatusOK {
+			t.Fatal(a.StatusCode)
+		}
+		provider := oidcgate.Provider{Issuer: w.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}
+		with := func(keys string) {
+			w.config.Keys = mustKeys(t, keys)
+			w.open(provider)
+			w.handler = w.gate.Wrap(valuesShop(w))
+		}
+		with(newKey + "," + worldKey)
+		time.Sleep(1100 * time.Millisecond) // the claims are read again, and saved under the new key
+		if a := w.get("/app"); a.StatusCode != http.StatusOK {
+			t.Fatal(a.StatusCode)
+		}
+		with(newKey)
+		a := w.get("/app", "Sec-Fetch-Mode: navigate", document)
+		if a.StatusCode != http.StatusSeeOther || !strings.Contains(a.location(), "gone=key") || w.cookie(sessionCookie) == "" {
+			t.Errorf("%d to %q, cookie %q", a.StatusCode, a.location(), w.cookie(sessionCookie))
+		}
+		if a := w.get("/public", "Sec-Fetch-Mode: navigate", document); a.body != "welcome" {
+			t.Errorf("a page without a guard: %d", a.StatusCode)
+		}
+		w.finishLogin(w.authorization("/auth/login").String())
+		if a := w.get("/get?k=a"); w.subject() != "alice" || a.body != "" {
+			t.Errorf("after the login: signed in as %q, value %q", w.subject(), a.body)
+		}
+	})
+}

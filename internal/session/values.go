@@ -18,8 +18,8 @@ type Values struct {
 }
 
 // ReadValues returns the values of a session as they are now. They may restrict what the visitor
-// may do: it fails for values that only another replica can open. The error is ErrGone where they
-// are damaged, or missing, as after a logout that came in between.
+// may do. The error is ErrGone where they are damaged, or missing, as after a logout that came in
+// between, and ErrForeign for values that only another replica can open.
 func (k *Keeper) ReadValues(ctx context.Context, s *Session) (Values, error) {
 	v, err := k.readValues(ctx, s.ID)
 	there := v.record.sealed != nil
@@ -37,9 +37,7 @@ func (k *Keeper) ReadValues(ctx context.Context, s *Session) (Values, error) {
 func (k *Keeper) readValues(ctx context.Context, id ID) (Values, error) {
 	r, err := k.read(ctx, valuesKind, id)
 	switch {
-	case err == errForeign:
-		return Values{}, errForeignValues
-	case err == errDamaged:
+	case err == errForeign, err == errDamaged:
 		return Values{}, err
 	case errors.Is(err, ErrGone):
 		return Values{}, nil
@@ -73,7 +71,10 @@ func (k *Keeper) SaveValues(
 			return fmt.Errorf("oidcgate: the values changed all the time while they were saved: %w", err)
 		}
 		now, err := k.readValues(ctx, s.ID)
-		if err != nil {
+		switch {
+		case err == errForeign:
+			return errForeignValues
+		case err != nil:
 			return err
 		}
 		had := v.noted || v.record.sealed != nil

@@ -75,10 +75,9 @@ func TestSaveValues(t *testing.T) {
 			v := w.values(s)
 			w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
 			other := w.replica(func(c *session.Config) { c.Ring = newRing(t, 1) })
-			if _, err := other.ReadValues(t.Context(), s); err == nil || errors.Is(err, session.ErrGone) || errors.Is(err, session.ErrStore) {
-				t.Errorf("reading: error %v", err)
-			}
-			err := other.SaveValues(t.Context(), s, &session.Values{}, put("b"))
+			_, err := other.ReadValues(t.Context(), s)
+			w.wantErr(err, session.ErrForeign)
+			err = other.SaveValues(t.Context(), s, &session.Values{}, put("b"))
 			if err == nil || errors.Is(err, session.ErrGone) || errors.Is(err, session.ErrStore) {
 				t.Errorf("saving: error %v", err)
 			}
