@@ -642,7 +642,7 @@ func TestPageOfALinkingOfAnotherSession(t *testing.T) {
 		l.anotherBrowser()
 		l.op.SetUser(oidcgatetest.User{Subject: "carol"})
 		l.signIn()
-		wantLinks(t, l.get(address), another, back)
+		wantLinks(t, l.get(address), back, another)
 	})
 	t.Run("C047 the session has ended when the response comes", func(t *testing.T) {
 		l := newLinked(t)
@@ -669,7 +669,7 @@ func TestPageOfALinkingOfAnotherSession(t *testing.T) {
 		response := l.get(l.get(l.address()).location()).location()
 		l.op.SetUser(oidcgatetest.User{Subject: "carol"})
 		l.signIn()
-		wantLinks(t, l.get(response), another, back)
+		wantLinks(t, l.get(response), back, another)
 	})
 }
 

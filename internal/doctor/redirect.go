@@ -47,8 +47,8 @@ func (r *report) token(ctx context.Context, o Options) {
 	switch {
 	case r.cfg.ResponseType == op.TypeIDToken:
 	case o.WithoutSecret:
-		r.skip(name, "not tried, because the client's secret, key or certificate is not given",
-			"log in once, or give it (-auth and OIDC_CLIENT_SECRET, or -key)")
+		r.skip(name, "not tried, because it is not given how the client authenticates",
+			"log in once, or give -auth with OIDC_CLIENT_SECRET or -key")
 	default:
 		r.tried(r.seen.TryCode(ctx))
 	}

@@ -134,7 +134,7 @@ func (f *Front) linksAfterLinking(e *Failure, another page.Link) []page.Link {
 	case !e.signedIn:
 		return []page.Link{{URL: f.Site.OwnURL("/login", e.retry), Say: page.LogIn}}
 	case e.Reason == event.ReasonLinkSession:
-		return []page.Link{another, back}
+		return []page.Link{back, another}
 	}
 	return []page.Link{back}
 }
