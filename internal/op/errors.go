@@ -26,7 +26,8 @@ type Error struct {
 	Stage Stage
 
 	// Refused is true when the token endpoint answered no: with a status of 4xx, or with an error
-	// code and a status below 500. It has then issued nothing.
+	// code and a status below 500, but not with one that says that it is down. It has then issued
+	// nothing.
 	Refused bool
 
 	// Unsent is true when no connection was made, and so nothing was sent.

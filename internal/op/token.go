@@ -296,7 +296,7 @@ func isHeaderSafe(token string) bool {
 const hintOverloaded = "the provider, or a proxy in front of it, is in trouble or overloaded; " +
 	"the configuration of this service is not the cause"
 
-// hintTrouble is for the codes server_error and temporarily_unavailable.
+// hintTrouble is for codes by which a provider says that it is down, whatever the status.
 const hintTrouble = "the provider says that it is in trouble or overloaded; look at its state " +
 	"and its own log"
 
@@ -329,8 +329,10 @@ func tokenEndpointError(status int, code string) *Error {
 		case !fault.answered || status >= http.StatusInternalServerError:
 			e.Hint = hintOverloaded
 		}
-	case "server_error", "temporarily_unavailable":
-		e.Code, e.Hint = "other", hintTrouble // registered for authorization responses only
+	case "server_error", "temporarily_unavailable", // registered for authorization responses only
+		"internal_error", "fatal_error", "service_unavailable", "request_timeout", // Slack's
+		"ratelimited":
+		e.Code, e.Hint, e.Refused = "other", hintTrouble, false
 	default:
 		e.Code = "other"
 		e.Hint = hintClient // some providers have codes of their own for a wrong secret

@@ -247,15 +247,17 @@ func userinfoError(err error) *Error {
 	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
 	return &Error{
 		Reason: event.ReasonUserinfoError, Status: e.Status, Answered: e.Answered, Hint: e.Hint, Err: e,
-		Unreadable: e.Answered && !lacksKeys(e),
+		Unreadable: e.Answered && !lacksKeys(e), TooLong: e.TooLong,
 	}
 }
 
 // lacksKeys reports whether an Error may be for want of keys, the provider's or the client's own.
 func lacksKeys(e *Error) bool {
 	switch e.Reason {
-	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown, event.ReasonDecryption:
+	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown:
 		return true
+	case event.ReasonDecryption:
+		return !e.TooLong
 	}
 	return e.Unproven
 }

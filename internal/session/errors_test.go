@@ -1471,6 +1471,13 @@ func TestTheSessionBeforeALogin(t *testing.T) {
 			discarded.Identity, discarded.Before = identity(t, tt.after), before.Session
 			discarded.Tokens = session.NewTokens(tokens(9), "nonce", "")
 			w.Discard(t.Context(), discarded)
+			w.wantRevoked(want...) // the session that lives may share the grant
+			w.wantErr(w.End(t.Context(), after.ID), nil)
+			w.broken = func(interleave.Call) error { return errDown }
+			w.Discard(t.Context(), discarded)
+			w.wantRevoked(want...) // nor does the store say whether one does
+			w.broken = nil
+			w.Discard(t.Context(), discarded)
 			if tt.revoked {
 				want = append(want, "rt-9")
 			}

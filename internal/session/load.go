@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -197,11 +198,35 @@ func (k *Keeper) replace(ctx context.Context, r replaced) error {
 	return k.storeError(ctx, l.err)
 }
 
-// Discard revokes the refresh token of a login that was refused. It is best effort.
+// Discard revokes the refresh token of a login that was refused, where no session may share its
+// grant. It is best effort.
 func (k *Keeper) Discard(ctx context.Context, l *Login) {
-	if l.Before.ID == "" || !l.Identity.mayShareGrant(&l.Before.Identity) {
+	if l.Tokens.RefreshToken == "" ||
+		l.Before.ID != "" && l.Identity.mayShareGrant(&l.Before.Identity) {
+		return
+	}
+	own := k.Handle(l.ID)
+	isOther := func(o *leaving) bool { return o.Handle != own }
+	shared, err := k.sharesGrant(ctx, l.Identity.summary(), isOther)
+	if err == nil && !shared {
 		k.provider.Revoke(ctx, &l.Identity, l.Tokens.RefreshToken)
 	}
+}
+
+// sharesGrant reports whether the refresh token of a living session of the user's, of those that
+// count, may be of the same grant. To revoke one of them may end the other.
+func (k *Keeper) sharesGrant(
+	ctx context.Context, own summary, counts func(*leaving) bool,
+) (bool, error) {
+	list, err := k.listed(ctx, []string{k.userSet(own.User)})
+	k.describe(ctx, list)
+	for _, l := range list {
+		if l.err == nil && l.alive && l.mayShareGrant(own) && counts(l) {
+			return true, nil
+		}
+		err = cmp.Or(err, l.err)
+	}
+	return false, k.storeError(ctx, err)
 }
 
 // begin writes a new session. It returns the sessions of its user, where their number is bounded.

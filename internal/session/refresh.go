@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -360,16 +359,14 @@ func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
 }
 
 // replaced reports whether a login that began a session during the refresh may have put it in the
-// place of this one, and its tokens may be of the same grant. To revoke one of them may end the
-// other. When the store cannot say, no login counts.
+// place of this one, and its tokens may be of the same grant. When the store cannot say, no login
+// counts.
 func (r *refresh) replaced(ctx context.Context) bool {
-	own := r.s.Identity.summary()
-	list, _ := r.k.listed(ctx, []string{r.k.userSet(own.User)})
-	r.k.describe(ctx, list)
 	since := r.flight.begun.Add(-r.k.limits.Leeway)
-	return slices.ContainsFunc(list, func(l *leaving) bool {
-		return l.err == nil && l.alive && l.Created.After(since) && l.mayShareGrant(own)
+	shared, _ := r.k.sharesGrant(ctx, r.s.Identity.summary(), func(l *leaving) bool {
+		return l.Created.After(since)
 	})
+	return shared
 }
 
 // takeOver returns with the tokens that another replica has saved.
