@@ -268,8 +268,9 @@ func (k *Keeper) endingOfUser(u User, reason event.Reason) ending {
 func (k *Keeper) EndProviderSession(
 	ctx context.Context, issuer, sid string, reason event.Reason,
 ) (int, error) {
+	noneFollows := logoutTime{at: time.Now().Add(k.attemptTTL())} // while the tombstone lies
 	return k.end(ctx, ending{
-		tombstones: []tombstone{k.sidTombstone(issuer, sid)},
+		tombstones: []tombstone{k.sidTombstone(issuer, sid, noneFollows)},
 		sets:       []string{k.sidSet(issuer, sid)}, reason: reason,
 	})
 }

@@ -21,10 +21,15 @@ func (w *world) begin() error {
 }
 
 // logoutBySub has the provider log alice out by a token that was made at a time.
-func (w *world) logoutBySub(at time.Time) error {
+func (w *world) logoutBySub(at time.Time) error { return w.logoutBy("alice", "", at) }
+
+// logoutBySID is logoutBySub for her session at the provider alone.
+func (w *world) logoutBySID(at time.Time) error { return w.logoutBy("", sid, at) }
+
+func (w *world) logoutBy(subject, sid string, at time.Time) error {
 	w.Helper()
 	first, err := w.UseLogoutToken(w.Context(), session.LogoutToken{
-		Issuer: issuer, ID: rand.Text(), Subject: "alice", IssuedAt: at,
+		Issuer: issuer, ID: rand.Text(), Subject: subject, SessionID: sid, IssuedAt: at,
 		Expires: time.Now().Add(2 * time.Minute),
 	})
 	if first == (err != nil) {

@@ -29,20 +29,43 @@ func TestLogoutAndClocks(t *testing.T) {
 		{"C128 F14 a login afterwards, it is ahead", 59 * time.Second, 2 * time.Second, 0, nil},
 		{"C128 F14 a login two leeways afterwards, and the token comes later still", 59 * time.Second, 2*time.Minute + time.Second, 3 * time.Minute, nil},
 	}
-	for _, r := range rows {
-		inTime(t, r.name, func(t *testing.T) {
-			w := newWorld(t, nil)
-			time.Sleep(time.Minute)
-			logout := time.Now().Add(10 * time.Second)
-			l := w.loginUnderWay()
-			l.Start = logout.Add(r.begins)
-			time.Sleep(time.Until(logout.Add(r.late)))
-			w.wantErr(w.logoutBySub(logout.Add(r.skew)), nil)
-			time.Sleep(max(time.Until(l.Start), 0) + 5*time.Second)
-			l.Identity = w.identityOf(time.Now().Add(r.skew))
-			w.wantErr(w.Begin(t.Context(), l), r.want)
-		})
+	for by, logout := range map[string]func(*world, time.Time) error{
+		"sub": (*world).logoutBySub, "sid": (*world).logoutBySID,
+	} {
+		for _, r := range rows {
+			inTime(t, r.name+", by "+by, func(t *testing.T) {
+				w := newWorld(t, nil)
+				time.Sleep(time.Minute)
+				at := time.Now().Add(10 * time.Second)
+				l := w.loginUnderWay()
+				l.Start = at.Add(r.begins)
+				time.Sleep(time.Until(at.Add(r.late)))
+				w.wantErr(logout(w, at.Add(r.skew)), nil)
+				time.Sleep(max(time.Until(l.Start), 0) + 5*time.Second)
+				l.Identity = w.identityOf(time.Now().Add(r.skew))
+				w.wantErr(w.Begin(t.Context(), l), r.want)
+			})
+		}
 	}
+	inTime(t, "C128 after EndProviderSession no login out of the session at the provider is let in for as long as one may take", func(t *testing.T) {
+		w := newWorld(t, nil)
+		_, err := w.EndProviderSession(t.Context(), issuer, sid, "")
+		w.wantErr(err, nil)
+		most := w.config.Limits.Attempt + 2*w.config.Limits.Leeway
+		for _, row := range []struct {
+			wait time.Duration
+			want error
+		}{
+			{time.Second, session.ErrLoggedOut},
+			{most - 2*time.Second, session.ErrLoggedOut},
+			{2 * time.Second, nil},
+		} {
+			time.Sleep(row.wait)
+			l := w.loginUnderWay()
+			l.Start, l.Identity = time.Now(), w.identity()
+			w.wantErr(w.Begin(t.Context(), l), row.want)
+		}
+	})
 	inTime(t, "C128 F14 a session that began before the logout was received ends, the provider's clock is behind",
 		func(t *testing.T) {
 			w := newWorld(t, nil)

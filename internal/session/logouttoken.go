@@ -56,7 +56,7 @@ func (k *Keeper) endingOf(t LogoutToken) ending {
 		e.needsSummary = func(*leaving) bool { return true }
 		return e
 	}
-	e.tombstones = []tombstone{k.sidTombstone(t.Issuer, t.SessionID)}
+	e.tombstones = []tombstone{k.sidTombstone(t.Issuer, t.SessionID, logout)}
 	e.sets = []string{k.sidSet(t.Issuer, t.SessionID)}
 	if t.Subject != "" {
 		e.tombstones = append(e.tombstones, k.sidlessTombstone(user, logout))

@@ -88,9 +88,9 @@ func (k *Keeper) sidlessTombstone(u User, l logoutTime) tombstone {
 	return tombstone{k.nameKey(loggedOutPrefix, u.Issuer, u.Subject, "without sid"), l}
 }
 
-// sidTombstone refuses all logins out of a session of the provider's.
-func (k *Keeper) sidTombstone(issuer, sid string) tombstone {
-	return tombstone{k.nameKey(sidLoggedOutPrefix, issuer, sid), logoutTime{at: time.Now()}}
+// sidTombstone is like userTombstone, for logins out of a session of the provider's.
+func (k *Keeper) sidTombstone(issuer, sid string, l logoutTime) tombstone {
+	return tombstone{k.nameKey(sidLoggedOutPrefix, issuer, sid), l}
 }
 
 // CheckLogouts returns ErrLoggedOut if the user of a login was logged out since it began. The error
@@ -101,9 +101,6 @@ func (k *Keeper) CheckLogouts(ctx context.Context, l *Login) error {
 	// Whether the login follows the logout of each mark; otherwise it is refused.
 	follows := []func(logoutTime) bool{
 		func(e logoutTime) bool { return l.Start.After(e.at) }, sum.follows, sum.follows,
-	}
-	if sum.SID != "" {
-		follows[2] = func(logoutTime) bool { return false }
 	}
 	loggedOut := false
 	for i, r := range k.readMarks(ctx, k.LogoutMarks(l)) {
@@ -129,7 +126,7 @@ func (k *Keeper) LogoutMarks(l *Login) []string {
 	var anytime logoutTime
 	last := k.sidlessTombstone(sum.User, anytime)
 	if sum.SID != "" {
-		last = k.sidTombstone(sum.Issuer, sum.SID)
+		last = k.sidTombstone(sum.Issuer, sum.SID, anytime)
 	}
 	ended := k.endedTombstone(sum.User, anytime.at)
 	return []string{ended.key, k.userTombstone(sum.User, anytime).key, last.key}
@@ -154,7 +151,7 @@ func (k *Keeper) LoggedOutSince(ctx context.Context, marks []string, since time.
 
 // sidLoggedOut reports whether a session of the provider's was logged out.
 func (k *Keeper) sidLoggedOut(ctx context.Context, issuer, sid string) (bool, error) {
-	_, err := k.store.Get(ctx, k.sidTombstone(issuer, sid).key)
+	_, err := k.store.Get(ctx, k.sidTombstone(issuer, sid, logoutTime{}).key)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
