@@ -114,14 +114,14 @@ func (r *Run) Outcome(name string) string {
 	return a.outcome
 }
 
-// Outcomes returns what all actors returned that were started.
-func (r *Run) Outcomes() []string {
+// Outcomes returns what all actors returned that were started, by their names.
+func (r *Run) Outcomes() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var outcomes []string
+	outcomes := map[string]string{}
 	for _, a := range r.actors {
 		if a.started {
-			outcomes = append(outcomes, a.outcome)
+			outcomes[a.name] = a.outcome
 		}
 	}
 	return outcomes
