@@ -1554,6 +1554,28 @@ func TestLongUserinfo(t *testing.T) {
 			w.wantErr(w.Begin(t.Context(), l), want)
 		}
 	})
+	inTime(t, "F38 C113 what the gate notes in a record that has no room left does not end the session", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread, l.Values = 10*time.Minute, true })
+		l, err := w.loginUnderWay(), error(session.ErrTooLarge)
+		for n := 16 << 10; errors.Is(err, session.ErrTooLarge); n-- {
+			said := claims.Object("").With("bio", claims.Text(strings.Repeat("x", n)))
+			l.Identity.Userinfo, l.Tokens.Userinfo = said, &said
+			err = w.Begin(t.Context(), l)
+		}
+		w.wantErr(err, nil)
+		s := &l.Session
+		v := w.values(s)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
+		w.provider.noUserinfo = &session.Failure{Kind: session.Unreadable, Err: errDown}
+		time.Sleep(11 * time.Minute)
+		_, err = w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		w.provider.noUserinfo, w.provider.userinfo = nil, l.Identity.Userinfo
+		time.Sleep(11 * time.Minute)
+		_, err = w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		w.wantLive(true, s)
+	})
 	inTime(t, "F38 C113 the session ends when its userinfo becomes too long", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.Reread = time.Minute })
 		s := w.login(lifetime)

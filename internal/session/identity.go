@@ -143,6 +143,21 @@ func (id *Identity) encode() []byte {
 	return record
 }
 
+// fits returns an error if a record of the identity has too many bytes. What the gate notes in it
+// during the session does not count: it says nothing of the user.
+func (id *Identity) fits(record []byte, allowed int) error {
+	if len(record) <= allowed {
+		return nil
+	}
+	plain := *id
+	plain.TokenEnds, plain.Unreadable, plain.HasValues = time.Time{}, time.Time{}, false
+	plain.Undecided, plain.UndecidedAgain = time.Time{}, time.Time{}
+	if n := len(plain.encode()); n > allowed {
+		return id.tooLarge(n, allowed)
+	}
+	return nil
+}
+
 // tooLarge is the error for an identity whose record has too many bytes. It names the claim that
 // the application would drop first.
 func (id *Identity) tooLarge(bytes, allowed int) error {

@@ -235,8 +235,8 @@ func (k *Keeper) begin(ctx context.Context, l *Login) (all []*leaving, _ error) 
 		l.Identity.TokenEnds = k.Expires(l.Tokens)
 	}
 	identity := l.Identity.encode()
-	if len(identity) > k.limits.MaxBytes {
-		return nil, l.Identity.tooLarge(len(identity), k.limits.MaxBytes)
+	if err := l.Identity.fits(identity, k.limits.MaxBytes); err != nil {
+		return nil, err
 	}
 	if err := k.keepUserinfo(l.Tokens, *l.Tokens.Userinfo); err != nil {
 		return nil, err

@@ -187,8 +187,8 @@ func (u *undecided) Error() string { return u.cause.Error() }
 // not that of old any more.
 func (r *refresh) saveIdentity(ctx context.Context, old record, id *Identity) error {
 	plaintext := id.encode()
-	if len(plaintext) > r.k.limits.MaxBytes {
-		return id.tooLarge(len(plaintext), r.k.limits.MaxBytes)
+	if err := id.fits(plaintext, r.k.limits.MaxBytes); err != nil {
+		return err
 	}
 	return r.swapIdentity(ctx, old, plaintext)
 }
