@@ -70,9 +70,10 @@ func (l *Login) SetLabel(label string) {
 	l.change(func(r *session.Identity) { r.Label = label })
 }
 
-// Set gives the identity a claim of the application. It replaces a claim of that name from the
-// provider: for example three thousand groups by the few that the application uses. Set fails for
-// claims of the protocol and for values that encoding/json cannot write.
+// Set gives the identity a claim of the application, until claims are read again: then OnLogin sets
+// it anew, or it is gone. It replaces a claim of that name from the provider: for example three
+// thousand groups by the few that the application uses. Set fails for claims of the protocol and
+// for values that encoding/json cannot write.
 func (l *Login) Set(name string, value any) error {
 	if claims.IsProtocol(name) {
 		return fmt.Errorf("oidcgate: claim %q is the protocol's and cannot be set", name)

@@ -48,6 +48,9 @@ func TestKeycloak(t *testing.T) {
 	t.Run("protocol", func(t *testing.T) { testProtocol(t, server, tour.Issuer, options.With("REDIS_URL", redisURL)) })
 	t.Run("API", func(t *testing.T) { testAPI(t, server, tour.Issuer, options.With("REDIS_URL", redisURL)) })
 	t.Run("token exchange", func(t *testing.T) { testExchange(t, server, tour.Issuer) })
+	t.Run("log in again elsewhere", func(t *testing.T) {
+		testLogInAgainElsewhere(t, server, tour.Issuer, options.With("REDIS_URL", redisURL))
+	})
 	t.Run("doctor", func(t *testing.T) { testDoctor(t, server, tour.Issuer, base) })
 	t.Run("beside others", func(t *testing.T) { testBesideOthers(t, server, tour.Issuer, options.With("REDIS_URL", redisURL)) })
 	t.Run("log in and out", func(t *testing.T) { testLogInAndOut(t, tour, options, redisURL) })
