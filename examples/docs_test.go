@@ -40,6 +40,7 @@ var around = map[string]string{
 	"drafts":        "var drafts interface{ forget(issuer, subject, session string) error }",
 	"customerOf":    "func customerOf(*http.Request) (int, bool) { return 0, false }",
 	"checkPassword": "func checkPassword(http.ResponseWriter, *http.Request) bool { return false }",
+	"isPassword":    "func isPassword(customer int, password string) bool { return false }",
 	"endOwnSession": "func endOwnSession(http.ResponseWriter, *http.Request) {}",
 	"owners":        "var owners interface{ add(issuer, subject string, customer int) bool }",
 	"identity":      "type identity struct{ issuer, subject string }", "keyOf": "func keyOf(*oidcgate.Identity) identity { return identity{} }",
