@@ -240,6 +240,13 @@ func TestNoLoginLoop(t *testing.T) {
 			}
 			return nil
 		},
+		"by the provider's logout in a frame": func(f *fleet) error {
+			q := url.Values{"iss": {f.op.Issuer()}, "sid": {f.sid(f.browser)}}
+			if a := f.get("/auth/frontchannel-logout?"+q.Encode(), "Sec-Fetch-Dest: iframe"); f.cookie(sessionCookie) != "" {
+				return errors.New(a.body)
+			}
+			return nil
+		},
 		"by the provider's logout of the user": func(f *fleet) error {
 			if a := f.logoutToken(f.logoutClaims("sub", "alice")); a.StatusCode != http.StatusOK {
 				return errors.New(a.body)

@@ -1320,6 +1320,60 @@ func TestRefreshWithTooLongAToken(t *testing.T) {
 	}
 }
 
+// Such an answer is a refusal of the access token, or a proxy's.
+func TestUserinfoThatMayRefuseTheToken(t *testing.T) {
+	bare := oidcgatetest.Answer(401, "application/json", `{"message":"Bad credentials"}`)
+	for _, row := range []struct {
+		name     string
+		lifetime time.Duration
+		want     int
+	}{
+		{"a token that may be over", 5 * time.Minute, http.StatusOK},
+		{"a token that is good by all that is known", 8 * time.Hour, http.StatusForbidden},
+	} {
+		inBubble(t, "C113 C131 "+row.name+", which came without expires_in", func(t *testing.T) {
+			f := newFleet(t, 2, rereads, asksUserinfo, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.Lifetime = row.lifetime })
+			f.op.SetUser(inUserinfoGroups("admin"))
+			f.op.Always(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) {
+				delete(m, "expires_in")
+				delete(m, "refresh_token")
+			}))
+			f.login()
+			f.op.Always(oidcgatetest.Userinfo, bare)
+			for range 4 {
+				time.Sleep(6 * time.Minute)
+				f.admin()
+			}
+			if status, got := f.admin(), f.subject(); status != row.want || got != "alice" {
+				t.Errorf("status %d, signed in as %q", status, got)
+			}
+		})
+	}
+}
+
+// A provider with one grant for each user and client, such as Google, ends all when one of its refresh tokens is revoked.
+func TestRefusedLoginBesideAnotherSession(t *testing.T) {
+	for _, sid := range []bool{false, true} {
+		inBubble(t, fmt.Sprintf("C087 userinfo is down during a login, sessions have a sid: %v", sid), func(t *testing.T) {
+			f := newFleet(t, 1, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoRequired })
+			if !sid {
+				f.op.EveryIDToken(func(j *oidcgatetest.JWT) { delete(j.Claims, "sid") })
+			}
+			revoked := f.revocations()
+			f.login()
+			f.op.Inject(oidcgatetest.Userinfo, oidcgatetest.Answer(500, "", ""))
+			f.as(f.newBrowser(), func() {
+				if a := f.get(f.callbackURL("/app")); a.StatusCode < 500 {
+					t.Errorf("the login ends with %d", a.StatusCode)
+				}
+			})
+			if got := revoked(); (len(got) == 1) != sid {
+				t.Errorf("revoked %q", got)
+			}
+		})
+	}
+}
+
 // Slack's errors have status 200.
 func TestErrorOfUserinfoWithStatus200(t *testing.T) {
 	for _, body := range []string{`{"ok":false,"error":"internal_error"}`, `{"ok":false}`, `{"error":"temporarily_unavailable"}`} {

@@ -777,6 +777,10 @@ func TestValuesUnderAKeyThatIsGone(t *testing.T) {
 		if a.StatusCode != http.StatusSeeOther || !strings.Contains(a.location(), "gone=key") || w.cookie(sessionCookie) == "" {
 			t.Errorf("%d to %q, cookie %q", a.StatusCode, a.location(), w.cookie(sessionCookie))
 		}
+		fromElsewhere := w.get("/auth/login?return_to=%2Fapp", "Sec-Fetch-Mode: navigate", document, "Sec-Fetch-Site: cross-site")
+		if strings.HasPrefix(fromElsewhere.location(), shopURL) {
+			t.Errorf("a link of another site to the login leads to %q: round and round with a LoginPage that sends on", fromElsewhere.location())
+		}
 		if a := w.get("/public", "Sec-Fetch-Mode: navigate", document); a.body != "welcome" {
 			t.Errorf("a page without a guard: %d", a.StatusCode)
 		}

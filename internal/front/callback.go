@@ -92,14 +92,20 @@ func (c *callbackRequest) finishedBefore(state string) bool {
 }
 
 // discard revokes the refresh token that came with the answer of a login that is refused, if one
-// came. Nobody knows whose it is, and it may share the grant of the session of this browser, if
-// that has one: then it stays.
+// came. It may share the grant of another session: it stays if this browser has one, or if it is
+// known whose it is and the user has one. A provider without ID Tokens does not say whose it is,
+// and mostly has one grant for each user.
 func (c *callbackRequest) discard(result *op.Result) {
-	if result == nil || c.visit.CookieID != "" {
-		return
-	}
-	if err := c.up.Client.Revoke(c.r.Context(), result.Tokens.RefreshToken); err != nil {
-		c.front.NotRevoked(c.r.Context(), err)
+	switch {
+	case result == nil || c.visit.CookieID != "":
+	case result.IDToken != "":
+		c.front.Keeper.Discard(c.r.Context(), &session.Login{
+			Session: session.Session{Identity: c.login(result).Identity}, Tokens: c.tokens(result),
+		})
+	case c.up.Client.HasIDTokens():
+		if err := c.up.Client.Revoke(c.r.Context(), result.Tokens.RefreshToken); err != nil {
+			c.front.NotRevoked(c.r.Context(), err)
+		}
 	}
 }
 

@@ -39,6 +39,7 @@ func (f *Front) frontchannelLogout(w http.ResponseWriter, r *http.Request, up *P
 	}
 	if ended {
 		f.clearSession(w, r)
+		f.Attempts.ForgetRounds(w, r)
 	}
 	w.WriteHeader(http.StatusOK) // always: any page may ask, and must not learn who is signed in
 }

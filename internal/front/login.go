@@ -32,6 +32,7 @@ func (f *Front) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := f.Peek(w, r)
+	f.noteValues(r.Context(), v)
 	f.Forget(w, r, v)
 	query := r.URL.Query()
 	if query.Has("link") {

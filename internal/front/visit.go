@@ -100,6 +100,21 @@ func (f *Front) noteSession(
 	}
 }
 
+// noteValues is noteSession for the application's values in a session, without which nobody is let
+// in.
+func (f *Front) noteValues(ctx context.Context, v *Visit) {
+	if v.Session == nil || !v.Session.Identity.HasValues {
+		return
+	}
+	_, err := f.Keeper.ReadValues(ctx, v.Session)
+	switch {
+	case errors.Is(err, session.ErrForeign):
+		v.Session, v.Gone = nil, attempt.GoneKey
+	case errors.Is(err, session.ErrGone):
+		v.Session, v.Gone = nil, attempt.GoneSession
+	}
+}
+
 // Forget deletes a cookie that opens no session. The gate calls it for its own answers only, which
 // no cache keeps: a shared cache that kept an answer of the application would sign out everybody
 // who loads it. And it deletes only where the visitor navigates to a page. The answer to any other

@@ -314,6 +314,10 @@ func TestUserinfoFails(t *testing.T) {
 		{"F02 without metadata", "discovery", abort, "provider_unreachable"},
 		{"C113 401 with invalid_token", "userinfo", answerText(401, "application/json", `{"error":"invalid_token"}`), "userinfo_refused"},
 		{"C113 401 with another error, such as a proxy's", "userinfo", answerText(401, "application/json", `{"error":"Unauthorized"}`), "userinfo_error"},
+		{"C113 401 with a challenge of no scheme, as authentik's", "userinfo", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", `error="invalid_token", error_description="x"`)
+			w.WriteHeader(401)
+		}, "userinfo_refused"},
 		{"C113 401 with no JSON", "userinfo", answerText(401, "text/html", "hush"), "userinfo_error"},
 		{"C113 404 with invalid_token", "userinfo", answerText(404, "application/json", `{"error":"invalid_token"}`), "userinfo_error"},
 		{"C113 403 with insufficient_scope", "userinfo", answerText(403, "application/json", `{"error":"insufficient_scope"}`), "userinfo_refused"},

@@ -38,9 +38,12 @@ type Error struct {
 	Answered bool
 
 	// Unreadable is true when userinfo was answered with status 200, and what came is no userinfo
-	// response, for another reason than keys that are missing here. It is also true for a status of
-	// 401 or 403 without a word of who refuses what: the provider the token, or a proxy the request.
+	// response, for another reason than keys that are missing here.
 	Unreadable bool
+
+	// Doubtful is true when userinfo was answered with 401 or 403 without a word of who refuses what:
+	// the provider the access token, or a proxy the request.
+	Doubtful bool
 
 	// TooLong is true when an answer of status 200 has more than is taken, or a server takes no access
 	// token of that length: what users write may make it so.

@@ -43,7 +43,8 @@ type Result struct {
 // leaves a claim, so that strangers cannot fill the store with claims.
 //
 // Every failure is an *Error whose Stage says how far the login came, or the error of
-// want.Claim. Then a Result has nothing but tokens that the provider has issued all the same.
+// want.Claim. Then a Result has nothing but tokens that the provider has issued all the same, and
+// the claims of their ID Token, if that was verified.
 func (c *Client) Finish(
 	ctx context.Context, response Response, want Expectation,
 ) (*Result, error) {
@@ -125,6 +126,7 @@ func (c *Client) redeem(
 	if err != nil {
 		return useless, err
 	}
+	useless.IDToken = c.Shape(id.claims)
 	result, err := c.complete(ctx, tokens, first, id)
 	if err != nil {
 		return useless, about(id.claims, err)

@@ -217,5 +217,5 @@ func TestFinishMayBeTriedAgain(t *testing.T) {
 	})
 }
 
-// isUseless reports whether a result says of nobody that it is signed in.
-func isUseless(r *op.Result) bool { return r == nil || r.IDToken == "" && r.Userinfo == "" }
+// isUseless reports whether a result has nothing but tokens, and whose they are if that was verified.
+func isUseless(r *op.Result) bool { return r == nil || r.Userinfo == "" }

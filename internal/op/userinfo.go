@@ -107,10 +107,15 @@ func mayRefuseToken(a answer) bool {
 // gives the error code invalid_token, but a challenge or an error of the protocol: a bare 401 or
 // 403 may come from a proxy.
 func refusesToken(a answer) bool {
+	// Of errors only the codes of RFC 6750, 3.1, count. Proxies have errors of their own.
+	codes := challengeErrors(a.header)
 	doc, err := claims.Parse(a.body)
-	// Without a challenge only the codes of RFC 6750, 3.1, count. Proxies have errors of their own.
-	code := text(doc, "error")
-	refuses := err == nil && (code == "invalid_token" || code == "insufficient_scope")
+	if err == nil {
+		codes = append(codes, text(doc, "error"))
+	}
+	refuses := slices.ContainsFunc(codes, func(code string) bool {
+		return code == "invalid_token" || code == "insufficient_scope"
+	})
 	for _, challenge := range a.header.Values("WWW-Authenticate") {
 		scheme, _, _ := strings.Cut(challenge, " ")
 		refuses = refuses || strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")
@@ -154,7 +159,7 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 	}
 	if err := requireOK(a); err != nil {
 		e := notUserinfo(a.status, err, t.AccessToken)
-		e.Unreadable = doubtful
+		e.Doubtful = doubtful
 		return answer{}, e.at(meta.Userinfo)
 	}
 	if !HasMediaType(a.header, "application/json", "application/jwt") {

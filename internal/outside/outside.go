@@ -164,6 +164,8 @@ func failureKind(e *op.Error) session.FailureKind {
 		return session.Rejected
 	case e.Reason == event.ReasonUserinfoRefused:
 		return session.TokenRefused
+	case e.Doubtful:
+		return session.TokenDoubted
 	case e.Unreadable, e.TooLong:
 		return session.Unreadable
 	case e.Reason == event.ReasonUserinfoError && e.Answered:
@@ -214,7 +216,7 @@ func notChecked(err error) error {
 		return nil
 	}
 	f := sessionFailure(err).(*session.Failure)
-	f.Unread = f.Kind == session.Unreadable
+	f.Unread = f.Kind == session.Unreadable || f.Kind == session.TokenDoubted
 	if f.Kind != session.Rejected && f.Kind != session.TokenRefused {
 		f.Kind = session.KeysUnavailable
 	}

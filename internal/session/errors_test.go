@@ -1477,7 +1477,9 @@ func TestTheSessionBeforeALogin(t *testing.T) {
 			w.Discard(t.Context(), discarded)
 			w.wantRevoked(want...) // nor does the store say whether one does
 			w.broken = nil
-			w.Discard(t.Context(), discarded)
+			left, leave := context.WithCancel(t.Context())
+			leave() // the browser has left
+			w.Discard(left, discarded)
 			if tt.revoked {
 				want = append(want, "rt-9")
 			}

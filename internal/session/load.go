@@ -205,6 +205,8 @@ func (k *Keeper) Discard(ctx context.Context, l *Login) {
 		l.Before.ID != "" && l.Identity.mayShareGrant(&l.Before.Identity) {
 		return
 	}
+	ctx, cancel := Detached(ctx) // the browser may have left
+	defer cancel()
 	own := k.Handle(l.ID)
 	isOther := func(o *leaving) bool { return o.Handle != own }
 	shared, err := k.sharesGrant(ctx, l.Identity.summary(), isOther)

@@ -119,13 +119,15 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	}
 	userinfo, err := r.askUserinfo(ctx, said)
 	r.own = r.own || err != nil && failureOf(err).Own
-	if err != nil && failureOf(err).Kind == TokenRefused {
-		switch {
-		case r.recent && !r.k.limits.KeepRefused:
-			return r.exchangeAndReread(ctx)
-		case r.mayBeOver():
-			err = nil
-		}
+	kind := NoAnswer
+	if err != nil {
+		kind = failureOf(err).Kind
+	}
+	switch {
+	case kind == TokenRefused && r.recent && !r.k.limits.KeepRefused:
+		return r.exchangeAndReread(ctx)
+	case (kind == TokenRefused || kind == TokenDoubted) && r.mayBeOver():
+		err = nil
 	}
 	// What a new ID Token says counts also when userinfo has taken all the time.
 	ctx, cancel := Within(context.WithoutCancel(ctx), r.k.limits.ProviderTimeout+saveTimeout)
@@ -150,7 +152,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 func (r *refresh) decideOn(ctx context.Context, n news, err error) error {
 	if err != nil && r.decidesWithout(failureOf(err)) {
 		r.tellUserinfo(ctx, failureOf(err))
-		n.unreadable = n.unreadable || failureOf(err).Kind == Unreadable
+		n.unreadable = n.unreadable || failureOf(err).unreadable()
 		n.incomplete, err = true, nil
 	}
 	if err == nil {
@@ -223,7 +225,7 @@ func (r *refresh) lacksToken() bool {
 // ID Token says counts whether or not userinfo can be had.
 func (r *refresh) decidesWithout(f *Failure) bool {
 	switch f.Kind {
-	case NoAnswer, Unusable, Unreadable:
+	case NoAnswer, Unusable, Unreadable, TokenDoubted:
 		return true
 	}
 	return f.Kind == TokenRefused && r.k.limits.KeepRefused
@@ -231,7 +233,7 @@ func (r *refresh) decidesWithout(f *Failure) bool {
 
 func (r *refresh) tellUserinfo(ctx context.Context, f *Failure) {
 	e := Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: f}
-	if f.Kind == Unreadable && !r.k.limits.KeepRefused {
+	if f.unreadable() && !r.k.limits.KeepRefused {
 		e.Hint = "if this goes on for Tokens.ClaimsMaxAge, the session loses its claims of userinfo"
 	}
 	r.tell(ctx, e)

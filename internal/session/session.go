@@ -172,12 +172,17 @@ const (
 	Rejected                           // the answer is about somebody else, or the application refuses
 	TokenRefused                       // userinfo does not take the access token
 	Unusable                           // userinfo's answer is no userinfo
-	Unreadable                         // it is so for this user, or for this access token, perhaps
+	Unreadable                         // nor is it an error: it has status 200
+	TokenDoubted                       // it may refuse the access token, or be that of a proxy
 )
 
 // Error returns the cause's text. The cause is not unwrapped: it may come from the application and
 // wrap [ErrGone] or [ErrStore] of another gate, which say nothing about this session.
 func (f *Failure) Error() string { return f.Err.Error() }
+
+// unreadable reports whether userinfo's answer says nothing, perhaps for this user or this access
+// token alone.
+func (f *Failure) unreadable() bool { return f.Kind == Unreadable || f.Kind == TokenDoubted }
 
 // spentNothing reports whether the refresh token is as good as before it was to be sent.
 func (f *Failure) spentNothing() bool { return f.Kind == NotRotated || f.Kind == ClientRefused }
