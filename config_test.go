@@ -96,6 +96,7 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		{"a login page on another site", func(c C, _ P) { c.Site.LoginPage = "//evil.example" }, "Site.LoginPage", []string{`"//evil.example"`, `"/sign-in"`}},
 		{"a login page that is the gate's own", func(c C, _ P) { c.Site.LoginPage = "/auth/login" }, "Site.LoginPage", []string{`"/auth/login"`}},
 		{"a login page with a query", func(c C, _ P) { c.Site.LoginPage = "/sign-in?a=b" }, "Site.LoginPage", []string{`"/sign-in?a=b"`}},
+		{"a login page with a fragment", func(c C, _ P) { c.Site.LoginPage = "/#/sign-in" }, "Site.LoginPage", []string{`"/#/sign-in"`}},
 		{"a login page with escapes", func(c C, _ P) { c.Site.LoginPage = "/a%20b" }, "Site.LoginPage", []string{`"/a%20b"`}},
 		{"no issuer", func(_ C, p P) { p.Issuer = "" }, "Provider.Issuer", []string{"empty", "discovery document"}},
 		{"C002 an issuer on http", func(_ C, p P) { p.Issuer = "http://id.test" }, "Provider.Issuer", []string{`"http://id.test"`, "https"}},

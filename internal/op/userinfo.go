@@ -2,7 +2,6 @@ package op
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -65,8 +64,8 @@ func (c *Client) askUserinfo(
 	}
 	switch {
 	case got == "" && saysError(info):
-		what := fmt.Sprintf("the answer names no user, and the error %.80q", text(info, "error"))
-		return "", c.withoutUserinfo(unreadable(a.status, what), required)
+		err := unreadable(a.status, "the answer is an error, and names no user")
+		return "", c.withoutUserinfo(err, required)
 	case subject == "" || got != subject:
 		return "", invalid(event.ReasonUserinfoSubject, "the userinfo response is about another user")
 	}
@@ -84,11 +83,20 @@ func (c *Client) withoutUserinfo(err error, required bool) error {
 }
 
 // saysError reports whether an answer that names no user is an error. Some providers give their
-// errors status 200.
+// errors status 200, each in its own form.
 func saysError(info claims.Object) bool {
-	ok, _ := info.Get("ok")
-	good, isBool := ok.Bool()
-	return text(info, "error") != "" || isBool && !good
+	for _, name := range []string{"error", "errors", "error_code", "errcode"} {
+		if v, ok := info.Get(name); ok && v.Kind() != claims.Null {
+			return true
+		}
+	}
+	for _, name := range []string{"ok", "success"} {
+		v, _ := info.Get(name)
+		if good, isBool := v.Bool(); isBool && !good {
+			return true
+		}
+	}
+	return false
 }
 
 // mayRefuseToken reports whether the endpoint may refuse the access token: it has expired, was

@@ -47,6 +47,20 @@ func TestLogoutAndClocks(t *testing.T) {
 			})
 		}
 	}
+	for name, by := range map[string][2]string{"sub": {"alice", ""}, "sid": {"", sid}, "both": {"alice", sid}} {
+		inTime(t, "C125 C128 a token by "+name+" that comes late ends the sessions from before it, and no later one", func(t *testing.T) {
+			w := newWorld(t, nil)
+			before := w.login(lifetime)
+			time.Sleep(time.Minute)
+			logout := time.Now()
+			time.Sleep(2 * time.Minute)
+			after := w.login(lifetime)
+			time.Sleep(time.Minute)
+			w.wantErr(w.logoutBy(by[0], by[1], logout), nil)
+			w.wantLive(false, before)
+			w.wantLive(true, after)
+		})
+	}
 	inTime(t, "C128 after EndProviderSession no login out of the session at the provider is let in for as long as one may take", func(t *testing.T) {
 		w := newWorld(t, nil)
 		_, err := w.EndProviderSession(t.Context(), issuer, sid, "")

@@ -44,8 +44,8 @@ func (k *Keeper) UseLogoutToken(ctx context.Context, t LogoutToken) (first bool,
 }
 
 // endingOf is the logout that a token asks for. A token that arrives late does not mean the
-// sessions of later logins. A sid means its sessions, whenever they began. A token with both also
-// means the user's sessions whose ID Token had no sid: they may be out of that session.
+// sessions of later logins. A token with sub and sid means the sessions of that sid, and the
+// user's whose ID Token had no sid: they may be out of that session.
 func (k *Keeper) endingOf(t LogoutToken) ending {
 	user, logout := User{t.Issuer, t.Subject}, k.heard(t.IssuedAt)
 	later := func(l *leaving) bool { return l.follows(logout) }
@@ -57,14 +57,14 @@ func (k *Keeper) endingOf(t LogoutToken) ending {
 		return e
 	}
 	e.tombstones = []tombstone{k.sidTombstone(t.Issuer, t.SessionID, logout)}
-	e.sets = []string{k.sidSet(t.Issuer, t.SessionID)}
+	e.sets, e.keep = []string{k.sidSet(t.Issuer, t.SessionID)}, later
 	if t.Subject != "" {
 		e.tombstones = append(e.tombstones, k.sidlessTombstone(user, logout))
 		e.sets = append(e.sets, k.userSet(user))
 		e.needsSummary = func(l *leaving) bool { return !slices.Contains(l.foundIn, e.sets[0]) }
 		e.keep = func(l *leaving) bool {
 			named := !e.needsSummary(l) || l.SID == t.SessionID // the sid's set may not be readable
-			return !named && (l.SID != "" || later(l))
+			return !named && l.SID != "" || later(l)
 		}
 	}
 	return e

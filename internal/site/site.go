@@ -102,7 +102,7 @@ func (s *Site) completePaths(f *check.List) {
 			"such as \"/\"", s.DefaultPath, err)
 	}
 	if _, err := returnto.Check(s.LoginPage, s.Prefix); s.LoginPage != "" &&
-		(err != nil || strings.ContainsAny(s.LoginPage, "?%")) {
+		(err != nil || strings.ContainsAny(s.LoginPage, "?%#")) {
 		f.Add("Site.LoginPage", "%.80q is not a plain path of the application; write one such as "+
 			"\"/sign-in\"", s.LoginPage)
 	}
