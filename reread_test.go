@@ -1376,7 +1376,7 @@ func TestRefusedLoginBesideAnotherSession(t *testing.T) {
 
 // Slack's errors have status 200.
 func TestErrorOfUserinfoWithStatus200(t *testing.T) {
-	for _, body := range []string{`{"ok":false,"error":"internal_error"}`, `{"ok":false}`, `{"error":"temporarily_unavailable"}`, `{"error":{"code":500}}`, `{"errcode":-1}`, `{"success":false}`} {
+	for _, body := range []string{`{"ok":false,"error":"internal_error"}`, `{"ok":false}`, `{"error":"temporarily_unavailable"}`, `{"error":{"code":500}}`, `{"errcode":-1}`, `{"success":false}`, `{"errors":[1],"data":null}`} {
 		trouble := oidcgatetest.Answer(200, "application/json", body)
 		inBubble(t, "C113 C075 an error is not about another user, "+body, func(t *testing.T) {
 			f := newFleet(t, 2, rereads, asksUserinfo)

@@ -156,9 +156,9 @@ func GitLab(base, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 //
 // Profile and e-mail address are at userinfo, unless the application has "User Info inside ID
 // Token" turned on (zitadel.com/docs/apis/openidoauth). Roles are an object, in
-// "urn:zitadel:iam:org:project:roles". Its logout tokens have the typ JWT. It refuses a refresh token
-// that it has withdrawn with invalid_request, which ends no session: ClaimsMaxAge drops the claims
-// of userinfo then.
+// "urn:zitadel:iam:org:project:roles". Its logout tokens have the typ JWT. It refuses a refresh
+// token that it has withdrawn with invalid_request, which ends no session: with ClaimsMaxAge the
+// claims of userinfo are dropped then.
 func Zitadel(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	p := standard("Zitadel", issuer, clientID, auth)
 	p.Scopes = []string{"profile", "email", "offline_access"}

@@ -163,7 +163,7 @@ func TestLimitsOfTimes(t *testing.T) {
 		{"C105 the end of the session", id("session_expiry", op.Expectation{}), 1, 0, "session_expiry"},
 		{"C025 a login that is as old as was asked for", id("auth_time", op.Expectation{MaxAge: &minute}), -120, -121, "auth_time"},
 		{"C025 a login in the future", id("auth_time", op.Expectation{MaxAge: &minute}), 60, 61, "auth_time"},
-		{"C123 a logout token of fifteen minutes", logout, 900, 901, "exp"},
+		{"C123 a logout token of sixteen minutes", logout, 960, 961, "exp"},
 		{"C165 a proof from the future", proof, 60, 61, "dpop_proof"},
 		{"C165 a proof that is a minute old", proof, -120, -121, "dpop_proof"},
 	} {

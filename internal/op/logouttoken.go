@@ -22,8 +22,8 @@ type LogoutToken struct {
 
 const (
 	// logoutLifetime is how far exp may be from iat. Tokens should live for two minutes at most
-	// (Back-Channel Logout, 4); some providers give them more, and Zitadel a quarter of an hour.
-	logoutLifetime = 15 * time.Minute
+	// (Back-Channel Logout, 4); some providers give them more, and Zitadel 15 minutes and a second.
+	logoutLifetime = 16 * time.Minute
 
 	// logoutLifetimeWithoutExp is how long a token without exp counts after its iat.
 	logoutLifetimeWithoutExp = 2 * time.Minute

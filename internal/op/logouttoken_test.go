@@ -40,7 +40,7 @@ func TestLogoutToken(t *testing.T) {
 		{"C123 of its own type", logoutToken(`{"alg":"RS256","kid":"k1","typ":"logout+jwt"}`, nil), ""},
 		{"C122 without sub", logoutToken(goodHeader, map[string]any{"sub": nil}), ""},
 		{"C122 without sid", logoutToken(goodHeader, map[string]any{"sid": nil}), ""},
-		{"C123 of fifteen minutes", logoutToken(goodHeader, map[string]any{"exp": time.Now().Unix() + 900}),
+		{"C123 of sixteen minutes", logoutToken(goodHeader, map[string]any{"exp": time.Now().Unix() + 960}),
 			""},
 
 		{"C123 of an hour", logoutToken(goodHeader, map[string]any{"exp": time.Now().Unix() + 3600}),

@@ -66,6 +66,10 @@ func (c *Client) askUserinfo(
 	case got == "" && saysError(info):
 		err := unreadable(a.status, "the answer is an error, and names no user")
 		return "", c.withoutUserinfo(err, required)
+	case got == "":
+		e := invalid(event.ReasonUserinfoSubject, "the userinfo response names no user")
+		e.Unreadable = true
+		return "", e
 	case subject == "" || got != subject:
 		return "", invalid(event.ReasonUserinfoSubject, "the userinfo response is about another user")
 	}

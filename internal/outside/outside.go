@@ -160,7 +160,7 @@ func failureKind(e *op.Error) session.FailureKind {
 		return session.Refused
 	case e.Code != "":
 		return session.NotRotated
-	case e.Reason == event.ReasonUserinfoSubject:
+	case e.Reason == event.ReasonUserinfoSubject && !e.Unreadable:
 		return session.Rejected
 	case e.Reason == event.ReasonUserinfoRefused:
 		return session.TokenRefused
@@ -216,6 +216,9 @@ func notChecked(err error) error {
 		return nil
 	}
 	f := sessionFailure(err).(*session.Failure)
+	if f.Reason == event.ReasonUserinfoSubject {
+		f.Kind = session.Rejected // also where it names nobody
+	}
 	f.Unread = f.Kind == session.Unreadable || f.Kind == session.TokenDoubted
 	if f.Kind != session.Rejected && f.Kind != session.TokenRefused {
 		f.Kind = session.KeysUnavailable

@@ -334,7 +334,7 @@ func TestUserinfo(t *testing.T) {
 		{"C113 401 of a proxy, or of a provider that does not say more", with("/userinfo", 401, "{}"), session.TokenDoubted, event.ReasonUserinfoError},
 		{"C113 403 of one of both", with("/userinfo", 403, "{}"), session.TokenDoubted, event.ReasonUserinfoError},
 		{"C113 C075 an error with status 200", with("/userinfo", 200, `{"ok":false,"error":"internal_error"}`), session.Unreadable, event.ReasonUserinfoError},
-		{"C113 C075 no user, and nothing that says why", with("/userinfo", 200, `{"ok":true}`), session.Rejected, event.ReasonUserinfoSubject},
+		{"C113 C075 no user, and nothing that says why", with("/userinfo", 200, `{"ok":true}`), session.Unreadable, event.ReasonUserinfoSubject},
 		{"C113 no answer", with("/userinfo", 0, nil), session.NoAnswer, event.ReasonUserinfoError},
 		{"C113 no connection", with("/userinfo", unreached, nil), session.NoAnswer, event.ReasonUserinfoError},
 		{"C113 no object", with("/userinfo", 200, "null"), session.Unreadable, event.ReasonUserinfoError},
