@@ -199,9 +199,9 @@ type TokenOptions struct {
 
 	// EndWithAccessToken ends a session together with its access token if the provider gave no
 	// refresh token or withdraws it, or if it refuses the refresh with another status of 4xx (except
-	// 429) and does so again a minute later. Once the access token is over, the next guard or
-	// FromContext has it refreshed, for which it waits up to two seconds. While the store cannot save
-	// what that brings, guards answer 503.
+	// 429, and codes such as server_error) and does so again a minute later. Once the access token is
+	// over, the next guard or FromContext has it refreshed, for which it waits up to two seconds.
+	// While the store cannot save what that brings, guards answer 503.
 	EndWithAccessToken bool
 }
 

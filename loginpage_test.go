@@ -116,6 +116,15 @@ func TestLoginPage(t *testing.T) {
 			}
 		}
 	})
+	t.Run("C110 a script of the page itself leads where the page leads", func(t *testing.T) {
+		w := withLoginPage(t)
+		for referer, want := range map[string]string{"/sign-in?return_to=%2Fapp%3Fx": "?return_to=%2Fapp%3Fx", "/sign-in": "", "/sign-in?return_to=%2F%2Fevil.example": ""} {
+			a := w.get("/app", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Sec-Fetch-Site: same-origin", "Referer: "+shopURL+referer)
+			if login := `"login_url":"` + shopURL + `/sign-in` + want + `"`; !strings.Contains(a.body, login) {
+				t.Errorf("from %s: %s, want %s", referer, a.body, login)
+			}
+		}
+	})
 	t.Run("C110 a BaseURL with a path", func(t *testing.T) {
 		w := withLoginPage(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.BaseURL = shopURL + "/shop" })
 		if a := w.get("/app", navigation, document); a.location() != shopURL+"/shop/sign-in?return_to=%2Fapp" {

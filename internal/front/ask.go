@@ -202,6 +202,7 @@ func (f *Front) loginURL(v *Visit, r *http.Request, ask Ask) string {
 		query.Set("return_to", returnTo)
 	}
 	if f.onOwnPage(ask) {
+		f.leadPastLoginPage(r, query)
 		return withQuery(f.Site.URL(f.Site.LoginPage), query)
 	}
 	if v.Gone != "" {
@@ -214,6 +215,20 @@ func (f *Front) loginURL(v *Visit, r *http.Request, ask Ask) string {
 		f.addOptions(query, *ask.Options)
 	}
 	return f.loginAddress(query)
+}
+
+// leadPastLoginPage has a login that a script of the login page asks for lead where that leads.
+func (f *Front) leadPastLoginPage(r *http.Request, query url.Values) {
+	path, its, _ := strings.Cut(query.Get("return_to"), "?")
+	if path != f.Site.LoginPage {
+		return
+	}
+	query.Del("return_to")
+	if asked, err := url.ParseQuery(its); err == nil {
+		if returnTo := f.checkReturnTo(r.Context(), asked.Get("return_to")); returnTo != "" {
+			query.Set("return_to", returnTo)
+		}
+	}
 }
 
 // loginAddress returns the address of the login with these parameters.

@@ -145,6 +145,14 @@ func TestTombstonesOfOlderVersions(t *testing.T) {
 			w.wantErr(w.Begin(t.Context(), l), r.want)
 		})
 	}
+	inTime(t, "C128 F41 a tombstone of a sid of an older version refuses every login", func(t *testing.T) {
+		w := newWorld(t, nil)
+		now := time.Now()
+		w.wantErr(w.logoutBySID(now), nil)
+		w.change("I:", func([]byte) []byte { return []byte(millis(now)) })
+		time.Sleep(10 * time.Second)
+		w.wantErr(w.begin(), session.ErrLoggedOut)
+	})
 	inTime(t, "C128 F41 a tombstone of an older version becomes later, not earlier", func(t *testing.T) {
 		w := newWorld(t, nil)
 		now := time.Now()

@@ -108,6 +108,9 @@ func (k *Keeper) CheckLogouts(ctx context.Context, l *Login) error {
 			return k.storeError(ctx, r.Err)
 		}
 		logout, ok := parseLogoutTime(r.Value)
+		if i == 2 && sum.SID != "" { // older versions wrote one time for it, and meant every login
+			ok = ok && strings.Contains(string(r.Value), " ")
+		}
 		loggedOut = loggedOut || r.Found && (!ok || !follows[i](logout))
 	}
 	if loggedOut {
