@@ -158,6 +158,19 @@ func TestOAuth2(t *testing.T) {
 			}
 		})
 	}
+	for answer, reason := range map[string]oidcgate.Reason{
+		`{"ok":false,"error":"internal_error"}`: "userinfo_error", `{"ok":false,"error":"token_revoked"}`: "userinfo_refused",
+	} {
+		t.Run("C066 an error with status 200 is no want of an id: "+answer, func(t *testing.T) {
+			p := gitHubLike()
+			p.user = answer
+			w := newPlain(t, p, "id")
+			w.denied(w.get(w.get(w.get("/auth/login").location()).location()), http.StatusBadGateway, reason)
+			if strings.Contains(w.failedLogin().Hint, "SubjectClaim") {
+				t.Errorf("hint %q", w.failedLogin().Hint)
+			}
+		})
+	}
 	t.Run("C066 an id of the wrong JSON: twice", func(t *testing.T) {
 		p := gitHubLike()
 		p.user = `{"id":"1","id":"2"}`

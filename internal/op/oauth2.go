@@ -60,6 +60,9 @@ func (c *Client) identify(ctx context.Context, t *Tokens) (*Result, error) {
 	}
 	subject := c.cfg.subjectOf(info)
 	if subject == "" {
+		if err := errorInside(info); err != nil {
+			return nil, failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
+		}
 		e := invalidf(event.ReasonSubject, "userinfo has no string and no whole number as %q",
 			c.cfg.SubjectClaim)
 		e.Hint = "set OAuth2Options.SubjectClaim to the member of userinfo that identifies the user"

@@ -62,10 +62,10 @@ func (c *Client) askUserinfo(
 	if !c.cfg.hasIDTokens() {
 		got = c.cfg.subjectOf(info)
 	}
+	inside := errorInside(info)
 	switch {
-	case got == "" && saysError(info):
-		err := unreadable(a.status, "the answer is an error, and names no user")
-		return "", c.withoutUserinfo(err, required)
+	case got == "" && inside != nil:
+		return "", c.withoutUserinfo(inside, required)
 	case got == "":
 		e := invalid(event.ReasonUserinfoSubject, "the userinfo response names no user")
 		e.Unreadable = true
@@ -86,21 +86,32 @@ func (c *Client) withoutUserinfo(err error, required bool) error {
 	return nil
 }
 
-// saysError reports whether an answer that names no user is an error. Some providers give their
-// errors status 200, each in its own form.
-func saysError(info claims.Object) bool {
+// tokenRefusals are the codes of errors that refuse the access token, or its user.
+var tokenRefusals = []string{
+	"invalid_token", "insufficient_scope", // RFC 6750, 3.1
+	"token_revoked", "token_expired", "invalid_auth", "not_authed", "account_inactive", // Slack's
+}
+
+// errorInside returns the error that an answer with status 200 says, or nil. Some providers answer
+// so, each in its own form.
+func errorInside(info claims.Object) error {
+	said := slices.Contains(tokenRefusals, text(info, "error"))
+	if said {
+		return invalid(event.ReasonUserinfoRefused, "the endpoint refuses the token with status 200")
+	}
 	for _, name := range []string{"error", "errors", "error_code", "errcode"} {
-		if v, ok := info.Get(name); ok && v.Kind() != claims.Null {
-			return true
-		}
+		v, ok := info.Get(name)
+		said = said || ok && v.Kind() != claims.Null
 	}
 	for _, name := range []string{"ok", "success"} {
 		v, _ := info.Get(name)
-		if good, isBool := v.Bool(); isBool && !good {
-			return true
-		}
+		good, isBool := v.Bool()
+		said = said || isBool && !good
 	}
-	return false
+	if said {
+		return unreadable(http.StatusOK, "the answer is an error, and names no user")
+	}
+	return nil
 }
 
 // mayRefuseToken reports whether the endpoint may refuse the access token: it has expired, was
@@ -119,14 +130,14 @@ func mayRefuseToken(a answer) bool {
 // gives the error code invalid_token, but a challenge or an error of the protocol: a bare 401 or
 // 403 may come from a proxy.
 func refusesToken(a answer) bool {
-	// Of errors only the codes of RFC 6750, 3.1, count. Proxies have errors of their own.
+	// Of errors only known codes count. Proxies have errors of their own.
 	codes := challengeErrors(a.header)
 	doc, err := claims.Parse(a.body)
 	if err == nil {
 		codes = append(codes, text(doc, "error"))
 	}
 	refuses := slices.ContainsFunc(codes, func(code string) bool {
-		return code == "invalid_token" || code == "insufficient_scope"
+		return slices.Contains(tokenRefusals, code)
 	})
 	for _, challenge := range a.header.Values("WWW-Authenticate") {
 		scheme, _, _ := strings.Cut(challenge, " ")

@@ -334,6 +334,7 @@ func TestUserinfo(t *testing.T) {
 		{"C113 401 of a proxy, or of a provider that does not say more", with("/userinfo", 401, "{}"), session.TokenDoubted, event.ReasonUserinfoError},
 		{"C113 403 of one of both", with("/userinfo", 403, "{}"), session.TokenDoubted, event.ReasonUserinfoError},
 		{"C113 C075 an error with status 200", with("/userinfo", 200, `{"ok":false,"error":"internal_error"}`), session.Unreadable, event.ReasonUserinfoError},
+		{"C113 C075 a refusal with status 200", with("/userinfo", 200, `{"ok":false,"error":"account_inactive"}`), session.TokenRefused, event.ReasonUserinfoRefused},
 		{"C113 C075 no user, and nothing that says why", with("/userinfo", 200, `{"ok":true}`), session.Unreadable, event.ReasonUserinfoSubject},
 		{"C113 no answer", with("/userinfo", 0, nil), session.NoAnswer, event.ReasonUserinfoError},
 		{"C113 no connection", with("/userinfo", unreached, nil), session.NoAnswer, event.ReasonUserinfoError},
