@@ -649,7 +649,7 @@ var Reasons = []Group{
 		},
 		{
 			Name:  string(ReasonAuthTime),
-			Means: "The login was older than the requested max_age, or a refresh changes auth_time.",
+			Means: "The login was older than the requested max_age, or a refresh names an earlier one.",
 			Do:    "Check that the provider supports max_age. Set the clocks right.",
 		},
 		{
