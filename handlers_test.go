@@ -327,3 +327,39 @@ func (s *sendfile) ReadFrom(src io.Reader) (int64, error) {
 func (s *sendfile) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return nil, nil, http.ErrNotSupported
 }
+
+// lateStatus is a ResponseWriter as gin's, whose status is 404 where it has no route until something says another.
+type lateStatus struct {
+	http.ResponseWriter
+	said bool
+}
+
+func (w *lateStatus) WriteHeader(status int) {
+	w.said = true
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *lateStatus) Write(b []byte) (int, error) {
+	if !w.said {
+		w.WriteHeader(http.StatusNotFound)
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+func TestOwnRoutesSayTheirStatus(t *testing.T) {
+	t.Run("C172 C190 behind a router that would say 404", func(t *testing.T) {
+		w := newWorld(t, func(c *oidcgate.Config, p *oidcgate.Provider) {
+			c.Site.SessionInfo, c.API.Audience, c.API.Metadata = true, []string{"https://shop.test"}, true
+			p.Auth = oidcgate.PrivateKeyJWT()
+			p.ClientKeys = oidcgate.NewClientKeys([]oidcgate.ClientKey{{Key: newClientKey(t)}})
+		})
+		gate := w.handler
+		w.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { gate.ServeHTTP(&lateStatus{ResponseWriter: rw}, r) })
+		for _, path := range []string{"/auth/session", "/auth/jwks", "/.well-known/oauth-protected-resource", "/auth/logout"} {
+			a := w.get(path, "Sec-Fetch-Site: same-origin")
+			if a.StatusCode != http.StatusOK || a.body == "" {
+				t.Errorf("%s: %d %s", path, a.StatusCode, a.body)
+			}
+		}
+	})
+}

@@ -36,6 +36,7 @@ func (g *Guard) ServeMetadata(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "public, max-age=300")
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)       // that of gin is 404, where it has no route
 	_, _ = w.Write(append(body, '\n')) // an error means that the client has left
 }
 

@@ -128,6 +128,7 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin") // forms that are posted have an origin
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	w.WriteHeader(http.StatusOK) // that of gin is 404, where it has no route
 	if err := parsed.Execute(w, p.view(r, v)); err != nil {
 		p.Front.Logger.Debug("oidcgate: writing an answer", "err", err)
 	}

@@ -21,6 +21,7 @@ func (f *Front) serveClientKeys(w http.ResponseWriter, r *http.Request, up *Prov
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.WriteHeader(http.StatusOK) // that of gin is 404, where it has no route
 	_, err = w.Write(keys)
 	f.written(err)
 }

@@ -45,6 +45,7 @@ func (f *Front) sessionInfo(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 	w.Header().Set("Content-Type", "application/json")
 	body, _ := json.Marshal(about) // its claims were read from JSON: cannot fail
+	w.WriteHeader(http.StatusOK)   // that of gin is 404, where it has no route
 	_, err = w.Write(append(body, '\n'))
 	f.written(err)
 }

@@ -46,6 +46,7 @@ func (s *Pages) ShowRelay(w http.ResponseWriter, r *http.Request, p Relay) error
 	h.Set("Content-Language", t.language)
 	h.Set("Content-Security-Policy", s.policyWith("; script-src "+source(relayScriptHash)))
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	w.WriteHeader(http.StatusOK) // that of gin is 404, where it has no route
 	return relayPage.Execute(w, struct {
 		Relay
 		Relayed, Language, Title, Text, Button string
