@@ -178,6 +178,7 @@ func (o *options) all() []*option {
 		{env: "ROUTE_PREFIX", usage: "path of the gate's own routes", set: text(&c.Site.Prefix)},
 		{env: "SESSION_INFO", usage: "true: serve /auth/session, which tells scripts of the site's pages who is signed in", set: boolean(&c.Site.SessionInfo)},
 		{env: "SESSION_CLAIMS", usage: "claims that /auth/session shows, separated by spaces or commas", set: list(&c.Site.SessionClaims)},
+		{env: "LOGIN_PAGE", usage: "path of a page of this service to which guards lead, such as /sign-in; to the provider if not set", set: text(&c.Site.LoginPage)},
 		{env: "DEFAULT_PATH", usage: "where the browser goes after a login that has no return path", set: text(&c.Site.DefaultPath)},
 		{env: "PAGES_LANGUAGE", usage: "language of the gate's own pages, such as de; that of the browser if not set", set: language(&c.Pages.Language)},
 		{env: "PAGES_WORDS", usage: "texts of those pages, a JSON object such as {\"de\":{\"back\":\"Zum Laden\"}}; docs/words.md lists the keys", set: words(&c.Pages.Words)},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -46,6 +47,9 @@ func (s *service) pages() []page {
 	}
 	if s.options.link {
 		pages = append(pages, page{path: "/account", serve: s.account})
+	}
+	if path := s.options.config.Site.LoginPage; path != "" {
+		pages = append(pages, page{path: path, serve: s.signIn})
 	}
 	if len(s.options.config.API.Audience) > 0 {
 		pages = append(pages,
@@ -95,7 +99,7 @@ func (s *service) show(w http.ResponseWriter, r *http.Request, v view) {
 	if id, ok := oidcgate.FromContext(r.Context()); ok {
 		v.Name, v.LogoutURL = id.Name(), s.gate.LogoutURL("/public")
 	} else {
-		v.LoginURL = s.gate.LoginURL("/app")
+		v.LoginURL = cmp.Or(v.LoginURL, s.gate.LoginURL("/app"))
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	if err := pageTemplate.Execute(w, v); err != nil {
@@ -111,6 +115,11 @@ func (s *service) home(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.show(w, r, v)
+}
+
+// signIn is where guards lead with LOGIN_PAGE. Here a service with passwords of its own asks for one.
+func (s *service) signIn(w http.ResponseWriter, r *http.Request) {
+	s.show(w, r, view{Title: "Sign in", LoginURL: s.gate.LoginURL(s.gate.ReturnPath(r))})
 }
 
 func (s *service) public(w http.ResponseWriter, r *http.Request) {

@@ -215,6 +215,15 @@ func TestLoginLeadsBackToThePageThatWasAskedFor(t *testing.T) {
 	})
 }
 
+func TestLoginPageLeadsToThePageThatWasAskedFor(t *testing.T) {
+	w := start(t, map[string]string{"LOGIN_PAGE": "/sign-in"})
+	a := w.get("/app")
+	w.wants(a, http.StatusOK, "/auth/login?return_to=%2Fapp")
+	if a.Request.URL.Path != "/sign-in" {
+		t.Errorf("the visitor is at %s", a.Request.URL)
+	}
+}
+
 func TestPagesOfAVisitorWhoIsNotSignedIn(t *testing.T) {
 	eachRouter(t, func(t *testing.T, router string) {
 		w := start(t, map[string]string{"ROUTER": router, "SESSION_VALUES": "true"})
