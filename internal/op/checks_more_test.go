@@ -229,11 +229,31 @@ func TestCertificateOfAPlainTransport(t *testing.T) {
 func TestHintsOfRefusals(t *testing.T) {
 	const client, request = "check client id", "refuses the authorization request"
 	const troubled = "the provider says that it is in trouble"
+	for _, code := range []string{"internal_error", "ratelimited"} { // Slack's
+		t.Run("F10 C085 a token request: "+code, func(t *testing.T) {
+			o := newOP()
+			o.set("token", answerText(200, "application/json", `{"ok":false,"error":"`+code+`"}`))
+			_, err := o.client().Refresh(t.Context(), "rt-1", "")
+			if e := wantReason(t, err, "token_endpoint_error"); e.Refused || !strings.Contains(e.Hint, troubled) {
+				t.Errorf("refused: %v, hint %q", e.Refused, e.Hint)
+			}
+		})
+	}
 	for _, code := range []string{"server_error", "temporarily_unavailable"} {
 		t.Run("C036 a response: "+code, func(t *testing.T) {
 			l := &login{op: newOP(), query: goodResponse(map[string]string{"code": "", "error": code})}
 			if e := l.mustEnd(t, "op_error:"+code, op.StageResponse); !strings.Contains(e.Hint, troubled) {
 				t.Errorf("hint %q, want %q", e.Hint, troubled)
+			}
+		})
+		t.Run("F10 C085 a token request, with a status below 500: "+code, func(t *testing.T) {
+			for _, status := range []int{200, 400} {
+				o := newOP()
+				o.set("token", answerText(status, "application/json", `{"error":"`+code+`"}`))
+				_, err := o.client().Refresh(t.Context(), "rt-1", "")
+				if e := wantReason(t, err, "token_endpoint_error"); e.Refused || !strings.Contains(e.Hint, troubled) {
+					t.Errorf("refused: %v, hint %q", e.Refused, e.Hint)
+				}
 			}
 		})
 		t.Run("F10 a token request: "+code, func(t *testing.T) {

@@ -346,6 +346,22 @@ func TestEncryptedUserinfo(t *testing.T) {
 	}
 }
 
+func TestUserinfoThatGrowsTooMuch(t *testing.T) {
+	t.Run("C113 F38 what a user writes makes it grow when it is decompressed: it cannot be read, and no key is missing", func(t *testing.T) {
+		long := encode(userinfo(map[string]any{"bio": strings.Repeat("a", 300<<10)}))
+		to := jose.Recipient{Algorithm: jose.ECDH_ES, Key: ecKey().Public()}
+		o := newOP()
+		o.set("userinfo", answerJWT(encrypted(t, to, jose.A128GCM, map[jose.HeaderKey]any{"zip": "DEF"}, long)))
+		c := o.client(decrypting(op.ClientKey{Private: ecKey(), Algorithm: "ECDH-ES"}), asking(op.UserinfoOptional), func(cfg *op.Config) {
+			cfg.Compressed, cfg.UserinfoEncrypted = true, true
+		})
+		_, err := c.Userinfo(t.Context(), "at-1", subject)
+		if e := wantReason(t, err, "userinfo_error"); !e.TooLong || !e.Unreadable {
+			t.Errorf("%+v", e)
+		}
+	})
+}
+
 // Everybody can send encrypted logout tokens and responses. They keep a bounded number of processors
 // busy, and do not delay what the provider sends.
 func TestDecryptionsOfStrangers(t *testing.T) {
