@@ -2,12 +2,11 @@ package oidcgate
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"github.com/alexedwards/scs/v2"
 
-	"github.com/oidcgate/oidcgate/internal/attempt"
+	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/saver"
 	"github.com/oidcgate/oidcgate/internal/session"
 	"github.com/oidcgate/oidcgate/internal/values"
@@ -59,12 +58,9 @@ func (g *Gate) serveWithValues(
 	next http.Handler, w http.ResponseWriter, r *http.Request, v *visit,
 ) {
 	ctx, err := g.values.Load(v, v.found.ID())
-	switch {
-	case errors.Is(err, session.ErrForeign): // another replica may read them
-		v.identity, v.found.Session, v.found.Gone = nil, nil, attempt.GoneKey
-	case errors.Is(err, ErrNoSession): // a logout was faster
-		v.identity, v.found.Session, v.found.Gone = nil, nil, attempt.GoneSession
-	case err != nil:
+	if gone := front.GoneBy(err); gone != "" { // a logout was faster, or another replica reads them
+		v.identity, v.found.Session, v.found.Gone = nil, nil, gone
+	} else if err != nil {
 		v.found.LoadErr = err
 	}
 	var failed error

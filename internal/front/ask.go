@@ -60,10 +60,10 @@ func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, ask A
 		f.Forget(w, r, v)
 	}
 	switch {
-	case browser.IsNavigation(r) && ownPage:
-		page.Redirect(w, loginURL)
 	case browser.IsNavigation(r):
-		f.noteSent()
+		if !ownPage {
+			f.noteSent()
+		}
 		page.Redirect(w, loginURL)
 	case browser.IsFormPost(r):
 		login.Kind, login.Say = page.KindNotSent, page.NotSent

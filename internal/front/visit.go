@@ -107,12 +107,20 @@ func (f *Front) noteValues(ctx context.Context, v *Visit) {
 		return
 	}
 	_, err := f.Keeper.ReadValues(ctx, v.Session)
+	if gone := GoneBy(err); gone != "" {
+		v.Session, v.Gone = nil, gone
+	}
+}
+
+// GoneBy returns why a session that was there is gone, by an error of it or of its values, or "".
+func GoneBy(err error) attempt.Gone {
 	switch {
 	case errors.Is(err, session.ErrForeign):
-		v.Session, v.Gone = nil, attempt.GoneKey
+		return attempt.GoneKey // another replica may know it
 	case errors.Is(err, session.ErrGone):
-		v.Session, v.Gone = nil, attempt.GoneSession
+		return attempt.GoneSession
 	}
+	return ""
 }
 
 // Forget deletes a cookie that opens no session. The gate calls it for its own answers only, which

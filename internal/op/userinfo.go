@@ -62,11 +62,11 @@ func (c *Client) askUserinfo(
 	if !c.cfg.hasIDTokens() {
 		got = c.cfg.subjectOf(info)
 	}
-	inside := errorInside(info)
 	switch {
-	case got == "" && inside != nil:
-		return "", c.withoutUserinfo(inside, required)
 	case got == "":
+		if err := errorInside(info); err != nil {
+			return "", c.withoutUserinfo(err, required)
+		}
 		e := invalid(event.ReasonUserinfoSubject, "the userinfo response names no user")
 		e.Unreadable = true
 		return "", e
