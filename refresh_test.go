@@ -222,7 +222,10 @@ func TestRefreshedIDToken(t *testing.T) {
 		{"nonce of another login", set("nonce", "another"), oidcgate.ReasonNonce},
 		{"auth_time earlier than at login", func(t *oidcgatetest.JWT) { t.Claims["auth_time"] = time.Now().Add(-time.Hour).Unix() }, "auth_time"},
 		{"iat of long ago", func(t *oidcgatetest.JWT) { t.Claims["iat"] = time.Now().Add(-time.Hour).Unix() }, "iat"},
-		{"exp past", func(t *oidcgatetest.JWT) { t.Claims["exp"] = time.Now().Add(-time.Hour).Unix() }, "exp"},
+		{"exp that is no time", set("exp", "tomorrow"), "exp"},
+		{"exp past, and another user", func(t *oidcgatetest.JWT) {
+			t.Claims["exp"], t.Claims["sub"] = time.Now().Add(-time.Hour).Unix(), "mallory"
+		}, "sub"},
 		{"at_hash of another access token", set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA"), "at_hash"},
 		{"signature of somebody else", (*oidcgatetest.JWT).SignForeign, oidcgate.ReasonSignature},
 		{"broken signature", (*oidcgatetest.JWT).CorruptSignature, oidcgate.ReasonSignature},
@@ -266,6 +269,37 @@ func TestRefreshedIDToken(t *testing.T) {
 			}
 		})
 	})
+	at := func(name string, from time.Duration) func(*oidcgatetest.JWT) {
+		return func(t *oidcgatetest.JWT) { t.Claims[name] = time.Now().Add(from).Unix() }
+	}
+	for name, change := range map[string]func(*oidcgatetest.JWT){
+		"is issued in the future":  at("iat", 2*time.Minute),
+		"is past":                  at("exp", -2*time.Minute),
+		"is not valid yet":         at("nbf", 2*time.Minute),
+		"is issued 12 minutes ago": at("iat", -12*time.Minute),
+	} {
+		inBubble(t, "C081 F14 the clocks differ: the session goes on when the ID Token "+name+", and nothing of it counts", func(t *testing.T) {
+			f := newFleet(t, 2)
+			revoked := f.revocations()
+			f.login()
+			f.mustToken()
+			time.Sleep(11 * time.Minute)
+			f.mustToken()
+			time.Sleep(11 * time.Minute)
+			f.op.NextIDToken(change)
+			if token, status := f.token(); token != "" || status == http.StatusUnauthorized {
+				t.Errorf("status %d, token %q", status, token)
+			}
+			if got := f.subject(); got != "alice" || len(revoked()) > 0 {
+				t.Errorf("signed in as %q, revoked %q", got, revoked())
+			}
+			if e := f.reported(oidcgate.EventRefreshFailed); len(e) != 1 || !strings.Contains(e[0].Hint, "NTP") {
+				t.Errorf("events %+v", e)
+			}
+			time.Sleep(time.Minute)
+			f.mustToken()
+		})
+	}
 	for name, change := range map[string]func(*oidcgatetest.JWT){
 		"has a kid that the key set does not have yet":  func(t *oidcgatetest.JWT) { t.Header["kid"] = "newer"; t.SignForeign() },
 		"has no kid, and its key is not in the set yet": func(t *oidcgatetest.JWT) { delete(t.Header, "kid"); t.SignForeign() },

@@ -27,8 +27,7 @@ const freshness = 10 * time.Minute
 // or a refresh demands.
 //
 // The signature is checked first, and nothing of an unsigned payload is looked at. Then come our
-// own rules in the order of the specification, and go-oidc's after them. Every failure is an
-// *Error whose Reason names the rule.
+// own rules, and go-oidc's after them. Every failure is an *Error whose Reason names the rule.
 func (c *Client) verifyIDToken(
 	ctx context.Context, kind kindID, raw string, came companions, rules func(claims.Object) error,
 ) (*openedToken, error) {
@@ -37,12 +36,12 @@ func (c *Client) verifyIDToken(
 		return nil, err
 	}
 	for _, check := range []func(claims.Object) error{
-		c.checkTimes,
-		c.checkFresh,
 		checkSessionExpiry,
 		rules,
 		c.checkRequired,
 		func(id claims.Object) error { return came.check(id, token.alg) },
+		c.checkTimes, // after the rules: a clock that is wrong excuses nothing else
+		c.checkFresh,
 		func(claims.Object) error { return c.verifyAgain(ctx, token) },
 	} {
 		if err := check(token.claims); err != nil {
@@ -211,6 +210,7 @@ func (c *Client) wrongTime(
 	e := invalidf(reason, "%s is %s %s by this machine's clock; up to %s may be", name,
 		apart.Round(second), side, c.cfg.Leeway)
 	e.Hint = hint + ": set both clocks by NTP. Limits.ClockSkew is how far they may differ"
+	e.Clock = true
 	return e
 }
 

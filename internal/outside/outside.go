@@ -186,7 +186,8 @@ func refusesUser(code string) bool {
 }
 
 // notVerified returns the failure for a refreshed ID Token that could not be verified. If keys are
-// missing, the provider's or the client's own, that says nothing against the token.
+// missing, the provider's or the client's own, or the clocks differ, that says nothing against the
+// token.
 func notVerified(err error) error {
 	f := &session.Failure{Kind: session.Rejected, Reason: event.ReasonProviderUnreachable, Err: err}
 	e, ok := errors.AsType[*op.Error](err)
@@ -203,7 +204,7 @@ func notVerified(err error) error {
 			f.Kind = session.KeysUnavailable
 		}
 	}
-	if e.Unproven {
+	if e.Unproven || e.Clock {
 		f.Kind = session.KeysUnavailable
 	}
 	return f

@@ -139,9 +139,9 @@ func (r *refresh) keepRefreshToken(ctx context.Context, token string) error {
 	return nil
 }
 
-// notVerified deals with an answer whose user is not known. For want of keys, while userinfo does
-// not answer, or when it may refuse (Limits.KeepRefused), the session goes on with the refresh
-// token of the answer. In every other case the tokens are somebody else's or nobody's. Then the
+// notVerified deals with an answer whose user is not known. For want of keys, while clocks differ or
+// userinfo does not answer, or when it may refuse (Limits.KeepRefused), the session goes on with the
+// refresh token of the answer. In every other case the tokens are somebody else's or nobody's. Then the
 // provider's word about this session cannot be believed any more: the tokens are discarded and the
 // session ends.
 func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) error {
