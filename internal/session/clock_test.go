@@ -11,7 +11,7 @@ import (
 
 // A replica whose clock is behind that of the others finds times that lie ahead. If they counted as
 // due, it would refresh every session that the others have just refreshed. To it, the new ID Tokens
-// are issued in the future, which ends their sessions.
+// are issued in the future: it cannot use them.
 func TestReplicaWhoseClockIsBehind(t *testing.T) {
 	inTime(t, "C113 F14 what the others have just read and refreshed is not due at it", func(t *testing.T) {
 		const age, behind = 5 * time.Minute, 2 * time.Minute

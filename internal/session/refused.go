@@ -139,11 +139,11 @@ func (r *refresh) keepRefreshToken(ctx context.Context, token string) error {
 	return nil
 }
 
-// notVerified deals with an answer whose user is not known. For want of keys, while clocks differ or
-// userinfo does not answer, or when it may refuse (Limits.KeepRefused), the session goes on with the
-// refresh token of the answer. In every other case the tokens are somebody else's or nobody's. Then the
-// provider's word about this session cannot be believed any more: the tokens are discarded and the
-// session ends.
+// notVerified deals with an answer whose user is not known. For want of keys, while clocks differ
+// or userinfo does not answer, or when it may refuse (Limits.KeepRefused), the session goes on with
+// the refresh token of the answer. In every other case the tokens are somebody else's or nobody's.
+// Then the provider's word about this session cannot be believed any more: the tokens are discarded
+// and the session ends.
 func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) error {
 	if f.Kind == KeysUnavailable || f.Kind == TokenRefused && r.k.limits.KeepRefused {
 		if err := r.keepRefreshToken(ctx, fresh.RefreshToken); err != nil {

@@ -168,7 +168,7 @@ const (
 	Refused                            // the provider refused the refresh without saying why
 	UserRefused                        // the provider refuses the user
 	InvalidGrant                       // the refresh token is good no more
-	KeysUnavailable                    // nothing says whose tokens they are: no keys, a wrong clock, no userinfo
+	KeysUnavailable                    // it cannot be said whose tokens they are: no keys
 	Rejected                           // the answer is about somebody else, or the application refuses
 	TokenRefused                       // userinfo does not take the access token
 	Unusable                           // userinfo's answer is no userinfo
