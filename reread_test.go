@@ -1351,7 +1351,8 @@ func TestUserinfoThatMayRefuseTheToken(t *testing.T) {
 	}
 }
 
-// A provider with one grant for each user and client, such as Google, ends all when one of its refresh tokens is revoked.
+// A provider with one grant for each user and client, such as Google, ends all when one of its refresh tokens is revoked. So does
+// Keycloak before 26.0.8, whose ID Tokens have a sid.
 func TestRefusedLoginBesideAnotherSession(t *testing.T) {
 	for _, sid := range []bool{false, true} {
 		inBubble(t, fmt.Sprintf("C087 userinfo is down during a login, sessions have a sid: %v", sid), func(t *testing.T) {
@@ -1367,7 +1368,7 @@ func TestRefusedLoginBesideAnotherSession(t *testing.T) {
 					t.Errorf("the login ends with %d", a.StatusCode)
 				}
 			})
-			if got := revoked(); (len(got) == 1) != sid {
+			if got := revoked(); len(got) > 0 {
 				t.Errorf("revoked %q", got)
 			}
 		})

@@ -229,6 +229,18 @@ func TestCertificateOfAPlainTransport(t *testing.T) {
 func TestHintsOfRefusals(t *testing.T) {
 	const client, request = "check client id", "refuses the authorization request"
 	const troubled = "the provider says that it is in trouble"
+	for _, code := range []string{ // GitHub's and Slack's
+		"bad_verification_code", "bad_refresh_token", "invalid_code", "code_already_used", "invalid_refresh_token",
+	} {
+		t.Run("C084 a code or refresh token is good no more: "+code, func(t *testing.T) {
+			o := newOP()
+			o.set("token", answerText(200, "application/json", `{"error":"`+code+`"}`))
+			_, err := o.client().Refresh(t.Context(), "rt-1", "")
+			if e := wantReason(t, err, "token_endpoint_error"); !e.Refused || e.Code != "invalid_grant" {
+				t.Errorf("refused: %v, code %q", e.Refused, e.Code)
+			}
+		})
+	}
 	for _, code := range []string{"internal_error", "ratelimited"} { // Slack's
 		t.Run("F10 C085 a token request: "+code, func(t *testing.T) {
 			o := newOP()

@@ -303,6 +303,11 @@ const hintTrouble = "the provider says that it is in trouble or overloaded; look
 // tokenEndpointError is the Error for a refusal (RFC 6749, 5.2). Of what the provider says only
 // a registered code gets through: the rest may quote the request.
 func tokenEndpointError(status int, code string) *Error {
+	switch code {
+	case "bad_verification_code", "bad_refresh_token", // GitHub's
+		"invalid_code", "code_already_used", "invalid_refresh_token": // Slack's
+		code = "invalid_grant"
+	}
 	fault := statusFault(status)
 	e := &Error{
 		Reason: event.ReasonTokenEndpointError, Status: fault.status, Code: code, Err: fault,

@@ -200,16 +200,21 @@ func (k *Keeper) replace(ctx context.Context, r replaced) error {
 
 // Discard revokes the refresh token of a login that was refused, where no session may share its
 // grant. It is best effort.
+//
+// Here any session of the user's may: Keycloak before 26.0.8 revokes the tokens of all that the user
+// has at this client, and nobody has asked for a logout.
 func (k *Keeper) Discard(ctx context.Context, l *Login) {
+	refused := l.Identity.summary()
+	refused.SID = ""
 	if l.Tokens.RefreshToken == "" ||
-		l.Before.ID != "" && l.Identity.mayShareGrant(&l.Before.Identity) {
+		l.Before.ID != "" && refused.mayShareGrant(l.Before.Identity.summary()) {
 		return
 	}
 	ctx, cancel := Detached(ctx) // the browser may have left
 	defer cancel()
 	own := k.Handle(l.ID)
 	isOther := func(o *leaving) bool { return o.Handle != own }
-	shared, err := k.sharesGrant(ctx, l.Identity.summary(), isOther)
+	shared, err := k.sharesGrant(ctx, refused, isOther)
 	if err == nil && !shared {
 		k.provider.Revoke(ctx, &l.Identity, l.Tokens.RefreshToken)
 	}
