@@ -201,8 +201,8 @@ func (k *Keeper) replace(ctx context.Context, r replaced) error {
 // Discard revokes the refresh token of a login that was refused, where no session may share its
 // grant. It is best effort.
 //
-// Here any session of the user's may: Keycloak before 26.0.8 revokes the tokens of all that the user
-// has at this client, and nobody has asked for a logout.
+// Here any session of the user's may: Keycloak before 26.0.8 revokes the tokens of all that the
+// user has at this client, and nobody has asked for a logout.
 func (k *Keeper) Discard(ctx context.Context, l *Login) {
 	refused := l.Identity.summary()
 	refused.SID = ""
