@@ -271,8 +271,22 @@ func TestLogoutTokenIsAccepted(t *testing.T) {
 			}
 			a.isPlain(t)
 			f.reportedOnce(oidcgate.EventBackchannelAccepted, "")
+			if e := f.reported(oidcgate.EventBackchannelAccepted)[0]; !strings.HasSuffix(e.Detail, ": 1") || e.Hint != "" {
+				t.Errorf("detail %q, hint %q", e.Detail, e.Hint)
+			}
 		})
 	}
+	inBubble(t, "C125 a token that ends nothing, as those of CAS 6: 200, and the event says so", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		if a := f.logoutToken(f.logoutClaims("sid", "ST-1")); a.StatusCode != http.StatusOK || f.subject() != "alice" {
+			t.Errorf("status %d, signed in as %q", a.StatusCode, f.subject())
+		}
+		f.reportedOnce(oidcgate.EventBackchannelAccepted, "")
+		if e := f.reported(oidcgate.EventBackchannelAccepted)[0]; !strings.HasSuffix(e.Detail, ": 0") || !strings.Contains(e.Hint, "compare sub and sid") {
+			t.Errorf("detail %q, hint %q", e.Detail, e.Hint)
+		}
+	})
 }
 
 // Many providers follow a draft of the specification.

@@ -137,8 +137,9 @@ var Types = []Group{
 		{
 			Name:  string(BackchannelAccepted),
 			Level: slog.LevelDebug,
-			Means: "The provider logged a user out by a logout token.",
-			Do:    "Nothing.",
+			Means: "The provider logged a user out by a logout token. The detail counts the sessions.",
+			Do: "Nothing. If none ended and the user was signed in, compare sub and sid of the logout " +
+				"token with those of the ID Token.",
 		},
 		{
 			Name:  string(BackchannelRejected),

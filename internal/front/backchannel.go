@@ -41,17 +41,28 @@ func (f *Front) backchannelLogout(w http.ResponseWriter, r *http.Request, up *Pr
 		f.rejectLogout(w, r, up, err)
 		return
 	}
-	first, err := f.applyLogout(r.Context(), up, token)
+	done, err := f.applyLogout(r.Context(), up, token)
 	if err != nil {
 		f.rejectLogout(w, r, up, err)
 		return
 	}
-	if first {
-		f.Tell(r.Context(), event.Record{
-			Type: event.BackchannelAccepted, Provider: up.Name, Issuer: up.Issuer,
-		})
+	if done.First {
+		f.tellLogout(r.Context(), up, done.Ended)
 	}
 	w.WriteHeader(http.StatusOK)
+}
+
+// tellLogout tells of a logout token. One that ends nothing is no error, and may be a mistake.
+func (f *Front) tellLogout(ctx context.Context, up *Provider, ended int) {
+	e := event.Record{
+		Type: event.BackchannelAccepted, Provider: up.Name, Issuer: up.Issuer,
+		Detail: fmt.Sprintf("sessions that ended: %d", ended),
+	}
+	if ended == 0 {
+		e.Hint = "nothing to do if the user was not signed in here; else compare sub and sid of the " +
+			"logout token with those of the ID Token"
+	}
+	f.Tell(ctx, e)
 }
 
 // noteStray tells once of a logout token that was sent to the address of no provider: the logouts
@@ -90,19 +101,19 @@ func readLogoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 	return tokens[0], nil
 }
 
-// applyLogout ends the sessions that the token names. first is false when another request with the
-// same token was faster: that one is told of.
+// applyLogout ends the sessions that the token names. Of several requests with the same token, the
+// first is told of.
 func (f *Front) applyLogout(
 	ctx context.Context, up *Provider, token *op.LogoutToken,
-) (first bool, _ error) {
-	first, err := f.Keeper.UseLogoutToken(ctx, session.LogoutToken{
+) (session.LoggedOut, error) {
+	done, err := f.Keeper.UseLogoutToken(ctx, session.LogoutToken{
 		Issuer: token.Issuer, ID: token.ID, Subject: token.Subject, SessionID: token.SessionID,
 		IssuedAt: token.IssuedAt, Expires: token.Expires,
 	})
 	if errors.Is(err, session.ErrUsed) {
-		return false, &op.Error{Reason: event.ReasonReplayed, Status: http.StatusBadRequest}
+		return done, &op.Error{Reason: event.ReasonReplayed, Status: http.StatusBadRequest}
 	}
-	return first, err
+	return done, err
 }
 
 func (f *Front) rejectLogout(

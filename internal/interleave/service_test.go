@@ -256,8 +256,8 @@ func (r *replica) logOut(ctx context.Context, id session.ID) string {
 
 // backchannel is a back-channel logout.
 func (r *replica) backchannel(ctx context.Context, t session.LogoutToken) string {
-	first, err := r.UseLogoutToken(ctx, t)
-	if err == nil && !first {
+	done, err := r.UseLogoutToken(ctx, t)
+	if err == nil && !done.First {
 		return second
 	}
 	return outcome(err)

@@ -28,12 +28,12 @@ func (w *world) logoutBySID(at time.Time) error { return w.logoutBy("", sid, at)
 
 func (w *world) logoutBy(subject, sid string, at time.Time) error {
 	w.Helper()
-	first, err := w.UseLogoutToken(w.Context(), session.LogoutToken{
+	done, err := w.UseLogoutToken(w.Context(), session.LogoutToken{
 		Issuer: issuer, ID: rand.Text(), Subject: subject, SessionID: sid, IssuedAt: at,
 		Expires: time.Now().Add(2 * time.Minute),
 	})
-	if first == (err != nil) {
-		w.Errorf("first %v, error %v", first, err)
+	if done.First == (err != nil) {
+		w.Errorf("first %v, error %v", done.First, err)
 	}
 	return err
 }

@@ -22,25 +22,32 @@ type LogoutToken struct {
 	Expires   time.Time
 }
 
+// LoggedOut is what came of a logout token.
+type LoggedOut struct {
+	First bool // of several calls with one token at the same time, true for one
+	Ended int  // how many sessions this call ended
+}
+
 // UseLogoutToken ends the sessions that a logout token names, and refuses such logins under way. It
 // remembers the token afterwards, not before: when it fails in between, the provider sends
 // the token again, and ending the same sessions again does no harm. The error is ErrUsed when the
 // token was used before. That is read before anything is written: a copy of the token must not make
-// tombstones last longer. Of several calls with one token at the same time only one returns true.
-// It does not end with ctx.
-func (k *Keeper) UseLogoutToken(ctx context.Context, t LogoutToken) (first bool, _ error) {
+// tombstones last longer. It does not end with ctx.
+func (k *Keeper) UseLogoutToken(ctx context.Context, t LogoutToken) (LoggedOut, error) {
 	ctx = context.WithoutCancel(ctx)
 	used, err := k.logoutTokenUsed(ctx, t)
 	switch {
 	case err != nil:
-		return false, err
+		return LoggedOut{}, err
 	case used:
-		return false, ErrUsed
+		return LoggedOut{}, ErrUsed
 	}
-	if _, err := k.end(ctx, k.endingOf(t)); err != nil {
-		return false, err
+	ended, err := k.end(ctx, k.endingOf(t))
+	if err != nil {
+		return LoggedOut{}, err
 	}
-	return k.rememberLogoutToken(ctx, t)
+	first, err := k.rememberLogoutToken(ctx, t)
+	return LoggedOut{first, ended}, err
 }
 
 // endingOf is the logout that a token asks for. A token that arrives late does not mean the

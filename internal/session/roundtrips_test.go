@@ -283,9 +283,9 @@ func TestEndOfManySessions(t *testing.T) {
 		w.wantLive(true, sessions[5:8]...)
 		w.wantLive(false, slices.Concat(sessions[:5], sessions[8:])...)
 		w.broken = nil
-		first, err := w.UseLogoutToken(t.Context(), token)
-		if !first || err != nil {
-			t.Errorf("the next try: %v, %v", first, err)
+		done, err := w.UseLogoutToken(t.Context(), token)
+		if !done.First || err != nil {
+			t.Errorf("the next try: %v, %v", done, err)
 		}
 		w.wantLive(false, sessions...)
 		if n := len(w.told(event.SessionRevoked)); n != 20 {
