@@ -2,7 +2,6 @@ package oidcgate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/oidcgate/oidcgate/internal/attempt"
 	"github.com/oidcgate/oidcgate/internal/bearer"
 	"github.com/oidcgate/oidcgate/internal/front"
 	"github.com/oidcgate/oidcgate/internal/session"
@@ -210,14 +208,9 @@ func (v *visit) current() (*Identity, error) {
 			return
 		}
 		s, err := v.gate.keeper.Reread(withoutVisit(v), v.found.Session)
-		switch {
-		case err == nil:
+		if err == nil {
 			v.renewed = identityOf(s, v.gate.config.IdleTimeout)
-		case errors.Is(err, session.ErrForeign): // another replica may know it
-			v.found.Gone = attempt.GoneKey
-		case errors.Is(err, session.ErrGone):
-			v.found.Gone = attempt.GoneSession
-		default:
+		} else if v.found.Gone = front.GoneBy(err); v.found.Gone == "" {
 			v.stale = err
 		}
 	})

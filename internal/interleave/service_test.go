@@ -506,7 +506,7 @@ func (r *replica) Verify(
 ) (claims.Object, error) {
 	if r.service.keysLost {
 		return "", &session.Failure{
-			Kind: session.KeysUnavailable, Reason: event.ReasonJWKSUnavailable,
+			Kind: session.NotVerifiable, Reason: event.ReasonJWKSUnavailable,
 			Err: errors.New("no keys"),
 		}
 	}

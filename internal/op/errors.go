@@ -53,8 +53,8 @@ type Error struct {
 	// loaded, or nothing says which key did. The token may be genuine.
 	Unproven bool
 
-	// Clock is true when all else of a token is right, and a time of it cannot be by the clock of this
-	// machine, which may be wrong.
+	// Clock is true when a time of a signed token cannot be by the clock of this machine, which may be
+	// wrong. Of an ID Token all else is right then.
 	Clock bool
 
 	// Address is what was asked, without a query, where metadata or keys could not be had.

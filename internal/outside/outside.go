@@ -75,7 +75,7 @@ func (p Providers) Verify(
 ) (claims.Object, error) {
 	c, err := p.client(id)
 	if err != nil { // it was taken away while it answered, and may come back
-		f := &session.Failure{Kind: session.KeysUnavailable, Err: err}
+		f := &session.Failure{Kind: session.NotVerifiable, Err: err}
 		f.Reason = event.ReasonProviderUnreachable
 		return "", f
 	}
@@ -198,14 +198,14 @@ func notVerified(err error) error {
 	switch f.Reason {
 	case event.ReasonJWKSUnavailable, event.ReasonKeyUnknown, event.ReasonProviderUnreachable,
 		event.ReasonClientSecret:
-		f.Kind = session.KeysUnavailable
+		f.Kind = session.NotVerifiable
 	case event.ReasonDecryption:
 		if !e.TooLong {
-			f.Kind = session.KeysUnavailable
+			f.Kind = session.NotVerifiable
 		}
 	}
 	if e.Unproven || e.Clock {
-		f.Kind = session.KeysUnavailable
+		f.Kind = session.NotVerifiable
 	}
 	return f
 }
@@ -222,7 +222,7 @@ func notChecked(err error) error {
 	}
 	f.Unread = f.Kind == session.Unreadable || f.Kind == session.TokenDoubted
 	if f.Kind != session.Rejected && f.Kind != session.TokenRefused {
-		f.Kind = session.KeysUnavailable
+		f.Kind = session.NotVerifiable
 	}
 	return f
 }

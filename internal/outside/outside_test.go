@@ -260,15 +260,15 @@ func TestVerify(t *testing.T) {
 		{"C081 another user's", well(), idToken(key, "k1", "bob"), session.Rejected, event.ReasonSubject},
 		{"C081 signed by another", well(), idToken(otherKey, "k1", "alice"), session.Rejected, event.ReasonSignature},
 		{"C081 no token", well(), "x", session.Rejected, event.ReasonIDTokenMalformed},
-		{"C084 no keys", with("/jwks", 0, nil), idToken(key, "k1", "alice"), session.KeysUnavailable, event.ReasonJWKSUnavailable},
+		{"C084 no keys", with("/jwks", 0, nil), idToken(key, "k1", "alice"), session.NotVerifiable, event.ReasonJWKSUnavailable},
 		{
 			"C084 keys that are too long say nothing of what users write", with("/jwks", 200, strings.Repeat(" ", 2<<20)),
-			idToken(key, "k1", "alice"), session.KeysUnavailable, event.ReasonJWKSUnavailable,
+			idToken(key, "k1", "alice"), session.NotVerifiable, event.ReasonJWKSUnavailable,
 		},
-		{"C084 an unknown key", well(), idToken(key, "k2", "alice"), session.KeysUnavailable, event.ReasonKeyUnknown},
+		{"C084 an unknown key", well(), idToken(key, "k2", "alice"), session.NotVerifiable, event.ReasonKeyUnknown},
 		{
 			"C084 no metadata", with("/.well-known/openid-configuration", 0, nil), idToken(key, "k1", "alice"),
-			session.KeysUnavailable, event.ReasonProviderUnreachable,
+			session.NotVerifiable, event.ReasonProviderUnreachable,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -298,8 +298,8 @@ func TestVerifyWithoutIDTokens(t *testing.T) {
 			"C081 userinfo refuses it", with("/userinfo", 401, `{"error":"invalid_token"}`),
 			session.TokenRefused, event.ReasonUserinfoRefused,
 		},
-		{"C084 401 of a proxy", with("/userinfo", 401, "{}"), session.KeysUnavailable, event.ReasonUserinfoError},
-		{"C084 no answer", with("/userinfo", 0, nil), session.KeysUnavailable, event.ReasonUserinfoError},
+		{"C084 401 of a proxy", with("/userinfo", 401, "{}"), session.NotVerifiable, event.ReasonUserinfoError},
+		{"C084 no answer", with("/userinfo", 0, nil), session.NotVerifiable, event.ReasonUserinfoError},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			delete(tt.provider, "/.well-known/openid-configuration")
@@ -392,7 +392,7 @@ func TestAProviderThatIsNotConfiguredAnyMore(t *testing.T) {
 	if got := p.Shape(id, id.IDToken); got != "" {
 		t.Errorf("the claims are %s", got.AppendJSON(nil))
 	}
-	wantFailure(t, verified, session.KeysUnavailable, event.ReasonProviderUnreachable) // it may come back
+	wantFailure(t, verified, session.NotVerifiable, event.ReasonProviderUnreachable) // it may come back
 	for _, err := range []error{p.Reach(t.Context(), id), refreshed, info} {
 		wantFailure(t, err, session.NoAnswer, event.ReasonProviderUnreachable)
 		if err != nil && !strings.Contains(err.Error(), `"gone" is not configured`) {

@@ -1023,7 +1023,7 @@ func TestErrorsOfARefresh(t *testing.T) {
 		w := newWorld(t, nil)
 		s := w.login(lifetime)
 		w.brings("")
-		w.provider.verify = func() error { return failure(session.KeysUnavailable, "") }
+		w.provider.verify = func() error { return failure(session.NotVerifiable, "") }
 		time.Sleep(isOver)
 		w.fails(interleave.Swap, "t:", 0)
 		w.wantNoToken(s, session.ErrStore)

@@ -313,7 +313,7 @@ func TestChecksOfRefreshedTokensWaitForAPlace(t *testing.T) {
 			most.Store(max(most.Load(), asking.Add(1)))
 			defer asking.Add(-1)
 			time.Sleep(time.Minute)
-			return failure(session.KeysUnavailable, "")
+			return failure(session.NotVerifiable, "")
 		}
 		for _, s := range all {
 			go func() { _, _ = w.Token(t.Context(), s) }()

@@ -317,7 +317,7 @@ func (r *refresh) verify(
 		}
 		leave, err := r.placeAtUserinfo(ctx)
 		if err != nil {
-			return "", &Failure{Kind: KeysUnavailable, Reason: event.ReasonProviderBusy, Err: err}
+			return "", &Failure{Kind: NotVerifiable, Reason: event.ReasonProviderBusy, Err: err}
 		}
 		defer leave()
 	}

@@ -474,7 +474,7 @@ func TestTheProviderFails(t *testing.T) {
 				return answer, nil
 			}
 			w.provider.verify = func() error {
-				return failure(session.KeysUnavailable, event.ReasonJWKSUnavailable)
+				return failure(session.NotVerifiable, event.ReasonJWKSUnavailable)
 			}
 			time.Sleep(isDue)
 			w.wantToken(w.Keeper, s, "at-0")
@@ -1074,7 +1074,7 @@ func TestOneProvidersTroubleIsNotAnothers(t *testing.T) {
 			}
 			w.provider.verify = func() error {
 				w.wantErr(w.End(t.Context(), s.ID), nil)
-				return failure(session.KeysUnavailable, "")
+				return failure(session.NotVerifiable, "")
 			}
 			time.Sleep(isOver)
 			w.wantNoToken(s, session.ErrGone)

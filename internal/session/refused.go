@@ -145,7 +145,7 @@ func (r *refresh) keepRefreshToken(ctx context.Context, token string) error {
 // Then the provider's word about this session cannot be believed any more: the tokens are discarded
 // and the session ends.
 func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) error {
-	if f.Kind == KeysUnavailable || f.Kind == TokenRefused && r.k.limits.KeepRefused {
+	if f.Kind == NotVerifiable || f.Kind == TokenRefused && r.k.limits.KeepRefused {
 		if err := r.keepRefreshToken(ctx, fresh.RefreshToken); err != nil {
 			return err
 		}

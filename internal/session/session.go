@@ -148,7 +148,7 @@ type Failure struct {
 	Err    error
 	Hint   string // what an operator can do; may be empty
 
-	// Unread is true when the kind is KeysUnavailable because userinfo, which says whose the tokens
+	// Unread is true when the kind is NotVerifiable because userinfo, which says whose the tokens
 	// are, cannot be read.
 	Unread bool
 
@@ -162,18 +162,18 @@ type FailureKind int
 
 // The kinds of failures.
 const (
-	NoAnswer        FailureKind = iota // nothing is known: the session stays as it is
-	NotRotated                         // nothing was sent or issued: the refresh token is still good
-	ClientRefused                      // the provider refused the refresh, and not for the user's sake
-	Refused                            // the provider refused the refresh without saying why
-	UserRefused                        // the provider refuses the user
-	InvalidGrant                       // the refresh token is good no more
-	KeysUnavailable                    // it cannot be said whose tokens they are: no keys
-	Rejected                           // the answer is about somebody else, or the application refuses
-	TokenRefused                       // userinfo does not take the access token
-	Unusable                           // userinfo's answer is no userinfo
-	Unreadable                         // nor is it an error: it has status 200
-	TokenDoubted                       // it may refuse the access token, or be that of a proxy
+	NoAnswer      FailureKind = iota // nothing is known: the session stays as it is
+	NotRotated                       // nothing was sent or issued: the refresh token is still good
+	ClientRefused                    // the provider refused the refresh, and not for the user's sake
+	Refused                          // the provider refused the refresh without saying why
+	UserRefused                      // the provider refuses the user
+	InvalidGrant                     // the refresh token is good no more
+	NotVerifiable                    // nothing says now whose tokens they are, as without keys
+	Rejected                         // the answer is about somebody else, or the application refuses
+	TokenRefused                     // userinfo does not take the access token
+	Unusable                         // userinfo's answer is no userinfo
+	Unreadable                       // nor is it an error: it has status 200
+	TokenDoubted                     // it may refuse the access token, or be that of a proxy
 )
 
 // Error returns the cause's text. The cause is not unwrapped: it may come from the application and
