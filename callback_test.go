@@ -860,3 +860,38 @@ func TestOwnPage(t *testing.T) {
 		}
 	})
 }
+
+// TestLateTab has a visitor log in with one of two tabs. Keycloak then answers to the other that it is late.
+func TestLateTab(t *testing.T) {
+	for name, row := range map[string]struct {
+		begun, description string
+		loggedIn           bool
+		status             int
+	}{
+		"the visitor is signed in":     {"/app", "authentication_expired", true, 303},
+		"nobody is signed in":          {"/app", "authentication_expired", false, 503},
+		"another description":          {"/app", "down", true, 503},
+		"it was to confirm who it was": {"/fresh", "authentication_expired", true, 503},
+	} {
+		t.Run("C036 "+name, func(t *testing.T) {
+			w := newWorld(t)
+			if row.begun == "/fresh" {
+				w.login()
+				shop := w.handler
+				w.handler = w.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+					if r.URL.Path != "/fresh" || w.gate.Admit(rw, r, oidcgate.ACR("gold")) {
+						shop.ServeHTTP(rw, r)
+					}
+				}))
+			}
+			late := w.callbackURL(row.begun)
+			if row.loggedIn {
+				w.get(w.callbackURL("/auth/login"))
+			}
+			a := w.get(edited(t, late, failed("error", "temporarily_unavailable", "error_description", row.description)))
+			if a.StatusCode != row.status || row.status == 303 && a.location() != shopURL+"/app" || (w.subject() == "alice") != row.loggedIn {
+				t.Errorf("%d to %q, signed in as %q", a.StatusCode, a.location(), w.subject())
+			}
+		})
+	}
+}

@@ -235,6 +235,11 @@ type LogoutOptions struct {
 	// FreshHint says that the provider takes no ID Token that has expired as id_token_hint. The tokens
 	// are then refreshed first, and the session ends when that is done or after three seconds.
 	FreshHint bool
+
+	// WithoutRevocation says that to revoke a refresh token ends more at the provider than the
+	// session here: at Keycloak that which its logout needs, at Apple the user's consent. It is only
+	// dropped then. If false, a logout revokes it (RFC 7009), and so does a login that is refused.
+	WithoutRevocation bool
 }
 
 // LogoutStyle is what a provider's logout takes.
@@ -373,8 +378,9 @@ func (p *Provider) opConfig() op.Config {
 		LogoutTypeJWT:     v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		SubjectClaim: p.subjectClaim,
 		Logout:       op.LogoutStyle(p.Logout.Style), FreshHint: p.Logout.FreshHint,
-		FurtherOrigins: p.Claims.FurtherOrigins,
-		Unwrap:         p.Claims.Unwrap, EmailVerified: p.Claims.EmailVerified,
+		WithoutRevocation: p.Logout.WithoutRevocation,
+		FurtherOrigins:    p.Claims.FurtherOrigins,
+		Unwrap:            p.Claims.Unwrap, EmailVerified: p.Claims.EmailVerified,
 		EmailVerifiedText: p.Claims.EmailVerifiedText, LenientAnswers: t.LenientAnswers,
 		Userinfo: op.UserinfoMode(p.Userinfo), UserinfoSigned: v.SignedUserinfo,
 		IDTokenEncrypted: v.EncryptedIDTokens, UserinfoEncrypted: v.EncryptedUserinfo,

@@ -463,3 +463,60 @@ func TestRefreshWithoutASecret(t *testing.T) {
 		})
 	}
 }
+
+// TestProviderFailsForOneUser has the token endpoint fail at the refreshes of alice, and of nobody else: so GitLab and Dex
+// do with users who are blocked or deleted (500), and Dex and others with refresh tokens that are withdrawn (invalid_request).
+func TestProviderFailsForOneUser(t *testing.T) {
+	plain := func(*oidcgate.Config, *oidcgate.Provider) {}
+	for name, row := range map[string]struct {
+		answer oidcgatetest.Fault
+		change change
+		others bool // come back, and their tokens are refreshed
+		after  time.Duration
+		want   int
+	}{
+		"500":                                {oidcgatetest.Answer(500, "text/html", "oops"), plain, true, 32 * time.Minute, 303},
+		"500 and server_error":               {oidcgatetest.Answer(500, "application/json", `{"error":"server_error"}`), plain, true, 32 * time.Minute, 303},
+		"invalid_request":                    {oidcgatetest.Answer(400, "application/json", `{"error":"invalid_request"}`), plain, true, 32 * time.Minute, 303},
+		"400 without a word":                 {oidcgatetest.Answer(400, "text/html", "no"), plain, true, 32 * time.Minute, 303},
+		"500, not for long":                  {oidcgatetest.Answer(500, "", ""), plain, true, 14 * time.Minute, 200},
+		"500, and nobody else is there":      {oidcgatetest.Answer(500, "", ""), plain, false, 4 * time.Hour, 200},
+		"502 of a proxy":                     {oidcgatetest.Answer(502, "", ""), plain, true, 4 * time.Hour, 200},
+		"it is overloaded":                   {oidcgatetest.Answer(429, "", ""), plain, true, 4 * time.Hour, 200},
+		"no answer":                          {oidcgatetest.Reset(), plain, true, 4 * time.Hour, 200},
+		"500, and KeepRefused":               {oidcgatetest.Answer(500, "", ""), func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.KeepRefused = true }, true, 4 * time.Hour, 200},
+		"500, and claims are not read again": {oidcgatetest.Answer(500, "", ""), func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = 0 }, true, 4 * time.Hour, 200},
+	} {
+		inBubble(t, "C084 C113 "+name, func(t *testing.T) {
+			f := newFleet(t, 1, rereads, row.change, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.IdleTimeout = 12 * time.Hour })
+			f.op.SetUser(inGroups("admin"))
+			f.login()
+			bob := f.signInAs("bob")
+			var hers atomic.Bool
+			f.op.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
+				bad := row.answer(next)
+				return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+					if hers.Load() {
+						bad.ServeHTTP(rw, r)
+						return
+					}
+					next.ServeHTTP(rw, r)
+				})
+			})
+			for range int(row.after / time.Minute) {
+				time.Sleep(time.Minute)
+				hers.Store(true)
+				f.get("/admin")
+				hers.Store(false)
+				if row.others {
+					if f.as(bob, func() { f.mustToken() }); f.who(bob) != "bob" {
+						t.Fatal("bob is signed out")
+					}
+				}
+			}
+			if status := f.admin(); status != row.want {
+				t.Errorf("status %d, want %d\n%s", status, row.want, f.logged())
+			}
+		})
+	}
+}

@@ -1169,6 +1169,15 @@ func TestRevocationAtLogout(t *testing.T) {
 			t.Errorf("%d calls to addresses the metadata does not name", n)
 		}
 	})
+	inBubble(t, "C087 nothing is revoked with Logout.WithoutRevocation", func(t *testing.T) {
+		f := newFleet(t, 1, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Logout.WithoutRevocation = true })
+		revoked := f.revocations()
+		f.login()
+		a := f.send(f.browser, http.MethodPost, "/auth/logout", "", "Sec-Fetch-Site: same-origin")
+		if !strings.HasPrefix(a.location(), f.op.Issuer()+"/logout") || f.subject() != "" || len(revoked()) != 0 {
+			t.Errorf("%d to %q, signed in as %q, revoked %q", a.StatusCode, a.location(), f.subject(), revoked())
+		}
+	})
 	inBubble(t, "C087 a session without a refresh token has nothing to revoke", func(t *testing.T) {
 		f := newFleet(t, 1)
 		revoked := f.revocations()

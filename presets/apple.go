@@ -25,7 +25,8 @@ const apple = "https://appleid.apple.com"
 // The secret is a JWT of an hour, made for each request (developer.apple.com, "Creating a client
 // secret"). The scopes name and email need form_post. The user's name comes once, unsigned, in the
 // first response, and is not read. "email_verified" is a boolean or a string. Tokens may name
-// "https://account.apple.com" as their issuer (unconfirmed). There is no userinfo and no logout.
+// "https://account.apple.com" as their issuer (unconfirmed). There is no userinfo and no logout. No
+// refresh token is revoked: Apple then takes back the user's consent ("Revoke tokens").
 func Apple(clientID string, key AppleKey) oidcgate.Provider {
 	secret := func(context.Context) (string, error) { return key.secret(clientID, time.Now()) }
 	p := standard("Apple", apple, clientID, oidcgate.ClientSecretPost(secret))
@@ -33,7 +34,7 @@ func Apple(clientID string, key AppleKey) oidcgate.Provider {
 	p.Request.ResponseMode = "form_post"
 	p.Verification.Issuers = []string{"https://account.apple.com"}
 	p.Claims.EmailVerifiedText = true
-	p.Logout.Style = oidcgate.LogoutOff
+	p.Logout = oidcgate.LogoutOptions{Style: oidcgate.LogoutOff, WithoutRevocation: true}
 	return p
 }
 

@@ -28,7 +28,8 @@ func standard(label, issuer, clientID string, auth oidcgate.ClientAuth) oidcgate
 // The ID Token has the claims. Its issuer is "https://accounts.google.com", and sometimes the same
 // without "https://" (developers.google.com/identity/openid-connect/reference). Refresh tokens come
 // for access_type=offline, once, and again with prompt=consent: both are sent. There is no logout
-// at Google, so a logout ends the session here only.
+// at Google, so a logout ends the session here only. No refresh token is revoked: Google then
+// withdraws all that the user has granted, and so the user's other devices are signed out.
 //
 // hostedDomain is the Workspace domain whose users may log in, or "" for everybody. Google takes
 // the parameter "hd" as a hint that a user can edit; the claim "hd" proves it.
@@ -36,7 +37,7 @@ func Google(clientID string, auth oidcgate.ClientAuth, hostedDomain string) oidc
 	p := standard("Google", "https://accounts.google.com", clientID, auth)
 	p.Verification.Issuers = []string{"accounts.google.com"}
 	p.Request.Params = map[string]string{"access_type": "offline", "prompt": "consent"}
-	p.Logout.Style = oidcgate.LogoutOff
+	p.Logout = oidcgate.LogoutOptions{Style: oidcgate.LogoutOff, WithoutRevocation: true}
 	if hostedDomain != "" {
 		p.Request.Params["hd"] = hostedDomain
 		p.Verification.RequireClaims = map[string][]string{"hd": {hostedDomain}}
@@ -116,11 +117,13 @@ func Auth0(
 // Keycloak is for a realm of Keycloak 17 or newer: base is "https://id.example", without "/realms".
 //
 // Groups need the mapper "Group Membership". A client may be set to leave "iss" out of the callback
-// while the realm announces it: set Verification.ResponseIss to [oidcgate.IssOptional] then. To
-// revoke a refresh token drops the user's consent too (keycloak.org/docs).
+// while the realm announces it: set Verification.ResponseIss to [oidcgate.IssOptional] then. No
+// refresh token is revoked: Keycloak then ends the session that its logout needs in order to tell
+// other applications and the provider behind it, and drops the user's consent (tried with 26.7.3).
 func Keycloak(base, realm, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	base, _, _ = strings.Cut(base, "/realms/") // of who copies the issuer
 	p := standard("Keycloak", strings.TrimSuffix(base, "/")+"/realms/"+realm, clientID, auth)
+	p.Logout.WithoutRevocation = true
 	p.Verification.PlainAccessTokens = true
 	return p
 }
@@ -157,8 +160,8 @@ func GitLab(base, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 // Profile and e-mail address are at userinfo, unless the application has "User Info inside ID
 // Token" turned on (zitadel.com/docs/apis/openidoauth). Roles are an object, in
 // "urn:zitadel:iam:org:project:roles". Its logout tokens have the typ JWT. It refuses a refresh
-// token that it has withdrawn with invalid_request, which ends no session: with ClaimsMaxAge the
-// claims of userinfo are dropped then.
+// token that it has withdrawn with invalid_request, which ends no session at once: with
+// ClaimsMaxAge the claims of userinfo are dropped then, and the session ends later.
 func Zitadel(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	p := standard("Zitadel", issuer, clientID, auth)
 	p.Scopes = []string{"profile", "email", "offline_access"}

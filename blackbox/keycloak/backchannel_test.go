@@ -55,6 +55,18 @@ func testBackchannelLogout(t *testing.T, s *server, options rp.Options, receiver
 		p.wantDead(t, other)
 		p.wantAccepted(t, 2)
 	})
+	t.Run("C087 C117 a logout reaches the other sessions here of the session at Keycloak", func(t *testing.T) {
+		v := visitor.New()
+		v.Trust(s.roots)
+		walk.LogIn(t, v, p.base+"/app", alice)
+		before := v.Cookies(p.base)
+		v.Clear(p.base) // and not Keycloak's
+		v.Get(t, p.base+"/app")
+		p.wantSignedIn(t, before)
+		p.wantSignedIn(t, v.Cookies(p.base))
+		walk.LogOut(t, v, p.base)
+		p.wantDead(t, before)
+	})
 }
 
 // logIn logs Alice in at the first replica with a new browser, and returns its cookies.

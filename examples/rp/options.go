@@ -123,6 +123,7 @@ func (o *options) all() []*option {
 		{env: "OIDC_EMAIL_VERIFIED_TEXT", usage: "true: the strings true and 1 count for it too", set: boolean(&p.Claims.EmailVerifiedText)},
 		{env: "OIDC_LOGOUT_STYLE", usage: "what the provider's logout takes: standard, cognito, auth0, kinde or off", set: logoutStyle(&p.Logout.Style)},
 		{env: "OIDC_LOGOUT_FRESH_HINT", usage: "true: refresh the ID Token before a logout if it has expired", set: boolean(&p.Logout.FreshHint)},
+		{env: "OIDC_LOGOUT_WITHOUT_REVOCATION", usage: "true: revoke no refresh token", set: boolean(&p.Logout.WithoutRevocation)},
 		{env: "OIDC_LENIENT_ANSWERS", usage: "true: accept token answers that are forms, or say ok: false", set: boolean(&p.TokenRequest.LenientAnswers)},
 		{env: "OIDC_TENANTS", usage: "tenants whose users may log in, if OIDC_ISSUER has {tenantid}, separated by spaces or commas", set: list(&p.Verification.Tenants)},
 		{env: "OIDC_ISSUERS", usage: "other issuers that an ID Token may have, separated by spaces or commas", set: list(&p.Verification.Issuers)},

@@ -302,6 +302,8 @@ func TestBrokenProviders(t *testing.T) {
 			want{"logout", doctor.Warn, "no end_session_endpoint", "Endpoints.EndSession"}},
 		{"logout turned off", func(w *ward) { w.cfg.Logout = op.LogoutOff },
 			want{"logout", doctor.OK, "as configured", ""}},
+		{"logout at Keycloak", func(w *ward) { w.set("revocation_endpoint", "https://id.test/realms/x/protocol/openid-connect/revoke") },
+			want{"logout", doctor.OK, "only with Logout.WithoutRevocation", ""}},
 		{"a scope of the specification that is not announced", func(w *ward) {
 			w.cfg.Scopes = []string{"openid", "phone", "reports:read"}
 			w.set("scopes_supported", []string{"openid"})

@@ -300,7 +300,13 @@ func (r *report) logout() {
 			"nothing, if that is enough; otherwise set Endpoints.EndSession")
 		return
 	}
-	r.ok("logout", "a logout ends the session at the provider too")
+	more := ""
+	if strings.HasSuffix(r.text("revocation_endpoint"), "/protocol/openid-connect/revoke") &&
+		!r.cfg.WithoutRevocation {
+		more = "; Keycloak tells other applications, and a provider behind it, only with " +
+			"Logout.WithoutRevocation, which presets.Keycloak sets"
+	}
+	r.ok("logout", "a logout ends the session at the provider too%s", more)
 }
 
 // supports lists what the provider announces beyond what every provider has.

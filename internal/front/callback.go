@@ -168,6 +168,10 @@ func (c *callbackRequest) notFinished(err error) *Failure {
 		// failure the code may have been used, and the claim stays.
 		c.front.Keeper.ReleaseAttempt(c.r.Context(), c.attempt.Reference())
 	}
+	if ok && e.IsLate() && c.isSignedIn() {
+		page.Redirect(c.w, c.front.Site.URL(c.attempt.ReturnTo))
+		return nil
+	}
 	if ok && e.NeedsInteraction() && c.attempt.Silent && !c.attempt.Interactive {
 		// The login begins once more, and the provider may ask the user. That happens once.
 		again := c.attempt
@@ -175,6 +179,11 @@ func (c *callbackRequest) notFinished(err error) *Failure {
 		return c.front.startLogin(c.w, c.r, c.up, again)
 	}
 	return providerFailure(err)
+}
+
+// isSignedIn reports whether the visitor has what the login was begun for, from another tab.
+func (c *callbackRequest) isSignedIn() bool {
+	return c.attempt.Link == "" && c.attempt.Step.Zero() && c.front.providerOf(c.visit) == c.up
 }
 
 // notFound is the failure of a login whose attempt is not in this browser.

@@ -82,6 +82,8 @@ type Config struct {
 	Logout    LogoutStyle // how the browser is sent to the provider's logout
 	FreshHint bool        // with an ID Token that has not expired
 
+	WithoutRevocation bool // refresh tokens are dropped only
+
 	// How claims are read before anything sees them: members of the object Unwrap of userinfo are
 	// lifted, and EmailVerified names the claim that says that an address is verified.
 	Unwrap            string

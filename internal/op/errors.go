@@ -37,6 +37,10 @@ type Error struct {
 	// is overloaded or broken.
 	Answered bool
 
+	// Crashed is true when an answer came with status 500: the server has failed at this request, and
+	// perhaps at no other.
+	Crashed bool
+
 	// Unreadable is true when userinfo was answered with status 200, and what came is no userinfo
 	// response, for another reason than keys that are missing here.
 	Unreadable bool
@@ -109,6 +113,13 @@ func (e *Error) NeedsInteraction() bool {
 	return false
 }
 
+// IsLate reports whether a response in order says that the login page was open for too long, or
+// that the user has logged in meanwhile in another tab. Keycloak says so.
+func (e *Error) IsLate() bool {
+	return e.Stage == StageResponse && e.Code == "temporarily_unavailable" &&
+		e.Description == "authentication_expired"
+}
+
 // Error returns the reason, the code and the cause.
 func (e *Error) Error() string {
 	text := "provider: " + string(e.Reason)
@@ -174,6 +185,7 @@ func failure(err error, unreachable, unusable event.Reason) *Error {
 	return &Error{
 		Reason: reason, Status: f.status, Err: f,
 		Unsent: f.unsent, Answered: f.answered, Unreadable: f.unreadable, TooLong: f.tooLong,
+		Crashed: f.crashed,
 	}
 }
 

@@ -22,6 +22,7 @@ type fault struct {
 	unreadable bool // it had status 200
 	tooLong    bool // it had status 200, and more bytes than are taken
 	longHeader bool // the server takes no header of the request's length
+	crashed    bool // it had status 500
 	text       string
 }
 
@@ -53,6 +54,7 @@ func statusFault(status int) *fault {
 	if status >= 500 || status == http.StatusTooManyRequests {
 		f.status, f.answered = http.StatusServiceUnavailable, false
 	}
+	f.crashed = status == http.StatusInternalServerError
 	return f
 }
 

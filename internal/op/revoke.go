@@ -13,12 +13,12 @@ import (
 const revokeTimeout = 2 * time.Second
 
 // Revoke asks the provider to forget a refresh token, and with it the access tokens it led to
-// (RFC 7009, 2.1). It asks nobody, and returns nil, when refreshToken is empty or the provider
-// has no revocation endpoint. The caller has dropped the token already and needs nothing of the
-// answer. Revoke takes two seconds at most, also when ctx has ended, and whatever functions of the
-// configuration do.
+// (RFC 7009, 2.1). It asks nobody, and returns nil, when refreshToken is empty, the provider has no
+// revocation endpoint, or Config.WithoutRevocation is set. The caller has dropped the token already
+// and needs nothing of the answer. Revoke takes two seconds at most, also when ctx has ended, and
+// whatever functions of the configuration do.
 func (c *Client) Revoke(ctx context.Context, refreshToken string) error {
-	if refreshToken == "" {
+	if refreshToken == "" || c.cfg.WithoutRevocation {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)

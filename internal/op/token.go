@@ -312,6 +312,7 @@ func tokenEndpointError(status int, code string) *Error {
 	e := &Error{
 		Reason: event.ReasonTokenEndpointError, Status: fault.status, Code: code, Err: fault,
 		Refused: status < http.StatusInternalServerError, Answered: fault.answered,
+		Crashed: fault.crashed,
 	}
 	switch code {
 	case "invalid_client", "unauthorized_client":

@@ -216,7 +216,13 @@ func unfinished(list []*leaving, cause error) error {
 			left++
 		}
 	}
-	return fmt.Errorf("%d of %d sessions were not ended, and of %d that were something is left: %w",
+	switch {
+	case left == 0:
+		return fmt.Errorf("%d of %d sessions were not ended: %w", lives, len(list), cause)
+	case lives == 0:
+		return fmt.Errorf("all sessions have ended, and of %d something is left: %w", left, cause)
+	}
+	return fmt.Errorf("%d of %d sessions were not ended, and of %d others something is left: %w",
 		lives, len(list), left, cause)
 }
 

@@ -38,11 +38,20 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
 	refuses := f.Kind == ClientRefused || f.Kind == Refused
 	if refuses && r.k.limits.EndWithAccessToken {
-		if err := r.noteRefused(ctx); err != nil {
+		if err := r.noteSince(ctx, func(t *Tokens) *time.Time { return &t.Refused }); err != nil {
 			return err
 		}
 		if !r.k.usable(r.tokens) && time.Since(r.tokens.Refused) >= refusedFor {
 			r.tell(ctx, Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
+			return r.endAndRevoke(ctx)
+		}
+	}
+	if f.Alone && r.k.limits.Reread > 0 && !r.k.limits.KeepRefused {
+		if err := r.noteSince(ctx, func(t *Tokens) *time.Time { return &t.Failed }); err != nil {
+			return err
+		}
+		if r.isAlone() {
+			r.tell(ctx, Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f, Hint: hintAlone})
 			return r.endAndRevoke(ctx)
 		}
 	}
@@ -53,14 +62,26 @@ func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
 	return r.tryAgainLater(ctx, f)
 }
 
-// noteRefused notes with the tokens when the provider refused them first.
-func (r *refresh) noteRefused(ctx context.Context) error {
-	if !r.tokens.Refused.IsZero() {
+// noteSince notes with the tokens when something happened to them first.
+func (r *refresh) noteSince(ctx context.Context, field func(*Tokens) *time.Time) error {
+	if !field(r.tokens).IsZero() {
 		return nil
 	}
 	noted := *r.tokens
-	noted.Refused = time.Now()
+	*field(&noted) = time.Now()
 	return r.save(ctx, &noted)
+}
+
+const hintAlone = "the provider has failed to refresh the tokens of this session for twice " +
+	"Tokens.ClaimsMaxAge, and refreshes those of others: the user may be gone there"
+
+// isAlone reports whether the access token is over, and the provider has failed to refresh it for
+// twice Limits.Reread, though it has refreshed others here meanwhile. Some say nothing else of a
+// user who is blocked or deleted, or of a refresh token that is withdrawn.
+func (r *refresh) isAlone() bool {
+	since, long := r.tokens.Failed, 2*r.k.limits.Reread
+	return !r.k.usable(r.tokens) && time.Since(since) >= long &&
+		r.k.served.last(r.s.Identity.Provider).After(since.Add(r.k.limits.Reread))
 }
 
 // rereadWithout reads claims again without a new token, if they are due or the store refused them,

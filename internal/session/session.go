@@ -155,6 +155,9 @@ type Failure struct {
 	// Own is true when the fault may be this replica's alone: it reaches no provider, or has an old
 	// client secret.
 	Own bool
+
+	// Alone is true when the provider has answered, and others may get a better answer.
+	Alone bool
 }
 
 // FailureKind says what a [Failure] means for the session.
@@ -242,6 +245,7 @@ type Keeper struct {
 	jitter    func(time.Duration) time.Duration
 	flights   flights
 	places    endpointPlaces
+	served    served
 	exchanges exchanges
 	watches   watches
 	pings     pings
@@ -256,8 +260,9 @@ func New(c Config) *Keeper {
 		store: c.Store, ring: c.Ring, gate: c.Gate, limits: c.Limits,
 		provider: c.Provider, panicked: c.Panicked, tell: c.Tell, jitter: c.Jitter,
 		replica: rand.Text(),
-		flights: newFlights(), places: newEndpointPlaces(), exchanges: newExchanges(),
-		watches: watches{sessions: map[Handle]*watched{}, judges: make(chan struct{}, readAtOnce)},
+		flights: newFlights(), places: newEndpointPlaces(), served: newServed(),
+		exchanges: newExchanges(),
+		watches:   watches{sessions: map[Handle]*watched{}, judges: make(chan struct{}, readAtOnce)},
 	}
 }
 

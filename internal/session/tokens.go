@@ -50,6 +50,10 @@ type Tokens struct {
 	// Limits.EndWithAccessToken only.
 	Refused time.Time
 
+	// Failed is when the provider failed for the first time to refresh them, and may have failed for
+	// this session alone. It is noted with Limits.Reread only.
+	Failed time.Time
+
 	record record // in which they lie
 }
 
@@ -99,6 +103,9 @@ func (t *Tokens) encode() []byte {
 	if !t.Refused.IsZero() {
 		record = record.Add("refused", millis(t.Refused))
 	}
+	if !t.Failed.IsZero() {
+		record = record.Add("failed", millis(t.Failed))
+	}
 	if t.AuthorizationDetails != "" {
 		record = record.Text("authorization_details", t.AuthorizationDetails)
 	}
@@ -133,6 +140,7 @@ func decodeTokens(r record) *Tokens {
 
 		Refreshed: textMember(o, "refreshed") != "",
 		Refused:   timeMember(o, "refused"),
+		Failed:    timeMember(o, "failed"),
 		record:    r,
 	}
 }
