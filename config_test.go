@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -327,6 +328,8 @@ func TestParseKeys(t *testing.T) {
 		{"too short", oldKey + ",c2hvcnQ=", "key 2 of 2"},
 		{"no base64", "not/base64!," + oldKey, "key 1 of 2"},
 		{"a placeholder", strings.Repeat("A", 43), "not random"},
+		{"seven different bytes", base64.StdEncoding.EncodeToString([]byte(strings.Repeat("1234567", 4) + "1234")), "not random"},
+		{"eight different bytes", base64.StdEncoding.EncodeToString([]byte(strings.Repeat("12345678", 4))), ""},
 		{"a comma too many", oldKey + ",", "key 2 of 2"},
 		{"the same key twice", oldKey + "," + oldKey, "key 2 is key 1 again"},
 	} {

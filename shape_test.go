@@ -205,6 +205,17 @@ func TestFurtherClaims(t *testing.T) {
 			t.Errorf("while the address answers rubbish: Email returns %q", address)
 		}
 	})
+	t.Run("C073 the flag of the address stays where none comes for it", func(t *testing.T) {
+		p := server()
+		p.user = `{"id":1,"email":"octo@example.com","email_verified":true}`
+		w := newPlain(t, p, "id", with(func(context.Context, *oidcgate.Identity, *http.Client) (map[string]any, error) {
+			return map[string]any{"groups": []string{"staff"}}, nil
+		}))
+		w.get(w.get(w.get("/auth/login").location()).location())
+		if address, verified := w.identity().Email(); address != "octo@example.com" || !verified {
+			t.Errorf("Email returns %q, %v", address, verified)
+		}
+	})
 	t.Run("C073 the flag of one address says nothing of another", func(t *testing.T) {
 		p := server()
 		p.user = `{"id":1,"email":"old@example.com","email_verified":true}`

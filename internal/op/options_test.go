@@ -140,6 +140,10 @@ func TestOptions(t *testing.T) {
 			cfg.AuthParams = [][2]string{{"prompt", "login"}}
 			links(cfg)
 		}, url.Values{"prompt": {"login consent"}, "max_age": {"0"}}},
+		{"C025 another parameter of Params demands nothing", op.LoginOptions{}, "prompt=consent", func(cfg *op.Config) {
+			cfg.AuthParams = [][2]string{{"audience", "login"}}
+			links(cfg)
+		}, url.Values{"prompt": {"consent"}, "audience": {"login"}}},
 		{"C025 in place of none", op.LoginOptions{}, "prompt=consent", func(cfg *op.Config) {
 			cfg.Login.Prompt = "none"
 			links(cfg)

@@ -88,6 +88,9 @@ func TestCheck(t *testing.T) {
 	}{
 		{"bytes that are not UTF-8 are refused", "/\xff", "/auth", "", returnto.ForbiddenByte},
 		{"a lone continuation byte is refused", "/a\x80b", "/auth", "", returnto.ForbiddenByte},
+		{"an escape whose first digit is none is refused", "/%g1", "/auth", "", returnto.BadEscape},
+		{"an escape whose second digit is none is refused", "/%1g", "/auth", "", returnto.BadEscape},
+		{"an escape that is cut off is refused", "/a%1", "/auth", "", returnto.BadEscape},
 		{"a longer prefix guards its own routes", "/sso/oidc/login", "/sso/oidc", "", returnto.OwnRoute},
 		{"a longer prefix leaves the folder above it free", "/sso/other", "/sso/oidc", "/sso/other", nil},
 		{"a prefix that ends in a slash guards the same routes", "/auth/login", "/auth/", "", returnto.OwnRoute},
