@@ -139,8 +139,9 @@ type SiteOptions struct {
 
 	// LoginPage is the path of a page of the application on which visitors choose how to log in, such
 	// as one that also asks for a password of its own. Guards send those who are signed out there,
-	// with the page that they asked for; see [Gate.ReturnPath]. Those with [LoginWith], and step-ups,
-	// lead to the provider. The page itself has no guard. If empty, all lead to the provider.
+	// with the page that they asked for, and so do failed logins; see [Gate.ReturnPath]. Guards with
+	// [LoginWith], and step-ups, lead to the provider. The page itself has no guard. If empty, all
+	// lead to the provider.
 	LoginPage string
 
 	// SessionInfo serves GET /auth/session for scripts of the site's pages: JSON with who is signed in

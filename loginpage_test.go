@@ -72,6 +72,18 @@ func TestLoginPage(t *testing.T) {
 			t.Errorf("the session's route says %s", info.body)
 		}
 	})
+	t.Run("C110 a login that was refused leads back to the page, and to the site whoever is signed in", func(t *testing.T) {
+		w := withLoginPage(t)
+		a := w.get(edited(t, w.callbackURL("/auth/login?return_to=%2Fapp"), failed("error", "access_denied")))
+		if want := `href="` + shopURL + `/sign-in?return_to=%2Fapp"`; a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, want) {
+			t.Errorf("%d\n%s", a.StatusCode, a.body)
+		}
+		w.finishLogin(w.authorization("/auth/login").String())
+		a = w.get("/auth/callback?code=x&state=y", document)
+		if a.StatusCode != http.StatusBadRequest || !strings.Contains(a.body, `href="`+shopURL+`/"`) {
+			t.Errorf("signed in: %d\n%s", a.StatusCode, a.body)
+		}
+	})
 	t.Run("C110 a guard that asks for more of a login leads to the provider", func(t *testing.T) {
 		w := withLoginPage(t)
 		if a := w.get("/bob", navigation, document); !strings.HasPrefix(a.location(), shopURL+"/auth/login?") {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 
@@ -106,7 +107,7 @@ func (e *Failure) says() page.Message {
 // linksAfter returns where a visitor can go whose login was refused. The first is the best.
 func (f *Front) linksAfter(e *Failure, say page.Message) []page.Link {
 	plain := f.Site.OwnURL("/login", e.retry)
-	back := page.Link{URL: f.Site.Home(), Say: page.Back}
+	back := page.Link{URL: f.backURL(e), Say: page.Back}
 	links := []page.Link{{URL: cmp.Or(e.again, plain), Say: page.LogInAgain}, back}
 	another := page.Link{URL: f.anotherAccountURL(e.retry, nil), Say: page.AnotherAccount}
 	switch {
@@ -125,6 +126,19 @@ func (f *Front) linksAfter(e *Failure, say page.Message) []page.Link {
 		links[0] = another
 	}
 	return links
+}
+
+// backURL returns the address of the site to which a visitor goes back whose login was refused: the
+// application's page with other ways to log in, if it has one and the visitor is not signed in.
+func (f *Front) backURL(e *Failure) string {
+	if f.Site.LoginPage == "" || e.signedIn {
+		return f.Site.Home()
+	}
+	query := url.Values{}
+	if e.retry != "" {
+		query.Set("return_to", e.retry)
+	}
+	return withQuery(f.Site.URL(f.Site.LoginPage), query)
 }
 
 // linksAfterLinking is linksAfter for a linking.
