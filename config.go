@@ -196,9 +196,9 @@ type TokenOptions struct {
 	// ClaimsMaxAge apart, and guards answer 503 where OnLogin has failed twice so: otherwise a user
 	// could keep a group for as long as the session lives, by revoking the token or by a name that
 	// breaks the answer or OnLogin. It also ends when its access token is over and the provider has
-	// refused to refresh it, or failed with status 500, for twice ClaimsMaxAge, though it refreshes
-	// others: some say nothing else of a user who is blocked. So let claims of userinfo give rights
-	// and never take them away.
+	// refused to refresh it, or failed with status 500, for three times ClaimsMaxAge, though it
+	// refreshes others: some say nothing else of a user who is blocked. So let claims of userinfo give
+	// rights and never take them away.
 	KeepRefused bool
 
 	// EndWithAccessToken ends a session together with its access token if the provider gave no

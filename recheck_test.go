@@ -475,11 +475,11 @@ func TestProviderFailsForOneUser(t *testing.T) {
 		after  time.Duration
 		want   int
 	}{
-		"500":                                {oidcgatetest.Answer(500, "text/html", "oops"), plain, true, 32 * time.Minute, 303},
-		"500 and server_error":               {oidcgatetest.Answer(500, "application/json", `{"error":"server_error"}`), plain, true, 32 * time.Minute, 303},
-		"invalid_request":                    {oidcgatetest.Answer(400, "application/json", `{"error":"invalid_request"}`), plain, true, 32 * time.Minute, 303},
-		"400 without a word":                 {oidcgatetest.Answer(400, "text/html", "no"), plain, true, 32 * time.Minute, 303},
-		"500, not for long":                  {oidcgatetest.Answer(500, "", ""), plain, true, 14 * time.Minute, 200},
+		"500":                                {oidcgatetest.Answer(500, "text/html", "oops"), plain, true, 60 * time.Minute, 303},
+		"500 and server_error":               {oidcgatetest.Answer(500, "application/json", `{"error":"server_error"}`), plain, true, 60 * time.Minute, 303},
+		"invalid_request":                    {oidcgatetest.Answer(400, "application/json", `{"error":"invalid_request"}`), plain, true, 60 * time.Minute, 303},
+		"400 without a word":                 {oidcgatetest.Answer(400, "text/html", "no"), plain, true, 60 * time.Minute, 303},
+		"500, not for long":                  {oidcgatetest.Answer(500, "", ""), plain, true, 19 * time.Minute, 200},
 		"500, and nobody else is there":      {oidcgatetest.Answer(500, "", ""), plain, false, 4 * time.Hour, 200},
 		"502 of a proxy":                     {oidcgatetest.Answer(502, "", ""), plain, true, 4 * time.Hour, 200},
 		"it is overloaded":                   {oidcgatetest.Answer(429, "", ""), plain, true, 4 * time.Hour, 200},
@@ -519,4 +519,69 @@ func TestProviderFailsForOneUser(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestProviderFailsForEverybody has the provider fail for all, and not for long, or come back node by node.
+func TestProviderFailsForEverybody(t *testing.T) {
+	fails := func(f *fleet, bad func() bool) {
+		f.op.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
+			broken := oidcgatetest.Answer(500, "text/html", "oops")(next)
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if bad() {
+					broken.ServeHTTP(rw, r)
+					return
+				}
+				next.ServeHTTP(rw, r)
+			})
+		})
+	}
+	inBubble(t, "C084 C113 short failures with the visitor away in between end no session", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		f.login()
+		bob := f.signInAs("bob")
+		var down atomic.Bool
+		fails(f, down.Load)
+		for range 3 {
+			down.Store(true)
+			if f.subject() != "alice" {
+				t.Fatal("alice is signed out")
+			}
+			down.Store(false)
+			for range 40 {
+				time.Sleep(time.Minute)
+				f.as(bob, func() { f.mustToken() })
+			}
+		}
+		if f.subject() != "alice" {
+			t.Error("alice is signed out")
+		}
+	})
+	inBubble(t, "C084 C113 after an outage every second answer is bad for a while: nobody is signed out", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		var users []*http.Client
+		for i := range 20 {
+			users = append(users, f.signInAs(fmt.Sprint("user", i)))
+		}
+		var down, half atomic.Bool
+		var n atomic.Int64
+		fails(f, func() bool { return down.Load() || half.Load() && n.Add(1)%2 == 0 })
+		click := func(minutes int) {
+			for range minutes {
+				for _, u := range users {
+					if f.who(u) == "" {
+						t.Fatal("somebody is signed out")
+					}
+					time.Sleep(3 * time.Second)
+				}
+			}
+		}
+		click(15)
+		down.Store(true)
+		click(17)
+		half.Store(true)
+		down.Store(false)
+		click(6)
+		half.Store(false)
+		click(6)
+	})
 }

@@ -38,7 +38,7 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
 	refuses := f.Kind == ClientRefused || f.Kind == Refused
 	if refuses && r.k.limits.EndWithAccessToken {
-		if err := r.noteSince(ctx, func(t *Tokens) *time.Time { return &t.Refused }); err != nil {
+		if err := r.noteRefused(ctx); err != nil {
 			return err
 		}
 		if !r.k.usable(r.tokens) && time.Since(r.tokens.Refused) >= refusedFor {
@@ -47,10 +47,9 @@ func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
 		}
 	}
 	if f.Alone && r.k.limits.Reread > 0 && !r.k.limits.KeepRefused {
-		if err := r.noteSince(ctx, func(t *Tokens) *time.Time { return &t.Failed }); err != nil {
+		if alone, err := r.isAlone(ctx); err != nil {
 			return err
-		}
-		if r.isAlone() {
+		} else if alone {
 			r.tell(ctx, Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f, Hint: hintAlone})
 			return r.endAndRevoke(ctx)
 		}
@@ -62,26 +61,42 @@ func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
 	return r.tryAgainLater(ctx, f)
 }
 
-// noteSince notes with the tokens when something happened to them first.
-func (r *refresh) noteSince(ctx context.Context, field func(*Tokens) *time.Time) error {
-	if !field(r.tokens).IsZero() {
+// noteRefused notes with the tokens when the provider refused them first.
+func (r *refresh) noteRefused(ctx context.Context) error {
+	if !r.tokens.Refused.IsZero() {
 		return nil
 	}
 	noted := *r.tokens
-	*field(&noted) = time.Now()
+	noted.Refused = time.Now()
 	return r.save(ctx, &noted)
 }
 
-const hintAlone = "the provider has failed to refresh the tokens of this session for twice " +
-	"Tokens.ClaimsMaxAge, and refreshes those of others: the user may be gone there"
+// maxFailures is how often a provider may fail to refresh a session while it refreshes others.
+const maxFailures = 3
 
-// isAlone reports whether the access token is over, and the provider has failed to refresh it for
-// twice Limits.Reread, though it has refreshed others here meanwhile. Some say nothing else of a
-// user who is blocked or deleted, or of a refresh token that is withdrawn.
-func (r *refresh) isAlone() bool {
-	since, long := r.tokens.Failed, 2*r.k.limits.Reread
-	return !r.k.usable(r.tokens) && time.Since(since) >= long &&
-		r.k.served.last(r.s.Identity.Provider).After(since.Add(r.k.limits.Reread))
+const hintAlone = "the provider has failed again and again to refresh the tokens of this session, " +
+	"for three times Tokens.ClaimsMaxAge at least, and meanwhile refreshes those of others: the " +
+	"user may be gone there"
+
+// isAlone counts the failures of the provider, and reports whether it fails for this session alone:
+// some say nothing else of a user who is blocked or deleted, or of a refresh token that is
+// withdrawn. A failure counts when Limits.Reread has passed since the one before, and others
+// were refreshed here in between; so neither an outage nor several short ones sign anybody out.
+// The session need not end while its access token serves.
+func (r *refresh) isAlone(ctx context.Context) (bool, error) {
+	noted := *r.tokens
+	switch served := r.k.served.last(r.s.Identity.Provider); {
+	case noted.Failed.IsZero():
+	case time.Since(noted.Failed) < r.k.limits.Reread, !served.After(noted.Failed):
+		return false, nil
+	default:
+		noted.Failures++
+	}
+	if noted.Failures >= maxFailures && !r.k.usable(r.tokens) {
+		return true, nil
+	}
+	noted.Failed = time.Now()
+	return false, r.save(ctx, &noted)
 }
 
 // rereadWithout reads claims again without a new token, if they are due or the store refused them,

@@ -50,9 +50,11 @@ type Tokens struct {
 	// Limits.EndWithAccessToken only.
 	Refused time.Time
 
-	// Failed is when the provider failed for the first time to refresh them, and may have failed for
-	// this session alone. It is noted with Limits.Reread only.
-	Failed time.Time
+	// Failed is when the provider failed last to refresh them, of the times that count, and Failures
+	// how often it failed since it had refreshed others; see [refresh.isAlone]. They are noted with
+	// Limits.Reread only.
+	Failed   time.Time
+	Failures int64
 
 	record record // in which they lie
 }
@@ -104,7 +106,7 @@ func (t *Tokens) encode() []byte {
 		record = record.Add("refused", millis(t.Refused))
 	}
 	if !t.Failed.IsZero() {
-		record = record.Add("failed", millis(t.Failed))
+		record = record.Add("failed", millis(t.Failed)).Add("failures", claims.Int(t.Failures))
 	}
 	if t.AuthorizationDetails != "" {
 		record = record.Text("authorization_details", t.AuthorizationDetails)
@@ -141,6 +143,7 @@ func decodeTokens(r record) *Tokens {
 		Refreshed: textMember(o, "refreshed") != "",
 		Refused:   timeMember(o, "refused"),
 		Failed:    timeMember(o, "failed"),
+		Failures:  intMember(o, "failures"),
 		record:    r,
 	}
 }
