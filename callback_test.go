@@ -865,18 +865,22 @@ func TestOwnPage(t *testing.T) {
 func TestLateTab(t *testing.T) {
 	for name, row := range map[string]struct {
 		begun, description string
-		loggedIn           bool
+		before, meanwhile  bool // the visitor has logged in
 		status             int
 	}{
-		"the visitor is signed in":     {"/app", "authentication_expired", true, 303},
-		"nobody is signed in":          {"/app", "authentication_expired", false, 503},
-		"another description":          {"/app", "down", true, 503},
-		"it was to confirm who it was": {"/fresh", "authentication_expired", true, 503},
+		"the visitor is signed in":          {"/app", "authentication_expired", false, true, 303},
+		"nobody is signed in":               {"/app", "authentication_expired", false, false, 503},
+		"another description":               {"/app", "down", false, true, 503},
+		"it was to confirm who it was":      {"/fresh", "authentication_expired", true, true, 503},
+		"it was to log in as somebody else": {"/auth/login?another=1", "authentication_expired", true, false, 503},
 	} {
-		t.Run("C036 "+name, func(t *testing.T) {
+		inBubble(t, "C036 "+name, func(t *testing.T) {
 			w := newWorld(t)
-			if row.begun == "/fresh" {
+			if row.before {
 				w.login()
+				time.Sleep(time.Minute)
+			}
+			if row.begun == "/fresh" {
 				shop := w.handler
 				w.handler = w.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 					if r.URL.Path != "/fresh" || w.gate.Admit(rw, r, oidcgate.ACR("gold")) {
@@ -885,11 +889,11 @@ func TestLateTab(t *testing.T) {
 				}))
 			}
 			late := w.callbackURL(row.begun)
-			if row.loggedIn {
+			if row.meanwhile {
 				w.get(w.callbackURL("/auth/login"))
 			}
 			a := w.get(edited(t, late, failed("error", "temporarily_unavailable", "error_description", row.description)))
-			if a.StatusCode != row.status || row.status == 303 && a.location() != shopURL+"/app" || (w.subject() == "alice") != row.loggedIn {
+			if a.StatusCode != row.status || row.status == 303 && a.location() != shopURL+"/app" || (w.subject() == "alice") != (row.before || row.meanwhile) {
 				t.Errorf("%d to %q, signed in as %q", a.StatusCode, a.location(), w.subject())
 			}
 		})

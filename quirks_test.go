@@ -99,7 +99,7 @@ func TestProviderRefusesTheClient(t *testing.T) {
 		})
 		a := w.get(w.callbackURL("/app"))
 		w.denied(a, http.StatusBadGateway, "token_endpoint_error")
-		w.explains(`"no code ?... of ..."`)
+		w.explains(`"no code ?[hidden] of [hidden]"`)
 		if strings.Contains(a.body, "no code") {
 			t.Errorf("the page:\n%s", a.body)
 		}

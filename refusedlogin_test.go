@@ -3,6 +3,7 @@ package oidcgate_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/oidcgatetest"
@@ -64,6 +65,17 @@ func TestRefusedLoginRevokesItsToken(t *testing.T) {
 		f.op.EveryIDToken(func(t *oidcgatetest.JWT) { t.Claims["nonce"] = "another" })
 		if a := f.get(f.callbackURL("/auth/login")); a.StatusCode < 400 || len(revoked()) != 0 || f.subject() != "alice" {
 			t.Errorf("status %d, revoked are %q, signed in as %q", a.StatusCode, revoked(), f.subject())
+		}
+	})
+	inBubble(t, "C087 F14 not while the clocks differ, which refuses the logins of all", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		revoked := f.revocations()
+		f.op.EveryIDToken(func(t *oidcgatetest.JWT) { t.Claims["iat"] = time.Now().Add(time.Hour).Unix() })
+		mine := f.browser
+		f.browser = f.newBrowser()
+		if a := f.get(f.callbackURL("/auth/login")); a.StatusCode < 400 || len(revoked()) != 0 || f.who(mine) != "alice" {
+			t.Errorf("status %d, revoked are %q", a.StatusCode, revoked())
 		}
 	})
 }

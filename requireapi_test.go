@@ -94,8 +94,12 @@ func TestAdmitAPIFromWhere(t *testing.T) {
 				}
 				a := w.send(w.browser, method, "/orders", "", row.headers...)
 				if row.want == 403 {
-					if p := w.problem(a, row.want); p.Title != "Not from here" {
-						t.Errorf("the title is %q", p.Title)
+					says := len(row.headers) == 0 || strings.HasPrefix(row.headers[0], "Upgrade")
+					if p := w.problem(a, row.want); p.Title != "Not from here" || strings.Contains(a.body, "X-Requested-With") != says {
+						t.Errorf("it says %+v", p)
+					}
+					if !strings.Contains(w.logged(), `"base_url":"`+shopURL+`"`) {
+						t.Errorf("the log says\n%s", w.logged())
 					}
 					return
 				}

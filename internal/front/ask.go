@@ -102,9 +102,20 @@ func (f *Front) Forbid(
 
 // NotFromHere answers a request that a page of another site may have caused.
 func (f *Front) NotFromHere(w http.ResponseWriter, r *http.Request) {
-	f.Show(w, r, page.Page{
-		Kind: page.KindRefused, Status: http.StatusForbidden, Say: page.RequestElsewhere,
-	})
+	f.noteElsewhere(r)
+	say := page.RequestElsewhere
+	if browser.SaysNothing(r) {
+		say = page.RequestUnclear
+	}
+	f.Show(w, r, page.Page{Kind: page.KindRefused, Status: http.StatusForbidden, Say: say})
+}
+
+// noteElsewhere logs a request that no page of this origin has caused. Strangers can send many.
+func (f *Front) noteElsewhere(r *http.Request) {
+	f.Logger.DebugContext(r.Context(), "oidcgate: a request does not come from a page of this "+
+		"origin; if it is one of yours, such as that of a development server, BaseURL must be its origin",
+		"path", r.URL.Path, "base_url", f.Site.URL(""), "origin", r.Header.Get("Origin"),
+		"sec_fetch_site", r.Header.Get("Sec-Fetch-Site"))
 }
 
 // anotherAccountURL returns the address of a login at which the visitor may choose another account.

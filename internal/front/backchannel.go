@@ -59,8 +59,8 @@ func (f *Front) tellLogout(ctx context.Context, up *Provider, ended int) {
 		Detail: fmt.Sprintf("sessions that ended: %d", ended),
 	}
 	if ended == 0 {
-		e.Hint = "nothing to do if the user was not signed in here; else compare sub and sid of the " +
-			"logout token with those of the ID Token"
+		e.Hint = "nothing to do if the user was not signed in here, or the provider sent the logout " +
+			"twice; else compare sub and sid of the logout token with those of the ID Token"
 	}
 	f.Tell(ctx, e)
 }

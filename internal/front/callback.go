@@ -71,7 +71,7 @@ func (c *callbackRequest) answer() *Failure {
 	}
 	result, err := c.up.Client.Finish(c.r.Context(), response, want)
 	if err != nil {
-		c.discard(result)
+		c.discard(result, err)
 		return c.notFinished(err) // nil: it has sent the browser to the provider again
 	}
 	returnTo, refused := c.begin(result)
@@ -94,15 +94,17 @@ func (c *callbackRequest) finishedBefore(state string) bool {
 // discard revokes the refresh token that came with the answer of a login that is refused, if one
 // came. It may share the grant of another session: it stays if this browser has one, or if it is
 // known whose it is and the user has one. A provider without ID Tokens does not say whose it is,
-// and mostly has one grant for each user.
-func (c *callbackRequest) discard(result *op.Result) {
+// and mostly has one grant for each user. While clocks differ all logins are refused, and those
+// who are signed in elsewhere lose nothing by that.
+func (c *callbackRequest) discard(result *op.Result, refused error) {
+	e, _ := errors.AsType[*op.Error](refused)
 	switch {
 	case result == nil || c.visit.CookieID != "":
 	case result.IDToken != "":
 		c.front.Keeper.Discard(c.r.Context(), &session.Login{
 			Session: session.Session{Identity: c.login(result).Identity}, Tokens: c.tokens(result),
 		})
-	case c.up.Client.HasIDTokens():
+	case c.up.Client.HasIDTokens() && (e == nil || !e.Clock):
 		if err := c.up.Client.Revoke(c.r.Context(), result.Tokens.RefreshToken); err != nil {
 			c.front.NotRevoked(c.r.Context(), err)
 		}
@@ -169,7 +171,8 @@ func (c *callbackRequest) notFinished(err error) *Failure {
 		c.front.Keeper.ReleaseAttempt(c.r.Context(), c.attempt.Reference())
 	}
 	if ok && e.IsLate() && c.isSignedIn() {
-		page.Redirect(c.w, c.front.Site.URL(c.attempt.ReturnTo))
+		returnTo := c.front.returnTo(c.r.Context(), c.attempt.ReturnTo)
+		page.Redirect(c.w, c.front.Site.URL(returnTo))
 		return nil
 	}
 	if ok && e.NeedsInteraction() && c.attempt.Silent && !c.attempt.Interactive {
@@ -181,9 +184,12 @@ func (c *callbackRequest) notFinished(err error) *Failure {
 	return providerFailure(err)
 }
 
-// isSignedIn reports whether the visitor has what the login was begun for, from another tab.
+// isSignedIn reports whether the visitor has logged in since the login was begun, with another tab,
+// and so has what it was begun for.
 func (c *callbackRequest) isSignedIn() bool {
-	return c.attempt.Link == "" && c.attempt.Step.Zero() && c.front.providerOf(c.visit) == c.up
+	a := &c.attempt
+	return a.Link == "" && a.Step.Zero() && c.front.providerOf(c.visit) == c.up &&
+		!c.visit.Session.Identity.Created.Before(a.Start)
 }
 
 // notFound is the failure of a login whose attempt is not in this browser.

@@ -67,6 +67,7 @@ const hintOptions = "mend what Config.LoginOptions, LoginURL or LoginWith asks f
 // /auth/login. The address is posted, so that no log of addresses has it.
 func (f *Front) chooseByEmail(w http.ResponseWriter, r *http.Request) {
 	if f.Origins.Check(r) != nil || browser.ReadForm(w, r, maxForm) != nil {
+		f.noteElsewhere(r)
 		f.Show(w, r, page.Page{
 			Kind: page.KindRefused, Status: http.StatusForbidden, Say: page.LoginElsewhere,
 			Links: []page.Link{{URL: f.Site.OwnURL("/login", ""), Say: page.LogIn}},

@@ -24,7 +24,8 @@ func (f *Front) logout(w http.ResponseWriter, r *http.Request) {
 	case http.MethodGet, http.MethodHead:
 		f.confirmLogout(w, r)
 	case http.MethodPost:
-		if err := f.Origins.Check(r); err != nil {
+		if f.Origins.Check(r) != nil {
+			f.noteElsewhere(r)
 			f.Show(w, r, page.Page{
 				Kind: page.KindStillIn, Status: http.StatusForbidden, Say: page.LogoutElsewhere,
 				Links: []page.Link{{URL: f.Site.Home(), Say: page.Back}},

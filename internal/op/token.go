@@ -356,13 +356,16 @@ func withoutValues(s string, forms ...url.Values) string {
 		for _, values := range form {
 			for _, v := range values {
 				if len(v) >= minSecret {
-					s = strings.NewReplacer(v, "...", url.QueryEscape(v), "...").Replace(s)
+					s = strings.NewReplacer(v, hidden, url.QueryEscape(v), hidden).Replace(s)
 				}
 			}
 		}
 	}
 	return s
 }
+
+// hidden stands for what a text quoted of a request.
+const hidden = "[hidden]"
 
 // minSecret is the length of a value that could be secret. Shorter ones stay readable: a word of
 // the provider could be the same.

@@ -457,7 +457,7 @@ func TestDescriptionQuotesNoSecret(t *testing.T) {
 		o.set("token", answerText(400, "application/json", `{"error":"invalid_grant","error_description":"a cat: verifier-1 is wrong"}`))
 		_, err := o.client().Exchange(t.Context(), "c", "verifier-1")
 		e := wantReason(t, err, "token_endpoint_error")
-		if want := "a cat: ... is wrong"; e.Description != want {
+		if want := "a cat: [hidden] is wrong"; e.Description != want {
 			t.Errorf("description %q, want %q", e.Description, want)
 		}
 	})
@@ -470,8 +470,8 @@ func TestDescriptionQuotesWhatIsNoSecret(t *testing.T) {
 		{"it quotes the scopes", "not read:all write:all", "not read:all write:all"},
 		{"it quotes the client and the grant type", "shop may not use urn:ietf:params:oauth:grant-type:token-exchange",
 			"shop may not use urn:ietf:params:oauth:grant-type:token-exchange"},
-		{"C055 it quotes no token", "hush-token is not for ledger", "... is not for ledger"},
-		{"C055 it quotes no secret", "ledger, hush-hush", "ledger, ..."},
+		{"C055 it quotes no token", "hush-token is not for ledger", "[hidden] is not for ledger"},
+		{"C055 it quotes no secret", "ledger, hush-hush", "ledger, [hidden]"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			o := newOP()
@@ -500,7 +500,7 @@ func TestBasicCredentialsInADescription(t *testing.T) {
 		c := o.client(func(cfg *op.Config) { cfg.Auth = basic("a secret: with signs") })
 		_, err := c.Exchange(t.Context(), "code-1", "verifier-1")
 		e := wantReason(t, err, "token_endpoint_error")
-		if sent == "" || e == nil || !strings.Contains(e.Description, "Basic ...") || strings.Contains(e.Description, strings.TrimRight(sent, "=")) {
+		if sent == "" || e == nil || !strings.Contains(e.Description, "Basic [hidden]") || strings.Contains(e.Description, strings.TrimRight(sent, "=")) {
 			t.Errorf("sent %q, error %+v", sent, e)
 		}
 	})

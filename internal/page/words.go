@@ -42,6 +42,7 @@ const (
 	LoginUnknown     Message = "login_unknown" // another site wants a provider that is not there
 	LoginFrame       Message = "login_frame"
 	RequestElsewhere Message = "request_elsewhere"
+	RequestUnclear   Message = "request_unclear" // the client does not say from where it comes
 	WrongMethod      Message = "method"
 	NotSetUp         Message = "set_up"
 

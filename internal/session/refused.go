@@ -36,50 +36,57 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 // the access token at hand, and the application decides. Then it pauses all replicas. The error is
 // ErrGone when the session ends, or wraps ErrStore or ErrProvider.
 func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
-	refuses := f.Kind == ClientRefused || f.Kind == Refused
-	if refuses && r.k.limits.EndWithAccessToken {
-		if err := r.noteRefused(ctx); err != nil {
+	over, hint, err := r.isOver(ctx, f)
+	if err != nil {
+		return err
+	}
+	if over {
+		if overtaken, err := r.overtaken(ctx); overtaken || err != nil {
 			return err
 		}
-		if !r.k.usable(r.tokens) && time.Since(r.tokens.Refused) >= refusedFor {
-			r.tell(ctx, Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})
-			return r.endAndRevoke(ctx)
-		}
+		r.tell(ctx, Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f, Hint: hint})
+		return r.endAndRevoke(ctx)
 	}
-	if f.Alone && r.k.limits.Reread > 0 && !r.k.limits.KeepRefused {
-		if alone, err := r.isAlone(ctx); err != nil {
-			return err
-		} else if alone {
-			r.tell(ctx, Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f, Hint: hintAlone})
-			return r.endAndRevoke(ctx)
-		}
-	}
-	r.failed, r.unsure, r.own = true, !refuses, f.Own
+	r.failed, r.unsure, r.own = true, !f.refuses(), f.Own
 	if err := r.rereadWithout(ctx); err != nil {
 		return err
 	}
 	return r.tryAgainLater(ctx, f)
 }
 
-// noteRefused notes with the tokens when the provider refused them first.
-func (r *refresh) noteRefused(ctx context.Context) error {
-	if !r.tokens.Refused.IsZero() {
-		return nil
+// isOver reports whether the session ends for a failure that alone says nothing against it.
+func (r *refresh) isOver(ctx context.Context, f *Failure) (over bool, hint string, err error) {
+	l := &r.k.limits
+	if f.refuses() && l.EndWithAccessToken {
+		over, err = r.isRefusedAgain(ctx)
+	}
+	if over || err != nil || !f.Alone || l.Reread == 0 || l.KeepRefused {
+		return over, "", err
+	}
+	over, err = r.isAlone(ctx)
+	return over, hintAlone, err
+}
+
+// isRefusedAgain notes with the tokens when the provider refused them first, and reports whether
+// the access token is over and that was refusedFor ago.
+func (r *refresh) isRefusedAgain(ctx context.Context) (bool, error) {
+	if since := r.tokens.Refused; !since.IsZero() {
+		return !r.k.usable(r.tokens) && time.Since(since) >= refusedFor, nil
 	}
 	noted := *r.tokens
 	noted.Refused = time.Now()
-	return r.save(ctx, &noted)
+	return false, r.save(ctx, &noted)
 }
 
 // maxFailures is how often a provider may fail to refresh a session while it refreshes others.
 const maxFailures = 3
 
-const hintAlone = "the provider has failed again and again to refresh the tokens of this session, " +
+const hintAlone = "the provider fails again and again to refresh the tokens of this session, " +
 	"for three times Tokens.ClaimsMaxAge at least, and meanwhile refreshes those of others: the " +
 	"user may be gone there"
 
-// isAlone counts the failures of the provider, and reports whether it fails for this session alone:
-// some say nothing else of a user who is blocked or deleted, or of a refresh token that is
+// isAlone counts the failures of the provider, and reports whether it fails for this session
+// alone: some say nothing else of a user who is blocked or deleted, or of a refresh token that is
 // withdrawn. A failure counts when Limits.Reread has passed since the one before, and others
 // were refreshed here in between; so neither an outage nor several short ones sign anybody out.
 // The session need not end while its access token serves.
