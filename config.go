@@ -184,28 +184,26 @@ type TokenOptions struct {
 	// after two seconds of waiting for it or for a slow store, the old claims stay. A re-read takes a
 	// dozen operations of the store. Of one user, userinfo is asked for four sessions at a time. When
 	// a part of the provider's answers is missing, OnLogin decides on the claims that can be had. If
-	// the store cannot save the new ones, guards answer 503. If zero, claims stay as they were at
-	// login.
+	// the store cannot save the new ones, guards answer 503. If zero, claims stay as at the login.
 	ClaimsMaxAge time.Duration
 
-	// KeepRefused lets a session go on with its claims when userinfo refuses its access token with
-	// status 401 or 403 (RFC 6750, section 3.1), even a token that was just refreshed, and when it
-	// answers with status 200 and something that cannot be read, or with 401 or 403 and does not say
-	// that it means the token; OnLogin decides on the old claims. If false, the session ends when the
-	// token is refused, it loses the claims of userinfo when they could not be read twice,
-	// ClaimsMaxAge apart, and guards answer 503 where OnLogin has failed twice so: otherwise a user
-	// could keep a group for as long as the session lives, by revoking the token or by a name that
-	// breaks the answer or OnLogin. It also ends when its access token is over and the provider has
-	// refused to refresh it, or failed with status 500, for three times ClaimsMaxAge, though it
-	// refreshes others: some say nothing else of a user who is blocked. So let claims of userinfo give
-	// rights and never take them away.
+	// KeepRefused lets a session go on with its claims when userinfo refuses its access token (401 or
+	// 403; RFC 6750, section 3.1), also one that was just refreshed, and when the provider has nothing
+	// usable for this user alone; OnLogin decides on the old claims. If false, the session ends when
+	// the token is refused, or when it is over and is not refreshed, by any refusal or status 500,
+	// three times, ClaimsMaxAge apart, while others are. It loses the claims of userinfo that could
+	// not be read twice, ClaimsMaxAge apart, or failed so three times while others were read. Guards
+	// answer 503 where OnLogin has failed twice so. Otherwise a user could keep a group for as long as
+	// the session lives, by revoking the token or by a name that breaks userinfo or OnLogin. So let
+	// claims of userinfo give rights and never take them away.
 	KeepRefused bool
 
 	// EndWithAccessToken ends a session together with its access token if the provider gave no
 	// refresh token or withdraws it, or if it refuses the refresh with another status of 4xx (except
-	// 429, and codes such as server_error) and does so again a minute later. Once the access token is
-	// over, the next guard or FromContext has it refreshed, for which it waits up to two seconds.
-	// While the store cannot save what that brings, guards answer 503.
+	// 429, and codes such as server_error) and does so again a minute later. A status 500 ends it as
+	// without KeepRefused. Once the access token is over, the next guard or FromContext has it
+	// refreshed, for which it waits up to two seconds. While the store cannot save what that brings,
+	// guards answer 503.
 	EndWithAccessToken bool
 }
 

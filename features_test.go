@@ -48,7 +48,7 @@ var features = []struct {
 		{"claims that a provider writes in its own way, or has elsewhere", "Claims.Unwrap Claims.EmailVerified Claims.EmailVerifiedText Claims.Further Claims.FurtherOrigins", "OpenID Connect Core 5.1", "C073 C075 C079"},
 		{"logouts that a provider does in its own way", "Logout.Style Logout.FreshHint Logout.WithoutRevocation", "", "C117"},
 		{"token answers that are not as they should be", "TokenRequest.LenientAnswers", "RFC 6749 5", "C053"},
-		{"providers that fail on PKCE, or drop the nonce", "Request.WithoutPKCE Verification.WithoutNonce", "RFC 9700 2.1.1", "C019 C065"},
+		{"providers that fail on PKCE, or drop or change the nonce", "Request.WithoutPKCE Verification.WithoutNonce Verification.AnyNonceAtRefresh", "RFC 9700 2.1.1", "C019 C065"},
 		{"a discovery document that is not at the issuer", "Endpoints.Discovery", "OpenID Connect Discovery 4", "C001 C002"},
 		{"issuers with tenants, and several issuers of one provider", "Verification.Tenants Verification.Issuers", "OpenID Connect Core 3.1.3.7", "C058"},
 		{"users of one organization alone", "Verification.RequireClaims", "", "C067"},

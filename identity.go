@@ -128,8 +128,7 @@ func (id *Identity) Name() string { return id.record().Name() }
 
 // Email returns the claim "email" and whether the provider says that it is verified:
 // "email_verified" is the boolean true, not a string, from the same source as the address, and the
-// address has one "@". Do not use it as the key of a user: an address may later belong to somebody
-// else.
+// address has one "@". It is no key of a user: it may later belong to somebody else.
 func (id *Identity) Email() (address string, verified bool) {
 	for _, o := range id.record().Sources() {
 		v, ok := o.Get("email")

@@ -140,8 +140,7 @@ type Verification struct {
 	Issuers []string
 
 	// ResponseIss says when the response parameter "iss" may be missing, which protects against
-	// mix-up with another provider (RFC 9207). If it is there, it must be right. If zero,
-	// [IssIfAnnounced].
+	// mix-up with another provider (RFC 9207). It must be right then. If zero, [IssIfAnnounced].
 	ResponseIss IssMode
 
 	// WithoutNonce accepts ID Tokens without "nonce" from a provider that drops it; another nonce is
@@ -149,6 +148,11 @@ type Verification struct {
 	// stands beside Request.WithoutPKCE, and only with Request.ResponseType "code". If false, every
 	// ID Token of a login has its nonce (OpenID Connect Core, section 3.1.3.7).
 	WithoutNonce bool
+
+	// AnyNonceAtRefresh accepts refreshed ID Tokens with the nonce of another login, as Gitea and
+	// Forgejo write them: that of the user's last login, on whatever device. If false, such a token
+	// ends the session (OpenID Connect Core, section 12.2).
+	AnyNonceAtRefresh bool
 
 	// RequireClaims are claims of the ID Token, and the values of which each must have one, as text or
 	// in a list: {"hd": {"shop.example"}}. Otherwise the login is refused, and a refresh that brings
@@ -163,8 +167,7 @@ type Verification struct {
 
 	// EncryptedIDTokens says that this client is registered for encrypted ID Tokens
 	// (id_token_encrypted_response_alg). ID Tokens and logout tokens that are signed only are then
-	// refused (OpenID Connect Core, section 3.1.3.7). If false, both are accepted. A key of ClientKeys
-	// decrypts.
+	// refused (OpenID Connect Core, section 3.1.3.7). If false, both count. ClientKeys decrypts.
 	EncryptedIDTokens bool
 
 	// EncryptedUserinfo says the same of userinfo answers (userinfo_encrypted_response_alg), and
@@ -373,7 +376,7 @@ func (p *Provider) opConfig() op.Config {
 		TrustedAudiences: slices.Clone(v.TrustedAudiences),
 		Tenants:          slices.Clone(v.Tenants), Issuers: slices.Clone(v.Issuers),
 		ResponseIss: op.IssMode(v.ResponseIss), RequireClaims: op.CloneLists(v.RequireClaims),
-		WithoutPKCE: r.WithoutPKCE, WithoutNonce: v.WithoutNonce,
+		WithoutPKCE: r.WithoutPKCE, WithoutNonce: v.WithoutNonce, AnyNonce: v.AnyNonceAtRefresh,
 		PlainAccessTokens: v.PlainAccessTokens,
 		LogoutTypeJWT:     v.LogoutTypeJWT, LogoutWithoutExp: v.LogoutWithoutExp,
 		SubjectClaim: p.subjectClaim,

@@ -464,6 +464,20 @@ func TestRefreshWithoutASecret(t *testing.T) {
 	}
 }
 
+// whileHers answers the requests that come while hers is true.
+func whileHers(hers *atomic.Bool, answer oidcgatetest.Fault) oidcgatetest.Fault {
+	return func(next http.Handler) http.Handler {
+		bad := answer(next)
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if hers.Load() {
+				bad.ServeHTTP(rw, r)
+				return
+			}
+			next.ServeHTTP(rw, r)
+		})
+	}
+}
+
 // TestProviderFailsForOneUser has the token endpoint fail at the refreshes of alice, and of nobody else: so GitLab and Dex
 // do with users who are blocked or deleted (500), and Dex and others with refresh tokens that are withdrawn (invalid_request).
 func TestProviderFailsForOneUser(t *testing.T) {
@@ -486,6 +500,9 @@ func TestProviderFailsForOneUser(t *testing.T) {
 		"no answer":                          {oidcgatetest.Reset(), plain, true, 4 * time.Hour, 200},
 		"500, and KeepRefused":               {oidcgatetest.Answer(500, "", ""), func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.KeepRefused = true }, true, 4 * time.Hour, 200},
 		"500, and claims are not read again": {oidcgatetest.Answer(500, "", ""), func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = 0 }, true, 4 * time.Hour, 200},
+		"500, and EndWithAccessToken alone": {oidcgatetest.Answer(500, "", ""), func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Tokens.ClaimsMaxAge, c.Tokens.EndWithAccessToken = 0, true
+		}, true, 60 * time.Minute, 303},
 	} {
 		inBubble(t, "C084 C113 "+name, func(t *testing.T) {
 			f := newFleet(t, 1, rereads, row.change, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.IdleTimeout = 12 * time.Hour })
@@ -493,16 +510,7 @@ func TestProviderFailsForOneUser(t *testing.T) {
 			f.login()
 			bob := f.signInAs("bob")
 			var hers atomic.Bool
-			f.op.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
-				bad := row.answer(next)
-				return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-					if hers.Load() {
-						bad.ServeHTTP(rw, r)
-						return
-					}
-					next.ServeHTTP(rw, r)
-				})
-			})
+			f.op.Always(oidcgatetest.Token, whileHers(&hers, row.answer))
 			for range int(row.after / time.Minute) {
 				time.Sleep(time.Minute)
 				hers.Store(true)
@@ -523,24 +531,13 @@ func TestProviderFailsForOneUser(t *testing.T) {
 
 // TestProviderFailsForEverybody has the provider fail for all, and not for long, or come back node by node.
 func TestProviderFailsForEverybody(t *testing.T) {
-	fails := func(f *fleet, bad func() bool) {
-		f.op.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
-			broken := oidcgatetest.Answer(500, "text/html", "oops")(next)
-			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				if bad() {
-					broken.ServeHTTP(rw, r)
-					return
-				}
-				next.ServeHTTP(rw, r)
-			})
-		})
-	}
+	broken := oidcgatetest.Answer(500, "text/html", "oops")
 	inBubble(t, "C084 C113 short failures with the visitor away in between end no session", func(t *testing.T) {
 		f := newFleet(t, 1, rereads)
 		f.login()
 		bob := f.signInAs("bob")
 		var down atomic.Bool
-		fails(f, down.Load)
+		f.op.Always(oidcgatetest.Token, whileHers(&down, broken))
 		for range 3 {
 			down.Store(true)
 			if f.subject() != "alice" {
@@ -564,7 +561,16 @@ func TestProviderFailsForEverybody(t *testing.T) {
 		}
 		var down, half atomic.Bool
 		var n atomic.Int64
-		fails(f, func() bool { return down.Load() || half.Load() && n.Add(1)%2 == 0 })
+		f.op.Always(oidcgatetest.Token, whileHers(&down, broken), func(next http.Handler) http.Handler {
+			bad := broken(next)
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if half.Load() && n.Add(1)%2 == 0 {
+					bad.ServeHTTP(rw, r)
+					return
+				}
+				next.ServeHTTP(rw, r)
+			})
+		})
 		click := func(minutes int) {
 			for range minutes {
 				for _, u := range users {
@@ -584,4 +590,56 @@ func TestProviderFailsForEverybody(t *testing.T) {
 		half.Store(false)
 		click(6)
 	})
+}
+
+// TestUserinfoFailsForOneUser has userinfo fail for alice, and for nobody else.
+func TestUserinfoFailsForOneUser(t *testing.T) {
+	for name, row := range map[string]struct {
+		answer oidcgatetest.Fault
+		others bool // come back, and their userinfo is read
+		keep   bool
+		after  time.Duration
+		want   int
+	}{
+		"500":                           {oidcgatetest.Answer(500, "text/html", "oops"), true, false, 30 * time.Minute, 403},
+		"404":                           {oidcgatetest.Answer(404, "application/json", `{"error":"user_not_found"}`), true, false, 30 * time.Minute, 403},
+		"400":                           {oidcgatetest.Answer(400, "application/json", `{"error":"invalid_request"}`), true, false, 30 * time.Minute, 403},
+		"no content":                    {oidcgatetest.Answer(204, "", ""), true, false, 30 * time.Minute, 403},
+		"500, not for long":             {oidcgatetest.Answer(500, "text/html", "oops"), true, false, 14 * time.Minute, 200},
+		"500, and nobody else is there": {oidcgatetest.Answer(500, "text/html", "oops"), false, false, 4 * time.Hour, 200},
+		"503":                           {oidcgatetest.Answer(503, "", ""), true, false, 4 * time.Hour, 200},
+		"429":                           {oidcgatetest.Answer(429, "", ""), true, false, 4 * time.Hour, 200},
+		"no answer":                     {oidcgatetest.Reset(), true, false, 4 * time.Hour, 200},
+		"500, and Tokens.KeepRefused":   {oidcgatetest.Answer(500, "text/html", "oops"), true, true, 4 * time.Hour, 200},
+	} {
+		inBubble(t, "C113 F38 "+name, func(t *testing.T) {
+			f := newFleet(t, 1, rereads, asksUserinfo, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+				c.IdleTimeout, c.Tokens.KeepRefused = 12*time.Hour, row.keep
+			})
+			bob := f.signInAs("bob")
+			f.op.SetUser(inUserinfoGroups("admin"))
+			f.login()
+			var hers atomic.Bool
+			f.op.Always(oidcgatetest.Userinfo, whileHers(&hers, row.answer))
+			for range int(row.after / time.Minute) {
+				time.Sleep(time.Minute)
+				hers.Store(true)
+				f.admin()
+				hers.Store(false)
+				if row.others && f.who(bob) != "bob" {
+					t.Fatal("bob is signed out")
+				}
+			}
+			hers.Store(true)
+			if status := f.admin(); status != row.want || f.subject() != "alice" {
+				t.Errorf("status %d, want %d, signed in as %q\n%s", status, row.want, f.subject(), f.logged())
+			}
+			hers.Store(false)
+			f.op.SetUser(inUserinfoGroups("admin"))
+			time.Sleep(6 * time.Minute)
+			if status := f.admin(); status != 200 {
+				t.Errorf("status %d when userinfo is well again", status)
+			}
+		})
+	}
 }

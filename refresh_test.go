@@ -1205,3 +1205,30 @@ func TestRefreshesEndWithTheTest(t *testing.T) {
 		}
 	})
 }
+
+// Gitea and Forgejo have one grant for a user and an application, and write the nonce of its last login into each ID Token.
+func TestNonceOfAnotherDevice(t *testing.T) {
+	for _, any := range []bool{false, true} {
+		inBubble(t, fmt.Sprintf("C081 a refreshed ID Token has the nonce of a login on another device: AnyNonceAtRefresh %v", any), func(t *testing.T) {
+			f := newFleet(t, 1, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Verification.AnyNonceAtRefresh = any })
+			last := ""
+			f.op.EveryIDToken(func(j *oidcgatetest.JWT) {
+				if nonce, ok := j.Claims["nonce"].(string); ok {
+					last = nonce
+				}
+				j.Claims["nonce"] = last
+			})
+			f.login()
+			phone := f.signInAs("alice")
+			time.Sleep(11 * time.Minute)
+			f.mustToken(phone)
+			_, status := f.token()
+			if want := map[bool]int{false: http.StatusUnauthorized, true: http.StatusOK}[any]; status != want {
+				t.Errorf("status %d, want %d", status, want)
+			}
+			if !any && !strings.Contains(f.logged(), "AnyNonceAtRefresh") {
+				t.Error("the log does not name the cure")
+			}
+		})
+	}
+}

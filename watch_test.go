@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -246,4 +247,35 @@ func TestWatchWithRules(t *testing.T) {
 		f := newFleet(t, 1)
 		f.gate.Watch(t.Context(), oidcgate.Rule{})
 	})
+}
+
+// TestWatchWhileTheStoreRefusesNewClaims has a group taken away, and a store that cannot save that.
+func TestWatchWhileTheStoreRefusesNewClaims(t *testing.T) {
+	every := func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Limits.WatchInterval = 5 * time.Second }
+	for _, row := range []struct {
+		refused string
+		config  change
+		lives   bool
+	}{
+		{"swap s:", rereads, false}, {"create l:", rereads, false}, {"create m:", rereads, false},
+		{"", rereads, true}, // not even reads
+		{"swap s:", func(*oidcgate.Config, *oidcgate.Provider) {}, true},
+	} {
+		inBubble(t, fmt.Sprintf("C113 it refuses %q: the stream lives %v", row.refused, row.lives), func(t *testing.T) {
+			f := newFleet(t, 1, every, row.config)
+			f.op.SetUser(inGroups("admin"))
+			f.login()
+			ctx := f.stream(f.gate, f.browser, oidcgate.Claim("groups", "admin"))
+			f.op.SetUser(inGroups())
+			f.drill.fail(on(row.refused, errReadOnly), nil)
+			time.Sleep(8 * time.Minute)
+			if ctx.Err() != nil {
+				t.Error("it ended soon")
+			}
+			time.Sleep(3 * time.Minute)
+			if (ctx.Err() == nil) != row.lives {
+				t.Errorf("after eleven minutes: %v", ctx.Err())
+			}
+		})
+	}
 }

@@ -132,6 +132,7 @@ func (o *options) all() []*option {
 		})},
 		{env: "OIDC_WITHOUT_PKCE", usage: "true: send no PKCE challenge, to a provider that fails on it", set: boolean(&p.Request.WithoutPKCE)},
 		{env: "OIDC_WITHOUT_NONCE", usage: "true: accept ID Tokens without nonce", set: boolean(&p.Verification.WithoutNonce)},
+		{env: "OIDC_ANY_NONCE_AT_REFRESH", usage: "true: accept refreshed ID Tokens with another nonce", set: boolean(&p.Verification.AnyNonceAtRefresh)},
 		{env: "OIDC_REQUIRE_CLAIMS", usage: "claims of the ID Token and values of which each must have one, such as \"hd=shop.example&hd=shop.test\"", set: lists(&p.Verification.RequireClaims)},
 		{env: "OIDC_PLAIN_ACCESS_TOKENS", usage: "true: accept access tokens of callers that do not follow RFC 9068", set: boolean(&p.Verification.PlainAccessTokens)},
 		{env: "OIDC_LOGOUT_TYPE_JWT", usage: "true: accept logout tokens of the typ JWT", set: boolean(&p.Verification.LogoutTypeJWT)},

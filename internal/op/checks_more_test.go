@@ -229,8 +229,9 @@ func TestCertificateOfAPlainTransport(t *testing.T) {
 func TestHintsOfRefusals(t *testing.T) {
 	const client, request = "check client id", "refuses the authorization request"
 	const troubled = "the provider says that it is in trouble"
-	for _, code := range []string{ // GitHub's and Slack's
+	for _, code := range []string{ // GitHub's, Slack's, MITREid Connect's and old Hydra's
 		"bad_verification_code", "bad_refresh_token", "invalid_code", "code_already_used", "invalid_refresh_token",
+		"invalid_token", "token_inactive",
 	} {
 		t.Run("C084 a code or refresh token is good no more: "+code, func(t *testing.T) {
 			o := newOP()

@@ -71,6 +71,7 @@ type Config struct {
 
 	ResponseIss  IssMode
 	WithoutNonce bool // ID Tokens may lack the nonce, but have no other
+	AnyNonce     bool // refreshed ID Tokens may have another
 
 	// RequireClaims are claims of ID Tokens, and the values of which each must have one.
 	RequireClaims map[string][]string

@@ -37,9 +37,9 @@ type Error struct {
 	// is overloaded or broken.
 	Answered bool
 
-	// Crashed is true when an answer came with status 500: the server has failed at this request, and
-	// perhaps at no other.
-	Crashed bool
+	// Alone is true when the status of an answer says that the server refused this request or failed
+	// at it, and not that it is overloaded or down: others may get a better answer.
+	Alone bool
 
 	// Unreadable is true when userinfo was answered with status 200, and what came is no userinfo
 	// response, for another reason than keys that are missing here.
@@ -185,7 +185,7 @@ func failure(err error, unreachable, unusable event.Reason) *Error {
 	return &Error{
 		Reason: reason, Status: f.status, Err: f,
 		Unsent: f.unsent, Answered: f.answered, Unreadable: f.unreadable, TooLong: f.tooLong,
-		Crashed: f.crashed,
+		Alone: f.alone,
 	}
 }
 

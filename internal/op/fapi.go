@@ -71,6 +71,7 @@ func (cfg *Config) checkProfile(f *check.List) {
 		"must be IssIfAnnounced or IssRequired")
 	refuse(cfg.WithoutPKCE, "Request.WithoutPKCE", "must be false")
 	refuse(cfg.WithoutNonce, "Verification.WithoutNonce", "must be false")
+	refuse(cfg.AnyNonce, "Verification.AnyNonceAtRefresh", "must be false")
 	refuse(cfg.isTemplate(), "Issuer", "must be that of one tenant")
 	refuse(len(cfg.Issuers) > 0, "Verification.Issuers", "must be empty")
 	refuse(cfg.AllowHTTP, "Issuer", "is reached with Config.InsecureAllowHTTP, which must be false")

@@ -22,7 +22,7 @@ type fault struct {
 	unreadable bool // it had status 200
 	tooLong    bool // it had status 200, and more bytes than are taken
 	longHeader bool // the server takes no header of the request's length
-	crashed    bool // it had status 500
+	alone      bool // by the status: others may get a better answer
 	text       string
 }
 
@@ -54,7 +54,7 @@ func statusFault(status int) *fault {
 	if status >= 500 || status == http.StatusTooManyRequests {
 		f.status, f.answered = http.StatusServiceUnavailable, false
 	}
-	f.crashed = status == http.StatusInternalServerError
+	f.alone = f.answered || status == http.StatusInternalServerError
 	return f
 }
 

@@ -16,6 +16,8 @@ type Original struct {
 	IssuedAt time.Time
 	AuthTime time.Time // zero if the first token had none
 	Nonce    string    // a refreshed token may lack it, but has no other
+
+	anyNonce bool // but with Config.AnyNonce
 }
 
 // VerifyRefreshed returns the claims of an ID Token that came with refreshed tokens, and the token
@@ -27,6 +29,7 @@ func (c *Client) VerifyRefreshed(
 	ctx context.Context, raw, accessToken string, original Original,
 ) (id claims.Object, signed string, err error) {
 	original.IssuedAt = original.IssuedAt.Add(-c.cfg.Leeway)
+	original.anyNonce = c.cfg.AnyNonce
 	came := companions{accessToken: accessToken}
 	token, err := c.verifyIDToken(ctx, refreshedIDToken, raw, came, original.check)
 	if err != nil {
@@ -37,8 +40,11 @@ func (c *Client) VerifyRefreshed(
 
 // check applies the rules for a refresh.
 func (o Original) check(id claims.Object) error {
-	if _, ok := id.Get("nonce"); ok && !nonceMatches(id, o.Nonce) {
-		return wrongNonce()
+	if _, ok := id.Get("nonce"); ok && !o.anyNonce && !nonceMatches(id, o.Nonce) {
+		e := wrongNonce()
+		e.Hint = "a refreshed ID Token has no nonce, or that of its login; Gitea and Forgejo write " +
+			"that of the user's last login, which Verification.AnyNonceAtRefresh accepts"
+		return e
 	}
 	if o.Issuer != "" && text(id, "iss") != o.Issuer { // another tenant, or the configuration changed
 		return invalid(event.ReasonIssuer, "a refresh names another issuer")

@@ -305,14 +305,15 @@ const hintTrouble = "the provider says that it is in trouble or overloaded; look
 func tokenEndpointError(status int, code string) *Error {
 	switch code {
 	case "bad_verification_code", "bad_refresh_token", // GitHub's
-		"invalid_code", "code_already_used", "invalid_refresh_token": // Slack's
+		"invalid_code", "code_already_used", "invalid_refresh_token", // Slack's
+		"invalid_token", "token_inactive": // MITREid Connect's, and old Hydra's
 		code = "invalid_grant"
 	}
 	fault := statusFault(status)
 	e := &Error{
 		Reason: event.ReasonTokenEndpointError, Status: fault.status, Code: code, Err: fault,
 		Refused: status < http.StatusInternalServerError, Answered: fault.answered,
-		Crashed: fault.crashed,
+		Alone: fault.alone,
 	}
 	switch code {
 	case "invalid_client", "unauthorized_client":

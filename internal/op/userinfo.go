@@ -275,7 +275,7 @@ func userinfoError(err error) *Error {
 	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
 	return &Error{
 		Reason: event.ReasonUserinfoError, Status: e.Status, Answered: e.Answered, Hint: e.Hint, Err: e,
-		Unreadable: e.Answered && !lacksKeys(e), TooLong: e.TooLong,
+		Unreadable: e.Answered && !lacksKeys(e), TooLong: e.TooLong, Alone: e.Alone,
 	}
 }
 

@@ -144,7 +144,7 @@ func sessionFailure(err error) error {
 	}
 	f.Kind, f.Reason, f.Hint = failureKind(e), e.Reason, e.Hint
 	f.Own = e.Unsent || f.Kind == session.ClientRefused
-	f.Alone = e.Refused && e.Answered || e.Crashed
+	f.Alone = e.Alone
 	return f
 }
 

@@ -26,6 +26,9 @@ type Identity struct {
 	// zero when it can be read.
 	Unreadable time.Time
 
+	// NoUserinfo counts how often userinfo failed otherwise.
+	NoUserinfo streak
+
 	// Undecided is when the application could not decide on claims that were read again for the first
 	// time since it could, and UndecidedAgain when it could not either, Limits.Reread later. They are
 	// zero when it can.
@@ -104,7 +107,7 @@ func (id Identity) renewed(idToken claims.Object, userinfo *claims.Object) Ident
 	id.Checked = time.Now()
 	id.Application, id.Undecided, id.UndecidedAgain = "", time.Time{}, time.Time{}
 	if userinfo != nil {
-		id.Userinfo, id.Unreadable = *userinfo, time.Time{}
+		id.Userinfo, id.Unreadable, id.NoUserinfo = *userinfo, time.Time{}, streak{}
 	}
 	if idToken == "" {
 		return id
@@ -131,6 +134,7 @@ func (id *Identity) encode() []byte {
 	if !id.Unreadable.IsZero() {
 		record = record.Add("unreadable", millis(id.Unreadable))
 	}
+	record = id.NoUserinfo.add(record, "no_userinfo")
 	if !id.Undecided.IsZero() {
 		record = record.Add("undecided", millis(id.Undecided))
 	}
@@ -151,6 +155,7 @@ func (id *Identity) fits(record []byte, allowed int) error {
 	}
 	plain := *id
 	plain.TokenEnds, plain.Unreadable, plain.HasValues = time.Time{}, time.Time{}, false
+	plain.NoUserinfo = streak{}
 	plain.Undecided, plain.UndecidedAgain = time.Time{}, time.Time{}
 	if n := len(plain.encode()); n > allowed {
 		return id.tooLarge(n, allowed)
@@ -184,6 +189,7 @@ func decodeIdentity(plaintext []byte) Identity {
 		Checked:        timeMember(o, "checked"),
 		TokenEnds:      timeMember(o, "token_ends"),
 		Unreadable:     timeMember(o, "unreadable"),
+		NoUserinfo:     streakMember(o, "no_userinfo"),
 		Undecided:      timeMember(o, "undecided"),
 		UndecidedAgain: timeMember(o, "undecided_again"),
 		HasValues:      textMember(o, "values") != "",

@@ -18,6 +18,7 @@ type news struct {
 	newer      bool           // userinfo was asked after the ID Token was issued
 	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
 	unreadable bool           // userinfo was answered with something else
+	alone      bool           // userinfo failed, and perhaps for this session alone
 	before     []byte         // the identity when the provider was asked
 }
 
@@ -35,7 +36,11 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 				return err
 			}
 		}
-		if n.unreadable && r.k.doubted(&identity) {
+		if n.alone {
+			served := r.k.served.userinfo.last(identity.Provider)
+			identity.NoUserinfo = identity.NoUserinfo.next(r.k.limits.Reread, served)
+		}
+		if n.unreadable && r.k.doubted(&identity) || n.alone && identity.NoUserinfo.isLong() {
 			n.userinfo = new(claims.Object)
 		}
 		if err := r.saveUserinfo(ctx, n); err != nil {

@@ -209,14 +209,6 @@ func timeMember(o claims.Object, name string) time.Time {
 	return parseMillis(text)
 }
 
-// intMember returns 0 where there is no number.
-func intMember(o claims.Object, name string) int64 {
-	v, _ := o.Get(name)
-	text, _ := v.Number()
-	n, _ := strconv.ParseInt(text, 10, 64)
-	return n
-}
-
 func objectMember(o claims.Object, name string) claims.Object {
 	v, _ := o.Get(name)
 	inner, _ := v.Object()

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +61,8 @@ func (r *refresh) isOver(ctx context.Context, f *Failure) (over bool, hint strin
 	if f.refuses() && l.EndWithAccessToken {
 		over, err = r.isRefusedAgain(ctx)
 	}
-	if over || err != nil || !f.Alone || l.Reread == 0 || l.KeepRefused {
+	counts := l.Reread > 0 && !l.KeepRefused || l.EndWithAccessToken
+	if over || err != nil || !f.Alone || !counts {
 		return over, "", err
 	}
 	over, err = r.isAlone(ctx)
@@ -78,31 +80,21 @@ func (r *refresh) isRefusedAgain(ctx context.Context) (bool, error) {
 	return false, r.save(ctx, &noted)
 }
 
-// maxFailures is how often a provider may fail to refresh a session while it refreshes others.
-const maxFailures = 3
+const hintAlone = "the provider fails again and again to refresh the tokens of this session, and " +
+	"meanwhile refreshes those of others: the user may be gone there"
 
-const hintAlone = "the provider fails again and again to refresh the tokens of this session, " +
-	"for three times Tokens.ClaimsMaxAge at least, and meanwhile refreshes those of others: the " +
-	"user may be gone there"
-
-// isAlone counts the failures of the provider, and reports whether it fails for this session
-// alone: some say nothing else of a user who is blocked or deleted, or of a refresh token that is
-// withdrawn. A failure counts when Limits.Reread has passed since the one before, and others
-// were refreshed here in between; so neither an outage nor several short ones sign anybody out.
-// The session need not end while its access token serves.
+// isAlone notes with the tokens that the provider failed to refresh them, and reports whether the
+// access token is over and the provider fails for this session alone.
 func (r *refresh) isAlone(ctx context.Context) (bool, error) {
+	every := cmp.Or(r.k.limits.Reread, aloneAfter)
 	noted := *r.tokens
-	switch served := r.k.served.last(r.s.Identity.Provider); {
-	case noted.Failed.IsZero():
-	case time.Since(noted.Failed) < r.k.limits.Reread, !served.After(noted.Failed):
+	noted.Failed = noted.Failed.next(every, r.k.served.token.last(r.s.Identity.Provider))
+	if noted.Failed == r.tokens.Failed {
 		return false, nil
-	default:
-		noted.Failures++
 	}
-	if noted.Failures >= maxFailures && !r.k.usable(r.tokens) {
+	if noted.Failed.isLong() && !r.k.usable(r.tokens) {
 		return true, nil
 	}
-	noted.Failed = time.Now()
 	return false, r.save(ctx, &noted)
 }
 

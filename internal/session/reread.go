@@ -153,6 +153,7 @@ func (r *refresh) decideOn(ctx context.Context, n news, err error) error {
 	if err != nil && r.decidesWithout(failureOf(err)) {
 		r.tellUserinfo(ctx, failureOf(err))
 		n.unreadable = n.unreadable || failureOf(err).unreadable()
+		n.alone = failureOf(err).Alone && !n.unreadable && !r.k.limits.KeepRefused
 		n.incomplete, err = true, nil
 	}
 	if err == nil {
@@ -258,6 +259,7 @@ func (r *refresh) askUserinfo(ctx context.Context, idToken claims.Object) (*clai
 	if err != nil {
 		return nil, err
 	}
+	r.k.served.userinfo.note(r.s.Identity.Provider)
 	return &userinfo, nil
 }
 

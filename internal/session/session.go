@@ -156,7 +156,7 @@ type Failure struct {
 	// client secret.
 	Own bool
 
-	// Alone is true when the provider has answered, and others may get a better answer.
+	// Alone is true when the provider has answered, and others may get a better answer; see [streak].
 	Alone bool
 }
 
@@ -248,7 +248,7 @@ type Keeper struct {
 	jitter    func(time.Duration) time.Duration
 	flights   flights
 	places    endpointPlaces
-	served    served
+	served    endpointsServed
 	exchanges exchanges
 	watches   watches
 	pings     pings
@@ -263,7 +263,7 @@ func New(c Config) *Keeper {
 		store: c.Store, ring: c.Ring, gate: c.Gate, limits: c.Limits,
 		provider: c.Provider, panicked: c.Panicked, tell: c.Tell, jitter: c.Jitter,
 		replica: rand.Text(),
-		flights: newFlights(), places: newEndpointPlaces(), served: newServed(),
+		flights: newFlights(), places: newEndpointPlaces(), served: newEndpointsServed(),
 		exchanges: newExchanges(),
 		watches:   watches{sessions: map[Handle]*watched{}, judges: make(chan struct{}, readAtOnce)},
 	}

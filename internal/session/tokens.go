@@ -50,11 +50,8 @@ type Tokens struct {
 	// Limits.EndWithAccessToken only.
 	Refused time.Time
 
-	// Failed is when the provider failed last to refresh them, of the times that count, and Failures
-	// how often it failed since it had refreshed others; see [refresh.isAlone]. They are noted with
-	// Limits.Reread only.
-	Failed   time.Time
-	Failures int64
+	// Failed counts how often the provider failed to refresh them.
+	Failed streak
 
 	record record // in which they lie
 }
@@ -105,9 +102,7 @@ func (t *Tokens) encode() []byte {
 	if !t.Refused.IsZero() {
 		record = record.Add("refused", millis(t.Refused))
 	}
-	if !t.Failed.IsZero() {
-		record = record.Add("failed", millis(t.Failed)).Add("failures", claims.Int(t.Failures))
-	}
+	record = t.Failed.add(record, "failed")
 	if t.AuthorizationDetails != "" {
 		record = record.Text("authorization_details", t.AuthorizationDetails)
 	}
@@ -142,8 +137,7 @@ func decodeTokens(r record) *Tokens {
 
 		Refreshed: textMember(o, "refreshed") != "",
 		Refused:   timeMember(o, "refused"),
-		Failed:    timeMember(o, "failed"),
-		Failures:  intMember(o, "failures"),
+		Failed:    streakMember(o, "failed"),
 		record:    r,
 	}
 }

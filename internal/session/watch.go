@@ -230,11 +230,17 @@ func (k *Keeper) rereadWatched(ctx context.Context, stale []*Session) {
 		defer k.recovered(ctx, "the store", func() {})
 		_, err := k.Reread(ctx, s)
 		// The store refuses to end it, or its claims count no more: nobody gets anything of it.
-		if k.flights.hasToEnd(s.ID) || err == errUndecided {
+		unsaved := errors.Is(err, ErrStore) && k.longDue(&s.Identity)
+		if k.flights.hasToEnd(s.ID) || err == errUndecided || unsaved {
 			err = ErrGone
 		}
 		k.endWatchOf(s.ID, err)
 	})
+}
+
+// longDue reports whether claims should have been read again Limits.Reread ago.
+func (k *Keeper) longDue(id *Identity) bool {
+	return k.claimsStale(id) && time.Since(id.Checked) >= 2*k.limits.Reread
 }
 
 // endWatchOf ends what depends on a session if err says that it is gone.
