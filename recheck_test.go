@@ -643,3 +643,40 @@ func TestUserinfoFailsForOneUser(t *testing.T) {
 		})
 	}
 }
+
+// TestUserinfoRefusesWhileNothingIsRefreshed has the token endpoint fail for all, and userinfo refuse a user for sure.
+func TestUserinfoRefusesWhileNothingIsRefreshed(t *testing.T) {
+	challenge := func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+			rw.WriteHeader(http.StatusUnauthorized)
+		})
+	}
+	for name, row := range map[string]struct {
+		answer oidcgatetest.Fault
+		keep   bool
+		want   int // of the page for administrators
+		in     string
+	}{
+		"429: nothing was issued":           {oidcgatetest.Answer(429, "", ""), false, 303, ""},
+		"503: the answer may be lost":       {oidcgatetest.Answer(503, "", ""), false, 403, "alice"},
+		"no answer: it may be lost":         {oidcgatetest.Reset(), false, 403, "alice"},
+		"no answer, and Tokens.KeepRefused": {oidcgatetest.Reset(), true, 200, "alice"},
+	} {
+		inBubble(t, "C113 "+name, func(t *testing.T) {
+			op := oidcgatetest.NewProvider(t, oidcgatetest.Config{RotateRefreshTokens: true, AccessTokenLifetime: 20 * time.Hour})
+			f := newFleetOf(t, op, 1, rereads, asksUserinfo, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.KeepRefused = row.keep })
+			f.op.SetUser(inUserinfoGroups("admin"))
+			f.login()
+			f.op.Always(oidcgatetest.Token, row.answer)
+			f.op.Always(oidcgatetest.Userinfo, challenge)
+			for range 30 {
+				time.Sleep(time.Minute)
+				f.admin()
+			}
+			if status := f.admin(); status != row.want || f.subject() != row.in {
+				t.Errorf("status %d, signed in as %q", status, f.subject())
+			}
+		})
+	}
+}

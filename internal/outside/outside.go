@@ -159,7 +159,7 @@ func failureKind(e *op.Error) session.FailureKind {
 		return session.ClientRefused
 	case refused:
 		return session.Refused
-	case e.Code != "":
+	case e.Code != "", e.Refused:
 		return session.NotRotated
 	case e.Reason == event.ReasonUserinfoSubject && !e.Unreadable:
 		return session.Rejected

@@ -996,13 +996,20 @@ func TestErrorsOfARefresh(t *testing.T) {
 		}
 		w.wantLive(true, s)
 	})
-	inTime(t, "C085 F32 a refusal that cannot be noted is an error of the store", func(t *testing.T) {
+	inTime(t, "C085 F32 a refusal that cannot be noted is noted the next time", func(t *testing.T) {
 		w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken = true })
 		s := w.login(lifetime)
 		w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(session.Refused, "") }
 		time.Sleep(isOver)
 		w.fails(interleave.Swap, "t:", 0)
-		w.wantNoToken(s, session.ErrStore)
+		w.wantNoToken(s, session.ErrProvider)
+		w.broken = nil
+		for range 2 {
+			time.Sleep(2 * time.Minute)
+			w.wantLive(true, s)
+			_, _ = w.Token(t.Context(), s)
+		}
+		w.wantLive(false, s)
 	})
 	inTime(t, "F32 a session that cannot be ended is an error of the store, and is ended later", func(t *testing.T) {
 		w := newWorld(t, nil)

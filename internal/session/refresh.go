@@ -55,9 +55,9 @@ type refresh struct {
 
 	failed bool // the tokens could not be refreshed, which is told when the claims have been read
 
-	// unsure is true when the refresh failed and was not refused. An ID Token with new claims is
-	// missing then, and the provider may have replaced the access token all the same.
-	unsure bool
+	// unsure is true when the refresh failed and was not refused: an ID Token with new claims is
+	// missing then. With answerLost the provider may have replaced the access token all the same.
+	unsure, answerLost bool
 }
 
 func newRefresh(k *Keeper, s Session) *refresh {

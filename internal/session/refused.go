@@ -49,6 +49,7 @@ func (r *refresh) goOnWithout(ctx context.Context, f *Failure) error {
 		return r.endAndRevoke(ctx)
 	}
 	r.failed, r.unsure, r.own = true, !f.refuses(), f.Own
+	r.answerLost = r.unsure && f.Kind != NotRotated
 	if err := r.rereadWithout(ctx); err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (r *refresh) isRefusedAgain(ctx context.Context) (bool, error) {
 	}
 	noted := *r.tokens
 	noted.Refused = time.Now()
-	return false, r.save(ctx, &noted)
+	return false, r.note(ctx, &noted)
 }
 
 const hintAlone = "the provider fails again and again to refresh the tokens of this session, and " +
@@ -95,7 +96,26 @@ func (r *refresh) isAlone(ctx context.Context) (bool, error) {
 	if noted.Failed.isLong() && !r.k.usable(r.tokens) {
 		return true, nil
 	}
-	return false, r.save(ctx, &noted)
+	return false, r.note(ctx, &noted)
+}
+
+// note saves the tokens with a note of what became of them. A store that refuses it loses nothing:
+// the next failure is noted.
+func (r *refresh) note(ctx context.Context, noted *Tokens) error {
+	sealed, err := r.k.sealTokens(r.s.ID, noted, noted.record.times.Deadline)
+	if err == nil {
+		err = r.k.swap(ctx, r.tokens.record, sealed)
+	}
+	switch {
+	case err == nil:
+		noted.record = sealed
+		r.tokens = noted
+	case errors.Is(err, ErrGone):
+		return err
+	case errors.Is(err, errChanged):
+		return r.takeOver(ctx)
+	}
+	return nil
 }
 
 // rereadWithout reads claims again without a new token, if they are due or the store refused them,

@@ -127,6 +127,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	case kind == TokenRefused && r.recent && !r.k.limits.KeepRefused:
 		return r.exchangeAndReread(ctx)
 	case (kind == TokenRefused || kind == TokenDoubted) && r.mayBeOver():
+		r.unread = r.unread || r.answerLost && !r.isOld()
 		err = nil
 	}
 	// What a new ID Token says counts also when userinfo has taken all the time.
@@ -273,14 +274,19 @@ func (r *refresh) exchangeAndReread(ctx context.Context) error {
 }
 
 // mayBeOver reports whether the access token may be over by the provider's clock, or replaced by a
-// refresh whose answer was lost. To refuse it is then no refusal of the user. A token whose
+// refresh whose answer was lost. To refuse it is then no refusal of the user.
+func (r *refresh) mayBeOver() bool {
+	if r.exchanged || r.answerLost {
+		return r.answerLost
+	}
+	return r.isOld()
+}
+
+// isOld reports whether the access token may be over by the provider's clock. A token whose
 // provider does not say when it ends is taken to live for Limits.TokenLifetime. Without an ID Token
 // userinfo is all there is: such a token is not over before it is withdrawn, if no other will take
 // its place.
-func (r *refresh) mayBeOver() bool {
-	if r.exchanged || r.unsure {
-		return r.unsure
-	}
+func (r *refresh) isOld() bool {
 	if t := r.tokens; t.Expiry.IsZero() && t.RefreshToken == "" && t.IDToken == "" {
 		return false
 	}
