@@ -190,8 +190,8 @@ type TokenOptions struct {
 	// KeepRefused lets a session go on with its claims when userinfo refuses its access token (401 or
 	// 403; RFC 6750, section 3.1), also one that was just refreshed, and when the provider has nothing
 	// usable for this user alone; OnLogin decides on the old claims. If false, the session ends when
-	// the token is refused, or when it is over and is not refreshed, by any refusal or status 500,
-	// three times, ClaimsMaxAge apart, while others are. It loses the claims of userinfo that could
+	// the token is refused, or when it is over and is not refreshed three times, ClaimsMaxAge apart,
+	// while others are: by a refusal, a page or status 500. It loses the claims of userinfo that could
 	// not be read twice, ClaimsMaxAge apart, or failed so three times while others were read. Guards
 	// answer 503 where OnLogin has failed twice so. Otherwise a user could keep a group for as long as
 	// the session lives, by revoking the token or by a name that breaks userinfo or OnLogin. So let

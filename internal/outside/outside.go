@@ -144,7 +144,8 @@ func sessionFailure(err error) error {
 	}
 	f.Kind, f.Reason, f.Hint = failureKind(e), e.Reason, e.Hint
 	f.Own = e.Unsent || f.Kind == session.ClientRefused
-	f.Alone = e.Alone
+	// A proxy in front of a provider shows a login page to users who are blocked.
+	f.Alone = e.Alone || e.Answered && e.Reason == event.ReasonTokenResponseInvalid
 	return f
 }
 
