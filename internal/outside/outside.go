@@ -145,8 +145,15 @@ func sessionFailure(err error) error {
 	f.Kind, f.Reason, f.Hint = failureKind(e), e.Reason, e.Hint
 	f.Own = e.Unsent || f.Kind == session.ClientRefused
 	// A proxy in front of a provider shows a login page to users who are blocked.
-	f.Alone = e.Alone || e.Answered && e.Reason == event.ReasonTokenResponseInvalid
+	f.Alone = e.Alone && !refusesClient(e.Code) ||
+		e.Answered && e.Reason == event.ReasonTokenResponseInvalid
 	return f
+}
+
+// refusesClient reports whether an error code says that the client is not known or may not do this,
+// whoever the user is.
+func refusesClient(code string) bool {
+	return code == "invalid_client" || code == "unauthorized_client"
 }
 
 func failureKind(e *op.Error) session.FailureKind {
