@@ -81,8 +81,8 @@ func (r *refresh) isRefusedAgain(ctx context.Context) (bool, error) {
 	return false, r.note(ctx, &noted)
 }
 
-const hintAlone = "the provider has no usable answer for this session again and again, and has one " +
-	"for others: the user may be gone there"
+const hintAlone = "the provider has no usable answer for this session again and again, and has " +
+	"one for others: the user may be gone there"
 
 // isAlone notes with the tokens that the provider failed to refresh them, and reports whether the
 // access token is over and the provider fails for this session alone.
