@@ -683,3 +683,32 @@ func TestUserinfoRefusesWhileNothingIsRefreshed(t *testing.T) {
 		})
 	}
 }
+
+// TestNoteWhoseAnswerIsLost has the store carry out a note of a failure, and lose its answer.
+func TestNoteWhoseAnswerIsLost(t *testing.T) {
+	inBubble(t, "C113 F32 a group that userinfo took away then stays away while userinfo is down", func(t *testing.T) {
+		f := newFleet(t, 1, rereads, asksUserinfo)
+		f.op.SetUser(inUserinfoGroups("admin"))
+		f.login()
+		f.op.SetUser(inUserinfoGroups("staff"))
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Answer(400, "application/json", `{"error":"invalid_request"}`))
+		time.Sleep(6 * time.Minute)
+		var lost atomic.Bool
+		f.drill.fail(nil, func(op, key string) error {
+			if strings.HasPrefix(op+" "+key, "swap t:") && lost.CompareAndSwap(false, true) {
+				return errReadOnly
+			}
+			return nil
+		})
+		if status := f.admin(); status != http.StatusForbidden || !lost.Load() {
+			t.Fatalf("status %d, lost %v", status, lost.Load())
+		}
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(503, "", ""))
+		for range 12 {
+			time.Sleep(time.Minute)
+			if status := f.admin(); status != http.StatusForbidden {
+				t.Fatalf("status %d", status)
+			}
+		}
+	})
+}

@@ -1226,7 +1226,7 @@ func TestNonceOfAnotherDevice(t *testing.T) {
 			if want := map[bool]int{false: http.StatusUnauthorized, true: http.StatusOK}[any]; status != want {
 				t.Errorf("status %d, want %d", status, want)
 			}
-			if !any && !strings.Contains(f.logged(), "AnyNonceAtRefresh") {
+			if synctest.Wait(); !any && !strings.Contains(f.logged(), "AnyNonceAtRefresh") {
 				t.Error("the log does not name the cure")
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/oidcgate/oidcgate"
 	"github.com/oidcgate/oidcgate/internal/redistest"
+	"github.com/oidcgate/oidcgate/oidcgatetest"
 	"github.com/oidcgate/oidcgate/store/redisstore"
 )
 
@@ -275,6 +277,33 @@ func TestWatchWhileTheStoreRefusesNewClaims(t *testing.T) {
 			time.Sleep(3 * time.Minute)
 			if (ctx.Err() == nil) != row.lives {
 				t.Errorf("after eleven minutes: %v", ctx.Err())
+			}
+		})
+	}
+}
+
+// TestWatchAndOneRefusal has the store refuse one command, after the provider could not be asked for long.
+func TestWatchAndOneRefusal(t *testing.T) {
+	every := func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Limits.WatchInterval = 5 * time.Second }
+	for _, refused := range []string{"swap s:", "create l:", "get t:"} {
+		inBubble(t, "C107 C113 F18 "+refused, func(t *testing.T) {
+			f := newFleet(t, 1, every, rereads)
+			f.op.SetUser(inGroups("admin"))
+			f.login()
+			ctx := f.stream(f.gate, f.browser, oidcgate.Claim("groups", "admin"))
+			f.op.Always(oidcgatetest.Token, oidcgatetest.Answer(503, "", ""))
+			time.Sleep(20 * time.Minute)
+			var n atomic.Int64
+			once := on(refused, errReadOnly)
+			f.drill.fail(func(op, key string) error {
+				if err := once(op, key); err != nil && n.Add(1) == 1 {
+					return err
+				}
+				return nil
+			}, nil)
+			time.Sleep(20 * time.Minute)
+			if ctx.Err() != nil || n.Load() == 0 {
+				t.Errorf("%v, refused %d times", context.Cause(ctx), n.Load())
 			}
 		})
 	}

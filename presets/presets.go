@@ -117,13 +117,16 @@ func Auth0(
 // Keycloak is for a realm of Keycloak 17 or newer: base is "https://id.example", without "/realms".
 //
 // Groups need the mapper "Group Membership". A client may be set to leave "iss" out of the callback
-// while the realm announces it: set Verification.ResponseIss to [oidcgate.IssOptional] then. No
+// while the realm announces it: set Verification.ResponseIss to [oidcgate.IssOptional] then. Before
+// version 25 its logout tokens have the typ JWT, and before 23 no "exp": both are accepted. No
 // refresh token is revoked: Keycloak then ends the session that its logout needs in order to tell
 // other applications and the provider behind it, and drops the user's consent (tried with 26.7.3).
 func Keycloak(base, realm, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	base, _, _ = strings.Cut(base, "/realms/") // of who copies the issuer
 	p := standard("Keycloak", strings.TrimSuffix(base, "/")+"/realms/"+realm, clientID, auth)
 	p.Logout.WithoutRevocation = true
+	p.Verification.LogoutTypeJWT = true
+	p.Verification.LogoutWithoutExp = true
 	p.Verification.PlainAccessTokens = true
 	return p
 }

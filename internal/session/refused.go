@@ -100,7 +100,7 @@ func (r *refresh) isAlone(ctx context.Context) (bool, error) {
 }
 
 // note saves the tokens with a note of what became of them. A store that refuses it loses nothing:
-// the next failure is noted.
+// the next failure is noted. If its answer is lost, the tokens may lie there with the note.
 func (r *refresh) note(ctx context.Context, noted *Tokens) error {
 	sealed, err := r.k.sealTokens(r.s.ID, noted, noted.record.times.Deadline)
 	if err == nil {
@@ -112,8 +112,10 @@ func (r *refresh) note(ctx context.Context, noted *Tokens) error {
 		r.tokens = noted
 	case errors.Is(err, ErrGone):
 		return err
-	case errors.Is(err, errChanged):
-		return r.takeOver(ctx)
+	default:
+		if err := r.takeOver(ctx); !errors.Is(err, ErrStore) {
+			return err
+		}
 	}
 	return nil
 }

@@ -28,6 +28,9 @@ type watched struct {
 	id   ID
 	of   *Identity
 	read time.Time // when its last read began
+
+	unsaved time.Time // since when the store refuses what a re-read brings; zero: it does not
+
 	ends map[*context.CancelCauseFunc]*judged
 }
 
@@ -230,17 +233,30 @@ func (k *Keeper) rereadWatched(ctx context.Context, stale []*Session) {
 		defer k.recovered(ctx, "the store", func() {})
 		_, err := k.Reread(ctx, s)
 		// The store refuses to end it, or its claims count no more: nobody gets anything of it.
-		unsaved := errors.Is(err, ErrStore) && k.longDue(&s.Identity)
-		if k.flights.hasToEnd(s.ID) || err == errUndecided || unsaved {
+		unsaved := k.watches.noteUnsaved(k.Handle(s.ID), errors.Is(err, ErrStore))
+		long := k.limits.Reread > 0 && unsaved >= k.limits.Reread
+		if k.flights.hasToEnd(s.ID) || err == errUndecided || long {
 			err = ErrGone
 		}
 		k.endWatchOf(s.ID, err)
 	})
 }
 
-// longDue reports whether claims should have been read again Limits.Reread ago.
-func (k *Keeper) longDue(id *Identity) bool {
-	return k.claimsStale(id) && time.Since(id.Checked) >= 2*k.limits.Reread
+// noteUnsaved returns for how long the store has refused what re-reads of a session bring.
+func (w *watches) noteUnsaved(h Handle, refused bool) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.sessions[h]
+	switch {
+	case s == nil:
+		return 0
+	case !refused:
+		s.unsaved = time.Time{}
+		return 0
+	case s.unsaved.IsZero():
+		s.unsaved = time.Now()
+	}
+	return time.Since(s.unsaved)
 }
 
 // endWatchOf ends what depends on a session if err says that it is gone.
