@@ -82,7 +82,8 @@ func (r *refresh) isRefusedAgain(ctx context.Context) (bool, error) {
 }
 
 const hintAlone = "the provider has no usable answer for this session again and again, and has " +
-	"one for others: the user may be gone there"
+	"one for others: the user may be gone there, or have logged in on another device at a provider " +
+	"with one refresh token for each user, such as Dex"
 
 // isAlone notes with the tokens that the provider failed to refresh them, and reports whether the
 // access token is over and the provider fails for this session alone.
