@@ -761,7 +761,7 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonAnonymous),
 			Means: "Values were put while nobody was signed in.",
-			Do:    "Keep the values of anonymous visitors in a session manager of your own.",
+			Do:    "Keep the values of anonymous visitors in a cookie of your own, and move them after the login.",
 		},
 		{
 			Name: string(ReasonNoSession),
