@@ -790,3 +790,30 @@ func TestValuesUnderAKeyThatIsGone(t *testing.T) {
 		}
 	})
 }
+
+// TestValuesThatGrowTooMuch has a handler save at once, and answer itself when that fails.
+func TestValuesThatGrowTooMuch(t *testing.T) {
+	t.Run("F38 the answer is the handler's, and what was saved before stays", func(t *testing.T) {
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.EnableValues = true; c.Limits.SessionBytes = 4096 })
+		w.login()
+		w.handler = w.gate.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			ctx, values := r.Context(), w.gate.Values()
+			if text := r.URL.Query().Get("add"); text != "" {
+				values.Put(ctx, "filter/"+text[:1], text)
+				if _, _, err := values.Commit(ctx); err != nil {
+					values.Remove(ctx, "filter/"+text[:1])
+					http.Error(rw, "too many", http.StatusRequestEntityTooLarge)
+					return
+				}
+			}
+			_, _ = io.WriteString(rw, fmt.Sprint(len(values.Keys(ctx))))
+		}))
+		w.get("/?add=a")
+		if a := w.get("/?add=b" + strings.Repeat("b", 5000)); a.StatusCode != http.StatusRequestEntityTooLarge || a.body != "too many\n" {
+			t.Errorf("%d %s", a.StatusCode, a.body)
+		}
+		if a := w.get("/"); a.body != "1" {
+			t.Errorf("there are %s values", a.body)
+		}
+	})
+}

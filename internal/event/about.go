@@ -586,8 +586,9 @@ var Reasons = []Group{
 			Name: string(ReasonKeyUnknown),
 			Means: "Of a token: the provider publishes no key for it. In session.unreadable: the record " +
 				"was sealed with a key that this replica does not have.",
-			Do: "Nothing for single ones after a key rotation. For sessions: give all replicas the " +
-				"same keys.",
+			Do: "Nothing for single ones: the provider has new keys, after a rotation or a restart, and " +
+				"the next login loads them. If it goes on, check that jwks_uri belongs to the issuer. Of a " +
+				"record, see session.unreadable.",
 		},
 		{
 			Name:  string(ReasonType),
@@ -761,7 +762,8 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonAnonymous),
 			Means: "Values were put while nobody was signed in.",
-			Do:    "Keep the values of anonymous visitors in a cookie of your own, and move them after the login.",
+			Do: "Keep the values of anonymous visitors in a cookie of your own, and move them after the " +
+				"login.",
 		},
 		{
 			Name: string(ReasonNoSession),

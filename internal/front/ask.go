@@ -2,6 +2,7 @@ package front
 
 import (
 	"cmp"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -110,9 +111,14 @@ func (f *Front) NotFromHere(w http.ResponseWriter, r *http.Request) {
 	f.Show(w, r, page.Page{Kind: page.KindRefused, Status: http.StatusForbidden, Say: say})
 }
 
-// noteElsewhere logs a request that no page of this origin has caused. Strangers can send many.
+// noteElsewhere logs a request that no page of this origin has caused. Strangers can send many, but
+// not to a service that is being developed on this machine.
 func (f *Front) noteElsewhere(r *http.Request) {
-	f.Logger.DebugContext(r.Context(), "oidcgate: a request does not come from a page of this "+
+	level := slog.LevelDebug
+	if f.Site.Local {
+		level = slog.LevelInfo
+	}
+	f.Logger.Log(r.Context(), level, "oidcgate: a request does not come from a page of this "+
 		"origin; if it is one of yours, such as that of a development server, BaseURL must be its origin",
 		"path", r.URL.Path, "base_url", f.Site.URL(""), "origin", r.Header.Get("Origin"),
 		"sec_fetch_site", r.Header.Get("Sec-Fetch-Site"))
