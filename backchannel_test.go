@@ -293,6 +293,7 @@ func TestLogoutTokenIsAccepted(t *testing.T) {
 func TestLogoutTokenOfADraft(t *testing.T) {
 	typJWT := func(t *oidcgatetest.JWT) { t.Header["typ"] = "JWT" }
 	noExp := func(t *oidcgatetest.JWT) { delete(t.Claims, "exp") }
+	farExp := func(t *oidcgatetest.JWT) { t.Claims["exp"] = time.Now().Add(24 * time.Hour).Unix() }
 	for _, row := range []struct {
 		name   string
 		change func(*oidcgatetest.JWT)
@@ -302,6 +303,7 @@ func TestLogoutTokenOfADraft(t *testing.T) {
 	}{
 		{"C123 typ JWT", typJWT, func(v *oidcgate.Verification) { v.LogoutTypeJWT = true }, "Verification.LogoutTypeJWT", "typ"},
 		{"C122 no exp", noExp, func(v *oidcgate.Verification) { v.LogoutWithoutExp = true }, "Verification.LogoutWithoutExp", "exp"},
+		{"C123 exp a day after iat", farExp, func(v *oidcgate.Verification) { v.LogoutWithoutExp = true }, "Verification.LogoutWithoutExp", "exp"},
 	} {
 		inBubble(t, row.name+" is refused, and the log names the field that allows it", func(t *testing.T) {
 			f := newFleet(t, 1)

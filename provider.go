@@ -189,9 +189,9 @@ type Verification struct {
 	// logout+jwt or missing (OpenID Connect Back-Channel Logout, section 2.4).
 	LogoutTypeJWT bool
 
-	// LogoutWithoutExp accepts logout tokens without "exp", which drafts of Back-Channel Logout did
-	// not ask for. Such a token counts for two minutes after its "iat" and can be used once, like any
-	// other. If false, it is refused.
+	// LogoutWithoutExp accepts logout tokens without "exp", as drafts of Back-Channel Logout had
+	// them, or with one more than 16 minutes after "iat", as authentik's. Such a token counts for two
+	// minutes after its "iat", and once, like any other. If false, it is refused.
 	LogoutWithoutExp bool
 
 	// KeysMaxAge is the age at which keys are fetched again, on their next use. If zero, one hour.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -554,6 +555,59 @@ func TestProviderFailsForEverybody(t *testing.T) {
 		}
 		if f.subject() != "alice" {
 			t.Error("alice is signed out")
+		}
+	})
+	inBubble(t, "C084 C113 the outage of a part of the users signs none of them out", func(t *testing.T) {
+		f := newFleet(t, 2, rereads)
+		var staff, partners []*http.Client
+		for i := range 10 {
+			staff = append(staff, f.signInAs(fmt.Sprint("staff", i)))
+			partners = append(partners, f.signInAs(fmt.Sprint("partner", i)))
+		}
+		var theirs atomic.Bool
+		f.op.Always(oidcgatetest.Token, whileHers(&theirs, broken))
+		click := func(users []*http.Client) {
+			for i, u := range users {
+				if f.who(u) == "" {
+					t.Fatalf("user %d is signed out\n%s", i, f.logged())
+				}
+				time.Sleep(3 * time.Second)
+			}
+		}
+		for range 40 {
+			time.Sleep(20 * time.Second)
+			theirs.Store(true)
+			click(staff)
+			theirs.Store(false)
+			click(partners)
+		}
+	})
+	inBubble(t, "C084 C113 half of the answers are bad for hours: nobody is signed out who clicks seldom", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		var users []*http.Client
+		for i := range 20 {
+			users = append(users, f.signInAs(fmt.Sprint("user", i)))
+		}
+		var bad atomic.Int64
+		dice := rand.New(rand.NewPCG(1, 2))
+		f.op.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
+			worse := broken(next)
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if dice.IntN(2) == 0 {
+					bad.Add(1)
+					worse.ServeHTTP(rw, r)
+					return
+				}
+				next.ServeHTTP(rw, r)
+			})
+		})
+		for range 20 {
+			for i, u := range users {
+				time.Sleep(18 * time.Second)
+				if f.who(u) == "" {
+					t.Fatalf("user %d is signed out, after %d bad answers", i, bad.Load())
+				}
+			}
 		}
 	})
 	inBubble(t, "C084 C113 after an outage every second answer is bad for a while: nobody is signed out", func(t *testing.T) {

@@ -179,10 +179,12 @@ func Zitadel(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provide
 // The issuer ends in a slash. A provider without a signing key signs with the client secret
 // (HS256): choose a signing key in its settings. "email_verified" is false since 2025.10, unless a
 // scope mapping says otherwise. Groups come with the scope profile
-// (docs.goauthentik.io/add-secure-apps).
+// (docs.goauthentik.io/add-secure-apps). Its logout tokens live as long as its access tokens; they
+// are accepted for two minutes.
 func Authentik(base, slug, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	p := standard("authentik", base+"/application/o/"+slug+"/", clientID, auth)
 	p.Scopes = []string{"profile", "email", "offline_access"}
+	p.Verification.LogoutWithoutExp = true
 	return p
 }
 

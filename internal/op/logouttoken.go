@@ -49,17 +49,18 @@ func (c *Client) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToke
 		Subject: text(doc, "sub"), SessionID: text(doc, "sid"),
 	}
 	t.IssuedAt, _ = date(doc, "iat")
-	t.Expires = logoutExpiry(doc)
+	t.Expires = c.logoutExpiry(doc)
 	return t, nil
 }
 
-// logoutExpiry returns when a logout token expires: at its exp or, if it has none, a short time
-// after its iat.
-func logoutExpiry(doc claims.Object) time.Time {
-	if exp, ok := date(doc, "exp"); ok {
+// logoutExpiry returns when a logout token expires: at its exp or, where it may have none and has
+// none or one that is too far, a short time after its iat.
+func (c *Client) logoutExpiry(doc claims.Object) time.Time {
+	exp, ok := date(doc, "exp")
+	iat, _ := date(doc, "iat")
+	if ok && (!c.cfg.LogoutWithoutExp || exp.Sub(iat) <= logoutLifetime) {
 		return exp
 	}
-	iat, _ := date(doc, "iat")
 	return iat.Add(logoutLifetimeWithoutExp)
 }
 
@@ -71,12 +72,14 @@ func (c *Client) checkLogoutToken(doc claims.Object) error {
 	if err := c.checkFresh(doc); err != nil {
 		return err
 	}
-	expires := logoutExpiry(doc)
+	expires := c.logoutExpiry(doc)
 	if !time.Now().Before(expires.Add(c.cfg.Leeway)) {
 		return invalid(event.ReasonIssuedAt, "a token without exp was issued too long ago")
 	}
 	if iat, _ := date(doc, "iat"); expires.Sub(iat) > logoutLifetime {
-		return invalid(event.ReasonExpiry, "exp is too far from iat for a logout token")
+		e := invalid(event.ReasonExpiry, "exp is too far from iat for a logout token")
+		e.Hint = "Verification.LogoutWithoutExp accepts such tokens for two minutes after their iat"
+		return e
 	}
 	sub, hasSub := doc.Get("sub")
 	if _, ok := sub.Str(); hasSub && (!ok || !validSubject(text(doc, "sub"))) {

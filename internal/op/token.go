@@ -339,6 +339,8 @@ func tokenEndpointError(status int, code string) *Error {
 	case "server_error", "temporarily_unavailable", // registered for authorization responses only
 		"internal_error", "fatal_error", "service_unavailable", "request_timeout", // Slack's
 		"ratelimited":
+		// Dex says server_error, with status 500, of a user who is gone.
+		e.Alone = e.Alone && code == "server_error" && status == http.StatusInternalServerError
 		e.Code, e.Hint, e.Refused = "other", hintTrouble, false
 	default:
 		e.Code = "other"

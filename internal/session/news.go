@@ -37,8 +37,8 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 			}
 		}
 		if n.alone {
-			served := r.k.served.userinfo.last(identity.Provider)
-			identity.NoUserinfo = identity.NoUserinfo.next(r.k.limits.Reread, served)
+			at := &r.k.served.userinfo
+			identity.NoUserinfo = identity.NoUserinfo.next(r.k.limits.Reread, at, r.asker())
 		}
 		if n.unreadable && r.k.doubted(&identity) || n.alone && identity.NoUserinfo.isLong() {
 			n.userinfo = new(claims.Object)

@@ -102,6 +102,10 @@ func (r *refresh) placeAtUserinfo(ctx context.Context) (leave func(), _ error) {
 
 // takePlace waits for a place among those who ask the provider at an endpoint.
 func (r *refresh) takePlace(ctx context.Context, at *places) (leave func(), _ error) {
+	return at.take(ctx, r.asker(), r.timeout())
+}
+
+func (r *refresh) asker() asker {
 	id := &r.s.Identity
-	return at.take(ctx, asker{id.User(), id.Provider}, r.timeout())
+	return asker{id.User(), id.Provider}
 }

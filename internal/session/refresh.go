@@ -269,7 +269,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 		return "", err
 	}
 	r.exchanged = true
-	r.k.served.token.note(r.s.Identity.Provider)
+	r.k.served.token.note(r.asker())
 	r.flight.hasSaved(r.tokens)
 	r.noteTokenEnd(ctx)
 	r.tell(ctx, Event{Type: event.RefreshSucceeded})

@@ -90,7 +90,7 @@ const hintAlone = "the provider has no usable answer for this session again and 
 func (r *refresh) isAlone(ctx context.Context) (bool, error) {
 	every := cmp.Or(r.k.limits.Reread, aloneAfter)
 	noted := *r.tokens
-	noted.Failed = noted.Failed.next(every, r.k.served.token.last(r.s.Identity.Provider))
+	noted.Failed = noted.Failed.next(every, &r.k.served.token, r.asker())
 	if noted.Failed == r.tokens.Failed {
 		return false, nil
 	}

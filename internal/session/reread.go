@@ -260,7 +260,7 @@ func (r *refresh) askUserinfo(ctx context.Context, idToken claims.Object) (*clai
 	if err != nil {
 		return nil, err
 	}
-	r.k.served.userinfo.note(r.s.Identity.Provider)
+	r.k.served.userinfo.note(r.asker())
 	return &userinfo, nil
 }
 

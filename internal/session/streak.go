@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -11,8 +12,8 @@ import (
 // streak counts how often an endpoint has failed one session while it served others. Some providers
 // say nothing else of a user who is blocked or deleted, of a refresh token that is withdrawn, or of
 // claims that the user has made unreadable. A failure counts when some time has passed since the
-// one before, and others were served here in between; so neither an outage nor several short ones
-// make a streak of [maxFailures].
+// one before, others were served here in between, and it fails for few users now; so neither an
+// outage, of all users or of some, nor several short ones make a streak of [maxFailures].
 type streak struct {
 	Last  time.Time // of the failures that count; zero: there was none
 	Count int64     // of those after the first
@@ -24,12 +25,13 @@ const maxFailures = 3
 // aloneAfter is the time between two failures that count, where claims are not read again.
 const aloneAfter = 5 * time.Minute
 
-// next returns the streak after one more failure. served is when others were served last.
-func (s streak) next(every time.Duration, served time.Time) streak {
+// next returns the streak after one more failure for a user.
+func (s streak) next(every time.Duration, at *served, who asker) streak {
+	counts := at.fails(who, s.Last, 6*every)
 	switch {
 	case s.Last.IsZero():
 		return streak{Last: time.Now()}
-	case time.Since(s.Last) < every, !served.After(s.Last):
+	case time.Since(s.Last) < every, !counts:
 		return s
 	}
 	return streak{Last: time.Now(), Count: s.Count + 1}
@@ -59,23 +61,44 @@ type endpointsServed struct{ token, userinfo served }
 
 func newEndpointsServed() endpointsServed { return endpointsServed{newServed(), newServed()} }
 
-// served notes when providers last served a session at one endpoint.
+// served notes when providers last served a session at one endpoint, and for whom they fail.
 type served struct {
-	mu sync.Mutex
-	at map[string]time.Time
+	mu      sync.Mutex
+	at      map[string]time.Time
+	failing map[string]map[User]time.Time // by provider: when it failed last for a user
 }
 
-func newServed() served { return served{at: map[string]time.Time{}} }
-
-func (s *served) note(provider string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.at[provider] = time.Now()
+func newServed() served {
+	return served{at: map[string]time.Time{}, failing: map[string]map[User]time.Time{}}
 }
 
-// last returns zero where a provider has served none.
-func (s *served) last(provider string) time.Time {
+// fewUsers is for how many users an endpoint may fail at a time, so that it may be for their sake.
+const fewUsers = 3
+
+// maxFailing is how many users for whom an endpoint fails are remembered.
+const maxFailing = 256
+
+// note notes that a user was served.
+func (s *served) note(who asker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.at[provider]
+	s.at[who.provider] = time.Now()
+	delete(s.failing[who.provider], who.User)
+}
+
+// fails notes that an endpoint has failed for a user. It reports whether it has served others since
+// then, and has failed for few users within the last while.
+func (s *served) fails(who asker, since time.Time, while time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	failing := s.failing[who.provider]
+	if failing == nil {
+		failing = map[User]time.Time{}
+		s.failing[who.provider] = failing
+	}
+	maps.DeleteFunc(failing, func(_ User, at time.Time) bool { return time.Since(at) > while })
+	if _, known := failing[who.User]; known || len(failing) < maxFailing {
+		failing[who.User] = time.Now()
+	}
+	return len(failing) <= fewUsers && s.at[who.provider].After(since)
 }
