@@ -125,8 +125,8 @@ type Verification struct {
 	// has the secret can sign. A function that returns it is then called for each token, and caches.
 	SigningAlgs []string
 
-	// TrustedAudiences may stand in an ID Token's "aud" beside the client, if "azp" names the client.
-	// An ID Token with any other audience is refused (OpenID Connect Core, section 3.1.3.7).
+	// TrustedAudiences may stand in an ID Token's "aud" beside the client, if "azp" names the client;
+	// "*" is any, as at Zitadel. Others are refused (OpenID Connect Core, section 3.1.3.7).
 	TrustedAudiences []string
 
 	// Tenants are those whose users may log in, where Issuer has "{tenantid}". An ID Token must name
@@ -251,11 +251,12 @@ type LogoutStyle int
 // The styles of logout. Each address to come back to is registered at the provider:
 // BaseURL + "/auth/logout/done".
 const (
-	LogoutStandard = LogoutStyle(op.LogoutStandard) // OpenID Connect RP-Initiated Logout
-	LogoutCognito  = LogoutStyle(op.LogoutCognito)  // client_id and logout_uri, as at Amazon Cognito
-	LogoutAuth0    = LogoutStyle(op.LogoutAuth0)    // client_id and returnTo, as at Auth0's /v2/logout
-	LogoutKinde    = LogoutStyle(op.LogoutKinde)    // redirect, as at Kinde
-	LogoutOff      = LogoutStyle(op.LogoutOff)      // the provider's session goes on
+	LogoutStandard    = LogoutStyle(op.LogoutStandard)    // OpenID Connect RP-Initiated Logout
+	LogoutCognito     = LogoutStyle(op.LogoutCognito)     // client_id and logout_uri, as Cognito wants
+	LogoutAuth0       = LogoutStyle(op.LogoutAuth0)       // client_id and returnTo, as Auth0's
+	LogoutKinde       = LogoutStyle(op.LogoutKinde)       // redirect, as at Kinde
+	LogoutOff         = LogoutStyle(op.LogoutOff)         // the provider's session goes on
+	LogoutWithoutHint = LogoutStyle(op.LogoutWithoutHint) // the standard, as at Login.gov
 )
 
 // IssMode says when an authorization response may be without "iss" (RFC 9207, section 2.4).

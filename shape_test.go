@@ -258,6 +258,25 @@ func TestFurtherClaims(t *testing.T) {
 	}
 }
 
+func TestLogoutWithoutHint(t *testing.T) {
+	t.Run("C117 C118 all but the hint, and the way back", func(t *testing.T) {
+		w := newWorld(t, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Logout.Style = oidcgate.LogoutWithoutHint })
+		w.login()
+		a := w.send(w.browser, http.MethodPost, "/auth/logout", "return_to=%2Fpublic", "Sec-Fetch-Site: same-origin")
+		u, err := url.Parse(a.location())
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := u.Query()
+		if q.Has("id_token_hint") || q.Get("client_id") != "shop" || q.Get("post_logout_redirect_uri") != shopURL+"/auth/logout/done" {
+			t.Errorf("%d to %q", a.StatusCode, a.location())
+		}
+		if a := w.get("/auth/logout/done?state=" + q.Get("state")); a.location() != shopURL+"/public" {
+			t.Errorf("back: %d to %q", a.StatusCode, a.location())
+		}
+	})
+}
+
 func TestLogoutStyles(t *testing.T) {
 	for name, row := range map[string]struct {
 		style oidcgate.LogoutStyle

@@ -7,15 +7,16 @@ import "github.com/oidcgate/oidcgate"
 // userinfo has the claims in "attributes", unless the server is set to FLAT
 // (apereo.github.io/cas/development/authentication/OIDC-Authentication.html). It announces pushed
 // requests, but version 6.6 then issues tokens about the client in place of the user: they are
-// turned off. What it encrypts is compressed. Its logout tokens have no "exp", as early drafts.
-// Where the response type is "id_token", leave Request.ResponseMode empty, and unset Userinfo and
-// Claims.Unwrap. Tried with CAS 6.6.12.
+// turned off. What it encrypts is compressed. Its logout tokens have the typ JWT, and those of 6.6
+// no "exp". Where the response type is "id_token", leave Request.ResponseMode empty, and unset
+// Userinfo and Claims.Unwrap. Tried with CAS 6.6.12.
 func ApereoCAS(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	p := standard("CAS", issuer, clientID, auth)
 	p.Userinfo = oidcgate.UserinfoRequired
 	p.Claims.Unwrap = "attributes"
 	p.Request.Pushed = oidcgate.PushedOff
 	p.Verification.CompressedTokens = true
+	p.Verification.LogoutTypeJWT = true
 	p.Verification.LogoutWithoutExp = true
 	return p
 }

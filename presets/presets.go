@@ -164,12 +164,14 @@ func GitLab(base, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 // Token" turned on (zitadel.com/docs/apis/openidoauth). Roles are an object, in
 // "urn:zitadel:iam:org:project:roles". Its logout tokens have the typ JWT. It refuses a refresh
 // token that it has withdrawn with invalid_request, which ends no session at once: with
-// ClaimsMaxAge the claims of userinfo are dropped then, and the session ends later.
+// ClaimsMaxAge the claims of userinfo are dropped then, and the session ends later. "aud" has all
+// applications of a project, and the project, so any audience is taken beside the client.
 func Zitadel(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Provider {
 	p := standard("Zitadel", issuer, clientID, auth)
 	p.Scopes = []string{"profile", "email", "offline_access"}
 	p.Userinfo = oidcgate.UserinfoRequired
 	p.Verification.LogoutTypeJWT = true
+	p.Verification.TrustedAudiences = []string{"*"}
 	return p
 }
 
@@ -203,7 +205,8 @@ func Salesforce(issuer, clientID string, auth oidcgate.ClientAuth) oidcgate.Prov
 // LoginGov is for login.gov of the United States: issuer is "https://secure.login.gov", or that of
 // the sandbox. It knows no secrets: the client signs, with the RS256 key in keys, for the address
 // of the token endpoint (developers.login.gov/oidc). Claims are at userinfo. acr is what to ask
-// for, such as "urn:acr.login.gov:auth-only"; ACR values are required. Keys change once a year.
+// for, such as "urn:acr.login.gov:auth-only"; ACR values are required. Keys change once a year. Its
+// logout refuses an id_token_hint.
 func LoginGov(issuer, clientID string, keys oidcgate.ClientKeys, acr string) oidcgate.Provider {
 	p := standard("Login.gov", issuer, clientID, oidcgate.PrivateKeyJWT())
 	p.ClientKeys = keys
@@ -211,6 +214,7 @@ func LoginGov(issuer, clientID string, keys oidcgate.ClientKeys, acr string) oid
 	p.Scopes = []string{"email"}
 	p.Request.Login.ACRValues = []string{acr}
 	p.Userinfo = oidcgate.UserinfoRequired
+	p.Logout.Style = oidcgate.LogoutWithoutHint
 	return p
 }
 

@@ -121,7 +121,7 @@ func (o *options) all() []*option {
 		{env: "OIDC_CLAIMS_UNWRAP", usage: "object in userinfo whose members are claims", set: text(&p.Claims.Unwrap)},
 		{env: "OIDC_EMAIL_VERIFIED", usage: "claim that says that the e-mail address is verified; email_verified if not set", set: text(&p.Claims.EmailVerified)},
 		{env: "OIDC_EMAIL_VERIFIED_TEXT", usage: "true: the strings true and 1 count for it too", set: boolean(&p.Claims.EmailVerifiedText)},
-		{env: "OIDC_LOGOUT_STYLE", usage: "what the provider's logout takes: standard, cognito, auth0, kinde or off", set: logoutStyle(&p.Logout.Style)},
+		{env: "OIDC_LOGOUT_STYLE", usage: "what the provider's logout takes: standard, cognito, auth0, kinde, without-hint or off", set: logoutStyle(&p.Logout.Style)},
 		{env: "OIDC_LOGOUT_FRESH_HINT", usage: "true: refresh the ID Token before a logout if it has expired", set: boolean(&p.Logout.FreshHint)},
 		{env: "OIDC_LOGOUT_WITHOUT_REVOCATION", usage: "true: revoke no refresh token", set: boolean(&p.Logout.WithoutRevocation)},
 		{env: "OIDC_LENIENT_ANSWERS", usage: "true: accept token answers that are forms, or say ok: false", set: boolean(&p.TokenRequest.LenientAnswers)},
@@ -494,12 +494,12 @@ func domain(p *string) func(string) error {
 func logoutStyle(p *oidcgate.LogoutStyle) func(string) error {
 	styles := map[string]oidcgate.LogoutStyle{
 		"standard": oidcgate.LogoutStandard, "cognito": oidcgate.LogoutCognito, "auth0": oidcgate.LogoutAuth0,
-		"kinde": oidcgate.LogoutKinde, "off": oidcgate.LogoutOff,
+		"kinde": oidcgate.LogoutKinde, "off": oidcgate.LogoutOff, "without-hint": oidcgate.LogoutWithoutHint,
 	}
 	return func(value string) error {
 		style, ok := styles[value]
 		if !ok {
-			return fmt.Errorf("%q is no logout style; use standard, cognito, auth0, kinde or off", value)
+			return fmt.Errorf("%q is no logout style; use standard, cognito, auth0, kinde, without-hint or off", value)
 		}
 		*p = style
 		return nil

@@ -118,10 +118,18 @@ func (f *Front) noteElsewhere(r *http.Request) {
 	if f.Site.Local {
 		level = slog.LevelInfo
 	}
-	f.Logger.Log(r.Context(), level, "oidcgate: a request does not come from a page of this "+
-		"origin; if it is one of yours, such as that of a development server, BaseURL must be its origin",
-		"path", r.URL.Path, "base_url", f.Site.URL(""), "origin", r.Header.Get("Origin"),
-		"sec_fetch_site", r.Header.Get("Sec-Fetch-Site"))
+	if !f.Logger.Enabled(r.Context(), level) {
+		return // no place in the queue for nothing
+	}
+	header := func(name string) string {
+		value := r.Header.Get(name)
+		return value[:min(len(value), 200)]
+	}
+	f.Log(r.Context(), level, "a request does not come from a page of this origin; if it is one of "+
+		"yours, such as that of a development server, BaseURL must be its origin",
+		slog.String("path", r.URL.Path), slog.String("base_url", f.Site.URL("")),
+		slog.String("origin", header("Origin")),
+		slog.String("sec_fetch_site", header("Sec-Fetch-Site")))
 }
 
 // anotherAccountURL returns the address of a login at which the visitor may choose another account.

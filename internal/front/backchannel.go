@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -80,9 +81,9 @@ func (f *Front) noteStray(r *http.Request) {
 		}
 	}
 	if len(good) > 0 && f.stray.CompareAndSwap(false, true) {
-		f.Logger.WarnContext(r.Context(), "oidcgate: a logout was sent to an address of no provider, "+
-			"and logs nobody out: register the right one at the provider",
-			"sent_to", r.URL.Path, "register", good)
+		f.Log(r.Context(), slog.LevelWarn, "a logout was sent to an address of no provider, and logs "+
+			"nobody out: register the right one at the provider",
+			slog.String("sent_to", r.URL.Path), slog.Any("register", good))
 	}
 }
 

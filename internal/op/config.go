@@ -62,7 +62,7 @@ type Config struct {
 	SigningAlgs  []string
 	SecretLength int // of a client secret that never changes; zero for another
 
-	TrustedAudiences []string // may stand in aud beside the client
+	TrustedAudiences []string // may stand in aud beside the client; "*" is any
 
 	// APIAudience are the names of this service in the aud of access tokens that others send it. If
 	// empty, it takes none.

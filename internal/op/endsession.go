@@ -20,19 +20,20 @@ type LogoutStyle int
 
 // The styles.
 const (
-	LogoutStandard LogoutStyle = iota // OpenID Connect RP-Initiated Logout
-	LogoutCognito                     // client_id and logout_uri
-	LogoutAuth0                       // client_id and returnTo
-	LogoutKinde                       // redirect
-	LogoutOff                         // the provider's session stays
+	LogoutStandard    LogoutStyle = iota // OpenID Connect RP-Initiated Logout
+	LogoutCognito                        // client_id and logout_uri
+	LogoutAuth0                          // client_id and returnTo
+	LogoutKinde                          // redirect
+	LogoutOff                            // the provider's session stays
+	LogoutWithoutHint                    // the standard's, without id_token_hint
 )
 
 // checkLogout checks how the browser is sent to the provider's logout.
 func (cfg *Config) checkLogout(f *check.List) {
 	switch style := cfg.Logout; {
-	case style < LogoutStandard || style > LogoutOff:
+	case style < LogoutStandard || style > LogoutWithoutHint:
 		f.Add("Logout.Style", "%d is no style; use LogoutStandard, LogoutCognito, LogoutAuth0, "+
-			"LogoutKinde or LogoutOff", style)
+			"LogoutKinde, LogoutWithoutHint or LogoutOff", style)
 	case style == LogoutAuth0 && cfg.Endpoints.EndSession == "":
 		f.Add("Endpoints.EndSession", "is empty; LogoutAuth0 needs https://TENANT/v2/logout, and the "+
 			"discovery document has another address")
@@ -42,7 +43,9 @@ func (cfg *Config) checkLogout(f *check.List) {
 }
 
 // KeepsState reports whether the browser comes back from the provider's logout with the state.
-func (c *Client) KeepsState() bool { return c.cfg.Logout == LogoutStandard }
+func (c *Client) KeepsState() bool {
+	return c.cfg.Logout == LogoutStandard || c.cfg.Logout == LogoutWithoutHint
+}
 
 // EndSessionURL returns where to send the browser so that the user is logged out at the provider
 // too (OpenID Connect RP-Initiated Logout, 2), or false when no such address is known. It asks
@@ -64,6 +67,8 @@ func (c *Client) EndSessionURL(hint, state, postLogoutRedirectURL string) (strin
 		return withQuery(meta.EndSession, query), true
 	case LogoutKinde:
 		return withQuery(meta.EndSession, url.Values{"redirect": {postLogoutRedirectURL}}), true
+	case LogoutWithoutHint:
+		hint = ""
 	}
 	for name, value := range map[string]string{
 		"id_token_hint":            hint,

@@ -162,8 +162,9 @@ func (c *Client) isAudience(id claims.Object) bool {
 	if !slices.Contains(list, c.cfg.ClientID) {
 		return false
 	}
+	anybody := slices.Contains(c.cfg.TrustedAudiences, "*")
 	for _, other := range list {
-		if other != c.cfg.ClientID && !slices.Contains(c.cfg.TrustedAudiences, other) {
+		if !anybody && other != c.cfg.ClientID && !slices.Contains(c.cfg.TrustedAudiences, other) {
 			return false
 		}
 	}

@@ -428,6 +428,28 @@ func TestVerifyIDTokenTrustedAudience(t *testing.T) {
 	}
 }
 
+// TestVerifyIDTokenAnyAudience: Zitadel's have all applications of a project.
+func TestVerifyIDTokenAnyAudience(t *testing.T) {
+	c := newOP().client(func(cfg *op.Config) { cfg.TrustedAudiences = []string{"*"} })
+	for _, row := range []struct {
+		name   string
+		claims map[string]any
+		reason string
+	}{
+		{"C059 any audience beside us, and azp is us", map[string]any{"aud": []string{"other", clientID, "project"}, "azp": clientID}, ""},
+		{"C060 without azp", map[string]any{"aud": []string{"other", clientID}}, "aud"},
+		{"C060 azp is another", map[string]any{"aud": []string{"other", clientID}, "azp": "other"}, "aud"},
+		{"C059 any audience without us", map[string]any{"aud": []string{"other"}, "azp": clientID}, "aud"},
+		{"C059 another alone", map[string]any{"aud": "other"}, "aud"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			raw := signed(goodHeader, encode(identity(row.claims)))
+			_, err := c.VerifyIDToken(t.Context(), raw, "", op.Expectation{Nonce: nonce})
+			wantReason(t, err, row.reason)
+		})
+	}
+}
+
 func TestVerifyRefreshedIDToken(t *testing.T) {
 	since := time.Now().Add(-time.Hour).Truncate(time.Second)
 	tests := []struct {
