@@ -2,6 +2,7 @@ package oidcgate_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -87,6 +88,34 @@ func TestProviderTakenAwayDuringAReread(t *testing.T) {
 		f.op.Clear(oidcgatetest.Token)
 		if a := f.get("/app"); a.StatusCode != http.StatusOK {
 			t.Errorf("status %d when the provider is back\n%s", a.StatusCode, f.logged())
+		}
+	})
+}
+
+func TestFurtherFailsForOneUser(t *testing.T) {
+	inBubble(t, "C113 it fails for alice again and again, and for nobody else: she loses her claims of userinfo", func(t *testing.T) {
+		fails := false
+		f := newFleet(t, 1, rereads, asksUserinfo, func(_ *oidcgate.Config, p *oidcgate.Provider) {
+			p.Claims.Further = func(_ context.Context, id *oidcgate.Identity, _ *http.Client) (map[string]any, error) {
+				if fails && id.Subject() == "alice" {
+					return nil, errors.New("no table")
+				}
+				return nil, nil
+			}
+		})
+		bob := f.signInAs("bob")
+		f.op.SetUser(inUserinfoGroups("admin"))
+		f.login()
+		fails = true
+		for minute := range 35 {
+			time.Sleep(time.Minute)
+			status := f.admin()
+			if minute < 14 && status != http.StatusOK || f.who(bob) != "bob" {
+				t.Fatalf("status %d after %d minutes", status, minute+1)
+			}
+		}
+		if status := f.admin(); status != http.StatusForbidden || f.subject() != "alice" {
+			t.Errorf("status %d, signed in as %q", status, f.subject())
 		}
 	})
 }

@@ -221,7 +221,7 @@ type ClaimOptions struct {
 	// "https://api.github.com", and fails for any other. What it returns counts as claims of userinfo
 	// and replaces those; claims of the protocol are left out, and an "email" without an
 	// "email_verified" is not verified. An error, a panic, and no result within HTTP.Timeout refuse
-	// the login; while claims are read again, the old ones stay, also those of userinfo itself.
+	// the login; while claims are read again, the old ones stay, but see [TokenOptions].KeepRefused.
 	// Concurrent logins call it concurrently.
 	Further func(ctx context.Context, id *Identity, client *http.Client) (map[string]any, error)
 

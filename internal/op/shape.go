@@ -97,6 +97,7 @@ func (c *Client) further(
 	})
 	if err != nil {
 		e := invalid(event.ReasonUserinfoError, err.Error())
+		e.Alone = true
 		e.Hint = "the function Claims.Further of the provider failed"
 		return "", e
 	}
