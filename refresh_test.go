@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -1231,4 +1232,39 @@ func TestNonceOfAnotherDevice(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNoteBesideASlowAnswer has a replica lose its lock while the provider, which has rotated at once, answers slowly. Another
+// sends the spent token meanwhile, is refused, and notes that with the tokens.
+func TestNoteBesideASlowAnswer(t *testing.T) {
+	inBubble(t, "C082 C083 F40 the new tokens are saved over the note", func(t *testing.T) {
+		f := newFleet(t, 2, rereads, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.HTTP.Timeout = 40 * time.Second })
+		var slow atomic.Bool
+		f.op.Always(oidcgatetest.Token, func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				answer := httptest.NewRecorder()
+				next.ServeHTTP(answer, r)
+				if slow.CompareAndSwap(true, false) {
+					time.Sleep(25 * time.Second)
+				}
+				body := strings.ReplaceAll(answer.Body.String(), "invalid_grant", "invalid_request") // as Dex says it
+				rw.Header().Set("Content-Type", "application/json")
+				rw.WriteHeader(answer.Code)
+				_, _ = io.WriteString(rw, body)
+			})
+		})
+		f.login()
+		time.Sleep(11 * time.Minute)
+		slow.Store(true)
+		f.drill.fail(on("swap l:", errReadOnly), nil) // its lock is not renewed
+		go f.token()
+		time.Sleep(20 * time.Second)
+		for range 6 {
+			f.token()
+			time.Sleep(2 * time.Second)
+		}
+		f.drill.fail(nil, nil)
+		time.Sleep(time.Minute)
+		f.mustToken()
+	})
 }

@@ -350,7 +350,11 @@ func (r *refresh) save(ctx context.Context, fresh *Tokens) error {
 		r.unmarkAsked(ctx)
 		return err
 	case errors.Is(err, errChanged):
-		return r.takeOver(ctx)
+		old := r.tokens
+		if err := r.takeOver(ctx); err != nil || !r.tokens.areThoseOf(old) {
+			return err
+		}
+		return r.save(ctx, fresh.over(old, r.tokens))
 	}
 	r.tell(ctx, Event{
 		Type: event.RefreshFailed, Reason: event.ReasonStoreError, Err: err,
@@ -368,6 +372,25 @@ func (r *refresh) replaced(ctx context.Context) bool {
 		return l.Created.After(since)
 	})
 	return shared
+}
+
+// areThoseOf reports whether two records have the same tokens: another replica has only noted
+// something with them.
+func (t *Tokens) areThoseOf(other *Tokens) bool {
+	return t.AccessToken == other.AccessToken && t.RefreshToken == other.RefreshToken
+}
+
+// over returns tokens that were made of old, for the place of now, which has them too: what is noted
+// there stays, if it was not about to change.
+func (t *Tokens) over(old, now *Tokens) *Tokens {
+	after := *t
+	if t.Userinfo == old.Userinfo {
+		after.Userinfo = now.Userinfo
+	}
+	if t.Overtaken == old.Overtaken {
+		after.Overtaken = now.Overtaken
+	}
+	return &after
 }
 
 // takeOver returns with the tokens that another replica has saved.
