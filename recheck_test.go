@@ -490,12 +490,12 @@ func TestProviderFailsForOneUser(t *testing.T) {
 		after  time.Duration
 		want   int
 	}{
-		"500":                                {oidcgatetest.Answer(500, "text/html", "oops"), plain, true, 60 * time.Minute, 303},
-		"500 and server_error":               {oidcgatetest.Answer(500, "application/json", `{"error":"server_error"}`), plain, true, 60 * time.Minute, 303},
-		"invalid_request":                    {oidcgatetest.Answer(400, "application/json", `{"error":"invalid_request"}`), plain, true, 60 * time.Minute, 303},
-		"400 without a word":                 {oidcgatetest.Answer(400, "text/html", "no"), plain, true, 60 * time.Minute, 303},
-		"a page with status 200":             {oidcgatetest.Answer(200, "text/html", "<h1>Log in"), plain, true, 60 * time.Minute, 303},
-		"no tokens":                          {oidcgatetest.Answer(200, "application/json", "{}"), plain, true, 60 * time.Minute, 303},
+		"500":                                {oidcgatetest.Answer(500, "text/html", "oops"), plain, true, 24 * time.Minute, 303},
+		"500 and server_error":               {oidcgatetest.Answer(500, "application/json", `{"error":"server_error"}`), plain, true, 24 * time.Minute, 303},
+		"invalid_request":                    {oidcgatetest.Answer(400, "application/json", `{"error":"invalid_request"}`), plain, true, 24 * time.Minute, 303},
+		"400 without a word":                 {oidcgatetest.Answer(400, "text/html", "no"), plain, true, 24 * time.Minute, 303},
+		"a page with status 200":             {oidcgatetest.Answer(200, "text/html", "<h1>Log in"), plain, true, 24 * time.Minute, 303},
+		"no tokens":                          {oidcgatetest.Answer(200, "application/json", "{}"), plain, true, 24 * time.Minute, 303},
 		"the client is refused":              {oidcgatetest.Answer(401, "application/json", `{"error":"invalid_client"}`), plain, true, 4 * time.Hour, 200},
 		"500, not for long":                  {oidcgatetest.Answer(500, "", ""), plain, true, 19 * time.Minute, 200},
 		"500, and nobody else is there":      {oidcgatetest.Answer(500, "", ""), plain, false, 4 * time.Hour, 200},
