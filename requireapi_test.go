@@ -98,7 +98,7 @@ func TestAdmitAPIFromWhere(t *testing.T) {
 					if p := w.problem(a, row.want); p.Title != "Not from here" || strings.Contains(a.body, "X-Requested-With") != says {
 						t.Errorf("it says %+v", p)
 					}
-					if !strings.Contains(w.logged(), `"base_url":"`+shopURL+`"`) {
+					if err := w.gate.Wait(t.Context()); err != nil || !strings.Contains(w.logged(), `"base_url":"`+shopURL+`"`) {
 						t.Errorf("the log says\n%s", w.logged())
 					}
 					return

@@ -380,8 +380,8 @@ func (t *Tokens) areThoseOf(other *Tokens) bool {
 	return t.AccessToken == other.AccessToken && t.RefreshToken == other.RefreshToken
 }
 
-// over returns tokens that were made of old, for the place of now, which has them too: what is noted
-// there stays, if it was not about to change.
+// over returns tokens that were made of old, for the place of now, which has them too: what is
+// noted there stays, if it was not about to change.
 func (t *Tokens) over(old, now *Tokens) *Tokens {
 	after := *t
 	if t.Userinfo == old.Userinfo {
