@@ -663,12 +663,15 @@ func TestLogoutAtTheAddressOfNoProvider(t *testing.T) {
 		{"GET", "/auth/backchannel-logout/shop"}, {"POST", "/auth/backchannel-logouts"}, {"POST", "/backchannel-logout/shop"},
 	} {
 		w.send(w.newBrowser(), other.method, other.path, "")
-		if strings.Contains(w.logged(), said) {
+		if err := w.gate.Wait(t.Context()); err != nil || strings.Contains(w.logged(), said) {
 			t.Errorf("%v is no logout, and the log says %s", other, w.logged())
 		}
 	}
 	for range 2 {
 		w.send(w.newBrowser(), "POST", "/auth/backchannel-logout/shop", "logout_token=x")
+	}
+	if err := w.gate.Wait(t.Context()); err != nil {
+		t.Error(err)
 	}
 	if n := strings.Count(w.logged(), said); n != 1 {
 		t.Errorf("it is told %d times, want once: %s", n, w.logged())
