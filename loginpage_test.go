@@ -84,6 +84,14 @@ func TestLoginPage(t *testing.T) {
 			t.Errorf("signed in: %d\n%s", a.StatusCode, a.body)
 		}
 	})
+	t.Run("F41 R-DOS-3 a session that another replica may know leads to the login, which counts the rounds", func(t *testing.T) {
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Site.LoginPage, c.Keys = "/sign-in", mustKeys(t, oldKey) })
+		w.finishLogin(w.authorization("/auth/login").String())
+		w.reopen(func(c *oidcgate.Config) { c.Keys = mustKeys(t, newKey) })
+		if a := w.get("/app", navigation, document); !strings.HasPrefix(a.location(), shopURL+"/auth/login?gone=key") {
+			t.Errorf("%d to %q", a.StatusCode, a.location())
+		}
+	})
 	t.Run("C110 a guard that asks for more of a login leads to the provider", func(t *testing.T) {
 		w := withLoginPage(t)
 		if a := w.get("/bob", navigation, document); !strings.HasPrefix(a.location(), shopURL+"/auth/login?") {

@@ -45,7 +45,7 @@ type Ask struct {
 // AskLogin answers a request that needs a login. It redirects only navigations: a script that is
 // redirected to another site fails without a reason, and each image on a page would begin a login.
 func (f *Front) AskLogin(w http.ResponseWriter, r *http.Request, v *Visit, ask Ask) {
-	ownPage := f.onOwnPage(ask)
+	ownPage := f.onOwnPage(v, ask)
 	if ownPage && v.EscapedPath() == f.Site.LoginPage {
 		f.Logger.ErrorContext(r.Context(), "oidcgate: a guard refuses the page of Site.LoginPage to "+
 			"those who are to log in there; have the page outside the guards", "path", f.Site.LoginPage)
@@ -215,9 +215,10 @@ func (f *Front) ReturnTo(r *http.Request, v *Visit) string {
 	return f.checkReturnTo(r.Context(), "/"+path)
 }
 
-// onOwnPage reports whether a login begins on the application's page.
-func (f *Front) onOwnPage(ask Ask) bool {
-	return f.Site.LoginPage != "" && ask.Step.Zero() && ask.Options == nil
+// onOwnPage reports whether a login begins on the application's page. Where another replica may
+// know the session, that page would lead back, and the browser go round; see checkRounds.
+func (f *Front) onOwnPage(v *Visit, ask Ask) bool {
+	return f.Site.LoginPage != "" && ask.Step.Zero() && ask.Options == nil && !v.Gone.Elsewhere()
 }
 
 // loginURL returns the address of a login that leads back to where the visitor is.
@@ -226,7 +227,7 @@ func (f *Front) loginURL(v *Visit, r *http.Request, ask Ask) string {
 	if returnTo := f.ReturnTo(r, v); returnTo != "" {
 		query.Set("return_to", returnTo)
 	}
-	if f.onOwnPage(ask) {
+	if f.onOwnPage(v, ask) {
 		f.leadPastLoginPage(r, query)
 		return withQuery(f.Site.URL(f.Site.LoginPage), query)
 	}
