@@ -190,12 +190,12 @@ type TokenOptions struct {
 	// KeepRefused lets a session go on with its claims when userinfo refuses its access token (401 or
 	// 403; RFC 6750, section 3.1), also one that was just refreshed, and when the provider has nothing
 	// usable for this user alone; OnLogin decides on the old claims. If false, the session ends when
-	// the token is refused, or when it is over and is not refreshed three times, ClaimsMaxAge apart,
-	// while others are: by a refusal, a page or status 500. It loses the claims of userinfo that could
-	// not be read twice, ClaimsMaxAge apart, or failed so three times while others were read. Guards
-	// answer 503 where OnLogin has failed twice so. Otherwise a user could keep a group for as long as
-	// the session lives, by revoking the token or by a name that breaks userinfo or OnLogin. So let
-	// claims of userinfo give rights and never take them away.
+	// the token is refused, or when it is over and the provider has failed three times to refresh it,
+	// ClaimsMaxAge apart, while it refreshed others. The claims of userinfo go when they could not be
+	// read twice, ClaimsMaxAge apart, or userinfo failed three times so for this user alone.
+	// Guards answer 503 where OnLogin has failed twice so. Otherwise a user could keep a group for as
+	// long as the session lives, by revoking the token or by a name that breaks userinfo or OnLogin.
+	// So let claims of userinfo give rights and never take them away.
 	KeepRefused bool
 
 	// EndWithAccessToken ends a session together with its access token if the provider gave no

@@ -85,7 +85,9 @@ func TestLoginPage(t *testing.T) {
 		}
 	})
 	t.Run("F41 R-DOS-3 a session that another replica may know leads to the login, which counts the rounds", func(t *testing.T) {
-		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Site.LoginPage, c.Keys = "/sign-in", mustKeys(t, oldKey) })
+		w := newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Site.LoginPage, c.Keys = "/sign-in", mustKeys(t, oldKey)
+		})
 		w.finishLogin(w.authorization("/auth/login").String())
 		w.reopen(func(c *oidcgate.Config) { c.Keys = mustKeys(t, newKey) })
 		if a := w.get("/app", navigation, document); !strings.HasPrefix(a.location(), shopURL+"/auth/login?gone=key") {

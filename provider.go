@@ -140,7 +140,7 @@ type Verification struct {
 	Issuers []string
 
 	// ResponseIss says when the response parameter "iss" may be missing, which protects against
-	// mix-up with another provider (RFC 9207). It must be right then. If zero, [IssIfAnnounced].
+	// mix-up with another provider (RFC 9207). If there, it must be right. If zero, [IssIfAnnounced].
 	ResponseIss IssMode
 
 	// WithoutNonce accepts ID Tokens without "nonce" from a provider that drops it; another nonce is
@@ -253,10 +253,10 @@ type LogoutStyle int
 const (
 	LogoutStandard    = LogoutStyle(op.LogoutStandard)    // OpenID Connect RP-Initiated Logout
 	LogoutCognito     = LogoutStyle(op.LogoutCognito)     // client_id and logout_uri, as Cognito wants
-	LogoutAuth0       = LogoutStyle(op.LogoutAuth0)       // client_id and returnTo, as Auth0's
+	LogoutAuth0       = LogoutStyle(op.LogoutAuth0)       // client_id and returnTo, as Auth0 wants
 	LogoutKinde       = LogoutStyle(op.LogoutKinde)       // redirect, as at Kinde
 	LogoutOff         = LogoutStyle(op.LogoutOff)         // the provider's session goes on
-	LogoutWithoutHint = LogoutStyle(op.LogoutWithoutHint) // the standard, as at Login.gov
+	LogoutWithoutHint = LogoutStyle(op.LogoutWithoutHint) // the standard without id_token_hint
 )
 
 // IssMode says when an authorization response may be without "iss" (RFC 9207, section 2.4).

@@ -121,15 +121,11 @@ func (f *Front) noteElsewhere(r *http.Request) {
 	if !f.Logger.Enabled(r.Context(), level) {
 		return // no place in the queue for nothing
 	}
-	header := func(name string) string {
-		value := r.Header.Get(name)
-		return value[:min(len(value), 200)]
-	}
 	f.Log(r.Context(), level, "a request does not come from a page of this origin; if it is one of "+
 		"yours, such as that of a development server, BaseURL must be its origin",
 		slog.String("path", r.URL.Path), slog.String("base_url", f.Site.URL("")),
-		slog.String("origin", header("Origin")),
-		slog.String("sec_fetch_site", header("Sec-Fetch-Site")))
+		slog.String("origin", short(r.Header.Get("Origin"))),
+		slog.String("sec_fetch_site", short(r.Header.Get("Sec-Fetch-Site"))))
 }
 
 // anotherAccountURL returns the address of a login at which the visitor may choose another account.
@@ -229,7 +225,7 @@ func (f *Front) loginURL(v *Visit, r *http.Request, ask Ask) string {
 	}
 	if f.onOwnPage(v, ask) {
 		f.leadPastLoginPage(r, query)
-		return withQuery(f.Site.URL(f.Site.LoginPage), query)
+		return f.loginPageURL(query)
 	}
 	if v.Gone != "" {
 		query.Set("gone", string(v.Gone)) // see checkRounds
@@ -241,6 +237,10 @@ func (f *Front) loginURL(v *Visit, r *http.Request, ask Ask) string {
 		f.addOptions(query, *ask.Options)
 	}
 	return f.loginAddress(query)
+}
+
+func (f *Front) loginPageURL(query url.Values) string {
+	return withQuery(f.Site.URL(f.Site.LoginPage), query)
 }
 
 // leadPastLoginPage has a login that a script of the login page asks for lead where that leads.

@@ -138,7 +138,7 @@ func (f *Front) backURL(e *Failure) string {
 	if e.retry != "" {
 		query.Set("return_to", e.retry)
 	}
-	return withQuery(f.Site.URL(f.Site.LoginPage), query)
+	return f.loginPageURL(query)
 }
 
 // linksAfterLinking is linksAfter for a linking.

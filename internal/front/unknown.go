@@ -76,9 +76,12 @@ func (f *Front) noteUnknownCallback(r *http.Request) {
 	if tell {
 		f.Log(r.Context(), level, "a login came back to the address of a provider that this "+
 			"gate does not have, and cannot end here: "+sameEverywhere,
-			slog.String("path", fmt.Sprintf("%.200s", r.URL.Path)))
+			slog.String("path", short(r.URL.Path)))
 	}
 }
+
+// short bounds what the log has of a request.
+func short(text string) string { return fmt.Sprintf("%.200s", text) }
 
 // noteUnknownSession tells of a session of a provider that this gate does not have.
 func (f *Front) noteUnknownSession(r *http.Request, name string) {

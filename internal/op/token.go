@@ -300,15 +300,21 @@ const hintOverloaded = "the provider, or a proxy in front of it, is in trouble o
 const hintTrouble = "the provider says that it is in trouble or overloaded; look at its state " +
 	"and its own log"
 
-// tokenEndpointError is the Error for a refusal (RFC 6749, 5.2). Of what the provider says only
-// a registered code gets through: the rest may quote the request.
-func tokenEndpointError(status int, code string) *Error {
+// standardCode returns invalid_grant for the words that some providers have for it.
+func standardCode(code string) string {
 	switch code {
 	case "bad_verification_code", "bad_refresh_token", // GitHub's
 		"invalid_code", "code_already_used", "invalid_refresh_token", // Slack's
 		"invalid_token", "token_inactive": // MITREid Connect's, and old Hydra's
-		code = "invalid_grant"
+		return "invalid_grant"
 	}
+	return code
+}
+
+// tokenEndpointError is the Error for a refusal (RFC 6749, 5.2). Of what the provider says only
+// a registered code gets through: the rest may quote the request.
+func tokenEndpointError(status int, code string) *Error {
+	code = standardCode(code)
 	fault := statusFault(status)
 	e := &Error{
 		Reason: event.ReasonTokenEndpointError, Status: fault.status, Code: code, Err: fault,

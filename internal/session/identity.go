@@ -26,7 +26,7 @@ type Identity struct {
 	// zero when it can be read.
 	Unreadable time.Time
 
-	// NoUserinfo counts how often userinfo failed otherwise.
+	// NoUserinfo counts how often userinfo failed for this user, while it answered others.
 	NoUserinfo streak
 
 	// Undecided is when the application could not decide on claims that were read again for the first
