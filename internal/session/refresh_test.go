@@ -251,6 +251,24 @@ func TestTheRefreshIsNotAlone(t *testing.T) {
 			w.wantTold(event.RefreshFailed)
 			w.wantTold(event.SessionRevoked)
 		})
+	inTime(t, "C082 C084 refused, and another replica has only noted that it failed: the session ends",
+		func(t *testing.T) {
+			w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken = true })
+			s := w.login(lifetime)
+			other := w.replica(nil)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				if n > 1 {
+					return nil, failure(session.Refused, "")
+				}
+				w.loseLock()
+				_, err := other.Token(t.Context(), s)
+				w.wantErr(err, session.ErrProvider)
+				return nil, failure(session.InvalidGrant, "")
+			}
+			time.Sleep(isOver)
+			w.wantNoToken(s, session.ErrGone)
+			w.wantTold(event.SessionRevoked, event.ReasonByToken)
+		})
 	inTime(t, "F32 refused, and the store cannot say whether another has refreshed: it goes on",
 		func(t *testing.T) {
 			w := newWorld(t, nil)

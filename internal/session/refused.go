@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -147,11 +146,12 @@ func (r *refresh) overtaken(ctx context.Context) (bool, error) {
 	if errors.Is(err, ErrStore) {
 		r.noteUnsaved(unsavedClaims)
 	}
-	if err != nil || bytes.Equal(now.record.sealed, r.tokens.record.sealed) {
+	if err != nil {
 		return false, err
 	}
+	old := r.tokens
 	r.tokens = now
-	return true, nil
+	return !now.areThoseOf(old), nil
 }
 
 // withdrawn ends the session, unless another replica has refreshed meanwhile.
