@@ -1190,6 +1190,9 @@ func TestChoice(t *testing.T) {
 		if a.StatusCode != http.StatusForbidden || a.location() != "" {
 			t.Errorf("%d to %q", a.StatusCode, a.location())
 		}
+		if err := w.gate.Wait(t.Context()); err != nil || !strings.Contains(w.logged(), `"origin":"https://evil.example"`) {
+			t.Errorf("the log says\n%s", w.logged())
+		}
 	})
 	for name, form := range map[string]string{
 		"cannot be read": "email=bob@staff.example&x=%zz", "is too long": "email=bob@staff.example&x=" + strings.Repeat("x", 40<<10),
@@ -1199,6 +1202,9 @@ func TestChoice(t *testing.T) {
 			a := w.send(w.browser, http.MethodPost, "/auth/login", form, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin")
 			if a.StatusCode != http.StatusForbidden || a.location() != "" {
 				t.Errorf("%d to %q", a.StatusCode, a.location())
+			}
+			if err := w.gate.Wait(t.Context()); err != nil || strings.Contains(w.logged(), "page of this origin") {
+				t.Errorf("the log says\n%s", w.logged())
 			}
 		})
 	}

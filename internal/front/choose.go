@@ -66,8 +66,11 @@ const hintOptions = "mend what Config.LoginOptions, LoginURL or LoginWith asks f
 // chooseByEmail begins a login at the provider that has the accounts of an address: POST
 // /auth/login. The address is posted, so that no log of addresses has it.
 func (f *Front) chooseByEmail(w http.ResponseWriter, r *http.Request) {
-	if f.Origins.Check(r) != nil || browser.ReadForm(w, r, maxForm) != nil {
+	elsewhere := f.Origins.Check(r) != nil
+	if elsewhere {
 		f.noteElsewhere(r)
+	}
+	if elsewhere || browser.ReadForm(w, r, maxForm) != nil {
 		f.Show(w, r, page.Page{
 			Kind: page.KindRefused, Status: http.StatusForbidden, Say: page.LoginElsewhere,
 			Links: []page.Link{{URL: f.Site.OwnURL("/login", ""), Say: page.LogIn}},
