@@ -185,6 +185,7 @@ type Provider struct {
 	mu            sync.Mutex
 	issuer        string
 	clients       map[string]Client
+	names         []string // of [Provider.ProviderFor]
 	user          User
 	users         map[string]User // by Subject, for refreshed ID Tokens and userinfo
 	keys          []*signingKey   // the published keys

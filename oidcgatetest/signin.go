@@ -1,6 +1,7 @@
 package oidcgatetest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"html"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/oidcgate/oidcgate"
@@ -35,10 +37,17 @@ func (p *Provider) ProviderFor(baseURL string, name ...string) oidcgate.Provider
 		ID: id, Secret: secret, RedirectURLs: []string{callback},
 		PostLogoutRedirectURLs: []string{base + "/auth/logout/done"},
 	})
+	p.addName(named)
 	return oidcgate.Provider{
 		Name: named, Issuer: p.Issuer(), ClientID: id, Auth: oidcgate.ClientSecretBasic(secret),
 		Scopes: []string{"profile", "email"},
 	}
+}
+
+func (p *Provider) addName(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.names = append(p.names, name)
 }
 
 // SignIn returns the browser of a user who has logged in at handler, which must be gate.Wrap(...).
@@ -67,17 +76,20 @@ func (p *Provider) SignIn(
 		t.Fatalf("oidcgatetest: the login is at %q: %v", login, err)
 	}
 	browser := p.browserOf(hostPort(own), handler, u, others)
-	landed, toCallback := false, 2
+	landed, here, toCallback := false, false, 2
 	browser.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		here = here || hostPort(r.URL) == p.address()
 		if landed = r.URL.Host == own.Host && len(via) > toCallback; landed {
 			return http.ErrUseLastResponse // the page after the login may be anything
 		}
 		return nil
 	}
 	resp, page, err := visit(browser, login)
-	if here := p.chosen(browser, page); err == nil && here != "" {
-		toCallback = 1
-		resp, page, err = visit(browser, here)
+	if !here {
+		if request := p.requestOf(browser, gate, page); request != "" {
+			toCallback = 1
+			resp, page, err = visit(browser, request)
+		}
 	}
 	if err != nil {
 		t.Fatalf("oidcgatetest: logging in: %v", err)
@@ -119,15 +131,26 @@ func visit(browser *http.Client, address string) (resp *http.Response, page stri
 }
 
 // choice is a link of the page on which a visitor chooses a provider.
-var choice = regexp.MustCompile(`<a href="([^"]*[?&;]provider=[^"]*)"`)
+var choice = regexp.MustCompile(`<a\b[^>]*\shref=["']?([^"'\s>]*[?&;]provider=[^"'\s>]*)`)
 
-// chosen returns the authorization request to p that a link of a page leads to, or "" if none does,
-// or the page lets nobody choose.
-func (p *Provider) chosen(browser *http.Client, page string) string {
+// requestOf returns the authorization request to p at which a login by one of its names begins, or
+// by a link of the page on which visitors choose, or "" if none does.
+func (p *Provider) requestOf(browser *http.Client, gate *oidcgate.Gate, page string) string {
+	p.mu.Lock()
+	names := slices.Clone(p.names)
+	p.mu.Unlock()
+	var logins []string
+	for _, name := range names {
+		options := oidcgate.LoginOptions{Provider: cmp.Or(name, ".")}
+		logins = append(logins, gate.LoginURL("", options))
+	}
+	for _, m := range choice.FindAllStringSubmatch(page, -1) {
+		logins = append(logins, html.UnescapeString(m[1]))
+	}
 	once := *browser
 	once.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	for _, m := range choice.FindAllStringSubmatch(page, -1) {
-		resp, _, err := visit(&once, html.UnescapeString(m[1]))
+	for _, login := range logins {
+		resp, _, err := visit(&once, login)
 		if err != nil {
 			continue
 		}

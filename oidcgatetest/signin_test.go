@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -232,6 +233,57 @@ func TestSignInAtOneOfSeveralProviders(t *testing.T) {
 		stranger := oidcgatetest.NewProvider(t, oidcgatetest.Config{Issuer: "https://stranger.test"})
 		stranger.SignIn(f, gate, shop, oidcgatetest.User{})
 	})
+}
+
+func TestSignInWhereTheApplicationLetsChoose(t *testing.T) {
+	page := func(markup string) func(*oidcgate.Config) {
+		return func(c *oidcgate.Config) {
+			c.Page = func(w http.ResponseWriter, _ *http.Request, p oidcgate.Page) bool {
+				for _, l := range p.Links {
+					_, _ = fmt.Fprintf(w, markup, html.EscapeString(l.URL), l.Text)
+				}
+				return true
+			}
+		}
+	}
+	for name, change := range map[string]func(*oidcgate.Config){
+		"by a link with a class":         page(`<a class="choice" href="%s">%s</a>`),
+		"by a link in single quotes":     page(`<a href='%s'>%s</a>`),
+		"by a link without quotes":       page(`<a href=%s>%s</a>`),
+		"by a button":                    page(`<button formaction="%s">%s</button>`),
+		"on a page of the application's": func(c *oidcgate.Config) { c.Site.LoginPage = "/login" },
+		"nowhere: it is one of them": func(c *oidcgate.Config) {
+			c.LoginOptions = func(*http.Request) oidcgate.LoginOptions { return oidcgate.LoginOptions{Provider: "third"} }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first := oidcgatetest.NewProvider(t)
+			second := oidcgatetest.NewProvider(t, oidcgatetest.Config{Issuer: "https://partner.test"})
+			third := oidcgatetest.NewProvider(t, oidcgatetest.Config{Issuer: "https://third.test"})
+			c := oidcgate.Config{
+				BaseURL: "http://localhost",
+				HTTP: oidcgate.HTTPOptions{Transport: oidcgatetest.NewTransport(map[string]http.Handler{
+					"id.test": first, "partner.test": second, "third.test": third,
+				})},
+			}
+			change(&c)
+			gate, err := oidcgate.New(c, first.ProviderFor(c.BaseURL), second.ProviderFor(c.BaseURL, "partner"), third.ProviderFor(c.BaseURL, "third"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			shop := gate.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if id, ok := oidcgate.FromContext(r.Context()); ok {
+					_, _ = io.WriteString(w, id.Subject()+" at "+id.Issuer())
+				}
+			}))
+			for _, p := range []*oidcgatetest.Provider{first, second, third} {
+				bob := p.SignIn(t, gate, shop, oidcgatetest.User{Subject: "bob"}, third)
+				if status, body := get(t, bob, "http://localhost/"); status != 200 || body != "bob at "+p.Issuer() {
+					t.Errorf("at %s: %d %q", p.Issuer(), status, body)
+				}
+			}
+		})
+	}
 }
 
 func TestProviderForLeavesItsArguments(t *testing.T) {
