@@ -6,8 +6,8 @@ import (
 	"github.com/oidcgate/oidcgate/internal/event"
 )
 
-// EventType names what happened. The names are stable. docs/events.md explains each and says what
-// an operator does.
+// EventType names what happened, such as [EventLoginFailed]. The names are stable. docs/events.md
+// explains each and says what an operator does.
 type EventType string
 
 // The events.

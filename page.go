@@ -57,7 +57,7 @@ type Page struct {
 	Language  string // of the texts that are the gate's, such as "de" (BCP 47)
 }
 
-// PageKind says what a [Page] is about.
+// PageKind says what a [Page] is about, such as [PageChoose].
 type PageKind string
 
 // The kinds of pages.

@@ -245,7 +245,7 @@ type LogoutOptions struct {
 	WithoutRevocation bool
 }
 
-// LogoutStyle is what a provider's logout takes.
+// LogoutStyle is what a provider's logout takes, such as [LogoutAuth0].
 type LogoutStyle int
 
 // The styles of logout. Each address to come back to is registered at the provider:
@@ -259,7 +259,7 @@ const (
 	LogoutWithoutHint = LogoutStyle(op.LogoutWithoutHint) // the standard without id_token_hint
 )
 
-// IssMode says when an authorization response may be without "iss" (RFC 9207, section 2.4).
+// IssMode, such as [IssOptional], says when a response may lack "iss" (RFC 9207, section 2.4).
 type IssMode int
 
 // The modes of the response parameter "iss". A provider announces it in its metadata
@@ -271,8 +271,8 @@ const (
 	IssOptional    = IssMode(op.IssOptional)    // always: a provider announces it and leaves it out
 )
 
-// UserinfoMode says whether the gate asks userinfo and whether a login needs the answer (OpenID
-// Connect Core, section 5.3). An answer about another subject refuses the login in every mode.
+// UserinfoMode, such as [UserinfoOff], says whether userinfo is asked and a login needs the answer
+// (OpenID Connect Core, section 5.3). An answer about another subject refuses the login always.
 type UserinfoMode int
 
 // The userinfo modes.

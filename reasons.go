@@ -3,7 +3,7 @@ package oidcgate
 import "github.com/oidcgate/oidcgate/internal/event"
 
 // Reason says in one stable word why something happened. docs/events.md lists all. Applications may
-// choose pages, and operators alerts, by the constants; the others are details for the log.
+// choose pages, and operators alerts, by constants such as [ReasonPolicyDenied]; the rest is detail.
 type Reason string
 
 // Reasons of refused logins, and of other events about the provider and the store. To an error of

@@ -91,10 +91,10 @@ type LoginOptions struct {
 	Params               map[string]string // others, as in RequestOptions
 }
 
-// PushedMode says whether authorization requests are pushed (RFC 9126).
+// PushedMode, such as [PushedOff], says whether authorization requests are pushed (RFC 9126).
 type PushedMode int
 
-// ObjectMode says whether authorization requests are signed objects (RFC 9101).
+// ObjectMode, such as [ObjectSigned], says whether requests are signed objects (RFC 9101).
 type ObjectMode int
 
 // The modes of pushed requests and of request objects.
