@@ -3,7 +3,7 @@ package oidcgate
 import "github.com/oidcgate/oidcgate/internal/event"
 
 // Reason says in one stable word why something happened. docs/events.md lists all. Applications may
-// choose pages, and operators alerts, by constants such as [ReasonPolicyDenied]; the rest is detail.
+// choose pages, and operators alerts, by constants such as [ReasonHookError]; the rest is detail.
 type Reason string
 
 // Reasons of refused logins, and of other events about the provider and the store. To an error of
