@@ -220,7 +220,7 @@ func (r *refresh) runLocked(ctx context.Context) (err error) {
 func (r *refresh) exchange(ctx context.Context) (claims.Object, error) {
 	r.recent = false
 	answer, lost, err := r.ask(ctx)
-	if errors.Is(err, ErrStore) {
+	if errors.Is(err, ErrStore) || err == errNotWaited {
 		return "", err
 	}
 	if err == nil {
@@ -280,6 +280,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 // whose tokens end together come to the provider one after another. lost says that the answer to
 // an earlier request was lost.
 func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, err error) {
+	began := time.Now()
 	leave, err := r.takePlace(ctx, &r.k.places.token)
 	if err != nil {
 		return nil, false, err
@@ -294,6 +295,9 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 	if err := r.k.provider.Reach(ctx, &r.s.Identity); err != nil {
 		return nil, false, err // nothing was spent: no mark
 	}
+	if err := r.stillLocked(ctx, began); err != nil {
+		return nil, false, err
+	}
 	if lost, err = r.markAsked(ctx); err != nil {
 		// The answer may be lost, and the provider was not asked.
 		_ = r.k.store.Delete(ctx, r.askedKey(), r.lock.owner)
@@ -304,6 +308,23 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 		r.unmarkAsked(ctx)
 	}
 	return answer, lost, err
+}
+
+// stillLocked returns an error if the lock, which was held at since, may be another replica's by
+// now: this one may have waited for a place while it was cut off from the store, or stood still.
+// Then the other has sent the refresh token, and its tokens count.
+func (r *refresh) stillLocked(ctx context.Context, since time.Time) error {
+	if time.Since(since) < r.lock.lease/3 {
+		return nil
+	}
+	err := r.lock.lost(ctx)
+	if err != errLockLost {
+		return err
+	}
+	if err := r.takeOver(ctx); err != nil {
+		return err
+	}
+	return errNotWaited
 }
 
 // verify checks a refreshed ID Token like the first: it may never change who the user is (OpenID

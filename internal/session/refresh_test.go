@@ -64,6 +64,12 @@ func (w *world) wantRevoked(want ...string) {
 	}
 }
 
+func (p *provider) sent() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.spent)
+}
+
 // loseLock makes the lease of the refresh run out.
 func (w *world) loseLock() {
 	w.Helper()
@@ -210,6 +216,73 @@ func TestToken(t *testing.T) {
 		w.wantErr(err, session.ErrProvider)
 		if told != "a fault" || !strings.Contains(stack, "refresh_test.go") {
 			t.Errorf("told of %v, with the stack\n%s", told, stack)
+		}
+	})
+}
+
+// slowly rotates after a time.
+type slowly struct {
+	*provider
+	takes time.Duration
+}
+
+func (p slowly) Refresh(_ context.Context, _ *session.Identity, t *session.ProviderTokens) (*session.ProviderTokens, error) {
+	p.mu.Lock()
+	p.spent = append(p.spent, t.RefreshToken)
+	p.mu.Unlock()
+	time.Sleep(p.takes)
+	fresh := tokens(1)
+	fresh.AccessToken, fresh.RefreshToken = t.AccessToken+"+", t.RefreshToken+"+"
+	return fresh, nil
+}
+
+func TestWaitingForAPlaceWhileCutOff(t *testing.T) {
+	inTime(t, "C082 C083 F40 a refresh token that another replica has spent meanwhile is not sent", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.LockLease = 3 * time.Second })
+		var cutOff atomic.Bool
+		a := w.replica(func(c *session.Config) {
+			c.Provider = slowly{w.provider, 9 * time.Second}
+			c.Store = interleave.Func(func(ctx context.Context, call interleave.Call) interleave.Reply {
+				if cutOff.Load() {
+					time.Sleep(500 * time.Millisecond)
+					return interleave.Reply{Err: errors.New("no route to the store")}
+				}
+				return w.call(ctx, call)
+			})
+		})
+		quick := &provider{}
+		b := w.replica(func(c *session.Config) { c.Provider = slowly{quick, 0} })
+		var all []*session.Session
+		for i := range 12 {
+			l := w.loginUnderWay()
+			l.Tokens.RefreshToken = fmt.Sprint("rt-", i)
+			w.wantErr(w.Begin(t.Context(), l), nil)
+			all = append(all, &l.Session)
+		}
+		time.Sleep(isDue)
+		for _, s := range all {
+			go func() { _, _ = a.Token(t.Context(), s) }()
+		}
+		time.Sleep(time.Second)
+		sent := w.provider.sent() // those that have a place
+		cutOff.Store(true)
+		time.Sleep(4500 * time.Millisecond)
+		for _, s := range all {
+			_, err := b.Token(t.Context(), s)
+			w.wantErr(err, nil)
+		}
+		cutOff.Store(false)
+		time.Sleep(2 * time.Minute)
+		w.wantErr(a.Wait(t.Context()), nil)
+		if got := w.provider.sent(); got != sent || sent == len(all) {
+			t.Errorf("the replica sent %d refresh tokens of %d, %d of them before it was cut off", got, len(all), sent)
+		}
+		for _, s := range all {
+			fresh, err := a.Token(t.Context(), s)
+			w.wantErr(err, nil)
+			if !strings.HasSuffix(fresh.AccessToken, "+") {
+				t.Errorf("the token %s", fresh.AccessToken)
+			}
 		}
 	})
 }
