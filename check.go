@@ -44,8 +44,9 @@ const (
 // provider sent.
 func (g *Gate) Check(ctx context.Context) []Finding {
 	all := findings("", []doctor.Finding{doctor.Store(g.keeper.TryWrites(ctx))})
+	o := doctor.Options{Reread: g.config.Tokens.ClaimsMaxAge > 0}
 	for _, up := range g.providers.All() {
-		all = append(all, findings(up.Name, doctor.Examine(ctx, up.Client, doctor.Options{}))...)
+		all = append(all, findings(up.Name, doctor.Examine(ctx, up.Client, o))...)
 	}
 	return all
 }

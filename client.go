@@ -48,12 +48,8 @@ func (g *Gate) client(
 		}
 		return up.Client.RoundTrip(r, t.AccessToken, t.DPoPKey)
 	}
-	return &http.Client{
-		Transport: &present.Transport{
-			Context: ctx, Origins: present.Origins(origins),
-			Elsewhere: op.Resources(g.config.HTTP.ResourceTransport),
-			AllowHTTP: g.config.InsecureAllowHTTP, Send: send,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	return present.Client(&present.Transport{
+		Context: ctx, Origins: present.Origins(origins), AllowHTTP: g.config.InsecureAllowHTTP,
+		Elsewhere: op.Resources(g.config.HTTP.ResourceTransport), Send: send,
+	})
 }

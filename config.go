@@ -48,7 +48,7 @@ type Config struct {
 	// the local user, drop or add claims, or refuse: an error made by [Deny] answers 403, any other
 	// error or a panic answers 500, and no session begins. There are no [Gate.Values] yet. The login
 	// may still fail afterwards: by a logout of the user in between, or when the store fails.
-	// Concurrent logins call it concurrently.
+	// ctx ends when the browser leaves: give what may hang a time limit. Logins call it concurrently.
 	OnLogin func(ctx context.Context, login *Login) error `json:"-"`
 
 	// OnLogout, if set, is called when a session has ended before its time, so that the application

@@ -33,14 +33,12 @@ func further(ask askFurther, provider string, hosts []string, c *Config) func(
 		}()
 		ctx = withoutVisit(ctx)
 		user := &Identity{rec: &session.Identity{Provider: provider, IDToken: id, Userinfo: userinfo}}
-		more, err := ask(ctx, user, &http.Client{
-			Timeout: c.HTTP.Timeout,
-			Transport: &present.Transport{
-				Context: ctx, Origins: origins, AllowHTTP: allowHTTP, Elsewhere: http.DefaultTransport,
-				Send: func(_ context.Context, r *http.Request) (*http.Response, error) { return send(r) },
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		client := present.Client(&present.Transport{
+			Context: ctx, Origins: origins, AllowHTTP: allowHTTP, Elsewhere: http.DefaultTransport,
+			Send: func(_ context.Context, r *http.Request) (*http.Response, error) { return send(r) },
 		})
+		client.Timeout = c.HTTP.Timeout
+		more, err := ask(ctx, user, client)
 		if err != nil {
 			return "", err
 		}

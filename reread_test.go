@@ -588,11 +588,12 @@ func TestRereadOnceInARequest(t *testing.T) {
 }
 
 func TestRereadAlwaysAsksOnLogin(t *testing.T) {
-	for name, without := range map[string]string{
-		"refreshes bring no ID Token": "id_token",
-		"there is no refresh token":   "refresh_token",
+	for name, row := range map[string]struct{ without, detail string }{
+		"refreshes bring no ID Token": {"id_token", "the refresh brought no ID Token, and userinfo is off"},
+		"there is no refresh token":   {"refresh_token", "there is no refresh token, and userinfo is off"},
 	} {
 		inBubble(t, "C113 "+name, func(t *testing.T) {
+			without := row.without
 			var blocked atomic.Bool
 			var asked atomic.Int64
 			f := newFleet(t, 1, rereads, decides(func(l *oidcgate.Login) error {
@@ -621,7 +622,7 @@ func TestRereadAlwaysAsksOnLogin(t *testing.T) {
 			if asked.Load() != 3 || f.subject() != "alice" {
 				t.Errorf("OnLogin was asked %d times, signed in as %q", asked.Load(), f.subject())
 			}
-			if e := f.reported(oidcgate.EventRereadFailed); len(e) != 3 || e[0].Reason != "no_news" {
+			if e := f.reported(oidcgate.EventRereadFailed); len(e) != 3 || e[0].Reason != "no_news" || e[0].Detail != row.detail {
 				t.Errorf("events %+v", e)
 			}
 			blocked.Store(true)
@@ -787,6 +788,9 @@ func TestRereadWithARevokedToken(t *testing.T) {
 			t.Error("userinfo was asked with a token that is over")
 		}
 		f.reportedOnce(oidcgate.EventRereadFailed, "no_news")
+		if e := f.reported(oidcgate.EventRereadFailed)[0]; e.Detail != "the access token is over, and there is no refresh token" || !strings.Contains(e.Hint, "offline_access") || strings.Contains(e.Hint, "Set Provider.Userinfo") {
+			t.Errorf("event %+v", e)
+		}
 	})
 }
 

@@ -20,7 +20,8 @@ type SessionInfo struct {
 // Sessions lists and ends sessions. All methods act on all replicas at once. Their cost grows with
 // the number of the user's own sessions, not of all sessions. They are ended from the newest to the
 // oldest. When the store cannot answer, their errors wrap [ErrStoreUnavailable] and say how many
-// sessions did not end: make the call again, which finds less to do.
+// sessions did not end: make the call again, which finds less to do. A visitor whose own session
+// has ended since the request began has none: [ErrNoSession].
 type Sessions struct{ gate *Gate }
 
 // Sessions returns the sessions of the gate's visitors.
@@ -29,6 +30,9 @@ func (g *Gate) Sessions() Sessions { return Sessions{g} }
 // List returns the sessions of the signed-in visitor, the newest first, or [ErrNoSession].
 func (s Sessions) List(ctx context.Context) ([]SessionInfo, error) {
 	v, err := s.gate.signedIn(ctx)
+	if err == nil {
+		_, err = s.gate.keeper.Peek(ctx, v.found.ID())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +70,7 @@ func (s Sessions) End(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	user := v.identity.record().User()
-	return s.gate.keeper.EndOne(ctx, user, session.Handle(id), event.ReasonByUser)
+	return s.gate.keeper.EndOwn(ctx, v.found.Session, session.Handle(id), event.ReasonByUser)
 }
 
 // EndOthers ends all other sessions of the signed-in visitor and returns their number. Logins of
@@ -80,8 +83,9 @@ func (s Sessions) EndOthers(ctx context.Context) (int, error) {
 	return s.gate.keeper.EndOthers(ctx, v.found.Session, event.ReasonByUser)
 }
 
-// EndUser ends all sessions of a user and returns their number. Logins of the user that began
-// before, to the second, are refused. It is for administrators: it needs no signed-in visitor.
+// EndUser ends all sessions of a user and returns their number: 0 also where nobody of that issuer
+// and subject has ever logged in. Logins of the user that began before, to the second, are refused.
+// It is for administrators: it needs no signed-in visitor. Without issuer or subject it fails.
 func (s Sessions) EndUser(ctx context.Context, issuer, subject string) (int, error) {
 	user := session.User{Issuer: issuer, Subject: subject}
 	return s.gate.keeper.EndUser(ctx, user, event.ReasonByAdmin)

@@ -48,6 +48,9 @@ type Options struct {
 	// WithoutSecret pushes no request and sends no code, because the client cannot authenticate
 	// itself.
 	WithoutSecret bool
+
+	// Reread says that claims are to be read again.
+	Reread bool
 }
 
 // report collects findings about one provider.
@@ -77,6 +80,7 @@ func Examine(ctx context.Context, c *op.Client, o Options) []Finding {
 		r.request()
 		r.scopes()
 		r.userinfo()
+		r.reread(o)
 		r.logout()
 		r.supports()
 	}

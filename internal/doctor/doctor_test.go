@@ -518,6 +518,31 @@ func TestTokenEndpoint(t *testing.T) {
 			t.Errorf("%d codes were sent", n)
 		}
 	})
+	t.Run("C113 claims to be read again, and nobody to ask", func(t *testing.T) {
+		for name, row := range map[string]struct {
+			change func(*ward)
+			reread bool
+			level  doctor.Level
+		}{
+			"":                          {func(*ward) {}, true, doctor.Warn},
+			"they are not":              {func(*ward) {}, false, ""},
+			"but for the refresh token": {func(w *ward) { w.cfg.Scopes = []string{"profile", "offline_access"} }, true, ""},
+			"but for userinfo":          {func(w *ward) { w.cfg.Userinfo = op.UserinfoOptional }, true, ""},
+			"which knows no such scope": {func(w *ward) { w.set("scopes_supported", []string{"openid", "profile"}) }, true, ""},
+			"which announces no scopes": {func(w *ward) { w.edit(func(doc map[string]any) { delete(doc, "scopes_supported") }) }, true, ""},
+		} {
+			t.Run(name, func(t *testing.T) {
+				w := newWard(t)
+				row.change(w)
+				w.cfg.Complete()
+				found := doctor.Examine(t.Context(), op.New(w.cfg), doctor.Options{Reread: row.reread})
+				at := slices.IndexFunc(found, func(f doctor.Finding) bool { return f.Name == "claims" })
+				if (at < 0) != (row.level == "") || at >= 0 && (found[at].Level != row.level || !strings.Contains(found[at].Cure, "offline_access")) {
+					t.Errorf("it says\n%s", table(t, found))
+				}
+			})
+		}
+	})
 	t.Run("a client without codes", func(t *testing.T) {
 		w := newWard(t)
 		w.cfg.ResponseType = op.TypeIDToken

@@ -289,6 +289,19 @@ func (r *report) userinfo() {
 	}
 }
 
+// reread says where nobody may be asked for newer claims: a provider that knows offline_access
+// mostly gives refresh tokens for it alone.
+func (r *report) reread(o Options) {
+	const offline = "offline_access"
+	asks := r.cfg.Userinfo != op.UserinfoOff || slices.Contains(r.cfg.Scopes, offline)
+	if o.Reread && !asks && slices.Contains(r.list("scopes_supported"), offline) {
+		r.warn("claims", "Tokens.ClaimsMaxAge has claims read again, but userinfo is off and "+
+			"offline_access is not asked for: most providers then give no refresh token, and nobody can "+
+			"be asked",
+			"set Userinfo, or add the scope offline_access; nothing, if logins bring refresh tokens")
+	}
+}
+
 func (r *report) logout() {
 	if r.cfg.Logout == op.LogoutOff {
 		r.ok("logout", "a logout ends the session here alone, as configured")

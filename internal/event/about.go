@@ -369,7 +369,8 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonHookError),
 			Means: "A function of the application failed or panicked: OnLogin, OnLink or LoginOptions.",
-			Do:    "Correct the function that the detail names, or what it asks.",
+			Do: "Correct the function that the detail names, or what it asks. After \"context canceled\" " +
+				"it took so long that the browser left.",
 		},
 		{
 			Name:  string(ReasonSessionTooLarge),
@@ -698,8 +699,8 @@ var Reasons = []Group{
 			Means: "The provider could not be asked for newer claims: it gave no ID Token with the " +
 				"refresh and userinfo is off, or the access token is over and was not refreshed. " +
 				"OnLogin has decided on the old claims.",
-			Do: "Set Provider.Userinfo, or have the provider give refresh tokens. Deny in OnLogin, or " +
-				"Tokens.EndWithAccessToken, ends such sessions.",
+			Do: "Set Provider.Userinfo, or have the provider give refresh tokens, mostly by the scope " +
+				"offline_access. Deny in OnLogin, or Tokens.EndWithAccessToken, ends such sessions.",
 		},
 		{
 			Name: string(ReasonClaims),

@@ -4,6 +4,7 @@ package present
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,6 +28,14 @@ type Transport struct {
 
 	// Send asks for the token, as long as ctx lasts, and sends the request with it.
 	Send func(ctx context.Context, r *http.Request) (*http.Response, error)
+}
+
+// Client returns a client that sends requests by t and follows no redirect.
+func Client(t *Transport) *http.Client {
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // Origins returns the origins of addresses. One that has none, such as an address without a scheme,
@@ -114,14 +123,27 @@ func (t *Transport) knows(r *http.Request) bool {
 func (t *Transport) check(r *http.Request, known bool) error {
 	insecure := r.URL.Scheme != "https" && !weburl.IsLoopback(r.URL.Hostname())
 	switch {
+	case r.URL.Host == "":
+		return errors.New("oidcgate: no access token is sent to an address without a host; it begins " +
+			"with https://, and the host follows")
 	case !known:
 		return fmt.Errorf("oidcgate: no access token is sent to %s; the origins that Client was given "+
-			"are %q", weburl.Origin(r.URL), strings.Join(t.Origins, " "))
+			"are %q%s", weburl.Origin(r.URL), strings.Join(t.Origins, " "), t.hintOrigins())
 	case insecure && !t.AllowHTTP:
 		return fmt.Errorf("oidcgate: no access token is sent to %s over %s; use https",
 			r.URL.Host, r.URL.Scheme)
 	}
 	return nil
+}
+
+// hintOrigins says which of the origins are none.
+func (t *Transport) hintOrigins() string {
+	for _, origin := range t.Origins {
+		if u, err := url.Parse(origin); err != nil || u.Host == "" {
+			return fmt.Sprintf("; %q is none: it must look like \"https://api.example\"", origin)
+		}
+	}
+	return ""
 }
 
 // closeBody does what a RoundTripper must do with a request that it does not send.

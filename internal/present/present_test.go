@@ -57,6 +57,11 @@ func TestRoundTrip(t *testing.T) {
 		{"another scheme", "http://a.example/", []string{"https://a.example"}, true, nil, "to http://a.example"},
 		{"another port", "https://a.example:8443/", []string{"https://a.example"}, false, nil, "to https://a.example:8443"},
 		{"no origins", "https://a.example/", nil, false, nil, "to https://a.example"},
+		{"no host", "/v1", []string{"https://a.example"}, false, nil, "without a host"},
+		{"no host, and an empty origin", "/v1", []string{""}, false, nil, "without a host"},
+		{"no scheme", "localhost:8080/v1", []string{"localhost:8080"}, false, nil, "without a host"},
+		{"an origin without a scheme", "http://localhost:8080/v1", []string{"http://127.0.0.1", "localhost:8080"}, false, nil, `"localhost:8080" is none: it must look like "https://api.example"`},
+		{"an empty origin", "https://a.example/v1", []string{""}, false, nil, `"" is none`},
 		{"no token", "https://a.example/", []string{"https://a.example"}, false, errNoToken, errNoToken.Error()},
 	} {
 		for _, hasBody := range []bool{true, false} {

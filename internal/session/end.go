@@ -257,8 +257,13 @@ func leftovers(l *leaving, err error) error {
 // EndUser ends all sessions of a user, and refuses the logins that began until now. It returns how
 // many sessions it ended.
 func (k *Keeper) EndUser(ctx context.Context, u User, reason event.Reason) (int, error) {
+	if u.Issuer == "" || u.Subject == "" {
+		return 0, errNoUser
+	}
 	return k.end(ctx, k.endingOfUser(u, reason))
 }
+
+var errNoUser = errors.New("oidcgate: EndUser needs the issuer and the subject of a user")
 
 func (k *Keeper) endingOfUser(u User, reason event.Reason) ending {
 	now := time.Now()
@@ -269,11 +274,16 @@ func (k *Keeper) endingOfUser(u User, reason event.Reason) ending {
 	}
 }
 
+var errNoSID = errors.New("oidcgate: EndProviderSession needs an issuer and a sid")
+
 // EndProviderSession ends the sessions out of the provider's session sid, and every login out of it
 // that is under way.
 func (k *Keeper) EndProviderSession(
 	ctx context.Context, issuer, sid string, reason event.Reason,
 ) (int, error) {
+	if issuer == "" || sid == "" {
+		return 0, errNoSID
+	}
 	noneFollows := logoutTime{at: time.Now().Add(k.attemptTTL())} // while the tombstone lies
 	return k.end(ctx, ending{
 		tombstones: []tombstone{k.sidTombstone(issuer, sid, noneFollows)},
@@ -291,13 +301,27 @@ func (k *Keeper) EndBySID(
 }
 
 // EndOthers ends the sessions of the user of s, except s, and refuses the user's logins that began
-// until now.
+// until now. The error is ErrGone when s has ended.
 func (k *Keeper) EndOthers(ctx context.Context, s *Session, reason event.Reason) (int, error) {
+	if _, err := k.Peek(ctx, s.ID); err != nil {
+		return 0, err
+	}
 	own := k.Handle(s.ID)
 	e := k.endingOfUser(s.Identity.summary().User, reason)
 	later := e.keep
 	e.keep = func(l *leaving) bool { return l.Handle == own || later(l) }
 	return k.end(ctx, e)
+}
+
+// EndOwn ends one session of the user of s. The error is ErrGone when h is not one of them, or is
+// another one than s, which has ended.
+func (k *Keeper) EndOwn(ctx context.Context, s *Session, h Handle, reason event.Reason) error {
+	if h != k.Handle(s.ID) {
+		if _, err := k.Peek(ctx, s.ID); err != nil {
+			return err
+		}
+	}
+	return k.EndOne(ctx, s.Identity.User(), h, reason)
 }
 
 // EndOne ends one session of a user. The error is ErrGone when h is not one of them.

@@ -169,9 +169,24 @@ func (r *refresh) decideOn(ctx context.Context, n news, err error) error {
 		return nil
 	}
 	if n.none && !r.recent && !r.failed {
-		r.tell(ctx, Event{Type: event.RereadFailed, Reason: event.ReasonNoNews})
+		r.tellNoNews(ctx)
 	}
 	return nil
+}
+
+func (r *refresh) tellNoNews(ctx context.Context) {
+	e := Event{Type: event.RereadFailed, Reason: event.ReasonNoNews}
+	switch {
+	case r.k.provider.AsksUserinfo(&r.s.Identity):
+		e.Err = errors.New("the access token is over, and there is no refresh token")
+		e.Hint = "ask for refresh tokens, mostly by the scope offline_access; Deny in OnLogin, or " +
+			"Tokens.EndWithAccessToken, ends such sessions"
+	case r.tokens.RefreshToken == "":
+		e.Err = errors.New("there is no refresh token, and userinfo is off")
+	default:
+		e.Err = errors.New("the refresh brought no ID Token, and userinfo is off")
+	}
+	r.tell(ctx, e)
 }
 
 // idTokenNow returns the claims of the ID Token that counts: a new one, or else the last, as it was
@@ -349,7 +364,12 @@ func (r *refresh) notDecided(ctx context.Context, err error) error {
 	if failureOf(err).Kind == Rejected {
 		return r.reject(ctx, err)
 	}
-	r.tell(ctx, Event{Type: event.RereadFailed, Reason: event.ReasonHookError, Err: err})
+	e := Event{Type: event.RereadFailed, Reason: event.ReasonHookError, Err: err}
+	if !r.k.limits.KeepRefused {
+		e.Hint = "mend OnLogin, or what it asks: where it fails twice, Tokens.ClaimsMaxAge apart, " +
+			"guards answer 503 to that visitor until it decides"
+	}
+	r.tell(ctx, e)
 	r.pauseReread(ctx)
 	return nil
 }
