@@ -73,13 +73,77 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 			})
 		}
 	}
-	inBubble(t, "C113 a new ID Token counts before userinfo again", func(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		idToken []string // of later refreshes
+		want    string
+	}{
+		{"with other groups counts before userinfo again", []string{"owner"}, "[owner] true"},
+		{"that repeats the one before does not", admin, "[staff] true"},
+	} {
+		inBubble(t, "C113 a new ID Token "+row.name, func(t *testing.T) {
+			f := start(t, admin, admin)
+			f.login()
+			f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+			userinfo(f, staff)
+			reread(f)
+			f.op.Clear(oidcgatetest.Token)
+			f.op.SetUser(oidcgatetest.User{Subject: "alice", Claims: map[string]any{"groups": row.idToken, "only": 1}})
+			reread(f)
+			reread(f)
+			if want := []string{"[staff] true", row.want, row.want}; !slices.Equal(seen, want) {
+				t.Errorf("OnLogin saw %q, want %q", seen, want)
+			}
+		})
+	}
+	for _, row := range []struct {
+		name    string
+		idToken []string   // of the refresh with which userinfo changes
+		now     [][]string // what userinfo says then, and later
+		want    []string
+	}{
+		{"repeats it", admin, [][]string{staff, staff, nil, admin}, []string{"[staff] true", "[staff] true", "[] true", "[admin] true"}},
+		{"says something else", []string{"owner"}, [][]string{staff, staff}, []string{"[owner] true", "[owner] true"}},
+	} {
+		for _, later := range []string{"repeats itself", "is missing"} {
+			inBubble(t, "C113 userinfo takes a group away beside an ID Token that "+row.name+", which then "+later, func(t *testing.T) {
+				f := start(t, admin, admin)
+				f.login()
+				f.op.SetUser(oidcgatetest.User{Subject: "alice", Claims: map[string]any{"groups": row.idToken, "only": 1}})
+				for _, groups := range row.now {
+					userinfo(f, groups)
+					reread(f)
+					if later == "is missing" {
+						f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+					}
+				}
+				if !slices.Equal(seen, row.want) {
+					t.Errorf("OnLogin saw %q, want %q", seen, row.want)
+				}
+			})
+		}
+	}
+	inBubble(t, "C113 a new ID Token that repeats the groups, and userinfo that cannot be read for long", func(t *testing.T) {
 		f := start(t, admin, admin)
 		f.login()
-		f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(200, "text/html", "<p>A proxy"))
+		for range 4 {
+			reread(f)
+		}
+		if got := seen[len(seen)-1]; got != "[admin] true" {
+			t.Errorf("OnLogin saw %q", seen)
+		}
+	})
+	inBubble(t, "C113 userinfo is switched off after it has said something new: a new ID Token counts", func(t *testing.T) {
+		f := start(t, admin, admin)
+		f.login()
 		userinfo(f, staff)
 		reread(f)
-		f.op.Clear(oidcgatetest.Token)
+		for _, g := range f.gates {
+			if err := g.SetProviders(oidcgate.Provider{Issuer: f.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		reread(f)
 		if want := []string{"[staff] true", "[admin] true"}; !slices.Equal(seen, want) {
 			t.Errorf("OnLogin saw %q, want %q", seen, want)

@@ -16,6 +16,7 @@ type news struct {
 	userinfo   *claims.Object // nil: the old claims of userinfo stay
 	none       bool           // there is no new ID Token, and no answer of userinfo
 	newer      bool           // userinfo was asked after the ID Token was issued
+	repeated   claims.Object  // what a new ID Token repeats, which may be older than userinfo
 	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
 	unreadable bool           // userinfo was answered with something else
 	alone      bool           // userinfo failed, and perhaps for this session alone
@@ -41,7 +42,7 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 			identity.NoUserinfo = identity.NoUserinfo.next(r.k.limits.Reread, at, r.asker())
 		}
 		if n.unreadable && r.k.doubted(&identity) || n.alone && identity.NoUserinfo.isLong() {
-			n.userinfo = new(claims.Object)
+			n.userinfo, n.repeated = new(claims.Object), "" // it does not deny what a new ID Token says
 		}
 		if err := r.saveUserinfo(ctx, n); err != nil {
 			return err
@@ -117,12 +118,16 @@ func (r *refresh) saveUserinfo(ctx context.Context, n news) error {
 	if n.userinfo == nil || old != nil && *n.userinfo == *old && noted {
 		return nil
 	}
-	kept := *r.tokens
+	older := n.repeated
 	if n.newer {
+		older = n.idToken
+	}
+	kept := *r.tokens
+	if older != "" {
 		if old == nil { // Limits.Reread was zero until now
 			old = &r.s.Identity.Userinfo
 		}
-		kept.Overtaken = new(r.tokens.overtakenBy(*old, *n.userinfo, n.idToken))
+		kept.Overtaken = new(r.tokens.overtakenBy(*old, *n.userinfo, older))
 	}
 	if err := r.k.keepUserinfo(&kept, *n.userinfo); err != nil {
 		return err
@@ -155,6 +160,30 @@ func (t *Tokens) overtakenBy(old, userinfo, idToken claims.Object) claims.Object
 		}
 	}
 	return claims.Object(names)
+}
+
+// repeatedBy returns the claims that a new ID Token repeats of the one before. Some providers issue
+// ID Tokens by what they knew at the login, and userinfo by what they know now; and a group may be
+// taken away after the ID Token was issued and before userinfo answers. So what userinfo says anew
+// counts before what the ID Token repeats.
+func (r *refresh) repeatedBy(idToken claims.Object) claims.Object {
+	if !r.k.provider.AsksUserinfo(&r.s.Identity) {
+		return ""
+	}
+	last := r.k.provider.Shape(&r.s.Identity, r.tokens.idTokenClaims())
+	before := maps.Collect(last.All())
+	now := maps.Collect(idToken.All())
+	return idToken.Filter(func(name string) bool { return before[name] == now[name] })
+}
+
+// overtakenIn returns the names of the claims that count no more in a new ID Token, which repeats
+// some of the one before. fresh are those of a new one as such, and nil if there is none.
+func (t *Tokens) overtakenIn(repeated claims.Object, fresh *claims.Object) *claims.Object {
+	if repeated == "" || t.Overtaken == nil {
+		return fresh
+	}
+	still := maps.Collect(repeated.All())
+	return new(t.Overtaken.Filter(func(name string) bool { _, ok := still[name]; return ok }))
 }
 
 // partner has the claims of which one says something of the other (OpenID Connect Core, 5.1): both

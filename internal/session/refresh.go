@@ -53,6 +53,8 @@ type refresh struct {
 	unread   bool        // userinfo cannot be read, which was to say whose the tokens are
 	deciding atomic.Bool // the application is being asked
 
+	repeated claims.Object // what the new ID Token repeats of the one before
+
 	failed bool // the tokens could not be refreshed, which is told when the claims have been read
 
 	// unsure is true when the refresh failed and was not refused: an ID Token with new claims is
@@ -244,6 +246,8 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	if err != nil {
 		return "", r.notVerified(ctx, fresh, failureOf(err))
 	}
+	r.repeated = r.repeatedBy(idToken)
+	fresh.Overtaken = r.tokens.overtakenIn(r.repeated, fresh.Overtaken)
 	if end := dateMember(idToken, "session_expiry"); !end.IsZero() { // see followExpiry
 		deadline := &fresh.record.times.Deadline
 		*deadline = min(*deadline, end.UnixMilli())

@@ -142,6 +142,9 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		incomplete: r.unsure || err == nil && userinfo == nil && r.lacksToken(),
 		before:     before.plaintext, unreadable: r.unread && userinfo == nil,
 	}
+	if idToken != "" {
+		n.repeated = r.repeated
+	}
 	if userinfo == nil && !r.k.provider.AsksUserinfo(&r.s.Identity) {
 		n.userinfo, n.newer = new(claims.Object), false // what it said while it was asked counts no more
 	}

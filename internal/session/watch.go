@@ -218,11 +218,13 @@ func (k *Keeper) readWatched(ctx context.Context) map[string][]*Session {
 			return
 		}
 		k.judge(ctx, s)
-		if k.Stale(s) {
-			mu.Lock()
-			defer mu.Unlock()
-			stale[s.Identity.Provider] = append(stale[s.Identity.Provider], s)
+		if !k.Stale(s) { // a request, or another replica, may have read its claims again
+			k.watches.noteUnsaved(k.Handle(s.ID), false)
+			return
 		}
+		mu.Lock()
+		defer mu.Unlock()
+		stale[s.Identity.Provider] = append(stale[s.Identity.Provider], s)
 	})
 	return stale
 }

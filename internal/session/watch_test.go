@@ -375,3 +375,41 @@ func TestWatch(t *testing.T) {
 		wantEnded(t, ctx, true)
 	})
 }
+
+func TestWatchAndTwoRefusalsHoursApart(t *testing.T) {
+	inTime(t, "C107 C113 F18 another replica has read the claims again meanwhile: the stream goes on", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.Reread, l.Watch = 5*time.Minute, 15*time.Second })
+		var refuse atomic.Bool
+		a := w.replica(func(c *session.Config) {
+			c.Store = interleave.Func(func(ctx context.Context, call interleave.Call) interleave.Reply {
+				if call.Is(interleave.Create, "l:") && refuse.CompareAndSwap(true, false) {
+					return interleave.Reply{Err: errors.New("the store stumbles")}
+				}
+				return w.call(ctx, call)
+			})
+		})
+		b := w.replica(nil)
+		s := w.login(lifetime)
+		ctx, stop := a.Watch(t.Context(), s, nil)
+		defer stop()
+		for range 2 {
+			refuse.Store(true)
+			for refuse.Load() {
+				time.Sleep(time.Second)
+			}
+			time.Sleep(500 * time.Millisecond) // after the round of a
+			for range 12 {
+				now, err := b.Load(t.Context(), s.ID)
+				w.wantErr(err, nil)
+				if b.Stale(now) {
+					_, err = b.Reread(t.Context(), now)
+					w.wantErr(err, nil)
+				}
+				time.Sleep(5*time.Minute + 100*time.Millisecond)
+			}
+		}
+		if ctx.Err() != nil {
+			t.Errorf("the stream has ended: %v", context.Cause(ctx))
+		}
+	})
+}
