@@ -15,6 +15,7 @@ import (
 // A provider signs with the client secret. The secret is replaced there, and a minute later here.
 func TestSecretIsReplacedWhileItSigns(t *testing.T) {
 	older, newer := strings.Repeat("1", 32), strings.Repeat("2", 32)
+	fixed := false
 	begin := func(t *testing.T) (f *fleet, signs, here *atomic.Value) {
 		signs, here = new(atomic.Value), new(atomic.Value)
 		signs.Store(older)
@@ -22,6 +23,9 @@ func TestSecretIsReplacedWhileItSigns(t *testing.T) {
 		f = newFleet(t, 1, func(_ *oidcgate.Config, p *oidcgate.Provider) {
 			p.Verification.SigningAlgs = []string{"HS256"}
 			p.Auth = oidcgate.ClientSecretBasic(func(context.Context) (string, error) { return here.Load().(string), nil })
+			if fixed {
+				p.Auth = oidcgate.ClientSecretBasic(older)
+			}
 		})
 		f.register(older)
 		f.op.EveryIDToken(func(j *oidcgatetest.JWT) {
@@ -69,6 +73,16 @@ func TestSecretIsReplacedWhileItSigns(t *testing.T) {
 		here.Store(newer)
 		if a := f.sendLogout(token()); a.StatusCode != http.StatusOK || f.subject() != "" {
 			t.Errorf("status %d afterwards, and %q is signed in", a.StatusCode, f.subject())
+		}
+	})
+	inBubble(t, "C124 a logout that the only secret did not sign is refused for good", func(t *testing.T) {
+		fixed = true
+		f, _, _ := begin(t)
+		j := f.op.NewJWT(f.logoutClaims("sub", "alice"))
+		delete(j.Header, "kid")
+		j.SignWith("HS256", []byte(newer))
+		if a := f.sendLogout(j.Compact()); a.StatusCode != http.StatusBadRequest || f.subject() != "alice" {
+			t.Errorf("status %d, and %q is signed in", a.StatusCode, f.subject())
 		}
 	})
 }

@@ -201,6 +201,23 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 			t.Errorf("OnLogin saw %q", seen)
 		}
 	})
+	inBubble(t, "C073 C113 news of another claim: the address and its flag stay the ID Token's", func(t *testing.T) {
+		var email string
+		f := newFleet(t, 1, rereads, decides(func(l *oidcgate.Login) error {
+			email, _ = l.Identity().ClaimString("email")
+			return nil
+		}), func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoRequired })
+		f.op.SetUser(oidcgatetest.User{Subject: "alice", Claims: map[string]any{"email": "a@id.test", "email_verified": true}})
+		said := map[string]any{"email": "other@id.test", "email_verified": false, "groups": "admin"}
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.EditJSON(func(m map[string]any) { maps.Copy(m, said) }))
+		f.login()
+		f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+		said["groups"] = "staff"
+		reread(f)
+		if email != "a@id.test" {
+			t.Errorf("OnLogin saw %s", email)
+		}
+	})
 	for _, claim := range []string{"email", "phone_number"} {
 		for name, userinfo := range map[string]map[string]any{
 			"userinfo has no flag":      {claim: "new"},
