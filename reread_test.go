@@ -587,6 +587,86 @@ func TestRereadOnceInARequest(t *testing.T) {
 	})
 }
 
+// TestUserinfoThatNeverAnswers has a userinfo that takes no token of this client, such as Microsoft Graph when the token is for
+// an API.
+func TestUserinfoThatNeverAnswers(t *testing.T) {
+	optional := func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoOptional }
+	begin := func(t *testing.T, atLogin oidcgatetest.Fault) *fleet {
+		f := newFleet(t, 2, rereads, optional)
+		f.op.SetUser(inGroups("admin"))
+		f.op.Always(oidcgatetest.Userinfo, atLogin)
+		f.login()
+		return f
+	}
+	reread := func(f *fleet) {
+		time.Sleep(6 * time.Minute)
+		f.get("/app")
+	}
+	for name, refreshes := range map[string]oidcgatetest.Fault{
+		"": oidcgatetest.EditJSON(func(map[string]any) {}), ", where refreshes bring no ID Token": withoutMember("id_token"),
+	} {
+		inBubble(t, "C113 nobody is signed out for it"+name, func(t *testing.T) {
+			f := begin(t, invalidToken)
+			f.op.Always(oidcgatetest.Token, refreshes)
+			for range 8 {
+				reread(f)
+			}
+			if f.subject() != "alice" || f.admin() != http.StatusOK {
+				t.Errorf("signed in as %q", f.subject())
+			}
+			if e := f.reported(oidcgate.EventUserinfoFailed); len(e) < 8 || e[0].Reason != "userinfo_refused" {
+				t.Errorf("%d events %+v", len(e), e)
+			}
+			if e := f.reported(oidcgate.EventRereadFailed); len(e) > 0 {
+				t.Errorf("events %+v", e)
+			}
+		})
+	}
+	inBubble(t, "C113 a bare 403 is asked for once in each interval", func(t *testing.T) {
+		f := begin(t, oidcgatetest.Answer(403, "", ""))
+		for range 60 {
+			time.Sleep(time.Minute)
+			f.get("/app")
+		}
+		if n := f.op.Count(oidcgatetest.Userinfo); n > 13 || f.subject() != "alice" {
+			t.Errorf("asked %d times in an hour, signed in as %q", n, f.subject())
+		}
+	})
+	inBubble(t, "C113 the ID Token's groups count", func(t *testing.T) {
+		f := begin(t, invalidToken)
+		reread(f)
+		f.op.SetUser(inGroups("staff"))
+		reread(f)
+		if got := f.admin(); got != http.StatusForbidden || f.subject() != "alice" {
+			t.Errorf("/admin is %d for %q", got, f.subject())
+		}
+	})
+	inBubble(t, "C113 so it is where it did not answer at the login", func(t *testing.T) {
+		f := begin(t, oidcgatetest.Answer(500, "", ""))
+		reread(f)
+		reread(f)
+		f.op.Clear(oidcgatetest.Userinfo)
+		f.op.Always(oidcgatetest.Userinfo, invalidToken)
+		for range 4 {
+			reread(f)
+		}
+		if f.subject() != "alice" {
+			t.Error("signed out")
+		}
+	})
+	inBubble(t, "C113 once it has answered, a refusal ends the session", func(t *testing.T) {
+		f := begin(t, invalidToken)
+		reread(f)
+		f.op.Clear(oidcgatetest.Userinfo)
+		reread(f)
+		f.op.Always(oidcgatetest.Userinfo, invalidToken)
+		reread(f)
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
+}
+
 func TestRereadAlwaysAsksOnLogin(t *testing.T) {
 	for name, row := range map[string]struct{ without, detail string }{
 		"refreshes bring no ID Token": {"id_token", "the refresh brought no ID Token, and userinfo is off"},

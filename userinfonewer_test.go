@@ -201,6 +201,50 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 			t.Errorf("OnLogin saw %q", seen)
 		}
 	})
+	for _, claim := range []string{"email", "phone_number"} {
+		type said = map[string]any
+		flag := claim + "_verified"
+		for name, row := range map[string]struct{ login, idToken, userinfo, want said }{
+			"the address changes, and both say so": {
+				said{claim: "old", flag: true}, said{claim: "new", flag: true}, said{claim: "new", flag: true},
+				said{claim: "new", flag: true},
+			},
+			"the flag changes, and userinfo knows another address already": {
+				said{claim: "old", flag: false}, said{claim: "old", flag: true}, said{claim: "other", flag: false},
+				said{claim: "old", flag: true},
+			},
+			"the ID Token repeats both, and userinfo knows another address": {
+				said{claim: "old", flag: true}, said{claim: "old", flag: true}, said{claim: "other", flag: false},
+				said{claim: "other", flag: false},
+			},
+		} {
+			inBubble(t, "C073 C113 "+claim+" beside a new ID Token: "+name, func(t *testing.T) {
+				got := said{}
+				f := newFleet(t, 1, rereads, decides(func(l *oidcgate.Login) error {
+					got[claim], _ = l.Identity().ClaimString(claim)
+					got[flag], _ = l.Identity().ClaimBool(flag)
+					if address, verified := l.Identity().Email(); claim == "email" && (address != got[claim] || verified != got[flag]) {
+						t.Errorf("Email() is %q, %t beside %v", address, verified, got)
+					}
+					return nil
+				}), func(_ *oidcgate.Config, p *oidcgate.Provider) {
+					p.Userinfo, p.Scopes = oidcgate.UserinfoRequired, []string{"email", "phone"}
+				})
+				now := row.login
+				f.op.SetUser(oidcgatetest.User{Subject: "alice", Claims: row.login})
+				f.op.Always(oidcgatetest.Userinfo, oidcgatetest.EditJSON(func(m map[string]any) { maps.Copy(m, now) }))
+				f.login()
+				now = row.userinfo
+				f.op.SetUser(oidcgatetest.User{Subject: "alice", Claims: row.idToken})
+				for range 3 {
+					reread(f)
+					if !maps.Equal(got, row.want) {
+						t.Errorf("OnLogin saw %v, want %v", got, row.want)
+					}
+				}
+			})
+		}
+	}
 	inBubble(t, "C073 C113 news of another claim: the address and its flag stay the ID Token's", func(t *testing.T) {
 		var email string
 		f := newFleet(t, 1, rereads, decides(func(l *oidcgate.Login) error {

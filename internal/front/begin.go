@@ -32,6 +32,9 @@ func (c *callbackRequest) login(result *op.Result) Login {
 		ReturnTo: a.ReturnTo, Details: result.Tokens.AuthorizationDetails,
 		Request: browser.WithoutQuery(c.r),
 	}
+	if result.NoUserinfo {
+		l.Identity.Unreadable = now
+	}
 	if !a.IsFor(l.Identity.Issuer(), l.Identity.Subject()) {
 		l.ReturnTo = c.front.Site.DefaultPath // a step-up that another user answered
 	}

@@ -39,5 +39,6 @@ func (c *Client) VerifyIDToken(
 }
 
 func (c *Client) Userinfo(ctx context.Context, accessToken, subject string) (claims.Object, error) {
-	return c.userinfo(ctx, &Tokens{AccessToken: accessToken}, subject)
+	info, _, err := c.userinfo(ctx, &Tokens{AccessToken: accessToken}, subject)
+	return info, err
 }

@@ -31,6 +31,8 @@ type Result struct {
 	Tokens   *Tokens       // with the ID Token as it was signed, though it came encrypted
 	IDToken  claims.Object // the claims of the ID Token
 	Userinfo claims.Object // the claims that userinfo adds; empty if there are none
+
+	NoUserinfo bool // userinfo failed, which the configuration allows
 }
 
 // Finish goes from an authorization response to verified claims (OpenID Connect Core,
@@ -147,7 +149,7 @@ func (c *Client) complete(
 	case text(first.claims, "sub") != subject:
 		return nil, invalid(event.ReasonSubject, "the two ID Tokens of the login name two users")
 	}
-	info, err := c.userinfo(ctx, tokens, subject)
+	info, failed, err := c.userinfo(ctx, tokens, subject)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +159,7 @@ func (c *Client) complete(
 		return nil, err
 	}
 	tokens.IDToken = id.signed
-	return &Result{Tokens: tokens, IDToken: named, Userinfo: info}, nil
+	return &Result{Tokens: tokens, IDToken: named, Userinfo: info, NoUserinfo: failed}, nil
 }
 
 // afterClaim returns err as an Error of StageClaimed. It changes a copy, because logins that

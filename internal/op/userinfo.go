@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,10 +16,16 @@ import (
 // after the ID Token is verified.
 //
 // In mode On a login goes on without these claims when the endpoint gives no answer, or one that is
-// no userinfo response; a Notice tells it. An answer about another user, or one that is not signed
-// as was agreed, is an error in every mode. In mode Off nobody is asked.
-func (c *Client) userinfo(ctx context.Context, t *Tokens, subject string) (claims.Object, error) {
-	return c.askUserinfo(ctx, t, subject, c.cfg.Userinfo == UserinfoRequired)
+// no userinfo response; a Notice tells it, and failed says so. An answer about another user, or one
+// that is not signed as was agreed, is an error in every mode. In mode Off nobody is asked.
+func (c *Client) userinfo(
+	ctx context.Context, t *Tokens, subject string,
+) (info claims.Object, failed bool, _ error) {
+	info, err := c.askUserinfo(ctx, t, subject, c.cfg.Userinfo == UserinfoRequired)
+	if err == errWithout {
+		return "", true, nil
+	}
+	return info, false, err
 }
 
 // AsksUserinfo reports whether the configuration has userinfo asked.
@@ -36,7 +43,7 @@ func (c *Client) RereadUserinfo(
 	meta, known := c.Known()
 	required := !known || meta.Userinfo != "" || had || c.cfg.Userinfo == UserinfoRequired
 	info, err := c.askUserinfo(ctx, t, text(id, "sub"), required)
-	if err != nil {
+	if err != nil && err != errWithout {
 		return "", err
 	}
 	return c.further(ctx, t, id, info)
@@ -76,14 +83,18 @@ func (c *Client) askUserinfo(
 	return c.cfg.shapeUserinfo(info), nil
 }
 
-// withoutUserinfo returns the error of a userinfo that must be had. Otherwise it tells of it.
+// errWithout says that userinfo failed, which need not be had.
+var errWithout = errors.New("provider: without userinfo")
+
+// withoutUserinfo returns the error of a userinfo that must be had. Otherwise it tells of it and
+// returns errWithout.
 func (c *Client) withoutUserinfo(err error, required bool) error {
 	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
 	if required {
 		return e
 	}
 	c.cfg.Notify(Notice{Event: event.UserinfoFailed, Reason: e.Reason, Err: e, Hint: e.Hint})
-	return nil
+	return errWithout
 }
 
 // tokenRefusals are the codes of errors that refuse the access token, or its user.

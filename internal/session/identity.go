@@ -23,7 +23,7 @@ type Identity struct {
 	TokenEnds time.Time
 
 	// Unreadable is when userinfo could not be read for the first time since it could be read. It is
-	// zero when it can be read.
+	// zero when it can be read, and Created when it never could.
 	Unreadable time.Time
 
 	// NoUserinfo counts how often userinfo failed for this user, while it answered others.
@@ -54,6 +54,12 @@ func (id *Identity) User() User { return User{Issuer: id.Issuer(), Subject: id.S
 
 // ProviderSessionID returns "sid", or "" where there is none.
 func (id *Identity) ProviderSessionID() string { return textMember(id.IDToken, "sid") }
+
+// neverRead reports whether userinfo has failed since the login, which the configuration allows. It
+// may take no token of this client; so when it refuses one, that says nothing of this session.
+func (id *Identity) neverRead() bool {
+	return !id.Unreadable.IsZero() && id.Unreadable.Equal(id.Created)
+}
 
 // HasIDToken reports whether an ID Token, which the provider signed and which always expires, says
 // who it is.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oidcgate/oidcgate/store"
@@ -19,6 +20,7 @@ type lock struct {
 	key    string
 	owner  []byte
 	lease  time.Duration
+	held   atomic.Pointer[time.Time] // when it was the owner's for sure; the lease runs since then
 
 	// refused is true when the store refused what the last refresh brought, on whatever replica.
 	refused bool
@@ -51,8 +53,10 @@ const (
 // take tries to take the lock and says who has it.
 func (l *lock) take(ctx context.Context) (holder, error) {
 	l.paused = ""
+	now := time.Now()
 	err := l.keeper.store.Create(ctx, l.key, l.owner, l.lease)
 	if err == nil {
+		l.held.Store(&now)
 		return lockMine, nil
 	}
 	if !errors.Is(err, store.ErrExists) {
@@ -154,6 +158,7 @@ func (l *lock) takeFrom(ctx context.Context, value []byte) (holder, error) {
 	if l.refused {
 		owner = append([]byte(refusedLock), owner...)
 	}
+	now := time.Now()
 	err := l.keeper.store.Swap(ctx, l.key, value, owner, l.lease)
 	switch {
 	case isLost(err):
@@ -165,6 +170,7 @@ func (l *lock) takeFrom(ctx context.Context, value []byte) (holder, error) {
 		return lockTaken, err
 	}
 	l.owner = owner
+	l.held.Store(&now)
 	return lockMine, nil
 }
 
@@ -180,9 +186,11 @@ func (l *lock) keep(ctx context.Context) (stop func()) {
 	done.Go(func() {
 		defer l.keeper.recovered(ctx, "the store", func() {}) // the lease then runs out
 		for next := l.lease / 3; sleep(ctx, next) == nil; {
+			now := time.Now()
 			err := l.keeper.store.Swap(ctx, l.key, l.owner, l.owner, l.lease)
 			switch {
 			case err == nil:
+				l.held.Store(&now)
 				next = l.lease / 3
 			case isLost(err):
 				return // which shows when the tokens are saved
@@ -192,6 +200,12 @@ func (l *lock) keep(ctx context.Context) (stop func()) {
 		}
 	})
 	return func() { cancel(); done.Wait() }
+}
+
+// stillMine reports whether the lease cannot have run out, without asking the store.
+func (l *lock) stillMine() bool {
+	held := l.held.Load()
+	return held != nil && time.Since(*held) < l.lease/2
 }
 
 // lost returns an error if the owner may have lost the lock, because it stood still for longer than

@@ -103,7 +103,10 @@ func (r *refresh) renew(id Identity, n news) Identity {
 	case r.recent:
 		renewed.Checked = r.tokens.Issued // so old is what the ID Token says
 	}
-	if n.unreadable && renewed.Unreadable.IsZero() {
+	switch {
+	case n.unreadable && id.neverRead():
+		renewed.Unreadable = id.Unreadable
+	case n.unreadable && renewed.Unreadable.IsZero():
 		renewed.Unreadable = time.Now()
 	}
 	if n.userinfo == nil && r.tokens.Userinfo != nil {
@@ -165,7 +168,7 @@ func (t *Tokens) overtakenBy(old, userinfo, idToken claims.Object) claims.Object
 // repeatedBy returns the claims that a new ID Token repeats of the one before. Some providers issue
 // ID Tokens by what they knew at the login, and userinfo by what they know now; and a group may be
 // taken away after the ID Token was issued and before userinfo answers. So what userinfo says anew
-// counts before what the ID Token repeats.
+// counts before what the ID Token repeats. An address and its flag are repeated together or not.
 func (r *refresh) repeatedBy(idToken claims.Object) claims.Object {
 	if !r.k.provider.AsksUserinfo(&r.s.Identity) {
 		return ""
@@ -173,7 +176,8 @@ func (r *refresh) repeatedBy(idToken claims.Object) claims.Object {
 	last := r.k.provider.Shape(&r.s.Identity, r.tokens.idTokenClaims())
 	before := maps.Collect(last.All())
 	now := maps.Collect(idToken.All())
-	return idToken.Filter(func(name string) bool { return before[name] == now[name] })
+	same := func(name string) bool { return before[name] == now[name] }
+	return idToken.Filter(func(name string) bool { return same(name) && same(partner[name]) })
 }
 
 // overtakenIn returns the names of the claims that count no more in a new ID Token, which repeats

@@ -284,7 +284,6 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 // whose tokens end together come to the provider one after another. lost says that the answer to
 // an earlier request was lost.
 func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, err error) {
-	began := time.Now()
 	leave, err := r.takePlace(ctx, &r.k.places.token)
 	if err != nil {
 		return nil, false, err
@@ -299,7 +298,7 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 	if err := r.k.provider.Reach(ctx, &r.s.Identity); err != nil {
 		return nil, false, err // nothing was spent: no mark
 	}
-	if err := r.stillLocked(ctx, began); err != nil {
+	if err := r.stillLocked(ctx); err != nil {
 		return nil, false, err
 	}
 	if lost, err = r.markAsked(ctx); err != nil {
@@ -314,11 +313,11 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 	return answer, lost, err
 }
 
-// stillLocked returns an error if the lock, which was held at since, may be another replica's by
-// now: this one may have waited for a place while it was cut off from the store, or stood still.
-// Then the other has sent the refresh token, and its tokens count.
-func (r *refresh) stillLocked(ctx context.Context, since time.Time) error {
-	if time.Since(since) < r.lock.lease/3 {
+// stillLocked returns an error if the lock is another replica's by now: this one may have waited
+// for a place while it was cut off from the store, or stood still. Then the other has sent the
+// refresh token, and its tokens count.
+func (r *refresh) stillLocked(ctx context.Context) error {
+	if r.lock.stillMine() {
 		return nil
 	}
 	err := r.lock.lost(ctx)

@@ -123,7 +123,12 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	if err != nil {
 		kind = failureOf(err).Kind
 	}
+	identity := decodeIdentity(before.plaintext)
+	never := (kind == TokenRefused || kind == TokenDoubted) && identity.neverRead()
 	switch {
+	case never:
+		r.tellUserinfo(ctx, failureOf(err))
+		err = nil
 	case kind == TokenRefused && r.recent && !r.k.limits.KeepRefused:
 		return r.exchangeAndReread(ctx)
 	case (kind == TokenRefused || kind == TokenDoubted) && r.mayBeOver():
@@ -136,19 +141,26 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	if userinfo == nil && r.tokens.Userinfo == nil && r.userinfoIsAway(err) {
 		return r.rereadLater(ctx, err)
 	}
+	n := r.newsOf(said, userinfo, idToken != "")
+	n.before, n.none = before.plaintext, n.none && !never
+	n.incomplete = r.unsure || err == nil && userinfo == nil && r.lacksToken()
+	return r.decideOn(ctx, n, err)
+}
+
+// newsOf returns what the ID Token, which may be a new one, and userinfo say; nil: that said
+// nothing.
+func (r *refresh) newsOf(idToken claims.Object, userinfo *claims.Object, isNew bool) news {
 	n := news{
-		idToken: said, userinfo: userinfo,
-		none: idToken == "" && userinfo == nil, newer: idToken == "",
-		incomplete: r.unsure || err == nil && userinfo == nil && r.lacksToken(),
-		before:     before.plaintext, unreadable: r.unread && userinfo == nil,
+		idToken: idToken, userinfo: userinfo, none: !isNew && userinfo == nil, newer: !isNew,
+		unreadable: r.unread && userinfo == nil,
 	}
-	if idToken != "" {
+	if isNew {
 		n.repeated = r.repeated
 	}
 	if userinfo == nil && !r.k.provider.AsksUserinfo(&r.s.Identity) {
 		n.userinfo, n.newer = new(claims.Object), false // what it said while it was asked counts no more
 	}
-	return r.decideOn(ctx, n, err)
+	return n
 }
 
 // decideOn has the application decide on the news, and saves what it makes of them. err is that of
