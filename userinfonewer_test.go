@@ -98,16 +98,18 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 	}
 	for _, row := range []struct {
 		name    string
+		login   []string
 		idToken []string   // of the refresh with which userinfo changes
 		now     [][]string // what userinfo says then, and later
 		want    []string
 	}{
-		{"repeats it", admin, [][]string{staff, staff, nil, admin}, []string{"[staff] true", "[staff] true", "[] true", "[admin] true"}},
-		{"says something else", []string{"owner"}, [][]string{staff, staff}, []string{"[owner] true", "[owner] true"}},
+		{"repeats it in another order", []string{"a", "b"}, []string{"b", "a"}, [][]string{staff, nil}, []string{"[staff] true", "[] true"}},
+		{"repeats it", admin, admin, [][]string{staff, staff, nil, admin}, []string{"[staff] true", "[staff] true", "[] true", "[admin] true"}},
+		{"says something else", admin, []string{"owner"}, [][]string{staff, staff}, []string{"[owner] true", "[owner] true"}},
 	} {
 		for _, later := range []string{"repeats itself", "is missing"} {
 			inBubble(t, "C113 userinfo takes a group away beside an ID Token that "+row.name+", which then "+later, func(t *testing.T) {
-				f := start(t, admin, admin)
+				f := start(t, row.login, row.login)
 				f.login()
 				f.op.SetUser(oidcgatetest.User{Subject: "alice", Claims: map[string]any{"groups": row.idToken, "only": 1}})
 				for _, groups := range row.now {

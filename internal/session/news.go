@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -176,8 +178,17 @@ func (r *refresh) repeatedBy(idToken claims.Object) claims.Object {
 	last := r.k.provider.Shape(&r.s.Identity, r.tokens.idTokenClaims())
 	before := maps.Collect(last.All())
 	now := maps.Collect(idToken.All())
-	same := func(name string) bool { return before[name] == now[name] }
+	same := func(name string) bool { return unordered(before[name]) == unordered(now[name]) }
 	return idToken.Filter(func(name string) bool { return same(name) && same(partner[name]) })
+}
+
+// unordered returns a list with its elements in one order: some providers have no fixed one for
+// groups. Any other value stays as it is.
+func unordered(v claims.Value) string {
+	if v.Kind() != claims.Array {
+		return string(v)
+	}
+	return fmt.Sprintf("%q", slices.Sorted(v.Elements()))
 }
 
 // overtakenIn returns the names of the claims that count no more in a new ID Token, which repeats
