@@ -1182,6 +1182,9 @@ func TestChoice(t *testing.T) {
 		if !strings.Contains(w.logged(), "no table") {
 			t.Error("the log does not have the panic of HomeRealm")
 		}
+		if n := strings.Count(w.logged(), "HomeRealm names a provider"); n != 1 || !strings.Contains(w.logged(), `"provider":"gone"`) {
+			t.Errorf("%d lines for the provider that is none", n)
+		}
 	})
 	t.Run("C047 another site posts an address", func(t *testing.T) {
 		w, _ := severalProviders(t, realm)

@@ -3,9 +3,11 @@ package oidcgate_test
 import (
 	"context"
 	"errors"
+	"html"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -95,6 +97,38 @@ func TestLoginLoop(t *testing.T) {
 			}
 			if a := w.follow("/app", 4); !strings.HasPrefix(a.location(), shopURL+"/") || a.StatusCode != http.StatusSeeOther {
 				t.Errorf("a new try: %d to %q, want a login", a.StatusCode, a.location())
+			}
+		})
+	}
+
+	for _, by := range []string{"a link", "an e-mail address"} {
+		t.Run("R-DOS-3 F20 the visitor chooses by "+by+", and the store loses sessions", func(t *testing.T) {
+			w, _ := severalProviders(t, func(c *oidcgate.Config) {
+				c.Store = forgetfulStore{c.Store}
+				c.HomeRealm = func(string) (string, bool) { return "staff", true }
+			})
+			a := w.follow("/app", 10) // to the page of choice
+			for range 4 {
+				link := regexp.MustCompile(`href="([^"]*provider=staff[^"]*)"`).FindStringSubmatch(a.body)
+				if link == nil {
+					t.Fatalf("the page has no link:\n%s", a.body)
+				}
+				if by == "a link" {
+					a = w.follow(html.UnescapeString(link[1]), 10)
+					continue
+				}
+				form := url.Values{"email": {"bob@staff.example"}}
+				for _, m := range regexp.MustCompile(`type="hidden" name="([^"]*)" value="([^"]*)"`).FindAllStringSubmatch(a.body, -1) {
+					form.Set(m[1], html.UnescapeString(m[2]))
+				}
+				a = w.send(w.browser, http.MethodPost, "/auth/login", form.Encode(), "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin")
+				if a.location() != "" {
+					a = w.follow(a.location(), 10)
+				}
+			}
+			w.denied(a, http.StatusInternalServerError, "loop_session_lost")
+			if strings.Contains(a.body, "gone=") {
+				t.Errorf("the links of the page carry the cause on:\n%s", a.body)
 			}
 		})
 	}

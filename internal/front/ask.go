@@ -228,7 +228,7 @@ func (f *Front) loginURL(v *Visit, r *http.Request, ask Ask) string {
 		return f.loginPageURL(query)
 	}
 	if v.Gone != "" {
-		query.Set("gone", string(v.Gone)) // see checkRounds
+		query.Set(goneParam, string(v.Gone))
 	}
 	if !ask.Step.Zero() {
 		query.Set("step", f.Attempts.SealStep(string(v.ID()), ask.Step))

@@ -3,6 +3,7 @@ package front
 import (
 	"cmp"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -85,6 +86,10 @@ func (f *Front) chooseByEmail(w http.ResponseWriter, r *http.Request) {
 	}
 	name, ok := f.HomeRealm(email)
 	up := f.Providers.Find(name)
+	if ok && up == nil {
+		f.Log(r.Context(), slog.LevelWarn, "Config.HomeRealm names a provider that this gate does not "+
+			"have; the visitor was told that the address is unknown", slog.String("provider", short(name)))
+	}
 	if !ok || up == nil {
 		returnTo := f.returnTo(r.Context(), query.Get("return_to"))
 		f.showChoice(w, r, choice{query: query, returnTo: returnTo, unknown: true})

@@ -72,7 +72,7 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 		a, refused = newAttempt(up, b, own)
 	}
 	if refused == nil {
-		refused = f.checkRounds(w, r, v)
+		refused = f.checkRounds(w, r, v, attempt.Gone(b.query.Get(goneParam)))
 	}
 	if refused == nil {
 		a.ReturnTo = returnTo
@@ -87,6 +87,7 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 	if refused != nil {
 		refused.retry = returnTo
 		if up.Client != nil { // the provider is known
+			b.query.Del(goneParam)
 			refused.again = f.loginAt(up, b.query, returnTo)
 		}
 		f.fail(w, r, up, refused)
@@ -96,7 +97,7 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 // keepSignedIn answers a link on another site that leads a signed-in visitor to the login. It must
 // not replace the user (login CSRF, RFC 9700, section 4.7).
 func (f *Front) keepSignedIn(w http.ResponseWriter, r *http.Request, b begun, returnTo string) {
-	if !b.query.Has("gone") {
+	if !b.query.Has(goneParam) {
 		page.Redirect(w, f.Site.URL(returnTo))
 		return
 	}
@@ -141,10 +142,12 @@ func (f *Front) idTokenHint(ctx context.Context, v *Visit, up *Provider) string 
 	return t.IDToken
 }
 
-// checkRounds refuses a login when the sessions of those before it were gone at once.
-func (f *Front) checkRounds(w http.ResponseWriter, r *http.Request, v *Visit) *Failure {
-	// A guard says what was gone. It may be at another replica.
-	gone := cmp.Or(attempt.Gone(r.URL.Query().Get("gone")), v.Gone)
+// checkRounds refuses a login when the sessions of those before it were gone at once. A guard,
+// which may be at another replica, says what was gone, or "".
+func (f *Front) checkRounds(
+	w http.ResponseWriter, r *http.Request, v *Visit, gone attempt.Gone,
+) *Failure {
+	gone = cmp.Or(gone, v.Gone)
 	if v.Session != nil && gone == "" || !f.Attempts.IsLoop(w, r, f.Keeper.LoggedOutSince) {
 		return nil
 	}

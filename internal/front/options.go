@@ -54,11 +54,14 @@ func (f *Front) optionsOf(query url.Values) op.LoginOptions {
 	return o.LoginOptions
 }
 
+// goneParam says what a guard found in place of a session; see checkRounds.
+const goneParam = "gone"
+
 // carried returns the parameters of a login's address that the choice of a provider passes on,
 // whichever it is.
 func carried(query url.Values, returnTo string) map[string]string {
 	q := map[string]string{"return_to": returnTo}
-	for _, name := range []string{optionsParam, op.AnotherAccount} {
+	for _, name := range []string{optionsParam, op.AnotherAccount, goneParam} {
 		if query.Has(name) {
 			q[name] = query.Get(name)
 		}
