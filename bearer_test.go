@@ -1199,6 +1199,19 @@ func TestMetadataOfTheAPI(t *testing.T) {
 			t.Errorf("HEAD: status %d, %q", got.StatusCode, got.body)
 		}
 	})
+	t.Run("C170 it leaves out a provider whose tokens this API never takes", func(t *testing.T) {
+		plain := oidcgate.OAuth2(oidcgate.OAuth2Options{
+			Issuer: "https://plain.test", ClientID: "shop", Auth: oidcgate.PublicClient(),
+			Authorization: "https://plain.test/a", Token: "https://plain.test/t", Userinfo: "https://plain.test/u",
+		})
+		plain.Name = "plain"
+		a := newAPI(t, withMetadata)
+		a.open(oidcgate.Provider{Issuer: "https://id.test", ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret)}, plain)
+		a.serve()
+		if got := a.get(at); strings.Contains(got.body, "plain.test") || !strings.Contains(got.body, "https://id.test") {
+			t.Errorf("%d: %s", got.StatusCode, got.body)
+		}
+	})
 	for _, row := range []struct{ audience, base, field string }{
 		{"orders", shopURL, "API.Audience"},
 		{"https://shop.test.evil.example/api", shopURL, "API.Audience"},

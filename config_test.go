@@ -66,6 +66,7 @@ func TestFaultsOfConfiguration(t *testing.T) {
 		{"no store", func(c C, _ P) { c.Store = nil }, "Store", []string{"nil", "redisstore.New"}},
 		{"no keys", func(c C, _ P) { c.Keys = oidcgate.Keys{} }, "Keys", []string{"empty", "openssl rand"}},
 		{"a negative idle time", func(c C, _ P) { c.IdleTimeout = -time.Second }, "IdleTimeout", []string{"-1s", "1h"}},
+		{"a negative age of claims", func(c C, _ P) { c.Tokens.ClaimsMaxAge = -time.Second }, "Tokens.ClaimsMaxAge", []string{"-1s", "use 0 for none"}},
 		{"a negative lifetime", func(c C, _ P) { c.SessionLifetime = -1 }, "SessionLifetime", []string{"-1ns", "24h"}},
 		{"a negative attempt time", func(c C, _ P) { c.Limits.LoginTimeout = -1 }, "Limits.LoginTimeout", []string{"10m"}},
 		{"a long attempt time", func(c C, _ P) { c.Limits.LoginTimeout = 2 * time.Hour }, "Limits.LoginTimeout", []string{"2h"}},

@@ -476,3 +476,26 @@ func TestDevPageDoesNotWaitForOnEvent(t *testing.T) {
 	})
 	w.wantParts(w.open(), "login.succeeded")
 }
+
+func TestDevPageWithoutIDTokens(t *testing.T) {
+	w := &devWorld{T: t, op: oidcgatetest.NewProvider(t, oidcgatetest.Config{WithoutIDTokens: true})}
+	var err error
+	w.gate, err = oidcgate.New(oidcgate.Config{
+		BaseURL: devURL, DevPage: true, Logger: slog.New(slog.DiscardHandler),
+		HTTP: oidcgate.HTTPOptions{Transport: w.op.Transport()},
+	}, w.op.ProviderFor(devURL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.handler = w.gate.Wrap(http.NotFoundHandler())
+	w.browser = w.op.SignIn(t, w.gate, w.handler, oidcgatetest.User{Subject: "octocat"})
+	a := w.send(http.MethodGet, "/auth/dev", nil)
+	for text, want := range map[string]bool{
+		"octocat": true, "none: it issues no ID Tokens": true, "the gate": true, "Redirect URI": true,
+		"the first login loads them": false, "Post-logout redirect URI": false,
+	} {
+		if strings.Contains(a.body, text) != want {
+			t.Errorf("%q: want %t in\n%s", text, want, a.body)
+		}
+	}
+}

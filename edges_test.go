@@ -78,6 +78,9 @@ func TestEdgesOfConfiguration(t *testing.T) {
 		if w := newWorld(t); strings.Contains(w.logged(), "Endpoints.EndSession is not set") {
 			t.Errorf("before discovery the log is\n%s", w.logged())
 		}
+		if w := newPlain(t, gitHubLike(), "/id"); strings.Contains(w.logged(), "Endpoints.EndSession is not set") {
+			t.Errorf("at a provider that has no logout the log is\n%s", w.logged())
+		}
 	})
 }
 

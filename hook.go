@@ -112,7 +112,7 @@ type Logout struct {
 
 // Deny returns an error with which [Config.OnLogin] refuses a visitor, or [Config.OnLink] a second
 // identity: the browser gets status 403 and the text, which should say what to do ("Ask the office
-// for an account").
+// for an account"). An error that wraps it says more to the log.
 func Deny(text string) error { return &denial{text} }
 
 type denial struct{ text string }

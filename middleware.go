@@ -130,7 +130,7 @@ func newProvider(g *Gate, p Provider) *front.Provider {
 		g.config.Logger.Warn("oidcgate: Request.WithoutPKCE is true at a provider without ID Tokens: "+
 			"whoever steals a code that was not used yet can log in with it", "issuer", p.Issuer)
 	}
-	if m, known := up.Client.Known(); known && m.EndSession == "" {
+	if m, known := up.Client.Known(); known && m.EndSession == "" && p.subjectClaim == "" {
 		g.config.Logger.Info("oidcgate: Endpoints.EndSession is not set, and nothing is discovered: "+
 			"a logout ends the session here, and not at the provider", "issuer", p.Issuer)
 	}

@@ -711,6 +711,7 @@ func TestRereadAlwaysAsksOnLogin(t *testing.T) {
 			if got := f.subject(); got != "" {
 				t.Errorf("OnLogin refuses, and %q is signed in", got)
 			}
+			f.reportedOnce(oidcgate.EventRefreshFailed, oidcgate.ReasonPolicyDenied)
 		})
 	}
 	for name, fails := range map[string]func(l *oidcgate.Login) error{

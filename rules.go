@@ -33,7 +33,12 @@ func (r Rule) refusal(id *Identity) string {
 	case r.anyOf == nil:
 		return r.name + " refuses"
 	case r.isThere != nil && !r.isThere(id):
-		return fmt.Sprintf("there is no %s, want one of %s", r.name, r.anyOf)
+		text := "there is no %s, want one of %s"
+		if strings.ContainsAny(r.name, "/.") && !strings.Contains(r.name, " /") &&
+			!strings.Contains(r.name, "://") {
+			text += "; the name of a claim within another is a pointer, as \"/realm_access/roles\""
+		}
+		return fmt.Sprintf(text, r.name, r.anyOf)
 	case r.isScope() && !id.token:
 		return fmt.Sprintf("scope lacks one of %s; it is for RequireToken and RequireEither", r.anyOf)
 	case r.isScope():

@@ -228,7 +228,7 @@ func TestSessionsOfAUser(t *testing.T) {
 			{sessions.EndUser, iss, "alice", 0, "-,-,bob"},
 		} {
 			n, err := row.end(t.Context(), row.issuer, row.key)
-			if row.n < 0 && err != nil && strings.Contains(err.Error(), "needs") {
+			if row.n < 0 && err != nil && strings.Contains(err.Error(), "need") {
 				n, err = -1, nil
 			}
 			if n != row.n || err != nil || f.left(one, two, bob) != row.left {
@@ -243,6 +243,15 @@ func TestSessionsOfAUser(t *testing.T) {
 		n, err := f.gate.Sessions().EndUser(t.Context(), f.op.Issuer(), "alice")
 		if n != 1 || err != nil || f.who(alice) != "" {
 			t.Errorf("%d, %v, signed in as %q", n, err, f.who(alice))
+		}
+	})
+	inBubble(t, "C114 a list of nobody's sessions is an error", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.signInAs("alice")
+		for _, u := range [][2]string{{"", "alice"}, {f.op.Issuer(), ""}} {
+			if list, err := f.gate.Sessions().ListUser(t.Context(), u[0], u[1]); err == nil || len(list) > 0 {
+				t.Errorf("%q: %v, %v", u, list, err)
+			}
 		}
 	})
 	inBubble(t, "C107 C114 a request that outlives its session neither lists nor ends the user's others", func(t *testing.T) {

@@ -63,9 +63,7 @@ func (s tokenSource) Token() (*oauth2.Token, error) {
 }
 
 // Format keeps the visitor's context out of logs.
-func (s tokenSource) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "oidcgate.TokenSource")
-}
+func (tokenSource) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "oidcgate.TokenSource") }
 
 // tokens returns the visitor's tokens and the provider that they are from. It fails like
 // [Gate.Token].

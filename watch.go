@@ -30,9 +30,7 @@ import (
 // ctx. Behind a guard that admitted an access token it ends when that expires, as far as the token
 // says, with [ErrTokenExpired]. Call stop when the answer ends. All watched sessions of a gate are
 // read together by one goroutine, which runs only while somebody watches.
-func (g *Gate) Watch(
-	ctx context.Context, rules ...Rule,
-) (_ context.Context, stop context.CancelFunc) {
+func (g *Gate) Watch(ctx context.Context, rules ...Rule) (context.Context, context.CancelFunc) {
 	checkRules(rules)
 	rules = slices.DeleteFunc(slices.Clone(rules), Rule.isScope)
 	v, err := g.signedIn(ctx)

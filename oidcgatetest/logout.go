@@ -65,6 +65,9 @@ func (p *Provider) SendLogout(ctx context.Context, client *http.Client, subject 
 func (p *Provider) logOut(
 	subject string, post func(address string, form io.Reader) (status int, _ error),
 ) error {
+	if p.config.WithoutIDTokens {
+		return errors.New("oidcgatetest: a provider WithoutIDTokens tells nobody of a logout")
+	}
 	ended := p.endLogins(subject)
 	if len(ended) == 0 {
 		return fmt.Errorf("oidcgatetest: logging out: %q has not logged in", subject)

@@ -1,8 +1,10 @@
 package oidcgatetest_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"strings"
 	"testing"
 
 	"github.com/oidcgate/oidcgate"
@@ -84,4 +86,30 @@ func TestWithoutIDTokens(t *testing.T) {
 			t.Errorf("status %d; signed in is %v", resp.StatusCode, id)
 		}
 	})
+}
+
+func TestSignInWithoutIDTokens(t *testing.T) {
+	plain := oidcgatetest.NewProvider(t, oidcgatetest.Config{Issuer: "https://hub.test", WithoutIDTokens: true})
+	signs := oidcgatetest.NewProvider(t)
+	gate, err := oidcgate.New(oidcgate.Config{
+		BaseURL: "http://localhost",
+		HTTP: oidcgate.HTTPOptions{Transport: oidcgatetest.NewTransport(map[string]http.Handler{
+			"hub.test": plain, "id.test": signs,
+		})},
+	}, plain.ProviderFor("http://localhost", "hub"), signs.ProviderFor("http://localhost"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop := gate.Wrap(gate.Require()(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, _ := oidcgate.FromContext(r.Context())
+		email, _ := id.ClaimString("email")
+		_, _ = io.WriteString(w, id.Subject()+" "+email+" at "+id.ProviderName())
+	})))
+	bob := plain.SignIn(t, gate, shop, oidcgatetest.User{Subject: "bob", Claims: map[string]any{"email": "bob@hub.test"}})
+	if status, body := get(t, bob, "http://localhost/"); status != 200 || body != "bob bob@hub.test at hub" {
+		t.Errorf("%d %q", status, body)
+	}
+	if err := plain.SendLogout(t.Context(), http.DefaultClient, "bob"); err == nil || !strings.Contains(err.Error(), "WithoutIDTokens tells nobody") {
+		t.Errorf("SendLogout: %v", err)
+	}
 }

@@ -18,7 +18,8 @@ import (
 )
 
 // ProviderFor registers a client of the provider for a service at baseURL (its Config.BaseURL), and
-// returns what [oidcgate.New] takes: a Provider whose scopes are profile and email. name, if given,
+// returns what [oidcgate.New] takes: a Provider whose scopes are profile and email, by
+// [oidcgate.OAuth2] where the provider has no ID Tokens. name, if given,
 // is its Name, for a gate with several providers. Without a name the client is "test": a second
 // call takes the place of the first. The other fields may be changed before it is used; the
 // callback of another Name is not registered. HTTP.Transport must be [Provider.Transport], or
@@ -38,9 +39,17 @@ func (p *Provider) ProviderFor(baseURL string, name ...string) oidcgate.Provider
 		PostLogoutRedirectURLs: []string{base + "/auth/logout/done"},
 	})
 	p.addName(named)
+	auth, scopes := oidcgate.ClientSecretBasic(secret), []string{"profile", "email"}
+	if p.config.WithoutIDTokens {
+		provider := oidcgate.OAuth2(oidcgate.OAuth2Options{
+			Issuer: p.Issuer(), ClientID: id, Auth: auth, Scopes: scopes,
+			Authorization: p.URL(Authorization), Token: p.URL(Token), Userinfo: p.URL(Userinfo),
+		})
+		provider.Name = named
+		return provider
+	}
 	return oidcgate.Provider{
-		Name: named, Issuer: p.Issuer(), ClientID: id, Auth: oidcgate.ClientSecretBasic(secret),
-		Scopes: []string{"profile", "email"},
+		Name: named, Issuer: p.Issuer(), ClientID: id, Auth: auth, Scopes: scopes,
 	}
 }
 

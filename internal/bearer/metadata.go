@@ -21,9 +21,12 @@ func (g *Guard) ServeMetadata(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	issuers := []string{}
-	for _, p := range g.cfg.Providers() {
-		issuers = append(issuers, p.Issuer)
+	issuers, providers := []string{}, g.cfg.Providers()
+	for _, p := range providers {
+		// Without ID Tokens its access tokens are opaque, and of several providers none is asked.
+		if p.Client.HasIDTokens() || len(providers) == 1 {
+			issuers = append(issuers, p.Issuer)
+		}
 	}
 	body, _ := json.Marshal(map[string]any{ // strings only: cannot fail
 		"resource":                          g.cfg.Audience[0],

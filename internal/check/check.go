@@ -55,6 +55,8 @@ const longest = 10 * 365 * 24 * time.Hour
 // a millisecond, which is a number whose unit was forgotten, and one of more than ten years.
 func (l *List) Duration(field string, d *time.Duration, ifZero time.Duration) {
 	switch {
+	case *d < 0 && ifZero == 0:
+		l.Add(field, "%v is negative; use 0 for none", *d)
 	case *d < 0:
 		l.Add(field, "%v is negative; use 0 for the default of %v", *d, ifZero)
 	case 0 < *d && *d < time.Millisecond:

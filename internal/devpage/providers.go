@@ -53,7 +53,7 @@ func (p *Page) providerView(up *front.Provider, now time.Time) providerView {
 		Facts: []fact{
 			{"Client ID", visible(up.ClientID), true},
 			{"Metadata", metadataOf(&h, now), false},
-			{"Keys", keysOf(&h, now), false},
+			{"Keys", keysOf(&h, up.Client.HasIDTokens(), now), false},
 		},
 	}
 	for i := range view.Keys {
@@ -91,7 +91,10 @@ func metadataOf(h *op.Health, now time.Time) string {
 	return "not known yet"
 }
 
-func keysOf(h *op.Health, now time.Time) string {
+func keysOf(h *op.Health, signs bool, now time.Time) string {
+	if !signs {
+		return "none: it issues no ID Tokens"
+	}
 	if h.KeysLoaded.IsZero() {
 		return "none yet; the first login loads them"
 	}
@@ -105,9 +108,10 @@ func (p *Page) addresses(up *front.Provider) []fact {
 	}
 	list := []fact{
 		{"Redirect URI", at("/callback"), true},
-		{"Post-logout redirect URI", p.Front.Site.OwnURL("/logout/done", ""), true},
 	}
 	if up.Client.HasIDTokens() {
+		done := p.Front.Site.OwnURL("/logout/done", "")
+		list = append(list, fact{"Post-logout redirect URI", done, true})
 		list = append(list, fact{"Back-channel logout URI", at("/backchannel-logout"), true})
 	}
 	if up.HasKeys {

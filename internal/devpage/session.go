@@ -190,6 +190,9 @@ func newBar(name string, from, to, now time.Time) bar {
 // claimsOf lists the claims by name, those about the user first.
 func claimsOf(id *session.Identity, now time.Time) []claim {
 	names := [...]string{"OnLogin", "ID Token", "userinfo"} // as in Sources
+	if !id.HasIDToken() {
+		names[1] = "the gate" // who it is, as userinfo said at the login
+	}
 	byName := map[string]*claim{}
 	for i, source := range id.Sources() {
 		for name, v := range source.All() {

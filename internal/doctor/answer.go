@@ -93,7 +93,8 @@ func (r *report) notFoundCure(name string) string {
 	}
 	return "find the address of the discovery document in the provider's manual; Issuer is what " +
 		"stands before " + document + " in it, with its path, such as /realms/NAME at Keycloak; if " +
-		"the document says otherwise, set Endpoints.Discovery too"
+		"the document says otherwise, set Endpoints.Discovery too; a provider without ID Tokens may " +
+		"have none: its service looks at it with Gate.Check"
 }
 
 // connection says why no answer came.

@@ -293,7 +293,8 @@ func (r *report) userinfo() {
 // mostly gives refresh tokens for it alone.
 func (r *report) reread(o Options) {
 	const offline = "offline_access"
-	asks := r.cfg.Userinfo != op.UserinfoOff || slices.Contains(r.cfg.Scopes, offline)
+	asks := r.cfg.Userinfo != op.UserinfoOff || slices.Contains(r.cfg.Scopes, offline) ||
+		r.isKeycloak() // which gives refresh tokens with every code
 	if o.Reread && !asks && slices.Contains(r.list("scopes_supported"), offline) {
 		r.warn("claims", "Tokens.ClaimsMaxAge has claims read again, but userinfo is off and "+
 			"offline_access is not asked for: most providers then give no refresh token, and nobody can "+
@@ -314,12 +315,15 @@ func (r *report) logout() {
 		return
 	}
 	more := ""
-	if strings.HasSuffix(r.text("revocation_endpoint"), "/protocol/openid-connect/revoke") &&
-		!r.cfg.WithoutRevocation {
+	if r.isKeycloak() && !r.cfg.WithoutRevocation {
 		more = "; Keycloak tells other applications, and a provider behind it, only with " +
 			"Logout.WithoutRevocation, which presets.Keycloak sets"
 	}
 	r.ok("logout", "a logout ends the session at the provider too%s", more)
+}
+
+func (r *report) isKeycloak() bool {
+	return strings.HasSuffix(r.text("revocation_endpoint"), "/protocol/openid-connect/revoke")
 }
 
 // supports lists what the provider announces beyond what every provider has.

@@ -362,9 +362,10 @@ var Reasons = []Group{
 	}},
 	{"The application", []About{
 		{
-			Name:  string(ReasonPolicyDenied),
-			Means: "OnLogin refused the visitor with Deny, or OnLink the second identity.",
-			Do:    "Nothing.",
+			Name: string(ReasonPolicyDenied),
+			Means: "OnLogin refused the visitor with Deny, at the login or when claims were read again, " +
+				"or OnLink the second identity.",
+			Do: "Nothing.",
 		},
 		{
 			Name:  string(ReasonHookError),
@@ -700,13 +701,13 @@ var Reasons = []Group{
 				"refresh and userinfo is off, or the access token is over and was not refreshed. " +
 				"OnLogin has decided on the old claims.",
 			Do: "Set Provider.Userinfo, or have the provider give refresh tokens, mostly by the scope " +
-				"offline_access. Deny in OnLogin, or Tokens.EndWithAccessToken, ends such sessions.",
+				"offline_access. Tokens.EndWithAccessToken ends such sessions.",
 		},
 		{
 			Name: string(ReasonClaims),
-			Means: "Claims that were read again are about another user, too large, or refused by " +
-				"OnLogin. The session was ended.",
-			Do: "Nothing, or see why OnLogin refuses.",
+			Means: "Claims that were read again are about another user, or too large. The session was " +
+				"ended.",
+			Do: "Look at the detail. Of claims that are too large, OnLogin can drop some.",
 		},
 	}},
 	{"Why a session ended or could not be read", []About{

@@ -66,7 +66,7 @@ func isNowhere(status int) bool {
 }
 
 const hintNowhere = "there is no such endpoint at that address: compare it with the provider's " +
-	"manual; it is what the discovery document or a field of Endpoints says"
+	"manual; it is what the discovery document, a field of Endpoints or OAuth2Options says"
 
 // networkFault is the fault for an error of the transport.
 func networkFault(err error) *fault {

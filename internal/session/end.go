@@ -263,7 +263,7 @@ func (k *Keeper) EndUser(ctx context.Context, u User, reason event.Reason) (int,
 	return k.end(ctx, k.endingOfUser(u, reason))
 }
 
-var errNoUser = errors.New("oidcgate: EndUser needs the issuer and the subject of a user")
+var errNoUser = errors.New("oidcgate: the sessions of a user need an issuer and a subject")
 
 func (k *Keeper) endingOfUser(u User, reason event.Reason) ending {
 	now := time.Now()

@@ -199,6 +199,9 @@ type Listed struct {
 
 // List returns the living sessions of a user, the newest first.
 func (k *Keeper) List(ctx context.Context, u User) ([]Listed, error) {
+	if u.Issuer == "" || u.Subject == "" {
+		return nil, errNoUser
+	}
 	all, err := k.listed(ctx, []string{k.userSet(u)})
 	if err != nil {
 		return nil, err

@@ -194,8 +194,8 @@ func (r *refresh) tellNoNews(ctx context.Context) {
 	switch {
 	case r.k.provider.AsksUserinfo(&r.s.Identity):
 		e.Err = errors.New("the access token is over, and there is no refresh token")
-		e.Hint = "ask for refresh tokens, mostly by the scope offline_access; Deny in OnLogin, or " +
-			"Tokens.EndWithAccessToken, ends such sessions"
+		e.Hint = "ask for refresh tokens, mostly by the scope offline_access; " +
+			"Tokens.EndWithAccessToken ends such sessions"
 	case r.tokens.RefreshToken == "":
 		e.Err = errors.New("there is no refresh token, and userinfo is off")
 	default:
@@ -392,6 +392,10 @@ func (r *refresh) notDecided(ctx context.Context, err error) error {
 // reject ends the session of a user who may not go on. The refresh token is revoked: it is still
 // good, and nobody has it any more.
 func (r *refresh) reject(ctx context.Context, err error) error {
-	r.tell(ctx, Event{Type: event.RefreshFailed, Reason: event.ReasonClaims, Err: err})
+	e := Event{Type: event.RefreshFailed, Reason: event.ReasonClaims, Err: err}
+	if f, ok := errors.AsType[*Failure](err); ok && f.Reason == event.ReasonPolicyDenied {
+		e.Reason = f.Reason
+	}
+	r.tell(ctx, e)
 	return r.endAndRevoke(ctx)
 }
