@@ -136,6 +136,44 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 			t.Errorf("OnLogin saw %q", seen)
 		}
 	})
+	for name, fails := range map[string]oidcgatetest.Fault{
+		"does not answer": oidcgatetest.Answer(503, "", ""), "cannot be read": oidcgatetest.Answer(200, "text/html", "<p>A proxy"),
+	} {
+		inBubble(t, "C113 userinfo said something new, and "+name+" since then: new ID Tokens count, until it answers", func(t *testing.T) {
+			f := start(t, staff, staff)
+			f.login()
+			f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+			userinfo(f, admin)
+			reread(f)
+			f.op.Clear(oidcgatetest.Token)
+			f.op.Always(oidcgatetest.Userinfo, fails)
+			for range 4 {
+				reread(f)
+			}
+			userinfo(f, admin)
+			reread(f)
+			reread(f)
+			if got, want := seen[len(seen)-2:], []string{"[admin] true", "[admin] true"}; !slices.Equal(got, want) || slices.Contains(seen[1:len(seen)-2], "[admin] true") || seen[1] != "[staff] true" {
+				t.Errorf("OnLogin saw %q", seen)
+			}
+		})
+		inBubble(t, "C113 userinfo "+name+", without ID Tokens and then with them: they count", func(t *testing.T) {
+			f := start(t, admin, admin)
+			f.login()
+			f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+			f.op.Always(oidcgatetest.Userinfo, fails)
+			for range 4 {
+				reread(f)
+			}
+			f.op.Clear(oidcgatetest.Token)
+			for range 3 {
+				reread(f)
+				if got := seen[len(seen)-1]; got != "[admin] true" {
+					t.Errorf("OnLogin saw %q", seen)
+				}
+			}
+		})
+	}
 	inBubble(t, "C113 userinfo is switched off after it has said something new: a new ID Token counts", func(t *testing.T) {
 		f := start(t, admin, admin)
 		f.login()

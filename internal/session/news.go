@@ -21,6 +21,7 @@ type news struct {
 	repeated   claims.Object  // what a new ID Token repeats, which may be older than userinfo
 	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
 	unreadable bool           // userinfo was answered with something else
+	dropped    bool           // userinfo has no answer: its claims count no more
 	alone      bool           // userinfo failed, and perhaps for this session alone
 	before     []byte         // the identity when the provider was asked
 }
@@ -45,6 +46,7 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		}
 		if n.unreadable && r.k.doubted(&identity) || n.alone && identity.NoUserinfo.isLong() {
 			n.userinfo, n.repeated = new(claims.Object), "" // it does not deny what a new ID Token says
+			n.dropped = true
 		}
 		if err := r.saveUserinfo(ctx, n); err != nil {
 			return err
@@ -120,6 +122,7 @@ func (r *refresh) renew(id Identity, n news) Identity {
 // saveUserinfo saves with the tokens what userinfo says, if it is new.
 func (r *refresh) saveUserinfo(ctx context.Context, n news) error {
 	old, noted := r.tokens.Userinfo, r.tokens.Overtaken != nil || !n.newer
+	noted = noted && (n.dropped || !r.tokens.Unheard)
 	if n.userinfo == nil || old != nil && *n.userinfo == *old && noted {
 		return nil
 	}
@@ -128,6 +131,7 @@ func (r *refresh) saveUserinfo(ctx context.Context, n news) error {
 		older = n.idToken
 	}
 	kept := *r.tokens
+	kept.Unheard = kept.Unheard && n.dropped
 	if older != "" {
 		if old == nil { // Limits.Reread was zero until now
 			old = &r.s.Identity.Userinfo
@@ -191,11 +195,11 @@ func unordered(v claims.Value) string {
 	return fmt.Sprintf("%q", slices.Sorted(v.Elements()))
 }
 
-// overtakenIn returns the names of the claims that count no more in a new ID Token, which repeats
-// some of the one before. fresh are those of a new one as such, and nil if there is none.
-func (t *Tokens) overtakenIn(repeated claims.Object, fresh *claims.Object) *claims.Object {
-	if repeated == "" || t.Overtaken == nil {
-		return fresh
+// overtakenIn returns the names of the claims that count no more in a new ID Token, once userinfo
+// has answered. repeated are those that the one before had.
+func (t *Tokens) overtakenIn(repeated claims.Object) *claims.Object {
+	if t.Overtaken == nil {
+		return new(claims.Object)
 	}
 	still := maps.Collect(repeated.All())
 	return new(t.Overtaken.Filter(func(name string) bool { _, ok := still[name]; return ok }))
@@ -210,7 +214,7 @@ var partner = map[string]string{
 
 // stillSaid returns the claims of the ID Token without those that count no more.
 func (t *Tokens) stillSaid(idToken claims.Object) claims.Object {
-	if t.Overtaken == nil || *t.Overtaken == "" {
+	if t.Overtaken == nil || *t.Overtaken == "" || t.Unheard {
 		return idToken
 	}
 	overtaken := maps.Collect(t.Overtaken.All())

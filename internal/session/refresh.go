@@ -246,8 +246,11 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	if err != nil {
 		return "", r.notVerified(ctx, fresh, failureOf(err))
 	}
-	r.repeated = r.repeatedBy(idToken)
-	fresh.Overtaken = r.tokens.overtakenIn(r.repeated, fresh.Overtaken)
+	if idToken != "" {
+		r.repeated = r.repeatedBy(idToken)
+		fresh.Overtaken = r.tokens.overtakenIn(r.repeated)
+		fresh.Unheard = *fresh.Overtaken != ""
+	}
 	if end := dateMember(idToken, "session_expiry"); !end.IsZero() { // see followExpiry
 		deadline := &fresh.record.times.Deadline
 		*deadline = min(*deadline, end.UnixMilli())

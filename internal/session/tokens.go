@@ -44,6 +44,10 @@ type Tokens struct {
 	// something else of them since that was issued. Older versions did not note it: nil.
 	Overtaken *claims.Object
 
+	// Unheard is true when userinfo has not answered since the ID Token was issued, which repeats
+	// claims that Overtaken names. They count until it answers.
+	Unheard bool
+
 	Refreshed bool // they are not those of the login
 
 	// Refused is when the provider refused for the first time to refresh them. It is noted with
@@ -75,7 +79,7 @@ func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
 		fresh.Scope = t.Scope
 	}
 	if fresh.IDToken == "" {
-		fresh.IDToken, fresh.Overtaken = t.IDToken, t.Overtaken
+		fresh.IDToken, fresh.Overtaken, fresh.Unheard = t.IDToken, t.Overtaken, t.Unheard
 	}
 	if fresh.AuthorizationDetails == "" {
 		fresh.AuthorizationDetails = t.AuthorizationDetails
@@ -112,6 +116,9 @@ func (t *Tokens) encode() []byte {
 	if t.Overtaken != nil {
 		record = record.Object("overtaken", *t.Overtaken)
 	}
+	if t.Unheard {
+		record = record.Text("unheard", "1")
+	}
 	return record
 }
 
@@ -134,6 +141,7 @@ func decodeTokens(r record) *Tokens {
 
 		Userinfo:  keptObject(o, "userinfo"),
 		Overtaken: keptObject(o, "overtaken"),
+		Unheard:   textMember(o, "unheard") != "",
 
 		Refreshed: textMember(o, "refreshed") != "",
 		Refused:   timeMember(o, "refused"),
