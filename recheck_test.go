@@ -651,6 +651,12 @@ func TestProviderFailsForEverybody(t *testing.T) {
 
 // TestUserinfoFailsForOneUser has userinfo fail for alice, and for nobody else.
 func TestUserinfoFailsForOneUser(t *testing.T) {
+	limit := func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("X-RateLimit-Remaining", "0")
+			rw.WriteHeader(http.StatusForbidden)
+		})
+	}
 	for name, row := range map[string]struct {
 		answer oidcgatetest.Fault
 		others bool // come back, and their userinfo is read
@@ -664,9 +670,13 @@ func TestUserinfoFailsForOneUser(t *testing.T) {
 		"no content":                    {oidcgatetest.Answer(204, "", ""), true, false, 30 * time.Minute, 403},
 		"500, not for long":             {oidcgatetest.Answer(500, "text/html", "oops"), true, false, 14 * time.Minute, 200},
 		"500, and nobody else is there": {oidcgatetest.Answer(500, "text/html", "oops"), false, false, 4 * time.Hour, 200},
-		"503":                           {oidcgatetest.Answer(503, "", ""), true, false, 4 * time.Hour, 200},
-		"429":                           {oidcgatetest.Answer(429, "", ""), true, false, 4 * time.Hour, 200},
-		"no answer":                     {oidcgatetest.Reset(), true, false, 4 * time.Hour, 200},
+		"503":                           {oidcgatetest.Answer(503, "", ""), true, false, 30 * time.Minute, 403},
+		"429":                           {oidcgatetest.Answer(429, "", ""), true, false, 30 * time.Minute, 403},
+		"no answer":                     {oidcgatetest.Reset(), true, false, 30 * time.Minute, 403},
+		"no answer in time":             {oidcgatetest.Delay(time.Minute), true, false, 30 * time.Minute, 403},
+		"a limit, as GitHub says it":    {limit, true, false, 30 * time.Minute, 403},
+		"a limit, not for long":         {limit, true, false, 14 * time.Minute, 200},
+		"a limit, and nobody else":      {limit, false, false, 4 * time.Hour, 200},
 		"500, and Tokens.KeepRefused":   {oidcgatetest.Answer(500, "text/html", "oops"), true, true, 4 * time.Hour, 200},
 	} {
 		inBubble(t, "C113 F38 "+name, func(t *testing.T) {
@@ -697,6 +707,93 @@ func TestUserinfoFailsForOneUser(t *testing.T) {
 			if status := f.admin(); status != 200 {
 				t.Errorf("status %d when userinfo is well again", status)
 			}
+		})
+	}
+}
+
+// TestUserinfoCannotBeReadByAnybody has a proxy, or a provider that says so of its broken database, answer in place of userinfo.
+func TestUserinfoCannotBeReadByAnybody(t *testing.T) {
+	for name, answer := range map[string]oidcgatetest.Fault{
+		"a bare 403": oidcgatetest.Answer(403, "application/json", `{"error":"server_error"}`),
+		"a page":     oidcgatetest.Answer(200, "text/html", "<p>We are back soon"),
+	} {
+		for users, want := range map[int]int{10: http.StatusOK, 3: http.StatusForbidden} {
+			inBubble(t, fmt.Sprintf("C113 %s for %d users", name, users), func(t *testing.T) {
+				f := newFleet(t, 1, rereads, asksUserinfo)
+				f.op.SetUser(inUserinfoGroups("admin"))
+				var all []*http.Client
+				for i := range users {
+					u := inUserinfoGroups("admin")
+					u.Subject = fmt.Sprint("user", i)
+					f.op.SetUser(u)
+					f.browser = f.newBrowser()
+					f.login()
+					all = append(all, f.browser)
+				}
+				f.op.Always(oidcgatetest.Userinfo, answer)
+				for range 25 {
+					time.Sleep(time.Minute)
+					for _, u := range all {
+						f.as(u, func() { f.admin() })
+					}
+				}
+				for i, u := range all {
+					f.as(u, func() {
+						if status := f.admin(); status != want {
+							t.Errorf("user %d: /admin is %d, want %d", i, status, want)
+						}
+					})
+				}
+			})
+		}
+	}
+}
+
+// TestProviderDeniesUsers has the token endpoint say access_denied: of one user, or of all while an Action of Auth0's fails.
+func TestProviderDeniesUsers(t *testing.T) {
+	denies := oidcgatetest.Answer(403, "application/json", `{"error":"access_denied","error_description":"Cannot read properties of undefined"}`)
+	for name, change := range map[string]change{"ClaimsMaxAge": rereads, "tokens alone": func(*oidcgate.Config, *oidcgate.Provider) {}} {
+		inBubble(t, "C084 of all, for an hour: nobody is signed out, "+name, func(t *testing.T) {
+			f := newFleet(t, 2, change)
+			var users []*http.Client
+			for i := range 20 {
+				users = append(users, f.signInAs(fmt.Sprint("user", i)))
+			}
+			time.Sleep(9*time.Minute + 55*time.Second)
+			f.op.Always(oidcgatetest.Token, denies)
+			for range 60 {
+				for _, u := range users {
+					f.as(u, func() { f.token() })
+				}
+				time.Sleep(time.Minute)
+			}
+			f.op.Clear(oidcgatetest.Token)
+			time.Sleep(2 * time.Minute)
+			for i, u := range users {
+				f.as(u, func() {
+					if _, status := f.token(); status != http.StatusOK {
+						t.Errorf("user %d has no token: %d", i, status)
+					}
+				})
+			}
+		})
+		inBubble(t, "C084 of one: the session ends within minutes, "+name, func(t *testing.T) {
+			f := newFleet(t, 2, change)
+			f.login()
+			time.Sleep(9*time.Minute + 55*time.Second)
+			f.op.Always(oidcgatetest.Token, denies)
+			f.token()
+			if f.subject() != "alice" {
+				t.Error("signed out at the first answer")
+			}
+			for range 8 {
+				time.Sleep(time.Minute)
+				f.token()
+			}
+			if got := f.subject(); got != "" {
+				t.Errorf("signed in as %q", got)
+			}
+			f.reportedOnce(oidcgate.EventSessionRevoked, oidcgate.ReasonByToken)
 		})
 	}
 }

@@ -1048,7 +1048,7 @@ func TestProviderRefusesARefresh(t *testing.T) {
 		return oidcgatetest.Answer(status, "application/json", `{"error":"`+code+`"}`)
 	}
 	for _, code := range []string{
-		"access_denied", "interaction_required", "login_required", "consent_required", "account_selection_required",
+		"interaction_required", "login_required", "consent_required", "account_selection_required",
 	} {
 		inBubble(t, "C084 C113 the user is refused, and the session ends: "+code, func(t *testing.T) {
 			f := newFleet(t, 2, rereads)

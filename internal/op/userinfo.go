@@ -137,6 +137,11 @@ func mayRefuseToken(a answer) bool {
 	})
 }
 
+// isRateLimit reports whether the endpoint has been asked too often, which GitHub says with 403.
+func isRateLimit(a answer) bool {
+	return a.header.Get("Retry-After") != "" || a.header.Get("X-RateLimit-Remaining") == "0"
+}
+
 // refusesToken reports whether the endpoint refuses the access token for sure. Not every provider
 // gives the error code invalid_token, but a challenge or an error of the protocol: a bare 401 or
 // 403 may come from a proxy.
@@ -184,16 +189,17 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 		e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
 		f, ok := e.Err.(*fault)
 		e.TooLong = e.TooLong || ok && f.longHeader // by the access token
+		e.Alone = !e.Unsent                         // users have as much of a profile as they like
 		return answer{}, e.at(meta.Userinfo)
 	}
-	doubtful := mayRefuseToken(a)
+	doubtful := mayRefuseToken(a) && !isRateLimit(a)
 	if doubtful && refusesToken(a) {
 		return answer{}, invalidf(event.ReasonUserinfoRefused,
 			"the endpoint refuses the access token with status %d", a.status)
 	}
 	if err := requireOK(a); err != nil {
 		e := notUserinfo(a.status, err, t.AccessToken)
-		e.Doubtful = doubtful
+		e.Doubtful, e.Alone = doubtful, true // there are limits for each user
 		return answer{}, e.at(meta.Userinfo)
 	}
 	if !HasMediaType(a.header, "application/json", "application/jwt") {

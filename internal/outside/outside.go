@@ -161,6 +161,8 @@ func failureKind(e *op.Error) session.FailureKind {
 	switch {
 	case refused && e.Code == "invalid_grant":
 		return session.InvalidGrant
+	case refused && e.Code == "access_denied":
+		return session.UserDenied
 	case refused && refusesUser(e.Code):
 		return session.UserRefused
 	case refused && e.Code != "":
@@ -187,8 +189,7 @@ func failureKind(e *op.Error) session.FailureKind {
 // any more, without a login that the user takes part in (OpenID Connect Core, section 3.1.2.6).
 func refusesUser(code string) bool {
 	switch code {
-	case "access_denied", "account_selection_required", "consent_required",
-		"interaction_required", "login_required":
+	case "account_selection_required", "consent_required", "interaction_required", "login_required":
 		return true
 	}
 	return false

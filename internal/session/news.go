@@ -44,7 +44,9 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 			at := &r.k.served.userinfo
 			identity.NoUserinfo = identity.NoUserinfo.next(r.k.limits.Reread, at, r.asker())
 		}
-		if n.unreadable && r.k.doubted(&identity) || n.alone && identity.NoUserinfo.isLong() {
+		// What nobody can read is an outage.
+		few := n.unreadable && r.k.served.userinfo.failsFew(r.asker(), r.k.memory())
+		if few && r.k.doubted(&identity) || n.alone && identity.NoUserinfo.isLong() {
 			n.userinfo, n.repeated = new(claims.Object), "" // it does not deny what a new ID Token says
 			n.dropped = true
 		}

@@ -15,6 +15,10 @@ import (
 // ends no session, whenever its visitor comes back.
 const refusedFor = time.Minute
 
+// deniedFor is how long a provider may deny a user before that ends the session. Auth0 denies all
+// users while one of its Actions fails.
+const deniedFor = 5 * time.Minute
+
 // refused ends the session when the provider says that the refresh token is no good (RFC 6749,
 // section 5.2) or refuses the user. Where claims are read again, so does an answer with more than
 // is taken: users may write some of it, and would keep a group that they are about to lose. After
@@ -23,6 +27,14 @@ func (r *refresh) refused(ctx context.Context, f *Failure, lost bool) error {
 	switch {
 	case f.Kind == InvalidGrant, f.Kind == UserRefused:
 		return r.withdrawn(ctx, f, lost)
+	case f.Kind == UserDenied:
+		again, err := r.isDeniedAgain(ctx)
+		switch {
+		case err != nil:
+			return err
+		case again:
+			return r.withdrawn(ctx, f, lost)
+		}
 	case f.Kind == Rejected && r.k.limits.Reread > 0 && !r.k.limits.KeepRefused:
 		if overtaken, err := r.overtaken(ctx); overtaken || err != nil {
 			return err
@@ -74,6 +86,19 @@ func (r *refresh) isOver(ctx context.Context, f *Failure) (over bool, hint strin
 func (r *refresh) isRefusedAgain(ctx context.Context) (bool, error) {
 	if since := r.tokens.Refused; !since.IsZero() {
 		return !r.k.usable(r.tokens) && time.Since(since) >= refusedFor, nil
+	}
+	noted := *r.tokens
+	noted.Refused = time.Now()
+	return false, r.note(ctx, &noted)
+}
+
+
+// isDeniedAgain notes with the tokens when the provider refused them first, and reports whether that
+// was deniedFor ago and it refuses few users now.
+func (r *refresh) isDeniedAgain(ctx context.Context) (bool, error) {
+	few := r.k.served.token.failsFew(r.asker(), r.k.memory())
+	if since := r.tokens.Refused; !since.IsZero() {
+		return few && time.Since(since) >= deniedFor, nil
 	}
 	noted := *r.tokens
 	noted.Refused = time.Now()
@@ -161,7 +186,7 @@ func (r *refresh) withdrawn(ctx context.Context, f *Failure, lost bool) error {
 	}
 	e := Event{Type: event.RefreshFailed, Reason: event.ReasonInvalidGrant}
 	switch {
-	case f.Kind == UserRefused:
+	case f.Kind == UserRefused, f.Kind == UserDenied:
 		e.Reason, e.Err = f.Reason, f
 	case lost:
 		e.Type = event.RefreshReuseSuspected
@@ -177,6 +202,10 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 	if f.Kind == Refused {
 		e.Hint = "the provider gives no reason; if the refresh token was withdrawn, this goes on: " +
 			"Tokens.EndWithAccessToken ends such a session a minute after the first refusal"
+	}
+	if f.Kind == UserDenied {
+		e.Hint = "the provider denies this user: the session ends when it does so again five minutes " +
+			"later, unless it denies more than three users"
 	}
 	r.tell(ctx, e)
 	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))

@@ -170,6 +170,7 @@ const (
 	ClientRefused                    // the provider refused the refresh, and not for the user's sake
 	Refused                          // the provider refused the refresh without saying why
 	UserRefused                      // the provider refuses the user
+	UserDenied                       // it may refuse the user, or be broken
 	InvalidGrant                     // the refresh token is good no more
 	NotVerifiable                    // nothing says now whose tokens they are, as without keys
 	Rejected                         // the answer is about somebody else, or the application refuses

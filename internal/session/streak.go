@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"maps"
 	"strconv"
 	"sync"
@@ -24,6 +25,9 @@ const maxFailures = 3
 
 // aloneAfter is the time between two failures that count, where claims are not read again.
 const aloneAfter = 5 * time.Minute
+
+// memory is how long a user for whom an endpoint failed is remembered.
+func (k *Keeper) memory() time.Duration { return 6 * cmp.Or(k.limits.Reread, aloneAfter) }
 
 // next returns the streak after one more failure for a user.
 func (s streak) next(every time.Duration, at *served, who asker) streak {
@@ -89,6 +93,14 @@ func (s *served) note(who asker) {
 // fails notes that an endpoint has failed for a user. It reports whether it has served others since
 // then, and has failed for few users within the last while.
 func (s *served) fails(who asker, since time.Time, while time.Duration) bool {
+	few := s.failsFew(who, while)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return few && s.at[who.provider].After(since)
+}
+
+// failsFew is fails, also where nobody else has asked.
+func (s *served) failsFew(who asker, while time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	failing := s.failing[who.provider]
@@ -100,5 +112,5 @@ func (s *served) fails(who asker, since time.Time, while time.Duration) bool {
 	if _, known := failing[who.User]; known || len(failing) < maxFailing {
 		failing[who.User] = time.Now()
 	}
-	return len(failing) <= fewUsers && s.at[who.provider].After(since)
+	return len(failing) <= fewUsers
 }
