@@ -81,28 +81,29 @@ func (r *refresh) isOver(ctx context.Context, f *Failure) (over bool, hint strin
 	return over, hintAlone, err
 }
 
-// isRefusedAgain notes with the tokens when the provider refused them first, and reports whether
-// the access token is over and that was refusedFor ago.
+// isRefusedAgain reports whether the provider refused the tokens refusedFor ago or longer, and the
+// access token is over.
 func (r *refresh) isRefusedAgain(ctx context.Context) (bool, error) {
-	if since := r.tokens.Refused; !since.IsZero() {
-		return !r.k.usable(r.tokens) && time.Since(since) >= refusedFor, nil
-	}
-	noted := *r.tokens
-	noted.Refused = time.Now()
-	return false, r.note(ctx, &noted)
+	ago, err := r.refusedAgo(ctx)
+	return ago >= refusedFor && !r.k.usable(r.tokens), err
 }
 
-
-// isDeniedAgain notes with the tokens when the provider refused them first, and reports whether that
-// was deniedFor ago and it refuses few users now.
+// isDeniedAgain reports whether the provider denied the user deniedFor ago or longer, and fails for
+// few users now.
 func (r *refresh) isDeniedAgain(ctx context.Context) (bool, error) {
 	few := r.k.served.token.failsFew(r.asker(), r.k.memory())
+	ago, err := r.refusedAgo(ctx)
+	return ago >= deniedFor && few, err
+}
+
+// refusedAgo returns how long ago the provider refused the tokens first, which it notes with them.
+func (r *refresh) refusedAgo(ctx context.Context) (time.Duration, error) {
 	if since := r.tokens.Refused; !since.IsZero() {
-		return few && time.Since(since) >= deniedFor, nil
+		return time.Since(since), nil
 	}
 	noted := *r.tokens
 	noted.Refused = time.Now()
-	return false, r.note(ctx, &noted)
+	return 0, r.note(ctx, &noted)
 }
 
 const hintAlone = "the provider has no usable answer for this session again and again, and has " +

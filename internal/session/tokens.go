@@ -51,7 +51,7 @@ type Tokens struct {
 	Refreshed bool // they are not those of the login
 
 	// Refused is when the provider refused for the first time to refresh them. It is noted with
-	// Limits.EndWithAccessToken only.
+	// Limits.EndWithAccessToken, and where the provider denies the user.
 	Refused time.Time
 
 	// Failed counts how often the provider failed to refresh them.
