@@ -125,17 +125,32 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 			})
 		}
 	}
-	inBubble(t, "C113 a new ID Token that repeats the groups, and userinfo that cannot be read for long", func(t *testing.T) {
-		f := start(t, admin, admin)
-		f.login()
-		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(200, "text/html", "<p>A proxy"))
-		for range 4 {
-			reread(f)
-		}
-		if got := seen[len(seen)-1]; got != "[admin] true" {
-			t.Errorf("OnLogin saw %q", seen)
-		}
-	})
+	for _, row := range []struct {
+		name   string
+		repair []string // what userinfo says when it is well again
+		want   string
+	}{
+		{"the group is gone", nil, "[] true"}, {"another group", staff, "[staff] true"}, {"the same group", admin, "[admin] true"},
+	} {
+		inBubble(t, "C113 new ID Tokens repeat the groups, and userinfo cannot be read for long, and then: "+row.name, func(t *testing.T) {
+			f := start(t, admin, admin)
+			f.login()
+			f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(200, "text/html", "<p>A proxy"))
+			for range 4 {
+				reread(f)
+				if got := seen[len(seen)-1]; got != "[admin] true" {
+					t.Errorf("OnLogin saw %q", seen)
+				}
+			}
+			userinfo(f, row.repair)
+			for range 3 {
+				reread(f)
+				if got := seen[len(seen)-1]; got != row.want {
+					t.Errorf("OnLogin saw %q, want %s", seen, row.want)
+				}
+			}
+		})
+	}
 	for name, fails := range map[string]oidcgatetest.Fault{
 		"does not answer": oidcgatetest.Answer(503, "", ""), "cannot be read": oidcgatetest.Answer(200, "text/html", "<p>A proxy"),
 	} {

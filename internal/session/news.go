@@ -47,8 +47,7 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		// What nobody can read is an outage.
 		few := n.unreadable && r.k.served.userinfo.failsFew(r.asker(), r.k.memory())
 		if few && r.k.doubted(&identity) || n.alone && identity.NoUserinfo.isLong() {
-			n.userinfo, n.repeated = new(claims.Object), "" // it does not deny what a new ID Token says
-			n.dropped = true
+			n.userinfo, n.dropped = new(claims.Object), true
 		}
 		if err := r.saveUserinfo(ctx, n); err != nil {
 			return err
@@ -133,7 +132,7 @@ func (r *refresh) saveUserinfo(ctx context.Context, n news) error {
 		older = n.idToken
 	}
 	kept := *r.tokens
-	kept.Unheard = kept.Unheard && n.dropped
+	kept.Unheard = n.dropped && (kept.Unheard || !n.newer)
 	if older != "" {
 		if old == nil { // Limits.Reread was zero until now
 			old = &r.s.Identity.Userinfo
