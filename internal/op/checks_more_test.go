@@ -242,6 +242,16 @@ func TestHintsOfRefusals(t *testing.T) {
 			}
 		})
 	}
+	for said, want := range map[string]string{"refresh_token is invalid": "invalid_grant", "the client is not known": "unauthorized_client"} {
+		t.Run("C084 unauthorized_client, as Atlassian says it: "+said, func(t *testing.T) {
+			o := newOP()
+			o.set("token", answerText(403, "application/json", `{"error":"unauthorized_client","error_description":"`+said+`"}`))
+			_, err := o.client().Refresh(t.Context(), "rt-1", "")
+			if e := wantReason(t, err, "token_endpoint_error"); !e.Refused || e.Code != want {
+				t.Errorf("refused: %v, code %q", e.Refused, e.Code)
+			}
+		})
+	}
 	for _, code := range []string{"internal_error", "ratelimited"} { // Slack's
 		t.Run("F10 C085 a token request: "+code, func(t *testing.T) {
 			o := newOP()

@@ -159,8 +159,9 @@ func (c *Client) readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 	code, ok := doc.Get("error")
 	if ok && code.Kind() != claims.Null || a.status >= 400 {
 		oauthCode, _ := code.Str()
-		e := tokenEndpointError(a.status, oauthCode)
-		e.Description = text(doc, "error_description")
+		said := text(doc, "error_description")
+		e := tokenEndpointError(a.status, standardCode(oauthCode, said))
+		e.Description = said
 		return nil, e
 	}
 	t, err := issued(a, doc, isJSON, key)
@@ -301,7 +302,10 @@ const hintTrouble = "the provider says that it is in trouble or overloaded; look
 	"and its own log"
 
 // standardCode returns invalid_grant for the words that some providers have for it.
-func standardCode(code string) string {
+func standardCode(code, description string) string {
+	if code == "unauthorized_client" && description == "refresh_token is invalid" { // Atlassian's
+		return "invalid_grant"
+	}
 	switch code {
 	case "bad_verification_code", "bad_refresh_token", // GitHub's
 		"invalid_code", "code_already_used", "invalid_refresh_token", // Slack's
@@ -314,7 +318,6 @@ func standardCode(code string) string {
 // tokenEndpointError is the Error for a refusal (RFC 6749, 5.2). Of what the provider says only
 // a registered code gets through: the rest may quote the request.
 func tokenEndpointError(status int, code string) *Error {
-	code = standardCode(code)
 	fault := statusFault(status)
 	e := &Error{
 		Reason: event.ReasonTokenEndpointError, Status: fault.status, Code: code, Err: fault,
