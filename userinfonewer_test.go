@@ -189,6 +189,38 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 			}
 		})
 	}
+	for name, fails := range map[string]func(*fleet){
+		"misses the login": func(f *fleet) {
+			f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(503, "", ""))
+			f.login()
+			reread(f)
+		},
+		"is down for long": func(f *fleet) {
+			f.login()
+			f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(200, "text/html", "<p>A proxy"))
+			for range 4 {
+				reread(f)
+			}
+		},
+	} {
+		inBubble(t, "C113 userinfo always differs from ID Tokens that repeat themselves, and "+name+": they count", func(t *testing.T) {
+			f := start(t, admin, staff)
+			for _, g := range f.gates {
+				p := oidcgate.Provider{Issuer: f.op.Issuer(), ClientID: "shop", Auth: oidcgate.ClientSecretBasic(secret), Userinfo: oidcgate.UserinfoOptional}
+				if err := g.SetProviders(p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fails(f)
+			userinfo(f, staff)
+			for range 3 {
+				reread(f)
+				if got := seen[len(seen)-1]; got != "[admin] true" {
+					t.Errorf("OnLogin saw %q", seen)
+				}
+			}
+		})
+	}
 	inBubble(t, "C113 userinfo is switched off after it has said something new: a new ID Token counts", func(t *testing.T) {
 		f := start(t, admin, admin)
 		f.login()

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,9 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		few := n.unreadable && r.k.served.userinfo.failsFew(r.asker(), r.k.memory())
 		if few && r.k.doubted(&identity) || n.alone && identity.NoUserinfo.isLong() {
 			n.userinfo, n.dropped = new(claims.Object), true
+		}
+		if n.dropped || identity.neverRead() { // there is nothing new to say beside a new ID Token
+			n.repeated = ""
 		}
 		if err := r.saveUserinfo(ctx, n); err != nil {
 			return err
@@ -122,22 +126,26 @@ func (r *refresh) renew(id Identity, n news) Identity {
 
 // saveUserinfo saves with the tokens what userinfo says, if it is new.
 func (r *refresh) saveUserinfo(ctx context.Context, n news) error {
-	old, noted := r.tokens.Userinfo, r.tokens.Overtaken != nil || !n.newer
-	noted = noted && (n.dropped || !r.tokens.Unheard)
-	if n.userinfo == nil || old != nil && *n.userinfo == *old && noted {
+	t := r.tokens
+	noted := n.dropped || !t.Unheard && t.Dropped == nil
+	noted = noted && (t.Overtaken != nil || !n.newer)
+	if n.userinfo == nil || t.Userinfo != nil && *n.userinfo == *t.Userinfo && noted {
 		return nil
+	}
+	kept, old := *t, cmp.Or(t.Dropped, t.Userinfo)
+	kept.Unheard, kept.Dropped = t.Unheard && n.dropped, nil
+	if n.dropped {
+		kept.Dropped = old
 	}
 	older := n.repeated
 	if n.newer {
 		older = n.idToken
 	}
-	kept := *r.tokens
-	kept.Unheard = n.dropped && (kept.Unheard || !n.newer)
 	if older != "" {
 		if old == nil { // Limits.Reread was zero until now
 			old = &r.s.Identity.Userinfo
 		}
-		kept.Overtaken = new(r.tokens.overtakenBy(*old, *n.userinfo, older))
+		kept.Overtaken = new(t.overtakenBy(*old, *n.userinfo, older))
 	}
 	if err := r.k.keepUserinfo(&kept, *n.userinfo); err != nil {
 		return err

@@ -412,10 +412,10 @@ func (t *Tokens) areThoseOf(other *Tokens) bool {
 func (t *Tokens) over(old, now *Tokens) *Tokens {
 	after := *t
 	if t.Userinfo == old.Userinfo {
-		after.Userinfo = now.Userinfo
+		after.Userinfo, after.Dropped = now.Userinfo, now.Dropped
 	}
 	if t.Overtaken == old.Overtaken {
-		after.Overtaken = now.Overtaken
+		after.Overtaken, after.Unheard = now.Overtaken, now.Unheard
 	}
 	return &after
 }

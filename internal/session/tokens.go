@@ -40,6 +40,10 @@ type Tokens struct {
 	// them is not what it decides on again. It is kept with Limits.Reread only; nil: it was not kept.
 	Userinfo *claims.Object
 
+	// Dropped has what userinfo said last, where that counts no more because it cannot be read: its
+	// next answer is compared with it. Nil: Userinfo has what it said.
+	Dropped *claims.Object
+
 	// Overtaken has the names of the claims of the ID Token that count no more: userinfo has said
 	// something else of them since that was issued. Older versions did not note it: nil.
 	Overtaken *claims.Object
@@ -71,7 +75,8 @@ func NewTokens(t *ProviderTokens, nonce string, userinfo claims.Object) *Tokens 
 // followedBy returns the tokens after a refresh. What the answer leaves out stays as it was.
 func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
 	fresh := NewTokens(answer, t.Nonce, "")
-	fresh.Userinfo, fresh.Refreshed, fresh.record = t.Userinfo, true, t.record
+	fresh.Userinfo, fresh.Dropped = t.Userinfo, t.Dropped
+	fresh.Refreshed, fresh.record = true, t.record
 	if fresh.RefreshToken == "" {
 		fresh.RefreshToken = t.RefreshToken
 	}
@@ -113,6 +118,9 @@ func (t *Tokens) encode() []byte {
 	if t.Userinfo != nil {
 		record = record.Object("userinfo", *t.Userinfo)
 	}
+	if t.Dropped != nil {
+		record = record.Object("dropped", *t.Dropped)
+	}
 	if t.Overtaken != nil {
 		record = record.Object("overtaken", *t.Overtaken)
 	}
@@ -140,6 +148,7 @@ func decodeTokens(r record) *Tokens {
 		Nonce:  textMember(o, "nonce"),
 
 		Userinfo:  keptObject(o, "userinfo"),
+		Dropped:   keptObject(o, "dropped"),
 		Overtaken: keptObject(o, "overtaken"),
 		Unheard:   textMember(o, "unheard") != "",
 
