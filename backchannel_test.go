@@ -667,14 +667,16 @@ func TestLogoutAtTheAddressOfNoProvider(t *testing.T) {
 			t.Errorf("%v is no logout, and the log says %s", other, w.logged())
 		}
 	}
+	long := strings.Repeat("x", 1000)
 	for range 2 {
+		w.send(w.newBrowser(), "POST", "/auth/backchannel-logout/"+long, "a stranger's")
 		w.send(w.newBrowser(), "POST", "/auth/backchannel-logout/shop", "logout_token=x")
 	}
 	if err := w.gate.Wait(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if n := strings.Count(w.logged(), said); n != 1 {
-		t.Errorf("it is told %d times, want once: %s", n, w.logged())
+	if n := strings.Count(w.logged(), said); n != 2 || strings.Contains(w.logged(), long[:200]) {
+		t.Errorf("it is told %d times, want once of each: %s", n, w.logged())
 	}
 	for _, part := range []string{`"sent_to":"/auth/backchannel-logout/shop"`, shopURL + "/auth/backchannel-logout/staff"} {
 		if !strings.Contains(w.logged(), part) {

@@ -123,7 +123,7 @@ func (f *Front) noteElsewhere(r *http.Request) {
 	}
 	f.Log(r.Context(), level, "a request does not come from a page of this origin; if it is one of "+
 		"yours, such as that of a development server, BaseURL must be its origin",
-		slog.String("path", r.URL.Path), slog.String("base_url", f.Site.URL("")),
+		slog.String("path", short(r.URL.Path)), slog.String("base_url", f.Site.URL("")),
 		slog.String("origin", short(r.Header.Get("Origin"))),
 		slog.String("sec_fetch_site", short(r.Header.Get("Sec-Fetch-Site"))))
 }

@@ -66,7 +66,7 @@ func (f *Front) tellLogout(ctx context.Context, up *Provider, ended int) {
 	f.Tell(ctx, e)
 }
 
-// noteStray tells once of a logout token that was sent to the address of no provider: the logouts
+// noteStray tells of a logout token that was sent to the address of no provider: the logouts
 // of that provider would fail unseen. The application answers the request.
 func (f *Front) noteStray(r *http.Request) {
 	path, ours := strings.CutPrefix(r.URL.Path, f.Site.Prefix)
@@ -80,10 +80,10 @@ func (f *Front) noteStray(r *http.Request) {
 			good = append(good, f.Site.URL(f.Site.ProviderPath("/backchannel-logout", up.Name)))
 		}
 	}
-	if len(good) > 0 && f.stray.CompareAndSwap(false, true) {
+	if sentTo := short(r.URL.Path); len(good) > 0 && f.strays.first(sentTo) {
 		f.Log(r.Context(), slog.LevelWarn, "a logout was sent to an address of no provider, and logs "+
 			"nobody out: register the right one at the provider",
-			slog.String("sent_to", r.URL.Path), slog.Any("register", good))
+			slog.String("sent_to", sentTo), slog.Any("register", good))
 	}
 }
 

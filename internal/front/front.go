@@ -95,7 +95,7 @@ type Front struct {
 	Developers http.HandlerFunc
 
 	unknown  unknown       // providers that only another replica has
-	stray    atomic.Bool   // a logout token that no provider's address got was told of
+	strays   unknown       // addresses of no provider that got logout tokens
 	reached  atomic.Bool   // a request for one of the own routes has come
 	lacking  atomic.Bool   // that none comes was told of
 	prefixed atomic.Bool   // one that has the path of BaseURL was told of
