@@ -70,7 +70,7 @@ func (g *Gate) RegisterURL(returnTo string) string {
 }
 
 // SubjectHash returns what stands for a user in events (Event.SubjectHash), for the application's
-// own logs. It is a keyed hash, the same on every replica with the same first key and BaseURL.
+// own logs. It is a keyed hash, the same on replicas with one first key, BaseURL and CookieName.
 func (g *Gate) SubjectHash(id *Identity) string { return g.keeper.UserRef(id.record().User()) }
 
 // Format prints the gate without its configuration, which contains secrets.

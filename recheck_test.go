@@ -651,6 +651,13 @@ func TestProviderFailsForEverybody(t *testing.T) {
 
 // TestUserinfoFailsForOneUser has userinfo fail for alice, and for nobody else.
 func TestUserinfoFailsForOneUser(t *testing.T) {
+	limitBesideARefusal := func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("X-RateLimit-Remaining", "0")
+			rw.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+			rw.WriteHeader(http.StatusUnauthorized)
+		})
+	}
 	limit := func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("X-RateLimit-Remaining", "0")
@@ -706,6 +713,47 @@ func TestUserinfoFailsForOneUser(t *testing.T) {
 			time.Sleep(6 * time.Minute)
 			if status := f.admin(); status != 200 {
 				t.Errorf("status %d when userinfo is well again", status)
+			}
+		})
+	}
+	inBubble(t, "C113 a refusal for sure is one, whatever is left of a limit", func(t *testing.T) {
+		f := newFleet(t, 1, rereads, asksUserinfo)
+		f.login()
+		f.op.Always(oidcgatetest.Userinfo, limitBesideARefusal)
+		time.Sleep(6 * time.Minute)
+		if got := f.subject(); got != "" {
+			t.Errorf("signed in as %q", got)
+		}
+	})
+}
+
+// TestSignedUserinfoAndClocks has userinfo signed by a clock that is off for a while.
+func TestSignedUserinfoAndClocks(t *testing.T) {
+	for _, off := range []time.Duration{-5 * time.Minute, 5 * time.Minute} {
+		inBubble(t, "C113 F14 nobody loses its claims, "+off.String(), func(t *testing.T) {
+			f := newFleet(t, 1, rereads, asksUserinfo)
+			var isOff atomic.Bool
+			f.op.Always(oidcgatetest.Userinfo, func(http.Handler) http.Handler {
+				return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+					now := time.Now()
+					if isOff.Load() {
+						now = now.Add(off)
+					}
+					rw.Header().Set("Content-Type", "application/jwt")
+					_, _ = io.WriteString(rw, f.op.NewJWT(map[string]any{
+						"iss": f.op.Issuer(), "aud": "shop", "sub": "alice", "groups": []string{"admin"},
+						"iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+					}).Compact())
+				})
+			})
+			f.login()
+			f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+			for m := range 40 {
+				isOff.Store(m > 1 && m < 22)
+				if status := f.admin(); status != http.StatusOK {
+					t.Fatalf("minute %d: /admin is %d", m, status)
+				}
+				time.Sleep(time.Minute)
 			}
 		})
 	}
@@ -796,6 +844,20 @@ func TestProviderDeniesUsers(t *testing.T) {
 			f.reportedOnce(oidcgate.EventSessionRevoked, oidcgate.ReasonByToken)
 		})
 	}
+	inBubble(t, "C083 C084 of one, and then it refuses the refresh token: no reuse is suspected", func(t *testing.T) {
+		f := newFleet(t, 2, rereads)
+		f.login()
+		time.Sleep(9*time.Minute + 55*time.Second)
+		f.op.Always(oidcgatetest.Token, denies)
+		f.token()
+		time.Sleep(time.Minute)
+		f.op.Clear(oidcgatetest.Token)
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Answer(400, "application/json", `{"error":"invalid_grant"}`))
+		f.token()
+		if e := f.reported(oidcgate.EventRefreshReuseSuspected); len(e) > 0 || f.subject() != "" {
+			t.Errorf("signed in as %q, events %+v", f.subject(), e)
+		}
+	})
 }
 
 // TestUserinfoRefusesWhileNothingIsRefreshed has the token endpoint fail for all, and userinfo refuse a user for sure.

@@ -192,14 +192,14 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 		e.Alone = !e.Unsent                         // users have as much of a profile as they like
 		return answer{}, e.at(meta.Userinfo)
 	}
-	doubtful := mayRefuseToken(a) && !isRateLimit(a)
+	doubtful := mayRefuseToken(a)
 	if doubtful && refusesToken(a) {
 		return answer{}, invalidf(event.ReasonUserinfoRefused,
 			"the endpoint refuses the access token with status %d", a.status)
 	}
 	if err := requireOK(a); err != nil {
 		e := notUserinfo(a.status, err, t.AccessToken)
-		e.Doubtful, e.Alone = doubtful, true // there are limits for each user
+		e.Doubtful, e.Alone = doubtful && !isRateLimit(a), true // there are limits for each user
 		return answer{}, e.at(meta.Userinfo)
 	}
 	if !HasMediaType(a.header, "application/json", "application/jwt") {
@@ -292,7 +292,8 @@ func userinfoError(err error) *Error {
 	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
 	return &Error{
 		Reason: event.ReasonUserinfoError, Status: e.Status, Answered: e.Answered, Hint: e.Hint, Err: e,
-		Unreadable: e.Answered && !lacksKeys(e), TooLong: e.TooLong, Alone: e.Alone,
+		Unreadable: e.Answered && !lacksKeys(e) && !e.Clock, Clock: e.Clock,
+		TooLong: e.TooLong, Alone: e.Alone,
 	}
 }
 

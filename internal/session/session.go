@@ -192,7 +192,9 @@ func (f *Failure) unreadable() bool { return f.Kind == Unreadable || f.Kind == T
 func (f *Failure) refuses() bool { return f.Kind == ClientRefused || f.Kind == Refused }
 
 // spentNothing reports whether the refresh token is as good as before it was to be sent.
-func (f *Failure) spentNothing() bool { return f.Kind == NotRotated || f.Kind == ClientRefused }
+func (f *Failure) spentNothing() bool {
+	return f.Kind == NotRotated || f.Kind == ClientRefused || f.Kind == UserDenied
+}
 
 // failureOf returns the failure that err is.
 func failureOf(err error) *Failure {
