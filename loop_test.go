@@ -127,11 +127,30 @@ func TestLoginLoop(t *testing.T) {
 				}
 			}
 			w.denied(a, http.StatusInternalServerError, "loop_session_lost")
-			if strings.Contains(a.body, "gone=") {
+			if strings.Contains(a.body, "gone=") || strings.Contains(a.body, "was=") {
 				t.Errorf("the links of the page carry the cause on:\n%s", a.body)
 			}
 		})
 	}
+
+	t.Run("R-DOS-3 the page of choice in several tabs, after a session was lost", func(t *testing.T) {
+		w, _ := severalProviders(t)
+		w.follow("/auth/login?provider=staff&return_to=/app", 3)
+		if _, err := w.gate.Sessions().EndUser(t.Context(), "https://staff.test", "bob"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1100 * time.Millisecond) // a login in the second of EndUser is refused
+		tab := w.follow("/app", 3)
+		link := regexp.MustCompile(`href="([^"]*provider=staff[^"]*)"`).FindStringSubmatch(tab.body)
+		if link == nil {
+			t.Fatalf("the page has no link:\n%s", tab.body)
+		}
+		for i := range 6 {
+			if a := w.follow(html.UnescapeString(link[1]), 10); a.StatusCode != http.StatusOK || w.subject() != "bob" {
+				t.Errorf("tab %d: %d, signed in as %q\n%s", i, a.StatusCode, w.subject(), a.body)
+			}
+		}
+	})
 
 	t.Run("R-DOS-3 rounds that take longer than a minute are none", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

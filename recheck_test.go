@@ -845,6 +845,55 @@ func TestProviderDeniesUsers(t *testing.T) {
 			f.reportedOnce(oidcgate.EventSessionRevoked, oidcgate.ReasonByToken)
 		})
 	}
+	for name, row := range map[string]struct {
+		change   change
+		userinfo oidcgatetest.Fault
+	}{
+		"with EndWithAccessToken":             {func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.EndWithAccessToken = true }, nil},
+		"and userinfo refuses the tokens too": {asksUserinfo, invalidToken},
+	} {
+		inBubble(t, "C084 C113 of five users, "+name+": their sessions end", func(t *testing.T) {
+			f := newFleet(t, 1, rereads, row.change)
+			var users []*http.Client
+			for i := range 5 {
+				users = append(users, f.signInAs(fmt.Sprint("user", i)))
+			}
+			time.Sleep(6 * time.Minute)
+			f.op.Always(oidcgatetest.Token, denies)
+			if row.userinfo != nil {
+				f.op.Always(oidcgatetest.Userinfo, row.userinfo)
+			}
+			for range 8 {
+				for _, u := range users {
+					f.who(u)
+				}
+				time.Sleep(time.Minute)
+			}
+			for i, u := range users {
+				if f.who(u) != "" {
+					t.Errorf("user %d is signed in", i)
+				}
+			}
+		})
+	}
+	inBubble(t, "C084 of all, who come one after another: nobody is signed out", func(t *testing.T) {
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = 30 * time.Second })
+		var users []*http.Client
+		for i := range 12 {
+			users = append(users, f.signInAs(fmt.Sprint("user", i)))
+		}
+		f.op.Always(oidcgatetest.Token, denies)
+		out := 0
+		for i := range 48 {
+			time.Sleep(75 * time.Second)
+			if f.who(users[i%12]) == "" {
+				out++
+			}
+		}
+		if out > 0 {
+			t.Errorf("signed out %d times", out)
+		}
+	})
 	inBubble(t, "C083 C084 of one, and then it refuses the refresh token: no reuse is suspected", func(t *testing.T) {
 		f := newFleet(t, 2, rereads)
 		f.login()

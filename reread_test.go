@@ -591,8 +591,9 @@ func TestRereadOnceInARequest(t *testing.T) {
 // an API.
 func TestUserinfoThatNeverAnswers(t *testing.T) {
 	optional := func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoOptional }
+	replicas := 2
 	begin := func(t *testing.T, atLogin oidcgatetest.Fault) *fleet {
-		f := newFleet(t, 2, rereads, optional)
+		f := newFleet(t, replicas, rereads, optional)
 		f.op.SetUser(inGroups("admin"))
 		f.op.Always(oidcgatetest.Userinfo, atLogin)
 		f.login()
@@ -645,6 +646,29 @@ func TestUserinfoThatNeverAnswers(t *testing.T) {
 		f := begin(t, oidcgatetest.Answer(500, "", ""))
 		reread(f)
 		reread(f)
+		f.op.Clear(oidcgatetest.Userinfo)
+		f.op.Always(oidcgatetest.Userinfo, invalidToken)
+		for range 4 {
+			reread(f)
+		}
+		if f.subject() != "alice" {
+			t.Error("signed out")
+		}
+	})
+	inBubble(t, "C113 so it is where it was asked too often for a while", func(t *testing.T) {
+		replicas = 1
+		f := begin(t, invalidToken)
+		bob := f.signInAs("bob")
+		var hers atomic.Bool
+		hers.Store(true)
+		f.op.Clear(oidcgatetest.Userinfo)
+		f.op.Always(oidcgatetest.Userinfo, whileHers(&hers, oidcgatetest.Answer(429, "", "")))
+		for range 8 {
+			hers.Store(true)
+			reread(f)
+			hers.Store(false)
+			f.who(bob)
+		}
 		f.op.Clear(oidcgatetest.Userinfo)
 		f.op.Always(oidcgatetest.Userinfo, invalidToken)
 		for range 4 {

@@ -221,6 +221,28 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 			}
 		})
 	}
+	inBubble(t, "C113 roles within an object, in another order, are repeated", func(t *testing.T) {
+		var got string
+		f := newFleet(t, 1, rereads, decides(func(l *oidcgate.Login) error {
+			all, _ := l.Identity().ClaimStrings("/realm_access/roles")
+			got = fmt.Sprint(all)
+			return nil
+		}), func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoRequired })
+		roles := func(names ...string) map[string]any {
+			return map[string]any{"realm_access": map[string]any{"roles": names}}
+		}
+		said := roles("admin", "staff")
+		f.op.SetUser(oidcgatetest.User{Subject: "alice", Claims: said})
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.EditJSON(func(m map[string]any) { maps.Copy(m, said) }))
+		f.login()
+		f.op.SetUser(oidcgatetest.User{Subject: "alice", Claims: roles("staff", "admin")})
+		said = roles("staff")
+		reread(f)
+		reread(f)
+		if got != "[staff]" {
+			t.Errorf("OnLogin saw %s", got)
+		}
+	})
 	inBubble(t, "C113 userinfo is switched off after it has said something new: a new ID Token counts", func(t *testing.T) {
 		f := start(t, admin, admin)
 		f.login()

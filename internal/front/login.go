@@ -72,7 +72,7 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 		a, refused = newAttempt(up, b, own)
 	}
 	if refused == nil {
-		refused = f.checkRounds(w, r, v, attempt.Gone(b.query.Get(goneParam)))
+		refused = f.checkRounds(w, r, v, b.query)
 	}
 	if refused == nil {
 		a.ReturnTo = returnTo
@@ -88,6 +88,7 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 		refused.retry = returnTo
 		if up.Client != nil { // the provider is known
 			b.query.Del(goneParam)
+			b.query.Del(wasGoneParam)
 			refused.again = f.loginAt(up, b.query, returnTo)
 		}
 		f.fail(w, r, up, refused)
@@ -143,11 +144,14 @@ func (f *Front) idTokenHint(ctx context.Context, v *Visit, up *Provider) string 
 }
 
 // checkRounds refuses a login when the sessions of those before it were gone at once. A guard,
-// which may be at another replica, says what was gone, or "".
+// which may be at another replica, says with query what was gone.
 func (f *Front) checkRounds(
-	w http.ResponseWriter, r *http.Request, v *Visit, gone attempt.Gone,
+	w http.ResponseWriter, r *http.Request, v *Visit, query url.Values,
 ) *Failure {
-	gone = cmp.Or(gone, v.Gone)
+	gone := cmp.Or(attempt.Gone(query.Get(goneParam)), v.Gone)
+	if v.Session == nil {
+		gone = cmp.Or(gone, attempt.Gone(query.Get(wasGoneParam)))
+	}
 	if v.Session != nil && gone == "" || !f.Attempts.IsLoop(w, r, f.Keeper.LoggedOutSince) {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"net/url"
 	"time"
 
@@ -54,17 +55,24 @@ func (f *Front) optionsOf(query url.Values) op.LoginOptions {
 	return o.LoginOptions
 }
 
-// goneParam says what a guard found in place of a session; see checkRounds.
-const goneParam = "gone"
+// goneParam says what a guard found in place of a session. The page on which the visitor chooses
+// carries it on as wasGoneParam: by then there may be a session, of a login in another tab.
+const (
+	goneParam    = "gone"
+	wasGoneParam = "was"
+)
 
 // carried returns the parameters of a login's address that the choice of a provider passes on,
 // whichever it is.
 func carried(query url.Values, returnTo string) map[string]string {
 	q := map[string]string{"return_to": returnTo}
-	for _, name := range []string{optionsParam, op.AnotherAccount, goneParam} {
+	for _, name := range []string{optionsParam, op.AnotherAccount} {
 		if query.Has(name) {
 			q[name] = query.Get(name)
 		}
+	}
+	if gone := cmp.Or(query.Get(goneParam), query.Get(wasGoneParam)); gone != "" {
+		q[wasGoneParam] = gone
 	}
 	return q
 }

@@ -159,6 +159,7 @@ func (c *Client) complete(
 		return nil, err
 	}
 	tokens.IDToken = id.signed
+	failed = failed && c.cfg.Further == nil // whose claims are read again together
 	return &Result{Tokens: tokens, IDToken: named, Userinfo: info, NoUserinfo: failed}, nil
 }
 

@@ -113,7 +113,7 @@ func (r *refresh) renew(id Identity, n news) Identity {
 		renewed.Checked = r.tokens.Issued // so old is what the ID Token says
 	}
 	switch {
-	case n.unreadable && id.neverRead():
+	case id.neverRead() && (n.unreadable || n.dropped):
 		renewed.Unreadable = id.Unreadable
 	case n.unreadable && renewed.Unreadable.IsZero():
 		renewed.Unreadable = time.Now()
@@ -195,13 +195,25 @@ func (r *refresh) repeatedBy(idToken claims.Object) claims.Object {
 	return idToken.Filter(func(name string) bool { return same(name) && same(partner[name]) })
 }
 
-// unordered returns a list with its elements in one order: some providers have no fixed one for
-// groups. Any other value stays as it is.
+// unordered returns a value with the elements of lists, and the members of objects, in one order:
+// some providers have no fixed one for groups.
 func unordered(v claims.Value) string {
-	if v.Kind() != claims.Array {
+	var parts []string
+	switch v.Kind() {
+	case claims.Array:
+		for element := range v.Elements() {
+			parts = append(parts, unordered(element))
+		}
+	case claims.Members:
+		object, _ := v.Object()
+		for name, member := range object.All() {
+			parts = append(parts, name+" "+unordered(member))
+		}
+	default:
 		return string(v)
 	}
-	return fmt.Sprintf("%q", slices.Sorted(v.Elements()))
+	slices.Sort(parts)
+	return fmt.Sprintf("%c%q", v.Kind(), parts)
 }
 
 // overtakenIn returns the names of the claims that count no more in a new ID Token, once userinfo

@@ -189,7 +189,9 @@ func (f *Failure) Error() string { return f.Err.Error() }
 func (f *Failure) unreadable() bool { return f.Kind == Unreadable || f.Kind == TokenDoubted }
 
 // refuses reports whether the provider has refused the refresh.
-func (f *Failure) refuses() bool { return f.Kind == ClientRefused || f.Kind == Refused }
+func (f *Failure) refuses() bool {
+	return f.Kind == ClientRefused || f.Kind == Refused || f.Kind == UserDenied
+}
 
 // spentNothing reports whether the refresh token is as good as before it was to be sent.
 func (f *Failure) spentNothing() bool {

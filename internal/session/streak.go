@@ -108,7 +108,10 @@ func (s *served) failsFew(who asker, while time.Duration) bool {
 		failing = map[User]time.Time{}
 		s.failing[who.provider] = failing
 	}
-	maps.DeleteFunc(failing, func(_ User, at time.Time) bool { return time.Since(at) > while })
+	served := s.at[who.provider]
+	maps.DeleteFunc(failing, func(_ User, at time.Time) bool {
+		return time.Since(at) > while && served.After(at) // until then it is one outage
+	})
 	if _, known := failing[who.User]; known || len(failing) < maxFailing {
 		failing[who.User] = time.Now()
 	}
