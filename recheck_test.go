@@ -876,6 +876,38 @@ func TestProviderDeniesUsers(t *testing.T) {
 			}
 		})
 	}
+	for all, left := range map[int]int{60: 0, 20: 5} {
+		inBubble(t, fmt.Sprintf("C084 of 5 in %d users, and the others are served: %d stay", all, left), func(t *testing.T) {
+			f := newFleet(t, 1, rereads)
+			var users []*http.Client
+			for i := range all {
+				users = append(users, f.signInAs(fmt.Sprint("user", i)))
+			}
+			var theirs atomic.Bool
+			f.op.Always(oidcgatetest.Token, whileHers(&theirs, denies))
+			for range 20 {
+				time.Sleep(time.Minute)
+				for i, u := range users {
+					theirs.Store(i < 5)
+					f.who(u)
+				}
+			}
+			in := 0
+			for i, u := range users {
+				theirs.Store(i < 5)
+				who := f.who(u)
+				if i >= 5 && who == "" {
+					t.Errorf("user %d is signed out", i)
+				}
+				if i < 5 && who != "" {
+					in++
+				}
+			}
+			if in != left {
+				t.Errorf("%d of the five are signed in", in)
+			}
+		})
+	}
 	inBubble(t, "C084 of all, who come one after another: nobody is signed out", func(t *testing.T) {
 		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = 30 * time.Second })
 		var users []*http.Client

@@ -243,6 +243,21 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 			t.Errorf("OnLogin saw %s", got)
 		}
 	})
+	inBubble(t, "C113 userinfo took the group away, and cannot be read; one new ID Token has it, and no other comes", func(t *testing.T) {
+		f := start(t, admin, admin)
+		f.login()
+		userinfo(f, staff)
+		reread(f)
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(200, "text/html", "<p>A proxy"))
+		reread(f)
+		f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
+		for range 4 {
+			reread(f)
+		}
+		if got := seen[len(seen)-1]; got != "[] true" {
+			t.Errorf("OnLogin saw %q", seen)
+		}
+	})
 	inBubble(t, "C113 userinfo is switched off after it has said something new: a new ID Token counts", func(t *testing.T) {
 		f := start(t, admin, admin)
 		f.login()

@@ -21,19 +21,23 @@ func (g *Guard) ServeMetadata(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	issuers, providers := []string{}, g.cfg.Providers()
+	var issuers []string
+	providers := g.cfg.Providers()
 	for _, p := range providers {
 		// Without ID Tokens its access tokens are opaque, and of several providers none is asked.
 		if p.Client.HasIDTokens() || len(providers) == 1 {
 			issuers = append(issuers, p.Issuer)
 		}
 	}
-	body, _ := json.Marshal(map[string]any{ // strings only: cannot fail
+	doc := map[string]any{
 		"resource":                          g.cfg.Audience[0],
-		"authorization_servers":             issuers,
 		"bearer_methods_supported":          []string{"header"},
 		"dpop_signing_alg_values_supported": op.ProofAlgs,
-	})
+	}
+	if len(issuers) > 0 { // an empty list is left out (RFC 9728, 3.2)
+		doc["authorization_servers"] = issuers
+	}
+	body, _ := json.Marshal(doc) // strings only: cannot fail
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "public, max-age=300")

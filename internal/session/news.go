@@ -127,13 +127,16 @@ func (r *refresh) renew(id Identity, n news) Identity {
 // saveUserinfo saves with the tokens what userinfo says, if it is new.
 func (r *refresh) saveUserinfo(ctx context.Context, n news) error {
 	t := r.tokens
-	noted := n.dropped || !t.Unheard && t.Dropped == nil
+	noted := !t.Unheard && t.Dropped == nil
+	if n.dropped {
+		noted = !t.Unheard || !n.newer
+	}
 	noted = noted && (t.Overtaken != nil || !n.newer)
 	if n.userinfo == nil || t.Userinfo != nil && *n.userinfo == *t.Userinfo && noted {
 		return nil
 	}
 	kept, old := *t, cmp.Or(t.Dropped, t.Userinfo)
-	kept.Unheard, kept.Dropped = t.Unheard && n.dropped, nil
+	kept.Unheard, kept.Dropped = t.Unheard && n.dropped && !n.newer, nil
 	if n.dropped {
 		kept.Dropped = old
 	}

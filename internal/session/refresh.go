@@ -301,10 +301,11 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 	if err := r.k.provider.Reach(ctx, &r.s.Identity); err != nil {
 		return nil, false, err // nothing was spent: no mark
 	}
-	if err := r.stillLocked(ctx); err != nil {
-		return nil, false, err
+	lost, err = r.markAsked(ctx)
+	if err == nil {
+		err = r.stillLocked(ctx)
 	}
-	if lost, err = r.markAsked(ctx); err != nil {
+	if err != nil {
 		// The answer may be lost, and the provider was not asked.
 		_ = r.k.store.Delete(ctx, r.askedKey(), r.lock.owner)
 		return nil, false, err

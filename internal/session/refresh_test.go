@@ -288,41 +288,53 @@ func TestWaitingForAPlaceWhileCutOff(t *testing.T) {
 }
 
 func TestStandingStillWithTheLock(t *testing.T) {
-	inTime(t, "C082 C083 F40 a refresh token that another replica has spent meanwhile is not sent", func(t *testing.T) {
-		w := newWorld(t, nil)
-		p := slowly{&provider{}, 0}
-		var stands atomic.Bool
-		goesOn := make(chan struct{})
-		var reads atomic.Int32
-		a := w.replica(func(c *session.Config) {
-			c.Provider = p
-			c.Store = interleave.Func(func(ctx context.Context, call interleave.Call) interleave.Reply {
-				if stands.Load() {
-					<-goesOn
-				}
-				r := w.call(ctx, call)
-				if call.Is(interleave.Get, "t:") && reads.Add(1) == 3 { // with the lock in hand
-					stands.Store(true)
-					<-goesOn
-				}
-				return r
+	for at, row := range map[string]struct {
+		op     interleave.Op
+		prefix string
+		nth    int32
+	}{
+		"the read of the tokens": {interleave.Get, "t:", 3}, // with the lock in hand
+		"the mark":               {interleave.Create, "m:", 1},
+	} {
+		inTime(t, "C082 C083 F40 a refresh token that another replica has spent meanwhile is not sent: at "+at, func(t *testing.T) {
+			w := newWorld(t, nil)
+			p := slowly{&provider{}, 0}
+			var stands atomic.Bool
+			goesOn := make(chan struct{})
+			var calls atomic.Int32
+			a := w.replica(func(c *session.Config) {
+				c.Provider = p
+				c.Store = interleave.Func(func(ctx context.Context, call interleave.Call) interleave.Reply {
+					if stands.Load() {
+						<-goesOn
+					}
+					r := w.call(ctx, call)
+					if call.Is(row.op, row.prefix) && calls.Add(1) == row.nth {
+						stands.Store(true)
+						<-goesOn
+					}
+					return r
+				})
 			})
+			b := w.replica(func(c *session.Config) { c.Provider = p })
+			s := w.login(lifetime)
+			time.Sleep(isDue)
+			go func() { _, _ = a.Token(t.Context(), s) }()
+			time.Sleep(20 * time.Second) // longer than the lease
+			w.wantToken(b, s, "at-0+")
+			stands.Store(false)
+			close(goesOn)
+			time.Sleep(time.Minute)
+			w.wantErr(a.Wait(t.Context()), nil)
+			if n := p.sent(); n != 1 || calls.Load() < row.nth {
+				t.Errorf("%d refresh tokens were sent, %d calls", n, calls.Load())
+			}
+			w.wantToken(a, s, "at-0+")
+			if keys := w.living("s:", "t:", "d:", "u:", "i:"); len(keys) != 0 {
+				t.Errorf("left %q", keys)
+			}
 		})
-		b := w.replica(func(c *session.Config) { c.Provider = p })
-		s := w.login(lifetime)
-		time.Sleep(isDue)
-		go func() { _, _ = a.Token(t.Context(), s) }()
-		time.Sleep(20 * time.Second) // longer than the lease
-		w.wantToken(b, s, "at-0+")
-		stands.Store(false)
-		close(goesOn)
-		time.Sleep(time.Minute)
-		w.wantErr(a.Wait(t.Context()), nil)
-		if n := p.sent(); n != 1 || reads.Load() < 3 {
-			t.Errorf("%d refresh tokens were sent, %d reads", n, reads.Load())
-		}
-		w.wantToken(a, s, "at-0+")
-	})
+	}
 }
 
 func TestTheRefreshIsNotAlone(t *testing.T) {

@@ -206,7 +206,7 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 	}
 	if f.Kind == UserDenied {
 		e.Hint = "the provider denies this user: the session ends when it does so again five minutes " +
-			"later, unless it denies more than three users"
+			"later, unless it denies many users"
 	}
 	r.tell(ctx, e)
 	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))

@@ -200,6 +200,7 @@ func (r *refresh) tellNoNews(ctx context.Context) {
 		e.Err = errors.New("there is no refresh token, and userinfo is off")
 	default:
 		e.Err = errors.New("the refresh brought no ID Token, and userinfo is off")
+		e.Hint = "set Provider.Userinfo"
 	}
 	r.tell(ctx, e)
 }

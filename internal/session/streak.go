@@ -26,12 +26,15 @@ const maxFailures = 3
 // aloneAfter is the time between two failures that count, where claims are not read again.
 const aloneAfter = 5 * time.Minute
 
-// memory is how long a user for whom an endpoint failed is remembered.
-func (k *Keeper) memory() time.Duration { return 6 * cmp.Or(k.limits.Reread, aloneAfter) }
+// memories is how many intervals a user for whom an endpoint failed is remembered.
+const memories = 6
+
+// memory is how long that is.
+func (k *Keeper) memory() time.Duration { return memories * cmp.Or(k.limits.Reread, aloneAfter) }
 
 // next returns the streak after one more failure for a user.
 func (s streak) next(every time.Duration, at *served, who asker) streak {
-	counts := at.fails(who, s.Last, 6*every)
+	counts := at.fails(who, s.Last, memories*every)
 	switch {
 	case s.Last.IsZero():
 		return streak{Last: time.Now()}
@@ -69,18 +72,29 @@ func newEndpointsServed() endpointsServed { return endpointsServed{newServed(), 
 type served struct {
 	mu      sync.Mutex
 	at      map[string]time.Time
+	users   map[string]map[User]time.Time // by provider: when it served a user last
 	failing map[string]map[User]time.Time // by provider: when it failed last for a user
 }
 
 func newServed() served {
-	return served{at: map[string]time.Time{}, failing: map[string]map[User]time.Time{}}
+	return served{
+		at: map[string]time.Time{}, users: map[string]map[User]time.Time{},
+		failing: map[string]map[User]time.Time{},
+	}
 }
 
-// fewUsers is for how many users an endpoint may fail at a time, so that it may be for their sake.
-const fewUsers = 3
+// An endpoint may fail for so many users at a time, or for one in so many of those that it has just
+// served, so that it may be for their sake.
+const (
+	fewUsers = 3
+	fewOf    = 10
+)
 
-// maxFailing is how many users for whom an endpoint fails are remembered.
-const maxFailing = 256
+// How many users are remembered, of each provider.
+const (
+	maxFailing = 256
+	maxServed  = 4096
+)
 
 // note notes that a user was served.
 func (s *served) note(who asker) {
@@ -88,6 +102,24 @@ func (s *served) note(who asker) {
 	defer s.mu.Unlock()
 	s.at[who.provider] = time.Now()
 	delete(s.failing[who.provider], who.User)
+	noteUser(s.users, who, maxServed)
+}
+
+// noteUser notes the time at which something was so for a user, if there is room.
+func noteUser(all map[string]map[User]time.Time, who asker, most int) {
+	users := all[who.provider]
+	if users == nil {
+		users = map[User]time.Time{}
+		all[who.provider] = users
+	}
+	if _, known := users[who.User]; known || len(users) < most {
+		users[who.User] = time.Now()
+	}
+}
+
+// forget drops the users of a provider for whom drop says so, by the time that is remembered.
+func forget(users map[User]time.Time, drop func(at time.Time) bool) {
+	maps.DeleteFunc(users, func(_ User, at time.Time) bool { return drop(at) })
 }
 
 // fails notes that an endpoint has failed for a user. It reports whether it has served others since
@@ -103,17 +135,13 @@ func (s *served) fails(who asker, since time.Time, while time.Duration) bool {
 func (s *served) failsFew(who asker, while time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	failing := s.failing[who.provider]
-	if failing == nil {
-		failing = map[User]time.Time{}
-		s.failing[who.provider] = failing
-	}
 	served := s.at[who.provider]
-	maps.DeleteFunc(failing, func(_ User, at time.Time) bool {
+	forget(s.failing[who.provider], func(at time.Time) bool {
 		return time.Since(at) > while && served.After(at) // until then it is one outage
 	})
-	if _, known := failing[who.User]; known || len(failing) < maxFailing {
-		failing[who.User] = time.Now()
-	}
-	return len(failing) <= fewUsers
+	noteUser(s.failing, who, maxFailing)
+	delete(s.users[who.provider], who.User)
+	forget(s.users[who.provider], func(at time.Time) bool { return time.Since(at) >= while/memories })
+	n := len(s.failing[who.provider])
+	return n <= fewUsers || n*fewOf <= len(s.users[who.provider])
 }
