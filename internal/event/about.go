@@ -690,8 +690,8 @@ var Reasons = []Group{
 		},
 		{
 			Name: string(ReasonUserinfoRefused),
-			Means: "The userinfo endpoint refuses the access token, with status 401 or 403 and a challenge " +
-				"or a code: it was revoked, or is not meant for userinfo.",
+			Means: "The userinfo endpoint refuses the access token, with status 401 or 403 and a " +
+				"challenge or a code: it was revoked, or is not meant for userinfo.",
 			Do: "Nothing, when it is rare. Otherwise compare the scopes with what the provider's " +
 				"userinfo endpoint wants. Tokens.KeepRefused lets such sessions go on.",
 		},
