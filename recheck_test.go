@@ -728,6 +728,40 @@ func TestUserinfoFailsForOneUser(t *testing.T) {
 	})
 }
 
+// TestUserinfoLimitsOneUserWithoutIDTokens has userinfo, which says whose the refreshed tokens are, refuse to say it for one user.
+func TestUserinfoLimitsOneUserWithoutIDTokens(t *testing.T) {
+	for name, answer := range map[string]oidcgatetest.Fault{
+		"429": oidcgatetest.Answer(429, "", ""), "503": oidcgatetest.Answer(503, "", ""), "no answer in time": oidcgatetest.Delay(time.Minute),
+	} {
+		inBubble(t, "C081 C113 the session goes on: "+name, func(t *testing.T) {
+			op := oidcgatetest.NewProvider(t, oidcgatetest.Config{WithoutIDTokens: true, RotateRefreshTokens: true})
+			f := newFleetOf(t, op, 1, rereads, func(_ *oidcgate.Config, p *oidcgate.Provider) {
+				*p = oidcgate.OAuth2(oidcgate.OAuth2Options{
+					Issuer: op.Issuer(), ClientID: p.ClientID, Auth: p.Auth,
+					Authorization: op.URL(oidcgatetest.Authorization), Token: op.URL(oidcgatetest.Token), Userinfo: op.URL(oidcgatetest.Userinfo),
+				})
+			})
+			bob := f.signInAs("bob")
+			f.op.SetUser(inUserinfoGroups("admin"))
+			f.login()
+			var hers atomic.Bool
+			f.op.Always(oidcgatetest.Userinfo, whileHers(&hers, answer))
+			for range 55 {
+				time.Sleep(time.Minute)
+				hers.Store(true)
+				f.admin()
+				hers.Store(false)
+				f.as(bob, func() { f.token() })
+				f.who(bob)
+			}
+			hers.Store(true)
+			if got := f.subject(); got != "alice" {
+				t.Errorf("signed in as %q", got)
+			}
+		})
+	}
+}
+
 // TestSignedUserinfoAndClocks has userinfo signed by a clock that is off for a while.
 func TestSignedUserinfoAndClocks(t *testing.T) {
 	for _, off := range []time.Duration{-5 * time.Minute, 5 * time.Minute} {

@@ -109,9 +109,12 @@ func (p *Page) addresses(up *front.Provider) []fact {
 	list := []fact{
 		{"Redirect URI", at("/callback"), true},
 	}
-	if up.Client.HasIDTokens() {
+	meta, _ := up.Client.Known()
+	if up.Client.HasIDTokens() || meta.EndSession != "" {
 		done := p.Front.Site.OwnURL("/logout/done", "")
 		list = append(list, fact{"Post-logout redirect URI", done, true})
+	}
+	if up.Client.HasIDTokens() {
 		list = append(list, fact{"Back-channel logout URI", at("/backchannel-logout"), true})
 	}
 	if up.HasKeys {

@@ -41,6 +41,10 @@ type Error struct {
 	// at it, and not that it is overloaded or down: others may get a better answer.
 	Alone bool
 
+	// Limited is true when userinfo failed in a way that may be for the user's sake: there are limits
+	// for each user, and users have as much of a profile as they like.
+	Limited bool
+
 	// Unreadable is true when userinfo was answered with status 200, and what came is no userinfo
 	// response, for another reason than keys that are missing here.
 	Unreadable bool

@@ -189,7 +189,7 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 		e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
 		f, ok := e.Err.(*fault)
 		e.TooLong = e.TooLong || ok && f.longHeader // by the access token
-		e.Alone = !e.Unsent                         // users have as much of a profile as they like
+		e.Limited = !e.Unsent
 		return answer{}, e.at(meta.Userinfo)
 	}
 	doubtful := mayRefuseToken(a)
@@ -199,7 +199,10 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 	}
 	if err := requireOK(a); err != nil {
 		e := notUserinfo(a.status, err, t.AccessToken)
-		e.Doubtful, e.Alone = doubtful && !isRateLimit(a), true // there are limits for each user
+		e.Doubtful, e.Limited = doubtful, true
+		if isRateLimit(a) {
+			e.Doubtful, e.Alone = false, false
+		}
 		return answer{}, e.at(meta.Userinfo)
 	}
 	if !HasMediaType(a.header, "application/json", "application/jwt") {

@@ -118,7 +118,14 @@ func (p Providers) Userinfo(
 	}
 	had := id.Userinfo != "" || t.Userinfo != nil && *t.Userinfo != ""
 	info, err := c.RereadUserinfo(ctx, (*op.Tokens)(&t.ProviderTokens), id.IDToken, had)
-	return info, sessionFailure(err)
+	if err == nil {
+		return info, nil
+	}
+	f := sessionFailure(err).(*session.Failure)
+	if e, ok := errors.AsType[*op.Error](err); ok && e.Limited {
+		f.Alone = true
+	}
+	return "", f
 }
 
 // Revoke implements session.Provider.

@@ -171,7 +171,7 @@ func (t *Tokens) overtakenBy(old, userinfo, idToken claims.Object) claims.Object
 		is, has := now[name]
 		_, overtaken := known[name]
 		differs := t.Overtaken == nil && has && is != said[name]
-		return overtaken || differs || was != is || had != has
+		return overtaken || differs || unordered(was) != unordered(is) || had != has
 	}
 	var names claims.Builder
 	for name := range idToken.All() {
