@@ -87,9 +87,7 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 	if refused != nil {
 		refused.retry = returnTo
 		if up.Client != nil { // the provider is known
-			b.query.Del(goneParam)
-			b.query.Del(wasGoneParam)
-			refused.again = f.loginAt(up, b.query, returnTo)
+			refused.again = f.loginAt(up, withoutGone(b.query), returnTo)
 		}
 		f.fail(w, r, up, refused)
 	}

@@ -2,6 +2,7 @@ package front
 
 import (
 	"cmp"
+	"maps"
 	"net/url"
 	"time"
 
@@ -61,6 +62,14 @@ const (
 	goneParam    = "gone"
 	wasGoneParam = "was"
 )
+
+// withoutGone returns the parameters of a login without what was gone before it.
+func withoutGone(query url.Values) url.Values {
+	query = maps.Clone(query)
+	query.Del(goneParam)
+	query.Del(wasGoneParam)
+	return query
+}
 
 // carried returns the parameters of a login's address that the choice of a provider passes on,
 // whichever it is.

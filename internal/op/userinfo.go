@@ -192,17 +192,12 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 		e.Limited = !e.Unsent
 		return answer{}, e.at(meta.Userinfo)
 	}
-	doubtful := mayRefuseToken(a)
-	if doubtful && refusesToken(a) {
+	if mayRefuseToken(a) && refusesToken(a) {
 		return answer{}, invalidf(event.ReasonUserinfoRefused,
 			"the endpoint refuses the access token with status %d", a.status)
 	}
 	if err := requireOK(a); err != nil {
-		e := notUserinfo(a.status, err, t.AccessToken)
-		e.Doubtful, e.Limited = doubtful, true
-		if isRateLimit(a) {
-			e.Doubtful, e.Alone = false, false
-		}
+		e := notUserinfo(a, err, t.AccessToken)
 		return answer{}, e.at(meta.Userinfo)
 	}
 	if !HasMediaType(a.header, "application/json", "application/jwt") {
@@ -213,12 +208,14 @@ func (c *Client) fetchUserinfo(ctx context.Context, t *Tokens) (answer, error) {
 }
 
 // notUserinfo is the Error for an answer with another status than 200.
-func notUserinfo(status int, err error, accessToken string) *Error {
+func notUserinfo(a answer, err error, accessToken string) *Error {
 	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
-	if isNowhere(status) {
+	if isNowhere(a.status) {
 		e.Hint = hintNowhere
 	}
-	e.TooLong = refusesLength(status, accessToken)
+	e.TooLong = refusesLength(a.status, accessToken)
+	limit := isRateLimit(a)
+	e.Doubtful, e.Alone, e.Limited = mayRefuseToken(a) && !limit, e.Alone && !limit, true
 	return e
 }
 

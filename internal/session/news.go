@@ -41,13 +41,7 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 				return err
 			}
 		}
-		if n.alone {
-			at := &r.k.served.userinfo
-			identity.NoUserinfo = identity.NoUserinfo.next(r.k.limits.Reread, at, r.asker())
-		}
-		// What nobody can read is an outage.
-		few := n.unreadable && r.k.served.userinfo.failsFew(r.asker(), r.k.memory())
-		if few && r.k.doubted(&identity) || n.alone && identity.NoUserinfo.isLong() {
+		if r.dropsUserinfo(n, &identity) {
 			n.userinfo, n.dropped = new(claims.Object), true
 		}
 		if n.dropped || identity.neverRead() { // there is nothing new to say beside a new ID Token
@@ -72,6 +66,18 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 			return &undecided{errSlowDecision}
 		}
 	}
+}
+
+// dropsUserinfo reports whether the claims of userinfo, which failed, are to be dropped. It counts
+// with the identity how often that was for this user alone.
+func (r *refresh) dropsUserinfo(n news, identity *Identity) bool {
+	at := &r.k.served.userinfo
+	if n.alone {
+		identity.NoUserinfo = identity.NoUserinfo.next(r.k.limits.Reread, at, r.asker())
+		return identity.NoUserinfo.isLong()
+	}
+	// What nobody can read is an outage.
+	return n.unreadable && at.failsFew(r.asker(), r.k.memory()) && r.k.doubted(identity)
 }
 
 // errSlowDecision says nothing of the store, and nothing of the user.

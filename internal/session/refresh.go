@@ -246,15 +246,7 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	if err != nil {
 		return "", r.notVerified(ctx, fresh, failureOf(err))
 	}
-	if idToken != "" {
-		r.repeated = r.repeatedBy(idToken)
-		fresh.Overtaken = r.tokens.overtakenIn(r.repeated)
-		fresh.Unheard = *fresh.Overtaken != ""
-	}
-	if end := dateMember(idToken, "session_expiry"); !end.IsZero() { // see followExpiry
-		deadline := &fresh.record.times.Deadline
-		*deadline = min(*deadline, end.UnixMilli())
-	}
+	r.takeIn(idToken, fresh)
 	// Before the tokens are saved: when this process dies in between, nobody else would do it.
 	notFollowed := r.insist(ctx, func(ctx context.Context) error {
 		return r.follow(ctx, fresh, idToken)
@@ -281,6 +273,20 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	r.noteTokenEnd(ctx)
 	r.tell(ctx, Event{Type: event.RefreshSucceeded})
 	return idToken, nil
+}
+
+// takeIn notes with fresh tokens what their ID Token says, if there is one.
+func (r *refresh) takeIn(idToken claims.Object, fresh *Tokens) {
+	if idToken == "" {
+		return
+	}
+	r.repeated = r.repeatedBy(idToken)
+	fresh.Overtaken = r.tokens.overtakenIn(r.repeated)
+	fresh.Unheard = *fresh.Overtaken != ""
+	if end := dateMember(idToken, "session_expiry"); !end.IsZero() { // see followExpiry
+		deadline := &fresh.record.times.Deadline
+		*deadline = min(*deadline, end.UnixMilli())
+	}
 }
 
 // ask sends the refresh token to the provider, once there is room to ask: thousands of sessions
