@@ -32,7 +32,9 @@ type Result struct {
 	IDToken  claims.Object // the claims of the ID Token
 	Userinfo claims.Object // the claims that userinfo adds; empty if there are none
 
-	NoUserinfo bool // userinfo failed, which the configuration allows
+	// NoUserinfo is true when userinfo failed, which the configuration allows, and Untaken when it
+	// does not take the access token.
+	NoUserinfo, Untaken bool
 }
 
 // Finish goes from an authorization response to verified claims (OpenID Connect Core,
@@ -149,7 +151,7 @@ func (c *Client) complete(
 	case text(first.claims, "sub") != subject:
 		return nil, invalid(event.ReasonSubject, "the two ID Tokens of the login name two users")
 	}
-	info, failed, err := c.userinfo(ctx, tokens, subject)
+	info, without, err := c.userinfo(ctx, tokens, subject)
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +161,11 @@ func (c *Client) complete(
 		return nil, err
 	}
 	tokens.IDToken = id.signed
-	failed = failed && c.cfg.Further == nil // whose claims are read again together
-	return &Result{Tokens: tokens, IDToken: named, Userinfo: info, NoUserinfo: failed}, nil
+	result := &Result{Tokens: tokens, IDToken: named, Userinfo: info}
+	if c.cfg.Further == nil { // whose claims are read again together with those of userinfo
+		result.NoUserinfo, result.Untaken = without != nil, without == errNotTaken
+	}
+	return result, nil
 }
 
 // afterClaim returns err as an Error of StageClaimed. It changes a copy, because logins that

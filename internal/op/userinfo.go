@@ -16,16 +16,17 @@ import (
 // after the ID Token is verified.
 //
 // In mode On a login goes on without these claims when the endpoint gives no answer, or one that is
-// no userinfo response; a Notice tells it, and failed says so. An answer about another user, or one
-// that is not signed as was agreed, is an error in every mode. In mode Off nobody is asked.
+// no userinfo response; a Notice tells it, and without is errWithout or errNotTaken. An answer
+// about another user, or one that is not signed as was agreed, is an error in every mode. In mode
+// Off nobody is asked.
 func (c *Client) userinfo(
 	ctx context.Context, t *Tokens, subject string,
-) (info claims.Object, failed bool, _ error) {
+) (info claims.Object, without, _ error) {
 	info, err := c.askUserinfo(ctx, t, subject, c.cfg.Userinfo == UserinfoRequired)
-	if err == errWithout {
-		return "", true, nil
+	if err == errWithout || err == errNotTaken {
+		return "", err, nil
 	}
-	return info, false, err
+	return info, nil, err
 }
 
 // AsksUserinfo reports whether the configuration has userinfo asked.
@@ -43,7 +44,7 @@ func (c *Client) RereadUserinfo(
 	meta, known := c.Known()
 	required := !known || meta.Userinfo != "" || had || c.cfg.Userinfo == UserinfoRequired
 	info, err := c.askUserinfo(ctx, t, text(id, "sub"), required)
-	if err != nil && err != errWithout {
+	if err != nil && err != errWithout && err != errNotTaken {
 		return "", err
 	}
 	return c.further(ctx, t, id, info)
@@ -83,17 +84,23 @@ func (c *Client) askUserinfo(
 	return c.cfg.shapeUserinfo(info), nil
 }
 
-// errWithout says that userinfo failed, which need not be had.
-var errWithout = errors.New("provider: without userinfo")
+// These say that userinfo, which need not be had, failed, or does not take the access token.
+var (
+	errWithout  = errors.New("provider: without userinfo")
+	errNotTaken = errors.New("provider: userinfo does not take the token")
+)
 
 // withoutUserinfo returns the error of a userinfo that must be had. Otherwise it tells of it and
-// returns errWithout.
+// returns errWithout or errNotTaken.
 func (c *Client) withoutUserinfo(err error, required bool) error {
 	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
 	if required {
 		return e
 	}
 	c.cfg.Notify(Notice{Event: event.UserinfoFailed, Reason: e.Reason, Err: e, Hint: e.Hint})
+	if e.Reason == event.ReasonUserinfoRefused || e.Doubtful {
+		return errNotTaken
+	}
 	return errWithout
 }
 

@@ -23,8 +23,13 @@ type Identity struct {
 	TokenEnds time.Time
 
 	// Unreadable is when userinfo could not be read for the first time since it could be read. It is
-	// zero when it can be read, and Created when it never could.
+	// zero when it can be read.
 	Unreadable time.Time
+
+	// Untaken is true when userinfo has not taken the access token of the login, which the
+	// configuration allows, nor one since then. It may take none of this client: when it refuses one,
+	// that says nothing of this session.
+	Untaken bool
 
 	// NoUserinfo counts how often userinfo failed for this user, while it answered others.
 	NoUserinfo streak
@@ -55,10 +60,10 @@ func (id *Identity) User() User { return User{Issuer: id.Issuer(), Subject: id.S
 // ProviderSessionID returns "sid", or "" where there is none.
 func (id *Identity) ProviderSessionID() string { return textMember(id.IDToken, "sid") }
 
-// neverRead reports whether userinfo has failed since the login, which the configuration allows. It
-// may take no token of this client; so when it refuses one, that says nothing of this session.
-func (id *Identity) neverRead() bool {
-	return !id.Unreadable.IsZero() && id.Unreadable.Equal(id.Created)
+// isUnheard reports whether userinfo, which was asked at the login, has never answered. tokens are
+// those of the session.
+func (id *Identity) isUnheard(tokens *Tokens) bool {
+	return !id.Unreadable.IsZero() && id.Userinfo == "" && tokens.Dropped == nil
 }
 
 // HasIDToken reports whether an ID Token, which the provider signed and which always expires, says
@@ -114,6 +119,7 @@ func (id Identity) renewed(idToken claims.Object, userinfo *claims.Object) Ident
 	id.Application, id.Undecided, id.UndecidedAgain = "", time.Time{}, time.Time{}
 	if userinfo != nil {
 		id.Userinfo, id.Unreadable, id.NoUserinfo = *userinfo, time.Time{}, streak{}
+		id.Untaken = false
 	}
 	if idToken == "" {
 		return id
@@ -140,6 +146,9 @@ func (id *Identity) encode() []byte {
 	if !id.Unreadable.IsZero() {
 		record = record.Add("unreadable", millis(id.Unreadable))
 	}
+	if id.Untaken {
+		record = record.Text("untaken", "1")
+	}
 	record = id.NoUserinfo.add(record, "no_userinfo")
 	if !id.Undecided.IsZero() {
 		record = record.Add("undecided", millis(id.Undecided))
@@ -161,7 +170,7 @@ func (id *Identity) fits(record []byte, allowed int) error {
 	}
 	plain := *id
 	plain.TokenEnds, plain.Unreadable, plain.HasValues = time.Time{}, time.Time{}, false
-	plain.NoUserinfo = streak{}
+	plain.NoUserinfo, plain.Untaken = streak{}, false
 	plain.Undecided, plain.UndecidedAgain = time.Time{}, time.Time{}
 	if n := len(plain.encode()); n > allowed {
 		return id.tooLarge(n, allowed)
@@ -195,6 +204,7 @@ func decodeIdentity(plaintext []byte) Identity {
 		Checked:        timeMember(o, "checked"),
 		TokenEnds:      timeMember(o, "token_ends"),
 		Unreadable:     timeMember(o, "unreadable"),
+		Untaken:        textMember(o, "untaken") != "",
 		NoUserinfo:     streakMember(o, "no_userinfo"),
 		Undecided:      timeMember(o, "undecided"),
 		UndecidedAgain: timeMember(o, "undecided_again"),

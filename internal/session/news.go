@@ -44,7 +44,7 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		if r.dropsUserinfo(n, &identity) {
 			n.userinfo, n.dropped = new(claims.Object), true
 		}
-		if n.dropped || identity.neverRead() { // there is nothing new to say beside a new ID Token
+		if n.dropped || identity.isUnheard(r.tokens) { // nothing is new beside a new ID Token
 			n.repeated = ""
 		}
 		if err := r.saveUserinfo(ctx, n); err != nil {
@@ -77,7 +77,8 @@ func (r *refresh) dropsUserinfo(n news, identity *Identity) bool {
 		return identity.NoUserinfo.isLong()
 	}
 	// What nobody can read is an outage.
-	return n.unreadable && at.failsFew(r.asker(), r.k.memory()) && r.k.doubted(identity)
+	return n.unreadable && at.failsFor(r.asker(), identity.Unreadable, r.k.memory()) &&
+		r.k.doubted(identity)
 }
 
 // errSlowDecision says nothing of the store, and nothing of the user.
@@ -118,12 +119,10 @@ func (r *refresh) renew(id Identity, n news) Identity {
 	case r.recent:
 		renewed.Checked = r.tokens.Issued // so old is what the ID Token says
 	}
-	switch {
-	case id.neverRead() && (n.unreadable || n.dropped):
-		renewed.Unreadable = id.Unreadable
-	case n.unreadable && renewed.Unreadable.IsZero():
+	if n.unreadable && renewed.Unreadable.IsZero() {
 		renewed.Unreadable = time.Now()
 	}
+	renewed.Untaken = renewed.Untaken || id.Untaken && n.dropped
 	if n.userinfo == nil && r.tokens.Userinfo != nil {
 		renewed.Userinfo = *r.tokens.Userinfo
 	}

@@ -91,9 +91,9 @@ func (r *refresh) isRefusedAgain(ctx context.Context) (bool, error) {
 // isDeniedAgain reports whether the provider denied the user deniedFor ago or longer, and fails for
 // few users now.
 func (r *refresh) isDeniedAgain(ctx context.Context) (bool, error) {
-	few := r.k.served.token.failsFew(r.asker(), r.k.memory())
+	alone := r.k.served.token.failsFor(r.asker(), r.tokens.Refused, r.k.memory())
 	ago, err := r.refusedAgo(ctx)
-	return ago >= deniedFor && few, err
+	return ago >= deniedFor && alone, err
 }
 
 // refusedAgo returns how long ago the provider refused the tokens first, which it notes with them.

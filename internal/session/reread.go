@@ -124,7 +124,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 		kind = failureOf(err).Kind
 	}
 	identity := decodeIdentity(before.plaintext)
-	never := (kind == TokenRefused || kind == TokenDoubted) && identity.neverRead()
+	never := (kind == TokenRefused || kind == TokenDoubted) && identity.Untaken
 	switch {
 	case never:
 		r.tellUserinfo(ctx, failureOf(err))

@@ -125,16 +125,24 @@ func forget(users map[User]time.Time, drop func(at time.Time) bool) {
 // fails notes that an endpoint has failed for a user. It reports whether it has served others since
 // then, and has failed for few users within the last while.
 func (s *served) fails(who asker, since time.Time, while time.Duration) bool {
-	few := s.failsFew(who, while)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return few && s.at[who.provider].After(since)
+	return s.failsFew(who, while) && s.at[who.provider].After(since)
 }
 
-// failsFew is fails, also where nobody else has asked.
-func (s *served) failsFew(who asker, while time.Duration) bool {
+// failsFor is fails, also where this process knows of nobody else.
+func (s *served) failsFor(who asker, since time.Time, while time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	few := s.failsFew(who, while)
+	served := s.at[who.provider]
+	nobodyElse := len(s.failing[who.provider]) == 1 && time.Since(served) >= while
+	return few && (nobodyElse || served.After(since))
+}
+
+// failsFew notes that an endpoint has failed for a user, and reports whether it fails for few. s.mu
+// is locked.
+func (s *served) failsFew(who asker, while time.Duration) bool {
 	served := s.at[who.provider]
 	forget(s.failing[who.provider], func(at time.Time) bool {
 		return time.Since(at) > while && served.After(at) // until then it is one outage
