@@ -942,6 +942,34 @@ func TestProviderDeniesUsers(t *testing.T) {
 			}
 		})
 	}
+	inBubble(t, "C084 of all, at ten replicas that visitors are kept at: nobody is signed out", func(t *testing.T) {
+		f := newFleet(t, 10, rereads)
+		var users []*http.Client
+		for i := range 30 {
+			f.next.Store(uint32(i%10 + 9))
+			users = append(users, f.signInAs(fmt.Sprint("user", i)))
+		}
+		come := func() (out int) {
+			for i, u := range users {
+				f.next.Store(uint32(i%10 + 9))
+				if f.who(u) == "" {
+					out++
+				}
+			}
+			return out
+		}
+		for range 6 {
+			time.Sleep(time.Minute)
+			come()
+		}
+		f.op.Always(oidcgatetest.Token, denies)
+		for range 20 {
+			time.Sleep(time.Minute)
+			if out := come(); out > 0 {
+				t.Fatalf("%d are signed out", out)
+			}
+		}
+	})
 	inBubble(t, "C084 of all, who come one after another: nobody is signed out", func(t *testing.T) {
 		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = 30 * time.Second })
 		var users []*http.Client

@@ -135,9 +135,8 @@ func (s *served) failsFor(who asker, since time.Time, while time.Duration) bool 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	few := s.failsFew(who, while)
-	served := s.at[who.provider]
-	nobodyElse := len(s.failing[who.provider]) == 1 && time.Since(served) >= while
-	return few && (nobodyElse || served.After(since))
+	nobodyElse := len(s.failing[who.provider]) == 1 && len(s.users[who.provider]) == 0
+	return few && (nobodyElse || s.at[who.provider].After(since))
 }
 
 // failsFew notes that an endpoint has failed for a user, and reports whether it fails for few. s.mu
@@ -149,7 +148,13 @@ func (s *served) failsFew(who asker, while time.Duration) bool {
 	})
 	noteUser(s.failing, who, maxFailing)
 	delete(s.users[who.provider], who.User)
-	forget(s.users[who.provider], func(at time.Time) bool { return time.Since(at) >= while/memories })
+	forget(s.users[who.provider], func(at time.Time) bool { return time.Since(at) >= while })
+	lately := 0
+	for _, at := range s.users[who.provider] {
+		if time.Since(at) < while/memories {
+			lately++
+		}
+	}
 	n := len(s.failing[who.provider])
-	return n <= fewUsers || n*fewOf <= len(s.users[who.provider])
+	return n <= fewUsers || n*fewOf <= lately
 }
