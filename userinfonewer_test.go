@@ -3,6 +3,7 @@ package oidcgate_test
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -256,6 +257,35 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 		}
 		if got := seen[len(seen)-1]; got != "[] true" {
 			t.Errorf("OnLogin saw %q", seen)
+		}
+	})
+	inBubble(t, "C113 F38 a claim that is nested deeply costs no more than it has bytes", func(t *testing.T) {
+		f := newFleet(t, 1, rereads, func(_ *oidcgate.Config, p *oidcgate.Provider) { p.Userinfo = oidcgate.UserinfoRequired })
+		deep := any("a")
+		for range 28 {
+			deep = []any{deep}
+		}
+		f.op.SetUser(oidcgatetest.User{Subject: "alice", Claims: map[string]any{"deep": deep}})
+		f.login()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		reread(f)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 || f.subject() != "alice" {
+			t.Errorf("%d bytes, signed in as %q", n, f.subject())
+		}
+	})
+	inBubble(t, "C113 OnLogin drops what userinfo has, which fails once: it goes on to take groups away", func(t *testing.T) {
+		f := start(t, admin, admin)
+		f.login()
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(200, "text/html", "<p>A proxy"))
+		reread(f)
+		userinfo(f, staff)
+		for range 3 {
+			reread(f)
+			if got := seen[len(seen)-1]; got != "[staff] true" {
+				t.Errorf("OnLogin saw %q", seen)
+			}
 		}
 	})
 	inBubble(t, "C113 userinfo is switched off after it has said something new: a new ID Token counts", func(t *testing.T) {

@@ -33,7 +33,7 @@ func (c *callbackRequest) login(result *op.Result) Login {
 		Request: browser.WithoutQuery(c.r),
 	}
 	if result.NoUserinfo {
-		l.Identity.Unreadable, l.Identity.Untaken = now, result.Untaken
+		l.Identity.Unheard, l.Identity.Untaken = true, result.Untaken
 	}
 	if !a.IsFor(l.Identity.Issuer(), l.Identity.Subject()) {
 		l.ReturnTo = c.front.Site.DefaultPath // a step-up that another user answered

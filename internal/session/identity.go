@@ -26,6 +26,10 @@ type Identity struct {
 	// zero when it can be read.
 	Unreadable time.Time
 
+	// Unheard is true when userinfo failed at the login, which the configuration allows, and has not
+	// answered since then.
+	Unheard bool
+
 	// Untaken is true when userinfo has not taken the access token of the login, which the
 	// configuration allows, nor one since then. It may take none of this client: when it refuses one,
 	// that says nothing of this session.
@@ -59,12 +63,6 @@ func (id *Identity) User() User { return User{Issuer: id.Issuer(), Subject: id.S
 
 // ProviderSessionID returns "sid", or "" where there is none.
 func (id *Identity) ProviderSessionID() string { return textMember(id.IDToken, "sid") }
-
-// isUnheard reports whether userinfo, which was asked at the login, has never answered. tokens are
-// those of the session.
-func (id *Identity) isUnheard(tokens *Tokens) bool {
-	return !id.Unreadable.IsZero() && id.Userinfo == "" && tokens.Dropped == nil
-}
 
 // HasIDToken reports whether an ID Token, which the provider signed and which always expires, says
 // who it is.
@@ -119,7 +117,7 @@ func (id Identity) renewed(idToken claims.Object, userinfo *claims.Object) Ident
 	id.Application, id.Undecided, id.UndecidedAgain = "", time.Time{}, time.Time{}
 	if userinfo != nil {
 		id.Userinfo, id.Unreadable, id.NoUserinfo = *userinfo, time.Time{}, streak{}
-		id.Untaken = false
+		id.Unheard, id.Untaken = false, false
 	}
 	if idToken == "" {
 		return id
@@ -146,6 +144,9 @@ func (id *Identity) encode() []byte {
 	if !id.Unreadable.IsZero() {
 		record = record.Add("unreadable", millis(id.Unreadable))
 	}
+	if id.Unheard {
+		record = record.Text("unheard", "1")
+	}
 	if id.Untaken {
 		record = record.Text("untaken", "1")
 	}
@@ -170,7 +171,7 @@ func (id *Identity) fits(record []byte, allowed int) error {
 	}
 	plain := *id
 	plain.TokenEnds, plain.Unreadable, plain.HasValues = time.Time{}, time.Time{}, false
-	plain.NoUserinfo, plain.Untaken = streak{}, false
+	plain.NoUserinfo, plain.Unheard, plain.Untaken = streak{}, false, false
 	plain.Undecided, plain.UndecidedAgain = time.Time{}, time.Time{}
 	if n := len(plain.encode()); n > allowed {
 		return id.tooLarge(n, allowed)
@@ -204,6 +205,7 @@ func decodeIdentity(plaintext []byte) Identity {
 		Checked:        timeMember(o, "checked"),
 		TokenEnds:      timeMember(o, "token_ends"),
 		Unreadable:     timeMember(o, "unreadable"),
+		Unheard:        textMember(o, "unheard") != "",
 		Untaken:        textMember(o, "untaken") != "",
 		NoUserinfo:     streakMember(o, "no_userinfo"),
 		Undecided:      timeMember(o, "undecided"),

@@ -5,9 +5,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -44,7 +44,7 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		if r.dropsUserinfo(n, &identity) {
 			n.userinfo, n.dropped = new(claims.Object), true
 		}
-		if n.dropped || identity.isUnheard(r.tokens) { // nothing is new beside a new ID Token
+		if n.dropped || identity.Unheard { // nothing is new beside a new ID Token
 			n.repeated = ""
 		}
 		if err := r.saveUserinfo(ctx, n); err != nil {
@@ -122,7 +122,9 @@ func (r *refresh) renew(id Identity, n news) Identity {
 	if n.unreadable && renewed.Unreadable.IsZero() {
 		renewed.Unreadable = time.Now()
 	}
-	renewed.Untaken = renewed.Untaken || id.Untaken && n.dropped
+	if n.dropped {
+		renewed.Unheard, renewed.Untaken = id.Unheard, id.Untaken
+	}
 	if n.userinfo == nil && r.tokens.Userinfo != nil {
 		renewed.Userinfo = *r.tokens.Userinfo
 	}
@@ -221,7 +223,12 @@ func unordered(v claims.Value) string {
 		return string(v)
 	}
 	slices.Sort(parts)
-	return fmt.Sprintf("%c%q", v.Kind(), parts)
+	text := []byte{byte(v.Kind())}
+	for _, part := range parts { // framed by its length: to quote it would double it at each level
+		text = strconv.AppendInt(text, int64(len(part)), 10)
+		text = append(append(text, ':'), part...)
+	}
+	return string(text)
 }
 
 // overtakenIn returns the names of the claims that count no more in a new ID Token, once userinfo

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -100,7 +101,7 @@ const (
 func (s *served) note(who asker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.at[who.provider] = time.Now()
+	s.at[strings.Clone(who.provider)] = time.Now()
 	delete(s.failing[who.provider], who.User)
 	noteUser(s.users, who, maxServed)
 }
@@ -110,10 +111,11 @@ func noteUser(all map[string]map[User]time.Time, who asker, most int) {
 	users := all[who.provider]
 	if users == nil {
 		users = map[User]time.Time{}
-		all[who.provider] = users
+		all[strings.Clone(who.provider)] = users
 	}
 	if _, known := users[who.User]; known || len(users) < most {
-		users[who.User] = time.Now()
+		// Clones: the names are pieces of a whole record.
+		users[User{strings.Clone(who.Issuer), strings.Clone(who.Subject)}] = time.Now()
 	}
 }
 
