@@ -27,13 +27,10 @@ func (c *callbackRequest) login(result *op.Result) Login {
 	l := Login{
 		Identity: session.Identity{
 			Provider: c.up.Name, Attempt: a.Reference(), Created: now, Checked: now,
-			IDToken: result.IDToken, Userinfo: result.Userinfo,
+			IDToken: result.IDToken, Userinfo: result.Userinfo, Untaken: result.Untaken,
 		},
 		ReturnTo: a.ReturnTo, Details: result.Tokens.AuthorizationDetails,
 		Request: browser.WithoutQuery(c.r),
-	}
-	if result.NoUserinfo {
-		l.Identity.Unheard, l.Identity.Untaken = true, result.Untaken
 	}
 	if !a.IsFor(l.Identity.Issuer(), l.Identity.Subject()) {
 		l.ReturnTo = c.front.Site.DefaultPath // a step-up that another user answered

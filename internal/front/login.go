@@ -147,8 +147,8 @@ func (f *Front) checkRounds(
 	w http.ResponseWriter, r *http.Request, v *Visit, query url.Values,
 ) *Failure {
 	gone := cmp.Or(attempt.Gone(query.Get(goneParam)), v.Gone)
-	if v.Session == nil {
-		gone = cmp.Or(gone, attempt.Gone(query.Get(wasGoneParam)))
+	if was := attempt.Gone(query.Get(wasGoneParam)); v.Session == nil || was.Elsewhere() {
+		gone = cmp.Or(gone, was)
 	}
 	if v.Session != nil && gone == "" || !f.Attempts.IsLoop(w, r, f.Keeper.LoggedOutSince) {
 		return nil

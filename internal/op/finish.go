@@ -32,9 +32,7 @@ type Result struct {
 	IDToken  claims.Object // the claims of the ID Token
 	Userinfo claims.Object // the claims that userinfo adds; empty if there are none
 
-	// NoUserinfo is true when userinfo failed, which the configuration allows, and Untaken when it
-	// does not take the access token.
-	NoUserinfo, Untaken bool
+	Untaken bool // userinfo does not take the access token, which the configuration allows
 }
 
 // Finish goes from an authorization response to verified claims (OpenID Connect Core,
@@ -163,7 +161,7 @@ func (c *Client) complete(
 	tokens.IDToken = id.signed
 	result := &Result{Tokens: tokens, IDToken: named, Userinfo: info}
 	if c.cfg.Further == nil { // whose claims are read again together with those of userinfo
-		result.NoUserinfo, result.Untaken = without != nil, without == errNotTaken
+		result.Untaken = without == errNotTaken
 	}
 	return result, nil
 }

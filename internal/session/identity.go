@@ -26,10 +26,6 @@ type Identity struct {
 	// zero when it can be read.
 	Unreadable time.Time
 
-	// Unheard is true when userinfo failed at the login, which the configuration allows, and has not
-	// answered since then.
-	Unheard bool
-
 	// Untaken is true when userinfo has not taken the access token of the login, which the
 	// configuration allows, nor one since then. It may take none of this client: when it refuses one,
 	// that says nothing of this session.
@@ -117,7 +113,7 @@ func (id Identity) renewed(idToken claims.Object, userinfo *claims.Object) Ident
 	id.Application, id.Undecided, id.UndecidedAgain = "", time.Time{}, time.Time{}
 	if userinfo != nil {
 		id.Userinfo, id.Unreadable, id.NoUserinfo = *userinfo, time.Time{}, streak{}
-		id.Unheard, id.Untaken = false, false
+		id.Untaken = false
 	}
 	if idToken == "" {
 		return id
@@ -144,9 +140,6 @@ func (id *Identity) encode() []byte {
 	if !id.Unreadable.IsZero() {
 		record = record.Add("unreadable", millis(id.Unreadable))
 	}
-	if id.Unheard {
-		record = record.Text("unheard", "1")
-	}
 	if id.Untaken {
 		record = record.Text("untaken", "1")
 	}
@@ -171,7 +164,7 @@ func (id *Identity) fits(record []byte, allowed int) error {
 	}
 	plain := *id
 	plain.TokenEnds, plain.Unreadable, plain.HasValues = time.Time{}, time.Time{}, false
-	plain.NoUserinfo, plain.Unheard, plain.Untaken = streak{}, false, false
+	plain.NoUserinfo, plain.Untaken = streak{}, false
 	plain.Undecided, plain.UndecidedAgain = time.Time{}, time.Time{}
 	if n := len(plain.encode()); n > allowed {
 		return id.tooLarge(n, allowed)
@@ -205,7 +198,6 @@ func decodeIdentity(plaintext []byte) Identity {
 		Checked:        timeMember(o, "checked"),
 		TokenEnds:      timeMember(o, "token_ends"),
 		Unreadable:     timeMember(o, "unreadable"),
-		Unheard:        textMember(o, "unheard") != "",
 		Untaken:        textMember(o, "untaken") != "",
 		NoUserinfo:     streakMember(o, "no_userinfo"),
 		Undecided:      timeMember(o, "undecided"),

@@ -2,12 +2,9 @@ package session
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"maps"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -19,7 +16,6 @@ type news struct {
 	userinfo   *claims.Object // nil: the old claims of userinfo stay
 	none       bool           // there is no new ID Token, and no answer of userinfo
 	newer      bool           // userinfo was asked after the ID Token was issued
-	repeated   claims.Object  // what a new ID Token repeats, which may be older than userinfo
 	incomplete bool           // an endpoint was asked in vain, and is to be asked again soon
 	unreadable bool           // userinfo was answered with something else
 	dropped    bool           // userinfo has no answer: its claims count no more
@@ -43,9 +39,6 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 		}
 		if r.dropsUserinfo(n, &identity) {
 			n.userinfo, n.dropped = new(claims.Object), true
-		}
-		if n.dropped || identity.Unheard { // nothing is new beside a new ID Token
-			n.repeated = ""
 		}
 		if err := r.saveUserinfo(ctx, n); err != nil {
 			return err
@@ -77,7 +70,7 @@ func (r *refresh) dropsUserinfo(n news, identity *Identity) bool {
 		return identity.NoUserinfo.isLong()
 	}
 	// What nobody can read is an outage.
-	return n.unreadable && at.failsFor(r.asker(), identity.Unreadable, r.k.memory()) &&
+	return n.unreadable && at.failsNotAll(r.asker(), identity.Unreadable, r.k.memory()) &&
 		r.k.doubted(identity)
 }
 
@@ -122,9 +115,7 @@ func (r *refresh) renew(id Identity, n news) Identity {
 	if n.unreadable && renewed.Unreadable.IsZero() {
 		renewed.Unreadable = time.Now()
 	}
-	if n.dropped {
-		renewed.Unheard, renewed.Untaken = id.Unheard, id.Untaken
-	}
+	renewed.Untaken = renewed.Untaken || id.Untaken && n.dropped
 	if n.userinfo == nil && r.tokens.Userinfo != nil {
 		renewed.Userinfo = *r.tokens.Userinfo
 	}
@@ -133,29 +124,16 @@ func (r *refresh) renew(id Identity, n news) Identity {
 
 // saveUserinfo saves with the tokens what userinfo says, if it is new.
 func (r *refresh) saveUserinfo(ctx context.Context, n news) error {
-	t := r.tokens
-	noted := !t.Unheard && t.Dropped == nil
-	if n.dropped {
-		noted = !t.Unheard || !n.newer
-	}
-	noted = noted && (t.Overtaken != nil || !n.newer)
-	if n.userinfo == nil || t.Userinfo != nil && *n.userinfo == *t.Userinfo && noted {
+	old, noted := r.tokens.Userinfo, r.tokens.Overtaken != nil || !n.newer
+	if n.userinfo == nil || old != nil && *n.userinfo == *old && noted {
 		return nil
 	}
-	kept, old := *t, cmp.Or(t.Dropped, t.Userinfo)
-	kept.Unheard, kept.Dropped = t.Unheard && n.dropped && !n.newer, nil
-	if n.dropped {
-		kept.Dropped = old
-	}
-	older := n.repeated
+	kept := *r.tokens
 	if n.newer {
-		older = n.idToken
-	}
-	if older != "" {
 		if old == nil { // Limits.Reread was zero until now
 			old = &r.s.Identity.Userinfo
 		}
-		kept.Overtaken = new(t.overtakenBy(*old, *n.userinfo, older))
+		kept.Overtaken = new(r.tokens.overtakenBy(*old, *n.userinfo, n.idToken))
 	}
 	if err := r.k.keepUserinfo(&kept, *n.userinfo); err != nil {
 		return err
@@ -178,7 +156,7 @@ func (t *Tokens) overtakenBy(old, userinfo, idToken claims.Object) claims.Object
 		is, has := now[name]
 		_, overtaken := known[name]
 		differs := t.Overtaken == nil && has && is != said[name]
-		return overtaken || differs || unordered(was) != unordered(is) || had != has
+		return overtaken || differs || was != is || had != has
 	}
 	var names claims.Builder
 	for name := range idToken.All() {
@@ -190,57 +168,6 @@ func (t *Tokens) overtakenBy(old, userinfo, idToken claims.Object) claims.Object
 	return claims.Object(names)
 }
 
-// repeatedBy returns the claims that a new ID Token repeats of the one before. Some providers issue
-// ID Tokens by what they knew at the login, and userinfo by what they know now; and a group may be
-// taken away after the ID Token was issued and before userinfo answers. So what userinfo says anew
-// counts before what the ID Token repeats. An address and its flag are repeated together or not.
-func (r *refresh) repeatedBy(idToken claims.Object) claims.Object {
-	if !r.k.provider.AsksUserinfo(&r.s.Identity) {
-		return ""
-	}
-	last := r.k.provider.Shape(&r.s.Identity, r.tokens.idTokenClaims())
-	before := maps.Collect(last.All())
-	now := maps.Collect(idToken.All())
-	same := func(name string) bool { return unordered(before[name]) == unordered(now[name]) }
-	return idToken.Filter(func(name string) bool { return same(name) && same(partner[name]) })
-}
-
-// unordered returns a value with the elements of lists, and the members of objects, in one order:
-// some providers have no fixed one for groups.
-func unordered(v claims.Value) string {
-	var parts []string
-	switch v.Kind() {
-	case claims.Array:
-		for element := range v.Elements() {
-			parts = append(parts, unordered(element))
-		}
-	case claims.Members:
-		object, _ := v.Object()
-		for name, member := range object.All() {
-			parts = append(parts, name+" "+unordered(member))
-		}
-	default:
-		return string(v)
-	}
-	slices.Sort(parts)
-	text := []byte{byte(v.Kind())}
-	for _, part := range parts { // framed by its length: to quote it would double it at each level
-		text = strconv.AppendInt(text, int64(len(part)), 10)
-		text = append(append(text, ':'), part...)
-	}
-	return string(text)
-}
-
-// overtakenIn returns the names of the claims that count no more in a new ID Token, once userinfo
-// has answered. repeated are those that the one before had.
-func (t *Tokens) overtakenIn(repeated claims.Object) *claims.Object {
-	if t.Overtaken == nil {
-		return new(claims.Object)
-	}
-	still := maps.Collect(repeated.All())
-	return new(t.Overtaken.Filter(func(name string) bool { _, ok := still[name]; return ok }))
-}
-
 // partner has the claims of which one says something of the other (OpenID Connect Core, 5.1): both
 // must have one source.
 var partner = map[string]string{
@@ -250,7 +177,7 @@ var partner = map[string]string{
 
 // stillSaid returns the claims of the ID Token without those that count no more.
 func (t *Tokens) stillSaid(idToken claims.Object) claims.Object {
-	if t.Overtaken == nil || *t.Overtaken == "" || t.Unheard {
+	if t.Overtaken == nil || *t.Overtaken == "" {
 		return idToken
 	}
 	overtaken := maps.Collect(t.Overtaken.All())

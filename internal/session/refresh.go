@@ -53,8 +53,6 @@ type refresh struct {
 	unread   bool        // userinfo cannot be read, which was to say whose the tokens are
 	deciding atomic.Bool // the application is being asked
 
-	repeated claims.Object // what the new ID Token repeats of the one before
-
 	failed bool // the tokens could not be refreshed, which is told when the claims have been read
 
 	// unsure is true when the refresh failed and was not refused: an ID Token with new claims is
@@ -246,7 +244,10 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	if err != nil {
 		return "", r.notVerified(ctx, fresh, failureOf(err))
 	}
-	r.takeIn(idToken, fresh)
+	if end := dateMember(idToken, "session_expiry"); !end.IsZero() { // see followExpiry
+		deadline := &fresh.record.times.Deadline
+		*deadline = min(*deadline, end.UnixMilli())
+	}
 	// Before the tokens are saved: when this process dies in between, nobody else would do it.
 	notFollowed := r.insist(ctx, func(ctx context.Context) error {
 		return r.follow(ctx, fresh, idToken)
@@ -273,20 +274,6 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 	r.noteTokenEnd(ctx)
 	r.tell(ctx, Event{Type: event.RefreshSucceeded})
 	return idToken, nil
-}
-
-// takeIn notes with fresh tokens what their ID Token says, if there is one.
-func (r *refresh) takeIn(idToken claims.Object, fresh *Tokens) {
-	if idToken == "" {
-		return
-	}
-	r.repeated = r.repeatedBy(idToken)
-	fresh.Overtaken = r.tokens.overtakenIn(r.repeated)
-	fresh.Unheard = *fresh.Overtaken != ""
-	if end := dateMember(idToken, "session_expiry"); !end.IsZero() { // see followExpiry
-		deadline := &fresh.record.times.Deadline
-		*deadline = min(*deadline, end.UnixMilli())
-	}
 }
 
 // ask sends the refresh token to the provider, once there is room to ask: thousands of sessions
@@ -419,10 +406,10 @@ func (t *Tokens) areThoseOf(other *Tokens) bool {
 func (t *Tokens) over(old, now *Tokens) *Tokens {
 	after := *t
 	if t.Userinfo == old.Userinfo {
-		after.Userinfo, after.Dropped = now.Userinfo, now.Dropped
+		after.Userinfo = now.Userinfo
 	}
 	if t.Overtaken == old.Overtaken {
-		after.Overtaken, after.Unheard = now.Overtaken, now.Unheard
+		after.Overtaken = now.Overtaken
 	}
 	return &after
 }

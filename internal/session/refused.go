@@ -91,7 +91,7 @@ func (r *refresh) isRefusedAgain(ctx context.Context) (bool, error) {
 // isDeniedAgain reports whether the provider denied the user deniedFor ago or longer, and fails for
 // few users now.
 func (r *refresh) isDeniedAgain(ctx context.Context) (bool, error) {
-	alone := r.k.served.token.failsFor(r.asker(), r.tokens.Refused, r.k.memory())
+	alone := r.k.served.token.failsNotAll(r.asker(), r.tokens.Refused, r.k.memory())
 	ago, err := r.refusedAgo(ctx)
 	return ago >= deniedFor && alone, err
 }
@@ -206,7 +206,7 @@ func (r *refresh) tryAgainLater(ctx context.Context, f *Failure) error {
 	}
 	if f.Kind == UserDenied {
 		e.Hint = "the provider denies this user: the session ends when it does so again five minutes " +
-			"later, unless it denies many users"
+			"later, unless it serves nobody else"
 	}
 	r.tell(ctx, e)
 	due := r.k.Expires(r.tokens).Add(-r.k.margin(r.tokens))

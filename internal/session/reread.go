@@ -154,9 +154,6 @@ func (r *refresh) newsOf(idToken claims.Object, userinfo *claims.Object, isNew b
 		idToken: idToken, userinfo: userinfo, none: !isNew && userinfo == nil, newer: !isNew,
 		unreadable: r.unread && userinfo == nil,
 	}
-	if isNew {
-		n.repeated = r.repeated
-	}
 	if userinfo == nil && !r.k.provider.AsksUserinfo(&r.s.Identity) {
 		n.userinfo, n.newer = new(claims.Object), false // what it said while it was asked counts no more
 	}

@@ -69,94 +69,82 @@ type endpointsServed struct{ token, userinfo served }
 
 func newEndpointsServed() endpointsServed { return endpointsServed{newServed(), newServed()} }
 
-// served notes when providers last served a session at one endpoint, and for whom they fail.
+// served notes when providers last served sessions at one endpoint, and for whom they fail.
 type served struct {
 	mu      sync.Mutex
-	at      map[string]time.Time
-	users   map[string]map[User]time.Time // by provider: when it served a user last
+	last    map[string]lastServed         // by provider
 	failing map[string]map[User]time.Time // by provider: when it failed last for a user
 }
 
 func newServed() served {
-	return served{
-		at: map[string]time.Time{}, users: map[string]map[User]time.Time{},
-		failing: map[string]map[User]time.Time{},
-	}
+	return served{last: map[string]lastServed{}, failing: map[string]map[User]time.Time{}}
 }
 
-// An endpoint may fail for so many users at a time, or for one in so many of those that it has just
-// served, so that it may be for their sake.
-const (
-	fewUsers = 3
-	fewOf    = 10
-)
+// lastServed is whom an endpoint served last, and when it served somebody else before.
+type lastServed struct {
+	user        User
+	at, another time.Time
+}
 
-// How many users are remembered, of each provider.
-const (
-	maxFailing = 256
-	maxServed  = 4096
-)
+// otherThan returns when somebody else than a user was served last.
+func (l lastServed) otherThan(u User) time.Time {
+	if l.user == u {
+		return l.another
+	}
+	return l.at
+}
+
+// fewUsers is for how many users an endpoint may fail at a time, so that it may be for their sake.
+const fewUsers = 3
+
+// maxFailing is how many users for whom an endpoint fails are remembered.
+const maxFailing = 256
 
 // note notes that a user was served.
 func (s *served) note(who asker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.at[strings.Clone(who.provider)] = time.Now()
+	l := s.last[who.provider]
+	if l.user != who.User {
+		l.user, l.another = who.User.clone(), l.at
+	}
+	l.at = time.Now()
+	s.last[strings.Clone(who.provider)] = l
 	delete(s.failing[who.provider], who.User)
-	noteUser(s.users, who, maxServed)
 }
 
-// noteUser notes the time at which something was so for a user, if there is room.
-func noteUser(all map[string]map[User]time.Time, who asker, most int) {
-	users := all[who.provider]
-	if users == nil {
-		users = map[User]time.Time{}
-		all[strings.Clone(who.provider)] = users
-	}
-	if _, known := users[who.User]; known || len(users) < most {
-		// Clones: the names are pieces of a whole record.
-		users[User{strings.Clone(who.Issuer), strings.Clone(who.Subject)}] = time.Now()
-	}
-}
-
-// forget drops the users of a provider for whom drop says so, by the time that is remembered.
-func forget(users map[User]time.Time, drop func(at time.Time) bool) {
-	maps.DeleteFunc(users, func(_ User, at time.Time) bool { return drop(at) })
-}
+// clone returns a user who holds no record in memory of which the names are pieces.
+func (u User) clone() User { return User{strings.Clone(u.Issuer), strings.Clone(u.Subject)} }
 
 // fails notes that an endpoint has failed for a user. It reports whether it has served others since
 // then, and has failed for few users within the last while.
 func (s *served) fails(who asker, since time.Time, while time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.failsFew(who, while) && s.at[who.provider].After(since)
+	return s.failed(who, while) <= fewUsers && s.last[who.provider].at.After(since)
 }
 
-// failsFor is fails, also where this process knows of nobody else.
-func (s *served) failsFor(who asker, since time.Time, while time.Duration) bool {
+// failsNotAll notes that an endpoint has failed for a user. It reports whether it has served others
+// since then, or this process has not heard of anybody else within the last while.
+func (s *served) failsNotAll(who asker, since time.Time, while time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	few := s.failsFew(who, while)
-	nobodyElse := len(s.failing[who.provider]) == 1 && len(s.users[who.provider]) == 0
-	return few && (nobodyElse || s.at[who.provider].After(since))
+	n := s.failed(who, while)
+	other := s.last[who.provider].otherThan(who.User)
+	return other.After(since) || n == 1 && time.Since(other) >= while
 }
 
-// failsFew notes that an endpoint has failed for a user, and reports whether it fails for few. s.mu
-// is locked.
-func (s *served) failsFew(who asker, while time.Duration) bool {
-	served := s.at[who.provider]
-	forget(s.failing[who.provider], func(at time.Time) bool {
-		return time.Since(at) > while && served.After(at) // until then it is one outage
-	})
-	noteUser(s.failing, who, maxFailing)
-	delete(s.users[who.provider], who.User)
-	forget(s.users[who.provider], func(at time.Time) bool { return time.Since(at) >= while })
-	lately := 0
-	for _, at := range s.users[who.provider] {
-		if time.Since(at) < while/memories {
-			lately++
-		}
+// failed notes that an endpoint has failed for a user, and returns for how many it has within the
+// last while. s.mu is locked.
+func (s *served) failed(who asker, while time.Duration) int {
+	failing := s.failing[who.provider]
+	if failing == nil {
+		failing = map[User]time.Time{}
+		s.failing[strings.Clone(who.provider)] = failing
 	}
-	n := len(s.failing[who.provider])
-	return n <= fewUsers || n*fewOf <= lately
+	maps.DeleteFunc(failing, func(_ User, at time.Time) bool { return time.Since(at) > while })
+	if _, known := failing[who.User]; known || len(failing) < maxFailing {
+		failing[who.User.clone()] = time.Now()
+	}
+	return len(failing)
 }

@@ -40,17 +40,9 @@ type Tokens struct {
 	// them is not what it decides on again. It is kept with Limits.Reread only; nil: it was not kept.
 	Userinfo *claims.Object
 
-	// Dropped has what userinfo said last, where that counts no more because it cannot be read: its
-	// next answer is compared with it. Nil: Userinfo has what it said.
-	Dropped *claims.Object
-
 	// Overtaken has the names of the claims of the ID Token that count no more: userinfo has said
 	// something else of them since that was issued. Older versions did not note it: nil.
 	Overtaken *claims.Object
-
-	// Unheard is true when userinfo has not answered since the ID Token was issued, which repeats
-	// claims that Overtaken names. They count until it answers.
-	Unheard bool
 
 	Refreshed bool // they are not those of the login
 
@@ -75,8 +67,7 @@ func NewTokens(t *ProviderTokens, nonce string, userinfo claims.Object) *Tokens 
 // followedBy returns the tokens after a refresh. What the answer leaves out stays as it was.
 func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
 	fresh := NewTokens(answer, t.Nonce, "")
-	fresh.Userinfo, fresh.Dropped = t.Userinfo, t.Dropped
-	fresh.Refreshed, fresh.record = true, t.record
+	fresh.Userinfo, fresh.Refreshed, fresh.record = t.Userinfo, true, t.record
 	if fresh.RefreshToken == "" {
 		fresh.RefreshToken = t.RefreshToken
 	}
@@ -84,7 +75,7 @@ func (t *Tokens) followedBy(answer *ProviderTokens) *Tokens {
 		fresh.Scope = t.Scope
 	}
 	if fresh.IDToken == "" {
-		fresh.IDToken, fresh.Overtaken, fresh.Unheard = t.IDToken, t.Overtaken, t.Unheard
+		fresh.IDToken, fresh.Overtaken = t.IDToken, t.Overtaken
 	}
 	if fresh.AuthorizationDetails == "" {
 		fresh.AuthorizationDetails = t.AuthorizationDetails
@@ -118,14 +109,8 @@ func (t *Tokens) encode() []byte {
 	if t.Userinfo != nil {
 		record = record.Object("userinfo", *t.Userinfo)
 	}
-	if t.Dropped != nil {
-		record = record.Object("dropped", *t.Dropped)
-	}
 	if t.Overtaken != nil {
 		record = record.Object("overtaken", *t.Overtaken)
-	}
-	if t.Unheard {
-		record = record.Text("unheard", "1")
 	}
 	return record
 }
@@ -148,9 +133,7 @@ func decodeTokens(r record) *Tokens {
 		Nonce:  textMember(o, "nonce"),
 
 		Userinfo:  keptObject(o, "userinfo"),
-		Dropped:   keptObject(o, "dropped"),
 		Overtaken: keptObject(o, "overtaken"),
-		Unheard:   textMember(o, "unheard") != "",
 
 		Refreshed: textMember(o, "refreshed") != "",
 		Refused:   timeMember(o, "refused"),
