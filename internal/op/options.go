@@ -401,7 +401,9 @@ func areDetails(s string) bool {
 }
 
 // linkNames are the parameters of the login's address that have another meaning there.
-var linkNames = []string{"provider", "return_to", "step", "gone", "was", "link", "with", AnotherAccount}
+var linkNames = []string{
+	"provider", "return_to", "step", "gone", "was", "link", "with", AnotherAccount,
+}
 
 // checkOptions checks the options of every login, what links may choose, and the resources.
 func (cfg *Config) checkOptions(f *check.List) {
