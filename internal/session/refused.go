@@ -88,8 +88,8 @@ func (r *refresh) isRefusedAgain(ctx context.Context) (bool, error) {
 	return ago >= refusedFor && !r.k.usable(r.tokens), err
 }
 
-// isDeniedAgain reports whether the provider denied the user deniedFor ago or longer, and fails for
-// few users now.
+// isDeniedAgain reports whether the provider denied the user deniedFor ago or longer, and not all
+// others too.
 func (r *refresh) isDeniedAgain(ctx context.Context) (bool, error) {
 	alone := r.k.served.token.failsNotAll(r.asker(), r.tokens.Refused, r.k.memory())
 	ago, err := r.refusedAgo(ctx)
