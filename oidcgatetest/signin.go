@@ -19,11 +19,11 @@ import (
 
 // ProviderFor registers a client of the provider for a service at baseURL (its Config.BaseURL), and
 // returns what [oidcgate.New] takes: a Provider whose scopes are profile and email, by
-// [oidcgate.OAuth2] where the provider has no ID Tokens. name, if given,
-// is its Name, for a gate with several providers. Without a name the client is "test": a second
-// call takes the place of the first. The other fields may be changed before it is used; the
-// callback of another Name is not registered. HTTP.Transport must be [Provider.Transport], or
-// [NewTransport] with all providers, unless [Provider.Server] or [Provider.TLSServer] runs.
+// [oidcgate.OAuth2] where the provider has no ID Tokens. name, if given, is its Name, for a gate
+// with several providers. Without a name the client is "test": a second call takes the place of the
+// first. The other fields may be changed before it is used; the callback of another Name is not
+// registered. HTTP.Transport must be [Provider.Transport], or [NewTransport] with all providers,
+// unless [Provider.Server] or [Provider.TLSServer] runs.
 func (p *Provider) ProviderFor(baseURL string, name ...string) oidcgate.Provider {
 	if len(name) > 1 {
 		panic(fmt.Sprintf("oidcgatetest: ProviderFor takes one name, not %d", len(name)))

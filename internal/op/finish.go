@@ -149,7 +149,7 @@ func (c *Client) complete(
 	case text(first.claims, "sub") != subject:
 		return nil, invalid(event.ReasonSubject, "the two ID Tokens of the login name two users")
 	}
-	info, without, err := c.userinfo(ctx, tokens, subject)
+	info, untaken, err := c.userinfo(ctx, tokens, subject)
 	if err != nil {
 		return nil, err
 	}
@@ -159,11 +159,8 @@ func (c *Client) complete(
 		return nil, err
 	}
 	tokens.IDToken = id.signed
-	result := &Result{Tokens: tokens, IDToken: named, Userinfo: info}
-	if c.cfg.Further == nil { // whose claims are read again together with those of userinfo
-		result.Untaken = without == errNotTaken
-	}
-	return result, nil
+	untaken = untaken && c.cfg.Further == nil // whose claims are read again with those of userinfo
+	return &Result{Tokens: tokens, IDToken: named, Userinfo: info, Untaken: untaken}, nil
 }
 
 // afterClaim returns err as an Error of StageClaimed. It changes a copy, because logins that

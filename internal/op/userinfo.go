@@ -16,17 +16,17 @@ import (
 // after the ID Token is verified.
 //
 // In mode On a login goes on without these claims when the endpoint gives no answer, or one that is
-// no userinfo response; a Notice tells it, and without is errWithout or errNotTaken. An answer
-// about another user, or one that is not signed as was agreed, is an error in every mode. In mode
-// Off nobody is asked.
+// no userinfo response; a Notice tells it, and untaken is true if it does not take the token.
+// An answer about another user, or one that is not signed as was agreed, is an error in every mode.
+// In mode Off nobody is asked.
 func (c *Client) userinfo(
 	ctx context.Context, t *Tokens, subject string,
-) (info claims.Object, without, _ error) {
+) (info claims.Object, untaken bool, _ error) {
 	info, err := c.askUserinfo(ctx, t, subject, c.cfg.Userinfo == UserinfoRequired)
-	if err == errWithout || err == errNotTaken {
-		return "", err, nil
+	if err == errNotTaken {
+		return "", true, nil
 	}
-	return info, nil, err
+	return info, false, err
 }
 
 // AsksUserinfo reports whether the configuration has userinfo asked.
@@ -44,7 +44,7 @@ func (c *Client) RereadUserinfo(
 	meta, known := c.Known()
 	required := !known || meta.Userinfo != "" || had || c.cfg.Userinfo == UserinfoRequired
 	info, err := c.askUserinfo(ctx, t, text(id, "sub"), required)
-	if err != nil && err != errWithout && err != errNotTaken {
+	if err != nil && err != errNotTaken {
 		return "", err
 	}
 	return c.further(ctx, t, id, info)
@@ -84,14 +84,11 @@ func (c *Client) askUserinfo(
 	return c.cfg.shapeUserinfo(info), nil
 }
 
-// These say that userinfo, which need not be had, failed, or does not take the access token.
-var (
-	errWithout  = errors.New("provider: without userinfo")
-	errNotTaken = errors.New("provider: userinfo does not take the token")
-)
+// errNotTaken says that userinfo, which need not be had, does not take the access token.
+var errNotTaken = errors.New("provider: userinfo does not take the token")
 
-// withoutUserinfo returns the error of a userinfo that must be had. Otherwise it tells of it and
-// returns errWithout or errNotTaken.
+// withoutUserinfo returns the error of a userinfo that must be had. Otherwise it tells of it, and
+// returns nil or errNotTaken.
 func (c *Client) withoutUserinfo(err error, required bool) error {
 	e := failure(err, event.ReasonUserinfoError, event.ReasonUserinfoError)
 	if required {
@@ -101,7 +98,7 @@ func (c *Client) withoutUserinfo(err error, required bool) error {
 	if e.Reason == event.ReasonUserinfoRefused || e.Doubtful {
 		return errNotTaken
 	}
-	return errWithout
+	return nil
 }
 
 // tokenRefusals are the codes of errors that refuse the access token, or its user.

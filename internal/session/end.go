@@ -257,13 +257,19 @@ func leftovers(l *leaving, err error) error {
 // EndUser ends all sessions of a user, and refuses the logins that began until now. It returns how
 // many sessions it ended.
 func (k *Keeper) EndUser(ctx context.Context, u User, reason event.Reason) (int, error) {
-	if u.Issuer == "" || u.Subject == "" {
-		return 0, errNoUser
+	if err := u.check(); err != nil {
+		return 0, err
 	}
 	return k.end(ctx, k.endingOfUser(u, reason))
 }
 
-var errNoUser = errors.New("oidcgate: the sessions of a user need an issuer and a subject")
+// check returns an error for what names nobody.
+func (u User) check() error {
+	if u.Issuer == "" || u.Subject == "" {
+		return errors.New("oidcgate: the sessions of a user need an issuer and a subject")
+	}
+	return nil
+}
 
 func (k *Keeper) endingOfUser(u User, reason event.Reason) ending {
 	now := time.Now()

@@ -199,8 +199,8 @@ type Listed struct {
 
 // List returns the living sessions of a user, the newest first.
 func (k *Keeper) List(ctx context.Context, u User) ([]Listed, error) {
-	if u.Issuer == "" || u.Subject == "" {
-		return nil, errNoUser
+	if err := u.check(); err != nil {
+		return nil, err
 	}
 	all, err := k.listed(ctx, []string{k.userSet(u)})
 	if err != nil {

@@ -123,15 +123,15 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	if err != nil {
 		kind = failureOf(err).Kind
 	}
-	identity := decodeIdentity(before.plaintext)
-	never := (kind == TokenRefused || kind == TokenDoubted) && identity.Untaken
+	refused := kind == TokenRefused || kind == TokenDoubted
+	never := refused && decodeIdentity(before.plaintext).Untaken
 	switch {
 	case never:
 		r.tellUserinfo(ctx, failureOf(err))
 		err = nil
 	case kind == TokenRefused && r.recent && !r.k.limits.KeepRefused:
 		return r.exchangeAndReread(ctx)
-	case (kind == TokenRefused || kind == TokenDoubted) && r.mayBeOver():
+	case refused && r.mayBeOver():
 		r.unread = r.unread || r.answerLost && !r.isOld()
 		err = nil
 	}
