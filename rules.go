@@ -24,27 +24,27 @@ type Rule struct {
 	scopes []string      // of Scope
 	ask    *LoginOptions // of LoginWith
 
-	isThere func(*Identity) bool // whether there is anything to look at; nil: nobody knows
+	// about says whether there is what the rule looks at, and more for the log; nil: nobody knows.
+	about func(*Identity) (isThere bool, more string)
 }
 
 // refusal says for the log why the rule refuses. It does not repeat what the user has.
 func (r Rule) refusal(id *Identity) string {
+	isThere, more := true, ""
+	if r.about != nil {
+		isThere, more = r.about(id)
+	}
 	switch {
 	case r.anyOf == nil:
 		return r.name + " refuses"
-	case r.isThere != nil && !r.isThere(id):
-		text := "there is no %s, want one of %s"
-		if strings.ContainsAny(r.name, "/.") && !strings.Contains(r.name, " /") &&
-			!strings.Contains(r.name, "://") {
-			text += "; the name of a claim within another is a pointer, as \"/realm_access/roles\""
-		}
-		return fmt.Sprintf(text, r.name, r.anyOf)
+	case !isThere:
+		return fmt.Sprintf("there is no %s, want one of %s%s", r.name, r.anyOf, more)
 	case r.isScope() && !id.token:
 		return fmt.Sprintf("scope lacks one of %s; it is for RequireToken and RequireEither", r.anyOf)
 	case r.isScope():
 		return fmt.Sprintf("scope lacks one of %s", r.anyOf)
 	}
-	return fmt.Sprintf("%s is none of %s", r.name, r.anyOf)
+	return fmt.Sprintf("%s is none of %s%s", r.name, r.anyOf, more)
 }
 
 // Claim allows those whose claim is one of anyOf, or is a list that contains one of them. The name
@@ -64,7 +64,7 @@ func Claim(name string, anyOf ...string) Rule {
 			v, ok := id.record().Claim(name)
 			return ok && holds(v, anyOf)
 		},
-		isThere: func(id *Identity) bool { _, ok := id.record().Claim(name); return ok },
+		about: func(id *Identity) (bool, string) { return id.record().About(name) },
 	}
 }
 
@@ -101,7 +101,7 @@ func EmailDomain(anyOf ...string) Rule {
 	}
 	return Rule{
 		name: "domain of the verified e-mail address", anyOf: domains, allows: allows,
-		isThere: func(id *Identity) bool { _, verified := id.Email(); return verified },
+		about: func(id *Identity) (bool, string) { _, verified := id.Email(); return verified, "" },
 	}
 }
 
