@@ -11,7 +11,8 @@ import (
 // the user from oidcgate.FromContext, and guards made by gate apply their rules to the user. The
 // request need not pass through gate.Wrap; if it does, Wrap keeps this user.
 //
-// The identity's issuer is "https://id.test". All Claims and UserinfoClaims of the user are
+// The identity's issuer is "https://id.test", and its ProviderName is ""; for another, log in with
+// [Provider.SignIn]. All Claims and UserinfoClaims of the user are
 // included, whatever their scope. A claim that is in both has the value from Claims. There is no
 // session: Token, Client, Values and Sessions work for a visitor of [Provider.SignIn] only. The
 // request says that it comes from a page of the site (Sec-Fetch-Site), unless r says something

@@ -17,7 +17,8 @@ import (
 const (
 	tellAgain      = time.Hour // after that the log has a provider once more
 	maxUnknown     = 16        // providers that are told of in that time
-	sameEverywhere = "give all replicas the same providers; call SetProviders in each"
+	sameEverywhere = "give all replicas the same providers, and call SetProviders in each; " +
+		"a provider that was removed, or has another Name now, is not known by its old name"
 )
 
 // unknown remembers the providers that the log was told of. The zero value remembers none.

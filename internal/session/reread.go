@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -264,7 +265,8 @@ func (r *refresh) decidesWithout(f *Failure) bool {
 func (r *refresh) tellUserinfo(ctx context.Context, f *Failure) {
 	e := Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: f}
 	if f.unreadable() && !r.k.limits.KeepRefused {
-		e.Hint = "if this goes on for Tokens.ClaimsMaxAge, the session loses its claims of userinfo"
+		e.Hint = cmp.Or(f.Hint, event.Cure(e.Type, e.Reason)) + " If this goes on for " +
+			"Tokens.ClaimsMaxAge, the session loses its claims of userinfo."
 	}
 	r.tell(ctx, e)
 }
