@@ -1192,6 +1192,9 @@ func TestMetadataOfTheAPI(t *testing.T) {
 			!slices.Equal(doc.Servers, []string{"https://id.test"}) || !slices.Equal(doc.Methods, []string{"header"}) {
 			t.Errorf("%v, status %d: %s", err, got.StatusCode, got.body)
 		}
+		if origin := got.Header.Get("Access-Control-Allow-Origin"); origin != "*" {
+			t.Errorf("pages of origin %q may read it, want all", origin)
+		}
 		if got := a.send(a.browser, "POST", at, "x=y"); got.StatusCode != http.StatusMethodNotAllowed {
 			t.Errorf("POST: status %d", got.StatusCode)
 		}

@@ -864,15 +864,16 @@ func TestOwnPage(t *testing.T) {
 // TestLateTab has a visitor log in with one of two tabs. Keycloak then answers to the other that it is late.
 func TestLateTab(t *testing.T) {
 	for name, row := range map[string]struct {
-		begun, description string
-		before, meanwhile  bool // the visitor has logged in
-		status             int
+		begun, code, description string
+		before, meanwhile        bool // the visitor has logged in
+		status                   int
 	}{
-		"the visitor is signed in":          {"/app", "authentication_expired", false, true, 303},
-		"nobody is signed in":               {"/app", "authentication_expired", false, false, 503},
-		"another description":               {"/app", "down", false, true, 503},
-		"it was to confirm who it was":      {"/fresh", "authentication_expired", true, true, 503},
-		"it was to log in as somebody else": {"/auth/login?another=1", "authentication_expired", true, false, 503},
+		"the visitor is signed in":          {"/app", "temporarily_unavailable", "authentication_expired", false, true, 303},
+		"nobody is signed in":               {"/app", "temporarily_unavailable", "authentication_expired", false, false, 503},
+		"another description":               {"/app", "temporarily_unavailable", "down", false, true, 503},
+		"another code":                      {"/app", "server_error", "authentication_expired", false, true, 502},
+		"it was to confirm who it was":      {"/fresh", "temporarily_unavailable", "authentication_expired", true, true, 503},
+		"it was to log in as somebody else": {"/auth/login?another=1", "temporarily_unavailable", "authentication_expired", true, false, 503},
 	} {
 		inBubble(t, "C036 "+name, func(t *testing.T) {
 			w := newWorld(t)
@@ -892,7 +893,7 @@ func TestLateTab(t *testing.T) {
 			if row.meanwhile {
 				w.get(w.callbackURL("/auth/login"))
 			}
-			a := w.get(edited(t, late, failed("error", "temporarily_unavailable", "error_description", row.description)))
+			a := w.get(edited(t, late, failed("error", row.code, "error_description", row.description)))
 			if a.StatusCode != row.status || row.status == 303 && a.location() != shopURL+"/app" || (w.subject() == "alice") != (row.before || row.meanwhile) {
 				t.Errorf("%d to %q, signed in as %q", a.StatusCode, a.location(), w.subject())
 			}

@@ -2,7 +2,6 @@ package oidcgate
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 
 	"github.com/oidcgate/oidcgate/internal/claims"
@@ -25,12 +24,7 @@ func further(ask askFurther, provider string, hosts []string, c *Config) func(
 	origins, allowHTTP := present.Origins(hosts), c.InsecureAllowHTTP
 	return func(
 		ctx context.Context, id, userinfo claims.Object, send op.Send,
-	) (_ claims.Object, err error) {
-		defer func() {
-			if v := recover(); v != nil {
-				err = fmt.Errorf("it panicked: %v", v)
-			}
-		}()
+	) (claims.Object, error) {
 		ctx = withoutVisit(ctx)
 		user := &Identity{rec: &session.Identity{Provider: provider, IDToken: id, Userinfo: userinfo}}
 		client := present.Client(&present.Transport{

@@ -101,6 +101,19 @@ func TestLoginURLWithOptions(t *testing.T) {
 			t.Errorf("by address: %d to %v", a.StatusCode, u)
 		}
 	})
+	t.Run("C024 the choice by e-mail address keeps what the links keep: a link to register", func(t *testing.T) {
+		w, _ := severalProviders(t, func(c *oidcgate.Config) {
+			c.HomeRealm = func(string) (string, bool) { return "staff", true }
+		})
+		form := url.Values{"email": {"bob@staff.example"}}
+		for _, m := range hiddenField.FindAllStringSubmatch(w.get(w.gate.RegisterURL("/app")).body, -1) {
+			form.Set(m[1], m[2])
+		}
+		a := w.send(w.browser, http.MethodPost, "/auth/login", form.Encode(), "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin")
+		if !strings.Contains(a.location(), "prompt=create") {
+			t.Errorf("%d to %s", a.StatusCode, a.location())
+		}
+	})
 	t.Run("a login with them ends as any other", func(t *testing.T) {
 		w := newWorld(t)
 		w.op.SetUser(oidcgatetest.User{Subject: "bob"})

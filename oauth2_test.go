@@ -470,6 +470,7 @@ func TestWithdrawnTokenWithoutIDTokens(t *testing.T) {
 						c.Tokens.KeepRefused = keep
 						c.HTTP.Transport = refusing{noRefreshToken{c.HTTP.Transport}, &status, row.challenge, row.body}
 					})
+					time.Sleep(time.Hour) // so long has the process heard of nobody else
 					w.get(w.get(w.get("/auth/login").location()).location())
 					for range int(after / time.Minute) {
 						time.Sleep(time.Minute)

@@ -108,8 +108,9 @@ type TokenRequest struct {
 	// JSON sends token requests as a JSON object in place of a form, which RFC 6749 demands.
 	JSON bool
 
-	// LenientAnswers accepts token answers that are forms in place of JSON, have no token_type, or say
-	// "ok": false in place of an error (Slack). If false, they are refused (RFC 6749, section 5).
+	// LenientAnswers accepts token answers that are forms in place of JSON, have no token_type or a
+	// list of scopes (Twitch), or say "ok": false in place of an error (Slack). If false, they are
+	// refused (RFC 6749, section 5).
 	LenientAnswers bool
 
 	// RawBasic leaves id and secret of [ClientSecretBasic] as they are. Some providers do not decode

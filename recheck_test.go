@@ -803,6 +803,7 @@ func TestUserinfoCannotBeReadByAnybody(t *testing.T) {
 		for users, want := range map[int]int{10: http.StatusOK, 2: http.StatusOK, 1: http.StatusForbidden} {
 			inBubble(t, fmt.Sprintf("C113 %s for %d users", name, users), func(t *testing.T) {
 				f := newFleet(t, 1, rereads, asksUserinfo)
+				time.Sleep(time.Hour) // so long has the process heard of nobody else
 				f.op.SetUser(inUserinfoGroups("admin"))
 				var all []*http.Client
 				for i := range users {
@@ -862,6 +863,7 @@ func TestProviderDeniesUsers(t *testing.T) {
 		})
 		inBubble(t, "C084 of one: the session ends within minutes, "+name, func(t *testing.T) {
 			f := newFleet(t, 2, change)
+			time.Sleep(time.Hour) // so long has the process heard of nobody else
 			f.login()
 			time.Sleep(9*time.Minute + 55*time.Second)
 			f.op.Always(oidcgatetest.Token, denies)
@@ -1057,6 +1059,64 @@ func TestNoteWhoseAnswerIsLost(t *testing.T) {
 			time.Sleep(time.Minute)
 			if status := f.admin(); status != http.StatusForbidden {
 				t.Fatalf("status %d", status)
+			}
+		}
+	})
+}
+
+// TestUserWhoTakesAllHerPlaces has a user keep the places of one user full with other sessions of hers, so that one
+// session of hers comes to none.
+func TestUserWhoTakesAllHerPlaces(t *testing.T) {
+	inBubble(t, "C113 she keeps no group by that", func(t *testing.T) {
+		f := newFleet(t, 1, rereads, asksUserinfo)
+		f.op.SetUser(inUserinfoGroups("admin"))
+		var users []*http.Client
+		for range 41 {
+			f.browser = f.newBrowser()
+			f.login()
+			users = append(users, f.browser)
+		}
+		f.op.SetUser(inUserinfoGroups("staff"))
+		f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Delay(1500*time.Millisecond))
+		hers := func() (status int) {
+			f.as(users[40], func() { status = f.admin() })
+			return status
+		}
+		for range 6 {
+			time.Sleep(5*time.Minute + time.Second)
+			var crowd sync.WaitGroup
+			for _, u := range users[:40] {
+				crowd.Go(func() { f.sendOnly(u, http.MethodGet, "/admin", "") })
+			}
+			time.Sleep(50 * time.Millisecond)
+			for range 8 {
+				hers()
+				time.Sleep(time.Second)
+			}
+			crowd.Wait()
+		}
+		if status := hers(); status == http.StatusOK {
+			t.Error("she has the group half an hour after it was taken away")
+		}
+	})
+}
+
+// TestRestartWhileAllAreDenied has a replica begin while the provider denies everybody.
+func TestRestartWhileAllAreDenied(t *testing.T) {
+	inBubble(t, "C084 it signs nobody out", func(t *testing.T) {
+		f := newFleet(t, 1, rereads)
+		var users []*http.Client
+		for i := range 5 {
+			users = append(users, f.signInAs(fmt.Sprint("user", i)))
+		}
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Answer(403, "application/json", `{"error":"access_denied"}`))
+		for range 10 {
+			time.Sleep(2 * time.Minute)
+			f.openReplicas(1, f.provider)
+			for i, u := range users {
+				if f.who(u) == "" {
+					t.Errorf("user %d is signed out", i)
+				}
 			}
 		}
 	})

@@ -1268,3 +1268,20 @@ func TestNoteBesideASlowAnswer(t *testing.T) {
 		f.mustToken()
 	})
 }
+
+// TestRefreshedIDTokenWithNull has null where there is no claim, as authentik had before 2022.10.
+func TestRefreshedIDTokenWithNull(t *testing.T) {
+	for _, name := range []string{"at_hash", "c_hash", "nonce", "auth_time"} {
+		inBubble(t, "C081 a claim that is null is absent: "+name, func(t *testing.T) {
+			f := newFleet(t, 1)
+			revoked := f.revocations()
+			f.login()
+			time.Sleep(11 * time.Minute)
+			f.op.NextIDToken(func(t *oidcgatetest.JWT) { t.Claims[name] = nil })
+			f.mustToken()
+			if got := f.subject(); got != "alice" || len(revoked()) > 0 {
+				t.Errorf("signed in as %q, %d refresh tokens revoked", got, len(revoked()))
+			}
+		})
+	}
+}

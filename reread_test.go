@@ -538,6 +538,7 @@ func TestUserinfoThatCannotBeRead(t *testing.T) {
 				return nil
 			}), rereads, row.config)
 			f.op.SetUser(inUserinfoGroups("admin"))
+			time.Sleep(time.Hour) // so long has the process heard of nobody else
 			f.login()
 			time.Sleep(6 * time.Minute)
 			f.op.Always(oidcgatetest.Userinfo, row.fault)
@@ -1445,6 +1446,7 @@ func TestUserinfoThatMayRefuseTheToken(t *testing.T) {
 				delete(m, "expires_in")
 				delete(m, "refresh_token")
 			}))
+			time.Sleep(time.Hour) // so long has the process heard of nobody else
 			f.login()
 			f.op.Always(oidcgatetest.Userinfo, bare)
 			for range 4 {
@@ -1489,6 +1491,7 @@ func TestErrorOfUserinfoWithStatus200(t *testing.T) {
 		inBubble(t, "C113 C075 an error is not about another user, "+body, func(t *testing.T) {
 			f := newFleet(t, 2, rereads, asksUserinfo)
 			f.op.SetUser(inUserinfoGroups("admin"))
+			time.Sleep(time.Hour) // so long has the process heard of nobody else
 			f.login()
 			time.Sleep(6 * time.Minute)
 			f.op.Inject(oidcgatetest.Userinfo, trouble)

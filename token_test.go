@@ -110,9 +110,10 @@ func on(prefix string, err error) func(op, key string) error {
 // to one after the other.
 type fleet struct {
 	*world
-	drill *drill
-	gates []*oidcgate.Gate
-	next  atomic.Uint32
+	drill    *drill
+	gates    []*oidcgate.Gate
+	next     atomic.Uint32
+	provider oidcgate.Provider
 }
 
 // newFleet opens a shop of n replicas. Its provider rotates refresh tokens and gives access tokens of ten
@@ -126,12 +127,11 @@ func newFleet(t *testing.T, n int, changes ...change) *fleet {
 func newFleetOf(t *testing.T, op *oidcgatetest.Provider, n int, changes ...change) *fleet {
 	t.Helper()
 	f := &fleet{drill: &drill{}}
-	var provider oidcgate.Provider
 	f.world = newWorldOf(t, op, append(changes, func(c *oidcgate.Config, p *oidcgate.Provider) {
 		f.drill.Store, c.Store = c.Store, f.drill
-		provider = *p
+		f.provider = *p
 	})...)
-	f.openReplicas(n, provider)
+	f.openReplicas(n, f.provider)
 	return f
 }
 

@@ -106,6 +106,7 @@ func TestUserinfoIsNewerThanTheIDToken(t *testing.T) {
 	} {
 		inBubble(t, "C113 userinfo cannot be read for long, and then: "+row.name, func(t *testing.T) {
 			f := start(t, admin, admin)
+			time.Sleep(time.Hour) // so long has the process heard of nobody else
 			f.login()
 			f.op.Always(oidcgatetest.Token, withoutMember("id_token"))
 			f.op.Always(oidcgatetest.Userinfo, oidcgatetest.Answer(200, "text/html", "<p>A proxy"))

@@ -29,7 +29,9 @@ func standard(label, issuer, clientID string, auth oidcgate.ClientAuth) oidcgate
 // without "https://" (developers.google.com/identity/openid-connect/reference). Refresh tokens come
 // for access_type=offline, once, and again with prompt=consent: both are sent. There is no logout
 // at Google, so a logout ends the session here only. No refresh token is revoked: Google then
-// withdraws all that the user has granted, and so the user's other devices are signed out.
+// withdraws all that the user has granted, and so the user's other devices are signed out. A
+// refreshed ID Token mostly has no name: with Tokens.ClaimsMaxAge, set Userinfo to
+// [oidcgate.UserinfoOptional].
 //
 // hostedDomain is the Workspace domain whose users may log in, or "" for everybody. Google takes
 // the parameter "hd" as a hint that a user can edit; the claim "hd" proves it.

@@ -258,7 +258,7 @@ func (k *Keeper) check(a *Attempt, at At) error {
 	if a.Provider != at.Provider {
 		return &NotFound{event.ReasonIssMismatch, "the login began at another provider"}
 	}
-	if a.Client != at.Client && a.Client != "" {
+	if a.Client != at.Client {
 		return &NotFound{event.ReasonIssMismatch,
 			"the provider of this name has another issuer or client id since the login began"}
 	}

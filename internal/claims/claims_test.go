@@ -90,6 +90,14 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestParseSaysWhy(t *testing.T) {
+	for text, want := range map[string]string{`{"a":1,"a":2}`: "the same name", `[]`: "not a JSON object", `{"a":`: "not one JSON value"} {
+		if _, err := claims.Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Parse(%s): %v, want a word of %q", text, err, want)
+		}
+	}
+}
+
 func TestGetIsExact(t *testing.T) {
 	o := mustParse(t, identity)
 	if v, ok := o.Get("sub"); !ok || v.Kind() != claims.String {
@@ -336,6 +344,7 @@ func TestValidRefusesDamage(t *testing.T) {
 		"null with a body":          "\x01a\x02nx",
 		"a boolean that is neither": "\x01a\x02b2",
 		"a number that is none":     "\x01a\x03d1x",
+		"an exponent that is none":  "\x01a\x03d1e",
 		"a string not UTF-8":        "\x01a\x02s\xff",
 		"a name not UTF-8":          "\x01\xff\x01n",
 		"an endless length":         "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",

@@ -335,7 +335,7 @@ func TestStringsAreWrittenAsEncodingJSONWritesThem(t *testing.T) {
 	for r := range rune(0x11000) {
 		check("a" + string(r) + "b")
 	}
-	for _, s := range []string{"", "\xff", "é\xff", "a\xe2\x80", "\xed\xa0\x80", "\U0001f600"} {
+	for _, s := range []string{"", "\xff", "a\x80", "é\xff", "a\xe2\x80", "\xed\xa0\x80", "\U0001f600"} {
 		check(s)
 	}
 }

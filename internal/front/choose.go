@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -129,11 +130,25 @@ func (f *Front) showChoice(w http.ResponseWriter, r *http.Request, c choice) {
 			p.Say = page.ChooseUnknown
 		}
 		p.Form = &page.Form{
-			Action: f.Site.OwnURL("/login", ""), Say: page.Continue, Hidden: carried(c.query, c.returnTo),
+			Action: f.Site.OwnURL("/login", ""), Say: page.Continue, Hidden: f.hidden(c),
 			Field: page.Field{Name: emailField, Type: "email", Say: page.Email},
 		}
 	}
 	f.Show(w, r, p)
+}
+
+// hidden are the fields of the form that the visitor does not see: what the links have too, of any
+// provider. The one that is chosen takes its own of them.
+func (f *Front) hidden(c choice) map[string]string {
+	fields := map[string]string{}
+	for _, up := range f.Providers.All() {
+		for name, values := range up.Client.LinkValues(c.query) {
+			fields[name] = values[0]
+		}
+	}
+	maps.Copy(fields, carried(c.query, c.returnTo))
+	delete(fields, emailField)
+	return fields
 }
 
 // loginAt returns the address of a login that was begun with query, at one provider. It leads to

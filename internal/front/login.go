@@ -63,7 +63,7 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 	if refused == nil {
 		up, refused = f.providerFor(v, b, own)
 	}
-	if up == nil && refused == nil {
+	if up == nil {
 		f.showChoice(w, r, choice{query: b.query, returnTo: returnTo})
 		return
 	}

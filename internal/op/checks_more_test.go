@@ -252,7 +252,7 @@ func TestHintsOfRefusals(t *testing.T) {
 			}
 		})
 	}
-	for _, code := range []string{"internal_error", "ratelimited"} { // Slack's
+	for _, code := range []string{"internal_error", "ratelimited", "rate_limit_exceeded", "slow_down"} { // of Slack, Google and others
 		t.Run("F10 C085 a token request: "+code, func(t *testing.T) {
 			o := newOP()
 			o.set("token", answerText(200, "application/json", `{"ok":false,"error":"`+code+`"}`))
@@ -262,6 +262,17 @@ func TestHintsOfRefusals(t *testing.T) {
 			}
 		})
 	}
+	t.Run("F10 C085 a token request: a limit that 403 and Retry-After say", func(t *testing.T) {
+		o := newOP()
+		o.set("token", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "60")
+			w.WriteHeader(http.StatusForbidden)
+		})
+		_, err := o.client().Refresh(t.Context(), "rt-1", "")
+		if e := wantReason(t, err, "token_endpoint_error"); e.Refused || !strings.Contains(e.Hint, troubled) {
+			t.Errorf("refused: %v, hint %q", e.Refused, e.Hint)
+		}
+	})
 	for _, code := range []string{"server_error", "temporarily_unavailable"} {
 		t.Run("C036 a response: "+code, func(t *testing.T) {
 			l := &login{op: newOP(), query: goodResponse(map[string]string{"code": "", "error": code})}

@@ -112,17 +112,15 @@ func (c *Client) FreshHint(ctx context.Context, t *Tokens, o Original) (hint, re
 	if t.RefreshToken == "" || !c.expired(t.IDToken) {
 		return t.IDToken, ""
 	}
-	fresh, err := c.Refresh(ctx, t.RefreshToken, t.DPoPKey)
+	fresh, _ := c.Refresh(ctx, t.RefreshToken, t.DPoPKey)
 	if fresh == nil {
 		return t.IDToken, ""
 	}
-	hint = t.IDToken
-	if err == nil {
-		if _, signed, err := c.VerifyRefreshed(ctx, fresh.IDToken, fresh.AccessToken, o); err == nil {
-			hint = signed
-		}
+	_, signed, err := c.VerifyRefreshed(ctx, fresh.IDToken, fresh.AccessToken, o)
+	if err != nil {
+		return t.IDToken, fresh.RefreshToken
 	}
-	return hint, fresh.RefreshToken
+	return signed, fresh.RefreshToken
 }
 
 // expired reports whether an ID Token that was verified once expires within the next seconds.

@@ -77,8 +77,20 @@ func TestKeysForAnEncryptedRequestCannotBeLoaded(t *testing.T) {
 		o.set("jwks", abort)
 		address, err := o.client(signing(op.ObjectEncrypted, clientKey)).AuthorizationURL(t.Context(), aFreshLogin())
 		e := wantReason(t, err, "jwks_unavailable")
-		if address != "" || !strings.Contains(e.Hint, "jwks_uri") {
+		if address != "" || !strings.HasPrefix(e.Hint, "check whether this host reaches") {
 			t.Errorf("the browser goes to %q, hint %q", address, e.Hint)
+		}
+	})
+}
+
+func TestRequestToAResourceWithAKeyThatIsNone(t *testing.T) {
+	t.Run("C092 a bound token is not presented without its proof", func(t *testing.T) {
+		r, err := http.NewRequest(http.MethodGet, "https://api.example/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := newOP().client().Present(r, "at-1", new(op.DPoPKey)); err == nil {
+			t.Error("no error")
 		}
 	})
 }

@@ -297,9 +297,9 @@ func (c companions) check(id claims.Object, alg string) error {
 		{"c_hash", c.code, c.code != "", event.ReasonCodeHash},
 		{"s_hash", c.state, false, event.ReasonStateHash},
 	} {
-		_, there := id.Get(companion.claim)
+		absent := !says(id, companion.claim)
 		switch {
-		case companion.value == "" || !there && !companion.required:
+		case companion.value == "" || absent && !companion.required:
 		case !equal(text(id, companion.claim), leftHalfHash(alg, companion.value)):
 			return invalid(companion.reason, companion.claim+" is missing or that of another value")
 		}

@@ -127,6 +127,7 @@ func TestOptions(t *testing.T) {
 		{"C025 a link asks for one of those that they name", op.LoginOptions{}, "acr_values=bronze+gold", demands, url.Values{"claims": {gold}, "acr_values": {"gold"}}},
 		{"C025 nor those that the claims of the application do not name", op.LoginOptions{Claims: one}, "acr_values=bronze", essential, url.Values{"claims": {gold}, "acr_values": {"gold"}}},
 		{"C067 classes of ACRValues that the claims do not demand are not enough", op.LoginOptions{Claims: one, ACRValues: []string{"silver", "gold"}}, "", func(*op.Config) {}, url.Values{"claims": {one}, "acr_values": {"gold"}}},
+		{"C067 those of ACRValues that the claims demand are enough", op.LoginOptions{Claims: `{"id_token":{"acr":{"essential":true,"values":["gold","bronze"]}}}`, ACRValues: []string{"silver", "gold"}}, "", func(*op.Config) {}, url.Values{"claims": {`{"id_token":{"acr":{"essential":true,"values":["gold","bronze"]}}}`}, "acr_values": {"gold"}}},
 		{"C067 classes that the claims only prefer", op.LoginOptions{Claims: `{"id_token":{"acr":{"values":["gold"]}}}`}, "", func(*op.Config) {}, url.Values{"claims": {`{"id_token":{"acr":{"values":["gold"]}}}`}}},
 		{"C025 both count, the configured classes and those of the claims", op.LoginOptions{Claims: `{"id_token":{"acr":{"values":["gold","bronze"]}}}`}, "acr_values=bronze+silver", weaker,
 			url.Values{"claims": {`{"id_token":{"acr":{"values":["gold","bronze"]}}}`}, "acr_values": {"gold silver"}, "max_age": {"60"}}},

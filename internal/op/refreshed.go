@@ -38,9 +38,16 @@ func (c *Client) VerifyRefreshed(
 	return c.cfg.shapeEmail(token.claims), token.signed, nil
 }
 
+// says reports whether claims have one. authentik, before 2022.10, has null in place of what a
+// refreshed ID Token does not have.
+func says(id claims.Object, name string) bool {
+	v, ok := id.Get(name)
+	return ok && v.Kind() != claims.Null
+}
+
 // check applies the rules for a refresh.
 func (o Original) check(id claims.Object) error {
-	if _, ok := id.Get("nonce"); ok && !o.anyNonce && !nonceMatches(id, o.Nonce) {
+	if says(id, "nonce") && !o.anyNonce && !nonceMatches(id, o.Nonce) {
 		e := wrongNonce()
 		e.Hint = "a refreshed ID Token has no nonce, or that of its login; Gitea and Forgejo write " +
 			"that of the user's last login, which Verification.AnyNonceAtRefresh accepts"
@@ -55,7 +62,7 @@ func (o Original) check(id claims.Object) error {
 	if at, ok := date(id, "iat"); !ok || at.Before(o.IssuedAt) {
 		return invalid(event.ReasonIssuedAt, "a refresh brings an ID Token older than that of the login")
 	}
-	if _, ok := id.Get("auth_time"); !ok || o.AuthTime.IsZero() {
+	if !says(id, "auth_time") || o.AuthTime.IsZero() {
 		return nil
 	}
 	// It should be that of the login. Keycloak says when the user last authenticated, for whatever

@@ -147,6 +147,9 @@ func (c *Client) explain(ctx context.Context, err error, meta Metadata, secrets 
 	return e
 }
 
+// codeRateLimit is what Google and Salesforce say of too many requests, not always with status 429.
+const codeRateLimit = "rate_limit_exceeded"
+
 // readTokens reads an answer of the token endpoint. An error member is a refusal whatever the
 // status, because some providers refuse with the status 200. With an error it may return a refresh
 // token.
@@ -159,6 +162,9 @@ func (c *Client) readTokens(a answer, key *DPoPKey) (*Tokens, error) {
 	code, ok := doc.Get("error")
 	if ok && code.Kind() != claims.Null || a.status >= 400 {
 		oauthCode, _ := code.Str()
+		if oauthCode == "" && a.status < http.StatusInternalServerError && isRateLimit(a) {
+			oauthCode = codeRateLimit
+		}
 		said := text(doc, "error_description")
 		e := tokenEndpointError(a.status, standardCode(oauthCode, said))
 		e.Description = said
@@ -190,7 +196,7 @@ func issued(a answer, doc claims.Object, isJSON bool, key *DPoPKey) (*Tokens, er
 const formType = "application/x-www-form-urlencoded"
 
 // lenient reads what some providers answer in place of what RFC 6749, 5.1 and 5.2, say: a form, an
-// error as "ok": false, or no token_type.
+// error as "ok": false, no token_type, or scopes as a list.
 func lenient(a answer, doc claims.Object, isJSON bool) (claims.Object, bool) {
 	if HasMediaType(a.header, formType) {
 		form, err := url.ParseQuery(string(a.body))
@@ -210,6 +216,9 @@ func lenient(a answer, doc claims.Object, isJSON bool) (claims.Object, bool) {
 	good, said := ok.Bool()
 	if _, hasError := doc.Get("error"); said && !good && !hasError {
 		doc = doc.With("error", claims.Text("other"))
+	}
+	if scopes, _ := doc.Get("scope"); len(scopes.Strings()) > 0 { // Twitch
+		doc = doc.With("scope", claims.Text(strings.Join(scopes.Strings(), " ")))
 	}
 	if _, typed := doc.Get("token_type"); !typed {
 		doc = doc.With("token_type", claims.Text("Bearer"))
@@ -347,7 +356,7 @@ func tokenEndpointError(status int, code string) *Error {
 		}
 	case "server_error", "temporarily_unavailable", // registered for authorization responses only
 		"internal_error", "fatal_error", "service_unavailable", "request_timeout", // Slack's
-		"ratelimited":
+		"ratelimited", codeRateLimit, "too_many_requests", "slow_down":
 		// Dex says server_error, with status 500, of a user who is gone.
 		e.Alone = e.Alone && code == "server_error" && status == http.StatusInternalServerError
 		e.Code, e.Hint, e.Refused = "other", hintTrouble, false

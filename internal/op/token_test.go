@@ -433,6 +433,8 @@ func TestLenientAnswers(t *testing.T) {
 		{"ok: false in place of an error", answerText(200, "application/json", `{"ok":false,"access_token":"at-1","token_type":"bearer"}`), "", "token_endpoint_error"},
 		{"ok: false with an error", answerText(200, "application/json", `{"ok":false,"error":"invalid_code"}`), "token_endpoint_error", "token_endpoint_error"},
 		{"ok: true", answerText(200, "application/json", `{"ok":true,"access_token":"at-1","token_type":"bearer"}`), "", ""},
+		{"scopes as a list", answerText(200, "application/json", `{"access_token":"at-1","token_type":"bearer","scope":["a","b"]}`), "token_response_invalid", ""},
+		{"a scope that is a number", answerText(200, "application/json", `{"access_token":"at-1","token_type":"bearer","scope":1}`), "token_response_invalid", "token_response_invalid"},
 		{"HTML", answerText(200, "text/html", "<html>"), "token_response_invalid", "token_response_invalid"},
 	} {
 		t.Run("C053 "+tt.name, func(t *testing.T) {
@@ -446,6 +448,9 @@ func TestLenientAnswers(t *testing.T) {
 			tokens, err := o.client(plain, lenient).Exchange(t.Context(), "c", "v")
 			if wantReason(t, err, tt.lenient); err == nil && tokens.AccessToken != "at-1" {
 				t.Errorf("the access token is %q", tokens.AccessToken)
+			}
+			if tt.name == "scopes as a list" && (err != nil || tokens.Scope != "a b") {
+				t.Errorf("%v, the scope is not a b: %+v", err, tokens)
 			}
 		})
 	}

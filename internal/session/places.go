@@ -2,8 +2,12 @@ package session
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
+
+	"github.com/oidcgate/oidcgate/internal/event"
 )
 
 // How many requests one process has under way at one endpoint for sessions that are refreshed: of
@@ -40,6 +44,9 @@ type queue struct {
 	users int // how many have or want a place; guarded by places.mu
 }
 
+// errOwnPlaces is the error of who waited in vain for a place of the user.
+var errOwnPlaces = errors.New("other sessions of this user have all the places of one user")
+
 // take waits for a place of the user, and then for one at the provider. A place is given back after
 // most, also when the caller does not leave it: a function of the application, or a transport, may
 // never return.
@@ -48,7 +55,7 @@ func (p *places) take(
 ) (leave func(), _ error) {
 	leaveUser, err := p.enter(ctx, a, userPlaces)
 	if err != nil {
-		return nil, err
+		return nil, errOwnPlaces
 	}
 	leaveProvider, err := p.enter(ctx, asker{provider: a.provider}, providerPlaces)
 	if err != nil {
@@ -100,9 +107,18 @@ func (r *refresh) placeAtUserinfo(ctx context.Context) (leave func(), _ error) {
 	return r.takePlace(ctx, &r.k.places.userinfo)
 }
 
-// takePlace waits for a place among those who ask the provider at an endpoint.
+// takePlace waits for a place among those who ask the provider at an endpoint. Where the user's own
+// sessions have them, the provider is not to blame: a user who keeps them full would keep the old
+// claims of one session.
 func (r *refresh) takePlace(ctx context.Context, at *places) (leave func(), _ error) {
-	return at.take(ctx, r.asker(), r.timeout())
+	leave, err := at.take(ctx, r.asker(), r.timeout())
+	if err != nil {
+		return nil, &Failure{
+			Reason: event.ReasonProviderBusy, Err: fmt.Errorf("no place was free in time: %w", err),
+			Alone: err == errOwnPlaces,
+		}
+	}
+	return leave, nil
 }
 
 func (r *refresh) asker() asker {

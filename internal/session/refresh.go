@@ -280,17 +280,15 @@ func (r *refresh) accept(ctx context.Context, answer *ProviderTokens) (claims.Ob
 // whose tokens end together come to the provider one after another. lost says that the answer to
 // an earlier request was lost.
 func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, err error) {
-	leave, err := r.takePlace(ctx, &r.k.places.token)
+	end, _ := ctx.Deadline()
+	// An answer that comes after the end would be lost, and the refresh token with it.
+	waits, cancel := context.WithDeadline(ctx, end.Add(-2*r.k.limits.ProviderTimeout))
+	defer cancel()
+	leave, err := r.takePlace(waits, &r.k.places.token)
 	if err != nil {
 		return nil, false, err
 	}
 	defer leave()
-	if end, _ := ctx.Deadline(); time.Until(end) < 2*r.k.limits.ProviderTimeout {
-		// An answer that comes after the end would be lost, and the refresh token with it.
-		return nil, false, &Failure{
-			Reason: event.ReasonProviderBusy, Err: errors.New("too many sessions wait for the provider"),
-		}
-	}
 	if err := r.k.provider.Reach(ctx, &r.s.Identity); err != nil {
 		return nil, false, err // nothing was spent: no mark
 	}
@@ -339,7 +337,9 @@ func (r *refresh) verify(
 		}
 		leave, err := r.placeAtUserinfo(ctx)
 		if err != nil {
-			return "", &Failure{Kind: NotVerifiable, Reason: event.ReasonProviderBusy, Err: err}
+			failed := *failureOf(err)
+			failed.Kind = NotVerifiable
+			return "", &failed
 		}
 		defer leave()
 	}

@@ -74,10 +74,13 @@ type served struct {
 	mu      sync.Mutex
 	last    map[string]lastServed         // by provider
 	failing map[string]map[User]time.Time // by provider: when it failed last for a user
+	began   time.Time                     // before it nobody was served here
 }
 
 func newServed() served {
-	return served{last: map[string]lastServed{}, failing: map[string]map[User]time.Time{}}
+	return served{
+		last: map[string]lastServed{}, failing: map[string]map[User]time.Time{}, began: time.Now(),
+	}
 }
 
 // lastServed is whom an endpoint served last, and when it served somebody else before.
@@ -131,7 +134,8 @@ func (s *served) failsNotAll(who asker, since time.Time, while time.Duration) bo
 	defer s.mu.Unlock()
 	n := s.failed(who, while)
 	other := s.last[who.provider].otherThan(who.User)
-	return other.After(since) || n == 1 && time.Since(other) >= while
+	isAlone := n == 1 && time.Since(other) >= while && time.Since(s.began) >= while
+	return other.After(since) || isAlone
 }
 
 // failed notes that an endpoint has failed for a user, and returns for how many it has within the
