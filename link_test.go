@@ -870,3 +870,25 @@ func TestLinkingAfterALogout(t *testing.T) {
 		})
 	}
 }
+
+func TestLinkingWithoutTheValues(t *testing.T) {
+	t.Run("C107 a session that lost its values at the provider is none, and OnLink is not asked", func(t *testing.T) {
+		records := &tap{Store: &store.Memory{}}
+		l := newLinked(t, func(c *oidcgate.Config) { c.EnableValues, c.Store = true, records })
+		l.signIn()
+		shop := l.handler
+		l.handler = l.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			l.gate.Values().Put(r.Context(), "restricted", true)
+		}))
+		l.get("/")
+		l.handler = shop
+		callback := l.get(l.get(l.address()).location()).location()
+		if err := records.Store.Delete(t.Context(), records.record(t, "v:"), nil); err != nil {
+			t.Fatal(err)
+		}
+		l.denied(l.get(callback), http.StatusForbidden, oidcgate.Reason("link_session"))
+		if len(l.asked) > 0 {
+			t.Error("OnLink was asked")
+		}
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -512,6 +513,40 @@ func TestUserinfoWithoutIDTokensThatCannotBeRead(t *testing.T) {
 			}
 			if a := w.get("/admin"); a.StatusCode != http.StatusForbidden {
 				t.Errorf("status %d", a.StatusCode)
+			}
+		})
+	}
+}
+
+// TestUserinfoLimitsOneUserWhoseTokensAreShort has userinfo fail one user each time that her tokens are refreshed.
+func TestUserinfoLimitsOneUserWhoseTokensAreShort(t *testing.T) {
+	for name, answer := range map[string]oidcgatetest.Fault{"429": oidcgatetest.Answer(429, "", ""), "no answer": oidcgatetest.Reset()} {
+		inBubble(t, "C081 C113 she keeps no group by that: "+name, func(t *testing.T) {
+			op := oidcgatetest.NewProvider(t, oidcgatetest.Config{WithoutIDTokens: true, RotateRefreshTokens: true, AccessTokenLifetime: 10 * time.Minute})
+			f := newFleetOf(t, op, 1, rereads, func(_ *oidcgate.Config, p *oidcgate.Provider) {
+				*p = oidcgate.OAuth2(oidcgate.OAuth2Options{
+					Issuer: op.Issuer(), ClientID: p.ClientID, Auth: p.Auth,
+					Authorization: op.URL(oidcgatetest.Authorization), Token: op.URL(oidcgatetest.Token), Userinfo: op.URL(oidcgatetest.Userinfo),
+				})
+			})
+			other := f.signInAs("bob")
+			f.op.SetUser(inUserinfoGroups("admin"))
+			f.browser = f.newBrowser()
+			f.login()
+			f.op.SetUser(inUserinfoGroups("staff"))
+			var hers atomic.Bool
+			f.op.Always(oidcgatetest.Userinfo, whileHers(&hers, answer))
+			status := 0
+			for range 30 {
+				time.Sleep(2 * time.Minute)
+				f.who(other)
+				hers.Store(true)
+				status = f.admin()
+				time.Sleep(15 * time.Second)
+				hers.Store(false)
+			}
+			if status == http.StatusOK || f.who(other) == "" {
+				t.Errorf("an hour after the group was taken away: status %d; the other is signed in as %q", status, f.who(other))
 			}
 		})
 	}

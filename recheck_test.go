@@ -1121,3 +1121,25 @@ func TestRestartWhileAllAreDenied(t *testing.T) {
 		}
 	})
 }
+
+func TestProviderDeniesAllWithAShortClaimsMaxAge(t *testing.T) {
+	inBubble(t, "C084 nobody is forgotten between two tries of a session: nobody is signed out", func(t *testing.T) {
+		f := newFleet(t, 1, asksUserinfo, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.Tokens.ClaimsMaxAge = 3 * time.Second })
+		var users []*http.Client
+		for i := range 4 {
+			users = append(users, f.signInAs(fmt.Sprint("user", i)))
+		}
+		f.op.Always(oidcgatetest.Token, oidcgatetest.Answer(403, "application/json", `{"error":"access_denied"}`))
+		for range 12 * 60 {
+			for _, u := range users {
+				f.who(u)
+			}
+			time.Sleep(time.Second)
+		}
+		for i, u := range users {
+			if f.who(u) == "" {
+				t.Errorf("user %d is signed out", i)
+			}
+		}
+	})
+}

@@ -308,3 +308,25 @@ func TestWatchAndOneRefusal(t *testing.T) {
 		})
 	}
 }
+
+func TestWatchOfASessionWithoutItsValues(t *testing.T) {
+	t.Run("C107 guards let nobody in without the values that there were, and the stream ends", func(t *testing.T) {
+		w, records := newTapped(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.EnableValues, c.Limits.WatchInterval = true, time.Second
+		})
+		w.login()
+		w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			w.gate.Values().Put(r.Context(), "restricted", true)
+		}))
+		w.get("/")
+		f := &fleet{world: w}
+		ctx := f.stream(w.gate, w.browser)
+		if err := records.Store.Delete(t.Context(), records.record(t, "v:"), nil); err != nil {
+			t.Fatal(err)
+		}
+		<-ctx.Done()
+		if cause := context.Cause(ctx); !errors.Is(cause, oidcgate.ErrNoSession) {
+			t.Errorf("the cause is %v", cause)
+		}
+	})
+}

@@ -54,8 +54,8 @@ var Types = []Group{
 			Level: slog.LevelInfo,
 			Means: "A rule of a guard refused a signed-in visitor.",
 			Do: "Nothing, or give the user at the provider what the rule asks for. If there is no such " +
-				"claim, have the provider put it into the ID Token, or into userinfo (Provider.Userinfo), by " +
-				"a scope or a mapper.",
+				"claim, compare the rule's name with those that there are, or have the provider put it into " +
+				"the ID Token, or into userinfo (Provider.Userinfo), by a scope or a mapper.",
 		},
 		{
 			Name:  string(AccountLinked),
@@ -553,8 +553,8 @@ var Reasons = []Group{
 		{
 			Name:  string(ReasonInvalidGrant),
 			Means: "The provider no longer accepts the refresh token. The session was ended.",
-			Do: "Nothing for single ones. For many, compare the lifetime of refresh tokens at the " +
-				"provider with that of sessions.",
+			Do: "Nothing for single ones: the provider's session has ended, or the user is blocked there. " +
+				"For many, compare the lifetime of refresh tokens at the provider with that of sessions.",
 		},
 	}},
 	{"The ID Token, and the logout token", []About{

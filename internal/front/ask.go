@@ -121,8 +121,16 @@ func (f *Front) noteElsewhere(r *http.Request) {
 	if !f.Logger.Enabled(r.Context(), level) {
 		return // no place in the queue for nothing
 	}
-	f.Log(r.Context(), level, "a request does not come from a page of this origin; if it is one of "+
-		"yours, such as that of a development server, BaseURL must be its origin",
+	why := "a request does not come from a page of this origin; if it is one of yours, such as that " +
+		"of a development server, BaseURL must be its origin"
+	switch {
+	case r.Header.Get("Sec-Fetch-Site") == "same-origin":
+		why = "a link or a form leads to a route that is for scripts: guard a page by Require"
+	case browser.SaysNothing(r) && r.Header.Get("Origin") == "":
+		why = "a request does not say that a page of this origin has sent it; a program sends the " +
+			"header X-Requested-With"
+	}
+	f.Log(r.Context(), level, why,
 		slog.String("path", short(r.URL.Path)), slog.String("base_url", f.Site.URL("")),
 		slog.String("origin", short(r.Header.Get("Origin"))),
 		slog.String("sec_fetch_site", short(r.Header.Get("Sec-Fetch-Site"))))
@@ -163,7 +171,7 @@ func (f *Front) noteSent() {
 	}
 	f.Logger.Warn("oidcgate: visitors are sent to the login, and no request for it has come to this "+
 		"gate. If logins end in 404, wrap the outermost router: gate.Wrap(router), not a group or a "+
-		"prefix of it. If browsers find nothing or another program there, BaseURL is not the address "+
+		"prefix of it; or give BaseURL the prefix's path, and use http.StripPrefix. If browsers find nothing or another program there, BaseURL is not the address "+
 		"of this service. Otherwise another replica gets them",
 		"visitors", many, "login", f.Site.OwnURL("/login", ""))
 }
@@ -191,7 +199,8 @@ func (f *Front) noteBasePath(path string) {
 	}
 	if f.doubled.CompareAndSwap(false, true) {
 		f.Logger.Warn("oidcgate: a return path begins with the path of BaseURL. The gate puts that in "+
-			"front of each: if such a login ends in 404, leave it out of the path that you pass",
+			"front of each: if such a login ends in 404, leave it out of the path that you pass, or have a "+
+			"proxy or http.StripPrefix take it off the requests",
 			"path", f.Site.BasePath, "leads_to", f.Site.BasePath+f.Site.BasePath)
 	}
 }

@@ -165,6 +165,9 @@ func (c *callbackRequest) link(result *op.Result) *Failure {
 func (c *callbackRequest) linked(ctx context.Context) (*session.Session, *Failure) {
 	f := c.front
 	now := f.Peek(c.w, c.r.WithContext(ctx))
+	if now.LoadErr == nil {
+		now.LoadErr = f.noteValues(ctx, now)
+	}
 	if now.LoadErr != nil {
 		return nil, storeFailure(now.LoadErr)
 	}

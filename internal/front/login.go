@@ -32,7 +32,7 @@ func (f *Front) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := f.Peek(w, r)
-	f.noteValues(r.Context(), v)
+	_ = f.noteValues(r.Context(), v) // a store that fails takes nobody's session
 	f.Forget(w, r, v)
 	query := r.URL.Query()
 	if query.Has("link") {
@@ -64,6 +64,7 @@ func (f *Front) beginLogin(w http.ResponseWriter, r *http.Request, v *Visit, b b
 		up, refused = f.providerFor(v, b, own)
 	}
 	if up == nil {
+		f.noteUnknownName(r, b.query.Get("provider"))
 		f.showChoice(w, r, choice{query: b.query, returnTo: returnTo})
 		return
 	}

@@ -81,6 +81,14 @@ func (f *Front) noteUnknownCallback(r *http.Request) {
 	}
 }
 
+// noteUnknownName tells of a link to the login that names a provider that this gate does not have.
+func (f *Front) noteUnknownName(r *http.Request, name string) {
+	if name != "" && f.unknown.first("link "+name) {
+		f.Log(r.Context(), slog.LevelInfo, "a link to the login names a provider that this gate does "+
+			"not have, so the visitor chooses: "+sameEverywhere, slog.String("provider", short(name)))
+	}
+}
+
 // short bounds what the log has of a request.
 func short(text string) string { return fmt.Sprintf("%.200s", text) }
 

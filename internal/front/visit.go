@@ -101,15 +101,17 @@ func (f *Front) noteSession(
 }
 
 // noteValues is noteSession for the application's values in a session, without which nobody is let
-// in.
-func (f *Front) noteValues(ctx context.Context, v *Visit) {
+// in. The error is the store's.
+func (f *Front) noteValues(ctx context.Context, v *Visit) error {
 	if v.Session == nil || !v.Session.Identity.HasValues {
-		return
+		return nil
 	}
 	_, err := f.Keeper.ReadValues(ctx, v.Session)
 	if gone := GoneBy(err); gone != "" {
 		v.Session, v.Gone = nil, gone
+		return nil
 	}
+	return err
 }
 
 // GoneBy returns why a session that was there is gone, by an error of it or of its values, or "".

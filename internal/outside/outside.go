@@ -238,6 +238,9 @@ func notChecked(err error) error {
 		f.Kind = session.Rejected // also where it names nobody
 	}
 	f.Unread = f.Kind == session.Unreadable || f.Kind == session.TokenDoubted
+	if e, ok := errors.AsType[*op.Error](err); ok {
+		f.Limited = e.Limited && !f.Unread
+	}
 	if f.Kind != session.Rejected && f.Kind != session.TokenRefused {
 		f.Kind = session.NotVerifiable
 	}

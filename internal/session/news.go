@@ -66,7 +66,7 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 func (r *refresh) dropsUserinfo(n news, identity *Identity) bool {
 	at := &r.k.served.userinfo
 	if n.alone {
-		identity.NoUserinfo = identity.NoUserinfo.next(r.k.limits.Reread, at, r.asker())
+		identity.NoUserinfo = r.k.next(identity.NoUserinfo, at, r.asker())
 		return identity.NoUserinfo.isLong()
 	}
 	// What nobody can read is an outage.

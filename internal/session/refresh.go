@@ -50,6 +50,7 @@ type refresh struct {
 	wasOver   bool // others have ended the session meanwhile
 
 	own      bool        // what fails may be this replica's fault alone
+	limited  bool        // userinfo failed, which was to say so, perhaps for this user alone
 	unread   bool        // userinfo cannot be read, which was to say whose the tokens are
 	deciding atomic.Bool // the application is being asked
 

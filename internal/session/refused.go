@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,9 +112,8 @@ const hintAlone = "the provider has no usable answer for this session again and 
 // isAlone notes with the tokens that the provider failed to refresh them, and reports whether the
 // access token is over and the provider fails for this session alone.
 func (r *refresh) isAlone(ctx context.Context) (bool, error) {
-	every := cmp.Or(r.k.limits.Reread, aloneAfter)
 	noted := *r.tokens
-	noted.Failed = noted.Failed.next(every, &r.k.served.token, r.asker())
+	noted.Failed = r.k.next(noted.Failed, &r.k.served.token, r.asker())
 	if noted.Failed == r.tokens.Failed {
 		return false, nil
 	}
@@ -185,13 +183,14 @@ func (r *refresh) withdrawn(ctx context.Context, f *Failure, lost bool) error {
 	if overtaken, err := r.overtaken(ctx); overtaken || err != nil {
 		return err
 	}
-	e := Event{Type: event.RefreshFailed, Reason: event.ReasonInvalidGrant}
+	e := Event{Type: event.RefreshFailed, Reason: event.ReasonInvalidGrant, Err: f}
 	switch {
 	case f.Kind == UserRefused, f.Kind == UserDenied:
-		e.Reason, e.Err = f.Reason, f
+		e.Reason = f.Reason
 	case lost:
 		e.Type = event.RefreshReuseSuspected
 	}
+	e.Hint = event.Cure(e.Type, e.Reason)
 	r.tell(ctx, e)
 	return r.endSession(ctx)
 }
@@ -237,7 +236,7 @@ func (r *refresh) notVerified(ctx context.Context, fresh *Tokens, f *Failure) er
 		if err := r.keepRefreshToken(ctx, fresh.RefreshToken); err != nil {
 			return err
 		}
-		r.unread = f.Unread
+		r.unread, r.limited = f.Unread, f.Limited
 		return r.goOnWithout(ctx, f)
 	}
 	r.tell(ctx, Event{Type: event.RefreshFailed, Reason: f.Reason, Err: f})

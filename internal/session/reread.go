@@ -144,6 +144,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	}
 	n := r.newsOf(said, userinfo, idToken != "")
 	n.before, n.none = before.plaintext, n.none && !never
+	n.alone = r.limited && userinfo == nil && !n.unreadable && !r.k.limits.KeepRefused
 	n.incomplete = r.unsure || err == nil && userinfo == nil && r.lacksToken()
 	return r.decideOn(ctx, n, err)
 }

@@ -152,6 +152,10 @@ type Failure struct {
 	// are, cannot be read.
 	Unread bool
 
+	// Limited is true when the kind is NotVerifiable because userinfo failed in a way that may be for
+	// the user's sake.
+	Limited bool
+
 	// Own is true when the fault may be this replica's alone: it reaches no provider, or has an old
 	// client secret.
 	Own bool

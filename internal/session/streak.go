@@ -27,15 +27,14 @@ const maxFailures = 3
 // aloneAfter is the time between two failures that count, where claims are not read again.
 const aloneAfter = 5 * time.Minute
 
-// memories is how many intervals a user for whom an endpoint failed is remembered.
-const memories = 6
+// memory is how long a user for whom an endpoint failed is remembered: longer than the pauses
+// between two tries of a session.
+func (k *Keeper) memory() time.Duration { return 6 * max(k.limits.Reread, aloneAfter) }
 
-// memory is how long that is.
-func (k *Keeper) memory() time.Duration { return memories * cmp.Or(k.limits.Reread, aloneAfter) }
-
-// next returns the streak after one more failure for a user.
-func (s streak) next(every time.Duration, at *served, who asker) streak {
-	counts := at.fails(who, s.Last, memories*every)
+// next returns a streak after one more failure for a user.
+func (k *Keeper) next(s streak, at *served, who asker) streak {
+	every := cmp.Or(k.limits.Reread, aloneAfter)
+	counts := at.fails(who, s.Last, k.memory())
 	switch {
 	case s.Last.IsZero():
 		return streak{Last: time.Now()}

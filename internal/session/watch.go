@@ -213,6 +213,9 @@ func (k *Keeper) readWatched(ctx context.Context) map[string][]*Session {
 		ctx, cancel := Within(ctx, most)
 		defer cancel()
 		s, err := k.Peek(ctx, one.id)
+		if err == nil && s.Identity.HasValues && k.limits.Values {
+			_, err = k.ReadValues(ctx, s) // without them guards let nobody in
+		}
 		k.endWatchOf(one.id, err)
 		if err != nil {
 			return
