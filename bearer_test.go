@@ -1192,6 +1192,9 @@ func TestMetadataOfTheAPI(t *testing.T) {
 			!slices.Equal(doc.Servers, []string{"https://id.test"}) || !slices.Equal(doc.Methods, []string{"header"}) {
 			t.Errorf("%v, status %d: %s", err, got.StatusCode, got.body)
 		}
+		if h := got.Header; h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Content-Type") != "application/json" {
+			t.Errorf("the headers are %v", h)
+		}
 		if got := a.send(a.browser, "POST", at, "x=y"); got.StatusCode != http.StatusMethodNotAllowed {
 			t.Errorf("POST: status %d", got.StatusCode)
 		}

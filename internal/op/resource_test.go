@@ -145,17 +145,3 @@ func TestResourceWithACertificateAndAnotherTransport(t *testing.T) {
 		_ = resp.Body.Close()
 	})
 }
-
-func TestResourceWithAKeyThatIsNone(t *testing.T) {
-	t.Run("C092 nothing is sent, and the body is closed", func(t *testing.T) {
-		resourceServer(t, func(r *http.Request) *http.Response { t.Error("sent"); return answerOf(r, http.StatusOK, "") })
-		body := &closed{Reader: strings.NewReader("an order")}
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example/orders", body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := newOP().client().RoundTrip(r, "at-1", "junk"); err == nil || !body.closed {
-			t.Errorf("%v, the body is closed: %v", err, body.closed)
-		}
-	})
-}
