@@ -1195,6 +1195,9 @@ func TestMetadataOfTheAPI(t *testing.T) {
 		if origin := got.Header.Get("Access-Control-Allow-Origin"); origin != "*" {
 			t.Errorf("pages of origin %q may read it, want all", origin)
 		}
+		if h := got.Header; h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Content-Type") != "application/json" {
+			t.Errorf("the headers are %v", h)
+		}
 		if got := a.send(a.browser, "POST", at, "x=y"); got.StatusCode != http.StatusMethodNotAllowed {
 			t.Errorf("POST: status %d", got.StatusCode)
 		}

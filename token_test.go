@@ -324,6 +324,19 @@ func TestTokenErrors(t *testing.T) {
 		f.drill.fail(nil, nil)
 		f.mustToken()
 	})
+	inBubble(t, "F32 RFC 8693 the session cannot be read: that is no end of it for ExchangeToken either", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		f.drill.fail(on("get s:", errIll), nil)
+		var err error
+		f.handler = f.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, err = f.gate.ExchangeToken(r.Context(), oidcgate.TokenExchange{Audience: "ledger"})
+		}))
+		f.get("/")
+		if !errors.Is(err, oidcgate.ErrStoreUnavailable) || errors.Is(err, oidcgate.ErrNoSession) {
+			t.Errorf("error %v, want ErrStoreUnavailable", err)
+		}
+	})
 	inBubble(t, "C085 an access token without a refresh token is over when it is over", func(t *testing.T) {
 		f := newFleet(t, 1)
 		f.op.Inject(oidcgatetest.Token, oidcgatetest.EditJSON(func(m map[string]any) { delete(m, "refresh_token") }))

@@ -48,6 +48,7 @@ func TestParse(t *testing.T) {
 		{"an empty object", `{}`, true},
 		{"space around the object", " {\"a\" : 1}\n", true},
 		{"a surrogate pair", `{"a":"\ud83d\ude00"}`, true},
+		{"the first and the last surrogate pair", `{"a":"\ud800\udc00","b":"\udbff\udfff"}`, true},
 		{"an escaped backslash before u", `{"a":"\\ud800"}`, true},
 		{"nesting at the limit", nested(32), true},
 		{"C069 names that differ in case are two names", `{"sub":"a","SUB":"b"}`, true},
@@ -188,6 +189,8 @@ func TestPointer(t *testing.T) {
 		"/groups/99999999999999999999":  "",
 		"/groups/0/x":                   "",
 		"/til~2de":                      "",
+		"/til~0d":                       "",
+		"/https:~1~1id.example~1rol":    "",
 		"/til~":                         "",
 		"/til~01":                       "",
 		"/realm_access/empty/x":         "",
@@ -303,6 +306,7 @@ func TestOf(t *testing.T) {
 		"a channel":        make(chan int),
 		"duplicate names":  json.RawMessage(`{"a":1,"a":2}`),
 		"too much nesting": json.RawMessage(nested(32)),
+		"not UTF-8":        json.RawMessage("\"\xff\""),
 	} {
 		if v, err := claims.Of(bad); err == nil {
 			t.Errorf("Of(%s) = %q, want an error", name, v)

@@ -171,8 +171,9 @@ func (f *Front) noteSent() {
 	}
 	f.Logger.Warn("oidcgate: visitors are sent to the login, and no request for it has come to this "+
 		"gate. If logins end in 404, wrap the outermost router: gate.Wrap(router), not a group or a "+
-		"prefix of it; or give BaseURL the prefix's path, and use http.StripPrefix. If browsers find nothing or another program there, BaseURL is not the address "+
-		"of this service. Otherwise another replica gets them",
+		"prefix of it; or give BaseURL the prefix's path, and use http.StripPrefix. If browsers find "+
+		"nothing or another program there, BaseURL is not the address of this service. Otherwise "+
+		"another replica gets them",
 		"visitors", many, "login", f.Site.OwnURL("/login", ""))
 }
 

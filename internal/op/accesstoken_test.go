@@ -130,6 +130,9 @@ func TestAccessTokens(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := newOP().client(forAPI(apiURL)).VerifyAccessToken(t.Context(), row.raw)
 			refusedToken(t, err, row.reason)
+			if e, ok := errors.AsType[*op.Error](err); ok && strings.Contains(e.Hint, "Config.API.Audience") != (row.reason == "aud") {
+				t.Errorf("the hint %q", e.Hint)
+			}
 		})
 	}
 }
@@ -619,6 +622,7 @@ func TestProofs(t *testing.T) {
 		{"C165 by a key other than that of its header", proofOf{embed: jose.JSONWebKey{Key: newEC(ecKey().Curve).Public()}}, false},
 		{"C165 by a key for another algorithm", proofOf{key: rsaKey(), alg: jose.PS256, embed: jose.JSONWebKey{Key: rsaKey().Public(), Algorithm: "PS512"}}, false},
 		{"C165 by a weak key", proofOf{key: smallRSA(), alg: jose.PS256}, false},
+		{"C165 whose key has a certificate that is none", proofOf{embed: changed(jwk(ecKey().Public(), ""), map[string]any{"x5c": []string{"junk"}})}, false},
 		{"C165 with a critical extension", header("crit", []string{"x"}), false},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -208,6 +208,18 @@ func TestProfileKeysThatAreFixed(t *testing.T) {
 	}
 }
 
+func TestProfileKeysAtTheStart(t *testing.T) {
+	t.Run("C130 the function is not called before it is needed", func(t *testing.T) {
+		cfg := newOP().config(func(cfg *op.Config) {
+			cfg.Profile, cfg.Auth, cfg.SigningAlgs, cfg.DPoP = op.FAPI2Security, op.Auth{Method: op.AuthKeyJWT}, nil, true
+			cfg.ClientKeys = func(context.Context) ([]op.ClientKey, error) { t.Error("it is called"); return nil, nil }
+		})
+		if faults := cfg.Faults(); len(faults) != 0 {
+			t.Errorf("faults %v", faults)
+		}
+	})
+}
+
 func TestProfileKeepsWhatIsChosen(t *testing.T) {
 	t.Run("C130 encrypted requests and query.jwt stay", func(t *testing.T) {
 		cfg := newOP().config(signing(op.ObjectEncrypted, clientKey), func(cfg *op.Config) {

@@ -492,6 +492,15 @@ func TestMutualTLS(t *testing.T) {
 			}
 		}
 	})
+	t.Run("C006 C091 aliases make no other member good", func(t *testing.T) {
+		o := newOP()
+		o.set("discovery", answerJSON(metadata(map[string]any{
+			"authorization_response_iss_parameter_supported": "true",
+			"mtls_endpoint_aliases":                          map[string]any{"token_endpoint": "https://mtls.id.example/token"},
+		})))
+		_, err := o.client(withCertificate, func(cfg *op.Config) { cfg.Transport = o }).Metadata(t.Context())
+		wantReason(t, err, "metadata_invalid")
+	})
 	for name, row := range map[string]struct {
 		aliases any
 		reason  string

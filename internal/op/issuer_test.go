@@ -254,6 +254,7 @@ func TestIssModes(t *testing.T) {
 		{"C031 IssInCodes, absent in an error", op.IssInCodes, true, failed, "", "", ""},
 		{"C031 IssInCodes, absent beside a code", op.IssInCodes, true, code, "", "iss_missing", ""},
 		{"C031 IssInCodes, absent beside a code and an error", op.IssInCodes, true, code + "&" + failed, "", "iss_missing", ""},
+		{"C031 IssInCodes, absent beside neither", op.IssInCodes, true, "x=1", "", "iss_missing", ""},
 		{"C031 IssOptional, absent", op.IssOptional, true, code, "", "", ""},
 		{"C031 IssOptional, absent in an error", op.IssOptional, true, failed, "", "", ""},
 		{"C031 IssOptional, another", op.IssOptional, true, code, "https://evil.example", "iss_mismatch", ""},

@@ -113,6 +113,9 @@ func TestSignedWithSecret(t *testing.T) {
 			if row.reason == "client_secret" && (e.Status != http.StatusServiceUnavailable || e.Hint == "") {
 				t.Errorf("status %d, hint %q", e.Status, e.Hint)
 			}
+			if hint := e != nil && strings.Contains(e.Hint, "signs with the client secret"); hint != (row.name == "the secret, where none was agreed on") {
+				t.Errorf("the hint %q", e.Hint)
+			}
 		})
 	}
 	t.Run("C014 a secret that is replaced, and one that cannot be read", func(t *testing.T) {

@@ -71,6 +71,14 @@ func TestFurtherClaims(t *testing.T) {
 			t.Errorf("claims %s, want %s", got, want)
 		}
 	})
+	t.Run("C075 with another address, whether the first was verified is left out, and nothing else", func(t *testing.T) {
+		info := map[string]any{"team": "north", "email": "jane@example.org", "email_verified": true}
+		more := claims.Object("").With("email", claims.Text("joe@example.org"))
+		want := `{"email":"joe@example.org","name":"Jane Doe","team":"north"}`
+		if got := ask(t, info, more)(); got != want {
+			t.Errorf("claims %s, want %s", got, want)
+		}
+	})
 	t.Run("F34 thousands of them are added in one pass", func(t *testing.T) {
 		const many = 4000
 		var b claims.Builder

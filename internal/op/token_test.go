@@ -428,6 +428,8 @@ func TestLenientAnswers(t *testing.T) {
 		{"a form with an error and status 200", answerText(200, form, "error=bad_verification_code"), "token_response_invalid", "token_endpoint_error"},
 		{"C069 a form with a token twice", answerText(200, form, "access_token=at-1&access_token=at-2&token_type=bearer"), "token_response_invalid", "token_response_invalid"},
 		{"a form that is none", answerText(200, form, "%zz"), "token_response_invalid", "token_response_invalid"},
+		{"a form that is broken after the token", answerText(200, form, "access_token=at-1&token_type=bearer&scope=%zz"), "token_response_invalid", "token_response_invalid"},
+		{"JSON that says it is a page", answerText(200, "text/html", `{"access_token":"at-1","token_type":"bearer"}`), "token_response_invalid", "token_response_invalid"},
 		{"no token_type", answerText(200, "application/json", `{"access_token":"at-1"}`), "token_type", ""},
 		{"another token_type", answerText(200, "application/json", `{"access_token":"at-1","token_type":"mac"}`), "token_type", "token_type"},
 		{"ok: false in place of an error", answerText(200, "application/json", `{"ok":false,"access_token":"at-1","token_type":"bearer"}`), "", "token_endpoint_error"},

@@ -67,11 +67,13 @@ func TestRoundTrip(t *testing.T) {
 		for _, hasBody := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, with a body: %t", tt.name, hasBody), func(t *testing.T) {
 				sent, closed := 0, 0
+				var ctx context.Context
 				transport := &present.Transport{
 					Elsewhere: http.DefaultTransport,
 					Context:   t.Context(), Origins: tt.origins, AllowHTTP: tt.allowHTTP,
-					Send: func(context.Context, *http.Request) (*http.Response, error) {
+					Send: func(_ context.Context, r *http.Request) (*http.Response, error) {
 						sent++
+						ctx = r.Context()
 						return &http.Response{Body: http.NoBody}, tt.send
 					},
 				}
@@ -86,6 +88,9 @@ func TestRoundTrip(t *testing.T) {
 				switch {
 				case tt.want == "" && err != nil, tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 					t.Errorf("error %v, want %q", err, tt.want)
+				}
+				if ctx != nil && (ctx.Err() != nil) != (tt.send != nil) {
+					t.Errorf("the context of the request: %v", ctx.Err())
 				}
 				if asked := tt.want == "" || tt.send != nil; asked != (sent == 1) {
 					t.Errorf("a token was asked for %d times", sent)

@@ -58,6 +58,9 @@ func TestWriterThatUnwraps(t *testing.T) {
 		if err := http.NewResponseController(s.Wrap()).Flush(); !errors.Is(err, http.ErrNotSupported) {
 			t.Errorf("error %v", err)
 		}
+		if _, flushes := s.Wrap().(http.Flusher); flushes {
+			t.Error("it seems to be one that sends at once")
+		}
 		s.WriteHeader(http.StatusOK)
 		if saved != 2 {
 			t.Errorf("saved %d times before the first byte", saved)

@@ -318,3 +318,110 @@ func TestUserinfoThatIsNotRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestAnswersThatKeepRefusedDoesNotExcuse(t *testing.T) {
+	inTime(t, "C081 Limits.KeepRefused keeps no session whose new tokens are another user's", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { rereads(l); l.KeepRefused = true })
+		s := w.login(lifetime)
+		w.brings(claims.Object("").With("sub", claims.Text("bob")))
+		w.provider.verify = func() error { return failure(session.Rejected, "") }
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrGone)
+		w.wantLive(false, s)
+	})
+}
+
+func TestLongAnswerThatCannotBeVerified(t *testing.T) {
+	inTime(t, "F38 C081 for want of keys the session goes on, however long the ID Token is", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+			answer := tokens(n)
+			answer.IDToken = strings.Repeat("x", 8*16<<10+1)
+			return answer, nil
+		}
+		w.provider.verify = func() error { return failure(session.NotVerifiable, "") }
+		time.Sleep(isOver)
+		w.wantNoToken(s, session.ErrProvider)
+		w.wantLive(true, s)
+	})
+}
+
+func TestHintWhereOnLoginFails(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		inTime(t, fmt.Sprint("C113 it says that guards answer 503 where they do: ", !keep), func(t *testing.T) {
+			w := newWorld(t, func(l *session.Limits) { rereads(l); l.KeepRefused = keep })
+			s := w.login(lifetime)
+			w.provider.decide = func() error { return errDown }
+			time.Sleep(20 * time.Minute)
+			_, err := w.Reread(t.Context(), s)
+			w.wantErr(err, nil)
+			w.wantTold(event.RereadFailed, event.ReasonHookError)
+			for _, e := range w.events {
+				if hint := strings.Contains(e.Hint, "503"); e.Type == event.RereadFailed && hint == keep {
+					t.Errorf("the hint is %q", e.Hint)
+				}
+			}
+		})
+	}
+}
+
+func TestLogoutAloneWithoutTokens(t *testing.T) {
+	inTime(t, "C117 where the tokens are lost, nothing is done with them", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		w.wantErr(w.memory.Delete(t.Context(), w.key("t:"), nil), nil)
+		hint := w.Alone(t.Context(), s, func(tokens *session.Tokens) { t.Errorf("called with %v", tokens) })
+		if hint != "" {
+			t.Errorf("the hint %q", hint)
+		}
+	})
+}
+
+func TestRefusedLoginBesideASessionThatIsOver(t *testing.T) {
+	inTime(t, "C087 a session that is over keeps no refresh token from being revoked", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.login(lifetime)
+		w.wantErr(w.memory.Delete(t.Context(), w.key("s:"), nil), nil) // the lists still have it
+		w.Discard(t.Context(), w.loginUnderWay())
+		w.wantRevoked("rt-0")
+	})
+}
+
+func TestLogoutThatCannotBeRemembered(t *testing.T) {
+	inTime(t, "C124 F16 without its tombstone, all of the session ends at once but its place in the lists", func(t *testing.T) {
+		w := newWorld(t, nil)
+		s := w.login(lifetime)
+		v := w.values(s)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("a")), nil)
+		w.fails(interleave.Create, "U:", 0)
+		w.wantErr(w.logoutBySub(time.Now()), session.ErrStore)
+		w.wantLive(false, s)
+		if keys := w.living("d:", "u:", "i:", "j:"); len(keys) != 0 {
+			t.Errorf("left behind: %q", keys)
+		}
+	})
+}
+
+func TestEndThatTheStoreRefusesTwice(t *testing.T) {
+	inTime(t, "C113 F32 it counts from the first: what another replica has found since then overrules it", func(t *testing.T) {
+		w := newWorld(t, rereads)
+		s := w.login(lifetime)
+		time.Sleep(20 * time.Minute)
+		w.provider.decide = func() error { return failure(session.Rejected, "") }
+		w.fails(interleave.Delete, "s:", 0)
+		for range 2 {
+			_, err := w.Reread(t.Context(), s)
+			w.wantErr(err, session.ErrStore)
+			w.wantErr(w.Wait(t.Context()), nil)
+			time.Sleep(w.config.Limits.Leeway * 3 / 4)
+		}
+		w.breaks(nil)
+		w.provider.decide = nil
+		w.touched(s)
+		w.wantErr(w.replica(nil).Renew(t.Context(), s), nil)
+		_, err := w.Reread(t.Context(), s)
+		w.wantErr(err, nil)
+		w.wantLive(true, s)
+	})
+}

@@ -1125,6 +1125,7 @@ func TestErrorsOfValues(t *testing.T) {
 		key := w.key("v:")
 		w.once(interleave.Swap, "v:", func() { w.wantErr(w.memory.Delete(t.Context(), key, nil), nil) })
 		w.wantErr(w.SaveValues(t.Context(), s, &v, put("b")), session.ErrGone)
+		w.wantErr(w.SaveValues(t.Context(), s, &v, put("b")), session.ErrGone) // nor by the next save of this request
 		if v := w.values(s); v.Current != "" {
 			t.Errorf("values %q", v.Current)
 		}

@@ -81,6 +81,16 @@ func TestExchangedTokenIsKept(t *testing.T) {
 			w.wantExchanged(s, e, "ledger", tt.want)
 		})
 	}
+	inTime(t, "F40 for one without an end nothing is written", func(t *testing.T) {
+		w, s := exchanges(t)
+		w.breaks(func(c interleave.Call) error {
+			if c.Is(interleave.Create, "x:") {
+				t.Errorf("%s is written", c.Key)
+			}
+			return nil
+		})
+		w.wantExchanged(s, &exchanger{}, "ledger", "x-1")
+	})
 	inTime(t, "F40 with all that the provider says of it", func(t *testing.T) {
 		w, s := exchanges(t)
 		e := &exchanger{life: time.Hour}

@@ -418,6 +418,32 @@ func TestTheRefreshIsNotAlone(t *testing.T) {
 				t.Error("guards still look again")
 			}
 		})
+	inTime(t, "C082 an answer with more than is taken, and another replica has refreshed: its tokens count", func(t *testing.T) {
+		for _, down := range []bool{false, true} {
+			w := newWorld(t, func(l *session.Limits) { l.Reread = time.Hour })
+			s := w.login(lifetime)
+			other := w.replica(nil)
+			w.provider.refresh = func(n int) (*session.ProviderTokens, error) {
+				if n > 1 {
+					return tokens(n), nil
+				}
+				if down {
+					w.fails(interleave.Get, "t:", 0)
+				} else {
+					w.loseLock()
+					w.wantToken(other, s, "at-2")
+				}
+				return nil, failure(session.Rejected, "")
+			}
+			time.Sleep(isOver)
+			if down { // the store cannot say whether another has
+				w.wantNoToken(s, session.ErrStore)
+				w.breaks(nil)
+			}
+			w.wantToken(w.Keeper, s, "at-2")
+			w.wantTold(event.SessionRevoked)
+		}
+	})
 	inTime(t, "C107 C127 a logout during the refresh wins, and the new token is revoked",
 		func(t *testing.T) {
 			w := newWorld(t, nil)
@@ -443,6 +469,21 @@ func TestTheRefreshIsNotAlone(t *testing.T) {
 		time.Sleep(isDue)
 		w.wantNoToken(s, session.ErrGone)
 		w.wantTold(event.RefreshFailed)
+	})
+	inTime(t, "C107 refused without a reason, a logout comes before that is noted: the old access token is not given out", func(t *testing.T) {
+		w := newWorld(t, func(l *session.Limits) { l.EndWithAccessToken = true })
+		s := w.login(lifetime)
+		w.provider.refresh = func(int) (*session.ProviderTokens, error) { return nil, failure(session.Refused, "") }
+		time.Sleep(isDue)
+		w.breaks(func(c interleave.Call) error {
+			if !c.Is(interleave.Swap, "t:") {
+				return nil
+			}
+			w.breaks(nil)
+			w.wantErr(w.End(t.Context(), s.ID), nil)
+			return errDown
+		})
+		w.wantNoToken(s, session.ErrGone)
 	})
 	inTime(t, "C083 the browser leaves: the new tokens are saved", func(t *testing.T) {
 		w := newWorld(t, nil)
