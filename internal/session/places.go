@@ -101,24 +101,30 @@ func (p *places) release(a asker, q *queue) {
 }
 
 // placeAtUserinfo waits for a place among those who ask for userinfo, as long as for an answer.
+// Where the user's own sessions have the places of one user, the provider is not to blame: a user
+// who keeps them full would keep the old claims of one session.
 func (r *refresh) placeAtUserinfo(ctx context.Context) (leave func(), _ error) {
 	ctx, cancel := Within(ctx, r.k.limits.ProviderTimeout)
 	defer cancel()
-	return r.takePlace(ctx, &r.k.places.userinfo)
-}
-
-// takePlace waits for a place among those who ask the provider at an endpoint. Where the user's own
-// sessions have them, the provider is not to blame: a user who keeps them full would keep the old
-// claims of one session.
-func (r *refresh) takePlace(ctx context.Context, at *places) (leave func(), _ error) {
-	leave, err := at.take(ctx, r.asker(), r.timeout())
+	leave, err := r.takePlace(ctx, &r.k.places.userinfo)
 	if err != nil {
-		return nil, &Failure{
-			Reason: event.ReasonProviderBusy, Err: fmt.Errorf("no place was free in time: %w", err),
-			Alone: err == errOwnPlaces,
-		}
+		f := busy(err)
+		f.Alone = err == errOwnPlaces
+		return nil, f
 	}
 	return leave, nil
+}
+
+// takePlace waits for a place among those who ask the provider at an endpoint.
+func (r *refresh) takePlace(ctx context.Context, at *places) (leave func(), _ error) {
+	return at.take(ctx, r.asker(), r.timeout())
+}
+
+// busy is the failure of who found no place in time.
+func busy(err error) *Failure {
+	return &Failure{
+		Reason: event.ReasonProviderBusy, Err: fmt.Errorf("no place was free in time: %w", err),
+	}
 }
 
 func (r *refresh) asker() asker {

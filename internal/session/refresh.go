@@ -287,7 +287,7 @@ func (r *refresh) ask(ctx context.Context) (answer *ProviderTokens, lost bool, e
 	defer cancel()
 	leave, err := r.takePlace(waits, &r.k.places.token)
 	if err != nil {
-		return nil, false, err
+		return nil, false, busy(err) // also for the user's own sessions: a slow provider ends none
 	}
 	defer leave()
 	if err := r.k.provider.Reach(ctx, &r.s.Identity); err != nil {
@@ -338,9 +338,9 @@ func (r *refresh) verify(
 		}
 		leave, err := r.placeAtUserinfo(ctx)
 		if err != nil {
-			failed := *failureOf(err)
-			failed.Kind = NotVerifiable
-			return "", &failed
+			f := failureOf(err)
+			f.Kind, f.Alone, f.Limited = NotVerifiable, false, f.Alone
+			return "", f
 		}
 		defer leave()
 	}
