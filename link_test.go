@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"html"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -77,6 +78,27 @@ func (s *leavingStore) Get(ctx context.Context, key string) ([]byte, error) {
 	}
 	return s.Store.Get(ctx, key)
 }
+
+// leavingTransport ends the browser's request when an answer of the token endpoint has been read.
+type leavingTransport struct {
+	http.RoundTripper
+	leave func()
+}
+
+func (l *leavingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	a, err := l.RoundTripper.RoundTrip(r)
+	if err == nil && r.Method == http.MethodPost {
+		a.Body = &leavingBody{a.Body, l.leave}
+	}
+	return a, err
+}
+
+type leavingBody struct {
+	io.ReadCloser
+	leave func()
+}
+
+func (b *leavingBody) Close() error { b.leave(); return b.ReadCloser.Close() }
 
 // signIn logs alice in at the first provider.
 func (l *linked) signIn() { l.get(l.get(l.get("/auth/login?provider=.").location()).location()) }
@@ -180,6 +202,24 @@ func TestLinking(t *testing.T) {
 		l.handler.ServeHTTP(httptest.NewRecorder(), r)
 		if failed, ill := l.eventsOf(oidcgate.EventLoginFailed), l.eventsOf(oidcgate.EventStoreUnavailable); len(failed)+len(ill) != 0 || len(l.asked) != 1 {
 			t.Errorf("events %+v and %+v, OnLink was asked %d times", failed, ill, len(l.asked))
+		}
+	})
+	t.Run("F33 a browser that leaves before the application is asked links nothing", func(t *testing.T) {
+		leaves := &leavingTransport{leave: func() {}}
+		l := newLinked(t, func(c *oidcgate.Config) { leaves.RoundTripper, c.HTTP.Transport = c.HTTP.Transport, leaves })
+		l.signIn()
+		l.get(l.get(l.get(l.address()).location()).location()) // from here on the keys are known
+		asked := len(l.asked)
+		back := l.get(l.get(l.address()).location()).location()
+		ctx, leave := context.WithCancel(t.Context())
+		leaves.leave = leave
+		r := httptest.NewRequest(http.MethodGet, back, nil).WithContext(ctx)
+		for _, c := range l.browser.Jar.Cookies(&url.URL{Scheme: "https", Host: "shop.test", Path: "/"}) {
+			r.AddCookie(c)
+		}
+		l.handler.ServeHTTP(httptest.NewRecorder(), r)
+		if ctx.Err() == nil || len(l.asked) != asked {
+			t.Errorf("OnLink was asked %d times, %v", len(l.asked)-asked, ctx.Err())
 		}
 	})
 	t.Run("C022 linkings that are over leave room for logins", func(t *testing.T) {

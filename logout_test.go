@@ -703,3 +703,25 @@ func TestLogoutWithoutValues(t *testing.T) {
 		})
 	}
 }
+
+func TestLogoutWhoseSessionCannotBeRead(t *testing.T) {
+	t.Run("C117 F16 the store fails once: nothing ends halfway, and the page says that the visitor is signed in", func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.login()
+		reads := 0
+		f.drill.fail(func(op, key string) error {
+			if op != "get" || !strings.HasPrefix(key, "s:") {
+				return nil
+			}
+			if reads++; reads > 1 {
+				return nil
+			}
+			return errIll
+		}, nil)
+		a := f.send(f.browser, http.MethodPost, "/auth/logout", "", "Origin: "+shopURL)
+		f.drill.fail(nil, nil)
+		if a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "Still signed in") || f.subject() != "alice" {
+			t.Errorf("status %d, signed in as %q\n%s", a.StatusCode, f.subject(), a.body)
+		}
+	})
+}

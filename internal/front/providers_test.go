@@ -1,10 +1,15 @@
 package front_test
 
 import (
+	"errors"
+	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/oidcgate/oidcgate/internal/front"
+	"github.com/oidcgate/oidcgate/internal/op"
 	"github.com/oidcgate/oidcgate/internal/site"
 )
 
@@ -30,6 +35,39 @@ func TestProvidersAreReplaced(t *testing.T) {
 	if len(before) != 1 || before[0] != a {
 		t.Errorf("the providers of a request under way have changed: %v", before)
 	}
+}
+
+// away is the way to a provider that does not answer.
+type away struct{ asked *int }
+
+func (a away) RoundTrip(*http.Request) (*http.Response, error) {
+	*a.asked++
+	return nil, errors.New("no route to host")
+}
+
+func TestReadyWhereOneProviderIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		client := func(issuer string, e op.Endpoints) *front.Provider {
+			return &front.Provider{Name: issuer, Client: op.New(op.Config{
+				Issuer: issuer, Endpoints: e, Timeout: time.Second, Transport: away{&asked}, Notify: func(op.Notice) {},
+			})}
+		}
+		var p front.Providers
+		p.Replace([]*front.Provider{client("https://a.example", op.Endpoints{})})
+		if err := p.Ready(t.Context()); err == nil || asked == 0 {
+			t.Errorf("alone: error %v, asked %d times", err, asked)
+		}
+		asked = 0
+		p.Replace([]*front.Provider{client("https://a.example", op.Endpoints{}), client("https://b.example", op.Endpoints{
+			Authorization: "https://b.example/authorize", Token: "https://b.example/token", JWKS: "https://b.example/jwks",
+		})})
+		err := p.Ready(t.Context())
+		synctest.Wait()
+		if err != nil || asked != 0 {
+			t.Errorf("beside one that is known: error %v, asked %d times", err, asked)
+		}
+	})
 }
 
 // Paths that are not the gate's are left to the application, as the gate's must match exactly.

@@ -634,6 +634,9 @@ func TestProofs(t *testing.T) {
 				return
 			}
 			refusedToken(t, err, "dpop_proof")
+			if missing := strings.Contains(err.Error(), "iat is missing"); missing != (row.name == "C165 without iat") {
+				t.Errorf("error %v", err)
+			}
 		})
 	}
 	for name, raw := range map[string]string{

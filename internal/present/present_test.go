@@ -103,6 +103,31 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// cut is the body of an answer whose connection breaks as it is closed.
+type cut struct{ io.Reader }
+
+func (cut) Close() error { return io.ErrUnexpectedEOF }
+
+func TestAnswerThatCannotBeClosed(t *testing.T) {
+	transport := &present.Transport{
+		Context: t.Context(), Origins: []string{"https://api.example"},
+		Send: func(context.Context, *http.Request) (*http.Response, error) {
+			return &http.Response{Body: cut{strings.NewReader("")}}, nil
+		},
+	}
+	r, err := http.NewRequest(http.MethodGet, "https://api.example/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("error %v", err)
+	}
+}
+
 // TestRedirects has requests to which the redirects of other addresses led.
 func TestRedirects(t *testing.T) {
 	arrived := 0
