@@ -2,7 +2,6 @@ package op
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 )
@@ -30,9 +29,6 @@ func Ask(transport http.RoundTripper, req *http.Request) (Answer, error) {
 	}
 	a, err := do(transport, req.WithContext(ctx), metadataLimit)
 	if err != nil {
-		if f, ok := errors.AsType[*fault](err); ok {
-			return Answer{}, f // without the *url.Error around it, which quotes the address
-		}
 		return Answer{}, networkFault(err)
 	}
 	return Answer{Status: a.status, Header: a.header, Body: a.body}, nil

@@ -133,9 +133,9 @@ func (c *Client) expired(raw string) bool {
 	if err != nil {
 		return false
 	}
-	exp, ok := doc.Get("exp")
+	exp, _ := doc.Get("exp")
 	at, isTime := exp.Time()
-	return ok && isTime && time.Until(at) < hintMargin
+	return isTime && time.Until(at) < hintMargin
 }
 
 // hintMargin is what the browser needs on its way to the provider.

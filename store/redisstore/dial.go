@@ -29,7 +29,7 @@ type failedDial struct {
 // recentDial is how long a failed connection may explain that a call had no answer.
 const recentDial = 5 * time.Second
 
-// watch adds the hook to a client, or to those of its nodes that it makes from now on.
+// watch adds the hook to a client, or to its nodes.
 func (d *dials) watch(rdb redis.UniversalClient) {
 	switch rdb := rdb.(type) {
 	case *redis.Client:
@@ -37,8 +37,12 @@ func (d *dials) watch(rdb redis.UniversalClient) {
 	case *redis.ClusterClient:
 		rdb.OnNewNode(func(node *redis.Client) { node.AddHook(d) })
 		d.reload = func() { rdb.ReloadState(context.Background()) }
-	case *redis.Ring:
+	case *redis.Ring: // which has its nodes from the start
 		rdb.OnNewNode(func(node *redis.Client) { node.AddHook(d) })
+		_ = rdb.ForEachShard(context.Background(), func(_ context.Context, node *redis.Client) error {
+			node.AddHook(d)
+			return nil
+		})
 	}
 }
 
