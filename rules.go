@@ -28,7 +28,7 @@ type Rule struct {
 	about func(*Identity) (isThere bool, more string)
 }
 
-// refusal says for the log why the rule refuses. It does not repeat what the user has.
+// refusal says for the log why the rule refuses. It names claims, and does not repeat their values.
 func (r Rule) refusal(id *Identity) string {
 	isThere, more := true, ""
 	if r.about != nil {
@@ -64,7 +64,12 @@ func Claim(name string, anyOf ...string) Rule {
 			v, ok := id.record().Claim(name)
 			return ok && holds(v, anyOf)
 		},
-		about: func(id *Identity) (bool, string) { return id.record().About(name) },
+		about: func(id *Identity) (isThere bool, more string) {
+			if isThere, more = id.record().About(name); id.token {
+				more = "" // nothing of a token is told
+			}
+			return isThere, more
+		},
 	}
 }
 

@@ -187,7 +187,8 @@ func (f *Front) noteWithBasePath(path string) {
 	if route, _ := f.Route(rest); route != "" && f.prefixed.CompareAndSwap(false, true) {
 		f.lacking.Store(true) // this line says it better
 		f.Logger.Warn("oidcgate: a request for the gate came with the path of BaseURL, and so is not "+
-			"served: a proxy or http.StripPrefix must take BaseURL's path off", "path", path, "want", rest)
+			"served: a proxy or http.StripPrefix around Wrap must take BaseURL's path off. If your own "+
+			"routes have the path, leave it out of BaseURL", "path", path, "want", rest)
 	}
 }
 

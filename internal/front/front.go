@@ -95,6 +95,7 @@ type Front struct {
 	Developers http.HandlerFunc
 
 	unknown  unknown       // providers that only another replica has
+	links    unknown       // providers that links to the login name
 	strays   unknown       // addresses of no provider that got logout tokens
 	reached  atomic.Bool   // a request for one of the own routes has come
 	lacking  atomic.Bool   // that none comes was told of

@@ -83,9 +83,10 @@ func (f *Front) noteUnknownCallback(r *http.Request) {
 
 // noteUnknownName tells of a link to the login that names a provider that this gate does not have.
 func (f *Front) noteUnknownName(r *http.Request, name string) {
-	if name != "" && f.unknown.first("link "+name) {
+	if name != "" && f.links.first(name) {
 		f.Log(r.Context(), slog.LevelInfo, "a link to the login names a provider that this gate does "+
-			"not have, so the visitor chooses: "+sameEverywhere, slog.String("provider", short(name)))
+			"not have, so the visitor chooses: mind the spelling, or "+sameEverywhere,
+			slog.String("provider", short(name)))
 	}
 }
 

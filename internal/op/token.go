@@ -217,7 +217,7 @@ func lenient(a answer, doc claims.Object, isJSON bool) (claims.Object, bool) {
 	if _, hasError := doc.Get("error"); said && !good && !hasError {
 		doc = doc.With("error", claims.Text("other"))
 	}
-	if scopes, _ := doc.Get("scope"); len(scopes.Strings()) > 0 { // Twitch
+	if scopes, _ := doc.Get("scope"); scopes.Kind() == claims.Array { // Twitch
 		doc = doc.With("scope", claims.Text(strings.Join(scopes.Strings(), " ")))
 	}
 	if _, typed := doc.Get("token_type"); !typed {

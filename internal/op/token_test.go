@@ -436,6 +436,7 @@ func TestLenientAnswers(t *testing.T) {
 		{"ok: false with an error", answerText(200, "application/json", `{"ok":false,"error":"invalid_code"}`), "token_endpoint_error", "token_endpoint_error"},
 		{"ok: true", answerText(200, "application/json", `{"ok":true,"access_token":"at-1","token_type":"bearer"}`), "", ""},
 		{"scopes as a list", answerText(200, "application/json", `{"access_token":"at-1","token_type":"bearer","scope":["a","b"]}`), "token_response_invalid", ""},
+		{"no scopes in a list", answerText(200, "application/json", `{"access_token":"at-1","token_type":"bearer","scope":[]}`), "token_response_invalid", ""},
 		{"a scope that is a number", answerText(200, "application/json", `{"access_token":"at-1","token_type":"bearer","scope":1}`), "token_response_invalid", "token_response_invalid"},
 		{"HTML", answerText(200, "text/html", "<html>"), "token_response_invalid", "token_response_invalid"},
 	} {
