@@ -1082,8 +1082,11 @@ func TestUserWhoTakesAllHerPlaces(t *testing.T) {
 			f.as(users[40], func() { status = f.admin() })
 			return status
 		}
+		bob := f.signInAs("bob")
+		f.op.SetUser(inUserinfoGroups("staff"))
 		for range 6 {
 			time.Sleep(5*time.Minute + time.Second)
+			f.who(bob)
 			var crowd sync.WaitGroup
 			for _, u := range users[:40] {
 				crowd.Go(func() { f.sendOnly(u, http.MethodGet, "/admin", "") })

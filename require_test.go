@@ -409,7 +409,7 @@ func TestWrapThatServesNoLogin(t *testing.T) {
 
 // Nobody takes BaseURL's path off, and the gate's own routes do not have it.
 func TestPathOfBaseURLIsNotTakenOff(t *testing.T) {
-	const cure = "a proxy or http.StripPrefix must take BaseURL's path off"
+	const cure = "a proxy or http.StripPrefix around Wrap must take BaseURL's path off"
 	under := func(t *testing.T) *world {
 		return newWorld(t, func(c *oidcgate.Config, _ *oidcgate.Provider) { c.BaseURL += "/shop" })
 	}

@@ -123,7 +123,8 @@ func (u User) clone() User { return User{strings.Clone(u.Issuer), strings.Clone(
 func (s *served) fails(who asker, since time.Time, while time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.failed(who, while) <= fewUsers && s.last[who.provider].at.After(since)
+	other := s.last[who.provider].otherThan(who.User)
+	return s.failed(who, while) <= fewUsers && other.After(since)
 }
 
 // failsNotAll notes that an endpoint has failed for a user. It reports whether it has served others
