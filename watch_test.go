@@ -330,3 +330,26 @@ func TestWatchOfASessionWithoutItsValues(t *testing.T) {
 		}
 	})
 }
+
+func TestWatchWhileTheValuesCannotBeRead(t *testing.T) {
+	t.Run("C113 a group that was taken away ends a stream that was given the rule all the same", func(t *testing.T) {
+		f := newFleet(t, 1, func(c *oidcgate.Config, _ *oidcgate.Provider) {
+			c.Tokens.ClaimsMaxAge, c.EnableValues, c.Limits.WatchInterval = 2*time.Second, true, time.Second
+		})
+		f.op.SetUser(inGroups("admin"))
+		f.login()
+		own := f.handler
+		f.handler = f.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			f.gate.Values().Put(r.Context(), "k", true)
+		}))
+		f.get("/")
+		f.handler = own
+		ctx := f.stream(f.gate, f.browser, oidcgate.Claim("groups", "admin"))
+		f.drill.fail(on("get v:", errIll), nil)
+		f.op.SetUser(inGroups("staff"))
+		<-ctx.Done()
+		if cause := context.Cause(ctx); cause == nil || errors.Is(cause, oidcgate.ErrStoreUnavailable) {
+			t.Errorf("the cause is %v", cause)
+		}
+	})
+}

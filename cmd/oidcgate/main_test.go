@@ -113,7 +113,7 @@ func TestDoctor(t *testing.T) {
 		got := run(t, "", append(args, client...)...)
 		for _, want := range []string{
 			"OK     redirect", "https://shop.example/auth/callback is registered.",
-			"SKIP   token           not tried, because it is not given how the client authenticates, or its secret.",
+			"SKIP   token           not tried: how the client authenticates, or its secret, is not given.",
 			"0 faults, 0 warnings, 1 not tried: logins should work\n",
 		} {
 			if got.status != exitOK || !strings.Contains(got.out, want) {

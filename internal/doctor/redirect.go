@@ -47,7 +47,7 @@ func (r *report) token(ctx context.Context, o Options) {
 	switch {
 	case r.cfg.ResponseType == op.TypeIDToken:
 	case o.WithoutSecret:
-		r.skip(name, "not tried, because it is not given how the client authenticates, or its secret",
+		r.skip(name, "not tried: how the client authenticates, or its secret, is not given",
 			"log in once, or give -auth with OIDC_CLIENT_SECRET or -key")
 	default:
 		r.tried(r.seen.TryCode(ctx))

@@ -213,8 +213,10 @@ func (k *Keeper) readWatched(ctx context.Context) map[string][]*Session {
 		ctx, cancel := Within(ctx, most)
 		defer cancel()
 		s, err := k.Peek(ctx, one.id)
-		if err == nil && s.Identity.HasValues && k.limits.Values {
-			_, err = k.ReadValues(ctx, s) // without them guards let nobody in
+		if err == nil && s.Identity.HasValues && k.limits.Values { // without them nobody is let in
+			if _, lost := k.ReadValues(ctx, s); isGoneForAll(lost) {
+				err = lost
+			}
 		}
 		k.endWatchOf(one.id, err)
 		if err != nil {
@@ -266,10 +268,13 @@ func (w *watches) noteUnsaved(h Handle, refused bool) time.Duration {
 
 // endWatchOf ends what depends on a session if err says that it is gone.
 func (k *Keeper) endWatchOf(id ID, err error) {
-	if errors.Is(err, ErrGone) && !errors.Is(err, ErrForeign) {
+	if isGoneForAll(err) {
 		k.watches.ended(k.Handle(id))
 	}
 }
+
+// isGoneForAll reports whether an error says that a session is gone for every replica.
+func isGoneForAll(err error) bool { return errors.Is(err, ErrGone) && !errors.Is(err, ErrForeign) }
 
 // eachOf calls do for each of all, for some of them at the same time.
 func eachOf[T any](all []T, do func(T)) {
