@@ -190,7 +190,9 @@ func (r *refresh) withdrawn(ctx context.Context, f *Failure, lost bool) error {
 	case lost:
 		e.Type = event.RefreshReuseSuspected
 	}
-	e.Hint = event.Cure(e.Type, e.Reason)
+	if e.Reason == event.ReasonInvalidGrant {
+		e.Hint = event.Cure(e.Type, e.Reason) // that of the failure is for a code, too
+	}
 	r.tell(ctx, e)
 	return r.endSession(ctx)
 }

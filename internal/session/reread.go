@@ -266,8 +266,9 @@ func (r *refresh) decidesWithout(f *Failure) bool {
 func (r *refresh) tellUserinfo(ctx context.Context, f *Failure) {
 	e := Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: f}
 	if f.unreadable() && !r.k.limits.KeepRefused {
-		e.Hint = cmp.Or(f.Hint, event.Cure(e.Type, e.Reason)) + " If this goes on for " +
-			"Tokens.ClaimsMaxAge, the session loses its claims of userinfo."
+		cure := cmp.Or(f.Hint, event.Cure(e.Type, e.Reason))
+		e.Hint = strings.TrimSuffix(cure, ".") + ". If this goes on for Tokens.ClaimsMaxAge, the session " +
+			"loses its claims of userinfo."
 	}
 	r.tell(ctx, e)
 }
