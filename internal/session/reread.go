@@ -267,8 +267,8 @@ func (r *refresh) tellUserinfo(ctx context.Context, f *Failure) {
 	e := Event{Type: event.UserinfoFailed, Reason: f.Reason, Err: f}
 	if f.unreadable() && !r.k.limits.KeepRefused {
 		cure := cmp.Or(f.Hint, event.Cure(e.Type, e.Reason))
-		e.Hint = strings.TrimSuffix(cure, ".") + ". If this goes on for Tokens.ClaimsMaxAge, the session " +
-			"loses its claims of userinfo."
+		e.Hint = strings.TrimSuffix(cure, ".") + ". If this goes on for Tokens.ClaimsMaxAge, the " +
+			"session loses its claims of userinfo."
 	}
 	r.tell(ctx, e)
 }
