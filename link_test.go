@@ -46,6 +46,19 @@ func newLinked(t *testing.T, changes ...func(*oidcgate.Config)) *linked {
 	return l
 }
 
+// visitAndLeave visits an address with a request that ends when *leave is called, which it sets.
+func (l *linked) visitAndLeave(address string, leave *func()) context.Context {
+	ctx, cancel := context.WithCancel(l.Context())
+	l.Cleanup(cancel)
+	*leave = cancel
+	r := httptest.NewRequest(http.MethodGet, address, nil).WithContext(ctx)
+	for _, c := range l.browser.Jar.Cookies(&url.URL{Scheme: "https", Host: "shop.test", Path: "/"}) {
+		r.AddCookie(c)
+	}
+	l.handler.ServeHTTP(httptest.NewRecorder(), r)
+	return ctx
+}
+
 // serve puts before the gate's handler what gives out addresses of linkings.
 func (l *linked) serve() {
 	inner := l.handler
@@ -193,13 +206,7 @@ func TestLinking(t *testing.T) {
 		l := newLinked(t, func(c *oidcgate.Config) { leaves.Store, c.Store = c.Store, leaves })
 		l.signIn()
 		back := l.get(l.get(l.address()).location()).location()
-		ctx, leave := context.WithCancel(t.Context())
-		leaves.leave = leave
-		r := httptest.NewRequest(http.MethodGet, back, nil).WithContext(ctx)
-		for _, c := range l.browser.Jar.Cookies(&url.URL{Scheme: "https", Host: "shop.test", Path: "/"}) {
-			r.AddCookie(c)
-		}
-		l.handler.ServeHTTP(httptest.NewRecorder(), r)
+		l.visitAndLeave(back, &leaves.leave)
 		if failed, ill := l.eventsOf(oidcgate.EventLoginFailed), l.eventsOf(oidcgate.EventStoreUnavailable); len(failed)+len(ill) != 0 || len(l.asked) != 1 {
 			t.Errorf("events %+v and %+v, OnLink was asked %d times", failed, ill, len(l.asked))
 		}
@@ -211,13 +218,7 @@ func TestLinking(t *testing.T) {
 		l.get(l.get(l.get(l.address()).location()).location()) // from here on the keys are known
 		asked := len(l.asked)
 		back := l.get(l.get(l.address()).location()).location()
-		ctx, leave := context.WithCancel(t.Context())
-		leaves.leave = leave
-		r := httptest.NewRequest(http.MethodGet, back, nil).WithContext(ctx)
-		for _, c := range l.browser.Jar.Cookies(&url.URL{Scheme: "https", Host: "shop.test", Path: "/"}) {
-			r.AddCookie(c)
-		}
-		l.handler.ServeHTTP(httptest.NewRecorder(), r)
+		ctx := l.visitAndLeave(back, &leaves.leave)
 		if ctx.Err() == nil || len(l.asked) != asked {
 			t.Errorf("OnLink was asked %d times, %v", len(l.asked)-asked, ctx.Err())
 		}
@@ -916,12 +917,7 @@ func TestLinkingWithoutTheValues(t *testing.T) {
 		records := &tap{Store: &store.Memory{}}
 		l := newLinked(t, func(c *oidcgate.Config) { c.EnableValues, c.Store = true, records })
 		l.signIn()
-		shop := l.handler
-		l.handler = l.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			l.gate.Values().Put(r.Context(), "restricted", true)
-		}))
-		l.get("/")
-		l.handler = shop
+		l.putValue()
 		callback := l.get(l.get(l.address()).location()).location()
 		if err := records.Store.Delete(t.Context(), records.record(t, "v:"), nil); err != nil {
 			t.Fatal(err)

@@ -309,16 +309,23 @@ func TestWatchAndOneRefusal(t *testing.T) {
 	}
 }
 
+// putValue puts a value into the visitor's session.
+func (w *world) putValue() {
+	own := w.handler
+	defer func() { w.handler = own }()
+	w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		w.gate.Values().Put(r.Context(), "restricted", true)
+	}))
+	w.get("/")
+}
+
 func TestWatchOfASessionWithoutItsValues(t *testing.T) {
 	t.Run("C107 guards let nobody in without the values that there were, and the stream ends", func(t *testing.T) {
 		w, records := newTapped(t, func(c *oidcgate.Config, _ *oidcgate.Provider) {
 			c.EnableValues, c.Limits.WatchInterval = true, time.Second
 		})
 		w.login()
-		w.handler = w.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			w.gate.Values().Put(r.Context(), "restricted", true)
-		}))
-		w.get("/")
+		w.putValue()
 		f := &fleet{world: w}
 		ctx := f.stream(w.gate, w.browser)
 		if err := records.Store.Delete(t.Context(), records.record(t, "v:"), nil); err != nil {
@@ -338,12 +345,7 @@ func TestWatchWhileTheValuesCannotBeRead(t *testing.T) {
 		})
 		f.op.SetUser(inGroups("admin"))
 		f.login()
-		own := f.handler
-		f.handler = f.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			f.gate.Values().Put(r.Context(), "k", true)
-		}))
-		f.get("/")
-		f.handler = own
+		f.putValue()
 		ctx := f.stream(f.gate, f.browser, oidcgate.Claim("groups", "admin"))
 		f.drill.fail(on("get v:", errIll), nil)
 		f.op.SetUser(inGroups("staff"))

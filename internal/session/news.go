@@ -65,7 +65,7 @@ func (r *refresh) saveClaims(ctx context.Context, n news) error {
 // with the identity how often that was for this user alone.
 func (r *refresh) dropsUserinfo(n news, identity *Identity) bool {
 	at := &r.k.served.userinfo
-	if n.alone {
+	if n.alone && !n.unreadable && !r.k.limits.KeepRefused {
 		identity.NoUserinfo = r.k.next(identity.NoUserinfo, at, r.asker())
 		return identity.NoUserinfo.isLong()
 	}

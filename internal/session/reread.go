@@ -144,7 +144,7 @@ func (r *refresh) reread(ctx context.Context, idToken claims.Object) error {
 	}
 	n := r.newsOf(said, userinfo, idToken != "")
 	n.before, n.none = before.plaintext, n.none && !never
-	n.alone = r.limited && userinfo == nil && !n.unreadable && !r.k.limits.KeepRefused
+	n.alone = r.limited && userinfo == nil
 	n.incomplete = r.unsure || err == nil && userinfo == nil && r.lacksToken()
 	return r.decideOn(ctx, n, err)
 }
@@ -168,7 +168,7 @@ func (r *refresh) decideOn(ctx context.Context, n news, err error) error {
 	if err != nil && r.decidesWithout(failureOf(err)) {
 		r.tellUserinfo(ctx, failureOf(err))
 		n.unreadable = n.unreadable || failureOf(err).unreadable()
-		n.alone = failureOf(err).Alone && !n.unreadable && !r.k.limits.KeepRefused
+		n.alone = failureOf(err).Alone
 		n.incomplete, err = true, nil
 	}
 	if err == nil {

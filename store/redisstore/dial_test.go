@@ -40,6 +40,24 @@ func TestErrorsSayThatTheConnectionIsRefused(t *testing.T) {
 	}
 }
 
+func TestRingSaysWhyThereIsNoConnection(t *testing.T) {
+	t.Run("F16 its nodes are there from the start", func(t *testing.T) {
+		server := redistest.Start(t)
+		rdb := redis.NewRing(&redis.RingOptions{
+			Addrs: map[string]string{"a": server.Addr}, ContextTimeoutEnabled: true, HeartbeatFrequency: time.Hour, DialerRetryTimeout: time.Hour,
+		})
+		t.Cleanup(func() { _ = rdb.Close() })
+		s := redisstore.NewWith(rdb, redisstore.Config{Timeout: time.Second})
+		fill(t, s)
+		server.Stop()
+		for _, o := range []operation{reads[0], reads[2], writes[0]} {
+			if err := o.do(t.Context(), s); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("%s: %v", o.name, err)
+			}
+		}
+	})
+}
+
 // A Cluster puts a replica in the place of a machine that dies. The dead one cannot say so.
 func TestClusterMapIsLoadedAnew(t *testing.T) {
 	for name, heeds := range map[string]bool{"a client that heeds deadlines": true, "a client that ignores them": false} {
